@@ -1,0 +1,125 @@
+"""Owns the stored workbook that the engine reads: our own package around the original styles, strings and cuts.
+
+The engine lists sheets by `xl/workbook.xml`. Writing that part ourselves has four uses: every cut of a sheet is a
+sheet of its own; other sheets (macro sheets that the engine refuses) are not there; the date epoch is set by us
+(the `x15:workbookPr` element of Excel 2013 makes calamine forget it, calamine issue 706); and nothing is inflated twice.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, BinaryIO
+
+from isal import isal_zlib
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+    from types import TracebackType
+
+_LOCAL = struct.Struct("<4s5H3L2H")
+_CENTRAL = struct.Struct("<4s6H3L5H2L")
+_END64 = struct.Struct("<4sQ2H2L4Q")
+_LOCATOR64 = struct.Struct("<4sLQL")
+_END = struct.Struct("<4s4H2LH")
+_ZIP64_VERSION = 45
+_DOS_DATE = 0x21  # 1980-01-01, the first date that zip knows
+_MAX32 = 0xFFFFFFFF
+
+MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+_OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+_PACKAGE = "http://schemas.openxmlformats.org/package/2006"
+_HEAD = '<?xml version="1.0" encoding="UTF-8"?>'
+SHEET_OPEN = f'{_HEAD}<worksheet xmlns="{MAIN}" xmlns:r="{_OFFICE}"><sheetData>'.encode()
+SHEET_CLOSE = b"</sheetData></worksheet>"
+
+
+class StoredZip:
+    """A zip of stored (uncompressed) parts, written front to back; zip64 where a part lies beyond 4 GiB."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: BinaryIO = path.open("wb")
+        self._entries: list[tuple[bytes, int, int, int]] = []
+
+    def __enter__(self) -> StoredZip:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        try:
+            if kind is None:
+                self._finish()
+        finally:
+            self._file.close()
+
+    def add(self, name: str, blocks: Iterable[bytes]) -> tuple[int, int]:
+        """Write one part; returns the offset and the length of its bytes in the file."""
+        start, crc, size = self._file.tell(), 0, 0
+        self._file.write(self._local(name.encode(), 0, 0))
+        offset = self._file.tell()
+        for block in blocks:
+            crc = isal_zlib.crc32(block, crc)
+            size += len(block)
+            self._file.write(block)
+        self._file.seek(start)
+        self._file.write(self._local(name.encode(), crc, size))
+        self._file.seek(offset + size)
+        self._entries.append((name.encode(), crc, size, start))
+        return offset, size
+
+    def _local(self, name: bytes, crc: int, size: int) -> bytes:
+        # A fixed-size zip64 field for every part keeps the header's length known before the size is.
+        extra = struct.pack("<2H2Q", 1, 16, size, size)
+        return _LOCAL.pack(b"PK\3\4", _ZIP64_VERSION, 0, 0, 0, _DOS_DATE, crc, _MAX32, _MAX32, len(name), len(extra)) + name + extra
+
+    def _finish(self) -> None:
+        start = self._file.tell()
+        for name, crc, size, offset in self._entries:
+            extra = struct.pack("<2H3Q", 1, 24, size, size, offset)
+            sizes = (crc, _MAX32, _MAX32, len(name), len(extra), 0, 0, 0, 0, _MAX32)
+            self._file.write(_CENTRAL.pack(b"PK\1\2", _ZIP64_VERSION, _ZIP64_VERSION, 0, 0, 0, _DOS_DATE, *sizes) + name + extra)
+        end, count = self._file.tell(), len(self._entries)
+        self._file.write(_END64.pack(b"PK\6\6", 44, _ZIP64_VERSION, _ZIP64_VERSION, 0, 0, count, count, end - start, start))
+        self._file.write(_LOCATOR64.pack(b"PK\6\7", 0, end, 1))
+        self._file.write(_END.pack(b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, _MAX32, _MAX32, 0))
+
+
+def sheet_part(number: int) -> str:
+    """The part name of the cut with that 0-based number."""
+    return f"xl/worksheets/cut{number}.xml"
+
+
+def sheet_blocks(rows: bytes, anchor: int | None) -> list[bytes]:
+    """A worksheet part around the raw XML of some rows.
+
+    Args:
+        rows: `<row>` elements in the main namespace without prefix.
+        anchor: number of the row before them, or None when they start at row 1.
+
+    The anchor row pins the engine's used range, so that positions become absolute: its only cell is an error in
+    column A, because an error is the one kind of cell that does not change what the engine takes a column for.
+    """
+    pin = f'<row r="{anchor}"><c r="A{anchor}" t="e"><v>#N/A</v></c></row>'.encode() if anchor else b""
+    return [SHEET_OPEN, pin, rows, SHEET_CLOSE]
+
+
+def add_frame(archive: StoredZip, *, sheets: int, epoch_1904: bool, strings: bool, styles: bool) -> None:
+    """Write the parts that make a workbook of the cuts: content types, relationships, the workbook itself."""
+    listed = "".join(f'<sheet name="cut{n}" sheetId="{n + 1}" r:id="rId{n + 1}"/>' for n in range(sheets))
+    epoch = ' date1904="1"' if epoch_1904 else ""
+    parts = {
+        "[Content_Types].xml": f'{_HEAD}<Types xmlns="{_PACKAGE}/content-types"><Default Extension="xml" ContentType="application/xml"/></Types>',
+        "_rels/.rels": _relationships([("rId1", "officeDocument", "xl/workbook.xml")]),
+        "xl/workbook.xml": f'{_HEAD}<workbook xmlns="{MAIN}" xmlns:r="{_OFFICE}"><workbookPr{epoch}/><sheets>{listed}</sheets></workbook>',
+    }
+    relations = [(f"rId{n + 1}", "worksheet", sheet_part(n).removeprefix("xl/")) for n in range(sheets)]
+    relations += [("rIdStrings", "sharedStrings", "sharedStrings.xml")] if strings else []
+    relations += [("rIdStyles", "styles", "styles.xml")] if styles else []
+    parts["xl/_rels/workbook.xml.rels"] = _relationships(relations)
+    for name, text in parts.items():
+        archive.add(name, [text.encode()])
+
+
+def _relationships(relations: list[tuple[str, str, str]]) -> str:
+    listed = "".join(f'<Relationship Id="{i}" Type="{_OFFICE}/{kind}" Target="{target}"/>' for i, kind, target in relations)
+    return f'{_HEAD}<Relationships xmlns="{_PACKAGE}/relationships">{listed}</Relationships>'

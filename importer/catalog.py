@@ -1,0 +1,168 @@
+"""Owns what PostgreSQL's catalog says of a table: columns with their exact types, keys, and who refers to it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from .errors import TargetRefused, UsageError
+from .pgtypes import PgType, parse_type
+from .postgres import quote
+
+if TYPE_CHECKING:
+    from .postgres import Session
+
+
+@dataclass(frozen=True)
+class TableColumn:
+    """A column of an existing table.
+
+    Attributes:
+        name: of the column.
+        pg_type: exact; of a domain its base type, with the domain's name.
+        not_null: whether it refuses null.
+        has_default: whether the database fills it when it is not given (default, identity).
+        filled_by_database: `identity` (always), `generated`, or None when values may be given.
+    """
+
+    name: str
+    pg_type: PgType
+    not_null: bool
+    has_default: bool
+    filled_by_database: str | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """An existing table.
+
+    Attributes:
+        schema: it lies in.
+        name: of the table.
+        columns: in their order.
+        keys: (is the primary key, column names) of its unique indexes without expressions and predicates.
+        cascades: tables whose rows would change when rows here are deleted.
+    """
+
+    schema: str
+    name: str
+    columns: tuple[TableColumn, ...]
+    keys: tuple[tuple[bool, tuple[str, ...]], ...]
+    cascades: tuple[str, ...]
+
+    def column(self, name: str) -> TableColumn | None:
+        """The column of that name, or None."""
+        return next((c for c in self.columns if c.name == name), None)
+
+
+def parse_table_name(text: str) -> tuple[str | None, str]:
+    """Schema (or None) and table from `table`, `schema.table` or `"My Schema"."My.Table"`.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    match = re.fullmatch(r'(?:("(?:[^"]|"")+"|[^".]+)\.)?("(?:[^"]|"")+"|[^".]+)', text.strip())
+    if not match:
+        raise UsageError(f"--table {text!r} is not a table name", choice='table, schema.table or "My Schema"."My.Table"')
+    schema, table = (_unquoted(part) if part else None for part in match.groups())
+    assert table is not None
+    return schema, table
+
+
+def _unquoted(part: str) -> str:
+    return part[1:-1].replace('""', '"') if part.startswith('"') else part
+
+
+def find_table(session: Session, schema: str | None, name: str) -> tuple[str, Table | None]:
+    """The schema that a table name means, and the table if it exists there.
+
+    Raises:
+        TargetRefused: no such schema, or something of that name that is not a table.
+    """
+    if schema is None:
+        found = session.query(
+            "select n.nspname, c.relkind::text from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = to_regclass($1)",
+            [quote(name)],
+        )
+        schema = found[0][0] if found else session.value("select current_schema()")
+        if schema is None:
+            raise TargetRefused("no schema of the search path exists", choice="name one: --table schema.table")
+    elif not session.value("select 1 from pg_namespace where nspname = $1", [schema]):
+        raise TargetRefused(f"no schema {schema!r}", choice=f"create it: CREATE SCHEMA {quote(schema)};")
+    kind = session.value(
+        "select c.relkind::text from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1 and c.relname = $2",
+        [schema, name],
+    )
+    if kind is None:
+        return schema, None
+    if kind not in {"r", "p"}:
+        what = {"v": "a view", "m": "a materialized view", "f": "a foreign table", "i": "an index", "S": "a sequence"}.get(kind, "no table")
+        raise TargetRefused(f"{quote(schema, name)} is {what}", choice="name another table with --table")
+    return schema, Table(schema, name, _columns(session, schema, name), _keys(session, schema, name), _cascades(session, schema, name))
+
+
+_COLUMNS = """
+with recursive base as (
+    select a.attnum, a.attname, a.attnotnull, a.atthasdef, a.attidentity::text, a.attgenerated::text,
+           format_type(a.atttypid, a.atttypmod) as declared, a.atttypid as type, a.atttypmod as typmod, false as notnull
+    from pg_attribute a
+    where a.attrelid = to_regclass($1) and a.attnum > 0 and not a.attisdropped
+  union all
+    select b.attnum, b.attname, b.attnotnull, b.atthasdef, b.attidentity, b.attgenerated,
+           b.declared, t.typbasetype, t.typtypmod, b.notnull or t.typnotnull
+    from base b join pg_type t on t.oid = b.type where t.typtype = 'd'
+)
+select b.attname::text, b.attnotnull or b.notnull, b.atthasdef, b.attidentity, b.attgenerated, b.declared,
+       format_type(b.type, b.typmod), t.typtype::text, t.oid::int8
+from base b join pg_type t on t.oid = b.type where t.typtype <> 'd' order by b.attnum
+"""
+
+
+def _columns(session: Session, schema: str, name: str) -> tuple[TableColumn, ...]:
+    columns = []
+    for column, not_null, has_default, identity, generated, declared, base, kind, oid in session.query(_COLUMNS, [quote(schema, name)]):
+        pg_type = parse_type(base) or PgType(base)
+        if kind == "e":
+            labels = session.query("select enumlabel::text from pg_enum where enumtypid = $1 order by enumsortorder", [oid])
+            pg_type = replace(pg_type, name=base, labels=tuple(label for (label,) in labels))
+        if declared != base:
+            pg_type = replace(pg_type, domain=declared)
+        if kind == "c":
+            pg_type = PgType("record")
+        filled = "identity" if identity == "a" else "generated" if generated else None
+        columns.append(TableColumn(column, pg_type, not_null, has_default or bool(identity), filled))
+    return tuple(columns)
+
+
+def _keys(session: Session, schema: str, name: str) -> tuple[tuple[bool, tuple[str, ...]], ...]:
+    rows = session.query(
+        """
+        select i.indisprimary, array_agg(a.attname::text order by k.position)
+        from pg_index i
+        cross join lateral unnest(i.indkey::int2[]) with ordinality as k(attnum, position)
+        join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+        where i.indrelid = to_regclass($1) and i.indisunique and i.indpred is null and i.indexprs is null
+          and k.position <= i.indnkeyatts
+        group by i.indexrelid, i.indisprimary order by i.indexrelid
+        """,
+        [quote(schema, name)],
+    )
+    return tuple((primary, tuple(columns)) for primary, columns in rows)
+
+
+def _cascades(session: Session, schema: str, name: str) -> tuple[str, ...]:
+    rows = session.query(
+        "select conrelid::regclass::text from pg_constraint where confrelid = to_regclass($1) and contype = 'f' and confdeltype <> 'a' and confdeltype <> 'r'",
+        [quote(schema, name)],
+    )
+    return tuple(table for (table,) in rows)
+
+
+def check_types(session: Session, types: list[str]) -> None:
+    """Raise TargetRefused when the server does not know one of these types."""
+    for text in types:
+        parsed = parse_type(text)
+        bare = str(replace(parsed, args=())) if parsed else text
+        if not session.value("select to_regtype($1) is not null", [bare]):
+            raise TargetRefused(f"the server has no type {text!r}", choice="create it (or its extension) first, or change the contract")

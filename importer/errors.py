@@ -1,0 +1,163 @@
+"""Owns the error tree: what can go wrong, the exit code it means, and whether trying again can help.
+
+    ImporterError
+    ├── UsageError            2  the command line or the settings contradict themselves
+    ├── InputError            3  the workbook or the contract is refused
+    │   ├── WorkbookRefused      not a workbook we read, damaged, or hostile
+    │   ├── SheetError           no such sheet, no header, no such column
+    │   ├── ContractError        the contract is wrong, or does not fit the sheet
+    │   ├── ReaderDied           the worker that read some rows was killed or ran out of memory or time
+    │   └── ConservationError    a cell is not accounted for
+    ├── DatabaseError         4  PostgreSQL said no
+    │   ├── ConnectionFailed     transient: not reachable, too many connections, connection lost
+    │   ├── Conflict             transient: deadlock, serialization failure, lock not available
+    │   ├── TargetRefused        the target table and the data cannot meet
+    │   └── VerificationFailed   staging holds something else than what was read
+    ├── MachineError          4  the machine failed: disk full, a writing worker killed
+    ├── BudgetExceeded        5  more rejects than the budget allows
+    └── Interrupted         130  the user stopped the run
+
+Every error is picklable, because it may be raised on one side of a process border and shown on the other.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .report import Report
+
+
+class ImporterError(Exception):
+    """The root: a fact, the place where it holds, and what the user can do.
+
+    Attributes:
+        fact: what is wrong, lower case, no full stop.
+        place: where (a file, a sheet, a cell, a server), or None.
+        choice: what to type or change next, or None.
+    """
+
+    exit_code = 4
+    transient = False
+
+    def __init__(self, fact: str, *, place: str | None = None, choice: str | None = None) -> None:
+        super().__init__(fact)
+        self.fact = fact
+        self.place = place
+        self.choice = choice
+
+    def __reduce__(self) -> tuple[object, tuple[type[ImporterError], dict[str, object]]]:
+        return _rebuild, (type(self), dict(self.__dict__))
+
+    def __str__(self) -> str:
+        lines = [self.fact]
+        if self.place:
+            lines.append(f"  where: {self.place}")
+        if self.choice:
+            lines.append(f"  try:   {self.choice}")
+        return "\n".join(lines)
+
+
+def _rebuild(cls: type[ImporterError], fields: dict[str, object]) -> ImporterError:
+    """An error with the same fields: what pickle calls on the other side."""
+    error = cls.__new__(cls, str(fields["fact"]))
+    error.__dict__.update(fields)
+    error.args = (fields["fact"],)
+    return error
+
+
+class UsageError(ImporterError):
+    """The command line or the settings contradict themselves."""
+
+    exit_code = 2
+
+
+class InputError(ImporterError):
+    """The workbook or the contract is refused."""
+
+    exit_code = 3
+
+
+class WorkbookRefused(InputError):
+    """Not a workbook that we read, damaged, or hostile."""
+
+
+class SheetError(InputError):
+    """No such sheet, no header, or no such column."""
+
+
+class ContractError(InputError):
+    """The contract is wrong, or does not fit the sheet."""
+
+
+class ReaderDied(InputError):
+    """The worker that read some rows was killed, or ran out of memory or time."""
+
+
+class ConservationError(InputError):
+    """A cell of the sheet is not accounted for; nothing is published."""
+
+
+class DatabaseError(ImporterError):
+    """PostgreSQL said no.
+
+    Attributes:
+        sqlstate: the five-character code, or None where the driver gave none.
+        constraint: the name of the violated constraint, or None.
+    """
+
+    exit_code = 4
+
+    def __init__(
+        self,
+        fact: str,
+        *,
+        place: str | None = None,
+        choice: str | None = None,
+        sqlstate: str | None = None,
+        constraint: str | None = None,
+    ) -> None:
+        super().__init__(fact, place=place, choice=choice)
+        self.sqlstate = sqlstate
+        self.constraint = constraint
+
+
+class ConnectionFailed(DatabaseError):
+    """The server cannot be reached, or the connection was lost."""
+
+    transient = True
+
+
+class Conflict(DatabaseError):
+    """Another session was in the way: deadlock, serialization failure, lock not available."""
+
+    transient = True
+
+
+class TargetRefused(DatabaseError):
+    """The target table and the data cannot meet; nothing was written."""
+
+
+class VerificationFailed(DatabaseError):
+    """Staging holds something else than what was read; nothing is published."""
+
+
+class MachineError(ImporterError):
+    """The machine failed: disk full, or a writing worker killed."""
+
+
+class BudgetExceeded(ImporterError):
+    """More rows were rejected than the budget allows; nothing is published.
+
+    Attributes:
+        report: what the run found (`report.Report`), or None.
+    """
+
+    exit_code = 5
+    report: Report | None = None
+
+
+class Interrupted(ImporterError):
+    """The user stopped the run; nothing is published."""
+
+    exit_code = 130

@@ -1,0 +1,190 @@
+"""Owns the header: which rows it is, what its cells say, and the column names made of them."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from .errors import SheetError
+from .parts import ROW, VALUE_PARTS, columns_of, part, parts_of, raw_text
+from .windows import column_index, column_letters
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+#: PostgreSQL's NAMEDATALEN - 1, in bytes.
+NAME_BYTES = 63
+#: A header row fills at least this share of the columns that the rows around it fill; a title row fills one or two.
+HEADER_SHARE = 0.6
+#: Columns that every table has; PostgreSQL refuses them as names.
+_SYSTEM_COLUMNS = {"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"}
+#: Columns that a rejects workbook adds; they are no data when it is mended and read again.
+REJECT_COLUMNS = ("_row", "_errors")
+
+
+@dataclass(frozen=True)
+class SheetColumn:
+    """A column of the sheet.
+
+    Attributes:
+        index: 0-based.
+        header: the header cell's text, stripped, or None where it is blank.
+        name: the column name made of it; unique in the sheet.
+    """
+
+    index: int
+    header: str | None
+    name: str
+
+    @property
+    def letter(self) -> str:
+        """The column's letters in the sheet."""
+        return column_letters(self.index)
+
+
+@dataclass(frozen=True)
+class Header:
+    """The header of a sheet.
+
+    Attributes:
+        first_row: its first row, 1-based; 0 when the sheet has none.
+        last_row: its last row; data begins behind it.
+        columns: all columns with a header or with data, left to right.
+        notes: what was unusual, for people.
+    """
+
+    first_row: int
+    last_row: int
+    columns: tuple[SheetColumn, ...]
+    notes: tuple[str, ...]
+
+
+def find_header(head: pl.DataFrame) -> tuple[int, int]:
+    """The header's row in the head of a sheet, as first and last row; (0, 0) when the sheet has no cell.
+
+    It is the first row that fills most of the columns and holds mostly text; else the first that fills most of them.
+    """
+    filled = _filled(head)
+    if filled.is_empty():
+        return 0, 0
+    wide = filled.filter(pl.col("cells") >= HEADER_SHARE * filled["cells"].max())  # type: ignore[operator]
+    texts = wide.filter(pl.col("texts") * 2 > pl.col("cells"))
+    row = int((texts if len(texts) else wide)[ROW][0])
+    return row, row
+
+
+def _filled(head: pl.DataFrame) -> pl.DataFrame:
+    """For every row of the head: non-blank cells, and how many of them are texts."""
+    columns = columns_of(head.columns)
+    if not columns:
+        return pl.DataFrame(schema={ROW: pl.Int64, "cells": pl.UInt32, "texts": pl.UInt32})
+    full = [pl.any_horizontal(_present(head, c, tuple(VALUE_PARTS) + ("error", "formula", "unreadable"))) for c in columns]
+    texts = [pl.any_horizontal(_present(head, c, ("text",))) for c in columns]
+    counted = head.select(ROW, pl.sum_horizontal(full).alias("cells"), pl.sum_horizontal(texts).alias("texts"))
+    return counted.filter(pl.col("cells") > 0)
+
+
+def _present(head: pl.DataFrame, column: int, kinds: Iterable[str]) -> list[pl.Expr]:
+    found = [kind for kind in parts_of(head.columns, column) if kind in kinds]
+    masks = [pl.col(part(column, k)) != "" if k == "text" else pl.col(part(column, k)).is_not_null() for k in found]
+    return [mask.fill_null(value=False) for mask in masks] or [pl.lit(value=False)]
+
+
+def read_header(
+    head: pl.DataFrame, rows: tuple[int, int], data_columns: Iterable[int], merges: Iterable[str], *, keep_names: bool, most_columns: int
+) -> Header:
+    """The header in the given rows of the head.
+
+    Args:
+        head: frame of the head window.
+        rows: first and last header row; (0, 0) for a sheet without header.
+        data_columns: columns (0-based) that hold data behind it.
+        merges: merged ranges of the sheet; a text merged over several header cells belongs to each.
+        keep_names: take header texts as column names as they are.
+        most_columns: more than this are refused.
+
+    Raises:
+        SheetError: more columns than a table can have.
+    """
+    texts = _texts(head, rows, merges)
+    indices = sorted({*texts, *data_columns})
+    if len(indices) > most_columns:
+        raise SheetError(f"the header has {len(indices):,} columns, a table can have {most_columns:,}", choice="choose some with --columns")
+    labels = [texts.get(index) for index in indices]
+    names, notes = column_names(labels, indices, keep=keep_names)
+    columns = tuple(SheetColumn(i, label, name) for i, label, name in zip(indices, labels, names, strict=True))
+    return Header(rows[0], rows[1], columns, tuple(notes))
+
+
+def _texts(head: pl.DataFrame, rows: tuple[int, int], merges: Iterable[str]) -> dict[int, str]:
+    """The text of each header column; cells of several rows are joined from top to bottom."""
+    lines: dict[int, list[str]] = {}
+    wanted = head.filter(pl.col(ROW).is_between(*rows))
+    spans = [span for span in map(_span, merges) if span] if rows[1] > rows[0] else []
+    columns = columns_of(head.columns)
+    shown = wanted.select(ROW, *[raw_text(c, parts_of(head.columns, c)).alias(str(c)) for c in columns])
+    for line in shown.iter_rows(named=True):
+        cells = {c: tidy(line[str(c)]) for c in columns if line[str(c)] is not None and tidy(line[str(c)])}
+        for top, left, right in spans:
+            if top == line[ROW] and left in cells:
+                cells |= {c: cells[left] for c in range(left, right + 1)}
+        for c, text in cells.items():
+            if text not in lines.setdefault(c, []):
+                lines[c].append(text)
+    return {c: " ".join(texts) for c, texts in lines.items()}
+
+
+def _span(ref: str) -> tuple[int, int, int] | None:
+    """Top row, first and last column of a merged range."""
+    match = re.fullmatch(r"([A-Z]{1,3})(\d+):([A-Z]{1,3})\d+", ref)
+    return (int(match[2]), column_index(match[1]), column_index(match[3])) if match else None
+
+
+def tidy(text: str) -> str:
+    """A header text without white space around it, and with single spaces in it."""
+    return " ".join(text.split())
+
+
+def column_names(labels: list[str | None], indices: list[int], *, keep: bool) -> tuple[list[str], list[str]]:
+    """Unique column names for header texts, and notes about those that had to change beyond spelling."""
+    names: list[str] = []
+    notes: list[str] = []
+    taken: set[str] = set()
+    for label, index in zip(labels, indices, strict=True):
+        wanted = (label or "").replace("\0", "") if keep else normalise(label or "")
+        if not wanted:
+            wanted = f"column_{column_letters(index).lower()}"
+            notes.append(f"blank-label: column {column_letters(index)} has no usable header, named {wanted!r}")
+        name = unique_name(wanted, taken)
+        if name != shorten(wanted, ""):
+            notes.append(f"duplicate-label: column {column_letters(index)} ({label!r}) is named {name!r}")
+        taken.add(name)
+        names.append(name)
+    return names, notes
+
+
+def normalise(label: str) -> str:
+    """A header text as a snake_case name: letters and digits of any script, `_` between words; may be empty."""
+    text = unicodedata.normalize("NFKC", label).lower()
+    name = re.sub(r"\W+", "_", text).strip("_")
+    name = re.sub(r"__+", "_", name)
+    if name[:1].isdigit() or name in _SYSTEM_COLUMNS:
+        name = f"_{name}"
+    return shorten(name, "")
+
+
+def unique_name(wanted: str, taken: set[str]) -> str:
+    """`wanted`, or `wanted_2`, `wanted_3`… whichever is free; at most 63 bytes."""
+    name, number = shorten(wanted, ""), 2
+    while name in taken:
+        name, number = shorten(wanted, f"_{number}"), number + 1
+    return name
+
+
+def shorten(name: str, suffix: str) -> str:
+    """`name` + `suffix` in at most 63 bytes, cut between characters."""
+    return name.encode()[: NAME_BYTES - len(suffix.encode())].decode("utf-8", "ignore") + suffix

@@ -1,0 +1,65 @@
+"""Owns the writing of one chunk into staging, by one of three methods. Runs in a worker.
+
+The only caller of `adbc_ingest` for data. `batch` is one binary COPY in one transaction. The other two are the baseline
+that the benchmark compares with: one INSERT and one transaction a row, over one connection or over several.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from .parts import ROW
+from .postgres import Session, database_errors, quote
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .settings import Dsn, Method
+
+
+@dataclass(frozen=True)
+class IngestTask:
+    """Which chunk goes where, and how."""
+
+    number: int
+    chunk: Path
+    first_row: int
+    last_row: int
+    dsn: Dsn
+    schema: str
+    table: str
+    method: Method
+
+
+def ingest_chunk(task: IngestTask) -> tuple[int, int]:
+    """Write a chunk; returns its number and the rows written.
+
+    Raises:
+        DatabaseError: the server refused; nothing of the chunk remains (batch), or some rows (the other methods).
+    """
+    with pa.memory_map(str(task.chunk)) as source:
+        data = pa.ipc.open_file(source).read_all().drop_columns([ROW])
+        if task.method == "batch":
+            _copy(task, data)
+        else:
+            _insert_rows(task, data)
+        return task.number, data.num_rows
+
+
+def _copy(task: IngestTask, data: pa.Table) -> None:
+    with Session(task.dsn) as session:
+        with database_errors(task.dsn), session.connection.cursor() as cursor:
+            cursor.adbc_ingest(task.table, data.to_reader(), mode="append", db_schema_name=task.schema)
+        session.commit()
+
+
+def _insert_rows(task: IngestTask, data: pa.Table) -> None:
+    places = ", ".join(f"${n}" for n in range(1, data.num_columns + 1))
+    columns = ", ".join(quote(name) for name in data.column_names)
+    statement = f"INSERT INTO {quote(task.schema, task.table)} ({columns}) VALUES ({places})"
+    with Session(task.dsn, autocommit=True) as session, database_errors(task.dsn), session.connection.cursor() as cursor:
+        # The driver prepares once and executes row by row; autocommit makes each row a transaction.
+        cursor.executemany(statement, data)

@@ -1,0 +1,59 @@
+"""Owns the rules that need all rows: keys that must be unique over the whole sheet.
+
+A row holds its keys when no accepted row before it holds one of them; every later row with such a key is refused. A row
+that is rejected for another reason holds nothing, but is told as well when its key is taken.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from . import spool
+from .parts import ROW
+from .validate import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+Key = tuple[str, tuple[str, ...]]
+
+
+def duplicates(spooled: Iterable[tuple[int, Path | None]], keys: tuple[Key, ...]) -> dict[int, list[Refusal]]:
+    """Refusals for rows that repeat a key, by window number.
+
+    Args:
+        spooled: window number and the Arrow IPC file of its keys.
+        keys: (rule, field names).
+    """
+    frames = [spool.read(path).with_columns(pl.lit(number).alias("_window")) for number, path in spooled if path]
+    if not frames or not keys:
+        return {}
+    rows = pl.concat(frames)
+    suspects = rows.filter(pl.any_horizontal([_repeated(key) for _, key in keys]))
+    return _greedy(suspects, keys) if len(suspects) else {}
+
+
+def _repeated(key: tuple[str, ...]) -> pl.Expr:
+    """Rows whose key is complete and not the only one of its value (nulls are never equal, as in SQL)."""
+    complete = pl.all_horizontal([pl.col(name).is_not_null() for name in key])
+    return complete & pl.struct(key).is_duplicated()
+
+
+def _greedy(suspects: pl.DataFrame, keys: tuple[Key, ...]) -> dict[int, list[Refusal]]:
+    held: list[dict[tuple[Any, ...], int]] = [{} for _ in keys]
+    refused: dict[int, list[Refusal]] = {}
+    for row in suspects.sort(pl.col("_ok").not_(), ROW).iter_rows(named=True):
+        values = [tuple(row[name] for name in key) for _, key in keys]
+        taken = [(k, held[k][v]) for k, v in enumerate(values) if None not in v and v in held[k]]
+        for k, holder in taken:
+            rule, names = keys[k]
+            reason = f"repeats the {' + '.join(names)} of row {holder}"
+            refused.setdefault(row["_window"], []).append(Refusal(row[ROW], names[0], rule, reason))
+        if row["_ok"] and not taken:
+            for k, value in enumerate(values):
+                if None not in value:
+                    held[k][value] = row[ROW]
+    return refused

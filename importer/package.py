@@ -1,0 +1,167 @@
+"""Owns the zip container of a workbook: its directory, its guards, and streams of parts whose CRC was checked.
+
+The engine checks neither CRC nor sizes, so no part reaches it that did not pass through here. The format is
+PKWARE's APPNOTE 6.3; only what Open Packaging allows (stored and deflated parts, no encryption) is accepted.
+"""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+from typing import TYPE_CHECKING, BinaryIO
+
+from isal import isal_zlib
+
+from .errors import WorkbookRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from types import TracebackType
+
+    from .settings import Limits
+
+_LOCAL_HEADER = struct.Struct("<4s5H3L2H")
+_READ_BYTES = 256 << 10
+#: The largest block that a stream yields; bounds what one read of a hostile part can inflate to at once.
+BLOCK_BYTES = 4 << 20
+#: Workbook, relationships, content types: read whole. Excel's own are far below 1 MiB even with thousands of sheets.
+SMALL_PART_BYTES = 64 << 20
+_ENCRYPTED = 0x1
+_RESAVE = "open it in the program that made it and save it again as .xlsx"
+
+
+class Package:
+    """An open zip whose directory passed the guards; a context manager.
+
+    Raises:
+        WorkbookRefused: not a readable zip, encrypted parts, too many parts, two parts of one name.
+    """
+
+    def __init__(self, path: Path, limits: Limits) -> None:
+        self.path = path
+        self._limits = limits
+        self._file: BinaryIO = path.open("rb")
+        try:
+            self._parts = self._directory()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> Package:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._file.close()
+
+    def _directory(self) -> dict[str, zipfile.ZipInfo]:
+        try:
+            infos = zipfile.ZipFile(self._file).infolist()
+        except (zipfile.BadZipFile, struct.error, ValueError, NotImplementedError, EOFError) as exc:
+            raise WorkbookRefused(
+                "the zip container is damaged or cut short", place=f"{self.path.name} ({exc})", choice="copy or download it again"
+            ) from None
+        if len(infos) > self._limits.part_count:
+            raise WorkbookRefused(f"the workbook has {len(infos):,} parts, more than {self._limits.part_count:,}", place=self.path.name)
+        parts: dict[str, zipfile.ZipInfo] = {}
+        for info in infos:
+            if parts.setdefault(info.filename.lower(), info) is not info:
+                raise WorkbookRefused(f"two parts are named {info.filename!r}", place=self.path.name, choice=_RESAVE)
+        return parts
+
+    def __contains__(self, name: str) -> bool:
+        return name.lower() in self._parts
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all parts, as written in the directory."""
+        return [info.filename for info in self._parts.values()]
+
+    def size(self, name: str) -> int:
+        """The inflated size that the directory declares for a part, in bytes (it may lie; `stream` checks it)."""
+        return self._parts[name.lower()].file_size
+
+    def read(self, name: str) -> bytes:
+        """One small part, whole.
+
+        Raises:
+            WorkbookRefused: the part is missing, damaged or too large.
+        """
+        if self.size(name) > SMALL_PART_BYTES:
+            raise self._refuse(name, f"is {self.size(name):,} bytes, far more than such a part needs")
+        return b"".join(self.stream(name))
+
+    def stream(self, name: str) -> Iterator[bytes]:
+        """The inflated bytes of a part in blocks of at most 4 MiB; CRC, declared size and ratio are checked.
+
+        Raises:
+            WorkbookRefused: damaged, larger than declared, over the limits, or with a document type declaration.
+        """
+        info = self._parts[name.lower()]
+        if info.file_size > self._limits.part_bytes:
+            raise self._refuse(name, f"would be {info.file_size:,} bytes inflated, over the limit of {self._limits.part_bytes:,}")
+        total, crc, tail = 0, 0, b""
+        for block in self._inflate(name, info):
+            total += len(block)
+            if total > info.file_size:
+                raise self._refuse(name, f"declares {info.file_size:,} bytes but holds more")
+            self._check_ratio(name, info, total)
+            crc = isal_zlib.crc32(block, crc)
+            self._check_doctype(name, tail + block[:16] if tail else b"", block)
+            tail = block[-16:]
+            yield block
+        if total != info.file_size or crc != info.CRC:
+            raise self._refuse(name, "fails its checksum: the file was altered or damaged after it was saved")
+
+    def _inflate(self, name: str, info: zipfile.ZipInfo) -> Iterator[bytes]:
+        """The raw blocks of a part, nothing checked but the deflate format."""
+        if info.flag_bits & _ENCRYPTED:
+            raise self._refuse(name, "is encrypted", "remove the password and save it again")
+        if info.compress_type == zipfile.ZIP_STORED:
+            yield from self._raw(info)
+            return
+        if info.compress_type != zipfile.ZIP_DEFLATED:
+            raise self._refuse(name, f"uses zip compression method {info.compress_type}")
+        inflater = isal_zlib.decompressobj(wbits=-15)
+        try:
+            for raw in self._raw(info):
+                data = raw
+                while data:
+                    block = inflater.decompress(data, BLOCK_BYTES)
+                    data = inflater.unconsumed_tail
+                    if block:
+                        yield block
+            while block := inflater.decompress(b"", BLOCK_BYTES):
+                yield block
+        except isal_zlib.error as exc:
+            raise self._refuse(name, f"cannot be inflated ({exc})") from None
+        if not inflater.eof:
+            raise self._refuse(name, "is cut short")
+
+    def _raw(self, info: zipfile.ZipInfo) -> Iterator[bytes]:
+        """The stored bytes of a part as they lie in the file."""
+        self._file.seek(info.header_offset)
+        header = self._file.read(_LOCAL_HEADER.size)
+        if len(header) < _LOCAL_HEADER.size or header[:4] != b"PK\x03\x04":
+            raise self._refuse(info.filename, "is not where the zip directory says")
+        *_, name_length, extra_length = _LOCAL_HEADER.unpack(header)
+        self._file.seek(info.header_offset + _LOCAL_HEADER.size + name_length + extra_length)
+        left = info.compress_size
+        while left:
+            raw = self._file.read(min(left, _READ_BYTES))
+            if not raw:
+                raise self._refuse(info.filename, "is cut short")
+            left -= len(raw)
+            yield raw
+
+    def _check_ratio(self, name: str, info: zipfile.ZipInfo, total: int) -> None:
+        if total > self._limits.ratio_grace_bytes and total > self._limits.inflate_ratio * max(info.compress_size, 1):
+            raise self._refuse(name, f"inflates to more than {self._limits.inflate_ratio} times its size", "it looks like a zip bomb")
+
+    def _check_doctype(self, name: str, seam: bytes, block: bytes) -> None:
+        # No spreadsheet program writes a DOCTYPE; entity bombs and external entities need one.
+        if b"<!DOCTYPE" in block or b"<!DOCTYPE" in seam:
+            raise self._refuse(name, "has a document type declaration, which no workbook needs and attacks use")
+
+    def _refuse(self, name: str, fact: str, choice: str = _RESAVE) -> WorkbookRefused:
+        return WorkbookRefused(f"part {name!r} {fact}", place=self.path.name, choice=choice)

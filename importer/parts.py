@@ -1,0 +1,106 @@
+"""Owns the shape of a window in memory: one array per column and kind, of which at most one holds each cell.
+
+A frame has `_row` (sheet row, 1-based), `_hidden` where rows are hidden, and for sheet column `c` (0-based) the
+columns `c.number`, `c.text`… of the kinds that occur there. A cell is non-null in exactly one of them, or empty.
+So no cell has to change its kind to be carried, and counting the cells is counting the non-nulls.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+ROW = "_row"
+HIDDEN = "_hidden"
+
+#: Kinds with a value, and the type that carries them. `datetime` holds dates too (at midnight).
+VALUE_PARTS: dict[str, type[pl.DataType] | pl.DataType] = {
+    "number": pl.Float64,
+    "text": pl.String,
+    "boolean": pl.Boolean,
+    "datetime": pl.Datetime("ms"),
+    "time": pl.Time,
+    "duration": pl.Duration("ms"),
+}
+#: Kinds without one: the error value, the formula's text, the raw text of a value that no type can hold.
+PROBLEM_PARTS = ("error", "formula", "unreadable")
+PARTS = (*VALUE_PARTS, *PROBLEM_PARTS)
+
+
+def part(column: int, kind: str) -> str:
+    """The name of the array of a sheet column (0-based) and a kind."""
+    return f"{column}.{kind}"
+
+
+def parts_of(frame_columns: list[str], column: int) -> list[str]:
+    """The kinds that a sheet column has in a frame with these column names."""
+    names = set(frame_columns)
+    return [kind for kind in PARTS if part(column, kind) in names]
+
+
+def columns_of(frame_columns: list[str]) -> list[int]:
+    """The sheet columns (0-based, ascending) of a frame with these column names."""
+    return sorted({int(name.split(".")[0]) for name in frame_columns if not name.startswith("_")})
+
+
+def shortest_text(number: pl.Expr) -> pl.Expr:
+    """Numbers as the shortest text that reads back as the same 64-bit float: `1`, `0.1`, `1e-10`.
+
+    Integral values below 2^53 have no decimal point; the others are what Ryū prints.
+    """
+    integral = (number == number.floor()) & (number.abs() < 2**53)
+    return pl.when(integral).then(number.cast(pl.Int64, strict=False).cast(pl.String)).otherwise(number.cast(pl.String))
+
+
+def iso_datetime(stamp: pl.Expr) -> pl.Expr:
+    """Datetimes in ISO 8601: the date alone at midnight, milliseconds only where there are any."""
+    midnight = stamp == stamp.dt.truncate("1d")
+    whole = stamp.dt.millisecond() == 0
+    text = pl.when(whole).then(stamp.dt.strftime("%Y-%m-%dT%H:%M:%S")).otherwise(stamp.dt.strftime("%Y-%m-%dT%H:%M:%S%.3f"))
+    return pl.when(midnight).then(stamp.dt.strftime("%Y-%m-%d")).otherwise(text)
+
+
+def iso_duration(duration: pl.Expr) -> pl.Expr:
+    """Durations as `[-]H:MM:SS[.mmm]`, hours unbounded, as Excel's `[h]:mm:ss` shows them."""
+    total = duration.dt.total_milliseconds()
+    size = total.abs()
+    sign = pl.when(total < 0).then(pl.lit("-")).otherwise(pl.lit(""))
+    clock = [(size // 60_000) % 60, (size // 1000) % 60]
+    text = pl.format("{}{}:{}:{}", sign, size // 3_600_000, *[c.cast(pl.String).str.zfill(2) for c in clock])
+    fraction = pl.format(".{}", (size % 1000).cast(pl.String).str.zfill(3))
+    return pl.when(size % 1000 == 0).then(text).otherwise(pl.concat_str(text, fraction))
+
+
+def iso_time(time: pl.Expr) -> pl.Expr:
+    """Times of day as `HH:MM:SS[.mmm]`."""
+    whole = time.dt.nanosecond() == 0
+    return pl.when(whole).then(time.dt.strftime("%H:%M:%S")).otherwise(time.dt.strftime("%H:%M:%S%.3f"))
+
+
+def as_text(column: int, kind: str) -> pl.Expr:
+    """The cells of one kind as people write them; lossless for every kind."""
+    cell = pl.col(part(column, kind))
+    match kind:
+        case "number":
+            return shortest_text(cell)
+        case "boolean":
+            return pl.when(cell).then(pl.lit("true")).when(~cell).then(pl.lit("false"))
+        case "datetime":
+            return iso_datetime(cell)
+        case "time":
+            return iso_time(cell)
+        case "duration":
+            return iso_duration(cell)
+        case _:
+            return cell
+
+
+def raw_text(column: int, kinds: list[str]) -> pl.Expr:
+    """Every cell of a column as text, whatever its kind; null where it is empty."""
+    return pl.coalesce([as_text(column, kind) for kind in kinds]) if kinds else pl.lit(None, pl.String)
+
+
+def kind_name(column: int, kinds: list[str]) -> pl.Expr:
+    """The kind of every cell of a column; null where it is empty."""
+    if not kinds:
+        return pl.lit(None, pl.String)
+    return pl.coalesce([pl.when(pl.col(part(column, kind)).is_not_null()).then(pl.lit(kind)) for kind in kinds])

@@ -1,0 +1,144 @@
+"""Owns the plan of a load: which sheet column fills which table column, by which rules; what travels to the workers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .contract import Contract, Field
+from .errors import ContractError, SheetError
+from .headers import REJECT_COLUMNS, Header, SheetColumn, normalise, tidy
+from .windows import column_index
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .pgtypes import PgType
+    from .settings import ErrorCells
+
+
+@dataclass(frozen=True)
+class ColumnPlan:
+    """One field on its way: from a sheet column (None: the sheet has no such column) to a table column."""
+
+    field: Field
+    column: SheetColumn | None
+    pg_type: PgType
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LoadPlan:
+    """What every worker needs to know of a load.
+
+    Attributes:
+        columns: in the order of the contract.
+        ignored: sheet columns that are left out on purpose.
+        keys: (rule, field names) that must be unique over the sheet.
+        timezone: what naive stamps mean for `timestamptz`.
+        error_cells: `reject`, or `null` to take error cells as missing.
+    """
+
+    columns: tuple[ColumnPlan, ...]
+    ignored: tuple[SheetColumn, ...]
+    keys: tuple[tuple[str, tuple[str, ...]], ...]
+    timezone: str
+    error_cells: ErrorCells
+
+
+def choose_columns(header: Header, wanted: tuple[str, ...] | None) -> tuple[list[SheetColumn], list[SheetColumn]]:
+    """The sheet columns to load and those to leave out.
+
+    Args:
+        header: of the sheet.
+        wanted: header texts, column names or letters; None for all.
+
+    Raises:
+        SheetError: a wanted column that the sheet does not have.
+    """
+    columns = list(header.columns)
+    names = {c.name for c in columns}
+    extra = set(REJECT_COLUMNS) if set(REJECT_COLUMNS) <= {c.header for c in columns} else set()
+    if wanted is None:
+        # A mended rejects workbook: its two own columns are no data.
+        return [c for c in columns if c.header not in extra], [c for c in columns if c.header in extra]
+    chosen = []
+    for word in wanted:
+        found = _by_word(columns, word)
+        if found is None:
+            raise SheetError(f"no column {word!r}", choice=f"columns: {', '.join(sorted(names))}")
+        chosen.append(found)
+    return [c for c in columns if c in chosen], [c for c in columns if c not in chosen]
+
+
+def _by_word(columns: list[SheetColumn], word: str) -> SheetColumn | None:
+    """The column that a word means: header text, then name, then normalised name, then letters."""
+    tests = (
+        lambda c: c.header is not None and c.header == tidy(word),
+        lambda c: c.name == word,
+        lambda c: bool(normalise(word)) and normalise(c.header or "") == normalise(word),
+        lambda c: word.isalpha() and len(word) <= 3 and word.isupper() and c.index == column_index(word),  # noqa: PLR2004 - XFD
+    )
+    return next((c for test in tests for c in columns if test(c)), None)
+
+
+def match_fields(contract: Contract, columns: list[SheetColumn], *, lenient: bool) -> tuple[dict[str, SheetColumn | None], list[SheetColumn]]:
+    """Which sheet column each field means (by title, then name, then normalised name), and the columns left over.
+
+    Args:
+        contract: with the fields.
+        columns: of the sheet, those to load.
+        lenient: leave extra columns out instead of refusing them (the user chose columns).
+
+    Raises:
+        ContractError: a field without a column, or columns without a field, as `fieldsMatch` rules.
+    """
+    left = list(columns)
+    found: dict[str, SheetColumn | None] = {}
+    for field in contract.fields:
+        column = _field_column(field, left)
+        found[field.name] = column
+        if column is not None:
+            left.remove(column)
+    missing = [f.title or f.name for f in contract.fields if found[f.name] is None]
+    listed = ", ".join(repr(c.header or c.name) for c in columns)
+    if missing and contract.fields_match not in {"superset", "partial"}:
+        raise ContractError(f"missing-label: the sheet has no column {', '.join(map(repr, missing))}", choice=f"its columns: {listed}")
+    if contract.fields_match == "partial" and not any(found.values()):
+        raise ContractError("missing-label: the sheet has none of the contract's columns", choice=f"its columns: {listed}")
+    if left and contract.fields_match not in {"subset", "partial"} and not lenient:
+        shown = ", ".join(f"{c.header or 'no header'!r} (column {c.letter})" for c in left)
+        raise ContractError(
+            f"extra-label: the contract has no field for {shown}",
+            choice="add fields, leave the columns out with --columns, or set fieldsMatch to 'subset'",
+        )
+    _check_order(contract, found)
+    return found, left
+
+
+def _field_column(field: Field, columns: list[SheetColumn]) -> SheetColumn | None:
+    tests = (
+        lambda c: field.title is not None and c.header == tidy(field.title),
+        lambda c: field.title is not None and (c.header or "").casefold() == tidy(field.title).casefold(),
+        lambda c: c.header == field.name,
+        lambda c: c.name == field.name,
+        lambda c: bool(normalise(field.name)) and normalise(c.header or "") == normalise(field.name),
+    )
+    return next((c for test in tests for c in columns if test(c)), None)
+
+
+def _check_order(contract: Contract, found: dict[str, SheetColumn | None]) -> None:
+    if contract.fields_match != "exact":
+        return
+    indices = [c.index for c in found.values() if c is not None]
+    if indices != sorted(indices):
+        raise ContractError("incorrect-label: the sheet's columns are in another order than the fields", choice="set fieldsMatch to 'equal'")
+
+
+def check_keys(contract: Contract, names: Iterable[str]) -> None:
+    """Raise ContractError when a key uses a field that will not be loaded."""
+    loaded = set(names)
+    for _, key in contract.keys():
+        for name in key:
+            if name not in loaded:
+                raise ContractError(f"key field {name!r} is not loaded", choice="add its column, or drop the key")

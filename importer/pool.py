@@ -1,0 +1,249 @@
+"""Owns the workers: processes with a memory and a wall limit, whose death is a value here and never ours.
+
+A pool is a row of lanes, each a `ProcessPoolExecutor` of one process. Executors of several processes lose all their
+tasks when one process dies and cannot tell which task killed it; a lane can, and the others go on. At most one task a
+lane is in flight, so what waits costs nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+import types
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from .errors import ImporterError, MachineError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from multiprocessing.context import BaseContext
+    from pathlib import Path
+
+    from .settings import Limits
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+#: Imported once by the fork server, so that a worker starts in 10 ms instead of a second.
+PRELOAD = ["importer.workers"]
+
+
+class Outcome(NamedTuple):
+    """What a worker answers: a value, or an error of ours."""
+
+    value: Any
+    error: ImporterError | None
+
+
+def context() -> BaseContext:
+    """The way processes start here: from a fork server with the heavy imports done; `spawn` on Windows.
+
+    Plain `fork` is never used: polars must not run in a child of a process where its threads have started.
+    """
+    if sys.platform == "win32":
+        return multiprocessing.get_context("spawn")
+    ctx = multiprocessing.get_context("forkserver")
+    ctx.set_forkserver_preload(PRELOAD)
+    return ctx
+
+
+def warm_up() -> None:
+    """Start the fork server now, so that its imports run beside ours."""
+    if sys.platform != "win32":
+        from multiprocessing import forkserver
+
+        context()
+        with _without_main():
+            forkserver.ensure_running()
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Hide the main module while processes start.
+
+    multiprocessing imports it again in every child. Our tasks live in the package, and a user's script that calls
+    `import_workbook` at its top level must not run once more in each worker.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+class Pool:
+    """Some workers; a context manager that leaves no process behind.
+
+    Args:
+        workers: how many processes; 0 runs the tasks in this process, without limits (for debugging).
+        limits: memory and wall time of a task.
+        log: where the workers' standard output and error go.
+    """
+
+    def __init__(self, workers: int, limits: Limits, log: Path) -> None:
+        self._limits = limits
+        self._log = log
+        self._lanes: list[_Lane | None] = [None] * workers
+        self.workers = workers
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: types.TracebackType | None) -> None:
+        for lane in self._lanes:
+            if lane is not None:
+                lane.close(kill=kind is not None)
+
+    def recycle(self) -> None:
+        """End the workers; the next tasks start in fresh ones. Gives back what they held in memory."""
+        for number, lane in enumerate(self._lanes):
+            if lane is not None:
+                lane.close(kill=False)
+                self._lanes[number] = None
+
+    def run(
+        self, function: Callable[[Task], Result], tasks: Iterable[Task], died: Callable[[Task, str], ImporterError], *, lanes: int | None = None
+    ) -> Iterator[Result]:
+        """The results of `function` for every task, as they come.
+
+        Args:
+            function: module level, picklable, of this package.
+            tasks: taken one by one as workers become free.
+            died: the error for a task whose worker died, from the task and how it died.
+            lanes: use only that many workers.
+
+        Raises:
+            ImporterError: that of the first task that failed; no more tasks are started.
+        """
+        if not self.workers:
+            for task in tasks:
+                yield _unwrap(_guarded(function, task))
+            return
+        waiting = iter(tasks)
+        free = list(range(min(lanes or self.workers, self.workers)))
+        running: dict[Future[Outcome], tuple[int, Task, float]] = {}
+        while True:
+            while free and (task := next(waiting, _NOTHING)) is not _NOTHING:
+                number = free.pop(0)
+                future = self._lane(number).submit(function, task)
+                running[future] = (number, task, time.monotonic() + self._limits.task_seconds)  # type: ignore[assignment]
+            if not running:
+                return
+            for future in self._wait(running, died):
+                number, task, _ = running.pop(future)
+                free.append(number)
+                yield _unwrap(self._outcome(future, number, task, died))
+
+    def _lane(self, number: int) -> _Lane:
+        lane = self._lanes[number]
+        if lane is None:
+            lane = self._lanes[number] = _Lane(self._limits.memory_bytes, self._log, self.workers)
+        return lane
+
+    def _wait(self, running: dict[Future[Outcome], tuple[int, Task, float]], died: Callable[[Task, str], ImporterError]) -> Iterable[Future[Outcome]]:
+        deadline = min(entry[2] for entry in running.values())
+        done, _ = wait(running, timeout=max(deadline - time.monotonic(), 0), return_when=FIRST_COMPLETED)
+        if not done:
+            _, task, _ = min(running.values(), key=lambda entry: entry[2])
+            raise died(task, f"took longer than {self._limits.task_seconds:g} s")
+        return done
+
+    def _outcome(self, future: Future[Outcome], number: int, task: Task, died: Callable[[Task, str], ImporterError]) -> Outcome:
+        try:
+            return future.result()
+        except BrokenProcessPool:
+            self._lanes[number] = None
+            raise died(task, "was killed, or ran out of memory") from None
+
+
+_NOTHING: Any = object()
+
+
+class _Lane:
+    """One worker process behind an executor."""
+
+    def __init__(self, memory_bytes: int, log: Path, workers: int) -> None:
+        self._executor = ProcessPoolExecutor(1, mp_context=context(), initializer=_start, initargs=(memory_bytes, str(log), workers))
+        with _without_main():
+            self._pid = self._executor.submit(os.getpid)
+
+    def submit(self, function: Callable[[Any], Any], task: Any) -> Future[Outcome]:
+        return self._executor.submit(_guarded, function, task)
+
+    def close(self, *, kill: bool) -> None:
+        if kill and sys.platform != "win32":
+            # The worker may be deep in native code that no polite word reaches.
+            with contextlib.suppress(Exception):
+                os.kill(self._pid.result(timeout=5), signal.SIGKILL)
+        self._executor.shutdown(wait=not kill, cancel_futures=True)
+
+
+def _unwrap(outcome: Outcome) -> Any:
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome.value
+
+
+def _guarded(function: Callable[[Any], Any], task: Any) -> Outcome:
+    """The outcome of a task; no exception of a foreign library crosses the process border (some cannot be pickled)."""
+    try:
+        return Outcome(function(task), None)
+    except ImporterError as exc:
+        return Outcome(None, exc)
+    except OSError as exc:
+        return Outcome(None, MachineError(f"the machine refused: {exc.strerror or exc}", place=exc.filename, choice="is the disk full?"))
+    except MemoryError:
+        return Outcome(None, MachineError("a worker ran out of memory", choice="raise --memory, or lower --chunk-rows"))
+    except BaseException as exc:  # noqa: BLE001 - a Rust panic is a BaseException
+        traceback.print_exc()
+        return Outcome(None, MachineError(f"a worker failed: {type(exc).__name__}: {str(exc)[:300]}", choice="run again with --debug and report this"))
+
+
+# ---- IN THE WORKER ----------------------------------------------------------------------------------------------
+
+
+def _start(memory_bytes: int, log: str, workers: int) -> None:
+    """Set up a worker: limits, quiet streams, no interest in Ctrl-C, and no life after its parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ["POLARS_MAX_THREADS"] = str(max((os.cpu_count() or 1) // workers, 1))
+    _redirect(log)
+    _limit_memory(memory_bytes)
+    threading.Thread(target=_follow_parent, daemon=True).start()
+
+
+def _redirect(log: str) -> None:
+    """Send native and Python output to the log: an aborting library writes where nobody asked it to."""
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
+
+
+def _limit_memory(memory_bytes: int) -> None:
+    """Bound the address space to what the process has now plus `memory_bytes` (Linux; elsewhere not enforced)."""
+    if not sys.platform.startswith("linux"):
+        return
+    import resource
+
+    with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123 - no path object needed here
+        pages = int(file.read().split()[0])
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    limit = pages * resource.getpagesize() + memory_bytes
+    resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+
+
+def _follow_parent() -> None:
+    """End this worker when the process that asked for it is gone (kill -9 leaves no other sign)."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

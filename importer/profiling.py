@@ -1,0 +1,92 @@
+"""Owns the facts about a column: which kinds it holds, counted over all rows, and what decides its type."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from .parts import columns_of, part, parts_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+#: Beyond it neighbouring integers share a 64-bit float.
+EXACT_INTEGER = 2**53
+
+
+@dataclass(frozen=True)
+class ColumnFacts:
+    """What one column holds, in one window or in all of them.
+
+    Attributes:
+        kinds: non-empty cells by kind; `date` are datetimes at midnight.
+        blank: texts of length zero, which are counted in `kinds["text"]` too.
+        integral: every number is a whole one within ±2^53.
+    """
+
+    kinds: dict[str, int] = field(default_factory=dict)
+    blank: int = 0
+    integral: bool = True
+
+    @property
+    def cells(self) -> int:
+        """Non-empty cells."""
+        return sum(self.kinds.values())
+
+    @property
+    def typed(self) -> frozenset[str]:
+        """The kinds that decide the type: values, without empty texts and without problems."""
+        found = {k for k, n in self.kinds.items() if n and k not in {"error", "formula", "unreadable"}}
+        if self.kinds.get("text", 0) == self.blank:
+            found.discard("text")
+        return frozenset(found)
+
+    def merged(self, other: ColumnFacts) -> ColumnFacts:
+        """The facts of both together."""
+        kinds = {k: self.kinds.get(k, 0) + other.kinds.get(k, 0) for k in {**self.kinds, **other.kinds}}
+        return ColumnFacts(kinds, self.blank + other.blank, self.integral and other.integral)
+
+
+def profile(frame: pl.DataFrame) -> dict[int, ColumnFacts]:
+    """The facts of every sheet column (0-based) of a window's frame."""
+    columns = columns_of(frame.columns)
+    if not columns:
+        return {}
+    asked: list[pl.Expr] = []
+    for column in columns:
+        kinds = parts_of(frame.columns, column)
+        asked += [pl.col(part(column, kind)).count().alias(part(column, kind)) for kind in kinds]
+        if "datetime" in kinds:
+            stamp = pl.col(part(column, "datetime"))
+            asked.append((stamp == stamp.dt.truncate("1d")).sum().alias(f"{column}:dates"))
+        if "text" in kinds:
+            asked.append((pl.col(part(column, "text")) == "").sum().alias(f"{column}:blank"))
+        if "number" in kinds:
+            number = pl.col(part(column, "number"))
+            whole = (number == number.floor()) & (number.abs() <= EXACT_INTEGER)
+            asked.append(whole.all().alias(f"{column}:integral"))
+    row = frame.select(asked).row(0, named=True)
+    return {column: _facts(column, row) for column in columns}
+
+
+def _facts(column: int, row: dict[str, int]) -> ColumnFacts:
+    prefix = f"{column}."
+    kinds = {name.removeprefix(prefix): n for name, n in row.items() if name.startswith(prefix) and n}
+    dates = row.get(f"{column}:dates", 0)
+    if dates:
+        kinds["date"] = dates
+        kinds["datetime"] -= dates
+        if not kinds["datetime"]:
+            del kinds["datetime"]
+    return ColumnFacts(kinds, row.get(f"{column}:blank", 0), bool(row.get(f"{column}:integral", True)))
+
+
+def merge(windows: Iterable[dict[int, ColumnFacts]]) -> dict[int, ColumnFacts]:
+    """The facts of every column over several windows."""
+    total: dict[int, ColumnFacts] = {}
+    for facts in windows:
+        for column, mine in facts.items():
+            total[column] = total.get(column, ColumnFacts()).merged(mine)
+    return total

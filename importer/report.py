@@ -1,0 +1,189 @@
+"""Owns the run report: what was read, where every cell went, how long it took; as JSON and as text for a terminal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from .validate import ColumnCount
+
+
+@dataclass(frozen=True)
+class ColumnReport:
+    """One column of the sheet and what became of it."""
+
+    letter: str
+    header: str | None
+    name: str
+    kinds: dict[str, int]
+    type: str | None
+    count: ColumnCount
+
+    def to_dict(self) -> dict[str, Any]:
+        """The column as the JSON report has it."""
+        shown = {"letter": self.letter, "header": self.header, "name": self.name, "kinds": self.kinds, "type": self.type}
+        return shown | dict(self.count.__dict__)
+
+
+@dataclass(frozen=True)
+class RuleReport:
+    """One broken rule: how often, and where first."""
+
+    key: str
+    count: int
+    example: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The rule as the JSON report has it."""
+        column, _, rule = self.key.rpartition("|")
+        return {"key": self.key, "column": column, "rule": rule, "count": self.count, "example": self.example}
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run did.
+
+    Attributes:
+        outcome: `published`, `checked` (a dry run) or `over-budget`.
+        workbook: name, path, sha256, size in bytes.
+        sheet: name of the sheet that was read.
+        header_rows: first and last row of the header, 1-based; (0, 0) without one.
+        target: schema, table, mode, whether the table is new, server version.
+        method: how chunks were written, by how many workers, in how many chunks.
+        columns: left to right.
+        total_records: data rows.
+        error_count: of them, those rejected.
+        rows: what else the sheet has (`blank`, `hidden`, `above_header`).
+        rules: by key `column|rule`.
+        rejects_file: where the rejects are, or None.
+        timings: seconds by stage.
+        duration: seconds of the whole run.
+        notes: what a careful reader should know.
+    """
+
+    outcome: str
+    workbook: dict[str, Any]
+    sheet: str
+    header_rows: tuple[int, int]
+    target: dict[str, Any]
+    method: dict[str, Any]
+    columns: tuple[ColumnReport, ...]
+    total_records: int
+    error_count: int
+    rows: dict[str, int]
+    rules: tuple[RuleReport, ...]
+    rejects_file: str | None
+    timings: dict[str, float]
+    duration: float
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def success_count(self) -> int:
+        """Rows that were loaded (or would be, in a dry run)."""
+        return self.total_records - self.error_count
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        """The numbers under the names that scripts look for; `duration` in seconds."""
+        return {
+            "total_records": self.total_records,
+            "success_count": self.success_count,
+            "error_count": self.error_count,
+            "duration": round(self.duration, 4),
+            "records_per_second": round(self.total_records / self.duration, 1) if self.duration else 0.0,
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as the JSON that `--json` prints."""
+        from . import __version__
+
+        return {
+            "outcome": self.outcome,
+            "version": __version__,
+            "workbook": self.workbook,
+            "sheet": self.sheet,
+            "header_row": self.header_rows[1],
+            "header_rows": list(self.header_rows),
+            "target": self.target,
+            "method": self.method,
+            "columns": [c.to_dict() for c in self.columns],
+            "rows": self.rows,
+            "stats": self.stats,
+            "rejects": {"rows": self.error_count, "by_rule": [r.to_dict() for r in self.rules], "file": self.rejects_file},
+            "timings": {stage: round(seconds, 4) for stage, seconds in self.timings.items()},
+            "notes": list(self.notes),
+        }
+
+
+def print_report(report: Report, console: Console, *, verbose: bool = False) -> None:
+    """Show the report as a few short tables.
+
+    Args:
+        report: of the run.
+        console: to write to.
+        verbose: show notes and all columns even where nothing is wrong with them.
+    """
+    _print_outcome(report, console)
+    _print_columns(report, console, verbose=verbose)
+    _print_rules(report, console)
+    stages = " · ".join(f"{stage} {seconds:.2f}s" for stage, seconds in report.timings.items())
+    speed = report.stats["records_per_second"]
+    console.print(f"{stages}\n{report.duration:.2f} s in all, {speed:,.0f} rows/s", highlight=False, style="dim")
+    for note in report.notes if verbose else report.notes[:6]:
+        console.print(f"note: {note}", highlight=False, markup=False)
+    if report.rejects_file:
+        console.print(f"rejects: {report.rejects_file}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _print_outcome(report: Report, console: Console) -> None:
+    words = {"published": "loaded into", "checked": "would load into", "over-budget": "NOT loaded into"}
+    place = f"{report.target['schema']}.{report.target['table']}" if report.target else "no table"
+    header = f"header row {report.header_rows[1]}" if report.header_rows[1] else "no header row"
+    console.print(f"{report.workbook['name']} · {report.sheet} · {header}", markup=False, highlight=False)
+    console.print(
+        f"{report.success_count:,} of {report.total_records:,} rows {words[report.outcome]} {place}, {report.error_count:,} rejected",
+        style="bold green" if not report.error_count else "bold yellow",
+        markup=False,
+        highlight=False,
+    )
+
+
+def _print_columns(report: Report, console: Console, *, verbose: bool) -> None:
+    from rich.table import Table
+
+    table = Table("", "column", "type", box=None, padding=(0, 1), header_style="bold")
+    for title in ("cells", "= loaded", "+ missing", "+ ignored", "+ rejected"):
+        table.add_column(title, justify="right")
+    shown = report.columns if verbose or len(report.columns) <= 24 else report.columns[:24]  # noqa: PLR2004 - one screen
+    for column in shown:
+        count = column.count
+        numbers = (count.cells, count.loaded, count.missing, count.ignored, count.rejected)
+        table.add_row(column.letter, _safe(column.name), column.type or "-", *(f"{n:,}" for n in numbers))
+    if len(report.columns) > len(shown):
+        table.add_row("…", f"{len(report.columns) - len(shown)} more columns (--verbose)")
+    total = [sum(getattr(c.count, name) for c in report.columns) for name in ("cells", "loaded", "missing", "ignored", "rejected")]
+    table.add_row("", "all", "", *(f"{n:,}" for n in total), style="bold")
+    console.print(table)
+
+
+def _print_rules(report: Report, console: Console) -> None:
+    if not report.rules:
+        return
+    from rich.table import Table
+
+    table = Table("rejects by rule", box=None, padding=(0, 1), header_style="bold")
+    table.add_column("errors", justify="right")
+    table.add_column("first at")
+    for rule in report.rules[:20]:
+        table.add_row(_safe(rule.key), f"{rule.count:,}", _safe(rule.example))
+    console.print(table)
+
+
+def _safe(text: str) -> str:
+    """Text from a workbook without console markup or control characters."""
+    from rich.markup import escape
+
+    return escape("".join(c if c.isprintable() else " " for c in text))

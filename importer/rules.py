@@ -1,0 +1,143 @@
+"""Owns the constraints of Table Schema as masks over the values of a field: true where a value breaks the rule."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import polars as pl
+
+from .convert import literal
+from .errors import ContractError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .contract import Field
+
+TYPE_ERROR, CONSTRAINT_ERROR = "type-error", "constraint-error"
+ERROR_CELL, UNCALCULATED = "error-cell", "uncalculated-formula"
+
+_EMAIL = r"^[^@\s]+@[^@\s.]+(?:\.[^@\s.]+)+$"
+_URI = r"^[A-Za-z][A-Za-z0-9+.-]*:[^\s]+$"
+_BASE64 = r"^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
+_UUID = r"^[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$"
+FORMATS = {"email": _EMAIL, "uri": _URI, "binary": _BASE64, "uuid": _UUID}
+_BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+
+
+class Check(NamedTuple):
+    """One rule on one field.
+
+    Attributes:
+        rule: its name.
+        broken: mask; null counts as not broken.
+        reason: what a value that breaks it is told, after the field's name.
+    """
+
+    rule: str
+    broken: pl.Expr
+    reason: str
+
+
+def checks(field: Field, value: pl.Expr) -> Iterator[Check]:
+    """All rules of a field except `required` and `unique`, over its converted values.
+
+    Raises:
+        ContractError: a bound or an enum member that is no value of the field's type.
+    """
+    given = field.constraints
+    if field.type == "string" and field.format in FORMATS:
+        yield Check(TYPE_ERROR, ~value.str.contains(FORMATS[field.format]), f"is not a valid {field.format}")
+    if "minLength" in given:
+        yield Check(CONSTRAINT_ERROR, _length(field, value) < given["minLength"], f"is shorter than minLength {given['minLength']}")
+    if "maxLength" in given:
+        yield Check(CONSTRAINT_ERROR, _length(field, value) > given["maxLength"], f"is longer than maxLength {given['maxLength']}")
+    for bound in _BOUNDS:
+        if bound in given:
+            yield _bound(field, value, bound)
+    if "pattern" in given:
+        yield Check(CONSTRAINT_ERROR, ~_matches(_shown(field, value), given["pattern"]), f"does not match pattern {given['pattern']!r}")
+    for key, allowed in (("enum", given.get("enum")), ("categories", field.options.get("categories"))):
+        if allowed:
+            members = [_member(field, m.get("value") if isinstance(m, dict) else m) for m in allowed]
+            yield Check(CONSTRAINT_ERROR, ~value.is_in(members), f"is not in {key} {_listed(allowed)}")
+    if "jsonSchema" in given:
+        yield Check(CONSTRAINT_ERROR, ~_follows(value, given["jsonSchema"], field), "does not follow its jsonSchema")
+
+
+def _length(field: Field, value: pl.Expr) -> pl.Expr:
+    """Characters of a text, items of an array or object."""
+    if field.type in {"array", "list", "object", "geojson"}:
+        return value.map_elements(lambda text: len(json.loads(text)), return_dtype=pl.Int64)
+    return value.str.len_chars()
+
+
+def _shown(field: Field, value: pl.Expr) -> pl.Expr:
+    from .convert import to_text
+
+    return value if field.type in {"string", "any"} else to_text(field.type, value)
+
+
+def _bound(field: Field, value: pl.Expr, bound: str) -> Check:
+    limit = pl.lit(_member(field, field.constraints[bound]))
+    broken = {
+        "minimum": value < limit,
+        "maximum": value > limit,
+        "exclusiveMinimum": value <= limit,
+        "exclusiveMaximum": value >= limit,
+    }[bound]
+    return Check(CONSTRAINT_ERROR, broken, f"breaks {bound} {field.constraints[bound]}")
+
+
+def _member(field: Field, value: Any) -> Any:
+    found = literal(field, value)
+    if found is None:
+        raise ContractError(f"{value!r} is not a value of type {field.type}", place=f"field {field.name!r}")
+    return found
+
+
+def _listed(allowed: list[Any]) -> str:
+    shown = ", ".join(str(a) for a in allowed[:8])
+    return f"({shown}{', …' if len(allowed) > 8 else ''})"  # noqa: PLR2004 - enough to recognise the list
+
+
+def _matches(text: pl.Expr, pattern: str) -> pl.Expr:
+    """Whether the whole text matches (Table Schema: XML Schema patterns are anchored)."""
+    anchored = f"^(?:{pattern})$"
+    if _rust_takes(anchored):
+        return text.str.contains(anchored)
+    # Look-arounds and back references: Python's engine, cell by cell.
+    compiled = re.compile(pattern)
+    return text.map_elements(lambda t: compiled.fullmatch(t) is not None, return_dtype=pl.Boolean)
+
+
+def _rust_takes(pattern: str) -> bool:
+    try:
+        pl.select(pl.lit("").str.contains(pattern))
+    except pl.exceptions.PolarsError:
+        return False
+    return True
+
+
+def _no_download(uri: str) -> Any:
+    raise ContractError(f"jsonSchema refers to {uri!r}; references outside the contract are not followed")
+
+
+def _follows(value: pl.Expr, schema: dict[str, Any], field: Field) -> pl.Expr:
+    import fastjsonschema
+
+    try:
+        validate = fastjsonschema.compile(schema, handlers={"http": _no_download, "https": _no_download, "file": _no_download})
+    except fastjsonschema.JsonSchemaDefinitionException as exc:
+        raise ContractError(f"jsonSchema is not a JSON Schema ({exc})", place=f"field {field.name!r}") from None
+
+    def follows(text: str) -> bool:
+        try:
+            validate(json.loads(text))
+        except fastjsonschema.JsonSchemaValueException:
+            return False
+        return True
+
+    return value.map_elements(follows, return_dtype=pl.Boolean)

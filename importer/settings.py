@@ -1,0 +1,189 @@
+"""Owns the settings of one run: frozen, checked on construction, and the only reader of environment variables."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+from zoneinfo import ZoneInfo
+
+from .errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Method = Literal["batch", "concurrent", "sequential"]
+Mode = Literal["append", "create", "replace"]
+HiddenPolicy = Literal["include", "skip", "error"]
+ErrorCells = Literal["reject", "null"]
+
+MIB = 1 << 20
+#: libpq's own variables that name a server; any of them means that the user has a server in mind.
+LIBPQ_VARIABLES = ("PGSERVICE", "PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a workbook may cost. Sizes are bytes, times are seconds.
+
+    The defaults let every sheet through that Excel itself can save; a hostile file meets them early.
+    """
+
+    #: A deflate stream cannot exceed 1032:1. Sheets of repeated text reach about 100:1, because row numbers differ.
+    inflate_ratio: int = 200
+    #: The ratio is only looked at beyond this size: small parts of blanks compress without end and harm nobody.
+    ratio_grace_bytes: int = 64 * MIB
+    #: One part (a sheet, the shared strings). A full sheet of 1,048,576 x 50 short texts is about 4 GiB.
+    part_bytes: int = 16 * 1024 * MIB
+    #: Parts other than sheets, strings and styles are never inflated; this bounds the directory.
+    part_count: int = 20_000
+    #: One row of a sheet. 16,384 cells of 1,000 characters are 16 MiB.
+    row_bytes: int = 256 * MIB
+    #: Cells that the engine may hold at once for one window; it keeps 24-32 bytes for each, empty or not.
+    window_cells: int = 8_000_000
+    #: Header cells. Excel's own limit is 16,384, PostgreSQL's is 1,600 columns.
+    columns: int = 1_600
+    #: Heap that one worker may add to what it starts with.
+    memory_bytes: int = 2048 * MIB
+    #: Wall time of one task (a window read, a chunk written).
+    task_seconds: float = 900.0
+
+
+@dataclass(frozen=True, repr=False)
+class Dsn:
+    """A libpq connection string or URI; its `repr` and `str` hide the password."""
+
+    text: str
+
+    def __repr__(self) -> str:
+        return f"Dsn({self.masked!r})"
+
+    def __str__(self) -> str:
+        return self.masked
+
+    @property
+    def masked(self) -> str:
+        """The connection string with the password replaced by `***`."""
+        text = re.sub(r"(?i)(\w+://[^:/@]*:)[^@]*@", r"\1***@", self.text)
+        return re.sub(r"(?i)((?:ssl)?password\s*=\s*)('(?:\\.|[^'])*'|[^&\s]+)", r"\1***", text)
+
+
+@dataclass(frozen=True)
+class RejectBudget:
+    """How many rejected rows a run may have: a count, or a share of the data rows in percent."""
+
+    amount: float
+    percent: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> RejectBudget:
+        """A budget from `10` or `0.5%`.
+
+        Raises:
+            UsageError: neither a whole number nor a percentage.
+        """
+        match = re.fullmatch(r"(\d+)|(\d+(?:\.\d+)?)\s*%", text.strip())
+        if not match or (match[2] and float(match[2]) > 100):  # noqa: PLR2004 - a percentage
+            raise UsageError(f"--max-rejects takes a number of rows or a percentage, not {text!r}", choice="10 or 0.5%")
+        return cls(float(match[1] or match[2]), percent=match[2] is not None)
+
+    def allows(self, rejected: int, rows: int) -> bool:
+        """Whether `rejected` of `rows` data rows are within the budget."""
+        return rejected <= (rows * self.amount / 100 if self.percent else self.amount)
+
+    def __str__(self) -> str:
+        return f"{self.amount:g}{'%' if self.percent else ''}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that a run is told; checked here, so that no stage has to doubt it.
+
+    Raises:
+        UsageError: a value that cannot be meant.
+    """
+
+    workbook: Path
+    sheet: str | None = None
+    #: First and last row of the header, 1-based; None: found.
+    header_rows: tuple[int, int] | None = None
+    contract: Path | None = None
+    columns: tuple[str, ...] | None = None
+    keep_names: bool = False
+    hidden: HiddenPolicy = "include"
+    error_cells: ErrorCells = "reject"
+    timezone: str = "UTC"
+    dsn: Dsn | None = None
+    table: str | None = None
+    mode: Mode = "append"
+    method: Method = "batch"
+    workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+    chunk_rows: int | None = None
+    rejects: Path | None = None
+    max_rejects: RejectBudget | None = None
+    temp_dir: Path | None = None
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("mode", Mode), ("method", Method), ("hidden", HiddenPolicy), ("error_cells", ErrorCells)):
+            value = getattr(self, name)
+            if value not in get_args(allowed):
+                raise UsageError(f"{name} cannot be {value!r}", choice=" | ".join(get_args(allowed)))
+        if self.workers < 0:
+            raise UsageError("workers cannot be negative", choice="0 runs everything in this process")
+        if self.chunk_rows is not None and self.chunk_rows < 1:
+            raise UsageError("chunk rows must be at least 1")
+        if self.header_rows and not 0 <= self.header_rows[0] <= self.header_rows[1]:
+            raise UsageError(f"header rows {self.header_rows} are not a range of sheet rows", choice="3 or 2-4; 0 for none")
+        if self.rejects and self.rejects.suffix.lower() not in {".xlsx", ".csv", ".parquet"}:
+            raise UsageError(f"cannot write rejects as {self.rejects.suffix!r}", choice=".xlsx, .csv or .parquet")
+        _check_timezone(self.timezone)
+
+
+def _check_timezone(name: str) -> None:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise UsageError(f"no time zone {name!r} on this machine", choice="a name such as Europe/Zurich") from None
+
+
+def parse_header_rows(text: str) -> tuple[int, int]:
+    """The header's first and last row from `3` or `2-4` (1-based; `0`: the sheet has no header).
+
+    Raises:
+        UsageError: not a row or a range of rows.
+    """
+    match = re.fullmatch(r"\s*(\d{1,7})(?:\s*[-:]\s*(\d{1,7}))?\s*", text)
+    if not match:
+        raise UsageError(f"--header-row takes a row or a range of rows, not {text!r}", choice="3 or 2-4; 0 for none")
+    first = int(match[1])
+    return first, int(match[2] or first)
+
+
+def find_dsn(given: str | None, environ: Mapping[str, str] | None = None) -> Dsn | None:
+    """The target server: `given`, else IMPORTER_DSN, else DATABASE_URL, else libpq's own variables, else None.
+
+    Returns:
+        None when nobody named a server: the embedded one is meant.
+    """
+    env = os.environ if environ is None else environ
+    text = given or env.get("IMPORTER_DSN") or env.get("DATABASE_URL")
+    if text:
+        # SQLAlchemy and Heroku spellings that libpq does not know.
+        return Dsn(re.sub(r"^postgres(?:ql)?(?:\+\w+)?://", "postgresql://", text.strip()))
+    if any(env.get(name) for name in LIBPQ_VARIABLES):
+        return Dsn("postgresql://")
+    return None
+
+
+def data_dir(environ: Mapping[str, str] | None = None) -> Path:
+    """The folder of the embedded server's data: IMPORTER_DATA_DIR, else the user's data directory."""
+    env = os.environ if environ is None else environ
+    given = env.get("IMPORTER_DATA_DIR")
+    if given:
+        return Path(given).expanduser().resolve()
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("importer", appauthor=False))

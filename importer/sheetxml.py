@@ -1,0 +1,185 @@
+"""Owns what only the raw XML of a window tells: which cells have a value, formulas never calculated, hidden rows.
+
+The engine parses the cells; this module counts them independently, so that a cell which the engine loses is noticed,
+and repairs the few spellings on which the engine gives up. Element meanings: ECMA-376 part 1, 18.3.1.
+"""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+from typing import TYPE_CHECKING, NamedTuple
+
+from .windows import column_index, keep_spaces, trims
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_ITEM = re.compile(rb"<row\b([^>]*?)(/?)>|<c\b([^>]*?)(?:/>|>(.*?)</c>)", re.DOTALL)
+_ROW_NUMBER = re.compile(rb"""\br=["'](\d{1,7})["']""")
+_REF = re.compile(rb"""\br=["']([A-Za-z]{1,3})(\d{1,7})["']""")
+_TYPE = re.compile(rb"""\bt=["'](\w+)["']""")
+_HIDDEN = re.compile(rb"""\bhidden=["'](?:1|true)["']""")
+_VALUE = re.compile(rb"<v\b[^>]*?(?:/>|>(.*?)</v>)", re.DOTALL)
+_FORMULA = re.compile(rb"<f\b[^>]*?(?:/>|>(.*?)</f>)", re.DOTALL)
+_PLAIN_CELL = re.compile(rb'<c r="([A-Z]+)[0-9]+"(?: s="[0-9]+")?(?: t="([a-zA-Z]+)")?[ />]')
+_UNCALCULATED = re.compile(
+    rb"<c\b[^>]*>\s*<f\b(?:[^>]*/>|[^>]*>[^<]*</f>)\s*(?:<v\s*/>|<v>\s*</v>)?\s*</c>",
+)
+_LONG_INTEGER = re.compile(rb">\s*<v>-?\d{16,}(?:\.0*)?</v>")
+#: Error values that calamine knows; on any other it refuses the whole sheet.
+_KNOWN_ERRORS = {b"#DIV/0!", b"#N/A", b"#NAME?", b"#NULL!", b"#NUM!", b"#REF!", b"#VALUE!"}
+_ERROR_CELL = re.compile(rb"""(<c\b[^>]*\bt=["']e["'][^>]*>(?:\s*<f\b(?:[^>]*/>|[^>]*>[^<]*</f>))?\s*<v>)([^<]*)(</v>)""")
+_ESCAPED_RESULT = re.compile(rb"""(<c\b[^>]*\bt=["']str["'][^>]*>(?:\s*<f\b(?:[^>]*/>|[^>]*>[^<]*</f>))?\s*<v[^>]*>)([^<]*_x[^<]*)(</v>)""")
+_TEXT_TYPES = {b"s", b"str", b"inlineStr"}
+Address = tuple[int, int]
+
+
+class Cell(NamedTuple):
+    """One `<c>` element: its sheet row (1-based), column (0-based), type attribute and content."""
+
+    row: int
+    column: int
+    type: bytes
+    content: bytes
+
+    @property
+    def value(self) -> bytes | None:
+        """The text of `<v>`; None where the element is missing."""
+        match = _VALUE.search(self.content)
+        return (match[1] or b"") if match else None
+
+    @property
+    def has_value(self) -> bool:
+        """Whether the cell is not empty."""
+        if self.type == b"inlineStr":
+            return b"<is" in self.content
+        value = self.value
+        return value is not None and (bool(value) or self.type == b"str")
+
+    @property
+    def formula(self) -> str | None:
+        """The formula's text with its `=`, `=` alone for a shared one, or None."""
+        match = _FORMULA.search(self.content)
+        return "=" + unescape((match[1] or b"").decode("utf-8", "replace")) if match else None
+
+
+def cells(rows: bytes, first_row: int) -> Iterator[Cell]:
+    """Every cell of a window in order; a row or cell without `r` follows its predecessor."""
+    row, column = first_row - 1, -1
+    for match in _ITEM.finditer(rows):
+        if match[1] is not None:
+            number = _ROW_NUMBER.search(match[1])
+            row, column = (int(number[1]) if number else row + 1), -1
+            continue
+        attributes = match[3] or b""
+        ref = _REF.search(attributes)
+        column = column_index(ref[1].decode().upper()) if ref else column + 1
+        kind = _TYPE.search(attributes)
+        yield Cell(int(ref[2]) if ref else row, column, kind[1] if kind else b"n", match[4] or b"")
+
+
+def count_values(rows: bytes) -> int:
+    """How many cells have a value, by a fast count that may be too high (empty `<v></v>`)."""
+    return rows.count(b"<v>") + rows.count(b"<v ") + rows.count(b"<is")
+
+
+def count_values_exactly(rows: bytes, first_row: int) -> int:
+    """How many cells have a value, cell by cell."""
+    return sum(cell.has_value for cell in cells(rows, first_row))
+
+
+def uncalculated(rows: bytes, first_row: int) -> dict[Address, str]:
+    """Formulas without a cached result, by address.
+
+    A formula that returned an empty text has `t="str"` and an empty `<v>`: that is a value.
+    """
+    if b"<f" not in rows or _UNCALCULATED.search(rows) is None:
+        return {}
+    return {(c.row, c.column): c.formula or "=" for c in cells(rows, first_row) if b"<f" in c.content and not c.has_value}
+
+
+def hidden_rows(rows: bytes, first_row: int) -> list[int]:
+    """The hidden rows of a window (also those that a filter hides), ascending."""
+    if b"hidden=" not in rows:
+        return []
+    found, row = [], first_row - 1
+    for match in re.finditer(rb"<row\b([^>]*)>", rows):
+        number = _ROW_NUMBER.search(match[1])
+        row = int(number[1]) if number else row + 1
+        if _HIDDEN.search(match[1]):
+            found.append(row)
+    return found
+
+
+def long_integers(rows: bytes, first_row: int) -> dict[Address, str]:
+    """Integers of 16 digits and more that a 64-bit float cannot hold, by address.
+
+    Excel writes at most 17 significant digits; other writers store whole integers, which any reader of Excel files
+    (Excel too) rounds.
+    """
+    if _LONG_INTEGER.search(rows) is None:
+        return {}
+    found = {}
+    for cell in cells(rows, first_row):
+        text = (cell.value or b"").decode("ascii", "replace")
+        if cell.type == b"n" and re.fullmatch(r"-?\d{16,}(?:\.0*)?", text):
+            digits = text.split(".")[0]
+            if len(digits) > 320 or int(float(digits)) != int(digits):  # noqa: PLR2004 - beyond the largest float
+                found[cell.row, cell.column] = digits
+    return found
+
+
+def unknown_errors(rows: bytes, first_row: int) -> dict[Address, str]:
+    """Error cells whose value the engine does not know (`#SPILL!`, `#CALC!`…), by address."""
+    if b't="e"' not in rows and b"t='e'" not in rows:
+        return {}
+    if all(match[2] in _KNOWN_ERRORS for match in _ERROR_CELL.finditer(rows)):
+        return {}
+    return {
+        (c.row, c.column): (c.value or b"").decode("utf-8", "replace")
+        for c in cells(rows, first_row)
+        if c.type == b"e" and (c.value or b"") not in _KNOWN_ERRORS and c.has_value
+    }
+
+
+def repaired(rows: bytes) -> bytes:
+    """`rows` with what the engine misreads spelled in a way that it reads right; the same object when nothing is.
+
+    - error values that it does not know become `#VALUE!` (`unknown_errors` keeps the true one);
+    - texts that it would trim are marked;
+    - `_x000D_` escapes in formula results, which it decodes in strings only, become character references.
+    """
+    if b't="e"' in rows or b"t='e'" in rows:
+        rows = _ERROR_CELL.sub(lambda m: m[0] if m[2] in _KNOWN_ERRORS else m[1] + b"#VALUE!" + m[3], rows)
+    if b"<is" in rows and trims(rows):
+        rows = keep_spaces(rows)
+    if b"_x" in rows and b"str" in rows:
+        rows = _ESCAPED_RESULT.sub(lambda m: m[1] + _decode_escapes(m[2]) + m[3], rows)
+    return rows
+
+
+def _decode_escapes(text: bytes) -> bytes:
+    """ST_Xstring escapes (ECMA-376 part 1, 22.9.2.19) as character references, where XML can hold the character."""
+
+    def character(match: re.Match[bytes]) -> bytes:
+        code = int(match[1], 16)
+        allowed = code in {0x9, 0xA, 0xD} or 0x20 <= code < 0xD800 or 0xE000 <= code < 0xFFFE  # noqa: PLR2004 - XML 1.0, 2.2
+        return b"&#%d;" % code if allowed else match[0]
+
+    return re.sub(rb"_x([0-9A-Fa-f]{4})_", character, text)
+
+
+def text_columns(rows: bytes) -> set[int]:
+    """The columns whose cells are all texts, as far as the XML's type attributes tell; empty when they do not."""
+    pairs = _PLAIN_CELL.findall(rows)
+    if len(pairs) != rows.count(b"<c "):
+        return set()
+    other = {letters for letters, kind in pairs if kind not in _TEXT_TYPES}
+    return {column_index(letters.decode()) for letters, _ in set(pairs) if letters not in other}
+
+
+def is_wider(rows: bytes, letters: int) -> bool:
+    """Whether some cell lies in a column of more than that many letters (1: beyond Z, 2: beyond ZZ)."""
+    # No anchor before `r=`: a literal prefix keeps this search at memory speed.
+    return re.search(rb'r="[A-Za-z]{%d}' % (letters + 1), rows) is not None

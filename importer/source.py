@@ -1,0 +1,206 @@
+"""Owns the reading half of a run: from the path to spooled frames, the header, and the facts of every column."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from . import spool
+from .errors import ImporterError, ReaderDied, SheetError
+from .headers import Header, find_header, read_header
+from .parts import HIDDEN, ROW, columns_of
+from .profiling import ColumnFacts, merge
+from .read import ReadTask, WindowRead, read_window
+from .validate import data_rows
+from .windows import HEAD_ROWS, CutSheet, column_letters, cut_sheet
+from .workbook import Sheet, Workbook, open_workbook
+from .workers import ProfileTask, profile_window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from .clock import Clock
+    from .pool import Pool
+    from .settings import Settings
+
+#: With more shared strings than this, every further reader costs more (it parses them all) than it brings.
+ONE_READER_STRINGS = 48 << 20
+#: A sheet of less XML than this is read by one worker: starting another takes longer.
+ONE_READER_XML = 4 << 20
+_MAX_ROW = 1_048_576
+
+
+@dataclass(frozen=True)
+class Source:
+    """A sheet that was read.
+
+    Attributes:
+        workbook: it is in.
+        sheet: that was read.
+        header: found or given.
+        windows: spooled frames, in sheet order.
+        facts: of the data rows, by sheet column.
+        cut: how the sheet was cut.
+        rows: data rows that are not blank.
+        hidden_rows: of the data rows, those hidden.
+        blank_rows: rows without cells between the header and the last data row.
+        above_header: rows with cells above the header.
+        strings_bytes: size of the shared strings.
+    """
+
+    workbook: Workbook
+    sheet: Sheet
+    header: Header
+    windows: tuple[WindowRead, ...]
+    facts: dict[int, ColumnFacts]
+    cut: CutSheet
+    rows: int
+    hidden_rows: int
+    blank_rows: int
+    above_header: int
+
+    def address(self, row: int, column: int) -> str:
+        """The address of a cell as people write it; of a whole row when the sheet has no such column."""
+        name = self.sheet.name if self.sheet.name.isidentifier() else "'" + self.sheet.name.replace("'", "''") + "'"
+        return f"{name}!{column_letters(column)}{row}" if column >= 0 else f"{name}!{row}:{row}"
+
+    def notes(self) -> list[str]:
+        """What a careful reader should know of the sheet."""
+        found = list(self.header.notes)
+        others = [s.name + ("" if s.visibility == "visible" else f" ({s.visibility.lower()})") for s in self.workbook.sheets if s != self.sheet]
+        if others:
+            found.append(f"sheets not read: {', '.join(others)}")
+        if self.above_header:
+            found.append(f"{self.above_header} rows above the header row were not read as data")
+        if self.hidden_rows:
+            found.append(f"{self.hidden_rows:,} of the data rows are hidden or filtered out in the sheet")
+        hidden = [column_letters(c) for low, high in self.cut.hidden_columns for c in range(low, min(high, 16_383) + 1) if c in self.facts]
+        if hidden:
+            found.append(f"hidden columns: {', '.join(hidden)}")
+        if self.workbook.recalculates:
+            found.append("the workbook asks to be recalculated when opened: its formula results may be out of date")
+        return found
+
+
+def read_source(settings: Settings, pool: Pool, folder: Path, clock: Clock) -> Source:
+    """Read the sheet that the settings mean into `folder`.
+
+    Raises:
+        InputError: the workbook, the sheet or the header is refused.
+    """
+    with clock.stage("open"):
+        workbook = open_workbook(settings.workbook, settings.limits)
+        sheet = workbook.sheet(settings.sheet)
+    with clock.stage("cut"):
+        given = settings.header_rows
+        cut = cut_sheet(
+            workbook, sheet, folder, settings.limits,
+            head_rows=max(HEAD_ROWS, given[1] if given else 0), chunk_rows=settings.chunk_rows, workers=pool.workers,
+        )  # fmt: skip
+    with clock.stage("read"):
+        windows = tuple(_read_windows(workbook, sheet, cut, pool, settings, folder, clock))
+        if cut.strings_bytes > ONE_READER_STRINGS:
+            pool.recycle()
+        return _source(workbook, sheet, cut, windows, settings, pool)
+
+
+def _read_windows(
+    workbook: Workbook, sheet: Sheet, cut: CutSheet, pool: Pool, settings: Settings, folder: Path, clock: Clock
+) -> list[WindowRead]:
+    last = cut.windows[-1].last_row
+    if any(w.last_row > _MAX_ROW for w in cut.windows):
+        raise SheetError(f"sheet {sheet.name!r} has a row beyond {_MAX_ROW:,}, the last that a sheet can have", choice="save it again in Excel")
+
+    def died(task: ReadTask, how: str) -> ImporterError:
+        rows = f"{task.window.first_row}-{task.window.last_row}"
+        memory = settings.limits.memory_bytes >> 20
+        return ReaderDied(
+            f"the process that read sheet {sheet.name!r}, rows {rows}, {how}",
+            place=str(workbook.path),
+            choice=f"nothing was loaded; a worker may use {memory:,} MiB (--memory) and {settings.limits.task_seconds:g} s",
+        )
+
+    tasks = [
+        ReadTask(
+            cut.archive, window, cut.width, workbook.epoch_1904, settings.limits.window_cells, folder / f"window-{window.number}.arrow",
+            workbook.shared_strings is not None, workbook.styles is not None,
+        )
+        for window in cut.windows
+    ]  # fmt: skip
+    xml = sum(w.length for w in cut.windows)
+    lanes = 1 if cut.strings_bytes > ONE_READER_STRINGS or xml < ONE_READER_XML else pool.workers
+    clock.expect(last)
+    windows = []
+    for result in pool.run(read_window, tasks, died, lanes=lanes):
+        clock.advance(result.rows)
+        windows.append(result)
+    windows.sort()
+    _check_order(windows, sheet)
+    return windows
+
+
+def _check_order(windows: list[WindowRead], sheet: Sheet) -> None:
+    last = 0
+    for window in windows:
+        if window.rows and window.first_row <= last:
+            raise SheetError(f"the rows of sheet {sheet.name!r} are out of order around row {last}", choice="save it again in Excel")
+        last = max(last, window.last_row)
+
+
+def _source(workbook: Workbook, sheet: Sheet, cut: CutSheet, windows: tuple[WindowRead, ...], settings: Settings, pool: Pool) -> Source:
+    head = spool.read(windows[0].path)
+    rows = settings.header_rows if settings.header_rows is not None else find_header(head)
+    skip = settings.hidden == "skip"
+    facts = merge(facts for _, facts in _facts(windows, rows[1], pool, skip_hidden=skip))
+    columns = {c for c, f in facts.items() if f.cells}
+    header = read_header(head, rows, columns, cut.merges, keep_names=settings.keep_names, most_columns=settings.limits.columns)
+    head_data = data_rows(head, rows[1], skip_hidden=False)
+    above = head.filter(pl.col(ROW) < max(rows[0], 1)) if columns_of(head.columns) else head.clear()
+    data = sum(w.rows for w in windows[1:]) + len(head_data)
+    last = max((w.last_row for w in windows), default=0)
+    hidden = sum(_hidden(w, rows[1]) for w in windows) if any(_has_hidden(w) for w in windows) else 0
+    _check_hidden(settings, cut, hidden, columns, sheet)
+    return Source(
+        workbook, sheet, header, windows, facts, cut,
+        rows=data, hidden_rows=hidden, blank_rows=max(last - rows[1] - data, 0) if data else 0, above_header=len(above),
+    )  # fmt: skip
+
+
+def _facts(windows: tuple[WindowRead, ...], header_row: int, pool: Pool, *, skip_hidden: bool) -> Iterable[tuple[int, dict[int, ColumnFacts]]]:
+    """The facts of every window's data rows; only windows with other rows are looked at again."""
+    again = []
+    for window in windows:
+        if window.rows and (window.first_row <= header_row or (skip_hidden and _has_hidden(window))):
+            again.append(ProfileTask(window.number, window.path, header_row, skip_hidden))
+        else:
+            yield window.number, window.columns
+    for task in again:
+        yield profile_window(task)
+
+
+def _has_hidden(window: WindowRead) -> bool:
+    return HIDDEN in spool.names(window.path)
+
+
+def _hidden(window: WindowRead, header_row: int) -> int:
+    frame = spool.read(window.path)
+    if HIDDEN not in frame.columns:
+        return 0
+    return int(frame.filter((pl.col(ROW) > header_row) & pl.col(HIDDEN).fill_null(value=False)).height)
+
+
+def _check_hidden(settings: Settings, cut: CutSheet, rows: int, columns: set[int], sheet: Sheet) -> None:
+    hidden = [c for low, high in cut.hidden_columns for c in range(low, min(high, 16_383) + 1) if c in columns]
+    if settings.hidden == "error" and (rows or hidden):
+        letters = ", ".join(map(column_letters, hidden)) or "none"
+        raise SheetError(f"sheet {sheet.name!r} has {rows:,} hidden rows and hidden columns {letters}", choice="--hidden include or skip")
+
+
+def hidden_columns(source: Source) -> set[int]:
+    """The hidden columns (0-based) of the sheet that hold data."""
+    return {c for low, high in source.cut.hidden_columns for c in range(low, min(high, 16_383) + 1) if c in source.facts}
+
+

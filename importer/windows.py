@@ -1,0 +1,323 @@
+"""Owns the cutting of a sheet into windows: runs of consecutive rows, each a small sheet that the engine reads alone.
+
+The sheet part is inflated once, as a stream, and cut behind `</row>`. Cells are not looked at here. The first window
+is small (the head): the header is looked for in it, and its texts do not make the columns of a larger window mixed.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .archive import StoredZip, add_frame, sheet_blocks, sheet_part
+from .dialect import plain_rows
+from .errors import WorkbookRefused
+from .package import Package
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from .settings import Limits
+    from .workbook import Sheet, Workbook
+
+#: Rows that the header is looked for in. Title blocks above a table are rarely longer than 20 rows.
+HEAD_ROWS = 64
+#: XML of one window. 16 MiB keeps the engine's cells of a window in 60 MB; larger windows were not faster (FACTS 4).
+WINDOW_BYTES = 16 << 20
+#: A window smaller than this costs more in calls than it gains in balance between workers.
+MIN_WINDOW_BYTES = 2 << 20
+
+_ROW_TAG = re.compile(rb"<row\b([^>]*)>")
+_ROW_NUMBER = re.compile(rb"""\br=["'](\d{1,7})["']""")
+_MAX_ROWS = 1_048_576
+
+
+@dataclass(frozen=True)
+class Window:
+    """A run of sheet rows, as a cut in the archive.
+
+    Attributes:
+        number: 0-based; 0 is the head.
+        first_row: sheet row of its first `<row>`, 1-based.
+        last_row: sheet row of its last `<row>`.
+        anchor: the row that pins the engine's positions, or None when the window starts at row 1.
+        offset: where the raw XML of its rows starts in the archive, in bytes.
+        length: how long that XML is, in bytes.
+    """
+
+    number: int
+    first_row: int
+    last_row: int
+    anchor: int | None
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True)
+class CutSheet:
+    """A sheet in windows.
+
+    Attributes:
+        archive: the stored workbook that holds the cuts.
+        windows: in sheet order; the first is the head.
+        hidden_columns: 0-based inclusive ranges of columns that are hidden.
+        merges: merged ranges, as written (`A1:B2`).
+        width: columns of the declared used range, or None when the sheet declares none.
+        strings_bytes: size of the shared strings, inflated.
+    """
+
+    archive: Path
+    windows: tuple[Window, ...]
+    hidden_columns: tuple[tuple[int, int], ...]
+    merges: tuple[str, ...]
+    width: int | None
+    strings_bytes: int
+
+
+def cut_sheet(workbook: Workbook, sheet: Sheet, folder: Path, limits: Limits, *, head_rows: int, chunk_rows: int | None, workers: int) -> CutSheet:
+    """Cut a sheet into windows in `folder`.
+
+    Args:
+        workbook: the opened workbook.
+        sheet: one of its worksheets.
+        folder: an existing spool folder.
+        limits: what the workbook may cost.
+        head_rows: `<row>` elements of the head window; at least the last header row.
+        chunk_rows: most rows of a window, or None for windows by size only.
+        workers: how many will read; small sheets are cut so that all have work.
+
+    Raises:
+        WorkbookRefused: the sheet is damaged, hostile, or not XML of a worksheet.
+    """
+    with Package(workbook.path, limits) as package, StoredZip(folder / "windows.zip") as archive:
+        size = min(max(package.size(sheet.part) // max(2 * workers, 1), MIN_WINDOW_BYTES), WINDOW_BYTES)
+        cutter = _Cutter(package, sheet, limits, size, head_rows, chunk_rows)
+        windows = _write_windows(archive, cutter.cuts())
+        strings = 0
+        if workbook.styles:
+            archive.add("xl/styles.xml", package.stream(workbook.styles))
+        if workbook.shared_strings:
+            _, strings = archive.add("xl/sharedStrings.xml", _keep_spaces(package.stream(workbook.shared_strings)))
+        add_frame(
+            archive,
+            sheets=len(windows),
+            epoch_1904=workbook.epoch_1904,
+            strings=workbook.shared_strings is not None,
+            styles=workbook.styles is not None,
+        )
+    if workbook.path.stat().st_size != workbook.size:
+        raise WorkbookRefused("the file was changed while it was read", place=str(workbook.path), choice="run again")
+    return CutSheet(archive.path, tuple(windows), cutter.hidden_columns(), cutter.merges(), cutter.width(), strings)
+
+
+def _write_windows(archive: StoredZip, cuts: Iterable[bytes]) -> list[Window]:
+    windows: list[Window] = []
+    previous = 0
+    for number, rows in enumerate(cuts):
+        first, last = row_range(rows, previous + 1)
+        anchor = first - 1 or None
+        blocks = sheet_blocks(rows, anchor)
+        offset, _ = archive.add(sheet_part(number), blocks)
+        windows.append(Window(number, first, last, anchor, offset + len(blocks[0]) + len(blocks[1]), len(rows)))
+        previous = last
+    return windows
+
+
+def row_range(rows: bytes, following: int) -> tuple[int, int]:
+    """First and last sheet row of a cut; `following` is what a first row without a number counts as.
+
+    A row without `r` is the one after its predecessor (ECMA-376 part 1, 18.3.1.73).
+    """
+    start = _ROW_TAG.search(rows)
+    if start is None:
+        return following, following
+    number = _ROW_NUMBER.search(start[1])
+    first = int(number[1]) if number else following
+    end = _ROW_TAG.match(rows, rows.rfind(b"<row"))
+    number = _ROW_NUMBER.search(end[1]) if end else None
+    if number:
+        return first, max(int(number[1]), first)
+    last = first - 1
+    for tag in _ROW_TAG.finditer(rows):
+        number = _ROW_NUMBER.search(tag[1])
+        last = int(number[1]) if number else last + 1
+    return first, last
+
+
+def _keep_spaces(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """The shared strings with leading and trailing spaces protected.
+
+    calamine trims a `<t>` that does not say `xml:space="preserve"`; some writers forget to say it. The attribute is
+    added only to blocks that need it: it costs 21 bytes a string.
+    """
+    carry = b""
+    for block in blocks:
+        held = carry + block
+        cut = held.rfind(b"<si>")
+        if cut <= 0:
+            carry = held
+            continue
+        yield keep_spaces(held[:cut])
+        carry = held[cut:]
+    yield keep_spaces(carry)
+
+
+def keep_spaces(xml: bytes) -> bytes:
+    """`xml` with every plain `<t>` marked to keep its spaces, if one of them starts or ends with white space."""
+    return xml.replace(b"<t>", b'<t xml:space="preserve">') if trims(xml) else xml
+
+
+def trims(xml: bytes) -> bool:
+    """Whether the engine would trim a text of `xml`."""
+    if b"<t> " in xml or b" </t>" in xml:
+        return True
+    # Line breaks and tabs are rare enough that most blocks end here.
+    return any(c in xml for c in (b"\n", b"\t", b"\r")) and re.search(rb"<t>\s|\s</t>", xml) is not None
+
+
+class _Cutter:
+    """The state of one pass over a sheet part: what lies before, in and behind `<sheetData>`."""
+
+    #: What precedes the rows: views, formats, column widths. Excel writes a few KiB.
+    HEAD_BYTES = 64 << 20
+    #: What follows the rows: merges, validations, links; only merges are used.
+    TAIL_BYTES = 64 << 20
+
+    def __init__(self, package: Package, sheet: Sheet, limits: Limits, window_bytes: int, head_rows: int, chunk_rows: int | None) -> None:
+        self._blocks = plain_rows(package, sheet.part)
+        self._sheet = sheet
+        self._limits = limits
+        self._window_bytes = window_bytes
+        self._head_rows = min(head_rows, chunk_rows or head_rows)
+        self._chunk_rows = chunk_rows
+        self._before = b""
+        self._behind = bytearray()
+        self._buffer = bytearray()
+        self._done = False
+
+    def cuts(self) -> Iterator[bytes]:
+        """The raw XML of each window's rows; at least one cut, which may be empty."""
+        self._skip_to_rows()
+        yield from self._head()
+        while True:
+            while len(self._buffer) < self._window_bytes and self._fill():
+                pass
+            if not self._buffer:
+                break
+            yield from self._split(self._take())
+        for block in self._blocks:
+            if len(self._behind) < self.TAIL_BYTES:
+                self._behind += block
+
+    def _skip_to_rows(self) -> None:
+        head = bytearray()
+        for block in self._blocks:
+            head += block
+            match = re.search(rb"<sheetData\s*(/?)>", head)
+            if match:
+                self._before = bytes(head[: match.start()])
+                self._buffer = head[match.end() :]
+                self._done = bool(match[1])
+                self._behind = self._buffer if self._done else bytearray()
+                self._buffer = bytearray() if self._done else self._buffer
+                self._find_end(0)
+                return
+            if len(head) > self.HEAD_BYTES:
+                break
+        raise self._refuse("has no rows element (sheetData)")
+
+    def _fill(self) -> bool:
+        """Append one block of rows; False at the end of the rows."""
+        if self._done:
+            return False
+        block = next(self._blocks, None)
+        if block is None:
+            raise self._refuse("ends in the middle of its rows")
+        start = max(len(self._buffer) - 16, 0)
+        self._buffer += block
+        self._find_end(start)
+        return True
+
+    def _find_end(self, start: int) -> None:
+        end = -1 if self._done else self._buffer.find(b"</sheetData", start)
+        if end >= 0:
+            self._behind = self._buffer[end:]
+            del self._buffer[end:]
+            self._done = True
+
+    def _head(self) -> Iterator[bytes]:
+        position = count = 0
+        while count < self._head_rows:
+            end = self._buffer.find(b"</row>", position)
+            if end < 0:
+                if not self._fill():
+                    break
+                continue
+            position, count = end + 6, count + 1
+        cut = bytes(self._buffer[:position])
+        del self._buffer[:position]
+        yield cut
+
+    def _take(self) -> bytes:
+        """The longest run of whole rows in the buffer that is no longer than a window (or one row)."""
+        if self._done and len(self._buffer) <= self._window_bytes:
+            cut = len(self._buffer)
+        else:
+            cut = self._buffer.rfind(b"</row>", 0, self._window_bytes) + 6
+            while cut < 6:  # noqa: PLR2004 - not found: one row is larger than a window
+                cut = self._buffer.find(b"</row>") + 6
+                if cut < 6 and (len(self._buffer) > self._limits.row_bytes or not self._fill()):  # noqa: PLR2004
+                    raise self._refuse(f"has a row of more than {self._limits.row_bytes:,} bytes, or one without end")
+        rows = bytes(self._buffer[:cut])
+        del self._buffer[:cut]
+        return rows
+
+    def _split(self, rows: bytes) -> Iterator[bytes]:
+        """The cut, or cuts of at most `chunk_rows` rows each."""
+        if self._chunk_rows is None or rows.count(b"</row>") <= self._chunk_rows:
+            yield rows
+            return
+        pieces = rows.split(b"</row>")
+        for start in range(0, len(pieces), self._chunk_rows):
+            part = b"</row>".join(pieces[start : start + self._chunk_rows])
+            last = start + self._chunk_rows >= len(pieces)
+            if part.strip() or not last:
+                yield part if last else part + b"</row>"
+
+    def hidden_columns(self) -> tuple[tuple[int, int], ...]:
+        found = []
+        for tag in re.findall(rb"<col\b[^>]*>", self._before):
+            bounds = re.search(rb'\bmin="(\d+)"', tag), re.search(rb'\bmax="(\d+)"', tag)
+            if re.search(rb'\bhidden="(?:1|true)"', tag) and bounds[0] and bounds[1]:
+                found.append((int(bounds[0][1]) - 1, int(bounds[1][1]) - 1))
+        return tuple(found)
+
+    def merges(self) -> tuple[str, ...]:
+        return tuple(ref.decode("ascii", "replace") for ref in re.findall(rb'<mergeCell\b[^>]*\bref="([^"]{2,32})"', bytes(self._behind)))
+
+    def width(self) -> int | None:
+        match = re.search(rb'<dimension\b[^>]*\bref="(?:[A-Z]+\d+:)?([A-Z]{1,3})\d+"', self._before)
+        return column_index(match[1].decode()) + 1 if match else None
+
+    def _refuse(self, fact: str) -> WorkbookRefused:
+        return WorkbookRefused(f"sheet {self._sheet.name!r} {fact}", choice="open it in Excel and save it again")
+
+
+def column_index(letters: str) -> int:
+    """0-based index of a column: `A` is 0, `XFD` is 16383."""
+    index = 0
+    for letter in letters:
+        index = index * 26 + ord(letter) - 64
+    return index - 1
+
+
+def column_letters(index: int) -> str:
+    """The letters of a 0-based column index."""
+    letters = ""
+    index += 1
+    while index:
+        index, rest = divmod(index - 1, 26)
+        letters = chr(65 + rest) + letters
+    return letters
