@@ -41,15 +41,20 @@ class Check(NamedTuple):
     reason: str
 
 
+def format_check(field: Field, value: pl.Expr) -> Check | None:
+    """The rule that a string's format is, or None; a value that breaks it is no value of the field's type."""
+    if field.type != "string" or field.format not in FORMATS:
+        return None
+    return Check(TYPE_ERROR, ~value.str.contains(FORMATS[field.format]), f"is not a valid {field.format}")
+
+
 def checks(field: Field, value: pl.Expr) -> Iterator[Check]:
-    """All rules of a field except `required` and `unique`, over its converted values.
+    """All constraints of a field except `required` and `unique`, over its converted values.
 
     Raises:
         ContractError: a bound or an enum member that is no value of the field's type.
     """
     given = field.constraints
-    if field.type == "string" and field.format in FORMATS:
-        yield Check(TYPE_ERROR, ~value.str.contains(FORMATS[field.format]), f"is not a valid {field.format}")
     if "minLength" in given:
         yield Check(CONSTRAINT_ERROR, _length(field, value) < given["minLength"], f"is shorter than minLength {given['minLength']}")
     if "maxLength" in given:

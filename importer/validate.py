@@ -15,7 +15,7 @@ from .convert import convert
 from .fit import fit
 from .parts import HIDDEN, PROBLEM_PARTS, ROW, columns_of, kind_name, part, parts_of, raw_text, shortest_text
 from .pgtypes import wire_of
-from .rules import CONSTRAINT_ERROR, ERROR_CELL, TYPE_ERROR, UNCALCULATED, checks
+from .rules import CONSTRAINT_ERROR, ERROR_CELL, TYPE_ERROR, UNCALCULATED, checks, format_check
 
 if TYPE_CHECKING:
     from .plan import ColumnPlan, LoadPlan
@@ -129,6 +129,10 @@ def _cell(planned: ColumnPlan, names: list[str], plan: LoadPlan) -> _Cell:
     value = convert(planned.field, column, kinds)
     rules.append((TYPE_ERROR, sound & value.is_null(), f"is not of type {planned.field.type}{_format_hint(planned)}"))
     value = pl.when(sound).then(value)
+    form = format_check(planned.field, value)
+    if form is not None:
+        rules.append((form.rule, form.broken, form.reason))
+        value = pl.when(~form.broken).then(value)
     rules += [(c.rule, c.broken, c.reason) for c in checks(planned.field, value)]
     fitted = fit(planned.field.type, value, planned.pg_type, plan.timezone)
     rules.append((TYPE_ERROR, value.is_not_null() & fitted.value.is_null(), fitted.reason))

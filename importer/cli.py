@@ -1,0 +1,257 @@
+"""Owns the command line: options, one call, one place that catches errors, one exit code a command."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from . import __version__
+from .errors import BudgetExceeded, ImporterError, Interrupted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from .report import Report
+
+_REJECTED = 1
+
+
+def _stack(options: list[Callable[[Any], Any]]) -> Callable[[Any], Any]:
+    """Several options as one decorator, shown in the order given."""
+
+    def decorate(function: Any) -> Any:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+workbook_argument = click.argument("workbook", type=click.Path(path_type=str))
+sheet_options = _stack([
+    click.option("--sheet", metavar="NAME", help="Sheet to read.  [default: the first visible worksheet]"),
+    click.option("--header-row", metavar="N|N-M", help="Header row, or rows; 0: none.  [default: found]"),
+    click.option("--columns", metavar="A,B,…", help="Columns to take, by header, name or letter; the others are ignored."),
+    click.option("--keep-names", is_flag=True, help="Take header texts as column names as they are."),
+    click.option("--hidden", type=click.Choice(["include", "skip", "error"]), default="include", show_default=True, help="Hidden rows and columns."),
+    click.option("--workers", type=click.IntRange(0), metavar="N", help="Worker processes; 0: none, for debugging.  [default: one a core]"),
+    click.option("--memory", type=click.IntRange(64), metavar="MIB", help="Memory that a worker may use.  [default: 2048]"),
+    click.option("--temp-dir", type=click.Path(file_okay=False, exists=True), help="Where the spool goes.  [default: the system's]"),
+])  # fmt: skip
+load_options = _stack([
+    click.option("--to", metavar="DSN", help="Target server.  [default: IMPORTER_DSN, DATABASE_URL, PGHOST…, else the embedded one]"),
+    click.option("--table", metavar="[SCHEMA.]TABLE", help="Target table.  [default: the contract's, else the workbook's name]"),
+    click.option("--mode", type=click.Choice(["append", "create", "replace"]), default="append", show_default=True, help="What happens to the table's rows."),
+    click.option("--contract", type=click.Path(dir_okay=False), metavar="FILE", help="Table Schema descriptor (JSON, YAML, TOML)."),
+    click.option("--error-cells", type=click.Choice(["reject", "null"]), default="reject", show_default=True, help="What #N/A and the like mean."),
+    click.option("--timezone", default="UTC", show_default=True, metavar="ZONE", help="Zone of dates and times that go into timestamptz."),
+    click.option("--rejects", type=click.Path(dir_okay=False), metavar="FILE", help="Where rejected rows go (.xlsx, .csv, .parquet).  [default: NAME.rejects.xlsx here]"),
+    click.option("--max-rejects", metavar="N|N%", help="Publish nothing with more rejected rows than that.  [default: no limit]"),
+    click.option("--method", type=click.Choice(["batch", "concurrent", "sequential"]), default="batch", show_default=True, help="How rows are written."),
+    click.option("--chunk-rows", type=click.IntRange(1), metavar="N", help="Most rows of a chunk.  [default: by size]"),
+])  # fmt: skip
+output_options = _stack([
+    click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on stdout, and nothing else there."),
+    click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors."),
+    click.option("-v", "--verbose", is_flag=True, help="Print all columns and notes."),
+    click.option("--debug", is_flag=True, help="Show tracebacks."),
+])  # fmt: skip
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(__version__, prog_name="importer")
+def cli() -> None:
+    """Put an Excel workbook into a PostgreSQL table, fast, and account for every cell.
+
+    Without a target server, an embedded PostgreSQL keeps the tables in your data directory (see `importer db`).
+
+    \b
+    Exit codes:  0 done  ·  1 done, some rows rejected  ·  2 usage  ·  3 input refused
+                 4 database or machine  ·  5 over the reject budget  ·  130 interrupted
+    """
+
+
+@cli.command()
+@workbook_argument
+@load_options
+@sheet_options
+@output_options
+def run(workbook: str, **options: Any) -> None:
+    """Load a sheet of WORKBOOK into a table: all of it or nothing.
+
+    Rows that break a rule are not loaded but written to the rejects file, with their row number and the reasons.
+
+    \b
+    importer run data.xlsx
+    importer run data.xlsx --contract data.schema.json --to postgresql://me@db/shop --max-rejects 1%
+    """
+    _load(workbook, options, dry_run=False)
+
+
+@cli.command()
+@workbook_argument
+@load_options
+@sheet_options
+@output_options
+def check(workbook: str, **options: Any) -> None:
+    """Do everything that `run` does, then roll it back: tells what would be loaded and rejected."""
+    _load(workbook, options, dry_run=True)
+
+
+def _load(workbook: str, options: dict[str, Any], *, dry_run: bool) -> None:
+    as_json, quiet, verbose, debug = (options.pop(name) for name in ("as_json", "quiet", "verbose", "debug"))
+    with _one_exit(as_json=as_json, debug=debug):
+        from .pool import warm_up
+
+        warm_up()  # its imports run beside ours
+        from . import import_workbook
+        from .terminal import progress_bars
+
+        with progress_bars(quiet=quiet or as_json) as progress:
+            report = import_workbook(workbook, dry_run=dry_run, progress=progress, limits=_limits(options), **_split(options))
+        _show(report, as_json=as_json, quiet=quiet, verbose=verbose)
+        # With a budget, rejects within it are what the user asked for.
+        sys.exit(_REJECTED if report.error_count and options["max_rejects"] is None else 0)
+
+
+def _limits(options: dict[str, Any]) -> Any:
+    from .settings import MIB, Limits
+
+    memory = options.pop("memory")
+    return Limits() if memory is None else Limits(memory_bytes=memory * MIB)
+
+
+def _split(options: dict[str, Any]) -> dict[str, Any]:
+    columns = options.pop("columns")
+    return {**options, "columns": [c.strip() for c in columns.split(",") if c.strip()] if columns else None}
+
+
+def _show(report: Report, *, as_json: bool, quiet: bool, verbose: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(report.to_dict(), ensure_ascii=False, indent=2))
+    elif not quiet:
+        from rich.console import Console
+
+        from .report import print_report
+
+        print_report(report, Console(), verbose=verbose)
+
+
+@cli.command()
+@workbook_argument
+@sheet_options
+@output_options
+def inspect(workbook: str, as_json: bool, quiet: bool, verbose: bool, debug: bool, **options: Any) -> None:
+    """Show the sheets of WORKBOOK, the header, the columns with what they hold, and problems. Needs no database."""
+    with _one_exit(as_json=as_json, debug=debug):
+        from .inspecting import inspect_workbook, print_inspection
+
+        found = inspect_workbook(workbook, limits=_limits(options), **_split(options))
+        if as_json:
+            click.echo(json.dumps(found.to_dict(), ensure_ascii=False, indent=2))
+        elif not quiet:
+            from rich.console import Console
+
+            print_inspection(found, Console(), verbose=verbose)
+
+
+@cli.command()
+@workbook_argument
+@sheet_options
+@click.option("--format", "form", type=click.Choice(["json", "yaml"]), default="json", show_default=True, help="How to write it.")
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+def contract(workbook: str, form: str, debug: bool, **options: Any) -> None:
+    """Print the contract that WORKBOOK suggests: a Table Schema descriptor to edit and give to `run --contract`."""
+    with _one_exit(as_json=False, debug=debug):
+        from .inspecting import suggest_contract
+
+        descriptor = suggest_contract(workbook, limits=_limits(options), **_split(options))
+        if form == "json":
+            click.echo(json.dumps(descriptor, ensure_ascii=False, indent=2))
+        else:
+            import yaml
+
+            click.echo(yaml.safe_dump(descriptor, allow_unicode=True, sort_keys=False), nl=False)
+
+
+@cli.group()
+def db() -> None:
+    """The embedded PostgreSQL, which is used when no target is named."""
+
+
+@db.command()
+def url() -> None:
+    """Start the server, keep it running, and print its connection string."""
+    with _one_exit(as_json=False, debug=False):
+        from .embedded import Embedded
+
+        click.echo(Embedded().start().text)
+
+
+@db.command()
+def start() -> None:
+    """Start the server and keep it running until `stop`."""
+    with _one_exit(as_json=False, debug=False):
+        from .embedded import Embedded
+
+        click.echo(f"running: {Embedded().start().text}")
+
+
+@db.command()
+def stop() -> None:
+    """Stop the server."""
+    with _one_exit(as_json=False, debug=False):
+        from .embedded import Embedded
+
+        click.echo("stopped" if Embedded().stop() else "was not running")
+
+
+@db.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False, "help_option_names": []})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def psql(arguments: tuple[str, ...]) -> None:
+    """Open psql on the server; ARGUMENTS are psql's own, as in: db psql -c 'select count(*) from businesses'."""
+    with _one_exit(as_json=False, debug=False):
+        from .embedded import Embedded
+
+        sys.exit(Embedded().psql(list(arguments)))
+
+
+@contextmanager
+def _one_exit(*, as_json: bool, debug: bool) -> Iterator[None]:
+    """Turn every error into a message on stderr (and JSON on stdout where asked for) and its exit code."""
+    import signal
+
+    def stop(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except KeyboardInterrupt:
+        _fail(Interrupted("interrupted; nothing was published"), as_json=as_json, debug=debug)
+    except BudgetExceeded as exc:
+        _fail(exc, as_json=as_json, debug=debug)
+    except ImporterError as exc:
+        _fail(exc, as_json=as_json, debug=debug)
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _fail(error: ImporterError, *, as_json: bool, debug: bool) -> None:
+    if debug:
+        import traceback
+
+        traceback.print_exception(error)
+    report = error.report if isinstance(error, BudgetExceeded) else None
+    if as_json:
+        described = {"type": type(error).__name__, "message": error.fact, "place": error.place, "choice": error.choice}
+        shown = {"outcome": "failed", **(report.to_dict() if report else {}), "error": {**described, "exit_code": error.exit_code}}
+        click.echo(json.dumps(shown, ensure_ascii=False, indent=2))
+    elif report:
+        _show(report, as_json=False, quiet=False, verbose=False)
+    click.echo(f"importer: {error}", err=True)
+    sys.exit(error.exit_code)

@@ -1,0 +1,51 @@
+"""Owns the progress bars on a terminal: stage, rows, rate, time left; nothing where stderr is not a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import TYPE_CHECKING
+
+from .clock import Progress, Silent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+_WORDS = {"open": "opening", "cut": "unpacking", "read": "reading", "validate": "checking", "write": "writing", "verify": "verifying"}
+
+
+@contextlib.contextmanager
+def progress_bars(*, quiet: bool) -> Iterator[Progress]:
+    """Progress that draws on stderr while the block runs, when somebody can see it."""
+    if quiet or not sys.stderr.isatty():
+        yield Silent()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    rate = TextColumn("{task.fields[rate]}")
+    shown = (TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
+    with Bars(*shown, console=Console(stderr=True), transient=True) as bars:
+        yield _Drawn(bars)
+
+
+class _Drawn:
+    """One bar, reused from stage to stage."""
+
+    def __init__(self, bars: Bars) -> None:
+        self._bars = bars
+        self._task: TaskID = bars.add_task("starting", total=None, rate="")
+
+    def stage(self, name: str) -> None:
+        self._bars.reset(self._task, description=_WORDS.get(name, name), total=None, completed=0, rate="")
+
+    def expect(self, rows: int) -> None:
+        self._bars.update(self._task, total=rows)
+
+    def advance(self, rows: int) -> None:
+        speed = self._bars.tasks[0].speed
+        self._bars.update(self._task, advance=rows, rate=f"{speed:,.0f} rows/s" if speed else "")
