@@ -1,0 +1,117 @@
+"""Fixtures: real PostgreSQL servers that the tests own, a fresh schema for every test, and loading into it."""
+
+from __future__ import annotations
+
+import glob
+import os
+import secrets
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from importer import import_workbook
+from importer.embedded import Embedded
+from importer.postgres import Session
+from importer.settings import Dsn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from importer.report import Report
+
+ALL_SERVERS = ("18", "16", "15")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--servers", default=os.environ.get("IMPORTER_TEST_SERVERS", "18,16,15"), help="servers to test on, of 18, 16 (embedded), 15 (the machine's)")
+    parser.addoption("--dsn", default=os.environ.get("IMPORTER_TEST_DSN"), help="test on this server instead; schemas are created and dropped in it")
+    parser.addoption("--long", action="store_true", help="more examples for the property tests")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "server" in metafunc.fixturenames:
+        given = metafunc.config.getoption("--dsn")
+        metafunc.parametrize("server", ["dsn"] if given else metafunc.config.getoption("--servers").split(","), indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def server(request: pytest.FixtureRequest) -> Iterator[Dsn]:
+    """A running server; started once for all tests that use it."""
+    if request.param == "dsn":
+        yield Dsn(request.config.getoption("--dsn"))
+        return
+    folder = Path(tempfile.mkdtemp(prefix="importer-pg-", dir="/tmp" if os.path.isdir("/tmp") else None))
+    folder.chmod(0o755)
+    try:
+        if request.param in {"16", "18"}:
+            embedded = Embedded(folder / "data", int(request.param))
+            with embedded.running() as dsn:
+                yield dsn
+        else:
+            yield from _system_server(folder, request.param)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _system_server(folder: Path, version: str) -> Iterator[Dsn]:
+    """The machine's own PostgreSQL, where its binaries are installed."""
+    found = glob.glob(f"/usr/lib/postgresql/{version}/bin") + glob.glob(f"/opt/homebrew/opt/postgresql@{version}/bin")
+    if not found:
+        pytest.skip(f"PostgreSQL {version} is not installed on this machine")
+    as_user: dict[str, Any] = {"user": "postgres"} if os.geteuid() == 0 else {}
+    data = folder / "data"
+    data.mkdir()
+    if as_user:
+        shutil.chown(folder, "postgres")
+        shutil.chown(data, "postgres")
+    quiet: dict[str, Any] = {"check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder, **as_user}
+    subprocess.run([f"{found[0]}/initdb", "-D", data, "-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C.UTF-8"], **quiet)
+    control = [f"{found[0]}/pg_ctl", "-w", "-D", str(data), "-l", str(folder / "log")]
+    subprocess.run([*control, "-o", f"-h '' -k {folder}", "start"], **quiet)
+    try:
+        yield Dsn(f"postgresql://postgres@/postgres?host={folder}")
+    finally:
+        subprocess.run([*control, "-m", "immediate", "stop"], **quiet)
+
+
+@dataclass(frozen=True)
+class Database:
+    """A fresh schema on a server, first on the search path."""
+
+    dsn: Dsn
+    schema: str
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        with Session(self.dsn) as session:
+            return session.query(sql)
+
+    def run(self, *statements: str) -> None:
+        with Session(self.dsn, autocommit=True) as session:
+            for sql in statements:
+                session.run(sql)
+
+    def load(self, path: Path, **options: Any) -> Report:
+        """`import_workbook` into this schema, with the rejects beside the workbook."""
+        options.setdefault("rejects", path.with_suffix(".rejects.xlsx"))
+        return import_workbook(path, to=self.dsn.text, **options)
+
+    def leftovers(self) -> list[str]:
+        """Staging tables that a run left behind."""
+        return [name for (name,) in self.rows("select relname::text from pg_class c join pg_namespace n on n.oid = relnamespace where nspname = 'importer' and relkind = 'r'")]
+
+
+@pytest.fixture
+def db(server: Dsn) -> Iterator[Database]:
+    """A schema of its own for one test."""
+    schema = f"t_{secrets.token_hex(6)}"
+    with Session(server, autocommit=True) as session:
+        session.run(f"CREATE SCHEMA {schema}")
+    joint = "&" if "?" in server.text else "?"
+    yield Database(Dsn(f"{server.text}{joint}options=-csearch_path%3D{schema},public"), schema)
+    with Session(server, autocommit=True) as session:
+        session.run(f"DROP SCHEMA {schema} CASCADE")
