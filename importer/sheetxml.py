@@ -26,10 +26,10 @@ _PLAIN_CELL = re.compile(rb'<c r="([A-Z]+)[0-9]+"(?: s="[0-9]+")?(?: t="([a-zA-Z
 _UNCALCULATED = re.compile(
     rb"<c\b[^>]*>\s*<f\b(?:[^>]*/>|[^>]*>[^<]*</f>)\s*(?:<v\s*/>|<v>\s*</v>)?\s*</c>",
 )
-_LONG_INTEGER = re.compile(rb">\s*<v>-?\d{16,}(?:\.0*)?</v>")
+_LONG_INTEGER = re.compile(rb"<c\b[^>]*>(?:\s*<f\b(?:[^>]*/>|[^>]*>[^<]*</f>))?\s*<v>-?\d{16,}(?:\.0*)?</v>\s*</c>")
 #: Error values that calamine knows; on any other it refuses the whole sheet.
 _KNOWN_ERRORS = {b"#DIV/0!", b"#N/A", b"#NAME?", b"#NULL!", b"#NUM!", b"#REF!", b"#VALUE!"}
-_ERROR_CELL = re.compile(rb"""(<c\b[^>]*\bt=["']e["'][^>]*>(?:\s*<f\b(?:[^>]*/>|[^>]*>[^<]*</f>))?\s*<v>)([^<]*)(</v>)""")
+_ERROR_CELL = re.compile(rb"""(<c\b[^>]*\bt=["']e["'][^>]*>(?:\s*<f\b(?:[^>]*/>|[^>]*>[^<]*</f>))?\s*<v>)([^<]*)(</v>\s*</c>)""")
 _ESCAPED_RESULT = re.compile(rb"""(<c\b[^>]*\bt=["']str["'][^>]*>(?:\s*<f\b(?:[^>]*/>|[^>]*>[^<]*</f>))?\s*<v[^>]*>)([^<]*_x[^<]*)(</v>)""")
 _TEXT_TYPES = {b"s", b"str", b"inlineStr"}
 Address = tuple[int, int]
@@ -79,6 +79,20 @@ def cells(rows: bytes, first_row: int) -> Iterator[Cell]:
         yield Cell(int(ref[2]) if ref else row, column, kind[1] if kind else b"n", match[4] or b"")
 
 
+def _matching(pattern: re.Pattern[bytes], rows: bytes, first_row: int) -> Iterator[Cell]:
+    """The cells that a pattern of whole `<c>` elements finds; all cells, when one of those does not say where it is."""
+    found = []
+    for match in pattern.finditer(rows):
+        cell = _ITEM.match(match[0])
+        ref = _REF.search(cell[3]) if cell and cell[3] else None
+        if cell is None or ref is None:
+            return cells(rows, first_row)
+        kind = _TYPE.search(cell[3])
+        position = int(ref[2]), column_index(ref[1].decode().upper())
+        found.append(Cell(*position, kind[1] if kind else b"n", cell[4] or b""))
+    return iter(found)
+
+
 def count_values(rows: bytes) -> int:
     """How many cells have a value, by a fast count that may be too high (empty `<v></v>`)."""
     return rows.count(b"<v>") + rows.count(b"<v ") + rows.count(b"<is")
@@ -94,9 +108,10 @@ def uncalculated(rows: bytes, first_row: int) -> dict[Address, str]:
 
     A formula that returned an empty text has `t="str"` and an empty `<v>`: that is a value.
     """
-    if b"<f" not in rows or _UNCALCULATED.search(rows) is None:
+    if b"<f" not in rows:
         return {}
-    return {(c.row, c.column): c.formula or "=" for c in cells(rows, first_row) if b"<f" in c.content and not c.has_value}
+    found = _matching(_UNCALCULATED, rows, first_row)
+    return {(c.row, c.column): c.formula or "=" for c in found if c.formula is not None and not c.has_value}
 
 
 def hidden_rows(rows: bytes, first_row: int) -> list[int]:
@@ -118,10 +133,8 @@ def long_integers(rows: bytes, first_row: int) -> dict[Address, str]:
     Excel writes at most 17 significant digits; other writers store whole integers, which any reader of Excel files
     (Excel too) rounds.
     """
-    if _LONG_INTEGER.search(rows) is None:
-        return {}
     found = {}
-    for cell in cells(rows, first_row):
+    for cell in _matching(_LONG_INTEGER, rows, first_row):
         text = (cell.value or b"").decode("ascii", "replace")
         if cell.type == b"n" and re.fullmatch(r"-?\d{16,}(?:\.0*)?", text):
             digits = text.split(".")[0]
@@ -134,11 +147,9 @@ def unknown_errors(rows: bytes, first_row: int) -> dict[Address, str]:
     """Error cells whose value the engine does not know (`#SPILL!`, `#CALC!`…), by address."""
     if b't="e"' not in rows and b"t='e'" not in rows:
         return {}
-    if all(match[2] in _KNOWN_ERRORS for match in _ERROR_CELL.finditer(rows)):
-        return {}
     return {
         (c.row, c.column): (c.value or b"").decode("utf-8", "replace")
-        for c in cells(rows, first_row)
+        for c in _matching(_ERROR_CELL, rows, first_row)
         if c.type == b"e" and (c.value or b"") not in _KNOWN_ERRORS and c.has_value
     }
 
@@ -151,10 +162,11 @@ def repaired(rows: bytes) -> bytes:
     - `_x000D_` escapes in formula results, which it decodes in strings only, become character references.
     """
     if b't="e"' in rows or b"t='e'" in rows:
-        rows = _ERROR_CELL.sub(lambda m: m[0] if m[2] in _KNOWN_ERRORS else m[1] + b"#VALUE!" + m[3], rows)
+        if any(m[2] not in _KNOWN_ERRORS for m in _ERROR_CELL.finditer(rows)):
+            rows = _ERROR_CELL.sub(lambda m: m[0] if m[2] in _KNOWN_ERRORS else m[1] + b"#VALUE!" + m[3], rows)
     if b"<is" in rows and trims(rows):
         rows = keep_spaces(rows)
-    if b"_x" in rows and b"str" in rows:
+    if b"_x" in rows and _ESCAPED_RESULT.search(rows):
         rows = _ESCAPED_RESULT.sub(lambda m: m[1] + _decode_escapes(m[2]) + m[3], rows)
     return rows
 
