@@ -95,6 +95,25 @@ class Embedded:
             lock.release_write_lock()
 
     def _start(self) -> Dsn:
+        return self._answering() or self._start_with_library()
+
+    def _answering(self) -> Dsn | None:
+        """The connection string of a server that already runs, from its pid file; None when it does not.
+
+        The library would find it too, after a tour through the permissions of all its files.
+        """
+        try:
+            lines = (self.cluster / "postmaster.pid").read_text().splitlines()
+            pid, port, folder, status = int(lines[0]), lines[3].strip(), lines[4].strip(), lines[7].strip()
+        except (OSError, ValueError, IndexError):
+            return None
+        import psutil
+
+        if status != "ready" or not folder or not psutil.pid_exists(pid):
+            return None
+        return Dsn(f"postgresql://postgres:@/postgres?host={folder}&port={port}")
+
+    def _start_with_library(self) -> Dsn:
         fresh = not (self.cluster / "PG_VERSION").exists()
         library = _library()
         try:

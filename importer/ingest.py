@@ -50,10 +50,29 @@ def ingest_chunk(task: IngestTask) -> tuple[int, int]:
 
 
 def _copy(task: IngestTask, data: pa.Table) -> None:
-    with Session(task.dsn) as session:
-        with database_errors(task.dsn), session.connection.cursor() as cursor:
-            cursor.adbc_ingest(task.table, data.to_reader(), mode="append", db_schema_name=task.schema)
-        session.commit()
+    session = _session(task.dsn)
+    with database_errors(task.dsn), session.connection.cursor() as cursor:
+        cursor.adbc_ingest(task.table, data.to_reader(), mode="append", db_schema_name=task.schema)
+    session.commit()
+
+
+_open_session: tuple[str, Session] | None = None
+
+
+def _session(dsn: Dsn) -> Session:
+    """This worker's connection; kept, because the driver reads the whole catalog of types on connecting (60 ms)."""
+    global _open_session  # noqa: PLW0603 - a cache of one per worker process
+    if _open_session is None or _open_session[0] != dsn.text:
+        _open_session = (dsn.text, Session(dsn))
+    return _open_session[1]
+
+
+def close_session() -> None:
+    """Close the connection that `ingest_chunk` kept, where it ran in this process."""
+    global _open_session  # noqa: PLW0603 - see above
+    if _open_session is not None:
+        _open_session[1].__exit__(None, None, None)
+        _open_session = None
 
 
 def _insert_rows(task: IngestTask, data: pa.Table) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from .clock import Clock, Progress
 from .contract import Contract, infer_contract, load_contract
 from .embedded import Embedded
 from .errors import BudgetExceeded, ConservationError, ImporterError, MachineError
+from .ingest import close_session
 from .keys import duplicates
 from .plan import LoadPlan, check_keys, choose_columns, match_fields
 from .pool import Pool
@@ -30,6 +32,7 @@ from .workers import CheckTask, IngestTask, WindowChecked, check_window, ingest_
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from concurrent.futures import Future
 
     from .settings import Dsn, Settings
 
@@ -50,10 +53,10 @@ def run(settings: Settings, progress: Progress | None = None, *, dry_run: bool =
     """
     clock = Clock(progress)
     contract = load_contract(settings.contract) if settings.contract else None
-    with working(settings) as (folder, pool), _server(settings) as dsn, Session(dsn) as session:
-        version = check_server(session)
+    with _connecting(settings) as connected, working(settings) as (folder, pool):
         source = read_source(settings, pool, folder, clock)
         with clock.stage("plan"):
+            dsn, session, version = connected.result()
             target = find_target(session, settings, contract, source.sheet)
             contract, plan = plan_load(settings, source, target, contract, session)
         with clock.stage("validate"):
@@ -93,6 +96,22 @@ def _server(settings: Settings) -> Iterator[Dsn]:
         return
     with Embedded().running() as dsn:
         yield dsn
+
+
+@contextlib.contextmanager
+def _connecting(settings: Settings) -> Iterator[Future[tuple[Dsn, Session, str]]]:
+    """A connection in the making, while the workbook is read: the server's DSN, a session, the server's version.
+
+    Connecting reads the catalog of types, and the embedded server may have to start first.
+    """
+    with contextlib.ExitStack() as stack, ThreadPoolExecutor(1) as thread:
+
+        def connect() -> tuple[Dsn, Session, str]:
+            dsn = stack.enter_context(_server(settings))
+            session = stack.enter_context(Session(dsn))
+            return dsn, session, check_server(session)
+
+        yield thread.submit(connect)
 
 
 # ---- PLAN -------------------------------------------------------------------------------------------------------
@@ -190,8 +209,11 @@ def _load(
         with clock.stage("write"):
             clock.expect(accepted)
             lanes = 1 if settings.method == "sequential" else None
-            for _, rows in pool.run(ingest_chunk, _chunks(settings, dsn, staging, windows), _writer_died, lanes=lanes):
-                clock.advance(rows)
+            try:
+                for _, rows in pool.run(ingest_chunk, _chunks(settings, dsn, staging, windows), _writer_died, lanes=lanes):
+                    clock.advance(rows)
+            finally:
+                close_session()
         with clock.stage("verify"):
             verify(session, staging, accepted, _checksums(windows))
         with clock.stage("publish"):
