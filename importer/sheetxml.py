@@ -29,6 +29,7 @@ _UNCALCULATED = re.compile(
 _LONG_INTEGER = re.compile(rb"<c\b[^>]*>(?:\s*<f\b(?:[^>]*/>|[^>]*>[^<]*</f>))?\s*<v>-?\d{16,}(?:\.0*)?</v>\s*</c>")
 #: Error values that calamine knows; on any other it refuses the whole sheet.
 _KNOWN_ERRORS = {b"#DIV/0!", b"#N/A", b"#NAME?", b"#NULL!", b"#NUM!", b"#REF!", b"#VALUE!"}
+_UNKNOWN_ERROR = re.compile(rb"<v>#(?!(?:DIV/0!|N/A|NAME\?|NULL!|NUM!|REF!|VALUE!)</v>)")
 _ERROR_CELL = re.compile(rb"""(<c\b[^>]*\bt=["']e["'][^>]*>(?:\s*<f\b(?:[^>]*/>|[^>]*>[^<]*</f>))?\s*<v>)([^<]*)(</v>\s*</c>)""")
 _ESCAPED_RESULT = re.compile(rb"""(<c\b[^>]*\bt=["']str["'][^>]*>(?:\s*<f\b(?:[^>]*/>|[^>]*>[^<]*</f>))?\s*<v[^>]*>)([^<]*_x[^<]*)(</v>)""")
 _TEXT_TYPES = {b"s", b"str", b"inlineStr"}
@@ -79,17 +80,24 @@ def cells(rows: bytes, first_row: int) -> Iterator[Cell]:
         yield Cell(int(ref[2]) if ref else row, column, kind[1] if kind else b"n", match[4] or b"")
 
 
-def _matching(pattern: re.Pattern[bytes], rows: bytes, first_row: int) -> Iterator[Cell]:
-    """The cells that a pattern of whole `<c>` elements finds; all cells, when one of those does not say where it is."""
+def _matching(pattern: re.Pattern[bytes], mark: bytes, rows: bytes, first_row: int) -> Iterator[Cell]:
+    """The cells around a mark that a pattern of whole `<c>` elements takes.
+
+    All cells, when one of those does not say where it is. Searching the mark and stepping back to the cell's start is
+    ten times faster than trying the pattern on every cell.
+    """
     found = []
-    for match in pattern.finditer(rows):
-        cell = _ITEM.match(match[0])
-        ref = _REF.search(cell[3]) if cell and cell[3] else None
-        if cell is None or ref is None:
-            return cells(rows, first_row)
-        kind = _TYPE.search(cell[3])
-        position = int(ref[2]), column_index(ref[1].decode().upper())
-        found.append(Cell(*position, kind[1] if kind else b"n", cell[4] or b""))
+    position = rows.find(mark)
+    while position >= 0:
+        match = pattern.match(rows, rows.rfind(b"<c", 0, position))
+        if match:
+            cell = _ITEM.match(match[0])
+            ref = _REF.search(cell[3]) if cell and cell[3] else None
+            if cell is None or ref is None:
+                return cells(rows, first_row)
+            kind = _TYPE.search(cell[3])
+            found.append(Cell(int(ref[2]), column_index(ref[1].decode().upper()), kind[1] if kind else b"n", cell[4] or b""))
+        position = rows.find(mark, position + len(mark))
     return iter(found)
 
 
@@ -108,9 +116,7 @@ def uncalculated(rows: bytes, first_row: int) -> dict[Address, str]:
 
     A formula that returned an empty text has `t="str"` and an empty `<v>`: that is a value.
     """
-    if b"<f" not in rows:
-        return {}
-    found = _matching(_UNCALCULATED, rows, first_row)
+    found = _matching(_UNCALCULATED, b"<f", rows, first_row)
     return {(c.row, c.column): c.formula or "=" for c in found if c.formula is not None and not c.has_value}
 
 
@@ -134,7 +140,7 @@ def long_integers(rows: bytes, first_row: int) -> dict[Address, str]:
     (Excel too) rounds.
     """
     found = {}
-    for cell in _matching(_LONG_INTEGER, rows, first_row):
+    for cell in _matching(_LONG_INTEGER, b"<v>", rows, first_row):
         text = (cell.value or b"").decode("ascii", "replace")
         if cell.type == b"n" and re.fullmatch(r"-?\d{16,}(?:\.0*)?", text):
             digits = text.split(".")[0]
@@ -145,11 +151,11 @@ def long_integers(rows: bytes, first_row: int) -> dict[Address, str]:
 
 def unknown_errors(rows: bytes, first_row: int) -> dict[Address, str]:
     """Error cells whose value the engine does not know (`#SPILL!`, `#CALC!`…), by address."""
-    if b't="e"' not in rows and b"t='e'" not in rows:
+    if _UNKNOWN_ERROR.search(rows) is None:
         return {}
     return {
         (c.row, c.column): (c.value or b"").decode("utf-8", "replace")
-        for c in _matching(_ERROR_CELL, rows, first_row)
+        for c in _matching(_ERROR_CELL, b"<v>#", rows, first_row)
         if c.type == b"e" and (c.value or b"") not in _KNOWN_ERRORS and c.has_value
     }
 
@@ -161,9 +167,8 @@ def repaired(rows: bytes) -> bytes:
     - texts that it would trim are marked;
     - `_x000D_` escapes in formula results, which it decodes in strings only, become character references.
     """
-    if b't="e"' in rows or b"t='e'" in rows:
-        if any(m[2] not in _KNOWN_ERRORS for m in _ERROR_CELL.finditer(rows)):
-            rows = _ERROR_CELL.sub(lambda m: m[0] if m[2] in _KNOWN_ERRORS else m[1] + b"#VALUE!" + m[3], rows)
+    if _UNKNOWN_ERROR.search(rows):
+        rows = _ERROR_CELL.sub(lambda m: m[0] if m[2] in _KNOWN_ERRORS else m[1] + b"#VALUE!" + m[3], rows)
     if b"<is" in rows and trims(rows):
         rows = keep_spaces(rows)
     if b"_x" in rows and _ESCAPED_RESULT.search(rows):
