@@ -80,5 +80,6 @@ def _insert_rows(task: IngestTask, data: pa.Table) -> None:
     columns = ", ".join(quote(name) for name in data.column_names)
     statement = f"INSERT INTO {quote(task.schema, task.table)} ({columns}) VALUES ({places})"
     with Session(task.dsn, autocommit=True) as session, database_errors(task.dsn), session.connection.cursor() as cursor:
-        # The driver prepares once and executes row by row; autocommit makes each row a transaction.
-        cursor.executemany(statement, data)
+        # The plain loop of every tutorial: a statement, a round trip and a commit for each row.
+        for start in range(data.num_rows):
+            cursor.executemany(statement, data.slice(start, 1))

@@ -109,7 +109,10 @@ def _connecting(settings: Settings) -> Iterator[Future[tuple[Dsn, Session, str]]
         def connect() -> tuple[Dsn, Session, str]:
             dsn = stack.enter_context(_server(settings))
             session = stack.enter_context(Session(dsn))
-            return dsn, session, check_server(session)
+            version = check_server(session)
+            import xlsxwriter  # noqa: F401 - 70 ms that the rejects, if there are any, need not wait for
+
+            return dsn, session, version
 
         yield thread.submit(connect)
 
@@ -214,6 +217,7 @@ def _load(
                     clock.advance(rows)
             finally:
                 close_session()
+            pool.retire()
         with clock.stage("verify"):
             verify(session, staging, accepted, _checksums(windows))
         with clock.stage("publish"):

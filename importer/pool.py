@@ -103,6 +103,18 @@ class Pool:
             if lane is not None:
                 lane.close(kill=kind is not None)
 
+    def limit(self, workers: int) -> None:
+        """Use at most that many workers from now on, and start them, so that none has to be waited for later."""
+        self.workers = min(self.workers, workers)
+        for number in range(self.workers):
+            self._lane(number)
+
+    def retire(self) -> None:
+        """Tell the workers that no task will come; they end while we go on."""
+        for lane in self._lanes:
+            if lane is not None:
+                lane.retire()
+
     def recycle(self) -> None:
         """End the workers; the next tasks start in fresh ones. Gives back what they held in memory."""
         for number, lane in enumerate(self._lanes):
@@ -178,6 +190,9 @@ class _Lane:
 
     def submit(self, function: Callable[[Any], Any], task: Any) -> Future[Outcome]:
         return self._executor.submit(_guarded, function, task)
+
+    def retire(self) -> None:
+        self._executor.shutdown(wait=False)
 
     def close(self, *, kill: bool) -> None:
         if kill and sys.platform != "win32":

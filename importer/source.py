@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 #: With more shared strings than this, every further reader costs more (it parses them all) than it brings.
 ONE_READER_STRINGS = 48 << 20
-#: A sheet of less XML than this is read by one worker: starting another takes longer.
-ONE_READER_XML = 4 << 20
+#: Another worker is started for every so many bytes of XML: reading less than that takes as long as starting one.
+XML_PER_WORKER = 2 << 20
 _MAX_ROW = 1_048_576
 
 
@@ -100,6 +100,8 @@ def read_source(settings: Settings, pool: Pool, folder: Path, clock: Clock) -> S
             workbook, sheet, folder, settings.limits,
             head_rows=max(HEAD_ROWS, given[1] if given else 0), chunk_rows=settings.chunk_rows, workers=pool.workers,
         )  # fmt: skip
+        xml = sum(w.length for w in cut.windows)
+        pool.limit(max(1, xml // XML_PER_WORKER))
     with clock.stage("read"):
         windows = tuple(_read_windows(workbook, sheet, cut, pool, settings, folder, clock))
         if cut.strings_bytes > ONE_READER_STRINGS:
@@ -130,8 +132,7 @@ def _read_windows(
         )
         for window in cut.windows
     ]  # fmt: skip
-    xml = sum(w.length for w in cut.windows)
-    lanes = 1 if cut.strings_bytes > ONE_READER_STRINGS or xml < ONE_READER_XML else pool.workers
+    lanes = 1 if cut.strings_bytes > ONE_READER_STRINGS else None
     clock.expect(last)
     windows = []
     for result in pool.run(read_window, tasks, died, lanes=lanes):

@@ -1,0 +1,183 @@
+"""Compares the three methods on the sample's 10,000 rows, and us with polars' three lines, on one server in one run.
+
+    python bench/methods.py [--to DSN] [--runs 5] [--workbook data/businesses.xlsx]
+
+Every run is a process of its own (as a user starts it), the methods take turns, and no time is printed before the rows
+in the table were counted. `duration` is the report's own (without the interpreter's start), `process` the whole.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+METHODS = ("sequential", "concurrent", "batch")
+TABLE = "bench_methods"
+#: What a user writes without this program: the same file, server and table shape, nothing checked.
+POLARS = """
+import sys, polars as pl
+frame = pl.read_excel(sys.argv[1])
+frame.write_database(sys.argv[3], sys.argv[2], engine="adbc", if_table_exists="replace")
+"""
+
+
+@dataclass
+class Runs:
+    """The figures of one contestant."""
+
+    process: list[float] = field(default_factory=list)
+    duration: list[float] = field(default_factory=list)
+    peak: list[int] = field(default_factory=list)
+    rows: int = 0
+
+
+def main() -> None:
+    """Run the comparison and print it as a table."""
+    options = _arguments()
+    from importer.embedded import Embedded
+    from importer.settings import find_dsn
+
+    given = find_dsn(options.to)
+    if given is not None:
+        _compare(options, given.text)
+        return
+    with Embedded().running() as dsn:
+        _compare(options, dsn.text)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--to", help="server (default: the environment's, else the embedded one)")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--workbook", type=Path, default=ROOT / "data" / "businesses.xlsx")
+    parser.add_argument("--contract", type=Path, help="give this contract to importer (default: none, types are inferred)")
+    parser.add_argument("--only", default=",".join((*METHODS, "polars")), help="contestants, of " + ", ".join((*METHODS, "polars")))
+    parser.add_argument("--json", type=Path, help="write the figures here too")
+    return parser.parse_args()
+
+
+def _compare(options: argparse.Namespace, dsn: str) -> None:
+    contestants = {name: Runs() for name in options.only.split(",")}
+    for turn in range(-1, options.runs):  # turn -1 warms the caches and is not counted
+        for name, runs in contestants.items():
+            if turn < 0 and name in {"sequential", "concurrent"}:
+                continue
+            figures = _polars(options, dsn) if name == "polars" else _importer(options, dsn, name)
+            runs.rows = figures[3]
+            if turn >= 0:
+                runs.process.append(figures[0])
+                runs.duration.append(figures[1])
+                runs.peak.append(figures[2])
+    _print(contestants, options)
+
+
+def _importer(options: argparse.Namespace, dsn: str, method: str) -> tuple[float, float, int, int]:
+    rejects = Path(os.devnull).parent / "shm" / f"bench-{os.getpid()}.csv"
+    rejects = rejects if rejects.parent.is_dir() else ROOT / "bench-rejects.csv"
+    _drop(dsn)
+    command = [sys.executable, "-m", "importer", "run", str(options.workbook), "--to", dsn, "--table", TABLE]
+    command += ["--method", method, "--json", "--rejects", str(rejects)]
+    command += ["--contract", str(options.contract)] if options.contract else []
+    seconds, peak, output, code = _measure(command)
+    rejects.unlink(missing_ok=True)
+    report = json.loads(output)
+    if code not in {0, 1} or report["outcome"] != "published":
+        raise SystemExit(f"{method} failed: {output}")
+    rows = _count(dsn)
+    if rows != report["stats"]["success_count"]:
+        raise SystemExit(f"{method}: {rows} rows in the table, {report['stats']['success_count']} reported")
+    return seconds, report["stats"]["duration"], peak, rows
+
+
+def _polars(options: argparse.Namespace, dsn: str) -> tuple[float, float, int, int]:
+    _drop(dsn)
+    seconds, peak, output, code = _measure([sys.executable, "-c", POLARS, str(options.workbook), dsn, TABLE])
+    if code:
+        raise SystemExit(f"polars failed: {output}")
+    return seconds, seconds, peak, _count(dsn)
+
+
+def _measure(command: list[str]) -> tuple[float, int, str, int]:
+    """Seconds, peak memory of the process tree (PSS, bytes), standard output and exit code of a command."""
+    import psutil
+
+    start = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    root, peak = psutil.Process(process.pid), 0
+    while process.poll() is None:
+        peak = max(peak, _tree_memory(root))
+        try:
+            process.wait(0.05)
+        except subprocess.TimeoutExpired:
+            continue
+    seconds = time.perf_counter() - start
+    assert process.stdout is not None
+    output = process.stdout.read()
+    process.stdout.close()
+    return seconds, peak, output, process.returncode
+
+
+def _tree_memory(root: object) -> int:
+    """Proportional memory of a process and its children now; 0 where the system does not tell."""
+    import psutil
+
+    total = 0
+    try:
+        processes = [root, *root.children(recursive=True)]  # type: ignore[attr-defined]
+    except psutil.Error:
+        return 0
+    for process in processes:
+        try:
+            total += getattr(process.memory_full_info(), "pss", 0)
+        except psutil.Error:
+            continue
+    return total
+
+
+def _drop(dsn: str) -> None:
+    from importer.postgres import Session
+    from importer.settings import Dsn
+
+    with Session(Dsn(dsn), autocommit=True) as session:
+        session.run(f"DROP TABLE IF EXISTS {TABLE}")
+
+
+def _count(dsn: str) -> int:
+    from importer.postgres import Session
+    from importer.settings import Dsn
+
+    with Session(Dsn(dsn)) as session:
+        return int(session.value(f"SELECT count(*) FROM {TABLE}"))
+
+
+def _print(contestants: dict[str, Runs], options: argparse.Namespace) -> None:
+    base = contestants.get("sequential")
+    slowest = statistics.median(base.duration) if base else None
+    print(f"{options.workbook.name}, {options.runs} runs each in turns; medians (min-max)\n")
+    print(f"| {'method':<10} | {'rows':>9} | {'duration, s':>20} | {'records/s':>10} | {'speed-up':>8} | {'process, s':>20} | {'peak, MB':>8} |")
+    print(f"|{'-' * 12}|{'-' * 11}|{'-' * 22}|{'-' * 12}|{'-' * 10}|{'-' * 22}|{'-' * 10}|")
+    for name, runs in contestants.items():
+        duration = statistics.median(runs.duration)
+        factor = f"{slowest / duration:.1f}" if slowest and name in METHODS else ""
+        print(
+            f"| {name:<10} | {runs.rows:>9,} | {_spread(runs.duration):>20} | {runs.rows / duration:>10,.0f} | {factor:>8} "
+            f"| {_spread(runs.process):>20} | {max(runs.peak) / 1e6:>8.0f} |",
+        )
+    if options.json:
+        options.json.write_text(json.dumps({name: vars(runs) for name, runs in contestants.items()}, indent=2))
+
+
+def _spread(values: list[float]) -> str:
+    return f"{statistics.median(values):.3f} ({min(values):.3f}-{max(values):.3f})"
+
+
+if __name__ == "__main__":
+    main()
