@@ -134,11 +134,9 @@ def _show(report: Report, *, as_json: bool, quiet: bool, verbose: bool) -> None:
     if as_json:
         click.echo(json.dumps(report.to_dict(), ensure_ascii=False, indent=2))
     elif not quiet:
-        from rich.console import Console
+        from .report import output, print_report
 
-        from .report import print_report
-
-        print_report(report, Console(), verbose=verbose)
+        print_report(report, output(), verbose=verbose)
 
 
 @cli.command()
@@ -154,9 +152,9 @@ def inspect(workbook: str, as_json: bool, quiet: bool, verbose: bool, debug: boo
         if as_json:
             click.echo(json.dumps(found.to_dict(), ensure_ascii=False, indent=2))
         elif not quiet:
-            from rich.console import Console
+            from .report import output
 
-            print_inspection(found, Console(), verbose=verbose)
+            print_inspection(found, output(), verbose=verbose)
 
 
 @cli.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 NAME_BYTES = 63
 #: A header row fills at least this share of the columns that the rows around it fill; a title row fills one or two.
 HEADER_SHARE = 0.6
+#: A header merged over more rows than this is no header.
+MOST_HEADER_ROWS = 12
 #: Columns that every table has; PostgreSQL refuses them as names.
 _SYSTEM_COLUMNS = {"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"}
 #: Columns that a rejects workbook adds; they are no data when it is mended and read again.
@@ -63,10 +65,15 @@ class Header:
     notes: tuple[str, ...]
 
 
-def find_header(head: pl.DataFrame) -> tuple[int, int]:
-    """The header's row in the head of a sheet, as first and last row; (0, 0) when the sheet has no cell.
+def find_header(head: pl.DataFrame, merges: Iterable[str] = ()) -> tuple[int, int]:
+    """The header's rows in the head of a sheet, as first and last row; (0, 0) when the sheet has no cell.
 
-    It is the first row that fills most of the columns and holds mostly text; else the first that fills most of them.
+    It starts with the first row that fills most of the columns and holds mostly text, else with the first that fills most
+    of them. Where a cell of that row is merged downwards, the header reaches as far down.
+
+    Args:
+        head: frame of the head window.
+        merges: merged ranges of the sheet.
     """
     filled = _filled(head)
     if filled.is_empty():
@@ -74,7 +81,8 @@ def find_header(head: pl.DataFrame) -> tuple[int, int]:
     wide = filled.filter(pl.col("cells") >= HEADER_SHARE * filled["cells"].max())  # type: ignore[operator]
     texts = wide.filter(pl.col("texts") * 2 > pl.col("cells"))
     row = int((texts if len(texts) else wide)[ROW][0])
-    return row, row
+    bottoms = [span.bottom for span in map(_span, merges) if span and span.top == row]
+    return row, min(max([row, *bottoms]), row + MOST_HEADER_ROWS - 1)
 
 
 def _filled(head: pl.DataFrame) -> pl.DataFrame:
@@ -129,19 +137,27 @@ def _texts(head: pl.DataFrame, rows: tuple[int, int], merges: Iterable[str]) -> 
     shown = wanted.select(ROW, *[raw_text(c, parts_of(head.columns, c)).alias(str(c)) for c in columns])
     for line in shown.iter_rows(named=True):
         cells = {c: tidy(line[str(c)]) for c in columns if line[str(c)] is not None and tidy(line[str(c)])}
-        for top, left, right in spans:
-            if top == line[ROW] and left in cells:
-                cells |= {c: cells[left] for c in range(left, right + 1)}
+        for span in spans:
+            if span.top == line[ROW] and span.left in cells:
+                cells |= {c: cells[span.left] for c in range(span.left, span.right + 1)}
         for c, text in cells.items():
             if text not in lines.setdefault(c, []):
                 lines[c].append(text)
     return {c: " ".join(texts) for c, texts in lines.items()}
 
 
-def _span(ref: str) -> tuple[int, int, int] | None:
-    """Top row, first and last column of a merged range."""
-    match = re.fullmatch(r"([A-Z]{1,3})(\d+):([A-Z]{1,3})\d+", ref)
-    return (int(match[2]), column_index(match[1]), column_index(match[3])) if match else None
+class _Span(NamedTuple):
+    """A merged range: rows 1-based, columns 0-based, all inclusive."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+
+def _span(ref: str) -> _Span | None:
+    match = re.fullmatch(r"([A-Z]{1,3})(\d+):([A-Z]{1,3})(\d+)", ref)
+    return _Span(int(match[2]), column_index(match[1]), int(match[4]), column_index(match[3])) if match else None
 
 
 def tidy(text: str) -> str:

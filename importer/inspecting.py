@@ -133,12 +133,12 @@ def print_inspection(found: Inspection, console: Console, *, verbose: bool = Fal
     """Show an inspection as a few short tables."""
     from rich.table import Table
 
-    from .report import _safe
+    from .report import header_words, safe
 
     shown = found.to_dict()
     sheets = ", ".join(s["name"] + ("" if s["visibility"] == "visible" else f" ({s['visibility']})") for s in shown["sheets"])
     console.print(f"{shown['workbook']['name']} · sheets: {sheets}", markup=False, highlight=False)
-    header = f"header row {shown['header_row']}" if shown["header_row"] else "no header row"
+    header = header_words(*shown["header_rows"])
     console.print(f"{shown['sheet']} · {header} · {shown['rows']['data']:,} data rows", style="bold", markup=False, highlight=False)
     table = Table("", "header", "column", "type", "cells", "kinds", "first value", box=None, padding=(0, 1), header_style="bold")
     first = found.sample[0][1] if found.sample else {}
@@ -147,8 +147,8 @@ def print_inspection(found: Inspection, console: Console, *, verbose: bool = Fal
         kinds = ", ".join(f"{kind} {count:,}" for kind, count in described["kinds"].items())
         value = first.get(column.index, "")
         table.add_row(
-            column.letter, _safe(column.header or "-")[:40], column.name, described["type"] or "-", f"{described['cells']:,}",
-            kinds or "empty", _safe(value if len(value) <= 32 else value[:31] + "…"),  # noqa: PLR2004 - one line
+            column.letter, safe(column.header or "-")[:40], column.name, described["type"] or "-", f"{described['cells']:,}",
+            kinds or "empty", safe(value if len(value) <= 32 else value[:31] + "…"),  # noqa: PLR2004 - one line
         )  # fmt: skip
     console.print(table)
     for address, kind, raw in found.problems:

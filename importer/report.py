@@ -118,6 +118,15 @@ class Report:
         }
 
 
+def output() -> Console:
+    """Standard output; wide where it is no terminal, so that a log is not folded."""
+    import sys
+
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=160)
+
+
 def print_report(report: Report, console: Console, *, verbose: bool = False) -> None:
     """Show the report as a few short tables.
 
@@ -131,7 +140,7 @@ def print_report(report: Report, console: Console, *, verbose: bool = False) -> 
     _print_rules(report, console)
     stages = " · ".join(f"{stage} {seconds:.2f}s" for stage, seconds in report.timings.items())
     speed = report.stats["records_per_second"]
-    console.print(f"{stages}\n{report.duration:.2f} s in all, {speed:,.0f} rows/s", highlight=False, style="dim")
+    console.print(f"{stages}\n{report.duration:.2f} s in all, {speed:,.0f} rows/s", highlight=False, style="dim", soft_wrap=True)
     for note in report.notes if verbose else report.notes[:6]:
         console.print(f"note: {note}", highlight=False, markup=False)
     if report.rejects_file:
@@ -141,8 +150,7 @@ def print_report(report: Report, console: Console, *, verbose: bool = False) -> 
 def _print_outcome(report: Report, console: Console) -> None:
     words = {"published": "loaded into", "checked": "would load into", "over-budget": "NOT loaded into"}
     place = f"{report.target['schema']}.{report.target['table']}" if report.target else "no table"
-    header = f"header row {report.header_rows[1]}" if report.header_rows[1] else "no header row"
-    console.print(f"{report.workbook['name']} · {report.sheet} · {header}", markup=False, highlight=False)
+    console.print(f"{report.workbook['name']} · {report.sheet} · {header_words(*report.header_rows)}", markup=False, highlight=False)
     console.print(
         f"{report.success_count:,} of {report.total_records:,} rows {words[report.outcome]} {place}, {report.error_count:,} rejected",
         style="bold green" if not report.error_count else "bold yellow",
@@ -161,7 +169,7 @@ def _print_columns(report: Report, console: Console, *, verbose: bool) -> None:
     for column in shown:
         count = column.count
         numbers = (count.cells, count.loaded, count.missing, count.ignored, count.rejected)
-        table.add_row(column.letter, _safe(column.name), column.type or "-", *(f"{n:,}" for n in numbers))
+        table.add_row(column.letter, safe(column.name), column.type or "-", *(f"{n:,}" for n in numbers))
     if len(report.columns) > len(shown):
         table.add_row("…", f"{len(report.columns) - len(shown)} more columns (--verbose)")
     total = [sum(getattr(c.count, name) for c in report.columns) for name in ("cells", "loaded", "missing", "ignored", "rejected")]
@@ -178,11 +186,18 @@ def _print_rules(report: Report, console: Console) -> None:
     table.add_column("errors", justify="right")
     table.add_column("first at")
     for rule in report.rules[:20]:
-        table.add_row(_safe(rule.key), f"{rule.count:,}", _safe(rule.example))
+        table.add_row(safe(rule.key), f"{rule.count:,}", safe(rule.example))
     console.print(table)
 
 
-def _safe(text: str) -> str:
+def header_words(first: int, last: int) -> str:
+    """Where the header is, in words."""
+    if not last:
+        return "no header row"
+    return f"header row {last}" if first == last else f"header rows {first}-{last}"
+
+
+def safe(text: str) -> str:
     """Text from a workbook without console markup or control characters."""
     from rich.markup import escape
 

@@ -153,7 +153,7 @@ def _check_order(windows: list[WindowRead], sheet: Sheet) -> None:
 
 def _source(workbook: Workbook, sheet: Sheet, cut: CutSheet, windows: tuple[WindowRead, ...], settings: Settings, pool: Pool) -> Source:
     head = spool.read(windows[0].path)
-    rows = settings.header_rows if settings.header_rows is not None else find_header(head)
+    rows = settings.header_rows if settings.header_rows is not None else find_header(head, cut.merges)
     skip = settings.hidden == "skip"
     facts = merge(facts for _, facts in _facts(windows, rows[1], pool, skip_hidden=skip))
     columns = {c for c, f in facts.items() if f.cells}
