@@ -8,6 +8,7 @@ lane is in flight, so what waits costs nothing.
 from __future__ import annotations
 
 import contextlib
+import errno
 import multiprocessing
 import os
 import signal
@@ -37,10 +38,23 @@ PRELOAD = ["importer.workers"]
 
 
 class Outcome(NamedTuple):
-    """What a worker answers: a value, or an error of ours."""
+    """What a worker answers.
 
-    value: Any
-    error: ImporterError | None
+    Attributes:
+        value: of the task.
+        error: of ours, when the task found one.
+        died: how the task failed otherwise (`ran out of memory`), or None.
+        trace: the traceback of that, for `--debug`.
+    """
+
+    value: Any = None
+    error: ImporterError | None = None
+    died: str | None = None
+    trace: str = ""
+
+
+class WorkerTraceback(Exception):  # noqa: N818 - a carrier, never raised: it is the cause of the error that is
+    """The text of a traceback from another process."""
 
 
 def context() -> BaseContext:
@@ -58,26 +72,42 @@ def context() -> BaseContext:
 def warm_up() -> None:
     """Start the fork server now, so that its imports run beside ours."""
     if sys.platform != "win32":
-        from multiprocessing import forkserver
+        from multiprocessing import forkserver, resource_tracker
 
+        _open_standard_streams()
         context()
-        with _without_main():
+        resource_tracker.ensure_running()  # on its own: it unblocks the signals that `_starting` blocks
+        with _starting():
             forkserver.ensure_running()
 
 
-@contextlib.contextmanager
-def _without_main() -> Iterator[None]:
-    """Hide the main module while processes start.
+def _open_standard_streams() -> None:
+    """Open what the caller closed of stdin, stdout and stderr.
 
-    multiprocessing imports it again in every child. Our tasks live in the package, and a user's script that calls
-    `import_workbook` at its top level must not run once more in each worker.
+    Otherwise a pipe of ours gets the number 1 or 2, and a worker that redirects its output cuts it.
+    """
+    while (file := os.open(os.devnull, os.O_RDWR)) <= 2:  # noqa: PLR2004 - stderr
+        os.set_inheritable(file, True)
+    os.close(file)
+
+
+@contextlib.contextmanager
+def _starting() -> Iterator[None]:
+    """Hide the main module, and block Ctrl-C, while processes start.
+
+    multiprocessing imports the main module again in every child. Our tasks live in the package, and a user's script
+    that calls `import_workbook` at its top level must not run once more in each worker. The blocked signal is
+    inherited: Ctrl-C reaches all processes of a terminal, and only this one shall answer it.
     """
     main = sys.modules["__main__"]
     sys.modules["__main__"] = types.ModuleType("__main__")
+    blocked = None if sys.platform == "win32" else signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         sys.modules["__main__"] = main
+        if sys.platform != "win32":
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked or ())
 
 
 class Pool:
@@ -138,22 +168,26 @@ class Pool:
         """
         if not self.workers:
             for task in tasks:
-                yield _unwrap(_guarded(function, task))
+                yield _unwrap(_guarded(function, task), task, died)
             return
         waiting = iter(tasks)
         free = list(range(min(lanes or self.workers, self.workers)))
         running: dict[Future[Outcome], tuple[int, Task, float]] = {}
-        while True:
-            while free and (task := next(waiting, _NOTHING)) is not _NOTHING:
-                number = free.pop(0)
-                future = self._lane(number).submit(function, task)
-                running[future] = (number, task, time.monotonic() + self._limits.task_seconds)  # type: ignore[assignment]
-            if not running:
-                return
-            for future in self._wait(running, died):
-                number, task, _ = running.pop(future)
-                free.append(number)
-                yield _unwrap(self._outcome(future, number, task, died))
+        try:
+            while True:
+                while free and (task := next(waiting, _NOTHING)) is not _NOTHING:
+                    number = free.pop(0)
+                    running[self._submit(number, function, task)] = (number, task, time.monotonic() + self._limits.task_seconds)
+                if not running:
+                    return
+                for future in self._wait(running, died):
+                    number, task, _ = running.pop(future)
+                    free.append(number)
+                    yield _unwrap(self._outcome(future, number), task, died)
+        finally:
+            # What still runs after an error is of no use, and its lanes must be free for the next tasks.
+            for number, _, _ in running.values():
+                self._drop(number)
 
     def _lane(self, number: int) -> _Lane:
         lane = self._lanes[number]
@@ -161,20 +195,36 @@ class Pool:
             lane = self._lanes[number] = _Lane(self._limits.memory_bytes, self._log, self.workers)
         return lane
 
+    def _drop(self, number: int) -> _Lane | None:
+        """Kill the worker of a lane; the next task there gets a new one. Returns the dead lane."""
+        lane, self._lanes[number] = self._lanes[number], None
+        if lane is not None:
+            lane.close(kill=True)
+        return lane
+
+    def _submit(self, number: int, function: Callable[[Any], Any], task: Any) -> Future[Outcome]:
+        try:
+            return self._lane(number).submit(function, task)
+        except BrokenProcessPool:
+            # Its worker died while it had nothing to do, so nothing was lost.
+            self._drop(number)
+            return self._lane(number).submit(function, task)
+
     def _wait(self, running: dict[Future[Outcome], tuple[int, Task, float]], died: Callable[[Task, str], ImporterError]) -> Iterable[Future[Outcome]]:
         deadline = min(entry[2] for entry in running.values())
-        done, _ = wait(running, timeout=max(deadline - time.monotonic(), 0), return_when=FIRST_COMPLETED)
+        seconds = min(max(deadline - time.monotonic(), 0), threading.TIMEOUT_MAX)
+        done, _ = wait(running, timeout=seconds, return_when=FIRST_COMPLETED)
         if not done:
             _, task, _ = min(running.values(), key=lambda entry: entry[2])
             raise died(task, f"took longer than {self._limits.task_seconds:g} s")
         return done
 
-    def _outcome(self, future: Future[Outcome], number: int, task: Task, died: Callable[[Task, str], ImporterError]) -> Outcome:
+    def _outcome(self, future: Future[Outcome], number: int) -> Outcome:
         try:
             return future.result()
         except BrokenProcessPool:
-            self._lanes[number] = None
-            raise died(task, "was killed, or ran out of memory") from None
+            lane = self._drop(number)
+            return Outcome(died=f"was killed, or ran out of memory{lane.ending() if lane else ''}")
 
 
 _NOTHING: Any = object()
@@ -185,8 +235,10 @@ class _Lane:
 
     def __init__(self, memory_bytes: int, log: Path, workers: int) -> None:
         self._executor = ProcessPoolExecutor(1, mp_context=context(), initializer=_start, initargs=(memory_bytes, str(log), workers))
-        with _without_main():
-            self._pid = self._executor.submit(os.getpid)
+        with _starting():
+            self._executor.submit(os.getpid)
+        # The public way to kill them, `kill_workers`, came with Python 3.14.
+        self._processes = list(self._executor._processes.values())  # noqa: SLF001
 
     def submit(self, function: Callable[[Any], Any], task: Any) -> Future[Outcome]:
         return self._executor.submit(_guarded, function, task)
@@ -195,32 +247,45 @@ class _Lane:
         self._executor.shutdown(wait=False)
 
     def close(self, *, kill: bool) -> None:
-        if kill and sys.platform != "win32":
-            # The worker may be deep in native code that no polite word reaches.
-            with contextlib.suppress(Exception):
-                os.kill(self._pid.result(timeout=5), signal.SIGKILL)
-        self._executor.shutdown(wait=not kill, cancel_futures=True)
+        """End the worker: at once, or when its task is done. No process is left when this returns."""
+        if kill:
+            # It may be deep in native code that no polite word reaches.
+            for process in self._processes:
+                with contextlib.suppress(OSError):
+                    process.kill()
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def ending(self) -> str:
+        """How the dead worker ended (` (SIGKILL)`), as far as the system told."""
+        code = next((p.exitcode for p in self._processes if p.exitcode), 0)
+        return f" ({signal.Signals(-code).name})" if -code in set(signal.Signals) else ""
 
 
-def _unwrap(outcome: Outcome) -> Any:
+def _unwrap(outcome: Outcome, task: Any, died: Callable[[Any, str], ImporterError]) -> Any:
     if outcome.error is not None:
         raise outcome.error
+    if outcome.died is not None:
+        raise died(task, outcome.died) from (WorkerTraceback(outcome.trace) if outcome.trace else None)
     return outcome.value
 
 
 def _guarded(function: Callable[[Any], Any], task: Any) -> Outcome:
     """The outcome of a task; no exception of a foreign library crosses the process border (some cannot be pickled)."""
     try:
-        return Outcome(function(task), None)
+        return Outcome(function(task))
     except ImporterError as exc:
-        return Outcome(None, exc)
+        return Outcome(error=exc)
+    except KeyboardInterrupt:
+        raise  # only without workers: they do not hear Ctrl-C
     except OSError as exc:
-        return Outcome(None, MachineError(f"the machine refused: {exc.strerror or exc}", place=exc.filename, choice="is the disk full?"))
+        if exc.errno == errno.ENOMEM:
+            return Outcome(died="ran out of memory")
+        return Outcome(error=MachineError(f"the machine refused: {exc.strerror or exc}", place=exc.filename, choice="is the disk full?"))
     except MemoryError:
-        return Outcome(None, MachineError("a worker ran out of memory", choice="raise --memory, or lower --chunk-rows"))
+        return Outcome(died="ran out of memory")
     except BaseException as exc:  # noqa: BLE001 - a Rust panic is a BaseException
-        traceback.print_exc()
-        return Outcome(None, MachineError(f"a worker failed: {type(exc).__name__}: {str(exc)[:300]}", choice="run again with --debug and report this"))
+        fact = str(exc).split("\n", 1)[0][:300]
+        return Outcome(died=f"failed ({type(exc).__name__}: {fact})", trace=traceback.format_exc())
 
 
 # ---- IN THE WORKER ----------------------------------------------------------------------------------------------
@@ -244,16 +309,20 @@ def _redirect(log: str) -> None:
 
 
 def _limit_memory(memory_bytes: int) -> None:
-    """Bound the address space to what the process has now plus `memory_bytes` (Linux; elsewhere not enforced)."""
+    """Bound the private memory to what the process has now plus `memory_bytes` (Linux; elsewhere not enforced).
+
+    RLIMIT_DATA, not RLIMIT_AS: address space that is only reserved (malloc arenas, thread stacks' guards) or that maps
+    the spool costs no memory, and a machine of 64 cores reserves gigabytes of it.
+    """
     if not sys.platform.startswith("linux"):
         return
     import resource
 
     with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123 - no path object needed here
-        pages = int(file.read().split()[0])
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        pages = int(file.read().split()[5])
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     limit = pages * resource.getpagesize() + memory_bytes
-    resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+    resource.setrlimit(resource.RLIMIT_DATA, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
 
 
 def _follow_parent() -> None:
