@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 
 from importer import import_workbook
@@ -31,6 +32,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--servers", default=os.environ.get("IMPORTER_TEST_SERVERS", "18,16,15"), help="servers to test on, of 18, 16 (embedded), 15 (the machine's)")
     parser.addoption("--dsn", default=os.environ.get("IMPORTER_TEST_DSN"), help="test on this server instead; schemas are created and dropped in it")
     parser.addoption("--long", action="store_true", help="more examples for the property tests")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Property tests have no deadline (machines differ), a bounded number of examples, and no database of their own in the checkout."""
+    shared: dict[str, Any] = {"deadline": None, "database": None, "print_blob": True, "suppress_health_check": list(hypothesis.HealthCheck)}
+    hypothesis.settings.register_profile("short", max_examples=100, **shared)
+    hypothesis.settings.register_profile("long", max_examples=3000, **shared)
+    hypothesis.settings.load_profile("long" if config.getoption("--long") else "short")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
