@@ -5,9 +5,13 @@ from __future__ import annotations
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    from .cli import cli
+    try:
+        from .cli import main as run
 
-    cli(prog_name="importer")
+        run()
+    except KeyboardInterrupt:
+        # Ctrl-C while Python still imports, before anybody could tidy or say anything.
+        raise SystemExit(130) from None
 
 
 if __name__ == "__main__":

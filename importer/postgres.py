@@ -75,6 +75,8 @@ def _primary(text: str) -> str:
 
 def _about_connection(text: str, dsn: Dsn | None) -> str:
     """What libpq says about a connection, unless it quotes a malformed connection string (and so a password)."""
+    if dsn is not None and dsn.misread:
+        return "cannot connect: user or password hold a character that must be percent-encoded (@ as %40, / as %2F)"
     cause = re.search(r"(connection to server .*)", text, re.DOTALL)
     if cause:
         return "cannot connect: " + " ".join(cause[1].split())

@@ -20,6 +20,11 @@ HiddenPolicy = Literal["include", "skip", "error"]
 ErrorCells = Literal["reject", "null"]
 
 MIB = 1 << 20
+#: Connection options that never hold a secret; in messages the values of all others are hidden.
+SHOWN_OPTIONS = frozenset({
+    "host", "hostaddr", "port", "dbname", "user", "service", "sslmode", "options", "application_name", "connect_timeout",
+    "client_encoding", "target_session_attrs", "sslrootcert", "gssencmode", "keepalives",
+})  # fmt: skip
 #: libpq's own variables that name a server; any of them means that the user has a server in mind.
 LIBPQ_VARIABLES = ("PGSERVICE", "PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER")
 
@@ -66,8 +71,34 @@ class Dsn:
     @property
     def masked(self) -> str:
         """The connection string with the password replaced by `***`."""
-        text = re.sub(r"(?i)(\w+://[^:/@]*:)[^@]*@", r"\1***@", self.text)
-        return re.sub(r"(?i)((?:ssl)?password\s*=\s*)('(?:\\.|[^'])*'|[^&\s]+)", r"\1***", text)
+        if re.match(r"\s*\w+\s*=", self.text):
+            return _KEYWORD.sub(_masked_option, self.text)
+        text = self.text
+        if "@" in text:
+            # A password may hold any character, unescaped by mistake: it ends at the last @.
+            head, _, place = text.rpartition("@")
+            text = re.sub(r"^((?:(?:[\w+.-]+:)+//)?[^:]*:).*", r"\1***", head, flags=re.DOTALL) + "@" + place
+        elif "://" in text:
+            text = re.sub(r"^((?:[\w+.-]+:)+//[^:/?]*:)(?!\d*(?:[/?,]|$))[^?]*", r"\1***", text)
+        else:
+            text = "***"
+        return re.sub(r"(?<=[?&])(\w+)=([^&]*)", _masked_option, text)
+
+    @property
+    def misread(self) -> bool:
+        """Whether it is a URI whose user or password holds a bare `@` or `/`, so that libpq takes a part of it for the host."""
+        user = re.sub(r"^\w+://", "", self.text.partition("?")[0]).rpartition("@")[0]
+        return "://" in self.text and re.search(r"[@/]", user) is not None
+
+
+#: `key = value`, `key='quoted value'`, also unterminated, or a stray word: the rest of a value with a space in it.
+_KEYWORD = re.compile(r"(\w+)\s*=\s*('(?:\\.|[^'\\])*'?|\S*)|\S+", re.DOTALL)
+
+
+def _masked_option(match: re.Match[str]) -> str:
+    if match[1] is None:
+        return "***"
+    return match[0] if match[1].lower() in SHOWN_OPTIONS else f"{match[1]}=***"
 
 
 @dataclass(frozen=True)
@@ -133,6 +164,8 @@ class Settings:
                 raise UsageError(f"{name} cannot be {value!r}", choice=" | ".join(get_args(allowed)))
         if self.workers < 0:
             raise UsageError("workers cannot be negative", choice="0 runs everything in this process")
+        if self.limits.task_seconds <= 0 or self.limits.memory_bytes <= 0:
+            raise UsageError("limits must be positive")
         if self.chunk_rows is not None and self.chunk_rows < 1:
             raise UsageError("chunk rows must be at least 1")
         if self.header_rows and not 0 <= self.header_rows[0] <= self.header_rows[1]:
@@ -167,8 +200,13 @@ def find_dsn(given: str | None, environ: Mapping[str, str] | None = None) -> Dsn
 
     Returns:
         None when nobody named a server: the embedded one is meant.
+
+    Raises:
+        UsageError: `given` is blank, as from an unset shell variable; the embedded server is not what was meant.
     """
     env = os.environ if environ is None else environ
+    if given is not None and not given.strip():
+        raise UsageError("the target server is named by an empty text", choice="a DSN after --to; without --to the embedded server is used")
     text = given or env.get("IMPORTER_DSN") or env.get("DATABASE_URL")
     if text:
         # SQLAlchemy and Heroku spellings that libpq does not know.

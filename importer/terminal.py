@@ -20,7 +20,8 @@ _WORDS = {"open": "opening", "cut": "unpacking", "read": "reading", "validate": 
 @contextlib.contextmanager
 def progress_bars(*, quiet: bool) -> Iterator[Progress]:
     """Progress that draws on stderr while the block runs, when somebody can see it."""
-    if quiet or not sys.stderr.isatty():
+    # Without a stderr (closed, or pythonw) it is None.
+    if quiet or sys.stderr is None or not sys.stderr.isatty():
         yield Silent()
         return
     from rich.console import Console

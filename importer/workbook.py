@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import posixpath
 import re
+import stat
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
-from xml.etree import ElementTree as ET
+from xml.parsers import expat
 
 from .errors import SheetError, WorkbookRefused
 from .package import Package
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 
 _SAVE_AS = "open it in Excel or LibreOffice and save it as .xlsx"
 _OLE_MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+#: So many files of a folder are listed when the named one is not there.
+_NEIGHBOURS = 8
+#: Elements of interest in a part: 1,048,576 rows of a workbook's list of sheets or parts are an attack.
+_MOST_ELEMENTS = 100_000
+_OTHER_OFFICE = {"wordprocessingml": "Word document", "presentationml": "PowerPoint presentation", "ms-word": "Word document"}
 _SPREADSHEET = ("sheet.main+xml", "sheet.macroenabled.main+xml", "template.main+xml", "template.macroenabled.main+xml")
 
 
@@ -101,16 +107,14 @@ def open_workbook(path: Path, limits: Limits) -> Workbook:
     with Package(path, limits) as package:
         main = _main_part(package)
         relations = _relations(package, main)
-        root = _xml(package, main)
-        properties = _child(root, "workbookPr")
-        calculation = _child(root, "calcPr")
+        elements = _elements(package, main, {"workbookPr", "calcPr", "sheet"})
         return Workbook(
             path=path,
             sha256=digest,
             size=path.stat().st_size,
-            sheets=tuple(_sheets(package, root, relations)),
-            epoch_1904=_flag(properties, "date1904"),
-            recalculates=_flag(calculation, "fullCalcOnLoad"),
+            sheets=tuple(_sheets(package, elements, relations)),
+            epoch_1904=_flag(elements, "workbookPr", "date1904"),
+            recalculates=_flag(elements, "calcPr", "fullCalcOnLoad"),
             shared_strings=_related(package, relations, "sharedStrings"),
             styles=_related(package, relations, "styles"),
         )
@@ -122,20 +126,10 @@ def _check_magic(path: Path) -> None:
     Raises:
         WorkbookRefused: see above; also for a path that is no readable file.
     """
-    try:
-        with path.open("rb") as file:
-            head = file.read(4096)
-            if head.startswith(_OLE_MAGIC):
-                raise _refuse_ole(path, head + file.read(8 << 20))
-    except FileNotFoundError:
-        raise WorkbookRefused(f"no file {str(path)!r}", choice=_neighbours(path)) from None
-    except IsADirectoryError:
-        raise WorkbookRefused(f"{str(path)!r} is a folder", choice="name one workbook") from None
-    except PermissionError:
-        raise WorkbookRefused(f"no permission to read {str(path)!r}") from None
+    head = _head(path)
     if not head:
         raise WorkbookRefused("the file is empty (0 bytes)", place=str(path), choice="copy or download it again")
-    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")) or (head.startswith(b"PK") and len(head) < len("PK\3\4")):
         return
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith(b"<"):
@@ -143,6 +137,32 @@ def _check_magic(path: Path) -> None:
     if b"\0" in head:
         raise WorkbookRefused("the file is no workbook (unknown binary content)", place=str(path), choice=_SAVE_AS)
     raise WorkbookRefused("the file is plain text (CSV?), not a workbook", place=str(path), choice=_SAVE_AS)
+
+
+def _head(path: Path) -> bytes:
+    """The first bytes of the file.
+
+    Raises:
+        WorkbookRefused: no readable file, or an OLE document (whose kind lies deeper in it).
+    """
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise WorkbookRefused(f"{str(path)!r} is a folder", choice=_workbooks_in(path) or "name one workbook")
+        if not stat.S_ISREG(mode):
+            # A pipe can be read once only, and a workbook is read from its end.
+            raise WorkbookRefused(f"{str(path)!r} is a pipe or a device", choice="save it to a file first")
+        with path.open("rb") as file:
+            head = file.read(4096)
+            if head.startswith(_OLE_MAGIC):
+                raise _refuse_ole(path, head + file.read(8 << 20))
+    except FileNotFoundError:
+        raise WorkbookRefused(f"no file {str(path)!r}", choice=_neighbours(path)) from None
+    except PermissionError:
+        raise WorkbookRefused(f"no permission to read {str(path)!r}") from None
+    except OSError as exc:
+        raise WorkbookRefused(f"cannot read {str(path)!r} ({exc.strerror or exc})") from None
+    return head
 
 
 def _refuse_ole(path: Path, content: bytes) -> WorkbookRefused:
@@ -156,8 +176,16 @@ def _neighbours(path: Path) -> str | None:
     folder = path.parent
     if not folder.is_dir():
         return f"there is no folder {str(folder)!r} either"
-    names = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in {".xlsx", ".xlsm"})
-    return f"workbooks there: {', '.join(names[:8])}" if names else None
+    return _workbooks_in(folder)
+
+
+def _workbooks_in(folder: Path) -> str | None:
+    try:
+        names = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in {".xlsx", ".xlsm"})
+    except OSError:
+        return None
+    more = f" and {len(names) - _NEIGHBOURS} more" if len(names) > _NEIGHBOURS else ""
+    return f"workbooks there: {', '.join(names[:_NEIGHBOURS])}{more}" if names else None
 
 
 def _main_part(package: Package) -> str:
@@ -176,18 +204,20 @@ def _main_part(package: Package) -> str:
     if kind.endswith("sheet.binary.macroenabled.main"):
         raise WorkbookRefused("the file is a binary workbook (.xlsb)", place=place, choice=_SAVE_AS)
     if kind and not kind.endswith(_SPREADSHEET):
-        raise WorkbookRefused(f"the file is another Office document ({kind.rsplit('.', 2)[-2]})", place=place, choice="name a workbook")
+        what = next((name for word, name in _OTHER_OFFICE.items() if word in kind), f"document of type {kind}")
+        raise WorkbookRefused(f"the file is no workbook but a {what}", place=place, choice="name a workbook")
     return main
 
 
 def _content_type(package: Package, part: str) -> str:
     """The declared content type of a part, lower case; empty when none is declared."""
     default = ""
-    for element in _xml(package, "[Content_Types].xml"):
-        kind = element.get("ContentType", "").lower()
-        if element.get("PartName", "").lstrip("/").lower() == part.lower():
+    for element in _elements(package, "[Content_Types].xml", {"Override", "Default"}):
+        kind = element.attributes.get("ContentType", "").lower()
+        if element.attributes.get("PartName", "").lstrip("/").lower() == part.lower():
             return kind
-        if element.get("Extension", "").lower() == part.rsplit(".", 1)[-1].lower() and kind != "application/xml":
+        extension = element.attributes.get("Extension", "").lower()
+        if extension == part.rsplit(".", 1)[-1].lower() and kind != "application/xml":
             default = kind
     return default
 
@@ -199,12 +229,12 @@ def _relations(package: Package, part: str) -> dict[str, tuple[str, str]]:
     if rels not in package:
         return {}
     found: dict[str, tuple[str, str]] = {}
-    for element in _xml(package, rels):
-        if element.get("TargetMode") == "External":
+    for _, _, attributes in _elements(package, rels, {"Relationship"}):
+        if attributes.get("TargetMode") == "External":
             continue
-        target = unquote(element.get("Target", ""))
+        target = unquote(attributes.get("Target", ""))
         absolute = target.lstrip("/") if target.startswith("/") else posixpath.normpath(posixpath.join(folder, target))
-        found[element.get("Id", "")] = (element.get("Type", "").rsplit("/", 1)[-1], absolute)
+        found[attributes.get("Id", "")] = (attributes.get("Type", "").rsplit("/", 1)[-1], absolute)
     return found
 
 
@@ -212,38 +242,67 @@ def _related(package: Package, relations: dict[str, tuple[str, str]], kind: str)
     return next((part for name, part in relations.values() if name == kind and part in package), None)
 
 
-def _sheets(package: Package, root: ET.Element, relations: dict[str, tuple[str, str]]) -> list[Sheet]:
+def _sheets(package: Package, elements: list[_Element], relations: dict[str, tuple[str, str]]) -> list[Sheet]:
     found = []
-    for element in root.iter():
-        if _local(element.tag) != "sheet":
-            continue
-        relation = next((v for k, v in element.attrib.items() if _local(k) == "id" and "}" in k), "")
+    for _, _, attributes in (e for e in elements if e.name == "sheet"):
+        name = attributes.get("name", "")
+        relation = next((v for k, v in attributes.items() if _local(k) == "id" and "}" in k), "")
         kind, part = relations.get(relation, ("", ""))
         if part not in package:
-            raise WorkbookRefused(f"sheet {element.get('name')!r} has no part in the file", place=package.path.name, choice=_SAVE_AS)
+            raise WorkbookRefused(f"sheet {name!r} has no part in the file", place=package.path.name, choice=_SAVE_AS)
         kind = {"xlMacrosheet": "macrosheet", "xlIntlMacrosheet": "macrosheet"}.get(kind, kind)
-        found.append(Sheet(element.get("name", ""), kind, element.get("state", "visible"), part))
+        found.append(Sheet(name, kind, attributes.get("state", "visible"), part))
     return found
 
 
-def _xml(package: Package, name: str) -> ET.Element:
-    """The root of a small XML part. `Package` refused any DOCTYPE, so no entity can be declared."""
-    content = package.read(name)
-    if content[:2] in {b"\xff\xfe", b"\xfe\xff"} and "<!DOCTYPE" in content.decode("utf-16", "replace"):
-        raise WorkbookRefused(f"part {name!r} has a document type declaration", place=package.path.name)
+class _Element(NamedTuple):
+    """An element of a small XML part: local name, depth (0: the root), attributes (`namespace}name` where they have one)."""
+
+    name: str
+    depth: int
+    attributes: dict[str, str]
+
+
+def _elements(package: Package, part: str, wanted: set[str]) -> list[_Element]:
+    """The elements with one of these local names, in order; the rest of the part is not kept.
+
+    Raises:
+        WorkbookRefused: not well-formed, or with a document type declaration, in whatever encoding.
+    """
+    found: list[_Element] = []
+    depth = -1
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        nonlocal depth
+        depth += 1
+        if (name := _local(tag)) in wanted:
+            found.append(_Element(name, depth, attributes))
+            if len(found) > _MOST_ELEMENTS:
+                raise WorkbookRefused(f"part {part!r} lists more than {_MOST_ELEMENTS:,} things", place=package.path.name)
+
+    def end(_tag: str) -> None:
+        nonlocal depth
+        depth -= 1
+
+    def doctype(*_: object) -> None:
+        raise WorkbookRefused(f"part {part!r} has a document type declaration, which no workbook needs and attacks use", place=package.path.name)
+
+    parser = expat.ParserCreate(namespace_separator="}")
+    parser.StartElementHandler, parser.EndElementHandler, parser.StartDoctypeDeclHandler = start, end, doctype
     try:
-        return ET.fromstring(content)  # noqa: S314 - no DOCTYPE, see above
-    except (ET.ParseError, ValueError, LookupError) as exc:
-        raise WorkbookRefused(f"part {name!r} is not well-formed XML ({exc})", place=package.path.name, choice=_SAVE_AS) from None
+        for block in package.stream(part):
+            parser.Parse(block, False)
+        parser.Parse(b"", True)
+    except (expat.ExpatError, ValueError, LookupError) as exc:
+        raise WorkbookRefused(f"part {part!r} is not well-formed XML ({exc})", place=package.path.name, choice=_SAVE_AS) from None
+    return found
 
 
 def _local(tag: str) -> str:
     return tag.rsplit("}", 1)[-1]
 
 
-def _child(root: ET.Element, name: str) -> ET.Element | None:
-    return next((e for e in root if _local(e.tag) == name), None)
-
-
-def _flag(element: ET.Element | None, name: str) -> bool:
-    return element is not None and re.fullmatch(r"1|true|on", element.get(name, "")) is not None
+def _flag(elements: list[_Element], name: str, attribute: str) -> bool:
+    """Whether a direct child of the root says so; Excel 2013 writes another `workbookPr` deeper in the part."""
+    element = next((e for e in elements if e.name == name and e.depth == 1), None)
+    return element is not None and re.fullmatch(r"1|true|on", element.attributes.get(attribute, "")) is not None
