@@ -1,12 +1,14 @@
 """Owns the stored workbook that the engine reads: our own package around the original styles, strings and cuts.
 
 The engine lists sheets by `xl/workbook.xml`. Writing that part ourselves has four uses: every cut of a sheet is a
-sheet of its own; other sheets (macro sheets that the engine refuses) are not there; the date epoch is set by us
+sheet of its own, and can be read while later ones are still being cut; other sheets (macro sheets that the engine
+refuses) are not there; the date epoch is set by us
 (the `x15:workbookPr` element of Excel 2013 makes calamine forget it, calamine issue 706); and nothing is inflated twice.
 """
 
 from __future__ import annotations
 
+import io
 import struct
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -32,6 +34,8 @@ _PACKAGE = "http://schemas.openxmlformats.org/package/2006"
 _HEAD = '<?xml version="1.0" encoding="UTF-8"?>'
 SHEET_OPEN = f'{_HEAD}<worksheet xmlns="{MAIN}" xmlns:r="{_OFFICE}"><sheetData>'.encode()
 SHEET_CLOSE = b"</sheetData></worksheet>"
+#: Room for what `sheet_blocks` puts around the rows.
+SHEET_OVERHEAD = len(SHEET_OPEN) + len(SHEET_CLOSE) + 128
 
 
 class StoredZip:
@@ -66,6 +70,19 @@ class StoredZip:
         self._file.seek(offset + size)
         self._entries.append((name.encode(), crc, size, start))
         return offset, size
+
+    def reserve(self, name: str, size: int) -> int:
+        """Leave room for a part of that size, to be written later; returns the offset of its bytes.
+
+        The engine looks neither at the CRC nor beyond the end of the rows, so a part may be written after the archive
+        was opened, and need not fill its room.
+        """
+        start = self._file.tell()
+        self._file.write(self._local(name.encode(), 0, size))
+        offset = self._file.tell()
+        self._file.seek(size, io.SEEK_CUR)
+        self._entries.append((name.encode(), 0, size, start))
+        return offset
 
     def _local(self, name: bytes, crc: int, size: int) -> bytes:
         # A fixed-size zip64 field for every part keeps the header's length known before the size is.

@@ -51,9 +51,8 @@ Cells = dict[int, dict[str, pl.Series]]
 
 @dataclass(frozen=True)
 class ReadTask:
-    """What a worker is told: which window of which archive, and where to put the frame."""
+    """What a worker is told: which window, and where to put the frame."""
 
-    archive: Path
     window: Window
     width: int | None
     epoch_1904: bool
@@ -85,6 +84,15 @@ class WindowRead(NamedTuple):
     columns: dict[int, ColumnFacts]
 
 
+class _Piece(NamedTuple):
+    """Rows that the engine reads at once: their XML, first and last sheet row, and whether they are the whole window."""
+
+    rows: bytes
+    first_row: int
+    last_row: int
+    whole: bool
+
+
 def read_window(task: ReadTask) -> WindowRead:
     """Read one window into an Arrow IPC file.
 
@@ -93,12 +101,12 @@ def read_window(task: ReadTask) -> WindowRead:
         ConservationError: the engine and the XML disagree about the cells.
         WorkbookRefused: comments or CDATA in the middle of a sheet.
     """
-    with task.archive.open("rb") as file:
+    with task.window.archive.open("rb") as file:
         file.seek(task.window.offset)
         rows = file.read(task.window.length)
     if b"<!" in rows:
         raise WorkbookRefused("the sheet's XML holds comments or CDATA far from its start", choice="save it again in Excel")
-    frames = [_read_rows(task, *piece) for piece in _pieces(task, rows)]
+    frames = [_read_rows(task, piece) for piece in _pieces(task, rows)]
     frame = pl.concat(frames, how="diagonal") if len(frames) > 1 else frames[0]
     frame = _mark_hidden(frame, sheetxml.hidden_rows(rows, task.window.first_row))
     spool.write(frame, task.out)
@@ -112,63 +120,62 @@ def read_window(task: ReadTask) -> WindowRead:
 # ---- PIECES: what is too sparse to be read at once is read in parts --------------------------------------------
 
 
-def _pieces(task: ReadTask, rows: bytes) -> Iterator[tuple[bytes, int, int, bool]]:
-    """The window, or runs of its rows whose bounding box the engine can hold: rows, first row, last row, changed.
+def _pieces(task: ReadTask, rows: bytes) -> Iterator[_Piece]:
+    """The window, or runs of its rows whose bounding box the engine can hold.
 
     The engine's memory is height x width, however few cells there are.
     """
-    window, fixed = task.window, sheetxml.repaired(rows)
+    window = task.window
     letters = len(column_letters(task.width - 1)) if task.width else 1
     narrow = not sheetxml.is_wider(rows, letters)
     width = task.width if narrow and task.width else 26**letters
     if narrow and (window.last_row - window.first_row + 1) * width <= task.window_cells:
-        yield fixed, window.first_row, window.last_row, fixed is not rows
+        yield _Piece(rows, window.first_row, window.last_row, whole=True)
         return
     if sheetxml.is_wider(rows, _MAX_LETTERS):
         raise WorkbookRefused("a cell lies beyond column XFD, the last that a sheet can have", choice="save it again in Excel")
-    for run in _runs(fixed, window.first_row, task.window_cells):
-        yield (*run, True)
+    runs = list(_runs(rows, window.first_row, task.window_cells))
+    yield from runs or [_Piece(b"", window.first_row, window.first_row, whole=False)]
 
 
-def _runs(rows: bytes, following: int, most_cells: int) -> Iterator[tuple[bytes, int, int]]:
-    """Consecutive rows whose bounding box stays under `most_cells`, with their first and last row."""
+def _runs(rows: bytes, following: int, most_cells: int) -> Iterator[_Piece]:
+    """Consecutive rows whose bounding box stays under `most_cells`; rows without cells are left out."""
     held: list[bytes] = []
-    first = last = width = 0
-    for piece in rows.split(b"</row>"):
-        if not piece.strip():
-            continue
-        row_first, row_last = row_range(piece, (last or following - 1) + 1)
-        columns = [sheetxml.column_index(m.decode().upper()) for m in set(re.findall(rb'r="([A-Za-z]{1,3})\d', piece))]
-        row_width = max(columns, default=piece.count(b"<c")) + 1
-        if held and (row_last - first + 1) * max(width, row_width) > most_cells:
-            yield b"".join(held), first, last
+    first = width = 0
+    last = following - 1
+    for piece in rows.split(b"</row>")[:-1]:
+        _, row = row_range(piece, last + 1)
+        row_width = sheetxml.width(piece)
+        if held and (row - first + 1) * max(width, row_width) > most_cells:
+            yield _Piece(b"".join(held), first, last, whole=False)
             held, width = [], 0
-        first = first if held else row_first
-        last, width = row_last, max(width, row_width)
-        held.append(piece + b"</row>" if b"<row" in piece else piece)
+        first = first if held else row
+        last, width = row, max(width, row_width)
+        held.append(sheetxml.numbered_row(piece, row))
     if held:
-        yield b"".join(held), first, last
+        yield _Piece(b"".join(held), first, last, whole=False)
 
 
 # ---- ONE PIECE --------------------------------------------------------------------------------------------------
 
 
-def _read_rows(task: ReadTask, rows: bytes, first_row: int, last_row: int, changed: bool) -> pl.DataFrame:
+def _read_rows(task: ReadTask, piece: _Piece) -> pl.DataFrame:
     """The frame of some rows, checked against the count of their values in the XML."""
-    expected = sheetxml.count_values(rows)
+    rows, first_row = piece.rows, piece.first_row
+    fixed, expected = sheetxml.repaired(rows), sheetxml.count_values(rows)
     columns: Cells = {}
     base = first_row
     if expected:
-        sheet = _private(task, rows, first_row - 1 or None) if changed else _Engine(_reader(str(task.archive)), task.window.number, task.window.anchor)
-        base, columns = 1 if sheet.anchor is None else sheet.anchor + 1, _columns(sheet, rows, Epoch(task.epoch_1904))
+        shared = piece.whole and fixed is rows
+        sheet = _common(task) if shared else _private(task, fixed, first_row - 1 or None)
+        base, columns = 1 if sheet.anchor is None else sheet.anchor + 1, _columns(sheet, fixed, Epoch(task.epoch_1904))
     height = max((len(s) for kinds in columns.values() for s in kinds.values()), default=0)
-    frame = _frame(columns, base, height)
-    frame = _correct(frame, rows, first_row)
-    counted = sum(frame.height - frame[name].null_count() for name in frame.columns if name != ROW)
-    formulas = sum(frame.height - frame[name].null_count() for name in frame.columns if name.endswith(".formula"))
-    if counted - formulas != expected and counted - formulas != sheetxml.count_values_exactly(rows, first_row):
+    frame = _correct(_frame(columns, base, height), rows, first_row)
+    formulas = sum(frame[name].count() for name in frame.columns if name.endswith(".formula"))
+    counted = sum(frame[name].count() for name in frame.columns if name != ROW) - formulas
+    if counted != expected and counted != (exactly := sheetxml.count_values_exactly(rows, first_row)):
         raise ConservationError(
-            f"rows {first_row}-{last_row} hold {sheetxml.count_values_exactly(rows, first_row):,} values but {counted - formulas:,} were read",
+            f"rows {first_row}-{piece.last_row} hold {exactly:,} values but {counted:,} were read",
             choice="the same cell may be written twice; open the workbook in Excel and save it again",
         )
     return frame
@@ -273,12 +280,17 @@ def _reader(path: str) -> Any:
     return _open_reader[1]
 
 
+def _common(task: ReadTask) -> _Engine:
+    """The engine on the cut of the common archive."""
+    return _Engine(_reader(str(task.window.archive)), task.window.slot, task.window.anchor)
+
+
 def _private(task: ReadTask, rows: bytes, anchor: int | None) -> _Engine:
     """The engine on an archive of its own for changed rows, with the styles and strings of the common one."""
     import zipfile
 
     path = task.out.with_suffix(".zip")
-    with zipfile.ZipFile(task.archive) as source, StoredZip(path) as archive:
+    with zipfile.ZipFile(task.window.archive) as source, StoredZip(path) as archive:
         archive.add(sheet_part(0), sheet_blocks(rows, anchor))
         for name, present in (("xl/styles.xml", task.has_styles), ("xl/sharedStrings.xml", task.has_strings)):
             if present:

@@ -31,7 +31,10 @@ _LONG_INTEGER = re.compile(rb"<c\b[^>]*>(?:\s*<f\b(?:[^>]*/>|[^>]*>[^<]*</f>))?\
 _KNOWN_ERRORS = {b"#DIV/0!", b"#N/A", b"#NAME?", b"#NULL!", b"#NUM!", b"#REF!", b"#VALUE!"}
 _UNKNOWN_ERROR = re.compile(rb"<v>#(?!(?:DIV/0!|N/A|NAME\?|NULL!|NUM!|REF!|VALUE!)</v>)")
 _ERROR_CELL = re.compile(rb"""(<c\b[^>]*\bt=["']e["'][^>]*>(?:\s*<f\b(?:[^>]*/>|[^>]*>[^<]*</f>))?\s*<v>)([^<]*)(</v>\s*</c>)""")
-_ESCAPED_RESULT = re.compile(rb"""(<c\b[^>]*\bt=["']str["'][^>]*>(?:\s*<f\b(?:[^>]*/>|[^>]*>[^<]*</f>))?\s*<v[^>]*>)([^<]*_x[^<]*)(</v>)""")
+_ESCAPE = re.compile(rb"_x[0-9A-Fa-f]{4}_")
+_ESCAPED_RESULT = re.compile(
+    rb"""(<c\b[^>]*\bt=["'])str(["'][^>]*>)(?:\s*<f\b(?:[^>]*/>|[^>]*>[^<]*</f>))?\s*<v\b[^>]*>([^<]*_x[0-9A-Fa-f]{4}_[^<]*)</v>"""
+)
 _TEXT_TYPES = {b"s", b"str", b"inlineStr"}
 Address = tuple[int, int]
 
@@ -165,26 +168,15 @@ def repaired(rows: bytes) -> bytes:
 
     - error values that it does not know become `#VALUE!` (`unknown_errors` keeps the true one);
     - texts that it would trim are marked;
-    - `_x000D_` escapes in formula results, which it decodes in strings only, become character references.
+    - formula results with `_x000D_` escapes, which it decodes in strings only, become inline strings.
     """
     if _UNKNOWN_ERROR.search(rows):
         rows = _ERROR_CELL.sub(lambda m: m[0] if m[2] in _KNOWN_ERRORS else m[1] + b"#VALUE!" + m[3], rows)
     if b"<is" in rows and trims(rows):
         rows = keep_spaces(rows)
-    if b"_x" in rows and _ESCAPED_RESULT.search(rows):
-        rows = _ESCAPED_RESULT.sub(lambda m: m[1] + _decode_escapes(m[2]) + m[3], rows)
+    if _ESCAPE.search(rows) and _ESCAPED_RESULT.search(rows):
+        rows = _ESCAPED_RESULT.sub(rb'\1inlineStr\2<is><t xml:space="preserve">\3</t></is>', rows)
     return rows
-
-
-def _decode_escapes(text: bytes) -> bytes:
-    """ST_Xstring escapes (ECMA-376 part 1, 22.9.2.19) as character references, where XML can hold the character."""
-
-    def character(match: re.Match[bytes]) -> bytes:
-        code = int(match[1], 16)
-        allowed = code in {0x9, 0xA, 0xD} or 0x20 <= code < 0xD800 or 0xE000 <= code < 0xFFFE  # noqa: PLR2004 - XML 1.0, 2.2
-        return b"&#%d;" % code if allowed else match[0]
-
-    return re.sub(rb"_x([0-9A-Fa-f]{4})_", character, text)
 
 
 def text_columns(rows: bytes) -> set[int]:
@@ -200,3 +192,17 @@ def is_wider(rows: bytes, letters: int) -> bool:
     """Whether some cell lies in a column of more than that many letters (1: beyond Z, 2: beyond ZZ)."""
     # No anchor before `r=`: a literal prefix keeps this search at memory speed.
     return re.search(rb'r="[A-Za-z]{%d}' % (letters + 1), rows) is not None
+
+
+def width(rows: bytes) -> int:
+    """How many columns some rows reach to, or a little more: cells without `r` are counted as if they came last."""
+    letters = set(re.findall(rb'r="([A-Za-z]{1,3})\d', rows))
+    last = max((column_index(found.decode().upper()) for found in letters), default=-1)
+    return max(last + 1, rows.count(b"<c ") + rows.count(b"<c>"))
+
+
+def numbered_row(piece: bytes, number: int) -> bytes:
+    """The last row of `piece`, which lacks its end tag, with its sheet row said and its end tag."""
+    row = piece[piece.rfind(b"<row") :]
+    tag = row[: row.index(b">")]
+    return (row if _ROW_NUMBER.search(tag) else b'<row r="%d"' % number + row[4:]) + b"</row>"

@@ -14,7 +14,7 @@ from .parts import HIDDEN, ROW, columns_of
 from .profiling import ColumnFacts, merge
 from .read import ReadTask, WindowRead, read_window
 from .validate import data_rows
-from .windows import HEAD_ROWS, CutSheet, column_letters, cut_sheet
+from .windows import HEAD_ROWS, Cutting, SheetFacts, column_letters
 from .workbook import Sheet, Workbook, open_workbook
 from .workers import ProfileTask, profile_window
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 ONE_READER_STRINGS = 48 << 20
 #: Another worker is started for every so many bytes of XML: reading less than that takes as long as starting one.
 XML_PER_WORKER = 2 << 20
-_MAX_ROW = 1_048_576
 
 
 @dataclass(frozen=True)
@@ -43,12 +42,11 @@ class Source:
         header: found or given.
         windows: spooled frames, in sheet order.
         facts: of the data rows, by sheet column.
-        cut: how the sheet was cut.
+        cut: what stands around the rows.
         rows: data rows that are not blank.
         hidden_rows: of the data rows, those hidden.
         blank_rows: rows without cells between the header and the last data row.
         above_header: rows with cells above the header.
-        strings_bytes: size of the shared strings.
     """
 
     workbook: Workbook
@@ -56,7 +54,7 @@ class Source:
     header: Header
     windows: tuple[WindowRead, ...]
     facts: dict[int, ColumnFacts]
-    cut: CutSheet
+    cut: SheetFacts
     rows: int
     hidden_rows: int
     blank_rows: int
@@ -94,27 +92,24 @@ def read_source(settings: Settings, pool: Pool, folder: Path, clock: Clock) -> S
     with clock.stage("open"):
         workbook = open_workbook(settings.workbook, settings.limits)
         sheet = workbook.sheet(settings.sheet)
-    with clock.stage("cut"):
-        given = settings.header_rows
-        cut = cut_sheet(
+    given = settings.header_rows
+    with clock.stage("unpack"):
+        cutting = Cutting(
             workbook, sheet, folder, settings.limits,
             head_rows=max(HEAD_ROWS, given[1] if given else 0), chunk_rows=settings.chunk_rows, workers=pool.workers,
         )  # fmt: skip
-        xml = sum(w.length for w in cut.windows)
-        pool.limit(max(1, xml // XML_PER_WORKER))
-    with clock.stage("read"):
-        windows = tuple(_read_windows(workbook, sheet, cut, pool, settings, folder, clock))
-        if cut.strings_bytes > ONE_READER_STRINGS:
+    with cutting, clock.stage("read"):
+        pool.limit(max(1, cutting.xml_bytes // XML_PER_WORKER))
+        windows = tuple(_read_windows(workbook, sheet, cutting, pool, settings, folder, clock))
+        if cutting.strings_bytes > ONE_READER_STRINGS:
             pool.recycle()
-        return _source(workbook, sheet, cut, windows, settings, pool)
+        return _source(workbook, sheet, cutting.facts(), windows, settings, pool)
 
 
 def _read_windows(
-    workbook: Workbook, sheet: Sheet, cut: CutSheet, pool: Pool, settings: Settings, folder: Path, clock: Clock
+    workbook: Workbook, sheet: Sheet, cutting: Cutting, pool: Pool, settings: Settings, folder: Path, clock: Clock
 ) -> list[WindowRead]:
-    last = cut.windows[-1].last_row
-    if any(w.last_row > _MAX_ROW for w in cut.windows):
-        raise SheetError(f"sheet {sheet.name!r} has a row beyond {_MAX_ROW:,}, the last that a sheet can have", choice="save it again in Excel")
+    """All windows, read by the workers while the later ones are still being cut."""
 
     def died(task: ReadTask, how: str) -> ImporterError:
         rows = f"{task.window.first_row}-{task.window.last_row}"
@@ -125,15 +120,14 @@ def _read_windows(
             choice=f"nothing was loaded; a worker may use {memory:,} MiB (--memory) and {settings.limits.task_seconds:g} s",
         )
 
-    tasks = [
+    tasks = (
         ReadTask(
-            cut.archive, window, cut.width, workbook.epoch_1904, settings.limits.window_cells, folder / f"window-{window.number}.arrow",
+            window, cutting.width(), workbook.epoch_1904, settings.limits.window_cells, folder / f"window-{window.number}.arrow",
             workbook.shared_strings is not None, workbook.styles is not None,
         )
-        for window in cut.windows
-    ]  # fmt: skip
-    lanes = 1 if cut.strings_bytes > ONE_READER_STRINGS else None
-    clock.expect(last)
+        for window in cutting.windows()
+    )  # fmt: skip
+    lanes = 1 if cutting.strings_bytes > ONE_READER_STRINGS else None
     windows = []
     for result in pool.run(read_window, tasks, died, lanes=lanes):
         clock.advance(result.rows)
@@ -151,7 +145,7 @@ def _check_order(windows: list[WindowRead], sheet: Sheet) -> None:
         last = max(last, window.last_row)
 
 
-def _source(workbook: Workbook, sheet: Sheet, cut: CutSheet, windows: tuple[WindowRead, ...], settings: Settings, pool: Pool) -> Source:
+def _source(workbook: Workbook, sheet: Sheet, cut: SheetFacts, windows: tuple[WindowRead, ...], settings: Settings, pool: Pool) -> Source:
     head = spool.read(windows[0].path)
     rows = settings.header_rows if settings.header_rows is not None else find_header(head, cut.merges)
     skip = settings.hidden == "skip"
@@ -193,7 +187,7 @@ def _hidden(window: WindowRead, header_row: int) -> int:
     return int(frame.filter((pl.col(ROW) > header_row) & pl.col(HIDDEN).fill_null(value=False)).height)
 
 
-def _check_hidden(settings: Settings, cut: CutSheet, rows: int, columns: set[int], sheet: Sheet) -> None:
+def _check_hidden(settings: Settings, cut: SheetFacts, rows: int, columns: set[int], sheet: Sheet) -> None:
     hidden = [c for low, high in cut.hidden_columns for c in range(low, min(high, 16_383) + 1) if c in columns]
     if settings.hidden == "error" and (rows or hidden):
         letters = ", ".join(map(column_letters, hidden)) or "none"

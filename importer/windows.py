@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .archive import StoredZip, add_frame, sheet_blocks, sheet_part
+from .archive import SHEET_OVERHEAD, StoredZip, add_frame, sheet_blocks, sheet_part
 from .dialect import plain_rows
 from .errors import WorkbookRefused
 from .package import Package
@@ -18,6 +18,7 @@ from .package import Package
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
+    from types import TracebackType
 
     from .settings import Limits
     from .workbook import Sheet, Workbook
@@ -31,18 +32,23 @@ MIN_WINDOW_BYTES = 2 << 20
 
 _ROW_TAG = re.compile(rb"<row\b([^>]*)>")
 _ROW_NUMBER = re.compile(rb"""\br=["'](\d{1,7})["']""")
-_MAX_ROWS = 1_048_576
+#: The last row that a sheet can have (Excel's specification).
+MAX_ROWS = 1_048_576
+#: What a cut may fall short of a full window, because rows are not torn apart.
+_ROW_ALLOWANCE = 64 << 10
 
 
 @dataclass(frozen=True)
 class Window:
-    """A run of sheet rows, as a cut in the archive.
+    """A run of sheet rows, as a cut in an archive.
 
     Attributes:
         number: 0-based; 0 is the head.
         first_row: sheet row of its first `<row>`, 1-based.
         last_row: sheet row of its last `<row>`.
         anchor: the row that pins the engine's positions, or None when the window starts at row 1.
+        archive: the stored workbook that holds the cut.
+        slot: which of the archive's sheets it is.
         offset: where the raw XML of its rows starts in the archive, in bytes.
         length: how long that XML is, in bytes.
     """
@@ -51,33 +57,34 @@ class Window:
     first_row: int
     last_row: int
     anchor: int | None
+    archive: Path
+    slot: int
     offset: int
     length: int
 
 
 @dataclass(frozen=True)
-class CutSheet:
-    """A sheet in windows.
+class SheetFacts:
+    """What a sheet's part says around its rows; complete when all windows were cut.
 
     Attributes:
-        archive: the stored workbook that holds the cuts.
-        windows: in sheet order; the first is the head.
         hidden_columns: 0-based inclusive ranges of columns that are hidden.
         merges: merged ranges, as written (`A1:B2`).
-        width: columns of the declared used range, or None when the sheet declares none.
-        strings_bytes: size of the shared strings, inflated.
     """
 
-    archive: Path
-    windows: tuple[Window, ...]
     hidden_columns: tuple[tuple[int, int], ...]
     merges: tuple[str, ...]
-    width: int | None
-    strings_bytes: int
 
 
-def cut_sheet(workbook: Workbook, sheet: Sheet, folder: Path, limits: Limits, *, head_rows: int, chunk_rows: int | None, workers: int) -> CutSheet:
-    """Cut a sheet into windows in `folder`.
+class Cutting:
+    """A sheet on its way into windows; a context manager.
+
+    The archive is made before the first cut, with a slot for each that is to come, so that workers open it (and parse
+    its shared strings) while the sheet is still being inflated here.
+
+    Attributes:
+        strings_bytes: size of the shared strings, inflated.
+        xml_bytes: size of the sheet, as the zip directory declares it.
 
     Args:
         workbook: the opened workbook.
@@ -89,40 +96,81 @@ def cut_sheet(workbook: Workbook, sheet: Sheet, folder: Path, limits: Limits, *,
         workers: how many will read; small sheets are cut so that all have work.
 
     Raises:
-        WorkbookRefused: the sheet is damaged, hostile, or not XML of a worksheet.
+        WorkbookRefused: the sheet is damaged, hostile, or not XML of a worksheet; also while cutting.
     """
-    with Package(workbook.path, limits) as package, StoredZip(folder / "windows.zip") as archive:
-        size = min(max(package.size(sheet.part) // max(2 * workers, 1), MIN_WINDOW_BYTES), WINDOW_BYTES)
-        cutter = _Cutter(package, sheet, limits, size, head_rows, chunk_rows)
-        windows = _write_windows(archive, cutter.cuts())
-        strings = 0
-        if workbook.styles:
-            archive.add("xl/styles.xml", package.stream(workbook.styles))
-        if workbook.shared_strings:
-            _, strings = archive.add("xl/sharedStrings.xml", _keep_spaces(package.stream(workbook.shared_strings)))
-        add_frame(
-            archive,
-            sheets=len(windows),
-            epoch_1904=workbook.epoch_1904,
-            strings=workbook.shared_strings is not None,
-            styles=workbook.styles is not None,
-        )
-    if workbook.path.stat().st_size != workbook.size:
-        raise WorkbookRefused("the file was changed while it was read", place=str(workbook.path), choice="run again")
-    return CutSheet(archive.path, tuple(windows), cutter.hidden_columns(), cutter.merges(), cutter.width(), strings)
 
+    def __init__(
+        self, workbook: Workbook, sheet: Sheet, folder: Path, limits: Limits, *, head_rows: int, chunk_rows: int | None, workers: int
+    ) -> None:
+        self._workbook = workbook
+        self._folder = folder
+        self._package = Package(workbook.path, limits)
+        self.strings_bytes = 0
+        self.xml_bytes = self._package.size(sheet.part)
+        size = min(max(self.xml_bytes // max(2 * workers, 1), MIN_WINDOW_BYTES), WINDOW_BYTES)
+        try:
+            self._cutter = _Cutter(self._package, sheet, limits, size, head_rows, chunk_rows)
+            self._archives = 0
+            # Cuts end at row borders, so a window is a little less than full; two more for the head and the rest.
+            self._open_archive(self.xml_bytes // max(size - _ROW_ALLOWANCE, 1) + 2, size + SHEET_OVERHEAD)
+        except BaseException:
+            self._package.__exit__(None, None, None)
+            raise
 
-def _write_windows(archive: StoredZip, cuts: Iterable[bytes]) -> list[Window]:
-    windows: list[Window] = []
-    previous = 0
-    for number, rows in enumerate(cuts):
-        first, last = row_range(rows, previous + 1)
+    def __enter__(self) -> Cutting:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._package.__exit__(kind, error, tb)
+
+    def windows(self) -> Iterator[Window]:
+        """Each window as soon as its rows lie in the archive."""
+        previous = 0
+        for number, rows in enumerate(self._cutter.cuts()):
+            first, last = row_range(rows, previous + 1)
+            if last > MAX_ROWS:
+                raise self._cutter.refuse(f"has a row beyond {MAX_ROWS:,}, the last that a sheet can have")
+            yield self._put(number, first, last, rows)
+            previous = last
+        if self._workbook.path.stat().st_size != self._workbook.size:
+            raise WorkbookRefused("the file was changed while it was read", place=str(self._workbook.path), choice="run again")
+
+    def facts(self) -> SheetFacts:
+        """What stands around the rows; to be asked after the last window."""
+        return SheetFacts(self._cutter.hidden_columns(), self._cutter.merges())
+
+    def width(self) -> int | None:
+        """Columns of the declared used range, or None when the sheet declares none; to be asked after the first window."""
+        return self._cutter.width()
+
+    def _put(self, number: int, first: int, last: int, rows: bytes) -> Window:
         anchor = first - 1 or None
         blocks = sheet_blocks(rows, anchor)
-        offset, _ = archive.add(sheet_part(number), blocks)
-        windows.append(Window(number, first, last, anchor, offset + len(blocks[0]) + len(blocks[1]), len(rows)))
-        previous = last
-    return windows
+        size = sum(map(len, blocks))
+        if not self._free or size > self._slot_bytes:
+            # More rows or longer ones than the directory promised: another archive, with twice the slots.
+            self._open_archive(2 * self._slots, max(self._slot_bytes, size))
+        slot, offset = self._free.pop(0)
+        with self._archive.open("r+b") as file:
+            file.seek(offset)
+            file.writelines(blocks)
+        return Window(number, first, last, anchor, self._archive, slot, offset + len(blocks[0]) + len(blocks[1]), len(rows))
+
+    def _open_archive(self, slots: int, slot_bytes: int) -> None:
+        """A new archive with free slots, around the workbook's styles and shared strings."""
+        book, package = self._workbook, self._package
+        self._slots, self._slot_bytes = slots, slot_bytes
+        self._archive = self._folder / f"windows-{self._archives}.zip"
+        self._archives += 1
+        with StoredZip(self._archive) as archive:
+            if book.styles:
+                archive.add("xl/styles.xml", package.stream(book.styles))
+            if book.shared_strings:
+                _, self.strings_bytes = archive.add("xl/sharedStrings.xml", _keep_spaces(package.stream(book.shared_strings)))
+            add_frame(
+                archive, sheets=slots, epoch_1904=book.epoch_1904, strings=book.shared_strings is not None, styles=book.styles is not None
+            )
+            self._free = [(slot, archive.reserve(sheet_part(slot), slot_bytes)) for slot in range(slots)]
 
 
 def row_range(rows: bytes, following: int) -> tuple[int, int]:
@@ -170,11 +218,24 @@ def keep_spaces(xml: bytes) -> bytes:
 
 
 def trims(xml: bytes) -> bool:
-    """Whether the engine would trim a text of `xml`."""
-    if b"<t> " in xml or b" </t>" in xml:
+    """Whether the engine would trim a text of `xml`: one with white space at an end, in a `<t>` without attributes."""
+    if b"<t> " in xml or _trailing(xml, b" </t>"):
         return True
     # Line breaks and tabs are rare enough that most blocks end here.
-    return any(c in xml for c in (b"\n", b"\t", b"\r")) and re.search(rb"<t>\s|\s</t>", xml) is not None
+    if not any(c in xml for c in (b"\n", b"\t", b"\r")):
+        return False
+    return any(b"<t>" + c in xml or _trailing(xml, c + b"</t>") for c in (b"\n", b"\t", b"\r") if c in xml)
+
+
+def _trailing(xml: bytes, end: bytes) -> bool:
+    """Whether a plain `<t>` ends like that."""
+    position = xml.find(end)
+    while position >= 0:
+        start = xml.rfind(b"<t", 0, position)
+        if xml[start : start + 3] == b"<t>":
+            return True
+        position = xml.find(end, position + 1)
+    return False
 
 
 class _Cutter:
@@ -226,7 +287,7 @@ class _Cutter:
                 return
             if len(head) > self.HEAD_BYTES:
                 break
-        raise self._refuse("has no rows element (sheetData)")
+        raise self.refuse("has no rows element (sheetData)")
 
     def _fill(self) -> bool:
         """Append one block of rows; False at the end of the rows."""
@@ -234,7 +295,7 @@ class _Cutter:
             return False
         block = next(self._blocks, None)
         if block is None:
-            raise self._refuse("ends in the middle of its rows")
+            raise self.refuse("ends in the middle of its rows")
         start = max(len(self._buffer) - 16, 0)
         self._buffer += block
         self._find_end(start)
@@ -269,7 +330,7 @@ class _Cutter:
             while cut < 6:  # noqa: PLR2004 - not found: one row is larger than a window
                 cut = self._buffer.find(b"</row>") + 6
                 if cut < 6 and (len(self._buffer) > self._limits.row_bytes or not self._fill()):  # noqa: PLR2004
-                    raise self._refuse(f"has a row of more than {self._limits.row_bytes:,} bytes, or one without end")
+                    raise self.refuse(f"has a row of more than {self._limits.row_bytes:,} bytes, or one without end")
         rows = bytes(self._buffer[:cut])
         del self._buffer[:cut]
         return rows
@@ -301,7 +362,8 @@ class _Cutter:
         match = re.search(rb'<dimension\b[^>]*\bref="(?:[A-Z]+\d+:)?([A-Z]{1,3})\d+"', self._before)
         return column_index(match[1].decode()) + 1 if match else None
 
-    def _refuse(self, fact: str) -> WorkbookRefused:
+    def refuse(self, fact: str) -> WorkbookRefused:
+        """The error for a sheet of which that fact holds."""
         return WorkbookRefused(f"sheet {self._sheet.name!r} {fact}", choice="open it in Excel and save it again")
 
 
