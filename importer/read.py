@@ -104,11 +104,12 @@ def read_window(task: ReadTask) -> WindowRead:
     with task.window.archive.open("rb") as file:
         file.seek(task.window.offset)
         rows = file.read(task.window.length)
-    if b"<!" in rows:
+    odd = sheetxml.is_odd(rows)
+    if odd and b"<!" in rows:
         raise WorkbookRefused("the sheet's XML holds comments or CDATA far from its start", choice="save it again in Excel")
-    frames = [_read_rows(task, piece) for piece in _pieces(task, rows)]
+    frames = [_read_rows(task, piece, odd=odd) for piece in _pieces(task, rows)]
     frame = pl.concat(frames, how="diagonal") if len(frames) > 1 else frames[0]
-    frame = _mark_hidden(frame, sheetxml.hidden_rows(rows, task.window.first_row))
+    frame = _mark_hidden(frame, sheetxml.hidden_rows(rows, task.window.first_row)) if odd else frame
     spool.write(frame, task.out)
     numbers = frame[ROW]
     facts = profile(frame)
@@ -159,18 +160,18 @@ def _runs(rows: bytes, following: int, most_cells: int) -> Iterator[_Piece]:
 # ---- ONE PIECE --------------------------------------------------------------------------------------------------
 
 
-def _read_rows(task: ReadTask, piece: _Piece) -> pl.DataFrame:
+def _read_rows(task: ReadTask, piece: _Piece, *, odd: bool) -> pl.DataFrame:
     """The frame of some rows, checked against the count of their values in the XML."""
     rows, first_row = piece.rows, piece.first_row
-    fixed, expected = sheetxml.repaired(rows), sheetxml.count_values(rows)
+    fixed, expected = sheetxml.repaired(rows) if odd else rows, sheetxml.count_values(rows)
     columns: Cells = {}
     base = first_row
-    if expected:
+    if expected or odd:
         shared = piece.whole and fixed is rows
         sheet = _common(task) if shared else _private(task, fixed, first_row - 1 or None)
         base, columns = 1 if sheet.anchor is None else sheet.anchor + 1, _columns(sheet, fixed, Epoch(task.epoch_1904))
     height = max((len(s) for kinds in columns.values() for s in kinds.values()), default=0)
-    frame = _correct(_frame(columns, base, height), rows, first_row)
+    frame = _correct(_frame(columns, base, height), rows, first_row, odd=odd)
     formulas = sum(frame[name].count() for name in frame.columns if name.endswith(".formula"))
     counted = sum(frame[name].count() for name in frame.columns if name != ROW) - formulas
     if counted != expected and counted != (exactly := sheetxml.count_values_exactly(rows, first_row)):
@@ -187,16 +188,19 @@ def _frame(columns: Cells, base: int, height: int) -> pl.DataFrame:
         part(c, kind): kinds[kind].alias(part(c, kind)) for c, kinds in sorted(columns.items()) for kind in PARTS if kind in kinds
     }
     arrays = {name: array for name, array in arrays.items() if array.null_count() < len(array)}
-    frame = pl.DataFrame([pl.Series(ROW, range(base, base + height), dtype=pl.Int64), *arrays.values()])
-    return frame.filter(pl.any_horizontal(pl.exclude(ROW).is_not_null())) if arrays else frame.clear()
+    numbers = pl.int_range(base, base + height, dtype=pl.Int64, eager=True).alias(ROW)
+    frame = pl.DataFrame([numbers, *arrays.values()])
+    if not arrays:
+        return frame.clear()
+    filled = frame.select(pl.any_horizontal(pl.exclude(ROW).is_not_null())).to_series()
+    return frame if filled.all() else frame.filter(filled)  # a filter copies every text
 
 
-def _correct(frame: pl.DataFrame, rows: bytes, first_row: int) -> pl.DataFrame:
+def _correct(frame: pl.DataFrame, rows: bytes, first_row: int, *, odd: bool) -> pl.DataFrame:
     """The frame with what only the XML knows: formulas never calculated, unknown errors, integers too long."""
-    changes: dict[str, dict[tuple[int, int], str]] = {
-        "formula": sheetxml.uncalculated(rows, first_row),
-        "error": sheetxml.unknown_errors(rows, first_row),
-    }
+    changes: dict[str, dict[tuple[int, int], str]] = {}
+    if odd:
+        changes = {"formula": sheetxml.uncalculated(rows, first_row), "error": sheetxml.unknown_errors(rows, first_row)}
     numbers = [name for name in frame.columns if name.endswith(".number")]
     if any(frame.select((pl.col(name).abs() >= _LARGEST_EXACT).any()).item() for name in numbers):
         changes["unreadable"] = sheetxml.long_integers(rows, first_row)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -129,7 +130,7 @@ class _Workbook:
                 sheet.write_boolean(line, place, value, form)
             case "datetime":
                 stamp_form = form if value.time() == value.min.time() else self._formats["bad stamp" if bad else "stamp"]
-                sheet.write_datetime(line, place, value, stamp_form)
+                sheet.write_number(line, place, _serial(value), stamp_form)
             case "time" | "duration":
                 sheet.write_datetime(line, place, value, form)
             case "error":
@@ -142,6 +143,12 @@ class _Workbook:
 
     def _text(self, sheet: Any, line: int, place: int, text: str, form: Any) -> None:
         sheet.write_string(line, place, text[:_CELL_CHARACTERS], form)
+
+
+def _serial(stamp: datetime) -> float:
+    """Excel's serial number of a stamp; xlsxwriter makes a time of day of 1900-01-01."""
+    days = (stamp - datetime(1899, 12, 31)) / timedelta(days=1)  # noqa: DTZ001 - a sheet knows no zones
+    return days + (stamp >= datetime(1900, 3, 1))  # noqa: DTZ001
 
 
 _ERROR_LITERALS = {"#DIV/0!", "#N/A", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!"}

@@ -10,6 +10,8 @@ import re
 from html import unescape
 from typing import TYPE_CHECKING, NamedTuple
 
+import polars as pl
+
 from .windows import column_index, keep_spaces, trims
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ _ESCAPE = re.compile(rb"_x[0-9A-Fa-f]{4}_")
 _ESCAPED_RESULT = re.compile(
     rb"""(<c\b[^>]*\bt=["'])str(["'][^>]*>)(?:\s*<f\b(?:[^>]*/>|[^>]*>[^<]*</f>))?\s*<v\b[^>]*>([^<]*_x[0-9A-Fa-f]{4}_[^<]*)</v>"""
 )
+#: How much of a window tells whether its strings are inline ones.
+_SNIFF_BYTES = 16 << 10
 _TEXT_TYPES = {b"s", b"str", b"inlineStr"}
 Address = tuple[int, int]
 
@@ -104,9 +108,20 @@ def _matching(pattern: re.Pattern[bytes], mark: bytes, rows: bytes, first_row: i
     return iter(found)
 
 
+def is_odd(rows: bytes) -> bool:
+    """Whether a window may hold anything but plain values: comments, errors, escapes, formulas, hidden rows.
+
+    One pass of Rust's regular expressions over all those marks is four times faster than a search for each. Inline
+    strings are a mark too, unless the window starts with them: then all the cells are likely to be such.
+    """
+    marks = r"<!|<v>#|_x|<f|hidden=" + ("" if b"<is" in rows[:_SNIFF_BYTES] else "|<is")
+    text = pl.Series([rows], dtype=pl.Binary).cast(pl.String, strict=False)
+    return bool(text.is_null()[0]) or bool(text.str.contains(marks)[0]) or ("<is" not in marks and trims(rows))
+
+
 def count_values(rows: bytes) -> int:
-    """How many cells have a value, by a fast count that may be too high (empty `<v></v>`)."""
-    return rows.count(b"<v>") + rows.count(b"<v ") + rows.count(b"<is")
+    """How many cells have a value, by a fast count that can be wrong (empty `<v></v>`, inline strings that come late)."""
+    return rows.count(b"</v>") + (rows.count(b"</is>") if b"<is" in rows[:_SNIFF_BYTES] else 0)
 
 
 def count_values_exactly(rows: bytes, first_row: int) -> int:
