@@ -166,7 +166,7 @@ def _read_rows(task: ReadTask, piece: _Piece, *, odd: bool) -> pl.DataFrame:
     fixed, expected = sheetxml.repaired(rows) if odd else rows, sheetxml.count_values(rows)
     columns: Cells = {}
     base = first_row
-    if expected or odd:
+    if expected or odd or b"<v" in rows:  # an empty text may be written <v/>
         shared = piece.whole and fixed is rows
         sheet = _common(task) if shared else _private(task, fixed, first_row - 1 or None)
         base, columns = 1 if sheet.anchor is None else sheet.anchor + 1, _columns(sheet, fixed, Epoch(task.epoch_1904))
