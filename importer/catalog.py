@@ -64,7 +64,9 @@ def parse_table_name(text: str) -> tuple[str | None, str]:
     """
     match = re.fullmatch(r'(?:("(?:[^"]|"")+"|[^".]+)\.)?("(?:[^"]|"")+"|[^".]+)', text.strip())
     if not match:
-        raise UsageError(f"--table {text!r} is not a table name", choice='table, schema.table or "My Schema"."My.Table"')
+        raise UsageError(
+            f"--table {text!r} is not a table name", choice='table, schema.table or "My Schema"."My.Table"'
+        )
     schema, table = (_unquoted(part) if part else None for part in match.groups())
     assert table is not None
     return schema, table
@@ -72,6 +74,10 @@ def parse_table_name(text: str) -> tuple[str | None, str]:
 
 def _unquoted(part: str) -> str:
     return part[1:-1].replace('""', '"') if part.startswith('"') else part
+
+
+#: The server's own, and ours.
+_SYSTEM_SCHEMAS = ("pg_catalog", "information_schema", "pg_toast", "importer")
 
 
 def find_table(session: Session, schema: str | None, name: str) -> tuple[str, Table | None]:
@@ -82,24 +88,38 @@ def find_table(session: Session, schema: str | None, name: str) -> tuple[str, Ta
     """
     if schema is None:
         found = session.query(
-            "select n.nspname, c.relkind::text from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = to_regclass($1)",
+            "select n.nspname from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = to_regclass($1)",
             [quote(name)],
         )
-        schema = found[0][0] if found else session.value("select current_schema()")
+        # The catalog is always searched: a workbook named pg_class does not mean the server's own table.
+        schema = found[0][0] if found and found[0][0] != "pg_catalog" else session.value("select current_schema()")
         if schema is None:
             raise TargetRefused("no schema of the search path exists", choice="name one: --table schema.table")
     elif not session.value("select 1 from pg_namespace where nspname = $1", [schema]):
         raise TargetRefused(f"no schema {schema!r}", choice=f"create it: CREATE SCHEMA {quote(schema)};")
+    if schema in _SYSTEM_SCHEMAS:
+        raise TargetRefused(f"schema {schema!r} is not for tables of data", choice="name another: --table schema.table")
     kind = session.value(
-        "select c.relkind::text from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1 and c.relname = $2",
+        """
+        select c.relkind::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        where n.nspname = $1 and c.relname = $2
+        """,
         [schema, name],
     )
     if kind is None:
         return schema, None
     if kind not in {"r", "p"}:
-        what = {"v": "a view", "m": "a materialized view", "f": "a foreign table", "i": "an index", "S": "a sequence"}.get(kind, "no table")
+        what = {
+            "v": "a view",
+            "m": "a materialized view",
+            "f": "a foreign table",
+            "i": "an index",
+            "S": "a sequence",
+        }.get(kind, "no table")
         raise TargetRefused(f"{quote(schema, name)} is {what}", choice="name another table with --table")
-    return schema, Table(schema, name, _columns(session, schema, name), _keys(session, schema, name), _cascades(session, schema, name))
+    return schema, Table(
+        schema, name, _columns(session, schema, name), _keys(session, schema, name), _cascades(session, schema, name)
+    )
 
 
 _COLUMNS = """
@@ -121,18 +141,24 @@ from base b join pg_type t on t.oid = b.type where t.typtype <> 'd' order by b.a
 
 def _columns(session: Session, schema: str, name: str) -> tuple[TableColumn, ...]:
     columns = []
-    for column, not_null, has_default, identity, generated, declared, base, kind, oid in session.query(_COLUMNS, [quote(schema, name)]):
-        pg_type = parse_type(base) or PgType(base)
-        if kind == "e":
-            labels = session.query("select enumlabel::text from pg_enum where enumtypid = $1 order by enumsortorder", [oid])
-            pg_type = replace(pg_type, name=base, labels=tuple(label for (label,) in labels))
+    rows = session.query(_COLUMNS, [quote(schema, name)])
+    for column, not_null, has_default, identity, generated, declared, base, kind, oid in rows:
+        pg_type = _described(session, base, kind, oid)
         if declared != base:
             pg_type = replace(pg_type, domain=declared)
-        if kind == "c":
-            pg_type = PgType("record")
         filled = "identity" if identity == "a" else "generated" if generated else None
         columns.append(TableColumn(column, pg_type, not_null, has_default or bool(identity), filled))
     return tuple(columns)
+
+
+def _described(session: Session, spelling: str, kind: str, oid: int) -> PgType:
+    """The type with that spelling (by `format_type`), `typtype` and oid; an enum with its labels."""
+    if kind == "c":
+        return PgType("record")
+    if kind == "e":
+        labels = session.query("select enumlabel::text from pg_enum where enumtypid = $1 order by enumsortorder", [oid])
+        return PgType(spelling, labels=tuple(label for (label,) in labels))
+    return parse_type(spelling) or PgType(spelling)
 
 
 def _keys(session: Session, schema: str, name: str) -> tuple[tuple[bool, tuple[str, ...]], ...]:
@@ -153,16 +179,44 @@ def _keys(session: Session, schema: str, name: str) -> tuple[tuple[bool, tuple[s
 
 def _cascades(session: Session, schema: str, name: str) -> tuple[str, ...]:
     rows = session.query(
-        "select conrelid::regclass::text from pg_constraint where confrelid = to_regclass($1) and contype = 'f' and confdeltype <> 'a' and confdeltype <> 'r'",
+        """
+        select conrelid::regclass::text from pg_constraint
+        where confrelid = to_regclass($1) and contype = 'f' and confdeltype not in ('a', 'r')
+        """,
         [quote(schema, name)],
     )
     return tuple(table for (table,) in rows)
 
 
-def check_types(session: Session, types: list[str]) -> None:
-    """Raise TargetRefused when the server does not know one of these types."""
-    for text in types:
-        parsed = parse_type(text)
-        bare = str(replace(parsed, args=())) if parsed else text
-        if not session.value("select to_regtype($1) is not null", [bare]):
-            raise TargetRefused(f"the server has no type {text!r}", choice="create it (or its extension) first, or change the contract")
+_TYPE = """
+with recursive base as (
+    select t.oid, t.typtype::text as kind, t.typbasetype as next, t.typtypmod as nextmod, -1 as typmod
+    from pg_type t where t.oid = to_regtype($1)
+  union all
+    select t.oid, t.typtype::text, t.typbasetype, t.typtypmod, b.nextmod
+    from base b join pg_type t on t.oid = b.next where b.kind = 'd'
+)
+select kind, format_type(oid, nullif(typmod, -1)), oid::int8, format_type(to_regtype($1), null)
+from base where kind <> 'd'
+"""
+
+
+def find_type(session: Session, text: str) -> PgType:
+    """The type that a contract's spelling means on that server, with an enum's labels and a domain's base type.
+
+    Raises:
+        TargetRefused: the server has no such type, or none that a column can have.
+    """
+    asked = parse_type(text)
+    bare = str(replace(asked, args=(), array=False)) if asked else text
+    found = session.query(_TYPE, [bare])
+    if asked is None or not found:
+        raise TargetRefused(
+            f"the server has no type {text!r}", choice="create it (or its extension) first, or change the contract"
+        )
+    kind, base, oid, declared = found[0]
+    if kind == "p":
+        raise TargetRefused(f"no column can have the type {text!r}", choice="change the contract")
+    pg_type = _described(session, base, kind, oid)
+    pg_type = replace(pg_type, domain=declared) if declared != base else replace(pg_type, args=asked.args)
+    return replace(pg_type, array=pg_type.array or asked.array)

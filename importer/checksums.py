@@ -23,7 +23,7 @@ _EPOCH_DAYS = 10_957  # 1970-01-01 to 2000-01-01
 
 def source_checksum(values: pl.Series) -> Checksum:
     """The checksum of a column in wire types: non-null count, then sums that depend on the type."""
-    values = values.drop_nulls()
+    values = values.drop_nulls() if values.null_count() else values
     count = len(values)
     match values.dtype:
         case pl.Boolean:
@@ -58,7 +58,11 @@ def sql_checksum(column: str, staging_type: str) -> list[str]:
             return [count, f"coalesce(sum({column}::bigint), 0)::text"]
         case _:
             text = f'{column}::text collate "C"'
-            return [count, f"coalesce(sum(octet_length({text})), 0)::text", f"coalesce(sum(hashtext({text})::bigint), 0)::text"]
+            return [
+                count,
+                f"coalesce(sum(octet_length({text})), 0)::text",
+                f"coalesce(sum(hashtext({text})::bigint), 0)::text",
+            ]
 
 
 def add(first: Checksum | None, second: Checksum) -> Checksum:
@@ -76,7 +80,7 @@ def _exact_sum(values: pl.Series) -> int:
 
 _SEED = np.uint32(0x9E3779B9 + 3923095 & 0xFFFFFFFF)
 #: Rows hashed at once; keeps the arrays of one step in the cache.
-_BATCH = 8_192
+_BATCH = 16_384
 
 
 def _rot(x: Words, k: int) -> Words:
@@ -113,42 +117,64 @@ def lookup3(data: NDArray[np.uint8], starts: NDArray[np.int64], lengths: NDArray
         lengths: how long each is.
     """
     words = np.ndarray((len(data) - 3,), dtype="<u4", buffer=data.data, strides=(1,))
-    a = b = c = _SEED + lengths.astype(np.uint32)
-    hashes = np.empty(len(starts), np.uint32)
-    rows, position = np.arange(len(starts)), starts.copy()
-    left = lengths.copy()
-    while True:
-        done = left < 12
-        if done.any():
-            hashes[rows[done]] = _tail(words, position[done], left[done], a[done], b[done], c[done])
-            keep = ~done
-            rows, position, left, a, b, c = rows[keep], position[keep], left[keep], a[keep], b[keep], c[keep]
-        if not len(rows):
-            return hashes
-        a, b, c = _mix(a + words[position], b + words[position + 4], c + words[position + 8])
-        position, left = position + 12, left - 12
+    blocks = lengths // 12
+    # Longest first, so that the strings that still have a block are always a prefix.
+    order = _longest_first(blocks) if len(blocks) and blocks.max() else None
+    position, left, blocks = (x if order is None else x[order] for x in (starts, lengths, blocks))
+    a = _SEED + left.astype(np.uint32)
+    b, c = a.copy(), a.copy()
+    for step, size in enumerate(_still_there(blocks)):
+        at = position[:size] + 12 * step
+        a[:size], b[:size], c[:size] = _mix(a[:size] + words[at], b[:size] + words[at + 4], c[:size] + words[at + 8])
+    hashes = _tail(words, position + 12 * blocks, left - 12 * blocks, a, b, c)
+    if order is None:
+        return hashes
+    back = np.empty_like(hashes)
+    back[order] = hashes
+    return back
+
+
+def _longest_first(blocks: NDArray[np.int64]) -> NDArray[np.int64]:
+    # numpy sorts 16-bit integers by radix, three times as fast.
+    narrow = blocks.astype(np.int16) if blocks.max() < 2**15 else blocks
+    return np.argsort(-narrow, kind="stable")
+
+
+def _still_there(blocks: NDArray[np.int64]) -> list[int]:
+    """How many strings have a first block, a second one…; `blocks` descends."""
+    most = int(blocks[0]) if len(blocks) else 0
+    return [int(n) for n in np.searchsorted(-blocks, -np.arange(most), side="left")]
+
+
+def _mask_table(offset: int) -> Words:
+    """For 0-11 bytes left: which bits of the word at that offset belong to the string."""
+    return np.array([(1 << (8 * min(max(left - offset, 0), 4))) - 1 for left in range(12)], np.uint32)
+
+
+_MASKS = {offset: _mask_table(offset) for offset in (0, 4, 8)}
 
 
 def _tail(words: Words, position: NDArray[np.int64], left: NDArray[np.int64], a: Words, b: Words, c: Words) -> Words:
     """The last 0-11 bytes; the lowest byte of `c` is reserved for the length, so its bytes are shifted by one."""
-
-    def word(offset: int) -> Words:
-        size = np.clip(left - offset, 0, 4)
-        mask = ((np.uint64(1) << (size * 8).astype(np.uint64)) - np.uint64(1)).astype(np.uint32)
-        return words[position + offset] & mask
-
-    return _final(a + word(0), b + word(4), c + (word(8) << np.uint32(8)))
+    word = {offset: words[position + offset] & _MASKS[offset][left] for offset in _MASKS}
+    return _final(a + word[0], b + word[4], c + (word[8] << np.uint32(8)))
 
 
 def _text_hashes(values: pl.Series) -> int:
-    """The sum of `hashtext` (signed 32 bits) over a column of texts."""
+    """The sum of `hashtext` (signed 32 bits) over a column of texts without nulls."""
+    array = values.to_arrow(compat_level=pl.CompatLevel.oldest())
+    _, offsets, data = array.buffers()
+    if data is None:
+        data = b""
+    ends = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
+    buffer = np.frombuffer(data, np.uint8)
     total = 0
-    for start in range(0, len(values), _BATCH):
-        batch = values.slice(start, _BATCH)
-        lengths = batch.str.len_bytes().to_numpy().astype(np.int64)
-        joined = "".join(batch.to_list()).encode() + bytes(12)
-        starts = np.cumsum(lengths) - lengths
-        total += int(lookup3(np.frombuffer(joined, np.uint8), starts, lengths).view(np.int32).sum(dtype=np.int64))
+    for start in range(0, len(array), _BATCH):
+        here = ends[start : start + _BATCH + 1]
+        padded = np.zeros(here[-1] - here[0] + 12, np.uint8)
+        padded[:-12] = buffer[here[0] : here[-1]]
+        hashes = lookup3(padded, here[:-1] - here[0], np.diff(here))
+        total += int(hashes.view(np.int32).sum(dtype=np.int64))
     return total
 
 

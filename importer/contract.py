@@ -8,8 +8,10 @@ type), `extraColumns` (filled by the database) and `indexes`. Keys of the standa
 from __future__ import annotations
 
 import json
+import math
 import re
-from dataclasses import dataclass, field, replace
+import reprlib
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .errors import ContractError
@@ -29,13 +31,22 @@ CONSTRAINTS = (
 )  # fmt: skip
 _LENGTH_TYPES = {"string", "any", "array", "list", "object", "geojson", "yearmonth"}
 _ORDERED_TYPES = {"number", "integer", "date", "time", "datetime", "year", "yearmonth", "duration"}
+_JSON_TYPES = {"array", "list", "object", "geojson"}
+_STAMP_TYPES = ("date", "time", "datetime")
 _FORMATS = {
     "string": {"default", "email", "uri", "binary", "uuid"},
     "geopoint": {"default", "array", "object"},
     "geojson": {"default", "topojson"},
 }
+_ITEM_TYPES = ("string", "integer", "number", "boolean", "date", "time", "datetime")
+_POSTGRESQL_KEYS = ("schema", "table", "types", "extraColumns", "indexes")
+_EXTRA_KEYS = ("name", "type", "default", "identity", "primaryKey", "notNull")
 #: What may fill an extra column. A contract may come from a stranger, so SQL expressions are not taken.
 DEFAULTS = ("now()", "current_timestamp", "current_date", "current_user", "gen_random_uuid()", "clock_timestamp()")
+#: YAML can make values that are short to write and endless to print.
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 60
+_CALL = re.compile(r"[\w.]+\s*\(.*\)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -102,7 +113,9 @@ class Contract:
         found = [("primary-key", self.primary_key)] if self.primary_key else []
         found += [("unique-error", key) for key in self.unique_keys]
         found += [("unique-error", (f.name,)) for f in self.fields if f.constraints.get("unique")]
-        return list(dict.fromkeys((rule, key) for rule, key in found if rule == "primary-key" or key != self.primary_key))
+        return list(
+            dict.fromkeys((rule, key) for rule, key in found if rule == "primary-key" or key != self.primary_key)
+        )
 
 
 # ---- LOAD -------------------------------------------------------------------------------------------------------
@@ -122,7 +135,7 @@ def load_contract(path: Path) -> Contract:
         raise ContractError(f"cannot read the contract {str(path)!r} ({exc})") from None
     try:
         descriptor = _decode(text, path.suffix.lower())
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise ContractError("the contract is not well-formed", place=f"{path}: {_one_line(exc)}") from None
     try:
         return parse_contract(descriptor)
@@ -157,34 +170,80 @@ def parse_contract(descriptor: Any) -> Contract:
         ContractError: see `load_contract`.
     """
     if not isinstance(descriptor, dict) or not isinstance(descriptor.get("fields"), list) or not descriptor["fields"]:
-        raise ContractError("a contract is an object with a non-empty list 'fields'", choice="write one with: importer contract FILE")
+        raise ContractError(
+            "a contract is an object with a non-empty list 'fields'", choice="write one with: importer contract FILE"
+        )
     fields = tuple(_parse_field(f, n) for n, f in enumerate(descriptor["fields"], 1))
     names = [f.name for f in fields]
-    for name in names:
-        if names.count(name) > 1:
-            raise ContractError(f"two fields are named {name!r}")
-    postgresql = descriptor.get("postgresql") or {}
+    _refuse_repeated(names, "field")
+    postgresql = _object(descriptor.get("postgresql", {}), "postgresql", _POSTGRESQL_KEYS)
+    extra = tuple(_extra_column(c, names) for c in _list(postgresql.get("extraColumns", []), "extraColumns"))
+    _refuse_repeated([c.name for c in extra], "extra column")
     match = descriptor.get("fieldsMatch", "equal")
     match = match[0] if isinstance(match, list) and match else match
     if match not in FIELDS_MATCH:
         raise ContractError(f"fieldsMatch cannot be {match!r}", choice=" | ".join(FIELDS_MATCH))
-    contract = Contract(
+    known = names + [c.name for c in extra]
+    return Contract(
         fields=fields,
         missing_values=_missing(descriptor.get("missingValues", [""]), "missingValues"),
-        primary_key=_names(descriptor.get("primaryKey", []), names, "primaryKey"),
-        unique_keys=tuple(_names(k, names, "uniqueKeys") for k in descriptor.get("uniqueKeys", [])),
-        foreign_keys=tuple(_foreign_key(k, names) for k in descriptor.get("foreignKeys", [])),
+        primary_key=_names(descriptor["primaryKey"], names, "primaryKey") if descriptor.get("primaryKey") else (),
+        unique_keys=tuple(
+            _names(k, names, "uniqueKeys") for k in _list(descriptor.get("uniqueKeys", []), "uniqueKeys")
+        ),
+        foreign_keys=tuple(_foreign_key(k, names) for k in _list(descriptor.get("foreignKeys", []), "foreignKeys")),
         fields_match=match,
-        schema=postgresql.get("schema"),
-        table=postgresql.get("table"),
+        schema=_table_name(postgresql.get("schema"), "postgresql.schema"),
+        table=_table_name(postgresql.get("table"), "postgresql.table"),
         types=_types(postgresql.get("types", {}), names),
-        extra_columns=tuple(_extra_column(c, names) for c in postgresql.get("extraColumns", [])),
-        indexes=(),
+        extra_columns=extra,
+        indexes=tuple(_names(i, known, "indexes") for i in _list(postgresql.get("indexes", []), "indexes")),
     )
-    known = names + [c.name for c in contract.extra_columns]
-    return replace(contract, indexes=tuple(_names(i, known, "indexes") for i in postgresql.get("indexes", [])))
 
 
+def _list(given: Any, place: str) -> list[Any]:
+    if not isinstance(given, list):
+        raise ContractError(f"{place} is a list, not {_shown(given)}", place=place)
+    return given
+
+
+def _object(given: Any, place: str, keys: tuple[str, ...] | None = None) -> dict[str, Any]:
+    if not isinstance(given, dict):
+        raise ContractError(f"{place} is an object, not {_shown(given)}", place=place)
+    for key in given:
+        if keys is not None and key not in keys:
+            raise ContractError(f"unknown key {key!r}", place=place, choice=", ".join(keys))
+    return given
+
+
+def _shown(given: Any) -> str:
+    """A value of the wrong kind, short enough for a message."""
+    return _SHORT.repr(given)
+
+
+def _refuse_repeated(names: list[str], what: str) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise ContractError(f"two {what}s are named {name!r}", place=f"{what} {name!r}")
+
+
+def _is_name(name: Any) -> bool:
+    """Whether PostgreSQL can have a table or column of that name."""
+    return (
+        isinstance(name, str)
+        and bool(name)
+        and "\0" not in name
+        and len(name.encode("utf-8", "replace")) <= _NAME_BYTES
+    )
+
+
+def _table_name(given: Any, place: str) -> str | None:
+    if given is not None and not _is_name(given):
+        raise ContractError(f"{_shown(given)} cannot be a name", place=place, choice="a text of 1-63 bytes")
+    return given  # type: ignore[no-any-return]
+
+
+_NAME_BYTES = 63
 _FIELD_KEYS = {"name", "type", "title", "format", "constraints", "missingValues"}
 
 
@@ -193,119 +252,214 @@ def _parse_field(descriptor: Any, number: int) -> Field:
     if not isinstance(name, str) or not name:
         raise ContractError("a field needs a name", place=f"field {number}")
     place = f"field {name!r}"
-    kind = descriptor.get("type", "string")
-    if kind not in FIELD_TYPES:
-        raise ContractError(f"unknown type {kind!r}", place=place, choice=", ".join(FIELD_TYPES))
-    form = descriptor.get("format", "default")
-    allowed = _FORMATS.get(kind)
-    if not isinstance(form, str) or (allowed and form not in allowed):
-        raise ContractError(f"type {kind} has no format {form!r}", place=place, choice=", ".join(sorted(allowed or ["default"])))
-    missing = descriptor.get("missingValues")
+    if not _is_name(name):
+        raise ContractError(
+            f"{_shown(name)} cannot be the name of a column",
+            place=place,
+            choice="1-63 bytes; the header text goes into 'title'",
+        )
+    kind, title, missing = descriptor.get("type", "string"), descriptor.get("title"), descriptor.get("missingValues")
+    if not isinstance(kind, str) or kind not in FIELD_TYPES:
+        raise ContractError(f"unknown type {_shown(kind)}", place=place, choice=", ".join(FIELD_TYPES))
+    if title is not None and not isinstance(title, str):
+        raise ContractError(f"title is a text, not {_shown(title)}", place=place)
     result = Field(
         name=name,
         type=kind,
-        title=descriptor.get("title"),
-        format=form,
-        constraints=_constraints(descriptor.get("constraints") or {}, kind, place),
+        title=title,
+        format=_format(descriptor.get("format", "default"), kind, place),
+        constraints=_constraints(descriptor.get("constraints", {}), kind, place),
         missing_values=None if missing is None else _missing(missing, place),
         options={k: v for k, v in descriptor.items() if k not in _FIELD_KEYS},
     )
     _check_options(result, place)
+    _check_members(result)
     return result
 
 
+def _format(form: Any, kind: str, place: str) -> str:
+    allowed = _FORMATS.get(kind, {"default"})
+    if kind in _STAMP_TYPES and isinstance(form, str) and form not in {"default", "any"}:
+        from .convert import pattern_fault
+
+        fault = pattern_fault(kind, form)
+        if fault:
+            raise ContractError(
+                f"{form!r} is no format of a {kind}: {fault}",
+                place=place,
+                choice="default, any, or a pattern such as %d.%m.%Y",
+            )
+    elif kind in _STAMP_TYPES and form in ("default", "any"):
+        return str(form)
+    elif not isinstance(form, str) or form not in allowed:
+        raise ContractError(f"type {kind} has no format {_shown(form)}", place=place, choice=", ".join(sorted(allowed)))
+    return form
+
+
 def _constraints(given: Any, kind: str, place: str) -> dict[str, Any]:
-    if not isinstance(given, dict):
-        raise ContractError("constraints are an object", place=place)
-    for key, value in given.items():
+    for key, value in _object(given, f"{place}, constraints").items():
         if key not in CONSTRAINTS:
             raise ContractError(f"unknown constraint {key!r}", place=place, choice=", ".join(CONSTRAINTS))
-        if key in {"minLength", "maxLength"} and (kind not in _LENGTH_TYPES or not isinstance(value, int) or value < 0):
-            raise ContractError(f"{key} {value!r} does not fit type {kind}", place=place)
+        if key in {"minLength", "maxLength"} and (kind not in _LENGTH_TYPES or type(value) is not int or value < 0):
+            raise ContractError(f"{key} {_shown(value)} does not fit type {kind}", place=place)
         if "imum" in key and kind not in _ORDERED_TYPES:
             raise ContractError(f"{key} does not fit type {kind}", place=place)
         if key == "enum" and (not isinstance(value, list) or not value):
             raise ContractError("enum is a non-empty list", place=place)
         if key in {"required", "unique"} and not isinstance(value, bool):
             raise ContractError(f"{key} is true or false", place=place)
-        if key == "jsonSchema" and not isinstance(value, dict):
-            raise ContractError("jsonSchema is an object", place=place)
-    if "pattern" in given:
-        _check_pattern(given["pattern"], place)
-    return given
+        if key == "jsonSchema" and (not isinstance(value, dict) or kind not in _JSON_TYPES):
+            raise ContractError(
+                f"jsonSchema is an object, for a field of type {', '.join(sorted(_JSON_TYPES))}", place=place
+            )
+        if key == "pattern":
+            _check_pattern(value, place)
+    return dict(given)
 
 
 def _check_pattern(pattern: Any, place: str) -> None:
-    try:
-        re.compile(pattern)
-    except (re.error, TypeError) as exc:
-        raise ContractError(f"pattern {pattern!r} is not a regular expression ({exc})", place=place) from None
+    from .rules import pattern_fault
+
+    fault = pattern_fault(pattern) if isinstance(pattern, str) else "it is not a text"
+    if fault:
+        raise ContractError(f"pattern {_shown(pattern)} is not a regular expression ({fault})", place=place)
 
 
 def _check_options(field: Field, place: str) -> None:
-    decimal, group = field.options.get("decimalChar", "."), field.options.get("groupChar", "")
-    if not isinstance(decimal, str) or len(decimal) != 1 or not isinstance(group, str) or decimal == group:
-        raise ContractError("decimalChar is one character, and another one than groupChar", place=place)
+    options = field.options
+    decimal, group = options.get("decimalChar", "."), options.get("groupChar", "")
+    if not isinstance(decimal, str) or len(decimal) != 1 or decimal.isdigit():
+        raise ContractError("decimalChar is one character", place=place)
+    if not isinstance(group, str) or len(group) > 1 or group.isdigit() or decimal == group:
+        raise ContractError("groupChar is one character, and another one than decimalChar", place=place)
     for key in ("trueValues", "falseValues"):
-        values = field.options.get(key, [])
+        values = options.get(key, [])
         if not isinstance(values, list) or not all(isinstance(v, str) for v in values):
             raise ContractError(f"{key} is a list of texts", place=place)
-    categories = field.options.get("categories")
-    if categories is not None and not isinstance(categories, list):
-        raise ContractError("categories is a list", place=place)
+    both = set(options.get("trueValues", [])) & set(options.get("falseValues", []))
+    if both:
+        raise ContractError(f"{min(both)!r} is both in trueValues and in falseValues", place=place)
+    if not isinstance(options.get("bareNumber", True), bool):
+        raise ContractError("bareNumber is true or false", place=place)
+    if field.type == "list":
+        _check_list_options(options, place)
+    categories = options.get("categories")
+    if categories is not None and (not isinstance(categories, list) or not categories):
+        raise ContractError("categories is a non-empty list", place=place)
+
+
+def _check_list_options(options: Mapping[str, Any], place: str) -> None:
+    delimiter = options.get("delimiter", ",")
+    if not isinstance(delimiter, str) or not delimiter:
+        raise ContractError("delimiter is a text of at least one character", place=place)
+    if options.get("itemType", "string") not in _ITEM_TYPES:
+        raise ContractError(
+            f"unknown itemType {_shown(options['itemType'])}", place=place, choice=", ".join(_ITEM_TYPES)
+        )
+
+
+def _check_members(field: Field) -> None:
+    """Have bounds, enum members, categories and jsonSchema read once, before any cell meets them."""
+    if set(field.constraints) - {"required", "unique"} or "categories" in field.options:
+        import polars as pl
+
+        from .rules import checks
+
+        list(checks(field, pl.lit(None, pl.String)))
 
 
 def _missing(given: Any, place: str) -> tuple[str, ...]:
     """Tokens from a list of texts, or of objects with a `value` (v2)."""
     values = [v.get("value") if isinstance(v, dict) else v for v in given] if isinstance(given, list) else [None]
-    if not all(isinstance(v, str) for v in values):
+    texts = tuple(v for v in values if isinstance(v, str))
+    if len(texts) < len(values):
         raise ContractError("missingValues is a list of texts", place=place)
-    return tuple(values)
+    return texts
 
 
 def _names(given: Any, known: list[str], place: str) -> tuple[str, ...]:
     names = [given] if isinstance(given, str) else given
-    if not isinstance(names, list):
-        raise ContractError("a key is a list of field names", place=place)
+    if not isinstance(names, list) or not names:
+        raise ContractError(f"a key is a non-empty list of field names, not {_shown(given)}", place=place)
     for name in names:
         if name not in known:
-            raise ContractError(f"{place} names an unknown field {name!r}", choice=f"fields: {', '.join(known)}")
+            raise ContractError(
+                f"{place} names an unknown field {_shown(name)}", place=place, choice=f"fields: {', '.join(known)}"
+            )
+    if len(set(names)) < len(names):
+        raise ContractError(f"{place} names a field twice: {', '.join(names)}", place=place)
     return tuple(names)
 
 
 def _foreign_key(given: Any, names: list[str]) -> ForeignKey:
-    reference = given.get("reference", {}) if isinstance(given, dict) else {}
-    fields = _names(given.get("fields", []), names, "foreignKeys") if isinstance(given, dict) else ()
-    references = reference.get("fields", [])
-    references = (references,) if isinstance(references, str) else tuple(references)
-    table = reference.get("resource")
-    if not fields or not table or len(references) != len(fields):
-        raise ContractError("a foreign key names fields, and as many fields of a resource (a table)", place="foreignKeys")
-    return ForeignKey(fields, str(table), references)
+    place = "foreignKeys"
+    reference = _object(_object(given, place).get("reference", {}), f"{place}, reference")
+    fields = _names(given.get("fields"), names, place)
+    there = reference.get("fields")
+    references = [there] if isinstance(there, str) else _list(there, f"{place}, reference, fields")
+    if len(references) != len(fields) or not all(_is_name(r) for r in references):
+        raise ContractError("a foreign key names as many fields of the table that it refers to", place=place)
+    # Without a resource, or with the empty one, the key refers to its own table.
+    table = reference.get("resource", "")
+    if not isinstance(table, str) or "\0" in table:
+        raise ContractError(f"resource is the name of a table, not {_shown(table)}", place=place)
+    return ForeignKey(fields, table, tuple(references))
 
 
 def _types(given: Any, names: list[str]) -> dict[str, str]:
-    for name, text in given.items() if isinstance(given, dict) else [("", None)]:
+    for name, text in _object(given, "postgresql.types").items():
         if name not in names:
-            raise ContractError(f"postgresql.types names an unknown field {name!r}", choice=f"fields: {', '.join(names)}")
+            raise ContractError(
+                f"postgresql.types names an unknown field {name!r}",
+                place="postgresql.types",
+                choice=f"fields: {', '.join(names)}",
+            )
         if not isinstance(text, str) or parse_type(text) is None:
-            raise ContractError(f"{text!r} is not a PostgreSQL type", place=f"field {name!r}")
+            raise ContractError(f"{_shown(text)} is not a PostgreSQL type", place=f"postgresql.types, field {name!r}")
     return dict(given)
 
 
 def _extra_column(given: Any, names: list[str]) -> ExtraColumn:
     name = given.get("name") if isinstance(given, dict) else None
-    if not isinstance(name, str) or not name or name in names:
-        raise ContractError("an extra column needs a name that no field has", place=f"extraColumns: {name!r}")
+    if not _is_name(name) or name in names:
+        raise ContractError("an extra column needs a name that no field has", place=f"extraColumns: {_shown(name)}")
     place = f"extra column {name!r}"
-    kind = given.get("type", "text")
-    if not isinstance(kind, str) or parse_type(kind) is None:
-        raise ContractError(f"{kind!r} is not a PostgreSQL type", place=place)
-    default = given.get("default")
-    if isinstance(default, str) and default.endswith(")") and default not in DEFAULTS:
-        raise ContractError(f"default {default!r} is not one that a contract may ask for", place=place, choice=", ".join(DEFAULTS))
-    flags = {key: bool(given.get(key)) for key in ("identity", "primaryKey", "notNull")}
-    return ExtraColumn(name, kind, flags["identity"], flags["primaryKey"], flags["notNull"], default)
+    _object(given, place, _EXTRA_KEYS)
+    kind, default = given.get("type", "text"), given.get("default")
+    pg_type = parse_type(kind) if isinstance(kind, str) else None
+    if pg_type is None:
+        raise ContractError(f"{_shown(kind)} is not a PostgreSQL type", place=place)
+    for key in ("identity", "primaryKey", "notNull"):
+        if not isinstance(given.get(key, False), bool):
+            raise ContractError(f"{key} is true or false", place=place)
+    if given.get("identity") and (pg_type.name not in {"smallint", "integer", "bigint"} or default is not None):
+        raise ContractError("an identity column is a smallint, integer or bigint, without a default", place=place)
+    return ExtraColumn(
+        str(name),
+        kind,
+        given.get("identity", False),
+        given.get("primaryKey", False),
+        given.get("notNull", False),
+        _default(default, place),
+    )
+
+
+def _default(given: Any, place: str) -> str | int | float | bool | None:
+    """A constant, or one of the calls in `DEFAULTS`; everything else could be somebody's SQL."""
+    if isinstance(given, float) and not math.isfinite(given):
+        given = [given]
+    if given is not None and not isinstance(given, (str, int, float)):
+        raise ContractError(f"default {_shown(given)} is neither a text nor a number, true or false", place=place)
+    if isinstance(given, str):
+        if given.lower() in DEFAULTS:
+            return given.lower()
+        if _CALL.fullmatch(given) or "\0" in given:
+            raise ContractError(
+                f"default {_shown(given)} is not one that a contract may ask for",
+                place=place,
+                choice=", ".join(DEFAULTS),
+            )
+    return given
 
 
 # ---- INFER AND WRITE --------------------------------------------------------------------------------------------
@@ -339,17 +493,38 @@ def infer_contract(columns: list[SheetColumn], facts: dict[int, ColumnFacts]) ->
 
 def dump_contract(contract: Contract) -> dict[str, Any]:
     """The descriptor of a contract; `parse_contract` reads it back equal."""
-    descriptor: dict[str, Any] = {"fields": [_dump_field(f) for f in contract.fields], "missingValues": list(contract.missing_values)}
+    descriptor: dict[str, Any] = {
+        "fields": [_dump_field(f) for f in contract.fields],
+        "missingValues": list(contract.missing_values),
+    }
     if contract.primary_key:
         descriptor["primaryKey"] = list(contract.primary_key)
     if contract.unique_keys:
         descriptor["uniqueKeys"] = [list(k) for k in contract.unique_keys]
+    if contract.foreign_keys:
+        descriptor["foreignKeys"] = [
+            {"fields": list(k.fields), "reference": {"resource": k.table, "fields": list(k.references)}}
+            for k in contract.foreign_keys
+        ]
     if contract.fields_match != "equal":
         descriptor["fieldsMatch"] = contract.fields_match
-    postgresql = {"schema": contract.schema, "table": contract.table, "types": dict(contract.types)}
+    postgresql = {
+        "schema": contract.schema,
+        "table": contract.table,
+        "types": dict(contract.types),
+        "extraColumns": [_dump_extra(c) for c in contract.extra_columns],
+        "indexes": [list(i) for i in contract.indexes],
+    }
     if any(postgresql.values()):
         descriptor["postgresql"] = {k: v for k, v in postgresql.items() if v}
     return descriptor
+
+
+def _dump_extra(column: ExtraColumn) -> dict[str, Any]:
+    shown: dict[str, Any] = {"name": column.name, "type": column.type}
+    flags = {"identity": column.identity, "primaryKey": column.primary_key, "notNull": column.not_null}
+    shown |= {key: True for key, is_set in flags.items() if is_set}
+    return shown if column.default is None else shown | {"default": column.default}
 
 
 def _dump_field(f: Field) -> dict[str, Any]:

@@ -1,23 +1,23 @@
-"""Owns the last step before the wire: a field's value in the exact type of its target column, or why it does not fit."""
+"""Owns the last step before the wire: a field's value in its target column's exact type, or why it does not fit."""
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, NamedTuple
+from decimal import ROUND_HALF_EVEN, Decimal, localcontext
+from typing import NamedTuple
 
 import polars as pl
 
-from .convert import to_text
+from .convert import is_json, to_text
 from .parts import shortest_text
-from .pgtypes import TEXT_WIRE, UNFIT, PgType, wire_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from .pgtypes import TEXT_WIRE, UNFIT, UNFIT_FAMILIES, PgType, wire_of
 
 INTEGER_RANGES = {"smallint": 2**15, "integer": 2**31, "bigint": 2**63}
 #: What Excel shows of a number, and what a decimal keeps through a 64-bit float.
 _DECIMAL_DIGITS = 15
-_UUID = r"^\{?[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}\}?$"
+#: A float's shortest text without exponent is not longer; beyond it the regular expression only grows.
+_LONGEST_TEXT = 40
+_PLAIN_UUID = r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}"
+_UUID = rf"^(?:{_PLAIN_UUID}|\{{{_PLAIN_UUID}\}})$"
 #: Field types whose values a type can take; types not listed take text.
 _TAKES = {
     "boolean": {"boolean"},
@@ -52,14 +52,22 @@ def misfit(field_type: str, pg_type: PgType) -> str | None:
     """Why no value of a field type can go into a column of that type, or None when it can."""
     if pg_type.array:
         return "arrays cannot be filled from a sheet"
-    if pg_type.name in UNFIT:
+    if pg_type.name in UNFIT or pg_type.name.startswith(UNFIT_FAMILIES):
         return f"type {pg_type} cannot be filled from a sheet"
     takes = _TAKES.get(pg_type.name)
     if takes is not None and field_type not in takes:
         return f"a {field_type} field cannot fill a column of type {pg_type}"
-    if takes is None and pg_type.name in {"json", "jsonb"} and field_type in {"geopoint"}:
+    if takes is None and pg_type.name in {"json", "jsonb"} and field_type == "geopoint":
         return f"a {field_type} field cannot fill a column of type {pg_type}"
     return None
+
+
+def keeps_lexical(field_type: str, pg_type: PgType) -> bool:
+    """Whether a text column takes the cell as it is written, once it is a value of the field's type.
+
+    Lists and points have a PostgreSQL spelling of their own, which only a column of such a type needs.
+    """
+    return field_type in {"list", "geopoint"} and pg_type.name in _TEXT_TYPES
 
 
 def fit(field_type: str, value: pl.Expr, pg_type: PgType, timezone: str) -> Fit:
@@ -101,19 +109,35 @@ def _integer(value: pl.Expr, field_type: str, name: str) -> pl.Expr:
 
 def _numeric(value: pl.Expr, field_type: str, pg_type: PgType) -> Fit:
     """Decimals travel as their shortest text, which the server reads exactly."""
+    text = shortest_text(value) if field_type == "number" else value.cast(pl.String)
     if not pg_type.args:
-        return Fit(shortest_text(value) if field_type == "number" else value.cast(pl.String), "is not a number")
+        return Fit(text, "is not a number")
     precision, scale = pg_type.args[0], pg_type.args[1] if len(pg_type.args) > 1 else 0
-    limit = 10.0 ** (precision - scale)
-    if field_type != "number":
-        return Fit(pl.when(value.cast(pl.Float64).abs() < limit).then(value).cast(pl.String), f"does not fit {pg_type}")
-    rounded = value.round(max(scale, 0))
-    if scale < 0:
-        rounded = (value / 10.0**-scale).round(0) * 10.0**-scale
-    # The noise of binary fractions (0.1+0.2) is beyond the digits that the sheet shows; a real third decimal is not.
-    close = (value - rounded).abs() <= value.abs() * 10.0**-_DECIMAL_DIGITS
-    good = pl.when(close & (rounded.abs() < limit)).then(rounded)
-    return Fit(shortest_text(good), f"does not fit {pg_type} without rounding")
+    # Nearly all texts are short enough as they stand; the others are looked at one by one.
+    plain = _plain_decimal(precision, scale)
+    fits = text.str.contains(plain) if plain else pl.lit(value=False)
+    odd = (
+        pl.when(~fits).then(text).map_elements(lambda t: _decimal_or_none(t, precision, scale), return_dtype=pl.String)
+    )
+    return Fit(pl.when(fits).then(text).otherwise(odd), f"does not fit {pg_type} without rounding")
+
+
+def _plain_decimal(precision: int, scale: int) -> str | None:
+    """The regular expression of decimals that fit as they are written, without exponent; None where it would be odd."""
+    if not 0 <= scale <= precision or precision > _LONGEST_TEXT:
+        return None
+    fraction = rf"(?:\.\d{{1,{scale}}})?" if scale else ""
+    return rf"^-?(?:0|[1-9]\d{{0,{precision - scale - 1}}}){fraction}$" if precision > scale else rf"^-?0{fraction}$"
+
+
+def _decimal_or_none(text: str, precision: int, scale: int) -> str | None:
+    """The decimal at that scale, when it is the same number but for the noise of binary fractions (0.1 + 0.2)."""
+    number = Decimal(text)
+    # The noise is beyond the digits that the sheet shows; a real third decimal is not.
+    with localcontext(prec=1100):
+        rounded = number.quantize(Decimal(1).scaleb(-scale), ROUND_HALF_EVEN)
+        close = abs(number - rounded) <= abs(number).scaleb(-_DECIMAL_DIGITS)
+        return f"{rounded:f}" if close and abs(rounded) < Decimal(1).scaleb(precision - scale) else None
 
 
 def _float(value: pl.Expr, field_type: str, name: str) -> Fit:
@@ -137,7 +161,10 @@ def _timestamp(value: pl.Expr, pg_type: PgType, timezone: str) -> Fit:
         return Fit(stamp, f"has fractions of a second that {pg_type} drops")
     # A clock reading that occurs twice is the earlier one; one that a change of clocks skips does not exist.
     zoned = stamp.dt.replace_time_zone(timezone, ambiguous="earliest", non_existent="null")
-    return Fit(zoned.dt.convert_time_zone("UTC"), f"does not exist in time zone {timezone}, or has fractions that {pg_type} drops")
+    return Fit(
+        zoned.dt.convert_time_zone("UTC"),
+        f"does not exist in time zone {timezone}, or has fractions that {pg_type} drops",
+    )
 
 
 def _clock(value: pl.Expr, field_type: str, pg_type: PgType) -> Fit:
@@ -156,25 +183,24 @@ def _text(text: pl.Expr, pg_type: PgType) -> Fit:
     if pg_type.labels is not None:
         labels = ", ".join(pg_type.labels[:12])
         return Fit(pl.when(text.is_in(list(pg_type.labels))).then(text), f"is none of {pg_type}'s labels ({labels})")
+    if pg_type.name in {"bit", "bit varying"}:
+        return Fit(pl.when(text.str.contains(_bits(pg_type))).then(text), f"is not a text of bits that fits {pg_type}")
     if pg_type.name in {"character varying", "character"} and pg_type.args:
-        return Fit(pl.when(clean.str.len_chars() <= pg_type.args[0]).then(clean), f"is longer than {pg_type}, or holds a NUL")
+        return Fit(
+            pl.when(clean.str.len_chars() <= pg_type.args[0]).then(clean), f"is longer than {pg_type}, or holds a NUL"
+        )
     if pg_type.name == "uuid":
         return Fit(pl.when(text.str.contains(_UUID)).then(text), "is not a UUID")
     if pg_type.name in {"json", "jsonb"}:
-        return Fit(text.map_elements(_json_or_none, return_dtype=pl.String), "is not JSON")
+        return Fit(text.map_elements(lambda t: t if is_json(t) else None, return_dtype=pl.String), "is not JSON")
     if pg_type.name == "name":
         return Fit(pl.when(clean.str.len_bytes() <= 63).then(clean), "is longer than 63 bytes")  # noqa: PLR2004 - NAMEDATALEN
     return Fit(clean, "holds a NUL character, which PostgreSQL cannot store")
 
 
-def _json_or_none(text: str) -> str | None:
-    def refuse(name: str) -> None:
-        raise ValueError(name)
-
-    try:
-        json.loads(text, parse_constant=refuse)
-    except (ValueError, RecursionError):
-        return None
-    return None if "\\u0000" in text else text
-
-
+def _bits(pg_type: PgType) -> str:
+    """What a bit type takes; the server's cast would cut or fill up what is too long or too short."""
+    size = pg_type.args[0] if pg_type.args else 1
+    if pg_type.name == "bit":
+        return rf"^[01]{{{size}}}$"
+    return rf"^[01]{{0,{size}}}$" if pg_type.args else "^[01]*$"

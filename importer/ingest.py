@@ -79,7 +79,11 @@ def _insert_rows(task: IngestTask, data: pa.Table) -> None:
     places = ", ".join(f"${n}" for n in range(1, data.num_columns + 1))
     columns = ", ".join(quote(name) for name in data.column_names)
     statement = f"INSERT INTO {quote(task.schema, task.table)} ({columns}) VALUES ({places})"
-    with Session(task.dsn, autocommit=True) as session, database_errors(task.dsn), session.connection.cursor() as cursor:
+    with (
+        Session(task.dsn, autocommit=True) as session,
+        database_errors(task.dsn),
+        session.connection.cursor() as cursor,
+    ):
         # The plain loop of every tutorial: a statement, a round trip and a commit for each row.
         for start in range(data.num_rows):
             cursor.executemany(statement, data.slice(start, 1))

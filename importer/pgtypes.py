@@ -14,7 +14,7 @@ import polars as pl
 
 _ALIASES = {
     "bool": "boolean", "int2": "smallint", "int": "integer", "int4": "integer", "int8": "bigint",
-    "float4": "real", "float8": "double precision", "float": "double precision", "decimal": "numeric",
+    "float4": "real", "float8": "double precision", "decimal": "numeric", "dec": "numeric",
     "varchar": "character varying", "char": "character", "bpchar": "character",
     "timestamp without time zone": "timestamp", "timestamptz": "timestamp with time zone",
     "time without time zone": "time",
@@ -64,6 +64,9 @@ def parse_type(text: str) -> PgType | None:
     zone = re.sub(r"\s+", " ", (match["zone"] or "").lower())
     name = _ALIASES.get(name + zone, name + zone) if zone else name
     args = tuple(int(a) for a in match["args"].split(",")) if match["args"] else ()
+    if name == "float":
+        # SQL's float(p) counts binary digits.
+        name, args = "real" if args and args[0] <= 24 else "double precision", ()  # noqa: PLR2004
     if name == "character" and not args:
         args = (1,) if text.strip().lower() != "bpchar" else ()
     return PgType(name, args, bool(match["array"]))
@@ -92,9 +95,12 @@ WIRES = {
 }
 TEXT_WIRE = Wire("text", pl.String)
 #: Types that COPY fills from Arrow text as they are, so that a new table needs no cast.
-TEXT_LIKE = ("text", "character varying", "character", "citext", "json")
+#: `character` is not one of them: it drops trailing blanks, so staging would not hold what was read.
+TEXT_LIKE = ("text", "character varying", "citext", "json")
 #: Types whose values are binary or composite: nothing in a sheet means one of them.
-UNFIT = ("bytea", "record", "oid", "xid", "tsvector", "tsquery", "money", "\"char\"", "time with time zone")
+UNFIT = ("bytea", "record", "oid", "xid", "tsvector", "tsquery", "money", '"char"', "time with time zone")
+#: `interval hour` and the like: the server's cast drops what is smaller.
+UNFIT_FAMILIES = ("interval ",)
 
 
 def wire_of(pg_type: PgType) -> Wire:

@@ -26,7 +26,7 @@ from .rejects import Rejects
 from .report import ColumnReport, Report, RuleReport
 from .source import Source, hidden_columns, read_source
 from .staging import Staging, staging_table, verify
-from .target import Target, check_new_types, contract_from_table, find_target, plan_columns, with_required_keys, with_table_keys
+from .target import Target, contract_from_table, find_target, new_types, plan_columns, with_required_keys, with_table_rules
 from .validate import ColumnCount, Refusal
 from .workers import CheckTask, IngestTask, WindowChecked, check_window, ingest_chunk
 
@@ -130,12 +130,11 @@ def plan_load(settings: Settings, source: Source, target: Target, contract: Cont
     if contract is None:
         contract = contract_from_table(target.table, columns) if target.table else infer_contract(columns, source.facts)
     found, left = match_fields(contract, columns, lenient=settings.columns is not None)
-    contract = with_table_keys(contract, target.table) if target.table else contract
+    contract = with_table_rules(contract, target.table) if target.table else contract
     contract = with_required_keys(contract)
     check_keys(contract, found)
-    if not target.table:
-        check_new_types(session, contract)
-    planned = plan_columns(contract, target, found)
+    types = {} if target.table else new_types(session, contract)
+    planned = plan_columns(contract, target, found, types)
     return contract, LoadPlan(planned, tuple(ignored + left), tuple(contract.keys()), settings.timezone, settings.error_cells)
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .contract import Contract, Field
 from .errors import ContractError, SheetError
 from .headers import REJECT_COLUMNS, Header, SheetColumn, normalise, tidy
 from .windows import column_index
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
+    from .contract import Contract, Field
     from .pgtypes import PgType
     from .settings import ErrorCells
 
@@ -73,7 +73,7 @@ def choose_columns(header: Header, wanted: tuple[str, ...] | None) -> tuple[list
 
 def _by_word(columns: list[SheetColumn], word: str) -> SheetColumn | None:
     """The column that a word means: header text, then name, then normalised name, then letters."""
-    tests = (
+    tests: tuple[Callable[[SheetColumn], bool], ...] = (
         lambda c: c.header is not None and c.header == tidy(word),
         lambda c: c.name == word,
         lambda c: bool(normalise(word)) and normalise(c.header or "") == normalise(word),
@@ -82,7 +82,9 @@ def _by_word(columns: list[SheetColumn], word: str) -> SheetColumn | None:
     return next((c for test in tests for c in columns if test(c)), None)
 
 
-def match_fields(contract: Contract, columns: list[SheetColumn], *, lenient: bool) -> tuple[dict[str, SheetColumn | None], list[SheetColumn]]:
+def match_fields(
+    contract: Contract, columns: list[SheetColumn], *, lenient: bool
+) -> tuple[dict[str, SheetColumn | None], list[SheetColumn]]:
     """Which sheet column each field means (by title, then name, then normalised name), and the columns left over.
 
     Args:
@@ -93,19 +95,19 @@ def match_fields(contract: Contract, columns: list[SheetColumn], *, lenient: boo
     Raises:
         ContractError: a field without a column, or columns without a field, as `fieldsMatch` rules.
     """
-    left = list(columns)
-    found: dict[str, SheetColumn | None] = {}
-    for field in contract.fields:
-        column = _field_column(field, left)
-        found[field.name] = column
-        if column is not None:
-            left.remove(column)
+    found = _field_columns(contract.fields, columns)
+    taken = [c for c in found.values() if c is not None]
+    left = [c for c in columns if c not in taken]
     missing = [f.title or f.name for f in contract.fields if found[f.name] is None]
     listed = ", ".join(repr(c.header or c.name) for c in columns)
     if missing and contract.fields_match not in {"superset", "partial"}:
-        raise ContractError(f"missing-label: the sheet has no column {', '.join(map(repr, missing))}", choice=f"its columns: {listed}")
-    if contract.fields_match == "partial" and not any(found.values()):
-        raise ContractError("missing-label: the sheet has none of the contract's columns", choice=f"its columns: {listed}")
+        raise ContractError(
+            f"missing-label: the sheet has no column {', '.join(map(repr, missing))}", choice=f"its columns: {listed}"
+        )
+    if not taken:
+        raise ContractError(
+            "missing-label: the sheet has none of the contract's columns", choice=f"its columns: {listed}"
+        )
     if left and contract.fields_match not in {"subset", "partial"} and not lenient:
         shown = ", ".join(f"{c.header or 'no header'!r} (column {c.letter})" for c in left)
         raise ContractError(
@@ -116,15 +118,24 @@ def match_fields(contract: Contract, columns: list[SheetColumn], *, lenient: boo
     return found, left
 
 
-def _field_column(field: Field, columns: list[SheetColumn]) -> SheetColumn | None:
-    tests = (
-        lambda c: field.title is not None and c.header == tidy(field.title),
-        lambda c: field.title is not None and (c.header or "").casefold() == tidy(field.title).casefold(),
-        lambda c: c.header == field.name,
-        lambda c: c.name == field.name,
-        lambda c: bool(normalise(field.name)) and normalise(c.header or "") == normalise(field.name),
+def _field_columns(fields: tuple[Field, ...], columns: list[SheetColumn]) -> dict[str, SheetColumn | None]:
+    """The column of each field; a better match of one field goes before a worse one of another."""
+    tests: tuple[Callable[[Field, SheetColumn], bool], ...] = (
+        lambda f, c: f.title is not None and c.header == tidy(f.title),
+        lambda f, c: f.title is not None and (c.header or "").casefold() == tidy(f.title).casefold(),
+        lambda f, c: c.header == f.name,
+        lambda f, c: c.name == f.name,
+        lambda f, c: bool(normalise(f.name)) and normalise(c.header or "") == normalise(f.name),
     )
-    return next((c for test in tests for c in columns if test(c)), None)
+    found: dict[str, SheetColumn | None] = {f.name: None for f in fields}
+    left = list(columns)
+    for test in tests:
+        for f in fields:
+            column = None if found[f.name] else next((c for c in left if test(f, c)), None)
+            if column is not None:
+                found[f.name] = column
+                left.remove(column)
+    return found
 
 
 def _check_order(contract: Contract, found: dict[str, SheetColumn | None]) -> None:
@@ -132,7 +143,10 @@ def _check_order(contract: Contract, found: dict[str, SheetColumn | None]) -> No
         return
     indices = [c.index for c in found.values() if c is not None]
     if indices != sorted(indices):
-        raise ContractError("incorrect-label: the sheet's columns are in another order than the fields", choice="set fieldsMatch to 'equal'")
+        raise ContractError(
+            "incorrect-label: the sheet's columns are in another order than the fields",
+            choice="set fieldsMatch to 'equal'",
+        )
 
 
 def check_keys(contract: Contract, names: Iterable[str]) -> None:

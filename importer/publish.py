@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .catalog import parse_table_name
 from .errors import Conflict, DatabaseError, TargetRefused
 from .pgtypes import needs_cast
 from .postgres import quote
-from .staging import Staging, session_role
+from .staging import Staging, object_name, session_role
 
 if TYPE_CHECKING:
     from .contract import Contract
@@ -20,7 +21,9 @@ _EXISTS = ("42P07", "42710", "23505")
 _DENIED = "42501"
 
 
-def publish(session: Session, staging: Staging, target: Target, contract: Contract, mode: Mode, *, keep: bool = True) -> None:
+def publish(
+    session: Session, staging: Staging, target: Target, contract: Contract, mode: Mode, *, keep: bool = True
+) -> None:
     """Make staging's rows visible; with `keep=False` do all of it and roll it back (a dry run).
 
     Raises:
@@ -34,8 +37,13 @@ def publish(session: Session, staging: Staging, target: Target, contract: Contra
             session.run(_fill(staging, target, mode))
     except DatabaseError as exc:
         session.rollback()
-        if staging.becomes_target and exc.sqlstate in _EXISTS and exc.constraint is None:
-            raise Conflict(f"table {target.quoted} was created by somebody else meanwhile", choice="run again", sqlstate=exc.sqlstate) from None
+        taken = exc.sqlstate in _EXISTS and (exc.constraint or "pg_").startswith("pg_")
+        if staging.becomes_target and taken:
+            raise Conflict(
+                f"table {target.quoted} was created by somebody else meanwhile",
+                choice="run again",
+                sqlstate=exc.sqlstate,
+            ) from None
         if exc.sqlstate == _DENIED:
             raise TargetRefused(
                 f"role {session_role(session)} may not write to {target.quoted}",
@@ -59,8 +67,28 @@ def _become(session: Session, staging: Staging, target: Target, contract: Contra
     for column in contract.extra_columns:
         if column.identity:
             _rename_sequence(session, target, column.name)
-    for statement in _constraints(target, contract, staging.columns):
+    for statement in _constraints(session, target, contract, staging.columns) + _default_grants(session, target):
         session.run(statement)
+
+
+def _default_grants(session: Session, target: Target) -> list[str]:
+    """What ALTER DEFAULT PRIVILEGES promises for new tables of the target's schema; staging was made in another one."""
+    rows = session.query(
+        """
+        select a.privilege_type::text, a.is_grantable,
+               case when a.grantee = 0 then null else pg_get_userbyid(a.grantee)::text end
+        from pg_default_acl d
+        join pg_namespace n on n.oid = d.defaclnamespace
+        cross join lateral aclexplode(d.defaclacl) a
+        where d.defaclobjtype = 'r' and n.nspname = $1
+          and pg_get_userbyid(d.defaclrole) = current_user and a.grantee <> d.defaclrole
+        """,
+        [target.schema],
+    )
+    return [
+        f"GRANT {privilege} ON {target.quoted} TO {quote(role) if role else 'PUBLIC'}{' WITH GRANT OPTION' if grantable else ''}"
+        for privilege, grantable, role in rows
+    ]
 
 
 def _cast(column: ColumnPlan) -> str:
@@ -71,13 +99,16 @@ def _cast(column: ColumnPlan) -> str:
 def _rename_sequence(session: Session, target: Target, column: str) -> None:
     """Give an identity column's sequence the name it would have had; it was made under the staging table's."""
     sequence = session.value("select pg_get_serial_sequence($1, $2)", [target.quoted, column])
-    wanted = f"{target.name}_{column}_seq".encode()[:63].decode("utf-8", "ignore")
-    taken = session.value("select to_regclass($1)::text", [quote(target.schema, wanted)])
-    if sequence and not taken:
-        session.run(f"ALTER SEQUENCE {sequence} RENAME TO {quote(wanted)}")
+    label, number = "seq", 0
+    while session.value(
+        "select to_regclass($1)::text", [quote(target.schema, object_name(target.name, column, label))]
+    ):
+        number += 1
+        label = f"seq{number}"
+    session.run(f"ALTER SEQUENCE {sequence} RENAME TO {quote(object_name(target.name, column, label))}")
 
 
-def _constraints(target: Target, contract: Contract, columns: tuple[ColumnPlan, ...]) -> list[str]:
+def _constraints(session: Session, target: Target, contract: Contract, columns: tuple[ColumnPlan, ...]) -> list[str]:
     """The statements that add keys and indexes to a new table."""
     add = f"ALTER TABLE {target.quoted} ADD"
     primary = contract.primary_key or tuple(c.name for c in contract.extra_columns if c.primary_key)
@@ -87,11 +118,23 @@ def _constraints(target: Target, contract: Contract, columns: tuple[ColumnPlan, 
         unique += [(c.name,) for c in contract.extra_columns if c.primary_key]
     statements += [f"{add} UNIQUE ({_list(key)})" for key in unique]
     for key in contract.foreign_keys:
-        table = quote(*key.table.split("."))
+        table = _referenced(session, target, key.table)
         statements.append(f"{add} FOREIGN KEY ({_list(key.fields)}) REFERENCES {table} ({_list(key.references)})")
     loaded = {c.field.name for c in columns} | {c.name for c in contract.extra_columns}
-    statements += [f"CREATE INDEX ON {target.quoted} ({_list(index)})" for index in contract.indexes if set(index) <= loaded]
+    statements += [
+        f"CREATE INDEX ON {target.quoted} ({_list(index)})" for index in contract.indexes if set(index) <= loaded
+    ]
     return statements
+
+
+def _referenced(session: Session, target: Target, text: str) -> str:
+    """The table that a foreign key names: the target itself, one beside it, else one on the search path."""
+    if not text:
+        return target.quoted
+    schema, name = parse_table_name(text)
+    if schema is None and session.value("select to_regclass($1)::text", [quote(target.schema, name)]):
+        schema = target.schema
+    return quote(schema, name) if schema else quote(name)
 
 
 def _list(names: tuple[str, ...]) -> str:
@@ -105,8 +148,10 @@ def _fill(staging: Staging, target: Target, mode: Mode) -> str:
     refused where foreign keys point here; two statements would break those keys in between, although their rows come
     back. The sub-select on `gone` makes the deletion happen first.
     """
-    names = ", ".join(quote(c.field.name) for c in staging.columns)
-    values = ", ".join(f"{quote(c.field.name)}::{c.pg_type}" for c in staging.columns)
+    # A field that the sheet has no column for is not written, so that the table's default holds.
+    columns = [c for c in staging.columns if c.column]
+    names = ", ".join(quote(c.field.name) for c in columns)
+    values = ", ".join(f"{quote(c.field.name)}::{c.pg_type}" for c in columns)
     insert = f"INSERT INTO {target.quoted} ({names}) SELECT {values} FROM {staging.quoted}"
     if mode != "replace":
         return insert

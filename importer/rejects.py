@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+import contextlib
+import re
+from datetime import date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from . import spool
+from .errors import MachineError
+from .headers import REJECT_COLUMNS
 from .parts import ROW, part, parts_of, raw_text
 
 if TYPE_CHECKING:
@@ -17,10 +21,11 @@ if TYPE_CHECKING:
     from .headers import SheetColumn
     from .workers import WindowChecked
 
-ROW_COLUMN, ERRORS_COLUMN = "_row", "_errors"
+ROW_COLUMN, ERRORS_COLUMN = REJECT_COLUMNS
 #: Rows of a worksheet, less the header.
 _SHEET_ROWS = 1_048_575
 _CELL_CHARACTERS = 32_767
+_SHEET_NAME = 31
 
 
 class Rejects:
@@ -28,7 +33,9 @@ class Rejects:
 
     def __init__(self, windows: Iterable[WindowChecked], columns: list[SheetColumn]) -> None:
         paths = [(w.errors, w.rejected) for w in sorted(windows) if w.errors and w.rejected]
-        self.columns = columns
+        # The two columns that an earlier rejects file added are told anew, for the rows of this sheet.
+        again = set(REJECT_COLUMNS) <= {c.header for c in columns}
+        self.columns = [c for c in columns if not (again and c.header in REJECT_COLUMNS)]
         self.errors = pl.concat([spool.read(e) for e, _ in paths]) if paths else pl.DataFrame()
         self._rows = pl.concat([spool.read(r) for _, r in paths], how="diagonal") if paths else pl.DataFrame()
 
@@ -36,14 +43,36 @@ class Rejects:
         return len(self._rows)
 
     def write(self, path: Path, sheet: str) -> None:
-        """Write the rejects as the suffix of `path` says (`.xlsx`, `.csv`, `.parquet`)."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix.lower() == ".xlsx":
+        """Write the rejects as the suffix of `path` says (`.xlsx`, `.csv`, `.parquet`); an old file stays until they are.
+
+        Raises:
+            MachineError: the file cannot be written.
+        """
+        from xlsxwriter.exceptions import XlsxWriterException
+
+        part = path.with_name(f"{path.name}.part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._write(part, path.suffix.lower(), sheet)
+            part.replace(path)
+        except (OSError, pl.exceptions.PolarsError, XlsxWriterException) as exc:
+            reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
+            raise MachineError(
+                "the rejects cannot be written; nothing was published",
+                place=f"{path}: {reason}",
+                choice="--rejects FILE",
+            ) from None
+        finally:
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
+
+    def _write(self, path: Path, suffix: str, sheet: str) -> None:
+        if suffix == ".xlsx":
             _Workbook(self, sheet).write(path)
-        elif path.suffix.lower() == ".csv":
-            self._table().write_csv(path)
-        else:
-            self._table().write_parquet(path)
+            return
+        # Opened here, because the errors of the writers hide what the system said.
+        with path.open("wb") as file:
+            self._table().write_csv(file) if suffix == ".csv" else self._table().write_parquet(file)
 
     def _reasons(self) -> pl.DataFrame:
         """`_row` and all its reasons, each with the column's letters."""
@@ -56,8 +85,13 @@ class Rejects:
     def _table(self) -> pl.DataFrame:
         """The rejects as text columns under the header texts, `_row` and `_errors` first."""
         titles = _titles(self.columns)
-        cells = [raw_text(c.index, parts_of(self._rows.columns, c.index)).alias(t) for c, t in zip(self.columns, titles, strict=True)]
-        return self._rows.join(self._reasons(), on=ROW, how="left", maintain_order="left").select(ROW, ERRORS_COLUMN, *cells)
+        cells = [
+            raw_text(c.index, parts_of(self._rows.columns, c.index)).alias(t)
+            for c, t in zip(self.columns, titles, strict=True)
+        ]
+        return self._rows.join(self._reasons(), on=ROW, how="left", maintain_order="left").select(
+            ROW, ERRORS_COLUMN, *cells
+        )
 
     def rows(self) -> Iterable[tuple[int, str, dict[int, tuple[str, Any]]]]:
         """Row number, reasons, and the cells by column index as (kind, value)."""
@@ -73,9 +107,38 @@ class Rejects:
 
 
 def _titles(columns: list[SheetColumn]) -> list[str]:
-    """Header texts, the column's name where they are blank or repeated."""
+    """Header texts, the column's name where they are blank or repeated; all different."""
     headers = [c.header for c in columns]
-    return [c.header if c.header and headers.count(c.header) == 1 and not c.header.startswith("_") else c.name for c in columns]
+    taken = {ROW_COLUMN, ERRORS_COLUMN}
+    titles: dict[int, str] = {}
+    # Unique headers first: a made name gives way to them.
+    for plain in (True, False):
+        for place, column in enumerate(columns):
+            if plain == bool(column.header and headers.count(column.header) == 1 and column.header not in taken):
+                titles[place] = _free(column.header if plain and column.header else column.name, taken)
+                taken.add(titles[place])
+    return [titles[place] for place in range(len(columns))]
+
+
+def _free(wanted: str, taken: set[str]) -> str:
+    name, number = wanted, 2
+    while name in taken:
+        name, number = f"{wanted}_{number}", number + 1
+    return name
+
+
+def _sheet_name(name: str, number: int) -> str:
+    """A name that Excel takes for a sheet: that of the original, a number behind it from the second sheet on."""
+    suffix = f" ({number + 1})" if number else ""
+    clean = re.sub(r"[\[\]:*?/\\]", "_", name).strip("'")[: _SHEET_NAME - len(suffix)].rstrip("'")
+    return f"{clean or 'Rejects'}{suffix}"
+
+
+class _Number(float):
+    """A number that xlsxwriter writes with all its digits; its own format has 16, and some numbers need 17."""
+
+    def __format__(self, spec: str) -> str:
+        return repr(float(self))
 
 
 class _Workbook:
@@ -94,8 +157,13 @@ class _Workbook:
     def write(self, path: Path) -> None:
         import xlsxwriter
 
-        options = {"strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False, "constant_memory": False}
-        with xlsxwriter.Workbook(str(path), {**options, "in_memory": False, "default_date_format": "yyyy-mm-dd"}) as book:
+        options = {
+            "strings_to_formulas": False,
+            "strings_to_urls": False,
+            "strings_to_numbers": False,
+            "in_memory": False,
+        }
+        with path.open("wb") as file, xlsxwriter.Workbook(file, options) as book:
             self._formats = _formats(book)
             sheet, line = None, 0
             for number, (row, reasons, cells) in enumerate(self._rejects.rows()):
@@ -108,8 +176,7 @@ class _Workbook:
                 line += 1
 
     def _start(self, book: Any, number: int) -> Any:
-        name = self._sheet if not number else f"{self._sheet[:26]} ({number + 1})"
-        sheet = book.add_worksheet(name)
+        sheet = book.add_worksheet(_sheet_name(self._sheet, number))
         titles = [ROW_COLUMN, ERRORS_COLUMN, *(c.header or "" for c in self._rejects.columns)]
         for place, title in enumerate(titles):
             sheet.write_string(0, place, title[:_CELL_CHARACTERS], self._formats["header"])
@@ -118,31 +185,56 @@ class _Workbook:
         return sheet
 
     def _cell(self, sheet: Any, line: int, place: int, cell: tuple[str, Any] | None, bad: bool) -> None:
+        kind: str
+        value: Any
         kind, value = cell or ("empty", None)
-        form = self._formats[f"bad {kind}" if bad else kind] if bad or kind in {"datetime", "time", "duration"} else None
+        form = self._formats[f"bad {kind}" if bad else kind] if bad or kind in _STAMPS else None
         match kind:
             case "empty":
                 if bad:
                     sheet.write_blank(line, place, None, form)
             case "number":
-                sheet.write_number(line, place, value, form)
+                sheet.write_number(line, place, _Number(value), form)
             case "boolean":
                 sheet.write_boolean(line, place, value, form)
             case "datetime":
-                stamp_form = form if value.time() == value.min.time() else self._formats["bad stamp" if bad else "stamp"]
-                sheet.write_number(line, place, _serial(value), stamp_form)
-            case "time" | "duration":
-                sheet.write_datetime(line, place, value, form)
+                self._stamp(sheet, line, place, value, form, bad)
+            case "time":
+                sheet.write_number(line, place, _Number(_days(datetime.combine(date.min, value) - datetime.min)), form)
+            case "duration":
+                sheet.write_number(line, place, _Number(_days(value)), form)
             case "error":
-                sheet.write_formula(line, place, f"={value}" if value in _ERROR_LITERALS else "=NA()", form, value)
+                self._error(sheet, line, place, str(value), form)
             case "formula":
                 sheet.write_formula(line, place, "=NA()", form, "#N/A")
                 sheet.write_comment(line, place, f"never calculated: {value}"[:1000])
             case _:
                 self._text(sheet, line, place, str(value), form)
 
+    def _stamp(self, sheet: Any, line: int, place: int, value: datetime, form: Any, bad: bool) -> None:
+        if value.time() != time.min:
+            form = self._formats["bad stamp" if bad else "stamp"]
+        sheet.write_number(line, place, _Number(_serial(value)), form)
+
+    def _error(self, sheet: Any, line: int, place: int, value: str, form: Any) -> None:
+        if value in _ERROR_LITERALS:
+            sheet.write_formula(line, place, f"={value}", form, value)
+        else:
+            sheet.write_formula(line, place, "=NA()", form, "#N/A")
+            sheet.write_comment(line, place, f"was {value}"[:1000])
+
     def _text(self, sheet: Any, line: int, place: int, text: str, form: Any) -> None:
-        sheet.write_string(line, place, text[:_CELL_CHARACTERS], form)
+        if len(text) > _CELL_CHARACTERS:
+            # Cut, it would load as another text once the row's other cells are mended.
+            self._error(
+                sheet, line, place, f"a text of {len(text):,} characters, more than a cell can have: {text}", form
+            )
+        else:
+            sheet.write_string(line, place, text, form)
+
+
+def _days(length: timedelta) -> float:
+    return length / timedelta(days=1)
 
 
 def _serial(stamp: datetime) -> float:
@@ -151,12 +243,13 @@ def _serial(stamp: datetime) -> float:
     return days + (stamp >= datetime(1900, 3, 1))  # noqa: DTZ001
 
 
+_STAMPS = {"datetime": "yyyy-mm-dd", "time": "hh:mm:ss.000", "duration": "[h]:mm:ss.000"}
 _ERROR_LITERALS = {"#DIV/0!", "#N/A", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!"}
 
 
 def _formats(book: Any) -> dict[str, Any]:
     """Cell formats by kind, and the same in the colour of a bad cell."""
-    shown = {"datetime": "yyyy-mm-dd", "stamp": "yyyy-mm-dd hh:mm:ss.000", "time": "hh:mm:ss.000", "duration": "[h]:mm:ss.000"}
+    shown = _STAMPS | {"stamp": "yyyy-mm-dd hh:mm:ss.000"}
     made = {kind: book.add_format({"num_format": code}) for kind, code in shown.items()}
     made["header"] = book.add_format({"bold": True, "bottom": 1})
     for kind in ("empty", "number", "text", "boolean", "error", "formula", "unreadable", *shown):

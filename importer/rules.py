@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 
-from .convert import literal
+from .convert import literal, to_text
 from .errors import ContractError
 
 if TYPE_CHECKING:
@@ -56,17 +56,32 @@ def checks(field: Field, value: pl.Expr) -> Iterator[Check]:
     """
     given = field.constraints
     if "minLength" in given:
-        yield Check(CONSTRAINT_ERROR, _length(field, value) < given["minLength"], f"is shorter than minLength {given['minLength']}")
+        yield Check(
+            CONSTRAINT_ERROR,
+            _length(field, value) < given["minLength"],
+            f"is shorter than minLength {given['minLength']}",
+        )
     if "maxLength" in given:
-        yield Check(CONSTRAINT_ERROR, _length(field, value) > given["maxLength"], f"is longer than maxLength {given['maxLength']}")
+        yield Check(
+            CONSTRAINT_ERROR,
+            _length(field, value) > given["maxLength"],
+            f"is longer than maxLength {given['maxLength']}",
+        )
     for bound in _BOUNDS:
         if bound in given:
             yield _bound(field, value, bound)
     if "pattern" in given:
-        yield Check(CONSTRAINT_ERROR, ~_matches(_shown(field, value), given["pattern"]), f"does not match pattern {given['pattern']!r}")
+        yield Check(
+            CONSTRAINT_ERROR,
+            ~_matches(_shown(field, value), given["pattern"]),
+            f"does not match pattern {given['pattern']!r}",
+        )
     for key, allowed in (("enum", given.get("enum")), ("categories", field.options.get("categories"))):
         if allowed:
-            members = [_member(field, m.get("value") if isinstance(m, dict) else m) for m in allowed]
+            # A category may be an object with a value and a label; a member of enum is the value itself.
+            members = [
+                _member(field, m.get("value") if key == "categories" and isinstance(m, dict) else m) for m in allowed
+            ]
             yield Check(CONSTRAINT_ERROR, ~value.is_in(members), f"is not in {key} {_listed(allowed)}")
     if "jsonSchema" in given:
         yield Check(CONSTRAINT_ERROR, ~_follows(value, given["jsonSchema"], field), "does not follow its jsonSchema")
@@ -80,8 +95,6 @@ def _length(field: Field, value: pl.Expr) -> pl.Expr:
 
 
 def _shown(field: Field, value: pl.Expr) -> pl.Expr:
-    from .convert import to_text
-
     return value if field.type in {"string", "any"} else to_text(field.type, value)
 
 
@@ -110,20 +123,62 @@ def _listed(allowed: list[Any]) -> str:
 
 def _matches(text: pl.Expr, pattern: str) -> pl.Expr:
     """Whether the whole text matches (Table Schema: XML Schema patterns are anchored)."""
-    anchored = f"^(?:{pattern})$"
-    if _rust_takes(anchored):
-        return text.str.contains(anchored)
+    if _rust_takes(pattern):
+        return text.str.contains(_anchored(pattern))
     # Look-arounds and back references: Python's engine, cell by cell.
     compiled = re.compile(pattern)
     return text.map_elements(lambda t: compiled.fullmatch(t) is not None, return_dtype=pl.Boolean)
 
 
+def pattern_fault(pattern: str) -> str | None:
+    """Why a text is no pattern for cells, or None when it is one."""
+    operator = _class_operator(pattern)
+    if operator:
+        return f"{operator} inside [...] means different things to different programs; escape it"
+    if _rust_takes(pattern):
+        return None
+    try:
+        re.compile(pattern)
+    except (re.error, RecursionError, OverflowError) as exc:
+        return str(exc) or "it is too deep"
+    return None
+
+
+def _class_operator(pattern: str) -> str | None:
+    """A nested class or set operator in a character class: a union, a difference or plain characters, by the engine."""
+    inside = False
+    for match in re.finditer(r"\\.|\[\^?\]?|\[:\^?\w+:\]|&&|--|~~|\]", pattern, re.DOTALL):
+        token = match[0]
+        if not inside:
+            inside = token.startswith("[")
+        elif token == "]":
+            inside = False
+        elif not token.startswith("\\"):
+            return token[:2] if token[0] in "&-~" else "["
+    return None
+
+
+def _anchored(pattern: str) -> str:
+    return f"^(?:{pattern})$"
+
+
 def _rust_takes(pattern: str) -> bool:
     try:
-        pl.select(pl.lit("").str.contains(pattern))
+        # Alone too: `a)|(b` is no pattern, but becomes one inside the brackets.
+        pl.select(pl.lit("").str.contains(pattern), pl.lit("").str.contains(_anchored(pattern)).alias("anchored"))
     except pl.exceptions.PolarsError:
         return False
     return True
+
+
+class _Nowhere(dict[str, Any]):
+    """Handlers for every scheme of a reference, known or not: none is followed."""
+
+    def __contains__(self, scheme: object) -> bool:
+        return True
+
+    def __getitem__(self, scheme: str) -> Any:
+        return _no_download
 
 
 def _no_download(uri: str) -> Any:
@@ -134,8 +189,8 @@ def _follows(value: pl.Expr, schema: dict[str, Any], field: Field) -> pl.Expr:
     import fastjsonschema
 
     try:
-        validate = fastjsonschema.compile(schema, handlers={"http": _no_download, "https": _no_download, "file": _no_download})
-    except fastjsonschema.JsonSchemaDefinitionException as exc:
+        validate = fastjsonschema.compile(schema, handlers=_Nowhere())
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, SyntaxError, re.error) as exc:
         raise ContractError(f"jsonSchema is not a JSON Schema ({exc})", place=f"field {field.name!r}") from None
 
     def follows(text: str) -> bool:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .checksums import Checksum, sql_checksum
+from .contract import DEFAULTS
 from .errors import DatabaseError, TargetRefused, VerificationFailed
+from .headers import NAME_BYTES
 from .pgtypes import needs_cast, wire_of
 from .postgres import literal, quote
 
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
 SCHEMA = "importer"
 _DENIED = "42501"
+#: Unique violation in pg_namespace, duplicate schema, schema does not exist.
+_SCHEMA_RACE = ("23505", "42P06", "3F000")
+_ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,9 @@ class Staging:
 
 
 @contextlib.contextmanager
-def staging_table(session: Session, target: Target, columns: tuple[ColumnPlan, ...], contract: Contract) -> Iterator[Staging]:
+def staging_table(
+    session: Session, target: Target, columns: tuple[ColumnPlan, ...], contract: Contract
+) -> Iterator[Staging]:
     """A fresh staging table; dropped at the end, unless it was renamed into the target by then.
 
     A table that becomes the target is logged from the start; one that is copied from is not worth its WAL.
@@ -59,14 +66,16 @@ def staging_table(session: Session, target: Target, columns: tuple[ColumnPlan, .
     Raises:
         TargetRefused: the role may not create the schema.
     """
-    created_schema = _ensure_schema(session)
     staging = Staging(f"stage_{secrets.token_hex(6)}", target.table is None, columns)
-    defined = [f"{quote(c.field.name)} {staging.type_of(c)}{_not_null(staging, c)}" for c in columns]
+    defined = [
+        f"{quote(c.field.name)} {staging.type_of(c)}{_not_null(target, c) if staging.becomes_target else ''}"
+        for c in columns
+    ]
     if staging.becomes_target:
         first = [c for c in contract.extra_columns if c.primary_key or c.identity]
-        defined = [_extra(c) for c in first] + defined + [_extra(c) for c in contract.extra_columns if c not in first]
-    session.run(f"CREATE {'' if staging.becomes_target else 'UNLOGGED '}TABLE {staging.quoted} ({', '.join(defined)})")
-    session.commit()
+        later = [c for c in contract.extra_columns if c not in first]
+        defined = [_extra(target, c) for c in first] + defined + [_extra(target, c) for c in later]
+    created_schema = _create(session, staging, ", ".join(defined))
     try:
         yield staging
     finally:
@@ -74,22 +83,58 @@ def staging_table(session: Session, target: Target, columns: tuple[ColumnPlan, .
         with contextlib.suppress(DatabaseError):
             session.rollback()
             session.run(f"DROP TABLE IF EXISTS {staging.quoted}")
+            session.commit()
             if created_schema:
                 _drop_empty_schema(session)
             session.commit()
 
 
-def _not_null(staging: Staging, column: ColumnPlan) -> str:
-    return " NOT NULL" if staging.becomes_target and column.field.required else ""
+def _create(session: Session, staging: Staging, columns: str) -> bool:
+    """Create the table, and schema `importer` where it is missing; returns whether it was."""
+    kind = "TABLE" if staging.becomes_target else "UNLOGGED TABLE"
+    for attempt in range(_ATTEMPTS):
+        created_schema = _ensure_schema(session)
+        try:
+            session.run(f"CREATE {kind} {staging.quoted} ({columns})")
+            session.commit()
+        except DatabaseError as exc:
+            session.rollback()
+            # Another run made the schema at the same time, or removed it because its own table was the last.
+            if exc.sqlstate in _SCHEMA_RACE and attempt < _ATTEMPTS - 1:
+                continue
+            if exc.sqlstate == _DENIED:
+                raise _may_not(session) from None
+            raise
+        return created_schema
+    raise AssertionError  # the last attempt returns or raises
 
 
-def _extra(column: ExtraColumn) -> str:
+def object_name(table: str, column: str, label: str) -> str:
+    """The name that PostgreSQL gives to what hangs on a column: `table_column_label`, the longer name cut to fit."""
+    first, second = table.encode(), column.encode()
+    while len(first) + len(second) + len(label) + 2 > NAME_BYTES:
+        first, second = (first[:-1], second) if len(first) > len(second) else (first, second[:-1])
+    return "_".join((first.decode("utf-8", "ignore"), second.decode("utf-8", "ignore"), label))
+
+
+def _not_null(target: Target, column: ColumnPlan) -> str:
+    return _named_not_null(target, column.field.name) if column.field.required else ""
+
+
+def _named_not_null(target: Target, column: str) -> str:
+    """NOT NULL under the name that it would have in the target: PostgreSQL 18 keeps these names when a table is renamed."""
+    return f" CONSTRAINT {quote(object_name(target.name, column, 'not_null'))} NOT NULL"
+
+
+def _extra(target: Target, column: ExtraColumn) -> str:
     default = column.default
-    if isinstance(default, str) and not default.endswith(")") and default not in {"current_timestamp", "current_date", "current_user"}:
-        default = literal(default)
-    clause = f" DEFAULT {default if isinstance(default, str) else str(default).lower()}" if default is not None else ""
+    if isinstance(default, str):
+        clause = f" DEFAULT {default if default in DEFAULTS else literal(default)}"
+    else:
+        clause = "" if default is None else f" DEFAULT {str(default).lower()}"
     clause = " GENERATED ALWAYS AS IDENTITY" if column.identity else clause
-    return f"{quote(column.name)} {column.type}{clause}{' NOT NULL' if column.not_null or column.primary_key else ''}"
+    needed = column.not_null or column.primary_key or column.identity
+    return f"{quote(column.name)} {column.type}{clause}{_named_not_null(target, column.name) if needed else ''}"
 
 
 def _ensure_schema(session: Session) -> bool:
@@ -99,14 +144,22 @@ def _ensure_schema(session: Session) -> bool:
     try:
         session.run(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
     except DatabaseError as exc:
-        if exc.sqlstate != _DENIED:
-            raise
-        role = session_role(session)
-        raise TargetRefused(
-            f"role {role} may not create schema {SCHEMA!r}, which holds staging tables",
-            choice=f"ask an administrator to run: CREATE SCHEMA {SCHEMA}; GRANT USAGE, CREATE ON SCHEMA {SCHEMA} TO {role};",
-        ) from None
+        session.rollback()
+        if exc.sqlstate in _SCHEMA_RACE:
+            return False
+        if exc.sqlstate == _DENIED:
+            raise _may_not(session) from None
+        raise
     return True
+
+
+def _may_not(session: Session) -> TargetRefused:
+    role = session_role(session)
+    return TargetRefused(
+        f"role {role} may not create staging tables in schema {SCHEMA!r}",
+        choice=f"ask an administrator to run: CREATE SCHEMA IF NOT EXISTS {SCHEMA}; GRANT USAGE, CREATE ON SCHEMA {SCHEMA} TO {role};",
+        sqlstate=_DENIED,
+    )
 
 
 def session_role(session: Session) -> str:
@@ -117,7 +170,9 @@ def session_role(session: Session) -> str:
 
 def _drop_empty_schema(session: Session) -> None:
     """Remove the schema that this run made, when nothing is left in it (a dry run leaves no trace)."""
-    if not session.value("select 1 from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1 limit 1", [SCHEMA]):
+    if not session.value(
+        "select 1 from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1 limit 1", [SCHEMA]
+    ):
         session.run(f"DROP SCHEMA IF EXISTS {SCHEMA} RESTRICT")
 
 
@@ -140,7 +195,9 @@ def verify(session: Session, staging: Staging, rows: int, expected: dict[str, Ch
         widths.append(len(parts))
     numbers = [int(n) for n in session.query(f"SELECT {', '.join(asked)} FROM {staging.quoted}")[0]]
     if numbers[0] != rows:
-        raise VerificationFailed(f"{rows:,} rows were accepted but staging holds {numbers[0]:,}", choice="run again; nothing was published")
+        raise VerificationFailed(
+            f"{rows:,} rows were accepted but staging holds {numbers[0]:,}", choice="run again; nothing was published"
+        )
     position = 1
     for column, width in zip(staging.columns, widths, strict=True):
         name = column.field.name

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from .catalog import Table, TableColumn, check_types, find_table, parse_table_name
+from .catalog import Table, TableColumn, find_table, find_type, parse_table_name
 from .contract import Contract, Field
 from .errors import ContractError, TargetRefused
 from .fit import misfit
 from .headers import SheetColumn, normalise, shorten
-from .pgtypes import FIELD_TYPES, PgType, field_type_for, parse_type
+from .pgtypes import FIELD_TYPES, PgType, field_type_for
 from .plan import ColumnPlan
 from .postgres import quote
 
@@ -48,7 +48,9 @@ def find_target(session: Session, settings: Settings, contract: Contract | None,
         name = shorten(f"{name}_{normalise(sheet.name)}", "") if settings.sheet is not None else name
     schema, table = find_table(session, schema, name)
     if table and settings.mode == "create":
-        raise TargetRefused(f"table {quote(schema, name)} exists already", choice="--mode append or replace, or another --table")
+        raise TargetRefused(
+            f"table {quote(schema, name)} exists already", choice="--mode append or replace, or another --table"
+        )
     if table and table.cascades and settings.mode == "replace":
         raise TargetRefused(
             f"replacing the rows of {quote(schema, name)} would delete or change rows of {', '.join(table.cascades)}",
@@ -61,11 +63,16 @@ def contract_from_table(table: Table, columns: list[SheetColumn]) -> Contract:
     """The contract that an existing table is: a field for each of its columns that the sheet has or must have."""
     fields = []
     for column in table.columns:
-        present = any(c.name == column.name or c.header == column.name or normalise(c.header or "") == normalise(column.name) for c in columns)
+        present = any(
+            c.name == column.name or c.header == column.name or normalise(c.header or "") == normalise(column.name)
+            for c in columns
+        )
         needed = column.not_null and not column.has_default and not column.filled_by_database
         if present or needed:
             kind, form = field_type_for(column.pg_type)
-            fields.append(Field(column.name, kind, format=form, constraints={"required": True} if column.not_null else {}))
+            fields.append(
+                Field(column.name, kind, format=form, constraints={"required": True} if column.not_null else {})
+            )
     if not fields:
         raise ContractError(
             f"missing-label: the sheet has no column of table {quote(table.schema, table.name)}",
@@ -74,53 +81,71 @@ def contract_from_table(table: Table, columns: list[SheetColumn]) -> Contract:
     return Contract(tuple(fields))
 
 
-def with_table_keys(contract: Contract, table: Table) -> Contract:
-    """The contract with the table's own unique keys, as far as all their columns are loaded."""
+def with_table_rules(contract: Contract, table: Table) -> Contract:
+    """The contract with the table's own rules: its unique keys, as far as all their columns are loaded, and NOT NULL."""
     names = {f.name for f in contract.fields}
     keys = [key for _, key in table.keys if set(key) <= names]
     primary = contract.primary_key or next((key for is_primary, key in table.keys if is_primary and key in keys), ())
     own = {key for _, key in contract.keys()}
-    return replace(contract, primary_key=primary, unique_keys=contract.unique_keys + tuple(k for k in keys if k != primary and k not in own))
+    not_null = {c.name for c in table.columns if c.not_null}
+    return replace(
+        contract,
+        fields=_required(contract.fields, not_null),
+        primary_key=primary,
+        unique_keys=contract.unique_keys + tuple(k for k in keys if k != primary and k not in own),
+    )
 
 
 def with_required_keys(contract: Contract) -> Contract:
     """The contract with every field of the primary key required."""
-    fields = [
-        replace(f, constraints={**f.constraints, "required": True}) if f.name in contract.primary_key else f for f in contract.fields
-    ]
-    return replace(contract, fields=tuple(fields))
+    return replace(contract, fields=_required(contract.fields, set(contract.primary_key)))
 
 
-def plan_columns(contract: Contract, target: Target, found: dict[str, SheetColumn | None]) -> tuple[ColumnPlan, ...]:
+def _required(fields: tuple[Field, ...], names: set[str]) -> tuple[Field, ...]:
+    return tuple(replace(f, constraints={**f.constraints, "required": True}) if f.name in names else f for f in fields)
+
+
+def plan_columns(
+    contract: Contract, target: Target, found: dict[str, SheetColumn | None], types: dict[str, PgType]
+) -> tuple[ColumnPlan, ...]:
     """Each field with its sheet column and the exact type of its table column.
+
+    Args:
+        contract: that holds.
+        target: of the load.
+        found: sheet column by field.
+        types: of a new table's columns, where the contract asks for one (see `new_types`).
 
     Raises:
         TargetRefused: a table column that is missing, filled by the database, or of a type that the field cannot fill.
     """
     planned = []
     for field in contract.fields:
-        pg_type = _column_type(field, contract, target)
+        pg_type = _column_type(field, target, types)
         reason = misfit(field.type, pg_type)
         if reason:
-            raise TargetRefused(f"column {field.name!r}: {reason}", choice="leave it out with --columns, or change the contract")
+            raise TargetRefused(
+                f"column {field.name!r}: {reason}", choice="leave it out with --columns, or change the contract"
+            )
         planned.append(ColumnPlan(field, found[field.name], pg_type, contract.missing_of(field)))
     if target.table:
         _check_unfilled(target.table, {f.name for f in contract.fields})
     return tuple(planned)
 
 
-def _column_type(field: Field, contract: Contract, target: Target) -> PgType:
+def _column_type(field: Field, target: Target, types: dict[str, PgType]) -> PgType:
     if target.table is None:
-        pg_type = parse_type(contract.types.get(field.name, FIELD_TYPES[field.type]))
-        assert pg_type is not None
-        return pg_type
+        return types.get(field.name) or PgType(FIELD_TYPES[field.type])
     column = target.table.column(field.name)
     listed = ", ".join(c.name for c in target.table.columns)
     if column is None:
         raise TargetRefused(f"table {target.quoted} has no column {field.name!r}", choice=f"its columns: {listed}")
     if column.filled_by_database:
         how = {"identity": "GENERATED ALWAYS AS IDENTITY", "generated": "GENERATED ALWAYS"}[column.filled_by_database]
-        raise TargetRefused(f"column {field.name!r} of {target.quoted} is {how}, it takes no values", choice="leave it out with --columns")
+        raise TargetRefused(
+            f"column {field.name!r} of {target.quoted} is {how}, it takes no values",
+            choice="leave it out with --columns",
+        )
     return column.pg_type
 
 
@@ -136,6 +161,12 @@ def _check_unfilled(table: Table, names: set[str]) -> None:
         )
 
 
-def check_new_types(session: Session, contract: Contract) -> None:
-    """Raise TargetRefused when the server lacks a type that the contract asks for."""
-    check_types(session, sorted({*contract.types.values(), *(c.type for c in contract.extra_columns)}))
+def new_types(session: Session, contract: Contract) -> dict[str, PgType]:
+    """The types that a contract asks for by field, as the server knows them.
+
+    Raises:
+        TargetRefused: one that the server lacks.
+    """
+    for column in contract.extra_columns:
+        find_type(session, column.type)
+    return {name: find_type(session, text) for name, text in contract.types.items()}

@@ -12,12 +12,26 @@ from typing import TYPE_CHECKING, NamedTuple
 import polars as pl
 
 from .convert import convert
-from .fit import fit
-from .parts import HIDDEN, PROBLEM_PARTS, ROW, columns_of, kind_name, part, parts_of, raw_text, shortest_text
+from .fit import Fit, fit, keeps_lexical
+from .parts import (
+    HIDDEN,
+    PROBLEM_PARTS,
+    ROW,
+    VALUE_PARTS,
+    columns_of,
+    kind_name,
+    part,
+    parts_of,
+    raw_text,
+    shortest_text,
+)
 from .pgtypes import wire_of
 from .rules import CONSTRAINT_ERROR, ERROR_CELL, TYPE_ERROR, UNCALCULATED, checks, format_check
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .pgtypes import PgType
     from .plan import ColumnPlan, LoadPlan
 
 ERRORS_SCHEMA = {
@@ -79,12 +93,13 @@ class Checked:
     counts: dict[int, ColumnCount] = field(default_factory=dict)
 
 
-class _Cell(NamedTuple):
-    """The expressions of one planned column."""
+class _Rule(NamedTuple):
+    """A rule over the columns that `_judge` adds to a frame; `broken` is true (not null) where a cell breaks it."""
 
-    wire: pl.Expr
-    missing: pl.Expr
-    rules: list[tuple[str, pl.Expr, str]]
+    field: int
+    rule: str
+    broken: pl.Expr
+    reason: str
 
 
 def check(frame: pl.DataFrame, plan: LoadPlan, refusals: list[Refusal]) -> Checked:
@@ -95,86 +110,142 @@ def check(frame: pl.DataFrame, plan: LoadPlan, refusals: list[Refusal]) -> Check
         plan: of the load.
         refusals: errors found elsewhere, for rows of this window.
     """
-    cells = [_cell(column, frame.columns, plan) for column in plan.columns]
-    judged = frame.select(ROW, *[c.wire.alias(f"w{i}") for i, c in enumerate(cells)], *[c.missing.alias(f"m{i}") for i, c in enumerate(cells)])
-    masks = _broken(frame, cells)
-    errors = _errors(frame, plan, cells, masks, refusals)
-    good = ~frame[ROW].is_in(errors[ROW].unique().implode()) if len(errors) else pl.repeat(value=True, n=len(frame), eager=True)
-    accepted = judged.filter(good).select(ROW, *[pl.col(f"w{i}").alias(c.field.name) for i, c in enumerate(plan.columns)])
+    judged, rules = _judge(frame, plan)
+    errors = _errors(judged, plan, rules, refusals)
+    good = ~frame[ROW].is_in(errors[ROW].unique().implode()) if len(errors) else None
+    kept = judged if good is None else judged.filter(good)
+    rejected = frame.clear() if good is None else frame.filter(~good)
+    accepted = kept.select(ROW, *[pl.col(f"w{i}").alias(c.field.name) for i, c in enumerate(plan.columns)])
     return Checked(
         accepted=accepted,
         errors=errors,
-        rejected=frame.filter(~good),
+        rejected=rejected,
         keys=_keys(judged, plan, good),
-        counts=_count(frame, judged, plan, good),
+        counts=_count(frame, kept, rejected, plan),
     )
 
 
-def _cell(planned: ColumnPlan, names: list[str], plan: LoadPlan) -> _Cell:
-    """What a planned column comes to in a frame with these arrays."""
-    column = planned.column.index if planned.column else -1
-    kinds = parts_of(names, column)
-    empty = pl.all_horizontal([pl.col(part(column, k)).is_null() for k in kinds]) if kinds else pl.repeat(value=True, n=pl.len())
-    problems = [k for k in kinds if k in PROBLEM_PARTS]
-    missing = empty | _is_missing(planned, column, kinds)
-    rules: list[tuple[str, pl.Expr, str]] = []
-    if plan.error_cells == "null":
-        for k in {"error", "formula"} & set(problems):
-            missing |= pl.col(part(column, k)).is_not_null()
-        problems = [k for k in problems if k == "unreadable"]
-    rules += [(_PROBLEM_RULES[k][0], pl.col(part(column, k)).is_not_null(), _PROBLEM_RULES[k][1]) for k in problems]
-    sound = ~missing & pl.all_horizontal([pl.col(part(column, k)).is_null() for k in problems] or [pl.lit(value=True)])
-    if planned.field.required:
-        rules.append((CONSTRAINT_ERROR, missing, "is required"))
-    value = convert(planned.field, column, kinds)
-    rules.append((TYPE_ERROR, sound & value.is_null(), f"is not of type {planned.field.type}{_format_hint(planned)}"))
-    value = pl.when(sound).then(value)
-    form = format_check(planned.field, value)
-    if form is not None:
-        rules.append((form.rule, form.broken, form.reason))
-        value = pl.when(~form.broken).then(value)
-    rules += [(c.rule, c.broken, c.reason) for c in checks(planned.field, value)]
-    fitted = fit(planned.field.type, value, planned.pg_type, plan.timezone)
-    rules.append((TYPE_ERROR, value.is_not_null() & fitted.value.is_null(), fitted.reason))
-    return _Cell(fitted.value.cast(wire_of(planned.pg_type).frame), missing, rules)
+def _judge(frame: pl.DataFrame, plan: LoadPlan) -> tuple[pl.DataFrame, list[_Rule]]:
+    """The frame with, for field `i`, `m{i}` (missing), `v{i}` (the value), `w{i}` (the value on the wire); and the rules.
+
+    In steps, so that nothing is computed twice: what several expressions use is a column by then.
+    """
+    rules: list[_Rule] = []
+    cells = [_Cell(i, planned, frame.columns, plan) for i, planned in enumerate(plan.columns)]
+    judged = frame.with_columns(cell.missing.alias(f"m{cell.position}") for cell in cells)
+    judged = judged.with_columns(cell.value().alias(f"v{cell.position}") for cell in cells)
+    judged = judged.with_columns(cell.formed().alias(f"f{cell.position}") for cell in cells if cell.form is not None)
+    fits = [cell.fit(plan.timezone) for cell in cells]
+    judged = judged.with_columns(f.value.alias(f"w{i}") for i, f in enumerate(fits))
+    for cell, fitted in zip(cells, fits, strict=True):
+        rules += cell.rules(fitted.reason)
+    return judged, rules
+
+
+class _Cell:
+    """The expressions of one planned column, and the rules for it."""
+
+    def __init__(self, position: int, planned: ColumnPlan, names: list[str], plan: LoadPlan) -> None:
+        self.position = position
+        self._planned = planned
+        self._column = planned.column.index if planned.column else -1
+        self._kinds = parts_of(names, self._column)
+        problems = [k for k in self._kinds if k in PROBLEM_PARTS]
+        excused = [k for k in problems if plan.error_cells == "null" and k != "unreadable"]
+        self._problems = [k for k in problems if k not in excused]
+        self.missing = self._missing(excused)
+        self.form = format_check(planned.field, pl.col(f"v{position}"))
+
+    def _missing(self, excused: list[str]) -> pl.Expr:
+        """Empty, or a token that means a missing value, or an error cell that was declared to mean one."""
+        if not self._kinds:
+            return pl.repeat(value=True, n=pl.len())
+        held = [k for k in self._kinds if k not in excused]
+        empty = pl.all_horizontal(
+            [pl.col(part(self._column, k)).is_null() for k in held] or [pl.repeat(value=True, n=pl.len())]
+        )
+        token = _is_token(self._planned.missing, self._column, self._kinds)
+        return empty if token is None else empty | token
+
+    def value(self) -> pl.Expr:
+        """The values of the field's type, null where a cell is missing or cannot mean one."""
+        value = convert(self._planned.field, self._column, self._kinds)
+        return pl.when(~pl.col(f"m{self.position}")).then(value)
+
+    def formed(self) -> pl.Expr:
+        """The values without those that break the string's format: they are no values of the field's type."""
+        assert self.form is not None
+        return pl.when(~self.form.broken).then(pl.col(f"v{self.position}"))
+
+    def _final(self) -> pl.Expr:
+        return pl.col(f"v{self.position}" if self.form is None else f"f{self.position}")
+
+    def fit(self, timezone: str) -> Fit:
+        """The values in the wire's type."""
+        planned, value = self._planned, self._final()
+        if keeps_lexical(planned.field.type, planned.pg_type):
+            value = pl.when(value.is_not_null()).then(raw_text(self._column, self._kinds))
+            fitted = fit("string", value, planned.pg_type, timezone)
+        else:
+            fitted = fit(planned.field.type, value, planned.pg_type, timezone)
+        return Fit(fitted.value.cast(wire_of(planned.pg_type).frame), fitted.reason)
+
+    def rules(self, misfit: str) -> Iterator[_Rule]:
+        """All rules of the field; a cell that breaks one of the first breaks none of the later ones."""
+        field, i = self._planned.field, self.position
+        for kind in self._problems:
+            rule, reason = _PROBLEM_RULES[kind]
+            yield _Rule(i, rule, pl.col(part(self._column, kind)).is_not_null(), reason)
+        if field.required:
+            yield _Rule(i, CONSTRAINT_ERROR, pl.col(f"m{i}"), "is required")
+        if set(self._kinds) & set(VALUE_PARTS) and field.type not in {"string", "any"}:
+            yield _Rule(i, TYPE_ERROR, self._unconverted(), f"is not of type {field.type}{_format_hint(self._planned)}")
+        if self.form is not None:
+            yield _Rule(i, self.form.rule, self.form.broken, self.form.reason)
+        value = self._final()
+        for found in checks(field, value):
+            yield _Rule(i, found.rule, found.broken, found.reason)
+        yield _Rule(i, TYPE_ERROR, value.is_not_null() & pl.col(f"w{i}").is_null(), misfit)
+
+    def _unconverted(self) -> pl.Expr:
+        held = pl.any_horizontal([pl.col(part(self._column, k)).is_not_null() for k in self._kinds if k in VALUE_PARTS])
+        return held & ~pl.col(f"m{self.position}") & pl.col(f"v{self.position}").is_null()
 
 
 def _format_hint(planned: ColumnPlan) -> str:
     return "" if planned.field.format == "default" else f" in format {planned.field.format!r}"
 
 
-def _is_missing(planned: ColumnPlan, column: int, kinds: list[str]) -> pl.Expr:
-    """Whether a cell holds one of the tokens that mean a missing value."""
-    found = pl.lit(value=False)
-    if "text" in kinds and planned.missing:
-        found |= pl.col(part(column, "text")).is_in(list(planned.missing)).fill_null(value=False)
-    if "number" in kinds and any(token.strip("-").replace(".", "", 1).isdigit() for token in planned.missing):
-        found |= shortest_text(pl.col(part(column, "number"))).is_in(list(planned.missing)).fill_null(value=False)
-    return found
+def _is_token(tokens: tuple[str, ...], column: int, kinds: list[str]) -> pl.Expr | None:
+    """Whether a cell holds one of the tokens that mean a missing value; None when none can."""
+    found = []
+    if "text" in kinds and tokens:
+        found.append(_is_one_of(pl.col(part(column, "text")), tokens))
+    if "number" in kinds and any(token.strip("-").replace(".", "", 1).isdigit() for token in tokens):
+        found.append(_is_one_of(shortest_text(pl.col(part(column, "number"))), tokens))
+    return pl.any_horizontal(found) if found else None
 
 
-def _broken(frame: pl.DataFrame, cells: list[_Cell]) -> dict[tuple[int, int], pl.Series]:
-    """The masks that are true somewhere, by (field, rule) position."""
-    asked = {(i, n): mask for i, cell in enumerate(cells) for n, (_, mask, _) in enumerate(cell.rules)}
-    if not asked or frame.is_empty():
-        return {}
-    masks = frame.select([mask.fill_null(value=False).alias(f"{i}|{n}") for (i, n), mask in asked.items()])
-    hit = masks.select(pl.all().any()).row(0)
-    return {key: masks.to_series(position) for position, (key, some) in enumerate(zip(asked, hit, strict=True)) if some}
+def _is_one_of(text: pl.Expr, tokens: tuple[str, ...]) -> pl.Expr:
+    # Most contracts have one token, the empty text; a comparison is a tenth of a set look-up.
+    found = text == tokens[0] if len(tokens) == 1 else text.is_in(list(tokens))
+    return found.fill_null(value=False)
 
 
-def _errors(
-    frame: pl.DataFrame, plan: LoadPlan, cells: list[_Cell], masks: dict[tuple[int, int], pl.Series], refusals: list[Refusal]
-) -> pl.DataFrame:
+def _errors(judged: pl.DataFrame, plan: LoadPlan, rules: list[_Rule], refusals: list[Refusal]) -> pl.DataFrame:
     """Every error, in the order of rows, then of columns."""
     found = [pl.DataFrame(schema=ERRORS_SCHEMA)]
-    for (i, n), mask in masks.items():
-        rule, _, reason = cells[i].rules[n]
-        found.append(_error_rows(frame.filter(mask), plan.columns[i], rule, reason))
+    # Most rules are broken nowhere: ask that first, for all of them at once, and look closer only at the others.
+    hit = (
+        judged.select(rule.broken.any().alias(str(n)) for n, rule in enumerate(rules)).row(0)
+        if rules and len(judged)
+        else ()
+    )
+    broken = [rule for rule, some in zip(rules, hit, strict=False) if some]
+    found += [_error_rows(judged.filter(r.broken), plan.columns[r.field], r.rule, r.reason) for r in broken]
     by_name = {column.field.name: column for column in plan.columns}
-    for refusal in refusals:
-        found.append(_error_rows(frame.filter(pl.col(ROW) == refusal.row), by_name[refusal.field], refusal.rule, refusal.reason))
-    return pl.concat(found).sort(ROW, "column", maintain_order=True)
+    found += [_error_rows(judged.filter(pl.col(ROW) == r.row), by_name[r.field], r.rule, r.reason) for r in refusals]
+    return pl.concat(found).sort(ROW, "column", maintain_order=True) if len(found) > 1 else found[0]
 
 
 def _error_rows(rows: pl.DataFrame, planned: ColumnPlan, rule: str, reason: str) -> pl.DataFrame:
@@ -192,39 +263,61 @@ def _error_rows(rows: pl.DataFrame, planned: ColumnPlan, rule: str, reason: str)
     )
 
 
-def _keys(judged: pl.DataFrame, plan: LoadPlan, good: pl.Series) -> pl.DataFrame | None:
+def _keys(judged: pl.DataFrame, plan: LoadPlan, good: pl.Series | None) -> pl.DataFrame | None:
     wanted = {name for _, key in plan.keys for name in key}
     if not wanted:
         return None
     position = {column.field.name: i for i, column in enumerate(plan.columns)}
-    values = []
-    for name in sorted(wanted):
-        value = pl.col(f"w{position[name]}")
-        # The unique index of a citext column compares without case.
-        folded = plan.columns[position[name]].pg_type.name == "citext"
-        values.append((value.str.to_lowercase() if folded else value).alias(name))
-    return judged.select(ROW, good.alias("_ok"), *values)
+    values = [
+        _as_index_sees(pl.col(f"w{position[name]}"), plan.columns[position[name]].pg_type).alias(name)
+        for name in sorted(wanted)
+    ]
+    accepted = pl.lit(value=True) if good is None else good
+    return judged.select(ROW, accepted.alias("_ok"), *values)
 
 
-def _count(frame: pl.DataFrame, judged: pl.DataFrame, plan: LoadPlan, good: pl.Series) -> dict[int, ColumnCount]:
-    """Where the cells of every sheet column went, each number counted on its own."""
+def _as_index_sees(value: pl.Expr, pg_type: PgType) -> pl.Expr:
+    """Values that a unique index of that type holds for equal, made equal."""
+    match pg_type.name:
+        case "citext":
+            return value.str.to_lowercase()
+        case "uuid":
+            return value.str.to_lowercase().str.replace_all(r"[{}-]", "")
+        case "character":
+            return value.str.strip_chars_end(" ")
+        case _:
+            return value
+
+
+def _count(frame: pl.DataFrame, kept: pl.DataFrame, rejected: pl.DataFrame, plan: LoadPlan) -> dict[int, ColumnCount]:
+    """Where the cells of every sheet column went, each number counted on its own.
+
+    Args:
+        frame: all rows.
+        kept: the accepted ones, judged.
+        rejected: the others.
+        plan: of the load.
+    """
     planned = {column.column.index: i for i, column in enumerate(plan.columns) if column.column}
-    asked: list[pl.Expr] = []
-    for column in (columns := columns_of(frame.columns)):
-        filled = pl.any_horizontal([pl.col(part(column, k)).is_not_null() for k in parts_of(frame.columns, column)])
-        asked += [filled.sum().alias(f"{column}:cells"), (filled & ~good).sum().alias(f"{column}:rejected")]
-        if column in planned:
-            asked.append((filled & good & judged[f"m{planned[column]}"]).sum().alias(f"{column}:missing"))
-    row = frame.select(asked).row(0, named=True) if asked else {}
-    loaded = judged.filter(good).select(pl.exclude(ROW).count()).row(0, named=True)
+    filled = {column: _filled(frame.columns, column) for column in columns_of(frame.columns)}
+    held = [mask.sum().alias(str(column)) for column, mask in filled.items()]
+    cells, refused = (rows.select(pl.len(), *held).row(0, named=True) for rows in (frame, rejected))
+    ours = [(column, i) for column, i in planned.items() if column in filled]
+    missing = [(filled[column] & pl.col(f"m{i}")).sum().alias(f"m{i}") for column, i in ours]
+    found = kept.select(pl.len(), *missing, *[pl.col(f"w{i}").count() for _, i in ours]).row(0, named=True)
     counts = {}
-    for column in columns:
-        cells, rejected = row[f"{column}:cells"], row[f"{column}:rejected"]
-        if column in planned:
-            counts[column] = ColumnCount(cells, loaded[f"w{planned[column]}"], row[f"{column}:missing"], 0, rejected)
+    for column in filled:
+        every, i = cells[str(column)], planned.get(column)
+        if i is None:
+            counts[column] = ColumnCount(every, ignored=every)
         else:
-            counts[column] = ColumnCount(cells, ignored=cells)
+            counts[column] = ColumnCount(every, found[f"w{i}"], found[f"m{i}"], 0, refused[str(column)])
     return counts
+
+
+def _filled(names: list[str], column: int) -> pl.Expr:
+    held = [pl.col(part(column, k)).is_not_null() for k in parts_of(names, column)]
+    return held[0] if len(held) == 1 else pl.any_horizontal(held)
 
 
 def data_rows(frame: pl.DataFrame, header_row: int, *, skip_hidden: bool) -> pl.DataFrame:
