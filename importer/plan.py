@@ -104,7 +104,7 @@ def match_fields(
         raise ContractError(
             f"missing-label: the sheet has no column {', '.join(map(repr, missing))}", choice=f"its columns: {listed}"
         )
-    if not taken:
+    if contract.fields and not taken:
         raise ContractError(
             "missing-label: the sheet has none of the contract's columns", choice=f"its columns: {listed}"
         )
