@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from .package import Package
 
 _SNIFF_BYTES = 4096
+#: Behind views, formats and column widths come rows; some hundred of them show how cells are spelled.
+_SPELLING_BYTES = 64 << 10
+#: Well-formed XML that the scanners would not see: single quotes or spaces around `=`, end tags with a space.
+_ODD_SPELLING = re.compile(rb"""\s(?:r|t|s|ref|min|max|hidden)(?:\s+=\s*["']|=\s+["']|=')|</\w+\s+>""")
 
 
 def plain_rows(package: Package, part: str) -> Iterator[bytes]:
@@ -33,10 +37,10 @@ def plain_rows(package: Package, part: str) -> Iterator[bytes]:
 
 
 def _is_plain(package: Package, part: str) -> bool:
-    """Whether a part is UTF-8 without prefixes at its start, and without comments and CDATA anywhere.
+    """Whether a part starts as Excel writes it: UTF-8, no prefixes, double quotes, no comments or CDATA.
 
-    The second is a full pass over the part, but only for parts with a `<!` in the first block: comments and CDATA come
-    from templating code, which writes them early if at all. One found later stops the run (see `Guarded`).
+    A program spells alike from its first cell on. Comments come from templating code, which writes them early if at
+    all; one that is found later stops the run (see `read_window`).
     """
     stream = package.stream(part)
     head = next(stream, b"")
@@ -44,7 +48,8 @@ def _is_plain(package: Package, part: str) -> bool:
     start = head[:_SNIFF_BYTES]
     encoding = re.search(rb"""<\?xml[^>]*encoding=["']([\w-]+)["']""", start)
     utf8 = encoding is None or encoding[1].lower() in {b"utf-8", b"utf8", b"us-ascii", b"ascii"}
-    return utf8 and b"\0" not in start and b"<!" not in head and re.search(rb"<worksheet[\s>]", start) is not None
+    plain = utf8 and b"\0" not in start and b"<!" not in head and re.search(rb"<worksheet[\s>]", start) is not None
+    return plain and _ODD_SPELLING.search(head, 0, _SPELLING_BYTES) is None
 
 
 def _rewritten(package: Package, part: str) -> Iterator[bytes]:

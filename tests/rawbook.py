@@ -110,12 +110,12 @@ class RawBook:
             f'<Override PartName="/xl/worksheets/sheet{n}.xml" ContentType="{_TYPE}.{"chartsheet" if sheet.kind == "chartsheet" else "worksheet"}+xml"/>'
             for n, sheet in enumerate(self.sheets, 1)
         )
+        strings = f'<Override PartName="/xl/sharedStrings.xml" ContentType="{_TYPE}.sharedStrings+xml"/>' if self.strings else ""
         return (
             f'{_HEAD}<Types xmlns="{PACKAGE}/content-types"><Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
             '<Default Extension="xml" ContentType="application/xml"/>'
             f'<Override PartName="/xl/workbook.xml" ContentType="{_TYPE}.sheet.main+xml"/>{sheets}'
-            f'<Override PartName="/xl/styles.xml" ContentType="{_TYPE}.styles+xml"/>'
-            f'<Override PartName="/xl/sharedStrings.xml" ContentType="{_TYPE}.sharedStrings+xml"/></Types>'
+            f'<Override PartName="/xl/styles.xml" ContentType="{_TYPE}.styles+xml"/>{strings}</Types>'
         )
 
 
