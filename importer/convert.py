@@ -31,6 +31,8 @@ _SAFE_DIGITS = 15
 _SMALLEST = 2.2250738585072014e-308
 _ANY_DATE = ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%Y%m%d")
 _CLOCK = ("%H:%M:%S.%f", "%H:%M:%S", "%H:%M")
+_YEAR_69 = 2069
+_DAY_MS = 86_400_000
 #: Directives of strptime patterns and what they take. The engine (chrono) is more lenient than that: it reads the year
 #: 20 from `%Y`, drops the seventh digit of a second, and makes 23:59:60 the next day.
 _DIRECTIVES = {
@@ -158,7 +160,11 @@ def _first(field: Field, texts: pl.Expr, parse: Callable[[pl.Expr, str], pl.Expr
     found = []
     for form in formats:
         engine, expression = _strict(form, fixed=field.format == "default")
-        found.append(parse(pl.when(texts.str.contains(expression)).then(texts), engine))
+        value = parse(pl.when(texts.str.contains(expression)).then(texts), engine)
+        if "%y" in form:
+            # POSIX begins the two-digit years with 1969, the engine with 1970.
+            value = pl.when(value.dt.year() == _YEAR_69).then(value.dt.offset_by("-100y")).otherwise(value)
+        found.append(value)
     return pl.coalesce(found)
 
 
@@ -209,7 +215,7 @@ def _time(field: Field, column: int, kinds: list[str]) -> pl.Expr:
     duration = _when(kinds, column, "duration", pl.Duration("ms"))
     size = duration.dt.total_milliseconds()
     # A time of day typed as elapsed time ([h]:mm) is the same clock reading.
-    within = pl.when((size >= 0) & (size < 86_400_000)).then(size * 1_000_000).cast(pl.Time)
+    within = pl.when((size >= 0) & (size < _DAY_MS)).then(size * 1_000_000).cast(pl.Time)
     if "text" not in kinds:
         return pl.coalesce(clock, within)
     return pl.coalesce(clock, within, _first(field, _text(column, kinds), _parse_time, _formats(field, _CLOCK, _CLOCK)))
