@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import polars as pl
 
 from .errors import SheetError
-from .parts import ROW, VALUE_PARTS, columns_of, part, parts_of, raw_text
+from .parts import ROW, kinds_by_column, part, raw_text
 from .windows import column_index, column_letters
 
 if TYPE_CHECKING:
@@ -87,18 +87,17 @@ def find_header(head: pl.DataFrame, merges: Iterable[str] = ()) -> tuple[int, in
 
 def _filled(head: pl.DataFrame) -> pl.DataFrame:
     """For every row of the head: non-blank cells, and how many of them are texts."""
-    columns = columns_of(head.columns)
+    columns = kinds_by_column(head.columns)
     if not columns:
         return pl.DataFrame(schema={ROW: pl.Int64, "cells": pl.UInt32, "texts": pl.UInt32})
-    full = [pl.any_horizontal(_present(head, c, tuple(VALUE_PARTS) + ("error", "formula", "unreadable"))) for c in columns]
-    texts = [pl.any_horizontal(_present(head, c, ("text",))) for c in columns]
+    full = [pl.any_horizontal(_present(c, kinds)) for c, kinds in columns.items()]
+    texts = [pl.any_horizontal(_present(c, [k for k in kinds if k == "text"])) for c, kinds in columns.items()]
     counted = head.select(ROW, pl.sum_horizontal(full).alias("cells"), pl.sum_horizontal(texts).alias("texts"))
     return counted.filter(pl.col("cells") > 0)
 
 
-def _present(head: pl.DataFrame, column: int, kinds: Iterable[str]) -> list[pl.Expr]:
-    found = [kind for kind in parts_of(head.columns, column) if kind in kinds]
-    masks = [pl.col(part(column, k)) != "" if k == "text" else pl.col(part(column, k)).is_not_null() for k in found]
+def _present(column: int, kinds: Iterable[str]) -> list[pl.Expr]:
+    masks = [pl.col(part(column, k)) != "" if k == "text" else pl.col(part(column, k)).is_not_null() for k in kinds]
     return [mask.fill_null(value=False) for mask in masks] or [pl.lit(value=False)]
 
 
@@ -133,8 +132,8 @@ def _texts(head: pl.DataFrame, rows: tuple[int, int], merges: Iterable[str]) -> 
     lines: dict[int, list[str]] = {}
     wanted = head.filter(pl.col(ROW).is_between(*rows))
     spans = [span for span in map(_span, merges) if span] if rows[1] > rows[0] else []
-    columns = columns_of(head.columns)
-    shown = wanted.select(ROW, *[raw_text(c, parts_of(head.columns, c)).alias(str(c)) for c in columns])
+    columns = kinds_by_column(head.columns)
+    shown = wanted.select(ROW, *[raw_text(c, kinds).alias(str(c)) for c, kinds in columns.items()])
     for line in shown.iter_rows(named=True):
         cells = {c: tidy(line[str(c)]) for c in columns if line[str(c)] is not None and tidy(line[str(c)])}
         for span in spans:

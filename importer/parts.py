@@ -37,6 +37,16 @@ def parts_of(frame_columns: list[str], column: int) -> list[str]:
     return [kind for kind in PARTS if part(column, kind) in names]
 
 
+def kinds_by_column(frame_columns: list[str]) -> dict[int, list[str]]:
+    """What `parts_of` says of every column (ascending), in one pass over the names."""
+    found: dict[int, list[str]] = {}
+    for name in frame_columns:
+        if not name.startswith("_"):
+            column, _, kind = name.partition(".")
+            found.setdefault(int(column), []).append(kind)
+    return {column: sorted(found[column], key=PARTS.index) for column in sorted(found)}
+
+
 def columns_of(frame_columns: list[str]) -> list[int]:
     """The sheet columns (0-based, ascending) of a frame with these column names."""
     return sorted({int(name.split(".")[0]) for name in frame_columns if not name.startswith("_")})

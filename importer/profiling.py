@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from .parts import columns_of, part, parts_of
+from .parts import kinds_by_column, part
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -51,12 +51,11 @@ class ColumnFacts:
 
 def profile(frame: pl.DataFrame) -> dict[int, ColumnFacts]:
     """The facts of every sheet column (0-based) of a window's frame."""
-    columns = columns_of(frame.columns)
+    columns = kinds_by_column(frame.columns)
     if not columns:
         return {}
     asked: list[pl.Expr] = []
-    for column in columns:
-        kinds = parts_of(frame.columns, column)
+    for column, kinds in columns.items():
         asked += [pl.col(part(column, kind)).count().alias(part(column, kind)) for kind in kinds]
         if "datetime" in kinds:
             stamp = pl.col(part(column, "datetime"))
@@ -68,12 +67,11 @@ def profile(frame: pl.DataFrame) -> dict[int, ColumnFacts]:
             whole = (number == number.floor()) & (number.abs() <= EXACT_INTEGER)
             asked.append(whole.all().alias(f"{column}:integral"))
     row = frame.select(asked).row(0, named=True)
-    return {column: _facts(column, row) for column in columns}
+    return {column: _facts(column, kinds, row) for column, kinds in columns.items()}
 
 
-def _facts(column: int, row: dict[str, int]) -> ColumnFacts:
-    prefix = f"{column}."
-    kinds = {name.removeprefix(prefix): n for name, n in row.items() if name.startswith(prefix) and n}
+def _facts(column: int, present: list[str], row: dict[str, int]) -> ColumnFacts:
+    kinds = {kind: n for kind in present if (n := row[part(column, kind)])}
     dates = row.get(f"{column}:dates", 0)
     if dates:
         kinds["date"] = dates

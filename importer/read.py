@@ -46,6 +46,7 @@ _ERROR_VALUES = {
 }
 _LARGEST_EXACT = 2.0**53
 _MAX_LETTERS = 3
+_LAST_COLUMN = 16_383  # XFD, 0-based
 Cells = dict[int, dict[str, pl.Series]]
 
 
@@ -113,6 +114,8 @@ def read_window(task: ReadTask) -> WindowRead:
     spool.write(frame, task.out)
     numbers = frame[ROW]
     facts = profile(frame)
+    if max(facts, default=0) > _LAST_COLUMN:
+        raise _beyond_last_column()
     cells = sum(column.cells for column in facts.values())
     first, last = (int(numbers[0]), int(numbers[-1])) if len(numbers) else (0, 0)
     return WindowRead(task.window.number, task.out, len(numbers), first, last, cells, facts)
@@ -134,9 +137,13 @@ def _pieces(task: ReadTask, rows: bytes) -> Iterator[_Piece]:
         yield _Piece(rows, window.first_row, window.last_row, whole=True)
         return
     if sheetxml.is_wider(rows, _MAX_LETTERS):
-        raise WorkbookRefused("a cell lies beyond column XFD, the last that a sheet can have", choice="save it again in Excel")
+        raise _beyond_last_column()
     runs = list(_runs(rows, window.first_row, task.window_cells))
     yield from runs or [_Piece(b"", window.first_row, window.first_row, whole=False)]
+
+
+def _beyond_last_column() -> WorkbookRefused:
+    return WorkbookRefused("a cell lies beyond column XFD, the last that a sheet can have", choice="save it again in Excel")
 
 
 def _runs(rows: bytes, following: int, most_cells: int) -> Iterator[_Piece]:
@@ -202,15 +209,17 @@ def _correct(frame: pl.DataFrame, rows: bytes, first_row: int, *, odd: bool) -> 
     if odd:
         changes = {"formula": sheetxml.uncalculated(rows, first_row), "error": sheetxml.unknown_errors(rows, first_row)}
     numbers = [name for name in frame.columns if name.endswith(".number")]
-    if any(frame.select((pl.col(name).abs() >= _LARGEST_EXACT).any()).item() for name in numbers):
+    if any((frame[name].abs() >= _LARGEST_EXACT).any() for name in numbers):
         changes["unreadable"] = sheetxml.long_integers(rows, first_row)
     for kind, found in changes.items():
         frame = _put(frame, kind, found) if found else frame
     for name in numbers:
+        if frame[name].is_finite().all():
+            continue  # filtering a frame of thousands of columns for each of them takes minutes
         column = int(name.split(".")[0])
-        odd = frame.filter(~pl.col(name).is_finite())
-        found = {(row, column): str(value) for row, value in zip(odd[ROW], odd[name], strict=True)}
-        frame = _put(frame, "unreadable", found) if found else frame
+        infinite = frame.filter(~pl.col(name).is_finite())
+        found = {(row, column): str(value) for row, value in zip(infinite[ROW], infinite[name], strict=True)}
+        frame = _put(frame, "unreadable", found)
     return frame
 
 

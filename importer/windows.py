@@ -309,10 +309,13 @@ class _Cutter:
             self._done = True
 
     def _head(self) -> Iterator[bytes]:
-        position = count = 0
+        position = count = searched = 0
         while count < self._head_rows:
-            end = self._buffer.find(b"</row>", position)
+            end = self._buffer.find(b"</row>", max(position, searched))
             if end < 0:
+                searched = len(self._buffer) - len(b"</row")
+                if searched - position > self._limits.row_bytes:
+                    raise self._endless_row()
                 if not self._fill():
                     break
                 continue
@@ -330,10 +333,13 @@ class _Cutter:
             while cut < 6:  # noqa: PLR2004 - not found: one row is larger than a window
                 cut = self._buffer.find(b"</row>") + 6
                 if cut < 6 and (len(self._buffer) > self._limits.row_bytes or not self._fill()):  # noqa: PLR2004
-                    raise self.refuse(f"has a row of more than {self._limits.row_bytes:,} bytes, or one without end")
+                    raise self._endless_row()
         rows = bytes(self._buffer[:cut])
         del self._buffer[:cut]
         return rows
+
+    def _endless_row(self) -> WorkbookRefused:
+        return self.refuse(f"has a row of more than {self._limits.row_bytes:,} bytes, or one without end")
 
     def _split(self, rows: bytes) -> Iterator[bytes]:
         """The cut, or cuts of at most `chunk_rows` rows each."""

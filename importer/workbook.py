@@ -16,7 +16,7 @@ from urllib.parse import unquote
 from xml.parsers import expat
 
 from .errors import SheetError, WorkbookRefused
-from .package import Package
+from .package import SMALL_PART_BYTES, Package
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -287,6 +287,8 @@ def _elements(package: Package, part: str, wanted: set[str]) -> list[_Element]:
     def doctype(*_: object) -> None:
         raise WorkbookRefused(f"part {part!r} has a document type declaration, which no workbook needs and attacks use", place=package.path.name)
 
+    if package.size(part) > SMALL_PART_BYTES:
+        raise WorkbookRefused(f"part {part!r} is {package.size(part):,} bytes, far more than such a part needs", place=package.path.name)
     parser = expat.ParserCreate(namespace_separator="}")
     parser.StartElementHandler, parser.EndElementHandler, parser.StartDoctypeDeclHandler = start, end, doctype
     try:
