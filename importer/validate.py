@@ -242,13 +242,25 @@ def _errors(judged: pl.DataFrame, plan: LoadPlan, rules: list[_Rule], refusals: 
         else ()
     )
     broken = [rule for rule, some in zip(rules, hit, strict=False) if some]
-    found += [_error_rows(judged.filter(r.broken), plan.columns[r.field], r.rule, r.reason) for r in broken]
-    by_name = {column.field.name: column for column in plan.columns}
-    found += [_error_rows(judged.filter(pl.col(ROW) == r.row), by_name[r.field], r.rule, r.reason) for r in refusals]
+    found += [_error_rows(judged.filter(r.broken), plan.columns[r.field], r.rule, pl.lit(r.reason)) for r in broken]
+    found += _refused(judged, plan, refusals)
     return pl.concat(found).sort(ROW, "column", maintain_order=True) if len(found) > 1 else found[0]
 
 
-def _error_rows(rows: pl.DataFrame, planned: ColumnPlan, rule: str, reason: str) -> pl.DataFrame:
+def _refused(judged: pl.DataFrame, plan: LoadPlan, refusals: list[Refusal]) -> list[pl.DataFrame]:
+    """The errors that were found elsewhere; there may be as many as rows, so they are joined and not looked up."""
+    by_name = {column.field.name: column for column in plan.columns}
+    grouped: dict[tuple[str, str], list[Refusal]] = {}
+    for refusal in refusals:
+        grouped.setdefault((refusal.field, refusal.rule), []).append(refusal)
+    found = []
+    for (name, rule), mine in grouped.items():
+        told = pl.DataFrame({ROW: [r.row for r in mine], "_told": [r.reason for r in mine]}, schema={ROW: pl.Int64, "_told": pl.String})
+        found.append(_error_rows(judged.join(told, on=ROW), by_name[name], rule, pl.col("_told")))
+    return found
+
+
+def _error_rows(rows: pl.DataFrame, planned: ColumnPlan, rule: str, reason: pl.Expr) -> pl.DataFrame:
     column = planned.column.index if planned.column else -1
     kinds = parts_of(rows.columns, column)
     name = planned.field.title or planned.field.name
@@ -259,7 +271,7 @@ def _error_rows(rows: pl.DataFrame, planned: ColumnPlan, rule: str, reason: str)
         pl.lit(rule).alias("rule"),
         kind_name(column, kinds).alias("kind"),
         raw_text(column, kinds).alias("raw"),
-        pl.lit(f"{name} {reason}").alias("reason"),
+        pl.concat_str(pl.lit(f"{name} "), reason).alias("reason"),
     )
 
 
