@@ -74,6 +74,7 @@ class WindowRead(NamedTuple):
         last_row: the last of them.
         cells: non-empty cells.
         columns: facts by sheet column.
+        formulas: cells with a formula.
     """
 
     number: int
@@ -83,6 +84,7 @@ class WindowRead(NamedTuple):
     last_row: int
     cells: int
     columns: dict[int, ColumnFacts]
+    formulas: int
 
 
 class _Piece(NamedTuple):
@@ -118,7 +120,7 @@ def read_window(task: ReadTask) -> WindowRead:
         raise _beyond_last_column()
     cells = sum(column.cells for column in facts.values())
     first, last = (int(numbers[0]), int(numbers[-1])) if len(numbers) else (0, 0)
-    return WindowRead(task.window.number, task.out, len(numbers), first, last, cells, facts)
+    return WindowRead(task.window.number, task.out, len(numbers), first, last, cells, facts, rows.count(b"<f") if odd else 0)
 
 
 # ---- PIECES: what is too sparse to be read at once is read in parts --------------------------------------------

@@ -78,8 +78,9 @@ class Source:
         hidden = [column_letters(c) for low, high in self.cut.hidden_columns for c in range(low, min(high, 16_383) + 1) if c in self.facts]
         if hidden:
             found.append(f"hidden columns: {', '.join(hidden)}")
-        if self.workbook.recalculates:
-            found.append("the workbook asks to be recalculated when opened: its formula results may be out of date")
+        formulas = sum(window.formulas for window in self.windows)
+        if self.workbook.recalculates and formulas:
+            found.append(f"{formulas:,} cells are formulas, and the workbook asks to be recalculated when opened: their results may be out of date")
         return found
 
 
