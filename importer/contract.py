@@ -46,7 +46,7 @@ DEFAULTS = ("now()", "current_timestamp", "current_date", "current_user", "gen_r
 #: YAML can make values that are short to write and endless to print.
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 60
-_CALL = re.compile(r"[\w.]+\s*\(.*\)", re.DOTALL)
+_CALL = re.compile(r"[\w.]+\(.*\)", re.DOTALL)
 
 
 @dataclass(frozen=True)
