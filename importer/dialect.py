@@ -7,6 +7,7 @@ Excel writes UTF-8, no namespace prefix, no comments, no CDATA. The cutter and t
 from __future__ import annotations
 
 import re
+import struct
 from typing import TYPE_CHECKING
 from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from .package import Package
 
 _SNIFF_BYTES = 4096
+#: Halves of a surrogate pair are one match, so that they can be joined.
+_ESCAPE = re.compile(rb"_x[Dd][89ABab][0-9A-Fa-f]{2}__x[Dd][C-Fc-f][0-9A-Fa-f]{2}_|_x[0-9A-Fa-f]{4}_")
+#: calamine 0.36 decodes `_xHHHH_` up to U+00FF (measured over all of them).
+_DECODED_BY_ENGINE = 0x100
 #: Behind views, formats and column widths come rows; some hundred of them show how cells are spelled.
 _SPELLING_BYTES = 64 << 10
 #: Well-formed XML that the scanners would not see: single quotes or spaces around `=`, end tags with a space.
@@ -29,14 +34,44 @@ def plain_rows(package: Package, part: str) -> Iterator[bytes]:
     """The bytes of a worksheet part in Excel's own spelling, as a stream of blocks.
 
     Raises:
-        WorkbookRefused: not well-formed, not a worksheet, or comments in a part that started plainly.
+        WorkbookRefused: not well-formed, or not a worksheet.
     """
-    if _is_plain(package, part):
-        return package.stream(part)
-    return _rewritten(package, part)
+    return _plain(package, part, "worksheet")
 
 
-def _is_plain(package: Package, part: str) -> bool:
+def plain_strings(package: Package, part: str) -> Iterator[bytes]:
+    """The bytes of a shared strings part in Excel's own spelling, as a stream of blocks.
+
+    Raises:
+        WorkbookRefused: not well-formed, or no shared strings.
+    """
+    return _plain(package, part, "sst")
+
+
+def wide_escapes(xml: bytes) -> bytes:
+    """`xml` with the escapes of characters beyond U+00FF (`_x4E2D_`) decoded: the engine decodes those below alone.
+
+    Two that are halves of one character in UTF-16 become that character; a lone half, which is none, stays escaped.
+    The result may hold U+FFFE and U+FFFF, at which the engine, unlike XML 1.0, takes no offence.
+    """
+
+    def character(match: re.Match[bytes]) -> bytes:
+        codes = [int(code, 16) for code in re.findall(rb"_x(....)_", match[0])]
+        if codes[0] < _DECODED_BY_ENGINE:
+            return match[0]
+        try:
+            return struct.pack(f">{len(codes)}H", *codes).decode("utf-16-be").encode()
+        except UnicodeDecodeError:
+            return match[0]
+
+    return _ESCAPE.sub(character, xml) if b"_x" in xml else xml
+
+
+def _plain(package: Package, part: str, root: str) -> Iterator[bytes]:
+    return package.stream(part) if _is_plain(package, part, root) else _rewritten(package, part, root)
+
+
+def _is_plain(package: Package, part: str, root: str) -> bool:
     """Whether a part starts as Excel writes it: UTF-8, no prefixes, double quotes, no comments or CDATA.
 
     A program spells alike from its first cell on. Comments come from templating code, which writes them early if at
@@ -48,19 +83,19 @@ def _is_plain(package: Package, part: str) -> bool:
     start = head[:_SNIFF_BYTES]
     encoding = re.search(rb"""<\?xml[^>]*encoding=["']([\w-]+)["']""", start)
     utf8 = encoding is None or encoding[1].lower() in {b"utf-8", b"utf8", b"us-ascii", b"ascii"}
-    plain = utf8 and b"\0" not in start and b"<!" not in head and re.search(rb"<worksheet[\s>]", start) is not None
+    plain = utf8 and b"\0" not in start and b"<!" not in head and re.search(rf"<{root}[\s>]".encode(), start) is not None
     return plain and _ODD_SPELLING.search(head, 0, _SPELLING_BYTES) is None
 
 
-def _rewritten(package: Package, part: str) -> Iterator[bytes]:
+def _rewritten(package: Package, part: str, root: str) -> Iterator[bytes]:
     """The same elements with local names only; comments, processing instructions and CDATA marks dropped."""
     out: list[str] = []
     opened: list[str] = []
 
     def start(name: str, attributes: dict[str, str]) -> None:
         local = _local(name)
-        if not opened and local != "worksheet":
-            raise WorkbookRefused(f"part {part!r} is no worksheet but {local!r}", place=package.path.name)
+        if not opened and local != root:
+            raise WorkbookRefused(f"part {part!r} is no {root} but {local!r}", place=package.path.name)
         opened.append(local)
         written = "".join(f" {_attribute(k)}={quoteattr(v)}" for k, v in attributes.items())
         out.append(f"<{local}{written}>")

@@ -170,26 +170,38 @@ def column_names(labels: list[str | None], indices: list[int], *, keep: bool) ->
     notes: list[str] = []
     taken: set[str] = set()
     for label, index in zip(labels, indices, strict=True):
-        wanted = (label or "").replace("\0", "") if keep else normalise(label or "")
+        letters = column_letters(index)
+        wanted = _usable((label or "").replace("\0", "") if keep else _snake_case(label or ""))
         if not wanted:
-            wanted = f"column_{column_letters(index).lower()}"
-            notes.append(f"blank-label: column {column_letters(index)} has no usable header, named {wanted!r}")
+            wanted = f"column_{letters.lower()}"
+            notes.append(f"blank-label: column {letters} has no usable header, named {wanted!r}")
         name = unique_name(wanted, taken)
         if name != shorten(wanted, ""):
-            notes.append(f"duplicate-label: column {column_letters(index)} ({label!r}) is named {name!r}")
+            notes.append(f"duplicate-label: column {letters} ({label!r}) is named {name!r}")
+        elif name != wanted:
+            notes.append(f"long-label: the header of column {letters} has more than {NAME_BYTES} bytes, named {name!r}")
         taken.add(name)
         names.append(name)
     return names, notes
 
 
 def normalise(label: str) -> str:
-    """A header text as a snake_case name: letters and digits of any script, `_` between words; may be empty."""
+    """A header text as a snake_case name of at most 63 bytes: letters and digits of any script; may be empty."""
+    return shorten(_usable(_snake_case(label)), "")
+
+
+def _snake_case(label: str) -> str:
+    """Letters, digits and marks of any script in lower case, `_` between words and before a leading digit."""
     text = unicodedata.normalize("NFKC", label).lower()
-    name = re.sub(r"\W+", "_", text).strip("_")
-    name = re.sub(r"__+", "_", name)
-    if name[:1].isdigit() or name in _SYSTEM_COLUMNS:
-        name = f"_{name}"
-    return shorten(name, "")
+    # The vowels of Indic scripts are marks, which `\w` does not know.
+    words = "".join(c if c.isalnum() or unicodedata.category(c).startswith("M") else " " for c in text)
+    name = "_".join(words.split())
+    return f"_{name}" if name[:1].isdigit() else name
+
+
+def _usable(name: str) -> str:
+    """`name`, with a `_` before it where PostgreSQL refuses it."""
+    return f"_{name}" if name in _SYSTEM_COLUMNS else name
 
 
 def unique_name(wanted: str, taken: set[str]) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
+from .dialect import wide_escapes
 from .windows import column_index, keep_spaces, trims
 
 if TYPE_CHECKING:
@@ -189,8 +190,8 @@ def repaired(rows: bytes) -> bytes:
         rows = _ERROR_CELL.sub(lambda m: m[0] if m[2] in _KNOWN_ERRORS else m[1] + b"#VALUE!" + m[3], rows)
     if b"<is" in rows and trims(rows):
         rows = keep_spaces(rows)
-    if _ESCAPE.search(rows) and _ESCAPED_RESULT.search(rows):
-        rows = _ESCAPED_RESULT.sub(rb'\1inlineStr\2<is><t xml:space="preserve">\3</t></is>', rows)
+    if _ESCAPE.search(rows):
+        rows = wide_escapes(_ESCAPED_RESULT.sub(rb'\1inlineStr\2<is><t xml:space="preserve">\3</t></is>', rows))
     return rows
 
 

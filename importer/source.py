@@ -93,11 +93,10 @@ def read_source(settings: Settings, pool: Pool, folder: Path, clock: Clock) -> S
     with clock.stage("open"):
         workbook = open_workbook(settings.workbook, settings.limits)
         sheet = workbook.sheet(settings.sheet)
-    given = settings.header_rows
     with clock.stage("unpack"):
         cutting = Cutting(
             workbook, sheet, folder, settings.limits,
-            head_rows=max(HEAD_ROWS, given[1] if given else 0), chunk_rows=settings.chunk_rows, workers=pool.workers,
+            head_rows=_head_rows(settings), chunk_rows=settings.chunk_rows, workers=pool.workers,
         )  # fmt: skip
     with cutting, clock.stage("read"):
         pool.limit(max(1, cutting.xml_bytes // XML_PER_WORKER))
@@ -146,8 +145,20 @@ def _check_order(windows: list[WindowRead], sheet: Sheet) -> None:
         last = max(last, window.last_row)
 
 
+def _head_rows(settings: Settings) -> int:
+    """The rows at the top of a sheet that the header is looked for in; a given one may be further down."""
+    return max(HEAD_ROWS, settings.header_rows[1] if settings.header_rows else 0)
+
+
+def _head_windows(settings: Settings) -> int:
+    """How many windows hold those rows: one, unless the user wants smaller ones."""
+    rows = _head_rows(settings)
+    return -(-rows // min(settings.chunk_rows or rows, rows))
+
+
 def _source(workbook: Workbook, sheet: Sheet, cut: SheetFacts, windows: tuple[WindowRead, ...], settings: Settings, pool: Pool) -> Source:
-    head = spool.read(windows[0].path)
+    heads = _head_windows(settings)
+    head = pl.concat([spool.read(w.path) for w in windows[:heads]], how="diagonal")
     rows = settings.header_rows if settings.header_rows is not None else find_header(head, cut.merges)
     skip = settings.hidden == "skip"
     facts = merge(facts for _, facts in _facts(windows, rows[1], pool, skip_hidden=skip))
@@ -155,7 +166,7 @@ def _source(workbook: Workbook, sheet: Sheet, cut: SheetFacts, windows: tuple[Wi
     header = read_header(head, rows, columns, cut.merges, keep_names=settings.keep_names, most_columns=settings.limits.columns)
     head_data = data_rows(head, rows[1], skip_hidden=False)
     above = head.filter(pl.col(ROW) < max(rows[0], 1)) if columns_of(head.columns) else head.clear()
-    data = sum(w.rows for w in windows[1:]) + len(head_data)
+    data = sum(w.rows for w in windows[heads:]) + len(head_data)
     last = max((w.last_row for w in windows), default=0)
     hidden = sum(_hidden(w, rows[1]) for w in windows) if any(_has_hidden(w) for w in windows) else 0
     _check_hidden(settings, cut, hidden, columns, sheet)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .archive import SHEET_OVERHEAD, StoredZip, add_frame, sheet_blocks, sheet_part
-from .dialect import plain_rows
+from .dialect import plain_rows, plain_strings, wide_escapes
 from .errors import WorkbookRefused
 from .package import Package
 
@@ -166,7 +166,7 @@ class Cutting:
             if book.styles:
                 archive.add("xl/styles.xml", package.stream(book.styles))
             if book.shared_strings:
-                _, self.strings_bytes = archive.add("xl/sharedStrings.xml", _keep_spaces(package.stream(book.shared_strings)))
+                _, self.strings_bytes = archive.add("xl/sharedStrings.xml", _keep_texts(plain_strings(package, book.shared_strings)))
             add_frame(
                 archive, sheets=slots, epoch_1904=book.epoch_1904, strings=book.shared_strings is not None, styles=book.styles is not None
             )
@@ -194,8 +194,8 @@ def row_range(rows: bytes, following: int) -> tuple[int, int]:
     return first, last
 
 
-def _keep_spaces(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """The shared strings with leading and trailing spaces protected.
+def _keep_texts(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """The shared strings with leading and trailing spaces protected, and escapes decoded that the engine leaves.
 
     calamine trims a `<t>` that does not say `xml:space="preserve"`; some writers forget to say it. The attribute is
     added only to blocks that need it: it costs 21 bytes a string.
@@ -207,9 +207,9 @@ def _keep_spaces(blocks: Iterable[bytes]) -> Iterator[bytes]:
         if cut <= 0:
             carry = held
             continue
-        yield keep_spaces(held[:cut])
+        yield wide_escapes(keep_spaces(held[:cut]))
         carry = held[cut:]
-    yield keep_spaces(carry)
+    yield wide_escapes(keep_spaces(carry))
 
 
 def keep_spaces(xml: bytes) -> bytes:
@@ -220,6 +220,9 @@ def keep_spaces(xml: bytes) -> bytes:
 def trims(xml: bytes) -> bool:
     """Whether the engine would trim a text of `xml`: one with white space at an end, in a `<t>` without attributes."""
     if b"<t> " in xml or _trailing(xml, b" </t>"):
+        return True
+    # A space may also be written as a character reference.
+    if b"&#" in xml and (b"<t>&#" in xml or _trailing(xml, b";</t>")):
         return True
     # Line breaks and tabs are rare enough that most blocks end here.
     if not any(c in xml for c in (b"\n", b"\t", b"\r")):

@@ -76,7 +76,7 @@ def judge(source: Source, how: str) -> Judged:
     if how == "strings":
         contract = Contract(tuple(Field(c.name, "string", title=c.header) for c in columns))
     found, left = match_fields(contract, columns, lenient=False)
-    plan = LoadPlan(plan_columns(contract, Target("public", "t", None), found), tuple(left), (), "UTC", "reject")
+    plan = LoadPlan(plan_columns(contract, Target("public", "t", None), found, {}), tuple(left), (), "UTC", "reject")
     checked = [_check(source, window.path, plan) for window in source.windows if window.rows]
     counts: dict[int, Any] = {}
     for part in checked:

@@ -592,3 +592,50 @@ def test_iso_dates_in_cells(db: Database, path: Path) -> None:
     write_rows(path, row(1, inline("A1", "a")) + "".join(row(n, c) for n, c in enumerate(cells, 2)))
     report = db.load(path, table="t", workers=0)
     assert column(db, report, "A") == [datetime(2020, 1, 5, 12, 30), datetime(2020, 1, 6), datetime(2020, 1, 5, 12, 30, 0, 250000)]
+
+
+# ---- SPELLINGS OF TEXTS -----------------------------------------------------------------------------------------
+
+STRINGS: dict[str, tuple[str | bytes, list[str]]] = {
+    "prefix": ("<x:si><x:t> a </x:t></x:si><x:si><x:r><x:t> b</x:t></x:r><x:r><x:t> c</x:t></x:r></x:si>", [" a ", " b c"]),
+    "cdata": ("<si><t><![CDATA[a < b]]></t></si><si><t>b<![CDATA[ c]]></t></si>", ["a < b", "b c"]),
+    "comments": ("<si><t>a<!-- x -->b</t></si><!-- y --><si><t>c</t></si>", ["ab", "c"]),
+    "phonetics": ('<si><t>a</t><rPh sb="0" eb="1"><t>x</t></rPh></si><si><r><t>b</t></r><phoneticPr fontId="1"/></si>', ["a", "b"]),
+    "empty": ("<si/><si><t/></si><si><t></t></si>", ["", "", ""]),
+    "entities": ("<si><t>&#233;&#x4e2d;&#10;</t></si><si><t>&lt;&gt;&quot;&apos;&amp;amp;</t></si><si><t>&#32;x</t></si>", ["é中\n", "<>\"'&amp;", " x"]),
+    "line ends": ("<si><t>a\r\nb</t></si><si><t>c&#13;d</t></si><si><t>e_x000D_\nf</t></si>", ["a\nb", "c\rd", "e\r\nf"]),
+    "spaced tags": ("<si ><t > a </t ></si ><si><t xml:space='preserve'> b </t></si>", [" a ", " b "]),
+    "escapes": (
+        "<si><t>_x4E2D_a_x00E9_</t></si><si><t>_xD83D__xDE00_</t></si><si><t>_x005F_x4E2D_</t></si><si><t>_xD83D_</t></si><si><t>_X0041_</t></si>",
+        ["中aé", "😀", "_x4E2D_", "_xD83D_", "_X0041_"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("items", "texts"), STRINGS.values(), ids=STRINGS)
+def test_spelling_of_shared_strings(db: Database, path: Path, items: str, texts: list[str]) -> None:
+    prefix = "x:" if "<x:" in items else ""
+    part = f'<{prefix}sst xmlns{":x" if prefix else ""}="{rawbook.MAIN}">{items}</{prefix}sst>'
+    lines = "".join(row(n + 2, shared(f"A{n + 2}", n)) for n in range(len(texts)))
+    write_rows(path, row(1, inline("A1", "a")) + lines, strings=["never used"], parts={"xl/sharedStrings.xml": part})
+    report = db.load(path, table="t", workers=0, header_row=1)
+    assert column(db, report, "A") == [text or None for text in texts]
+
+
+def test_spelling_of_shared_strings_in_utf_16(db: Database, path: Path) -> None:
+    part = f'<?xml version="1.0" encoding="UTF-16"?><sst xmlns="{rawbook.MAIN}"><si><t>é</t></si></sst>'.encode("utf-16")
+    write_rows(path, row(1, inline("A1", "a")) + row(2, shared("A2", 0)), strings=["never used"], parts={"xl/sharedStrings.xml": part})
+    assert column(db, load(db, path), "A") == ["é"]
+
+
+def test_a_shared_string_that_is_not_there_is_refused(db: Database, path: Path) -> None:
+    write_rows(path, row(1, inline("A1", "a")) + row(2, shared("A2", 7)), strings=["<t>x</t>"])
+    with pytest.raises(InputError, match="shared strings"):
+        db.load(path, table="t", workers=0)
+
+
+def test_single_quotes_do_not_hide_stray_cells(db: Database, path: Path) -> None:
+    far = row(1048576, number("XFD1048576", 2)).replace('"', "'")
+    write_rows(path, (row(1, inline("A1", "a")) + row(2, number("A2", 1))).replace('"', "'") + far)
+    report = db.load(path, table="t", workers=1, header_row=1)
+    check_loaded(db, report, oracle_cells(path))
