@@ -87,16 +87,24 @@ class StoredZip:
     def _local(self, name: bytes, crc: int, size: int) -> bytes:
         # A fixed-size zip64 field for every part keeps the header's length known before the size is.
         extra = struct.pack("<2H2Q", 1, 16, size, size)
-        return _LOCAL.pack(b"PK\3\4", _ZIP64_VERSION, 0, 0, 0, _DOS_DATE, crc, _MAX32, _MAX32, len(name), len(extra)) + name + extra
+        return (
+            _LOCAL.pack(b"PK\3\4", _ZIP64_VERSION, 0, 0, 0, _DOS_DATE, crc, _MAX32, _MAX32, len(name), len(extra))
+            + name
+            + extra
+        )
 
     def _finish(self) -> None:
         start = self._file.tell()
         for name, crc, size, offset in self._entries:
             extra = struct.pack("<2H3Q", 1, 24, size, size, offset)
             sizes = (crc, _MAX32, _MAX32, len(name), len(extra), 0, 0, 0, 0, _MAX32)
-            self._file.write(_CENTRAL.pack(b"PK\1\2", _ZIP64_VERSION, _ZIP64_VERSION, 0, 0, 0, _DOS_DATE, *sizes) + name + extra)
+            self._file.write(
+                _CENTRAL.pack(b"PK\1\2", _ZIP64_VERSION, _ZIP64_VERSION, 0, 0, 0, _DOS_DATE, *sizes) + name + extra
+            )
         end, count = self._file.tell(), len(self._entries)
-        self._file.write(_END64.pack(b"PK\6\6", 44, _ZIP64_VERSION, _ZIP64_VERSION, 0, 0, count, count, end - start, start))
+        self._file.write(
+            _END64.pack(b"PK\6\6", 44, _ZIP64_VERSION, _ZIP64_VERSION, 0, 0, count, count, end - start, start)
+        )
         self._file.write(_LOCATOR64.pack(b"PK\6\7", 0, end, 1))
         self._file.write(_END.pack(b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, _MAX32, _MAX32, 0))
 
@@ -138,5 +146,7 @@ def add_frame(archive: StoredZip, *, sheets: int, epoch_1904: bool, strings: boo
 
 
 def _relationships(relations: list[tuple[str, str, str]]) -> str:
-    listed = "".join(f'<Relationship Id="{i}" Type="{_OFFICE}/{kind}" Target="{target}"/>' for i, kind, target in relations)
+    listed = "".join(
+        f'<Relationship Id="{i}" Type="{_OFFICE}/{kind}" Target="{target}"/>' for i, kind, target in relations
+    )
     return f'{_HEAD}<Relationships xmlns="{_PACKAGE}/relationships">{listed}</Relationships>'

@@ -83,7 +83,9 @@ def _is_plain(package: Package, part: str, root: str) -> bool:
     start = head[:_SNIFF_BYTES]
     encoding = re.search(rb"""<\?xml[^>]*encoding=["']([\w-]+)["']""", start)
     utf8 = encoding is None or encoding[1].lower() in {b"utf-8", b"utf8", b"us-ascii", b"ascii"}
-    plain = utf8 and b"\0" not in start and b"<!" not in head and re.search(rf"<{root}[\s>]".encode(), start) is not None
+    plain = (
+        utf8 and b"\0" not in start and b"<!" not in head and re.search(rf"<{root}[\s>]".encode(), start) is not None
+    )
     return plain and _ODD_SPELLING.search(head, 0, _SPELLING_BYTES) is None
 
 

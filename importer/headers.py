@@ -102,7 +102,13 @@ def _present(column: int, kinds: Iterable[str]) -> list[pl.Expr]:
 
 
 def read_header(
-    head: pl.DataFrame, rows: tuple[int, int], data_columns: Iterable[int], merges: Iterable[str], *, keep_names: bool, most_columns: int
+    head: pl.DataFrame,
+    rows: tuple[int, int],
+    data_columns: Iterable[int],
+    merges: Iterable[str],
+    *,
+    keep_names: bool,
+    most_columns: int,
 ) -> Header:
     """The header in the given rows of the head.
 
@@ -120,7 +126,10 @@ def read_header(
     texts = _texts(head, rows, merges)
     indices = sorted({*texts, *data_columns})
     if len(indices) > most_columns:
-        raise SheetError(f"the header has {len(indices):,} columns, a table can have {most_columns:,}", choice="choose some with --columns")
+        raise SheetError(
+            f"the header has {len(indices):,} columns, a table can have {most_columns:,}",
+            choice="choose some with --columns",
+        )
     labels = [texts.get(index) for index in indices]
     names, notes = column_names(labels, indices, keep=keep_names)
     columns = tuple(SheetColumn(i, label, name) for i, label, name in zip(indices, labels, names, strict=True))

@@ -65,7 +65,11 @@ def iso_datetime(stamp: pl.Expr) -> pl.Expr:
     """Datetimes in ISO 8601: the date alone at midnight, milliseconds only where there are any."""
     midnight = stamp == stamp.dt.truncate("1d")
     whole = stamp.dt.millisecond() == 0
-    text = pl.when(whole).then(stamp.dt.strftime("%Y-%m-%dT%H:%M:%S")).otherwise(stamp.dt.strftime("%Y-%m-%dT%H:%M:%S%.3f"))
+    text = (
+        pl.when(whole)
+        .then(stamp.dt.strftime("%Y-%m-%dT%H:%M:%S"))
+        .otherwise(stamp.dt.strftime("%Y-%m-%dT%H:%M:%S%.3f"))
+    )
     return pl.when(midnight).then(stamp.dt.strftime("%Y-%m-%d")).otherwise(text)
 
 

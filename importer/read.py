@@ -109,7 +109,9 @@ def read_window(task: ReadTask) -> WindowRead:
         rows = file.read(task.window.length)
     odd = sheetxml.is_odd(rows)
     if odd and b"<!" in rows:
-        raise WorkbookRefused("the sheet's XML holds comments or CDATA far from its start", choice="save it again in Excel")
+        raise WorkbookRefused(
+            "the sheet's XML holds comments or CDATA far from its start", choice="save it again in Excel"
+        )
     frames = [_read_rows(task, piece, odd=odd) for piece in _pieces(task, rows)]
     frame = pl.concat(frames, how="diagonal") if len(frames) > 1 else frames[0]
     frame = _mark_hidden(frame, sheetxml.hidden_rows(rows, task.window.first_row)) if odd else frame
@@ -120,7 +122,9 @@ def read_window(task: ReadTask) -> WindowRead:
         raise _beyond_last_column()
     cells = sum(column.cells for column in facts.values())
     first, last = (int(numbers[0]), int(numbers[-1])) if len(numbers) else (0, 0)
-    return WindowRead(task.window.number, task.out, len(numbers), first, last, cells, facts, rows.count(b"<f") if odd else 0)
+    return WindowRead(
+        task.window.number, task.out, len(numbers), first, last, cells, facts, rows.count(b"<f") if odd else 0
+    )
 
 
 # ---- PIECES: what is too sparse to be read at once is read in parts --------------------------------------------
@@ -145,7 +149,9 @@ def _pieces(task: ReadTask, rows: bytes) -> Iterator[_Piece]:
 
 
 def _beyond_last_column() -> WorkbookRefused:
-    return WorkbookRefused("a cell lies beyond column XFD, the last that a sheet can have", choice="save it again in Excel")
+    return WorkbookRefused(
+        "a cell lies beyond column XFD, the last that a sheet can have", choice="save it again in Excel"
+    )
 
 
 def _runs(rows: bytes, following: int, most_cells: int) -> Iterator[_Piece]:
@@ -194,7 +200,10 @@ def _read_rows(task: ReadTask, piece: _Piece, *, odd: bool) -> pl.DataFrame:
 def _frame(columns: Cells, base: int, height: int) -> pl.DataFrame:
     """The arrays side by side with their row numbers, without blank rows and empty arrays."""
     arrays = {
-        part(c, kind): kinds[kind].alias(part(c, kind)) for c, kinds in sorted(columns.items()) for kind in PARTS if kind in kinds
+        part(c, kind): kinds[kind].alias(part(c, kind))
+        for c, kinds in sorted(columns.items())
+        for kind in PARTS
+        if kind in kinds
     }
     arrays = {name: array for name, array in arrays.items() if array.null_count() < len(array)}
     numbers = pl.int_range(base, base + height, dtype=pl.Int64, eager=True).alias(ROW)
@@ -274,7 +283,10 @@ class _Engine:
         cells = [(row, infos[column].absolute_index, detail) for row, column, detail in found]
         if self.anchor is not None:
             if (0, 0) not in {(row, column) for row, column, _ in cells}:
-                raise InputError(f"rows are out of order around row {self.anchor}", choice="open the workbook in Excel and save it again")
+                raise InputError(
+                    f"rows are out of order around row {self.anchor}",
+                    choice="open the workbook in Excel and save it again",
+                )
             arrays = {c: s.slice(1) for c, s in arrays.items()}
             cells = [(row - 1, column, detail) for row, column, detail in cells if row]
         return arrays, cells, {info.absolute_index: info.dtype for info in infos}
@@ -291,7 +303,9 @@ def _reader(path: str) -> Any:
         try:
             _open_reader = (path, fastexcel.read_excel(path))
         except fastexcel.FastExcelError as exc:
-            raise InputError(f"the engine cannot open the workbook: {_first_line(exc)}", choice="save it again in Excel") from None
+            raise InputError(
+                f"the engine cannot open the workbook: {_first_line(exc)}", choice="save it again in Excel"
+            ) from None
     return _open_reader[1]
 
 
@@ -326,7 +340,9 @@ def _columns(sheet: _Engine, rows: bytes, epoch: Epoch) -> Cells:
             columns = None
         return columns if columns is not None else _mixed(sheet, rows, epoch)
     except fastexcel.FastExcelError as exc:
-        raise InputError(f"the engine cannot read the sheet: {_first_line(exc)}", choice="save it again in Excel") from None
+        raise InputError(
+            f"the engine cannot read the sheet: {_first_line(exc)}", choice="save it again in Excel"
+        ) from None
 
 
 def _first_line(error: BaseException) -> str:
@@ -378,7 +394,9 @@ def _mixed(sheet: _Engine, rows: bytes, epoch: Epoch) -> Cells:
     return columns
 
 
-def _scatter(columns: Cells, errors: list[tuple[int, int, str]], epoch: Epoch, texts: dict[int, pl.Series] | None) -> None:
+def _scatter(
+    columns: Cells, errors: list[tuple[int, int, str]], epoch: Epoch, texts: dict[int, pl.Series] | None
+) -> None:
     """Put the cells of the engine's error list into arrays of their kinds.
 
     Args:

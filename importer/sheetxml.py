@@ -33,7 +33,9 @@ _LONG_INTEGER = re.compile(rb"<c\b[^>]*>(?:\s*<f\b(?:[^>]*/>|[^>]*>[^<]*</f>))?\
 #: Error values that calamine knows; on any other it refuses the whole sheet.
 _KNOWN_ERRORS = {b"#DIV/0!", b"#N/A", b"#NAME?", b"#NULL!", b"#NUM!", b"#REF!", b"#VALUE!"}
 _UNKNOWN_ERROR = re.compile(rb"<v>#(?!(?:DIV/0!|N/A|NAME\?|NULL!|NUM!|REF!|VALUE!)</v>)")
-_ERROR_CELL = re.compile(rb"""(<c\b[^>]*\bt=["']e["'][^>]*>(?:\s*<f\b(?:[^>]*/>|[^>]*>[^<]*</f>))?\s*<v>)([^<]*)(</v>\s*</c>)""")
+_ERROR_CELL = re.compile(
+    rb"""(<c\b[^>]*\bt=["']e["'][^>]*>(?:\s*<f\b(?:[^>]*/>|[^>]*>[^<]*</f>))?\s*<v>)([^<]*)(</v>\s*</c>)"""
+)
 _ESCAPE = re.compile(rb"_x[0-9A-Fa-f]{4}_")
 _ESCAPED_RESULT = re.compile(
     rb"""(<c\b[^>]*\bt=["'])str(["'][^>]*>)(?:\s*<f\b(?:[^>]*/>|[^>]*>[^<]*</f>))?\s*<v\b[^>]*>([^<]*_x[0-9A-Fa-f]{4}_[^<]*)</v>"""
@@ -104,7 +106,9 @@ def _matching(pattern: re.Pattern[bytes], mark: bytes, rows: bytes, first_row: i
             if cell is None or ref is None:
                 return cells(rows, first_row)
             kind = _TYPE.search(cell[3])
-            found.append(Cell(int(ref[2]), column_index(ref[1].decode().upper()), kind[1] if kind else b"n", cell[4] or b""))
+            found.append(
+                Cell(int(ref[2]), column_index(ref[1].decode().upper()), kind[1] if kind else b"n", cell[4] or b"")
+            )
         position = rows.find(mark, position + len(mark))
     return iter(found)
 

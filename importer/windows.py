@@ -100,7 +100,15 @@ class Cutting:
     """
 
     def __init__(
-        self, workbook: Workbook, sheet: Sheet, folder: Path, limits: Limits, *, head_rows: int, chunk_rows: int | None, workers: int
+        self,
+        workbook: Workbook,
+        sheet: Sheet,
+        folder: Path,
+        limits: Limits,
+        *,
+        head_rows: int,
+        chunk_rows: int | None,
+        workers: int,
     ) -> None:
         self._workbook = workbook
         self._folder = folder
@@ -133,7 +141,9 @@ class Cutting:
             yield self._put(number, first, last, rows)
             previous = last
         if self._workbook.path.stat().st_size != self._workbook.size:
-            raise WorkbookRefused("the file was changed while it was read", place=str(self._workbook.path), choice="run again")
+            raise WorkbookRefused(
+                "the file was changed while it was read", place=str(self._workbook.path), choice="run again"
+            )
 
     def facts(self) -> SheetFacts:
         """What stands around the rows; to be asked after the last window."""
@@ -154,7 +164,9 @@ class Cutting:
         with self._archive.open("r+b") as file:
             file.seek(offset)
             file.writelines(blocks)
-        return Window(number, first, last, anchor, self._archive, slot, offset + len(blocks[0]) + len(blocks[1]), len(rows))
+        return Window(
+            number, first, last, anchor, self._archive, slot, offset + len(blocks[0]) + len(blocks[1]), len(rows)
+        )
 
     def _open_archive(self, slots: int, slot_bytes: int) -> None:
         """A new archive with free slots, around the workbook's styles and shared strings."""
@@ -166,9 +178,15 @@ class Cutting:
             if book.styles:
                 archive.add("xl/styles.xml", package.stream(book.styles))
             if book.shared_strings:
-                _, self.strings_bytes = archive.add("xl/sharedStrings.xml", _keep_texts(plain_strings(package, book.shared_strings)))
+                _, self.strings_bytes = archive.add(
+                    "xl/sharedStrings.xml", _keep_texts(plain_strings(package, book.shared_strings))
+                )
             add_frame(
-                archive, sheets=slots, epoch_1904=book.epoch_1904, strings=book.shared_strings is not None, styles=book.styles is not None
+                archive,
+                sheets=slots,
+                epoch_1904=book.epoch_1904,
+                strings=book.shared_strings is not None,
+                styles=book.styles is not None,
             )
             self._free = [(slot, archive.reserve(sheet_part(slot), slot_bytes)) for slot in range(slots)]
 
@@ -249,7 +267,9 @@ class _Cutter:
     #: What follows the rows: merges, validations, links; only merges are used.
     TAIL_BYTES = 64 << 20
 
-    def __init__(self, package: Package, sheet: Sheet, limits: Limits, window_bytes: int, head_rows: int, chunk_rows: int | None) -> None:
+    def __init__(
+        self, package: Package, sheet: Sheet, limits: Limits, window_bytes: int, head_rows: int, chunk_rows: int | None
+    ) -> None:
         self._blocks = plain_rows(package, sheet.part)
         self._sheet = sheet
         self._limits = limits
@@ -365,7 +385,10 @@ class _Cutter:
         return tuple(found)
 
     def merges(self) -> tuple[str, ...]:
-        return tuple(ref.decode("ascii", "replace") for ref in re.findall(rb'<mergeCell\b[^>]*\bref="([^"]{2,32})"', bytes(self._behind)))
+        return tuple(
+            ref.decode("ascii", "replace")
+            for ref in re.findall(rb'<mergeCell\b[^>]*\bref="([^"]{2,32})"', bytes(self._behind))
+        )
 
     def width(self) -> int | None:
         match = re.search(rb'<dimension\b[^>]*\bref="(?:[A-Z]+\d+:)?([A-Z]{1,3})\d+"', self._before)

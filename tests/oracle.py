@@ -78,11 +78,20 @@ def at(ref: str) -> tuple[int, int]:
 def table_rows(db: Database, report: Report) -> list[dict[str, Any]]:
     """The table's rows in the order of the sheet, by column letter; intervals as timedeltas."""
     loaded = [c for c in report.columns if c.type]
-    asked = [f'(extract(epoch from "{c.name}") * 1000)::bigint' if c.type == "interval" else f'"{c.name}"' for c in loaded]
-    rows = db.rows(f'SELECT {", ".join(asked)} FROM "{report.target["schema"]}"."{report.target["table"]}" ORDER BY ctid') if asked else []
+    asked = [
+        f'(extract(epoch from "{c.name}") * 1000)::bigint' if c.type == "interval" else f'"{c.name}"' for c in loaded
+    ]
+    rows = (
+        db.rows(f'SELECT {", ".join(asked)} FROM "{report.target["schema"]}"."{report.target["table"]}" ORDER BY ctid')
+        if asked
+        else []
+    )
     kinds = {c.letter: c.type for c in loaded}
     named = [dict(zip(kinds, row, strict=True)) for row in rows]
-    return [{k: timedelta(milliseconds=v) if kinds[k] == "interval" and v is not None else v for k, v in row.items()} for row in named]
+    return [
+        {k: timedelta(milliseconds=v) if kinds[k] == "interval" and v is not None else v for k, v in row.items()}
+        for row in named
+    ]
 
 
 def rejected_rows(report: Report) -> dict[int, tuple[str, dict[str, Cell]]]:
@@ -92,7 +101,11 @@ def rejected_rows(report: Report) -> dict[int, tuple[str, dict[str, Cell]]]:
     sheet = openpyxl.load_workbook(report.rejects_file, data_only=True).worksheets[0]
     found = {}
     for line in sheet.iter_rows(min_row=2):
-        cells = {c.letter: _cell(cell.value, cell.data_type) for c, cell in zip(report.columns, line[2:], strict=True) if cell.value is not None}
+        cells = {
+            c.letter: _cell(cell.value, cell.data_type)
+            for c, cell in zip(report.columns, line[2:], strict=True)
+            if cell.value is not None
+        }
         found[int(line[0].value)] = (str(line[1].value), cells)
     return found
 
@@ -103,7 +116,15 @@ def rejected_comments(report: Report) -> list[str]:
     return [cell.comment.text for line in sheet.iter_rows() for cell in line if cell.comment]
 
 
-def check_loaded(db: Database, report: Report, cells: Cells, *, unreadable: Collection[str] = (), nulls: bool = False, blanks: Mapping[str, int] | None = None) -> None:
+def check_loaded(
+    db: Database,
+    report: Report,
+    cells: Cells,
+    *,
+    unreadable: Collection[str] = (),
+    nulls: bool = False,
+    blanks: Mapping[str, int] | None = None,
+) -> None:
     """Fail, naming the guilty cell, unless every data cell is in the table with its value or in the rejects under its address.
 
     Args:
@@ -116,7 +137,9 @@ def check_loaded(db: Database, report: Report, cells: Cells, *, unreadable: Coll
     """
     data = {address: cell for address, cell in cells.items() if address[0] > report.header_rows[1]}
     kept = {c.letter for c in report.columns if c.type}
-    bad = {a for a, cell in data.items() if _is_bad(cell, nulls=nulls) and get_column_letter(a[1] + 1) in kept} | {at(ref) for ref in unreadable}
+    bad = {a for a, cell in data.items() if _is_bad(cell, nulls=nulls) and get_column_letter(a[1] + 1) in kept} | {
+        at(ref) for ref in unreadable
+    }
     rows, rejects, table = sorted({row for row, _ in data}), rejected_rows(report), table_rows(db, report)
     assert {row for row, _ in bad} == set(rejects)
     assert (report.total_records, report.error_count) == (len(rows), len(rejects))
@@ -129,13 +152,19 @@ def check_loaded(db: Database, report: Report, cells: Cells, *, unreadable: Coll
             _check_rejected(f"{letter}{row}", cell, rejects[row], bad=(row, column) in bad)
         elif letter in kept:
             expected = Cell("text", "") if cell.kind in PROBLEMS else cell
-            assert same_loaded(expected, loaded[row][letter]), f"{letter}{row} {cell} was loaded as {loaded[row][letter]!r}"
+            assert same_loaded(expected, loaded[row][letter]), (
+                f"{letter}{row} {cell} was loaded as {loaded[row][letter]!r}"
+            )
     _check_nothing_else(data, loaded, kept)
     _check_conservation(report, data, blanks or {})
 
 
 def _is_bad(cell: Cell, *, nulls: bool) -> bool:
-    return cell.kind == "unreadable" or (cell.kind in PROBLEMS and not nulls) or (cell.kind == "text" and "\0" in cell.value)
+    return (
+        cell.kind == "unreadable"
+        or (cell.kind in PROBLEMS and not nulls)
+        or (cell.kind == "text" and "\0" in cell.value)
+    )
 
 
 def _check_rejected(ref: str, cell: Cell, reject: tuple[str, dict[str, Cell]], *, bad: bool) -> None:
@@ -155,7 +184,9 @@ def _check_rejected(ref: str, cell: Cell, reject: tuple[str, dict[str, Cell]], *
 def _check_nothing_else(data: Cells, loaded: dict[int, dict[str, Any]], kept: set[str]) -> None:
     for row, values in loaded.items():
         for letter in kept:
-            assert values[letter] is None or (row, column_index_from_string(letter) - 1) in data, f"{letter}{row} is empty in the sheet"
+            assert values[letter] is None or (row, column_index_from_string(letter) - 1) in data, (
+                f"{letter}{row} is empty in the sheet"
+            )
 
 
 def _check_conservation(report: Report, data: Cells, blanks: Mapping[str, int]) -> None:

@@ -64,7 +64,9 @@ class Sheet:
         self.strings = ["<t>never used</t>"]
         grid = {(self.header_row, c): Cell("text", text, "inline") for c, text in self.headers.items()} | self.cells
         numbers = sorted({r for r, _ in grid})
-        rows = "".join(self._row(r, n, {c: cell for (row, c), cell in grid.items() if row == r}) for n, r in enumerate(numbers, 1))
+        rows = "".join(
+            self._row(r, n, {c: cell for (row, c), cell in grid.items() if row == r}) for n, r in enumerate(numbers, 1)
+        )
         properties = '<workbookPr date1904="1"/>' if self.epoch_1904 else ""
         strings = self.strings
         if self.spelling == "prefix":
@@ -84,7 +86,9 @@ class Sheet:
                 text = re.sub(r'<row r="\d+"', "<row", text)
         if self.spelling == "single quotes":
             text = re.sub(r'(<c|<row) r="(\w+)"', r"\1 r='\2'", text)
-        return text.replace("<c ", "\n    <c ").replace("</row>", "\n  </row>\n") if self.spelling == "indented" else text
+        return (
+            text.replace("<c ", "\n    <c ").replace("</row>", "\n  </row>\n") if self.spelling == "indented" else text
+        )
 
     def _cell(self, ref: str, cell: Cell) -> str:
         match cell.kind:
@@ -130,7 +134,11 @@ class Sheet:
 
     def bad_rows(self) -> set[int]:
         """Rows with a cell that no table can hold: errors, uncalculated formulas, no value, or a NUL."""
-        return {r for (r, _), cell in self.cells.items() if cell.kind in PROBLEMS or (cell.kind == "text" and "\0" in cell.value)}
+        return {
+            r
+            for (r, _), cell in self.cells.items()
+            if cell.kind in PROBLEMS or (cell.kind == "text" and "\0" in cell.value)
+        }
 
 
 def xstring(text: str) -> str:
@@ -141,13 +149,42 @@ def xstring(text: str) -> str:
 
 # ---- CELLS ------------------------------------------------------------------------------------------------------
 
-_NUMBERS = [0.0, -0.0, 1.0, -1.0, 0.1 + 0.2, 1e-10, 1e22, 2.0**53, 2.0**53 - 1, -(2.0**53), 1e308, 5e-324, 2.2250738585072014e-308, 1 / 3, 12.7]
+_NUMBERS = [
+    0.0,
+    -0.0,
+    1.0,
+    -1.0,
+    0.1 + 0.2,
+    1e-10,
+    1e22,
+    2.0**53,
+    2.0**53 - 1,
+    -(2.0**53),
+    1e308,
+    5e-324,
+    2.2250738585072014e-308,
+    1 / 3,
+    12.7,
+]
 _TEXTS = [
     "", " ", "007", "1.5", "1e5", "=1+1", "TRUE", "true", "false", "True", "😀 emoji", "a\0b", "line\nbreak", "cr\r\nlf", "tab\there", " leading",
     "trailing ", "_x0041_", "_x005F_x0041_", "_x", "N/A", "NULL", "nan", "NaN", "#N/A", "inf", "2020-01-05", "12:30", "P1D", "a & b < c > 'd' \"e\"",
     "]]>", "<!-- x -->", "</row>", "')", 'say "x")', "\\n", "é", "e\u0301", "\u00a0nbsp\u00a0", "\u2028", "\x01", "\ufffe",
 ]  # fmt: skip
-_ERRORS = ["#DIV/0!", "#N/A", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!", "#SPILL!", "#CALC!", "#GETTING_DATA", "#FIELD!", "#BLOCKED!"]
+_ERRORS = [
+    "#DIV/0!",
+    "#N/A",
+    "#NAME?",
+    "#NULL!",
+    "#NUM!",
+    "#REF!",
+    "#VALUE!",
+    "#SPILL!",
+    "#CALC!",
+    "#GETTING_DATA",
+    "#FIELD!",
+    "#BLOCKED!",
+]
 _UNREADABLE = [
     Cell("unreadable", "9007199254740993", "9007199254740993"),
     Cell("unreadable", "-12345678901234567891", "-12345678901234567891"),
@@ -160,7 +197,9 @@ _LEAP_DAY = Cell("unreadable", None, "60", rawbook.DATE)
 
 
 def _number(value: float) -> Cell:
-    form = repr(int(value)) if value == int(value) and abs(value) < 2**53 and math.copysign(1, value) > 0 else repr(value)
+    form = (
+        repr(int(value)) if value == int(value) and abs(value) < 2**53 and math.copysign(1, value) > 0 else repr(value)
+    )
     return Cell("number", value, form)
 
 
@@ -173,7 +212,12 @@ def _date(epoch_1904: bool, milliseconds: int) -> Cell:
     first = datetime(1904, 1, 2) if epoch_1904 else datetime(1900, 1, 1)
     stamp = first + timedelta(milliseconds=milliseconds)
     ahead = 0 if epoch_1904 or stamp < datetime(1900, 3, 1) else 1
-    return Cell("datetime", stamp, _serial(milliseconds + (1 + ahead) * _DAY_MS), rawbook.STAMP if milliseconds % 7 else rawbook.DATE)
+    return Cell(
+        "datetime",
+        stamp,
+        _serial(milliseconds + (1 + ahead) * _DAY_MS),
+        rawbook.STAMP if milliseconds % 7 else rawbook.DATE,
+    )
 
 
 def _time(milliseconds: int) -> Cell:
@@ -188,12 +232,16 @@ def _duration(milliseconds: int) -> Cell:
 def _texts() -> st.SearchStrategy[Cell]:
     characters = st.characters(exclude_categories=["Cs"])
     text = st.one_of(st.sampled_from(_TEXTS), st.text(characters, max_size=12), st.text("_x0aF5\0 \n", max_size=10))
-    return st.builds(Cell, st.just("text"), text, st.sampled_from(["shared", "inline", "inline runs", "shared runs", "result"]))
+    return st.builds(
+        Cell, st.just("text"), text, st.sampled_from(["shared", "inline", "inline runs", "shared runs", "result"])
+    )
 
 
 def kinds(epoch_1904: bool) -> dict[str, st.SearchStrategy[Cell]]:
     """A strategy for the cells of each kind."""
-    floats = st.one_of(st.sampled_from(_NUMBERS), st.integers(-1000, 1000).map(float), st.floats(allow_nan=False, allow_infinity=False))
+    floats = st.one_of(
+        st.sampled_from(_NUMBERS), st.integers(-1000, 1000).map(float), st.floats(allow_nan=False, allow_infinity=False)
+    )
     days = 2_957_001 if epoch_1904 else 2_958_463
     unreadable = _UNREADABLE if epoch_1904 else [*_UNREADABLE, _LEAP_DAY]
     whole_days = st.integers(0, days).map(lambda day: day * _DAY_MS)
@@ -204,7 +252,9 @@ def kinds(epoch_1904: bool) -> dict[str, st.SearchStrategy[Cell]]:
         "text": _texts(),
         "boolean": st.booleans().map(lambda value: Cell("boolean", value)),
         "date": whole_days.map(lambda ms: _date(epoch_1904, ms)),
-        "datetime": st.one_of(whole_days, early, st.integers(0, (days + 1) * _DAY_MS - 1)).map(lambda ms: _date(epoch_1904, ms)),
+        "datetime": st.one_of(whole_days, early, st.integers(0, (days + 1) * _DAY_MS - 1)).map(
+            lambda ms: _date(epoch_1904, ms)
+        ),
         "time": clock.map(_time),
         "duration": st.one_of(clock, st.integers(0, 10**12)).map(_duration),
         "error": st.sampled_from(_ERRORS).map(lambda text: Cell("error", text)),

@@ -101,16 +101,23 @@ class RawBook:
 
     def _workbook(self) -> str:
         listed = "".join(
-            f'<sheet name="{escape(sheet.name)}" sheetId="{n}" state="{sheet.state}" r:id="rId{n}"/>' for n, sheet in enumerate(self.sheets, 1)
+            f'<sheet name="{escape(sheet.name)}" sheetId="{n}" state="{sheet.state}" r:id="rId{n}"/>'
+            for n, sheet in enumerate(self.sheets, 1)
         )
-        return f'{_HEAD}<workbook xmlns="{MAIN}" xmlns:r="{OFFICE}">{self.properties}<sheets>{listed}</sheets></workbook>'
+        return (
+            f'{_HEAD}<workbook xmlns="{MAIN}" xmlns:r="{OFFICE}">{self.properties}<sheets>{listed}</sheets></workbook>'
+        )
 
     def _content_types(self) -> str:
         sheets = "".join(
             f'<Override PartName="/xl/worksheets/sheet{n}.xml" ContentType="{_TYPE}.{"chartsheet" if sheet.kind == "chartsheet" else "worksheet"}+xml"/>'
             for n, sheet in enumerate(self.sheets, 1)
         )
-        strings = f'<Override PartName="/xl/sharedStrings.xml" ContentType="{_TYPE}.sharedStrings+xml"/>' if self.strings else ""
+        strings = (
+            f'<Override PartName="/xl/sharedStrings.xml" ContentType="{_TYPE}.sharedStrings+xml"/>'
+            if self.strings
+            else ""
+        )
         return (
             f'{_HEAD}<Types xmlns="{PACKAGE}/content-types"><Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
             '<Default Extension="xml" ContentType="application/xml"/>'
@@ -120,7 +127,9 @@ class RawBook:
 
 
 def _relationships(relations: list[tuple[str, str, str]]) -> str:
-    listed = "".join(f'<Relationship Id="{i}" Type="{OFFICE}/{kind}" Target="{target}"/>' for i, kind, target in relations)
+    listed = "".join(
+        f'<Relationship Id="{i}" Type="{OFFICE}/{kind}" Target="{target}"/>' for i, kind, target in relations
+    )
     return f'{_HEAD}<Relationships xmlns="{PACKAGE}/relationships">{listed}</Relationships>'
 
 

@@ -114,7 +114,9 @@ def same_loaded(cell: Cell, value: Any) -> bool:
         value = datetime.combine(value, time())
     if cell.kind == "time" and isinstance(value, timedelta):
         value = (datetime.min + value).time()
-    return type(value) is type(cell.value) and value == cell.value if cell.kind != "number" else float(value) == cell.value
+    return (
+        type(value) is type(cell.value) and value == cell.value if cell.kind != "number" else float(value) == cell.value
+    )
 
 
 def _from_text(kind: str, text: str) -> Any:
@@ -154,7 +156,11 @@ def check_judged(sheet: Sheet, source: Source, judged: Judged) -> None:
             continue
         value = loaded[row][names[column]]
         assert same_loaded(cell, value), f"{source.address(row, column)} {cell} was loaded as {value!r}"
-    bad = {address for address, cell in sheet.cells.items() if cell.kind in {"error", "formula", "unreadable"} or (cell.kind == "text" and "\0" in cell.value)}
+    bad = {
+        address
+        for address, cell in sheet.cells.items()
+        if cell.kind in {"error", "formula", "unreadable"} or (cell.kind == "text" and "\0" in cell.value)
+    }
     assert bad == judged.errors
     for column, count in judged.counts.items():
         assert count.balanced

@@ -24,9 +24,13 @@ LIMITS = st.sampled_from([Limits(), Limits(), Limits(window_cells=60), Limits(wi
 
 
 @given(sheet=sheets(), limits=LIMITS, chunk_rows=st.sampled_from([None, None, 1, 3]))
-def test_read_keeps_every_cell(sheet: Sheet, limits: Limits, chunk_rows: int | None, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_read_keeps_every_cell(
+    sheet: Sheet, limits: Limits, chunk_rows: int | None, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     path = sheet.write(tmp_path_factory.getbasetemp() / "read.xlsx")
-    with reading(path, header_rows=(sheet.header_row, sheet.header_row), limits=limits, chunk_rows=chunk_rows) as source:
+    with reading(
+        path, header_rows=(sheet.header_row, sheet.header_row), limits=limits, chunk_rows=chunk_rows
+    ) as source:
         check_read(sheet, source)
 
 
@@ -37,7 +41,9 @@ def test_judge_keeps_every_cell(sheet: Sheet, how: str, tmp_path_factory: pytest
         check_judged(sheet, source, judge(source, how))
 
 
-@settings(max_examples=settings().max_examples // 12, phases=[Phase.explicit, Phase.generate])  # shrinking over a server takes minutes
+@settings(
+    max_examples=settings().max_examples // 12, phases=[Phase.explicit, Phase.generate]
+)  # shrinking over a server takes minutes
 @given(sheet=sheets())
 def test_load_keeps_every_cell(sheet: Sheet, db: Database, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("load")

@@ -101,7 +101,12 @@ def test_names_that_had_to_change_are_reported() -> None:
     ]
 
 
-@given(labels=st.lists(st.one_of(st.none(), st.text(max_size=80), st.sampled_from(["x", "X", "x_2", "ctid"])), max_size=12), keep=st.booleans())
+@given(
+    labels=st.lists(
+        st.one_of(st.none(), st.text(max_size=80), st.sampled_from(["x", "X", "x_2", "ctid"])), max_size=12
+    ),
+    keep=st.booleans(),
+)
 def test_names_of_any_labels_fit_postgresql(labels: list[str | None], keep: bool) -> None:
     cleaned = [tidy(label) or None if label else None for label in labels]
     found, _ = column_names(cleaned, list(range(len(labels))), keep=keep)
@@ -112,10 +117,30 @@ def test_names_of_any_labels_fit_postgresql(labels: list[str | None], keep: bool
 
 @pytest.mark.parametrize("keep_names", [False, True])
 def test_odd_names_make_a_table(db: Database, tmp_path: Path, keep_names: bool) -> None:
-    labels = ["ctid", 'qu"ote', "per%cent", "a\nb", "select", "2020", "é" * 70, "é" * 70, None, "back\\slash", "'; drop", "{x}", "$1", "?"]
+    labels = [
+        "ctid",
+        'qu"ote',
+        "per%cent",
+        "a\nb",
+        "select",
+        "2020",
+        "é" * 70,
+        "é" * 70,
+        None,
+        "back\\slash",
+        "'; drop",
+        "{x}",
+        "$1",
+        "?",
+    ]
     path = save(tmp_path / "odd.xlsx", labels, list(range(len(labels))))
     report = db.load(path, table="t", workers=0, keep_names=keep_names, header_row=1)
-    columns = [name for (name,) in db.rows(f"SELECT attname::text FROM pg_attribute WHERE attrelid = '{db.schema}.t'::regclass AND attnum > 0 ORDER BY attnum")]
+    columns = [
+        name
+        for (name,) in db.rows(
+            f"SELECT attname::text FROM pg_attribute WHERE attrelid = '{db.schema}.t'::regclass AND attnum > 0 ORDER BY attnum"
+        )
+    ]
     assert columns == [c.name for c in report.columns]
     assert db.rows("SELECT * FROM t") == [tuple(range(len(labels)))]
 
@@ -139,10 +164,16 @@ TITLES = {
 
 @pytest.mark.parametrize("chunk_rows", [None, 1, 5])
 @pytest.mark.parametrize(("above", "expected"), TITLES.values(), ids=TITLES)
-def test_header_found_below_titles(tmp_path: Path, above: list[list[Any]], expected: int, chunk_rows: int | None) -> None:
+def test_header_found_below_titles(
+    tmp_path: Path, above: list[list[Any]], expected: int, chunk_rows: int | None
+) -> None:
     path = save(tmp_path / "t.xlsx", *above, *[[n, f"name {n}", "Rome"] for n in range(30)])
     with reading(path, chunk_rows=chunk_rows) as source:
-        assert (source.header.first_row, source.header.last_row, names(source.header)) == (expected, expected, ["id", "name", "city"])
+        assert (source.header.first_row, source.header.last_row, names(source.header)) == (
+            expected,
+            expected,
+            ["id", "name", "city"],
+        )
         assert source.rows == 30
         assert source.above_header == sum(map(bool, above)) - 1
         assert source.facts[0].kinds == {"number": 30}
@@ -160,7 +191,12 @@ def test_header_of_numbers_over_numbers(tmp_path: Path) -> None:
 
 def test_header_with_some_blank_cells(tmp_path: Path) -> None:
     header = header_of(save(tmp_path / "t.xlsx", ["a", None, "c", "d"], [1, 2, 3, 4]))
-    assert [(c.letter, c.header, c.name) for c in header.columns] == [("A", "a", "a"), ("B", None, "column_b"), ("C", "c", "c"), ("D", "d", "d")]
+    assert [(c.letter, c.header, c.name) for c in header.columns] == [
+        ("A", "a", "a"),
+        ("B", None, "column_b"),
+        ("C", "c", "c"),
+        ("D", "d", "d"),
+    ]
 
 
 def test_header_beyond_the_data_is_a_column_too(tmp_path: Path) -> None:
@@ -169,24 +205,41 @@ def test_header_beyond_the_data_is_a_column_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("chunk_rows", [None, 1, 7])
 def test_header_given_far_down(tmp_path: Path, chunk_rows: int | None) -> None:
-    lines = "".join(row(n, number(f"A{n}", n)) for n in range(1, 150)) + row(150, inline("A150", "name"), inline("B150", "b")) + row(151, number("A151", 5))
+    lines = (
+        "".join(row(n, number(f"A{n}", n)) for n in range(1, 150))
+        + row(150, inline("A150", "name"), inline("B150", "b"))
+        + row(151, number("A151", 5))
+    )
     path = write_rows(tmp_path / "t.xlsx", lines)
     with reading(path, header_rows=(150, 150), chunk_rows=chunk_rows) as source:
-        assert (names(source.header), source.rows, source.above_header, source.facts[0].kinds) == (["name", "b"], 1, 149, {"number": 1})
+        assert (names(source.header), source.rows, source.above_header, source.facts[0].kinds) == (
+            ["name", "b"],
+            1,
+            149,
+            {"number": 1},
+        )
 
 
 # ---- SEVERAL ROWS AND MERGES ------------------------------------------------------------------------------------
 
 
 def test_header_of_two_rows_merged_to_the_right(tmp_path: Path) -> None:
-    path = save(tmp_path / "t.xlsx", ["id", "2020", None, "2021", None], [None, "q1", "q2", "q1", "q2"], [1, 2, 3, 4, 5], merges=("B1:C1", "D1:E1", "A1:A2"))
+    path = save(
+        tmp_path / "t.xlsx",
+        ["id", "2020", None, "2021", None],
+        [None, "q1", "q2", "q1", "q2"],
+        [1, 2, 3, 4, 5],
+        merges=("B1:C1", "D1:E1", "A1:A2"),
+    )
     header = header_of(path, header_rows=(1, 2))
     assert [c.header for c in header.columns] == ["id", "2020 q1", "2020 q2", "2021 q1", "2021 q2"]
     assert names(header) == ["id", "_2020_q1", "_2020_q2", "_2021_q1", "_2021_q2"]
 
 
 def test_header_merged_downwards_is_found_whole(tmp_path: Path) -> None:
-    path = save(tmp_path / "t.xlsx", ["id", "2020", None], [None, "q1", "q2"], [1, 2, 3], [4, 5, 6], merges=("B1:C1", "A1:A2"))
+    path = save(
+        tmp_path / "t.xlsx", ["id", "2020", None], [None, "q1", "q2"], [1, 2, 3], [4, 5, 6], merges=("B1:C1", "A1:A2")
+    )
     header = header_of(path)
     assert (header.first_row, header.last_row, names(header)) == (1, 2, ["id", "_2020_q1", "_2020_q2"])
 

@@ -12,7 +12,22 @@ import rawbook
 import xlsxwriter
 from oracle import at, check_loaded, oracle_cells, rejected_comments, rejected_rows, table_rows
 from randomsheets import Cell
-from rawbook import CLOCK, DATE, ELAPSED, STAMP, RawBook, RawSheet, boolean, error, formula, inline, number, row, shared, write_rows
+from rawbook import (
+    CLOCK,
+    DATE,
+    ELAPSED,
+    STAMP,
+    RawBook,
+    RawSheet,
+    boolean,
+    error,
+    formula,
+    inline,
+    number,
+    row,
+    shared,
+    write_rows,
+)
 
 from importer.errors import ConservationError, InputError, SheetError, WorkbookRefused
 
@@ -30,7 +45,9 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "book.xlsx"
 
 
-def load(db: Database, path: Path, *, unreadable: tuple[str, ...] = (), blanks: dict[str, int] | None = None, **options: Any) -> Report:
+def load(
+    db: Database, path: Path, *, unreadable: tuple[str, ...] = (), blanks: dict[str, int] | None = None, **options: Any
+) -> Report:
     """Load a workbook, compare every cell with openpyxl's reading, and return the report."""
     report = db.load(path, table="t", workers=0, **options)
     nulls = options.get("error_cells") == "null"
@@ -68,8 +85,24 @@ def test_trap_1_unreadable_cells_are_not_nulls(db: Database, path: Path) -> None
 
 @pytest.mark.parametrize(
     ("early", "late"),
-    [(1.5, "text"), (True, 2.7), (datetime(2020, 1, 5), 5), (1, "007"), (1, True), (datetime(2020, 1, 5), "5"), (True, "true")],
-    ids=["number-text", "boolean-number", "date-number", "number-digits", "number-boolean", "date-digits", "boolean-text"],
+    [
+        (1.5, "text"),
+        (True, 2.7),
+        (datetime(2020, 1, 5), 5),
+        (1, "007"),
+        (1, True),
+        (datetime(2020, 1, 5), "5"),
+        (True, "true"),
+    ],
+    ids=[
+        "number-text",
+        "boolean-number",
+        "date-number",
+        "number-digits",
+        "number-boolean",
+        "date-digits",
+        "boolean-text",
+    ],
 )
 def test_trap_2_types_are_decided_from_all_rows(db: Database, path: Path, early: Any, late: Any) -> None:
     save(path, ["a"], *[[early]] * 1200, [late])
@@ -80,7 +113,12 @@ def test_trap_2_types_are_decided_from_all_rows(db: Database, path: Path, early:
 
 def test_trap_3_numbers_beside_text_keep_all_digits(db: Database, path: Path) -> None:
     numbers = ["0.30000000000000004", "1E-10", "0.33333333333333331", 2**53 - 1, "1e+22", "-12.5", "5e-324", "100.0"]
-    write_rows(path, row(1, inline("A1", "a")) + row(2, inline("A2", "x")) + "".join(row(n, number(f"A{n}", text)) for n, text in enumerate(numbers, 3)))
+    write_rows(
+        path,
+        row(1, inline("A1", "a"))
+        + row(2, inline("A2", "x"))
+        + "".join(row(n, number(f"A{n}", text)) for n, text in enumerate(numbers, 3)),
+    )
     report = load(db, path)
     assert column(db, report, "A")[1:4] == ["0.30000000000000004", "1e-10", "0.3333333333333333"]
     assert column(db, report, "A")[-1] == "100"
@@ -97,7 +135,12 @@ KNOWN = ("#DIV/0!", "#N/A", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!")
 
 @pytest.mark.parametrize("value", [*KNOWN, "#SPILL!", "#CALC!", "#GETTING_DATA", "#FIELD!"])
 def test_trap_5_an_error_value_rejects_its_row_only(db: Database, path: Path, value: str) -> None:
-    write_rows(path, row(1, inline("A1", "a"), inline("B1", "b")) + row(2, number("A2", 1), inline("B2", "x")) + row(3, error("A3", value), inline("B3", "y")))
+    write_rows(
+        path,
+        row(1, inline("A1", "a"), inline("B1", "b"))
+        + row(2, number("A2", 1), inline("B2", "x"))
+        + row(3, error("A3", value), inline("B3", "y")),
+    )
     report = load(db, path)
     assert types(report) == {"a": "bigint", "b": "text"}
     assert [rule.key for rule in report.rules] == ["a|error-cell"]
@@ -106,14 +149,27 @@ def test_trap_5_an_error_value_rejects_its_row_only(db: Database, path: Path, va
 
 
 def test_trap_5_elapsed_time_beside_other_kinds(db: Database, path: Path) -> None:
-    cells = [number("A2", "1.25", ELAPSED), number("A3", 7), inline("A4", "x"), number("A5", "0.5", CLOCK), number("A6", 43831, DATE), boolean("A7", value=True)]
+    cells = [
+        number("A2", "1.25", ELAPSED),
+        number("A3", 7),
+        inline("A4", "x"),
+        number("A5", "0.5", CLOCK),
+        number("A6", 43831, DATE),
+        boolean("A7", value=True),
+    ]
     write_rows(path, row(1, inline("A1", "a")) + "".join(row(n, cell) for n, cell in enumerate(cells, 2)))
     report = load(db, path)
     assert column(db, report, "A") == ["30:00:00", "7", "x", "12:00:00", "2020-01-01", "true"]
 
 
 def test_trap_5_elapsed_time_alone_is_an_interval(db: Database, path: Path) -> None:
-    save(path, ["a"], [timedelta(hours=30)], [timedelta(minutes=1, milliseconds=5)], formats={"A2": "[h]:mm:ss", "A3": "[h]:mm:ss.000"})
+    save(
+        path,
+        ["a"],
+        [timedelta(hours=30)],
+        [timedelta(minutes=1, milliseconds=5)],
+        formats={"A2": "[h]:mm:ss", "A3": "[h]:mm:ss.000"},
+    )
     report = load(db, path)
     assert types(report) == {"a": "interval"}
     assert column(db, report, "A") == [timedelta(hours=30), timedelta(minutes=1, milliseconds=5)]
@@ -157,7 +213,11 @@ def test_trap_6_shared_and_array_formulas_without_results(db: Database, path: Pa
         '<c r="A2"><f t="shared" ref="A2:A3" si="0">B2*2</f></c>', '<c r="A3"><f t="shared" si="0"/></c>',
         '<c r="A4"><f t="array" ref="A4">SUM(B2:B3)</f><v/></c>', '<c r="A5" t="str"><f>B5</f><v></v></c>', '<c r="A6"><f>1+1</f><v>2</v></c>',
     ]  # fmt: skip
-    write_rows(path, row(1, inline("A1", "a"), inline("B1", "b")) + "".join(row(n, c, number(f"B{n}", n)) for n, c in enumerate(cells, 2)))
+    write_rows(
+        path,
+        row(1, inline("A1", "a"), inline("B1", "b"))
+        + "".join(row(n, c, number(f"B{n}", n)) for n, c in enumerate(cells, 2)),
+    )
     report = load_formulas(db, path)
     assert sorted(rejected_rows(report)) == [2, 3, 4]
     assert column(db, report, "A") == [None, 2]
@@ -174,7 +234,12 @@ def load_formulas(db: Database, path: Path) -> Report:
 
 def test_trap_6_empty_texts_of_formulas_are_missing_not_errors(db: Database, path: Path) -> None:
     empty = '<c r="A3" t="str"><f>IF(1,"")</f><v></v></c>'
-    write_rows(path, row(1, inline("A1", "a"), inline("B1", "b")) + row(2, number("A2", 1), inline("B2", "x")) + row(3, empty, inline("B3", "y")))
+    write_rows(
+        path,
+        row(1, inline("A1", "a"), inline("B1", "b"))
+        + row(2, number("A2", 1), inline("B2", "x"))
+        + row(3, empty, inline("B3", "y")),
+    )
     report = db.load(path, table="t", workers=0)
     assert types(report) == {"a": "bigint", "b": "text"}
     assert column(db, report, "A") == [1, None]
@@ -185,7 +250,11 @@ def test_trap_6_empty_texts_of_formulas_are_missing_not_errors(db: Database, pat
 
 
 def test_trap_7_leading_blank_rows_and_columns_keep_addresses(db: Database, path: Path) -> None:
-    lines = row(17, inline("D17", "a"), inline("F17", "b")) + row(19, number("D19", 1), inline("F19", "x")) + row(25, error("D25", "#N/A"), inline("F25", "y"))
+    lines = (
+        row(17, inline("D17", "a"), inline("F17", "b"))
+        + row(19, number("D19", 1), inline("F19", "x"))
+        + row(25, error("D25", "#N/A"), inline("F25", "y"))
+    )
     write_rows(path, lines)
     report = load(db, path)
     assert [(c.letter, c.name) for c in report.columns] == [("D", "a"), ("F", "b")]
@@ -226,20 +295,39 @@ def test_trap_10_time_of_day_beside_dates(db: Database, path: Path) -> None:
 @pytest.mark.parametrize("pure", [True, False])
 def test_trap_10_serials_before_march_1900(db: Database, path: Path, pure: bool) -> None:
     serials = ["1", "2.5", "58", "59", "59.75", "61", "62.25", "43831", "2958465.5"]
-    cells = [number(f"A{n}", serial, STAMP) for n, serial in enumerate(serials, 2)] + ([] if pure else [inline("A11", "x")])
+    cells = [number(f"A{n}", serial, STAMP) for n, serial in enumerate(serials, 2)] + (
+        [] if pure else [inline("A11", "x")]
+    )
     write_rows(path, row(1, inline("A1", "a")) + "".join(row(n, cell) for n, cell in enumerate(cells, 2)))
     report = load(db, path)
     assert types(report) == {"a": "timestamp" if pure else "text"}
-    first = [datetime(1900, 1, 1), datetime(1900, 1, 2, 12), datetime(1900, 2, 27), datetime(1900, 2, 28), datetime(1900, 2, 28, 18), datetime(1900, 3, 1)]
-    assert column(db, report, "A")[:6] == (first if pure else ["1900-01-01", "1900-01-02T12:00:00", "1900-02-27", "1900-02-28", "1900-02-28T18:00:00", "1900-03-01"])
+    first = [
+        datetime(1900, 1, 1),
+        datetime(1900, 1, 2, 12),
+        datetime(1900, 2, 27),
+        datetime(1900, 2, 28),
+        datetime(1900, 2, 28, 18),
+        datetime(1900, 3, 1),
+    ]
+    assert column(db, report, "A")[:6] == (
+        first
+        if pure
+        else ["1900-01-01", "1900-01-02T12:00:00", "1900-02-27", "1900-02-28", "1900-02-28T18:00:00", "1900-03-01"]
+    )
 
 
 @pytest.mark.parametrize("others", ["43831", "0.5"])
 def test_trap_10_serials_that_are_no_date_are_rejected(db: Database, path: Path, others: str) -> None:
     serials = ["60", "60.5", "-1", "-0.25", "2958466", "1e300"]
     lines = [number(f"A{n}", serial, STAMP) for n, serial in enumerate(serials, 2)] + [number("A8", others, STAMP)]
-    write_rows(path, row(1, inline("A1", "a"), inline("B1", "b")) + "".join(row(n, c, number(f"B{n}", n)) for n, c in enumerate(lines, 2)))
-    cells = {a: Cell("unreadable", None) if a[1] == 0 and 2 <= a[0] <= 7 else cell for a, cell in raw_numbers(path).items()}
+    write_rows(
+        path,
+        row(1, inline("A1", "a"), inline("B1", "b"))
+        + "".join(row(n, c, number(f"B{n}", n)) for n, c in enumerate(lines, 2)),
+    )
+    cells = {
+        a: Cell("unreadable", None) if a[1] == 0 and 2 <= a[0] <= 7 else cell for a, cell in raw_numbers(path).items()
+    }
     report = db.load(path, table="t", workers=0)
     assert sorted(rejected_rows(report)) == [2, 3, 4, 5, 6, 7]
     assert {rule.key: rule.count for rule in report.rules} == {"a|type-error": 6}
@@ -260,10 +348,24 @@ def test_trap_11_the_1904_epoch(db: Database, path: Path, properties: str) -> No
             '<workbookPr date1904="1"/><extLst><ext uri="{140A7094-0E35-4892-8432-C4D2E57EDEB5}">'
             f'<x15:workbookPr xmlns:x15="{extension}" chartTrackingRefBase="1"/></ext></extLst>'
         )
-    cells = [number("A2", 1, DATE), number("A3", 42369, DATE), number("A4", "60.5", STAMP), number("A5", "2957003.5", STAMP)]
-    write_rows(path, row(1, inline("A1", "a")) + "".join(row(n, cell) for n, cell in enumerate(cells, 2)), properties=properties)
+    cells = [
+        number("A2", 1, DATE),
+        number("A3", 42369, DATE),
+        number("A4", "60.5", STAMP),
+        number("A5", "2957003.5", STAMP),
+    ]
+    write_rows(
+        path,
+        row(1, inline("A1", "a")) + "".join(row(n, cell) for n, cell in enumerate(cells, 2)),
+        properties=properties,
+    )
     report = load(db, path)
-    assert column(db, report, "A") == [datetime(1904, 1, 2), datetime(2020, 1, 1), datetime(1904, 3, 1, 12), datetime(9999, 12, 31, 12)]
+    assert column(db, report, "A") == [
+        datetime(1904, 1, 2),
+        datetime(2020, 1, 1),
+        datetime(1904, 3, 1, 12),
+        datetime(9999, 12, 31, 12),
+    ]
 
 
 SPACED = [" both ", "  two before", "after\t", "\nbreak before", "break after\n", " ", "in  side", "\u00a0hard\u00a0"]
@@ -276,10 +378,15 @@ def test_trap_10_texts_keep_their_spaces_without_xml_space(db: Database, path: P
         "shared": lambda ref, n, text: shared(ref, n),
         "shared runs": lambda ref, n, text: shared(ref, n),
         "inline": lambda ref, n, text: inline(ref, text, space=False),
-        "inline runs": lambda ref, n, text: f'<c r="{ref}" t="inlineStr"><is><r><rPr><b/></rPr><t>{text}</t></r><r><t>{text}</t></r></is></c>',
+        "inline runs": lambda ref, n, text: (
+            f'<c r="{ref}" t="inlineStr"><is><r><rPr><b/></rPr><t>{text}</t></r><r><t>{text}</t></r></is></c>'
+        ),
         "formula": lambda ref, n, text: formula(ref, "A1", text, "str"),
     }
-    strings = [f"<t>{text}</t>" if form == "shared" else f"<r><t>{text}</t></r><r><rPr><b/></rPr><t>{text}</t></r>" for text in SPACED]
+    strings = [
+        f"<t>{text}</t>" if form == "shared" else f"<r><t>{text}</t></r><r><rPr><b/></rPr><t>{text}</t></r>"
+        for text in SPACED
+    ]
     cells = [makers[form](f"A{n}", n - 2, text) for n, text in enumerate(SPACED, 2)]
     lines = "".join(row(n, cell) for n, cell in enumerate(cells, 2)) + ("" if pure else row(20, number("A20", 1.5)))
     write_rows(path, row(1, inline("A1", "a")) + lines, strings=strings)
@@ -311,7 +418,11 @@ def test_trap_12_the_extension_does_not_decide(db: Database, path: Path) -> None
 
 
 def test_trap_13_a_macro_sheet_beside_the_data_is_no_obstacle(db: Database, path: Path) -> None:
-    macro = RawSheet(xml='<xm:macrosheet xmlns:xm="http://schemas.microsoft.com/office/excel/2006/main"/>', name="Macro1", kind="xlMacrosheet")
+    macro = RawSheet(
+        xml='<xm:macrosheet xmlns:xm="http://schemas.microsoft.com/office/excel/2006/main"/>',
+        name="Macro1",
+        kind="xlMacrosheet",
+    )
     RawBook([RawSheet(row(1, inline("A1", "a")) + row(2, number("A2", 5)), name="Data"), macro]).write(path)
     report = db.load(path, table="t", workers=0)
     assert column(db, report, "A") == [5]
@@ -322,7 +433,12 @@ def test_trap_13_a_macro_sheet_beside_the_data_is_no_obstacle(db: Database, path
 
 # ---- 14: SPARSE SHEETS ------------------------------------------------------------------------------------------
 
-CORNERS = {"A1 and XFD1048576": ["XFD1048576"], "last row": ["A1048576"], "last column": ["XFD2"], "several": ["C2", "XFD3", "B500000", "AAA500001", "A1048576"]}
+CORNERS = {
+    "A1 and XFD1048576": ["XFD1048576"],
+    "last row": ["A1048576"],
+    "last column": ["XFD2"],
+    "several": ["C2", "XFD3", "B500000", "AAA500001", "A1048576"],
+}
 
 
 @pytest.mark.parametrize("declared", [True, False])
@@ -332,7 +448,11 @@ def test_trap_14_stray_cells_far_away(db: Database, path: Path, refs: list[str],
     before = '<dimension ref="A1:XFD1048576"/>' if declared else ""
     write_rows(path, row(1, inline("A1", "a"), inline("B1", "b")) + "".join(cells), before=before)
     report = db.load(path, table="t", workers=1, header_row=1)
-    check_loaded(db, report, {at(ref): Cell("number", 7) for ref in refs} | {at("A1"): Cell("text", "a"), at("B1"): Cell("text", "b")})
+    check_loaded(
+        db,
+        report,
+        {at(ref): Cell("number", 7) for ref in refs} | {at("A1"): Cell("text", "a"), at("B1"): Cell("text", "b")},
+    )
 
 
 def test_trap_14_a_reject_in_the_last_row_has_its_address(db: Database, path: Path) -> None:
@@ -343,7 +463,9 @@ def test_trap_14_a_reject_in_the_last_row_has_its_address(db: Database, path: Pa
 
 
 def test_trap_14_empty_rows_between_stray_cells(db: Database, path: Path) -> None:
-    empty = "".join(f'<row r="{n}"/>' for n in range(3, 3000)) + "".join(f'<row r="{n}"><c r="A{n}" s="1"/></row>' for n in range(3000, 3400))
+    empty = "".join(f'<row r="{n}"/>' for n in range(3, 3000)) + "".join(
+        f'<row r="{n}"><c r="A{n}" s="1"/></row>' for n in range(3000, 3400)
+    )
     tail = row(1000000, number("ZZ1000000", 2)) + '<row r="1000001"/>'
     write_rows(path, row(1, inline("A1", "a")) + row(2, number("A2", 1)) + empty + tail)
     report = load(db, path, header_row=1)
@@ -400,7 +522,9 @@ def test_trap_18_chart_sheets_are_not_worksheets(db: Database, path: Path) -> No
 def test_integers_beyond_2_to_the_53(db: Database, path: Path, style: str) -> None:
     numbers = [2**53 - 1, 2**53, 2**53 + 1, 2**53 + 2, 2**63, -(2**53) - 1, 12345678901234567891, 10**18]
     lines = "".join(row(n, number(f"A{n}", value)) for n, value in enumerate(numbers, 2))
-    write_rows(path, row(1, inline("A1", "a")) + lines + (row(12, inline("A12", "x")) if style == "beside text" else ""))
+    write_rows(
+        path, row(1, inline("A1", "a")) + lines + (row(12, inline("A12", "x")) if style == "beside text" else "")
+    )
     report = load(db, path, unreadable=("A4", "A7", "A8"))
     assert {rule.key: rule.count for rule in report.rules} == {"a|type-error": 3}
     assert rejected_rows(report)[4][1]["A"].value == str(2**53 + 1)
@@ -410,14 +534,20 @@ def test_integers_beyond_2_to_the_53(db: Database, path: Path, style: str) -> No
 def test_numbers_that_are_none(db: Database, path: Path, value: str) -> None:
     write_rows(path, row(1, inline("A1", "a")) + row(2, number("A2", 1)) + row(3, number("A3", value)))
     report = db.load(path, table="t", workers=0)
-    check_loaded(db, report, {at("A1"): Cell("text", "a"), at("A2"): Cell("number", 1), at("A3"): Cell("unreadable", None)})
+    check_loaded(
+        db, report, {at("A1"): Cell("text", "a"), at("A2"): Cell("number", 1), at("A3"): Cell("unreadable", None)}
+    )
     assert types(report) == {"a": "bigint"}
     assert report.rules[0].example == "Data!A3"
 
 
 # ---- SPELLINGS OF THE XML ---------------------------------------------------------------------------------------
 
-BODY = row(1, inline("A1", "a"), inline("B1", "b & c")) + row(3, number("A3", "1.5"), shared("B3", 0)) + row(4, error("A4", "#N/A"), boolean("B4", value=True))
+BODY = (
+    row(1, inline("A1", "a"), inline("B1", "b & c"))
+    + row(3, number("A3", "1.5"), shared("B3", 0))
+    + row(4, error("A4", "#N/A"), boolean("B4", value=True))
+)
 SHEET = f'<worksheet xmlns="{rawbook.MAIN}"><sheetData>{BODY}</sheetData></worksheet>'
 
 
@@ -439,7 +569,10 @@ SPELLINGS: dict[str, str | bytes] = {
     "spaces around equals": SHEET.replace('r="', 'r = "').replace('t="', 't= "'),
     "attribute order": SHEET.replace('<c r="A3" s="0">', '<c s="0" r="A3">'),
     "line breaks in tags": SHEET.replace("<c ", "<c\n  ").replace("<row ", "<row\n"),
-    "no addresses": SHEET.replace('<c r="A3"', "<c").replace('<c r="B3"', "<c").replace('<c r="A4"', "<c").replace('<c r="B4"', "<c"),
+    "no addresses": SHEET.replace('<c r="A3"', "<c")
+    .replace('<c r="B3"', "<c")
+    .replace('<c r="A4"', "<c")
+    .replace('<c r="B4"', "<c"),
     "no row numbers": SHEET.replace('<row r="4"', "<row").replace('<row r="1"', "<row"),
     "processing instruction": SHEET.replace("<sheetData>", "<?target data?><sheetData>"),
     "end tags with space": SHEET.replace("</row>", "</row >").replace("</v>", "</v >"),
@@ -467,7 +600,10 @@ def test_spelling_comments_far_from_the_start(db: Database, path: Path) -> None:
 
 
 def test_rows_out_of_order_are_refused_or_read_right(db: Database, path: Path) -> None:
-    write_rows(path, row(1, inline("A1", "a")) + row(5, number("A5", 5)) + row(3, error("A3", "#N/A")) + row(4, number("A4", 4)))
+    write_rows(
+        path,
+        row(1, inline("A1", "a")) + row(5, number("A5", 5)) + row(3, error("A3", "#N/A")) + row(4, number("A4", 4)),
+    )
     try:
         report = db.load(path, table="t", workers=0)
     except InputError as exc:
@@ -489,7 +625,13 @@ def test_the_same_cell_twice_is_refused(db: Database, path: Path, second: str) -
 
 
 def test_the_same_row_twice_is_refused(db: Database, path: Path) -> None:
-    write_rows(path, row(1, inline("A1", "a"), inline("B1", "b")) + row(2, number("A2", 1)) + row(2, number("B2", 5)) + row(3, number("A3", 1)))
+    write_rows(
+        path,
+        row(1, inline("A1", "a"), inline("B1", "b"))
+        + row(2, number("A2", 1))
+        + row(2, number("B2", 5))
+        + row(3, number("A3", 1)),
+    )
     try:
         report = db.load(path, table="t", workers=0)
     except InputError as exc:
@@ -503,7 +645,9 @@ def test_the_same_row_twice_is_refused(db: Database, path: Path) -> None:
 
 def hidden_book(path: Path) -> Path:
     lines = row(1, inline("A1", "a"), inline("B1", "b")) + row(2, number("A2", 1), number("B2", 2))
-    lines += row(3, number("A3", 3), number("B3", 4), attributes=' hidden="1"') + row(4, number("A4", 5), number("B4", 6))
+    lines += row(3, number("A3", 3), number("B3", 4), attributes=' hidden="1"') + row(
+        4, number("A4", 5), number("B4", 6)
+    )
     return write_rows(path, lines, before='<cols><col min="2" max="2" width="9" hidden="1"/></cols>')
 
 
@@ -521,7 +665,10 @@ def test_hidden_skip(db: Database, path: Path) -> None:
 
 
 def test_hidden_skip_types_come_from_shown_rows(db: Database, path: Path) -> None:
-    write_rows(path, row(1, inline("A1", "a")) + row(2, number("A2", 1)) + row(3, inline("A3", "x"), attributes=' hidden="true"'))
+    write_rows(
+        path,
+        row(1, inline("A1", "a")) + row(2, number("A2", 1)) + row(3, inline("A3", "x"), attributes=' hidden="true"'),
+    )
     report = db.load(path, table="t", workers=0, hidden="skip")
     assert (types(report), column(db, report, "A")) == ({"a": "bigint"}, [1])
 
@@ -533,14 +680,27 @@ def test_hidden_error(db: Database, path: Path) -> None:
 
 def test_blank_rows_are_counted_not_loaded(db: Database, path: Path) -> None:
     styled = '<row r="5" ht="20" customHeight="1"><c r="A5" s="1"/><c r="B5" s="2"/></row>'
-    write_rows(path, row(1, inline("A1", "a")) + row(2, number("A2", 1)) + '<row r="3"/>' + styled + row(8, number("A8", 2)) + '<row r="9"/>')
+    write_rows(
+        path,
+        row(1, inline("A1", "a"))
+        + row(2, number("A2", 1))
+        + '<row r="3"/>'
+        + styled
+        + row(8, number("A8", 2))
+        + '<row r="9"/>',
+    )
     report = load(db, path)
     assert (report.total_records, report.rows["blank"]) == (2, 5)
 
 
 def test_a_row_of_empty_texts_is_a_row(db: Database, path: Path) -> None:
     save(path, ["a", "b"], [1, "x"])
-    write_rows(path, row(1, inline("A1", "a"), inline("B1", "b")) + row(2, inline("A2", ""), inline("B2", "")) + row(3, number("A3", 1), inline("B3", "")))
+    write_rows(
+        path,
+        row(1, inline("A1", "a"), inline("B1", "b"))
+        + row(2, inline("A2", ""), inline("B2", ""))
+        + row(3, number("A3", 1), inline("B3", "")),
+    )
     report = db.load(path, table="t", workers=0, header_row=1)
     assert [(c.count.cells, c.count.missing, c.count.loaded) for c in report.columns] == [(2, 1, 1), (2, 2, 0)]
     assert types(report) == {"a": "bigint", "b": "text"}
@@ -588,10 +748,18 @@ def test_dates_without_time_are_dates(db: Database, path: Path) -> None:
 
 
 def test_iso_dates_in_cells(db: Database, path: Path) -> None:
-    cells = ['<c r="A2" t="d" s="2"><v>2020-01-05T12:30:00</v></c>', '<c r="A3" t="d" s="1"><v>2020-01-06</v></c>', '<c r="A4" t="d" s="2"><v>2020-01-05T12:30:00.250</v></c>']
+    cells = [
+        '<c r="A2" t="d" s="2"><v>2020-01-05T12:30:00</v></c>',
+        '<c r="A3" t="d" s="1"><v>2020-01-06</v></c>',
+        '<c r="A4" t="d" s="2"><v>2020-01-05T12:30:00.250</v></c>',
+    ]
     write_rows(path, row(1, inline("A1", "a")) + "".join(row(n, c) for n, c in enumerate(cells, 2)))
     report = db.load(path, table="t", workers=0)
-    assert column(db, report, "A") == [datetime(2020, 1, 5, 12, 30), datetime(2020, 1, 6), datetime(2020, 1, 5, 12, 30, 0, 250000)]
+    assert column(db, report, "A") == [
+        datetime(2020, 1, 5, 12, 30),
+        datetime(2020, 1, 6),
+        datetime(2020, 1, 5, 12, 30, 0, 250000),
+    ]
 
 
 # ---- SPELLINGS OF TEXTS -----------------------------------------------------------------------------------------
@@ -623,8 +791,15 @@ def test_spelling_of_shared_strings(db: Database, path: Path, items: str, texts:
 
 
 def test_spelling_of_shared_strings_in_utf_16(db: Database, path: Path) -> None:
-    part = f'<?xml version="1.0" encoding="UTF-16"?><sst xmlns="{rawbook.MAIN}"><si><t>é</t></si></sst>'.encode("utf-16")
-    write_rows(path, row(1, inline("A1", "a")) + row(2, shared("A2", 0)), strings=["never used"], parts={"xl/sharedStrings.xml": part})
+    part = f'<?xml version="1.0" encoding="UTF-16"?><sst xmlns="{rawbook.MAIN}"><si><t>é</t></si></sst>'.encode(
+        "utf-16"
+    )
+    write_rows(
+        path,
+        row(1, inline("A1", "a")) + row(2, shared("A2", 0)),
+        strings=["never used"],
+        parts={"xl/sharedStrings.xml": part},
+    )
     assert column(db, load(db, path), "A") == ["é"]
 
 

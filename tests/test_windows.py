@@ -20,7 +20,9 @@ CHUNKS = (1, 2, 7, 1000, None)
 
 
 @given(sheet=sheets())
-def test_windows_give_the_same_cells_however_they_are_cut(sheet: Sheet, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_windows_give_the_same_cells_however_they_are_cut(
+    sheet: Sheet, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     path = sheet.write(tmp_path_factory.getbasetemp() / "cut.xlsx")
     header = (sheet.header_row, sheet.header_row)
     frames, facts = [], []
@@ -35,9 +37,13 @@ def test_windows_give_the_same_cells_however_they_are_cut(sheet: Sheet, tmp_path
 
 @pytest.mark.parametrize("window_cells", [1, 8, 50, 300])
 @given(sheet=sheets())
-def test_windows_too_sparse_for_the_engine_read_alike(window_cells: int, sheet: Sheet, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_windows_too_sparse_for_the_engine_read_alike(
+    window_cells: int, sheet: Sheet, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     path = sheet.write(tmp_path_factory.getbasetemp() / f"sparse{window_cells}.xlsx")
-    with reading(path, header_rows=(sheet.header_row, sheet.header_row), limits=Limits(window_cells=window_cells)) as source:
+    with reading(
+        path, header_rows=(sheet.header_row, sheet.header_row), limits=Limits(window_cells=window_cells)
+    ) as source:
         check_read(sheet, source)
 
 
@@ -56,21 +62,28 @@ def test_windows_of_many_rows(tmp_path: Path, chunk_rows: int | None) -> None:
 
 
 @pytest.mark.parametrize("chunk_rows", CHUNKS)
-@pytest.mark.parametrize("empty", ['<row r="{n}"/>', '<row r="{n}"></row>', '<row r="{n}" ht="20"><c r="A{n}" s="1"/></row>', "\n  "])
+@pytest.mark.parametrize(
+    "empty", ['<row r="{n}"/>', '<row r="{n}"></row>', '<row r="{n}" ht="20"><c r="A{n}" s="1"/></row>', "\n  "]
+)
 def test_windows_between_rows_without_cells(tmp_path: Path, empty: str, chunk_rows: int | None) -> None:
     lines = "".join(row(n, number(f"B{n}", n)) if n % 5 == 0 else empty.format(n=n) for n in range(2, 101))
     path = write_rows(tmp_path / "empty.xlsx", row(1, inline("B1", "b")) + lines)
     for limits in (Limits(), Limits(window_cells=4)):
         with reading(path, chunk_rows=chunk_rows, limits=limits) as source:
-            assert read_cells(source) == {(1, 1): ("text", "b")} | {(n, 1): ("number", float(n)) for n in range(5, 101, 5)}
+            assert read_cells(source) == {(1, 1): ("text", "b")} | {
+                (n, 1): ("number", float(n)) for n in range(5, 101, 5)
+            }
             assert (source.rows, source.blank_rows) == (20, 79)
 
 
 @pytest.mark.parametrize("chunk_rows", CHUNKS)
 @pytest.mark.parametrize("limits", [Limits(), Limits(window_cells=2)])
 def test_windows_of_rows_without_numbers(tmp_path: Path, chunk_rows: int | None, limits: Limits) -> None:
-    lines = "".join(f"<row><c><v>{n}</v></c><c t='e'><v>#SPILL!</v></c></row>".replace("'", '"') if n % 4 else "<row/>" for n in range(2, 30))
-    path = write_rows(tmp_path / "bare.xlsx", "<row><c t=\"inlineStr\"><is><t>a</t></is></c></row>" + lines)
+    lines = "".join(
+        f"<row><c><v>{n}</v></c><c t='e'><v>#SPILL!</v></c></row>".replace("'", '"') if n % 4 else "<row/>"
+        for n in range(2, 30)
+    )
+    path = write_rows(tmp_path / "bare.xlsx", '<row><c t="inlineStr"><is><t>a</t></is></c></row>' + lines)
     with reading(path, chunk_rows=chunk_rows, limits=limits, header_rows=(1, 1)) as source:
         rows = [n for n in range(2, 30) if n % 4]
         expected = {(n, 0): ("number", float(n)) for n in rows} | {(n, 1): ("error", "#SPILL!") for n in rows}
@@ -92,6 +105,8 @@ def test_row_range_of_rows_with_and_without_numbers() -> None:
     assert row_range(b"  ", 3) == (3, 3)
 
 
-@pytest.mark.parametrize(("index", "letters"), [(0, "A"), (25, "Z"), (26, "AA"), (701, "ZZ"), (702, "AAA"), (16_383, "XFD")])
+@pytest.mark.parametrize(
+    ("index", "letters"), [(0, "A"), (25, "Z"), (26, "AA"), (701, "ZZ"), (702, "AAA"), (16_383, "XFD")]
+)
 def test_column_letters_and_back(index: int, letters: str) -> None:
     assert (column_letters(index), column_index(letters)) == (letters, index)
