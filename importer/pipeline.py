@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,7 +67,7 @@ def run(settings: Settings, progress: Progress | None = None, *, dry_run: bool =
         with clock.stage("rejects"):
             report = _write_rejects(settings, source, rejects, report)
         _check_budget(settings, report, clock)
-        _load(settings, session, dsn, target, contract, plan, windows, pool, clock, dry_run=dry_run)
+        _load(settings, session, dsn, target, contract, plan, windows, pool, clock, sheet=source.sheet.name, dry_run=dry_run)
     return replace(report, outcome="checked" if dry_run else "published", timings=clock.timings, duration=clock.elapsed)
 
 
@@ -151,11 +152,12 @@ def validate(settings: Settings, source: Source, plan: LoadPlan, pool: Pool, fol
     tasks = [CheckTask(w.number, w.path, folder, plan, source.header.last_row, skip) for w in source.windows if w.rows]
     clock.expect(source.rows)
     windows: dict[int, WindowChecked] = {}
-    for checked in pool.run(check_window, tasks, _checker_died):
+    died = partial(_checker_died, source)
+    for checked in pool.run(check_window, tasks, died):
         clock.advance(checked.rows)
         windows[checked.number] = checked
     repeated = duplicates(((w.number, w.keys) for w in windows.values()), plan.keys)
-    for checked in pool.run(check_window, _again(tasks, repeated), _checker_died):
+    for checked in pool.run(check_window, _again(tasks, repeated), died):
         windows[checked.number] = checked
     _check_conservation(source, windows)
     return windows
@@ -165,8 +167,13 @@ def _again(tasks: list[CheckTask], refusals: dict[int, list[Refusal]]) -> list[C
     return [replace(task, refusals=tuple(refusals[task.number])) for task in tasks if task.number in refusals]
 
 
-def _checker_died(task: CheckTask, how: str) -> ImporterError:
-    return MachineError(f"the process that validated window {task.number} {how}", choice="nothing was loaded; raise --memory, or lower --chunk-rows")
+def _checker_died(source: Source, task: CheckTask, how: str) -> ImporterError:
+    rows = next(f"{w.first_row}-{w.last_row}" for w in source.windows if w.number == task.number)
+    return MachineError(
+        f"the process that validated sheet {source.sheet.name!r}, rows {rows}, {how}",
+        place=str(source.workbook.path),
+        choice="nothing was loaded; raise --memory, or lower --chunk-rows",
+    )
 
 
 def _totals(windows: dict[int, WindowChecked]) -> dict[int, ColumnCount]:
@@ -203,7 +210,7 @@ def _check_budget(settings: Settings, report: Report, clock: Clock) -> None:
 
 def _load(
     settings: Settings, session: Session, dsn: Dsn, target: Target, contract: Contract, plan: LoadPlan,
-    windows: dict[int, WindowChecked], pool: Pool, clock: Clock, *, dry_run: bool,
+    windows: dict[int, WindowChecked], pool: Pool, clock: Clock, *, sheet: str, dry_run: bool,
 ) -> None:  # fmt: skip
     """Write all chunks to staging, verify it, and publish it in one transaction."""
     accepted = sum(w.accepted for w in windows.values())
@@ -212,7 +219,7 @@ def _load(
             clock.expect(accepted)
             lanes = 1 if settings.method == "sequential" else None
             try:
-                for _, rows in pool.run(ingest_chunk, _chunks(settings, dsn, staging, windows), _writer_died, lanes=lanes):
+                for _, rows in pool.run(ingest_chunk, _chunks(settings, dsn, staging, windows), partial(_writer_died, sheet), lanes=lanes):
                     clock.advance(rows)
             finally:
                 close_session()
@@ -231,8 +238,9 @@ def _chunks(settings: Settings, dsn: Dsn, staging: Staging, windows: dict[int, W
             yield IngestTask(number, window.chunk, window.first_row, window.last_row, dsn, SCHEMA, staging.name, settings.method)
 
 
-def _writer_died(task: IngestTask, how: str) -> ImporterError:
-    return MachineError(f"the process that wrote rows {task.first_row}-{task.last_row} {how}", choice="nothing was published; run again")
+def _writer_died(sheet: str, task: IngestTask, how: str) -> ImporterError:
+    rows = f"{task.first_row}-{task.last_row}"
+    return MachineError(f"the process that wrote sheet {sheet!r}, rows {rows}, {how}", choice="nothing was published; run again")
 
 
 def _checksums(windows: dict[int, WindowChecked]) -> dict[str, Checksum]:

@@ -124,7 +124,7 @@ def output() -> Console:
 
     from rich.console import Console
 
-    return Console() if sys.stdout.isatty() else Console(width=160)
+    return Console() if sys.stdout is not None and sys.stdout.isatty() else Console(width=160)
 
 
 def print_report(report: Report, console: Console, *, verbose: bool = False) -> None:
