@@ -3,14 +3,15 @@
 The engine lists sheets by `xl/workbook.xml`. Writing that part ourselves has four uses: every cut of a sheet is a
 sheet of its own, and can be read while later ones are still being cut; other sheets (macro sheets that the engine
 refuses) are not there; the date epoch is set by us
-(the `x15:workbookPr` element of Excel 2013 makes calamine forget it, calamine issue 706); and nothing is inflated twice.
+(the `x15:workbookPr` element of Excel 2013 makes calamine forget it, calamine issue 706); and nothing is inflated
+twice.
 """
 
 from __future__ import annotations
 
 import io
 import struct
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 from isal import isal_zlib
 
@@ -46,7 +47,7 @@ class StoredZip:
         self._file: BinaryIO = path.open("wb")
         self._entries: list[tuple[bytes, int, int, int]] = []
 
-    def __enter__(self) -> StoredZip:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -133,9 +134,11 @@ def add_frame(archive: StoredZip, *, sheets: int, epoch_1904: bool, strings: boo
     listed = "".join(f'<sheet name="cut{n}" sheetId="{n + 1}" r:id="rId{n + 1}"/>' for n in range(sheets))
     epoch = ' date1904="1"' if epoch_1904 else ""
     parts = {
-        "[Content_Types].xml": f'{_HEAD}<Types xmlns="{_PACKAGE}/content-types"><Default Extension="xml" ContentType="application/xml"/></Types>',
+        "[Content_Types].xml": f'{_HEAD}<Types xmlns="{_PACKAGE}/content-types">'
+        '<Default Extension="xml" ContentType="application/xml"/></Types>',
         "_rels/.rels": _relationships([("rId1", "officeDocument", "xl/workbook.xml")]),
-        "xl/workbook.xml": f'{_HEAD}<workbook xmlns="{MAIN}" xmlns:r="{_OFFICE}"><workbookPr{epoch}/><sheets>{listed}</sheets></workbook>',
+        "xl/workbook.xml": f'{_HEAD}<workbook xmlns="{MAIN}" xmlns:r="{_OFFICE}"><workbookPr{epoch}/>'
+        f"<sheets>{listed}</sheets></workbook>",
     }
     relations = [(f"rId{n + 1}", "worksheet", sheet_part(n).removeprefix("xl/")) for n in range(sheets)]
     relations += [("rIdStrings", "sharedStrings", "sharedStrings.xml")] if strings else []

@@ -68,8 +68,8 @@ class Header:
 def find_header(head: pl.DataFrame, merges: Iterable[str] = ()) -> tuple[int, int]:
     """The header's rows in the head of a sheet, as first and last row; (0, 0) when the sheet has no cell.
 
-    It starts with the first row that fills most of the columns and holds mostly text, else with the first that fills most
-    of them. Where a cell of that row is merged downwards, the header reaches as far down.
+    It starts with the first row that fills most of the columns and holds mostly text, else with the first that fills
+    most of them. Where a cell of that row is merged downwards, the header reaches as far down.
 
     Args:
         head: frame of the head window.
@@ -147,7 +147,7 @@ def _texts(head: pl.DataFrame, rows: tuple[int, int], merges: Iterable[str]) -> 
         cells = {c: tidy(line[str(c)]) for c in columns if line[str(c)] is not None and tidy(line[str(c)])}
         for span in spans:
             if span.top == line[ROW] and span.left in cells:
-                cells |= {c: cells[span.left] for c in range(span.left, span.right + 1)}
+                cells |= dict.fromkeys(range(span.left, span.right + 1), cells[span.left])
         for c, text in cells.items():
             if text not in lines.setdefault(c, []):
                 lines[c].append(text)

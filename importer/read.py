@@ -88,7 +88,7 @@ class WindowRead(NamedTuple):
 
 
 class _Piece(NamedTuple):
-    """Rows that the engine reads at once: their XML, first and last sheet row, and whether they are the whole window."""
+    """Rows that the engine reads at once: their XML, first and last row, and whether they are the whole window."""
 
     rows: bytes
     first_row: int
@@ -324,7 +324,7 @@ def _private(task: ReadTask, rows: bytes, anchor: int | None) -> _Engine:
         for name, present in (("xl/styles.xml", task.has_styles), ("xl/sharedStrings.xml", task.has_strings)):
             if present:
                 with source.open(name) as stream:
-                    archive.add(name, iter(lambda: stream.read(1 << 20), b""))  # noqa: B023 - used at once
+                    archive.add(name, iter(lambda: stream.read(1 << 20), b""))
         add_frame(archive, sheets=1, epoch_1904=task.epoch_1904, strings=task.has_strings, styles=task.has_styles)
     reader = fastexcel.read_excel(str(path))
     path.unlink()

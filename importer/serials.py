@@ -65,7 +65,7 @@ class Epoch:
             return "unreadable", f"date serial {serial:g} (before the first day that a sheet can have)"
         milliseconds = round(serial * _DAY_MS)
         if milliseconds < _DAY_MS:
-            return "time", (datetime.min + timedelta(milliseconds=milliseconds)).time()
+            return "time", (self.day_zero + timedelta(milliseconds=milliseconds)).time()
         # Behind the day that never was, serials are one ahead.
         ahead = 0 if self._is_1904 or serial < _LEAP_BUG else 1
         try:
@@ -75,11 +75,15 @@ class Epoch:
         return "datetime", stamp
 
     def iso(self, text: str) -> tuple[str, Any]:
-        """Kind and value of a cell that holds its date as ISO 8601 text (`t="d"`)."""
+        """Kind and value of a cell that holds its date as ISO 8601 text (`t="d"`).
+
+        A sheet knows no zones and we carry milliseconds: what says more than that is unreadable.
+        """
         for kind, parse in (("datetime", datetime.fromisoformat), ("time", time.fromisoformat)):
             try:
-                value = parse(text)  # type: ignore[operator]
+                value = parse(text)
             except ValueError:
                 continue
-            return kind, value if value.tzinfo is None else value.replace(tzinfo=None)
+            exact = value.tzinfo is None and value.microsecond % 1000 == 0
+            return (kind, value) if exact else ("unreadable", text)
         return "unreadable", text

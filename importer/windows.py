@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from .archive import SHEET_OVERHEAD, StoredZip, add_frame, sheet_blocks, sheet_part
 from .dialect import plain_rows, plain_strings, wide_escapes
@@ -125,7 +125,7 @@ class Cutting:
             self._package.__exit__(None, None, None)
             raise
 
-    def __enter__(self) -> Cutting:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -150,7 +150,7 @@ class Cutting:
         return SheetFacts(self._cutter.hidden_columns(), self._cutter.merges())
 
     def width(self) -> int | None:
-        """Columns of the declared used range, or None when the sheet declares none; to be asked after the first window."""
+        """Columns of the declared used range, or None where none is declared; to be asked after the first window."""
         return self._cutter.width()
 
     def _put(self, number: int, first: int, last: int, rows: bytes) -> Window:

@@ -38,7 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Property tests have no deadline (machines differ), a bounded number of examples, and no database of their own in the checkout."""
     shared: dict[str, Any] = {"deadline": None, "database": None, "print_blob": True, "suppress_health_check": list(hypothesis.HealthCheck)}
     hypothesis.settings.register_profile("short", max_examples=100, **shared)
-    hypothesis.settings.register_profile("long", max_examples=3000, **shared)
+    hypothesis.settings.register_profile("long", max_examples=2000, **shared)
     hypothesis.settings.load_profile("long" if config.getoption("--long") else "short")
 
 

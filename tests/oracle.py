@@ -1,8 +1,8 @@
 """What openpyxl says that a sheet holds, and the comparison of a loaded table and its rejects with that.
 
-Documented differences: openpyxl leaves `_xHHHH_` escapes as they are (decoded here); it reads the serial 60 and negative
-serials as dates, which no calendar has; it returns integers beyond 2^53 exactly, which no 64-bit float can carry. A test
-names those cells in `unreadable`. An uncalculated formula is a formula without a cached value.
+Documented differences: openpyxl leaves `_xHHHH_` escapes as they are (decoded here); it reads the serial 60 and
+negative serials as dates, which no calendar has; it returns integers beyond 2^53 exactly, which no 64-bit float can
+carry. A test names those cells in `unreadable`. An uncalculated formula is a formula without a cached value.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def oracle_cells(path: Path, sheet: str | None = None) -> Cells:
     return found
 
 
-def _cell(value: Any, data_type: str) -> Cell:
+def _cell(value: Any, data_type: str) -> Cell:  # noqa: PLR0911 - one for each kind
     if data_type == "e":
         return Cell("error", value)
     match value:
@@ -125,7 +125,7 @@ def check_loaded(
     nulls: bool = False,
     blanks: Mapping[str, int] | None = None,
 ) -> None:
-    """Fail, naming the guilty cell, unless every data cell is in the table with its value or in the rejects under its address.
+    """Fail, naming the guilty cell, unless every data cell is in the table with its value or in the rejects.
 
     Args:
         db: with the table.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field
-from datetime import datetime, time, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
@@ -167,10 +167,49 @@ _NUMBERS = [
     12.7,
 ]
 _TEXTS = [
-    "", " ", "007", "1.5", "1e5", "=1+1", "TRUE", "true", "false", "True", "😀 emoji", "a\0b", "line\nbreak", "cr\r\nlf", "tab\there", " leading",
-    "trailing ", "_x0041_", "_x005F_x0041_", "_x", "N/A", "NULL", "nan", "NaN", "#N/A", "inf", "2020-01-05", "12:30", "P1D", "a & b < c > 'd' \"e\"",
-    "]]>", "<!-- x -->", "</row>", "')", 'say "x")', "\\n", "é", "e\u0301", "\u00a0nbsp\u00a0", "\u2028", "\x01", "\ufffe",
-]  # fmt: skip
+    "",
+    " ",
+    "007",
+    "1.5",
+    "1e5",
+    "=1+1",
+    "TRUE",
+    "true",
+    "false",
+    "True",
+    "😀 emoji",
+    "a\0b",
+    "line\nbreak",
+    "cr\r\nlf",
+    "tab\there",
+    " leading",
+    "trailing ",
+    "_x0041_",
+    "_x005F_x0041_",
+    "_x",
+    "N/A",
+    "NULL",
+    "nan",
+    "NaN",
+    "#N/A",
+    "inf",
+    "2020-01-05",
+    "12:30",
+    "P1D",
+    "a & b < c > 'd' \"e\"",
+    "]]>",
+    "<!-- x -->",
+    "</row>",
+    "')",
+    'say "x")',
+    "\\n",
+    "é",
+    "e\u0301",
+    "\u00a0nbsp\u00a0",
+    "\u2028",
+    "\x01",
+    "\ufffe",
+]
 _ERRORS = [
     "#DIV/0!",
     "#N/A",

@@ -21,9 +21,11 @@ _HEAD = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
 GENERAL, DATE, STAMP, CLOCK, ELAPSED, BOLD = range(6)
 _FORMATS = (0, 14, 164, 165, 166, 0)
 STYLES = (
-    f'{_HEAD}<styleSheet xmlns="{MAIN}"><numFmts count="3"><numFmt numFmtId="164" formatCode="yyyy\\-mm\\-dd\\ hh:mm:ss.000"/>'
+    f'{_HEAD}<styleSheet xmlns="{MAIN}"><numFmts count="3">'
+    '<numFmt numFmtId="164" formatCode="yyyy\\-mm\\-dd\\ hh:mm:ss.000"/>'
     '<numFmt numFmtId="165" formatCode="hh:mm:ss"/><numFmt numFmtId="166" formatCode="[h]:mm:ss"/></numFmts>'
-    '<fonts count="1"><font><sz val="11"/></font></fonts><fills count="1"><fill><patternFill patternType="none"/></fill></fills>'
+    '<fonts count="1"><font><sz val="11"/></font></fonts>'
+    '<fills count="1"><fill><patternFill patternType="none"/></fill></fills>'
     '<borders count="1"><border/></borders><cellStyleXfs count="1"><xf numFmtId="0"/></cellStyleXfs>'
     f'<cellXfs count="{len(_FORMATS)}">'
     + "".join(f'<xf numFmtId="{number}" applyNumberFormat="1" xfId="0"/>' for number in _FORMATS)
@@ -56,7 +58,12 @@ class RawSheet:
     def part(self) -> str | bytes:
         if self.xml is not None:
             return self.xml
-        return f'{_HEAD}<worksheet xmlns="{MAIN}" xmlns:r="{OFFICE}">{self.before}<sheetData>{self.rows}</sheetData>{self.behind}</worksheet>'
+        content = f"{self.before}<sheetData>{self.rows}</sheetData>{self.behind}"
+        return f'{_HEAD}<worksheet xmlns="{MAIN}" xmlns:r="{OFFICE}">{content}</worksheet>'
+
+    @property
+    def content_type(self) -> str:
+        return f"{_TYPE}.{'chartsheet' if self.kind == 'chartsheet' else 'worksheet'}+xml"
 
 
 @dataclass(frozen=True)
@@ -110,7 +117,7 @@ class RawBook:
 
     def _content_types(self) -> str:
         sheets = "".join(
-            f'<Override PartName="/xl/worksheets/sheet{n}.xml" ContentType="{_TYPE}.{"chartsheet" if sheet.kind == "chartsheet" else "worksheet"}+xml"/>'
+            f'<Override PartName="/xl/worksheets/sheet{n}.xml" ContentType="{sheet.content_type}"/>'
             for n, sheet in enumerate(self.sheets, 1)
         )
         strings = (
@@ -119,7 +126,8 @@ class RawBook:
             else ""
         )
         return (
-            f'{_HEAD}<Types xmlns="{PACKAGE}/content-types"><Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
+            f'{_HEAD}<Types xmlns="{PACKAGE}/content-types">'
+            '<Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
             '<Default Extension="xml" ContentType="application/xml"/>'
             f'<Override PartName="/xl/workbook.xml" ContentType="{_TYPE}.sheet.main+xml"/>{sheets}'
             f'<Override PartName="/xl/styles.xml" ContentType="{_TYPE}.styles+xml"/>{strings}</Types>'

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
-from randomsheets import Cell, Sheet
 
 from importer import spool
 from importer.clock import Clock
@@ -26,6 +25,8 @@ from importer.validate import Checked, check, data_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from randomsheets import Cell, Sheet
 
 ReadCells = dict[tuple[int, int], tuple[str, Any]]
 
@@ -68,7 +69,7 @@ class Judged:
 
 
 def judge(source: Source, how: str) -> Judged:
-    """The sheet judged with inference (`inferred`), its own suggested contract (`suggested`), or strings alone (`strings`)."""
+    """The sheet judged with inference (`inferred`), its suggested contract (`suggested`), or `strings` alone."""
     columns = list(source.header.columns)
     contract = infer_contract(columns, source.facts)
     if how == "suggested":

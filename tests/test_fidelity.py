@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from conftest import Database
 
+pytestmark = pytest.mark.timeout(1800)  # with --long
+
 LIMITS = st.sampled_from([Limits(), Limits(), Limits(window_cells=60), Limits(window_cells=5)])
 
 

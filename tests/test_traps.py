@@ -1,4 +1,4 @@
-"""Every known way in which a reader of Excel files loses or changes cells quietly: table and rejects against openpyxl."""
+"""Every known way in which readers of Excel files lose or change cells quietly: table and rejects against openpyxl."""
 
 from __future__ import annotations
 
@@ -183,8 +183,9 @@ def test_trap_6_uncalculated_formulas_reject_their_rows(db: Database, path: Path
     report = load(db, path)
     assert (report.success_count, report.error_count) == (1, 2)
     assert {rule.key: (rule.count, rule.example) for rule in report.rules} == {
-        "a|uncalculated-formula": (1, "Sheet!A4"), "b|uncalculated-formula": (2, "Sheet!B3"),
-    }  # fmt: skip
+        "a|uncalculated-formula": (1, "Sheet!A4"),
+        "b|uncalculated-formula": (2, "Sheet!B3"),
+    }
 
 
 def test_trap_6_a_row_of_one_uncalculated_formula_is_a_row(db: Database, path: Path) -> None:
@@ -210,9 +211,12 @@ def test_trap_6_formulas_taken_as_null(db: Database, path: Path) -> None:
 
 def test_trap_6_shared_and_array_formulas_without_results(db: Database, path: Path) -> None:
     cells = [
-        '<c r="A2"><f t="shared" ref="A2:A3" si="0">B2*2</f></c>', '<c r="A3"><f t="shared" si="0"/></c>',
-        '<c r="A4"><f t="array" ref="A4">SUM(B2:B3)</f><v/></c>', '<c r="A5" t="str"><f>B5</f><v></v></c>', '<c r="A6"><f>1+1</f><v>2</v></c>',
-    ]  # fmt: skip
+        '<c r="A2"><f t="shared" ref="A2:A3" si="0">B2*2</f></c>',
+        '<c r="A3"><f t="shared" si="0"/></c>',
+        '<c r="A4"><f t="array" ref="A4">SUM(B2:B3)</f><v/></c>',
+        '<c r="A5" t="str"><f>B5</f><v></v></c>',
+        '<c r="A6"><f>1+1</f><v>2</v></c>',
+    ]
     write_rows(
         path,
         row(1, inline("A1", "a"), inline("B1", "b"))
@@ -492,8 +496,12 @@ def test_trap_17_shared_strings_in_several_windows(db: Database, path: Path) -> 
 
 
 def test_trap_18_the_first_visible_worksheet_is_read(db: Database, path: Path) -> None:
-    sheets = [RawSheet(row(1, inline("A1", "a")) + row(2, number("A2", n)), name=name, state=state) for n, (name, state) in enumerate(
-        [("Gone", "veryHidden"), ("Lists", "hidden"), ("Shown", "visible"), ("Other", "visible")])]  # fmt: skip
+    sheets = [
+        RawSheet(row(1, inline("A1", "a")) + row(2, number("A2", n)), name=name, state=state)
+        for n, (name, state) in enumerate(
+            [("Gone", "veryHidden"), ("Lists", "hidden"), ("Shown", "visible"), ("Other", "visible")]
+        )
+    ]
     RawBook(sheets).write(path)
     report = load(db, path)
     assert (report.sheet, column(db, report, "A")) == ("Shown", [2])
@@ -599,20 +607,39 @@ def test_spelling_comments_far_from_the_start(db: Database, path: Path) -> None:
         db.load(path, table="t", workers=0)
 
 
-def test_rows_out_of_order_are_refused_or_read_right(db: Database, path: Path) -> None:
-    write_rows(
-        path,
-        row(1, inline("A1", "a")) + row(5, number("A5", 5)) + row(3, error("A3", "#N/A")) + row(4, number("A4", 4)),
-    )
-    try:
-        report = db.load(path, table="t", workers=0)
-    except InputError as exc:
-        assert "out of order" in str(exc)
-    else:
-        check_loaded(db, report, oracle_cells(path))
+OUT_OF_ORDER = (
+    row(1, inline("A1", "a")) + row(5, number("A5", 5)) + row(3, error("A3", "#N/A")) + row(4, number("A4", 4))
+)
+TORN = (
+    row(1, inline("A1", "a"), inline("B1", "b"))
+    + row(2, number("A2", 1))
+    + row(2, number("B2", 5))
+    + row(3, number("A3", 1))
+)
 
 
-def test_cells_out_of_order_are_refused_or_read_right(db: Database, path: Path) -> None:
+@pytest.mark.parametrize("rows", [OUT_OF_ORDER, TORN], ids=["out of order", "torn"])
+def test_rows_out_of_order_in_one_window_are_read_right(db: Database, path: Path, rows: str) -> None:
+    load(db, write_rows(path, rows))
+
+
+@pytest.mark.parametrize("chunk_rows", [1, 2])
+@pytest.mark.parametrize("rows", [OUT_OF_ORDER, TORN], ids=["out of order", "torn"])
+def test_rows_out_of_order_over_windows_are_refused(db: Database, path: Path, rows: str, chunk_rows: int) -> None:
+    write_rows(path, rows)
+    with pytest.raises(InputError, match="out of order"):
+        db.load(path, table="t", workers=0, header_row=1, chunk_rows=chunk_rows)
+
+
+def test_a_cell_in_the_wrong_row_counts_by_its_own_address(db: Database, path: Path) -> None:
+    wrong = '<row r="3"><c r="A7"><v>1</v></c></row><row r="8"><c r="A9"><f>B1</f></c></row>'
+    write_rows(path, row(1, inline("A1", "a")) + wrong + row(10, number("A10", 4)))
+    report = db.load(path, table="t", workers=0)
+    expected = {at("A7"): Cell("number", 1), at("A9"): Cell("formula", "=B1"), at("A10"): Cell("number", 4)}
+    check_loaded(db, report, expected)
+
+
+def test_cells_out_of_order_are_read_right(db: Database, path: Path) -> None:
     write_rows(path, row(1, inline("A1", "a"), inline("B1", "b")) + row(2, number("B2", 2), number("A2", 1)))
     check_loaded(db, db.load(path, table="t", workers=0), oracle_cells(path))
 
@@ -622,22 +649,6 @@ def test_the_same_cell_twice_is_refused(db: Database, path: Path, second: str) -
     write_rows(path, row(1, inline("A1", "a"), inline("B1", "b")) + row(2, number("A2", 1), second, number("B2", 5)))
     with pytest.raises((ConservationError, InputError), match="twice"):
         db.load(path, table="t", workers=0)
-
-
-def test_the_same_row_twice_is_refused(db: Database, path: Path) -> None:
-    write_rows(
-        path,
-        row(1, inline("A1", "a"), inline("B1", "b"))
-        + row(2, number("A2", 1))
-        + row(2, number("B2", 5))
-        + row(3, number("A3", 1)),
-    )
-    try:
-        report = db.load(path, table="t", workers=0)
-    except InputError as exc:
-        assert "twice" in str(exc) or "out of order" in str(exc)
-    else:
-        check_loaded(db, report, oracle_cells(path))
 
 
 # ---- HIDDEN, BLANK, EMPTY ---------------------------------------------------------------------------------------
@@ -725,9 +736,16 @@ def test_an_empty_sheet_loads_no_row(db: Database, path: Path, rows: str) -> Non
     assert (report.total_records, report.columns) == (0, ())
 
 
-@pytest.mark.parametrize(("header_row", "names", "loaded"), [
-    (None, ["id", "name"], 2), (3, ["id", "name"], 2), ("2-3", ["part_id", "name"], 2), (0, ["column_a", "column_b"], 5), (5, ["_2", "y"], 0),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("header_row", "names", "loaded"),
+    [
+        (None, ["id", "name"], 2),
+        (3, ["id", "name"], 2),
+        ("2-3", ["part_id", "name"], 2),
+        (0, ["column_a", "column_b"], 5),
+        (5, ["_2", "y"], 0),
+    ],
+)
 def test_header_row_given(db: Database, path: Path, header_row: Any, names: list[str], loaded: int) -> None:
     save(path, ["Report of 2020"], ["Part"], ["id", "name"], [1, "x"], [2, "y"])
     report = load(db, path, header_row=header_row)
@@ -765,19 +783,31 @@ def test_iso_dates_in_cells(db: Database, path: Path) -> None:
 # ---- SPELLINGS OF TEXTS -----------------------------------------------------------------------------------------
 
 STRINGS: dict[str, tuple[str | bytes, list[str]]] = {
-    "prefix": ("<x:si><x:t> a </x:t></x:si><x:si><x:r><x:t> b</x:t></x:r><x:r><x:t> c</x:t></x:r></x:si>", [" a ", " b c"]),
+    "prefix": (
+        "<x:si><x:t> a </x:t></x:si><x:si><x:r><x:t> b</x:t></x:r><x:r><x:t> c</x:t></x:r></x:si>",
+        [" a ", " b c"],
+    ),
     "cdata": ("<si><t><![CDATA[a < b]]></t></si><si><t>b<![CDATA[ c]]></t></si>", ["a < b", "b c"]),
     "comments": ("<si><t>a<!-- x -->b</t></si><!-- y --><si><t>c</t></si>", ["ab", "c"]),
-    "phonetics": ('<si><t>a</t><rPh sb="0" eb="1"><t>x</t></rPh></si><si><r><t>b</t></r><phoneticPr fontId="1"/></si>', ["a", "b"]),
+    "phonetics": (
+        '<si><t>a</t><rPh sb="0" eb="1"><t>x</t></rPh></si><si><r><t>b</t></r><phoneticPr fontId="1"/></si>',
+        ["a", "b"],
+    ),
     "empty": ("<si/><si><t/></si><si><t></t></si>", ["", "", ""]),
-    "entities": ("<si><t>&#233;&#x4e2d;&#10;</t></si><si><t>&lt;&gt;&quot;&apos;&amp;amp;</t></si><si><t>&#32;x</t></si>", ["é中\n", "<>\"'&amp;", " x"]),
-    "line ends": ("<si><t>a\r\nb</t></si><si><t>c&#13;d</t></si><si><t>e_x000D_\nf</t></si>", ["a\nb", "c\rd", "e\r\nf"]),
+    "entities": (
+        "<si><t>&#233;&#x4e2d;&#10;</t></si><si><t>&lt;&gt;&quot;&apos;&amp;amp;</t></si><si><t>&#32;x</t></si>",
+        ["é中\n", "<>\"'&amp;", " x"],
+    ),
+    "line ends": (
+        "<si><t>a\r\nb</t></si><si><t>c&#13;d</t></si><si><t>e_x000D_\nf</t></si>",
+        ["a\nb", "c\rd", "e\r\nf"],
+    ),
     "spaced tags": ("<si ><t > a </t ></si ><si><t xml:space='preserve'> b </t></si>", [" a ", " b "]),
     "escapes": (
         "<si><t>_x4E2D_a_x00E9_</t></si><si><t>_xD83D__xDE00_</t></si><si><t>_x005F_x4E2D_</t></si><si><t>_xD83D_</t></si><si><t>_X0041_</t></si>",
         ["中aé", "😀", "_x4E2D_", "_xD83D_", "_X0041_"],
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("items", "texts"), STRINGS.values(), ids=STRINGS)
@@ -814,3 +844,28 @@ def test_single_quotes_do_not_hide_stray_cells(db: Database, path: Path) -> None
     write_rows(path, (row(1, inline("A1", "a")) + row(2, number("A2", 1))).replace('"', "'") + far)
     report = db.load(path, table="t", workers=1, header_row=1)
     check_loaded(db, report, oracle_cells(path))
+
+
+def test_iso_dates_beside_texts_and_errors(db: Database, path: Path) -> None:
+    cells = [
+        '<c r="A2" t="d" s="2"><v>2020-01-05T12:30:00</v></c>',
+        inline("A3", "2020-01-06"),
+        number("A4", "0.1"),
+        '<c r="A5" t="d" s="2"><v>never</v></c>',
+        error("A6", "#SPILL!"),
+        '<c r="A7" t="d" s="1"><v>2020-01-07</v></c>',
+    ]
+    write_rows(path, row(1, inline("A1", "a")) + "".join(row(n, c) for n, c in enumerate(cells, 2)))
+    report = db.load(path, table="t", workers=0, header_row=1)
+    assert column(db, report, "A") == ["2020-01-05T12:30:00", "2020-01-06", "0.1", "2020-01-07"]
+    assert {rule.key: rule.example for rule in report.rules} == {"a|type-error": "Data!A5", "a|error-cell": "Data!A6"}
+
+
+@pytest.mark.parametrize("text", ["2020-01-05T12:30:00Z", "2020-01-05T12:30:00+02:00", "2020-01-05T12:30:00.123456"])
+def test_iso_dates_with_more_than_a_sheet_holds_are_rejected(db: Database, path: Path, text: str) -> None:
+    cell = f'<c r="A2" t="d" s="2"><v>{text}</v></c>'
+    write_rows(path, row(1, inline("A1", "a")) + row(2, cell) + row(3, number("A3", 43831, DATE)))
+    report = db.load(path, table="t", workers=0)
+    assert column(db, report, "A") == [date(2020, 1, 1)]
+    assert {rule.key: rule.example for rule in report.rules} == {"a|type-error": "Data!A2"}
+    assert rejected_rows(report)[2][1]["A"].value == text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from randomsheets import Sheet, sheets
 from rawbook import error, formula, inline, number, row, write_rows
 from reading import as_frame, check_read, read_cells, reading
@@ -16,9 +16,12 @@ from importer.windows import column_index, column_letters, row_range
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.timeout(1800)  # with --long
+
 CHUNKS = (1, 2, 7, 1000, None)
 
 
+@settings(max_examples=settings().max_examples // 3)
 @given(sheet=sheets())
 def test_windows_give_the_same_cells_however_they_are_cut(
     sheet: Sheet, tmp_path_factory: pytest.TempPathFactory
@@ -36,6 +39,7 @@ def test_windows_give_the_same_cells_however_they_are_cut(
 
 
 @pytest.mark.parametrize("window_cells", [1, 8, 50, 300])
+@settings(max_examples=settings().max_examples // 4)
 @given(sheet=sheets())
 def test_windows_too_sparse_for_the_engine_read_alike(
     window_cells: int, sheet: Sheet, tmp_path_factory: pytest.TempPathFactory
@@ -54,9 +58,9 @@ def test_windows_of_many_rows(tmp_path: Path, chunk_rows: int | None) -> None:
     with reading(path, chunk_rows=chunk_rows) as source:
         cells = read_cells(source)
         rows = [(window.first_row, window.last_row) for window in source.windows if window.rows]
-    assert cells == {(1, 0): ("text", "a"), (1, 2): ("text", "c")} | {(n, 0): ("number", float(n)) for n in range(2, 400)} | {
-        (n, 2): ("text", f"text {n}") for n in range(2, 400)
-    }  # fmt: skip
+    assert cells == {(1, 0): ("text", "a"), (1, 2): ("text", "c")} | {
+        (n, 0): ("number", float(n)) for n in range(2, 400)
+    } | {(n, 2): ("text", f"text {n}") for n in range(2, 400)}
     assert len(rows) == {1: 399, 2: 200, 7: 57, 1000: 2, None: 2}[chunk_rows]
     assert [first for first, _ in rows[1:]] == [last + 1 for _, last in rows[:-1]]
 
