@@ -86,6 +86,8 @@ def find_table(session: Session, schema: str | None, name: str) -> tuple[str, Ta
     Raises:
         TargetRefused: no such schema, or something of that name that is not a table.
     """
+    if schema in _SYSTEM_SCHEMAS:
+        raise TargetRefused(f"schema {schema!r} is not for tables of data", choice="name another: --table schema.table")
     if schema is None:
         found = session.query(
             "select n.nspname from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = to_regclass($1)",
@@ -97,8 +99,6 @@ def find_table(session: Session, schema: str | None, name: str) -> tuple[str, Ta
             raise TargetRefused("no schema of the search path exists", choice="name one: --table schema.table")
     elif not session.value("select 1 from pg_namespace where nspname = $1", [schema]):
         raise TargetRefused(f"no schema {schema!r}", choice=f"create it: CREATE SCHEMA {quote(schema)};")
-    if schema in _SYSTEM_SCHEMAS:
-        raise TargetRefused(f"schema {schema!r} is not for tables of data", choice="name another: --table schema.table")
     kind = session.value(
         """
         select c.relkind::text from pg_class c join pg_namespace n on n.oid = c.relnamespace

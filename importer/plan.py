@@ -95,7 +95,7 @@ def match_fields(
     Raises:
         ContractError: a field without a column, or columns without a field, as `fieldsMatch` rules.
     """
-    found = _field_columns(contract.fields, columns)
+    found = field_columns(contract.fields, columns)
     taken = [c for c in found.values() if c is not None]
     left = [c for c in columns if c not in taken]
     missing = [f.title or f.name for f in contract.fields if found[f.name] is None]
@@ -118,7 +118,7 @@ def match_fields(
     return found, left
 
 
-def _field_columns(fields: tuple[Field, ...], columns: list[SheetColumn]) -> dict[str, SheetColumn | None]:
+def field_columns(fields: tuple[Field, ...], columns: list[SheetColumn]) -> dict[str, SheetColumn | None]:
     """The column of each field; a better match of one field goes before a worse one of another."""
     tests: tuple[Callable[[Field, SheetColumn], bool], ...] = (
         lambda f, c: f.title is not None and c.header == tidy(f.title),

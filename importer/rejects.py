@@ -109,15 +109,14 @@ class Rejects:
 def _titles(columns: list[SheetColumn]) -> list[str]:
     """Header texts, the column's name where they are blank or repeated; all different."""
     headers = [c.header for c in columns]
-    taken = {ROW_COLUMN, ERRORS_COLUMN}
-    titles: dict[int, str] = {}
-    # Unique headers first: a made name gives way to them.
-    for plain in (True, False):
-        for place, column in enumerate(columns):
-            if plain == bool(column.header and headers.count(column.header) == 1 and column.header not in taken):
-                titles[place] = _free(column.header if plain and column.header else column.name, taken)
-                taken.add(titles[place])
-    return [titles[place] for place in range(len(columns))]
+    reserved = {ROW_COLUMN, ERRORS_COLUMN}
+    titles = {n: h for n, h in enumerate(headers) if h and headers.count(h) == 1 and h not in reserved}
+    taken = reserved | set(titles.values())
+    for n, column in enumerate(columns):
+        if n not in titles:
+            titles[n] = _free(column.name, taken)
+            taken.add(titles[n])
+    return [titles[n] for n in range(len(columns))]
 
 
 def _free(wanted: str, taken: set[str]) -> str:

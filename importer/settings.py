@@ -172,6 +172,8 @@ class Settings:
             raise UsageError(f"header rows {self.header_rows} are not a range of sheet rows", choice="3 or 2-4; 0 for none")
         if self.rejects and self.rejects.suffix.lower() not in {".xlsx", ".csv", ".parquet"}:
             raise UsageError(f"cannot write rejects as {self.rejects.suffix!r}", choice=".xlsx, .csv or .parquet")
+        if self.rejects and self.rejects.resolve() == self.workbook.resolve():
+            raise UsageError("the rejects would overwrite the workbook", place=str(self.rejects), choice="another --rejects FILE")
         _check_timezone(self.timezone)
 
 

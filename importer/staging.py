@@ -67,14 +67,7 @@ def staging_table(
         TargetRefused: the role may not create the schema.
     """
     staging = Staging(f"stage_{secrets.token_hex(6)}", target.table is None, columns)
-    defined = [
-        f"{quote(c.field.name)} {staging.type_of(c)}{_not_null(target, c) if staging.becomes_target else ''}"
-        for c in columns
-    ]
-    if staging.becomes_target:
-        first = [c for c in contract.extra_columns if c.primary_key or c.identity]
-        later = [c for c in contract.extra_columns if c not in first]
-        defined = [_extra(target, c) for c in first] + defined + [_extra(target, c) for c in later]
+    defined = _columns(staging, target, contract)
     created_schema = _create(session, staging, ", ".join(defined))
     try:
         yield staging
@@ -87,6 +80,19 @@ def staging_table(
             if created_schema:
                 _drop_empty_schema(session)
             session.commit()
+
+
+def _columns(staging: Staging, target: Target, contract: Contract) -> list[str]:
+    """The definitions of the table's columns; those of a key that the database fills come first."""
+    if not staging.becomes_target:
+        return [f"{quote(c.field.name)} {staging.type_of(c)}" for c in staging.columns]
+    taken: set[str] = set()
+    fields = []
+    for c in staging.columns:
+        needed = _not_null(target, c.field.name, taken) if c.field.required else ""
+        fields.append(f"{quote(c.field.name)} {staging.type_of(c)}{needed}")
+    extra = [(c.primary_key or c.identity, _extra(target, c, taken)) for c in contract.extra_columns]
+    return [text for first, text in extra if first] + fields + [text for first, text in extra if not first]
 
 
 def _create(session: Session, staging: Staging, columns: str) -> bool:
@@ -117,16 +123,17 @@ def object_name(table: str, column: str, label: str) -> str:
     return "_".join((first.decode("utf-8", "ignore"), second.decode("utf-8", "ignore"), label))
 
 
-def _not_null(target: Target, column: ColumnPlan) -> str:
-    return _named_not_null(target, column.field.name) if column.field.required else ""
+def _not_null(target: Target, column: str, taken: set[str]) -> str:
+    """NOT NULL under the name that it would have in the target: PostgreSQL 18 keeps it when a table is renamed."""
+    name, number = object_name(target.name, column, "not_null"), 0
+    while name in taken:
+        number += 1
+        name = object_name(target.name, column, f"not_null{number}")
+    taken.add(name)
+    return f" CONSTRAINT {quote(name)} NOT NULL"
 
 
-def _named_not_null(target: Target, column: str) -> str:
-    """NOT NULL under the name that it would have in the target: PostgreSQL 18 keeps these names when a table is renamed."""
-    return f" CONSTRAINT {quote(object_name(target.name, column, 'not_null'))} NOT NULL"
-
-
-def _extra(target: Target, column: ExtraColumn) -> str:
+def _extra(target: Target, column: ExtraColumn, taken: set[str]) -> str:
     default = column.default
     if isinstance(default, str):
         clause = f" DEFAULT {default if default in DEFAULTS else literal(default)}"
@@ -134,7 +141,7 @@ def _extra(target: Target, column: ExtraColumn) -> str:
         clause = "" if default is None else f" DEFAULT {str(default).lower()}"
     clause = " GENERATED ALWAYS AS IDENTITY" if column.identity else clause
     needed = column.not_null or column.primary_key or column.identity
-    return f"{quote(column.name)} {column.type}{clause}{_named_not_null(target, column.name) if needed else ''}"
+    return f"{quote(column.name)} {column.type}{clause}{_not_null(target, column.name, taken) if needed else ''}"
 
 
 def _ensure_schema(session: Session) -> bool:

@@ -11,7 +11,7 @@ from .errors import ContractError, TargetRefused
 from .fit import misfit
 from .headers import SheetColumn, normalise, shorten
 from .pgtypes import FIELD_TYPES, PgType, field_type_for
-from .plan import ColumnPlan
+from .plan import ColumnPlan, field_columns
 from .postgres import quote
 
 if TYPE_CHECKING:
@@ -61,24 +61,24 @@ def find_target(session: Session, settings: Settings, contract: Contract | None,
 
 def contract_from_table(table: Table, columns: list[SheetColumn]) -> Contract:
     """The contract that an existing table is: a field for each of its columns that the sheet has or must have."""
-    fields = []
-    for column in table.columns:
-        present = any(
-            c.name == column.name or c.header == column.name or normalise(c.header or "") == normalise(column.name)
-            for c in columns
-        )
-        needed = column.not_null and not column.has_default and not column.filled_by_database
-        if present or needed:
-            kind, form = field_type_for(column.pg_type)
-            fields.append(
-                Field(column.name, kind, format=form, constraints={"required": True} if column.not_null else {})
-            )
+    described = {c.name: _described(c) for c in table.columns}
+    present = field_columns(tuple(described.values()), columns)
+    fields = [described[c.name] for c in table.columns if present[c.name] or _needs_values(c)]
     if not fields:
         raise ContractError(
             f"missing-label: the sheet has no column of table {quote(table.schema, table.name)}",
             choice=f"its columns: {', '.join(c.name for c in table.columns)}",
         )
     return Contract(tuple(fields))
+
+
+def _described(column: TableColumn) -> Field:
+    kind, form = field_type_for(column.pg_type)
+    return Field(column.name, kind, format=form, constraints={"required": True} if column.not_null else {})
+
+
+def _needs_values(column: TableColumn) -> bool:
+    return column.not_null and not column.has_default and not column.filled_by_database
 
 
 def with_table_rules(contract: Contract, table: Table) -> Contract:
@@ -150,10 +150,7 @@ def _column_type(field: Field, target: Target, types: dict[str, PgType]) -> PgTy
 
 
 def _check_unfilled(table: Table, names: set[str]) -> None:
-    def needs(column: TableColumn) -> bool:
-        return column.not_null and not column.has_default and not column.filled_by_database and column.name not in names
-
-    needed = [c.name for c in table.columns if needs(c)]
+    needed = [c.name for c in table.columns if _needs_values(c) and c.name not in names]
     if needed:
         raise TargetRefused(
             f"table {quote(table.schema, table.name)} needs values for {', '.join(needed)}, which the sheet does not load",

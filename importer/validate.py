@@ -255,7 +255,9 @@ def _refused(judged: pl.DataFrame, plan: LoadPlan, refusals: list[Refusal]) -> l
         grouped.setdefault((refusal.field, refusal.rule), []).append(refusal)
     found = []
     for (name, rule), mine in grouped.items():
-        told = pl.DataFrame({ROW: [r.row for r in mine], "_told": [r.reason for r in mine]}, schema={ROW: pl.Int64, "_told": pl.String})
+        told = pl.DataFrame(
+            {ROW: [r.row for r in mine], "_told": [r.reason for r in mine]}, schema={ROW: pl.Int64, "_told": pl.String}
+        )
         found.append(_error_rows(judged.join(told, on=ROW), by_name[name], rule, pl.col("_told")))
     return found
 
