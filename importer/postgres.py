@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 _LOST = ("08", "57P01", "57P02", "57P03", "53300")
 _CONFLICT = ("40001", "40P01", "55P03")
 _DENIED, _DISK_FULL = "42501", "53100"
+#: What a user can do about an error of the server.
+_CHOICES = {
+    _DENIED: "ask for the privilege, or name another target",
+    _DISK_FULL: "free space on the server",
+    "23505": "rows with such a key are in the table already: load only new rows, or use --mode replace",
+    "23503": "load the rows that are referred to first",
+}
 #: The oldest server whose catalog and syntax the SQL here was written for.
 MIN_SERVER = 130_000
 
@@ -51,7 +58,8 @@ def database_errors(dsn: Dsn | None = None) -> Iterator[None]:
 
 
 def _mapped(exc: adbc_driver_manager.Error, dsn: Dsn | None) -> DatabaseError:
-    details = {key: value for key, value in exc.details or []}
+    # The driver gives these names as bytes, whatever its type hints say.
+    details = {key.decode() if isinstance(key, bytes) else key: value for key, value in exc.details or []}
     text = details.get("PG_DIAG_MESSAGE_PRIMARY", b"").decode("utf-8", "replace") or _primary(str(exc))
     state = exc.sqlstate or details.get("PG_DIAG_SQLSTATE", b"").decode() or None
     constraint = details.get("PG_DIAG_CONSTRAINT_NAME", b"").decode("utf-8", "replace") or None
@@ -63,7 +71,7 @@ def _mapped(exc: adbc_driver_manager.Error, dsn: Dsn | None) -> DatabaseError:
     elif state in _CONFLICT:
         kind = Conflict
     where = f" (SQLSTATE {state}{', constraint ' + constraint if constraint else ''})" if state else ""
-    choice = {_DENIED: "ask for the privilege, or name another target", _DISK_FULL: "free space on the server"}.get(state or "")
+    choice = _CHOICES.get(state or "")
     return kind(f"PostgreSQL refused: {text}{where}", choice=choice, sqlstate=state, constraint=constraint)
 
 
