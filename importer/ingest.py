@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from .errors import DatabaseError
 from .parts import ROW
 from .postgres import Session, database_errors, quote
 
@@ -51,6 +52,15 @@ def ingest_chunk(task: IngestTask) -> tuple[int, int]:
 
 def _copy(task: IngestTask, data: pa.Table) -> None:
     session = _session(task.dsn)
+    try:
+        _copy_rows(session, task, data)
+    except DatabaseError:
+        # Its transaction is over; the next chunk would be refused for that, and not for what is wrong with it.
+        close_session()
+        raise
+
+
+def _copy_rows(session: Session, task: IngestTask, data: pa.Table) -> None:
     with database_errors(task.dsn), session.connection.cursor() as cursor:
         cursor.adbc_ingest(task.table, data.to_reader(), mode="append", db_schema_name=task.schema)
     session.commit()

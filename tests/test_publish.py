@@ -1,0 +1,457 @@
+"""Publishing: all rows or none, in every mode; what hangs on a table stays; a dry run leaves no trace."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tables import contract, save
+
+from importer.catalog import Table
+from importer.contract import Contract, Field, parse_contract
+from importer.errors import Conflict, DatabaseError, TargetRefused, VerificationFailed
+from importer.pgtypes import PgType
+from importer.plan import ColumnPlan
+from importer.postgres import Session, quote
+from importer.publish import publish
+from importer.settings import Dsn
+from importer.staging import SCHEMA, object_name, staging_table, verify
+from importer.target import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from conftest import Database
+
+ROWS = [["id", "name"], [1, "a"], [2, "b"], [3, "c"]]
+LOADED = [(1, "a"), (2, "b"), (3, "c")]
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Path:
+    return save(tmp_path / "t.xlsx", *ROWS)
+
+
+def _all(db: Database) -> list[tuple[Any, ...]]:
+    return db.rows("select id, name from t order by id")
+
+
+# ---- MODES ------------------------------------------------------------------------------------------------------
+
+
+def test_append_makes_a_table_and_adds_to_it(db: Database, book: Path) -> None:
+    first, second = db.load(book), db.load(book)
+    assert (first.target["created"], second.target["created"]) == (True, False)
+    assert _all(db) == sorted(LOADED * 2)
+    assert db.leftovers() == []
+
+
+def test_create_refuses_an_existing_table(db: Database, book: Path) -> None:
+    db.load(book, mode="create")
+    with pytest.raises(TargetRefused, match="exists already"):
+        db.load(book, mode="create")
+    assert _all(db) == LOADED
+
+
+def test_replace_makes_a_missing_table(db: Database, book: Path) -> None:
+    db.load(book, mode="replace")
+    assert _all(db) == LOADED
+
+
+def test_replace_keeps_what_hangs_on_the_table(db: Database, book: Path) -> None:
+    role = f"r_{db.schema}"
+    db.run(
+        "create table t (id bigint primary key, name text)",
+        "insert into t values (1, 'old'), (2, 'old'), (9, 'old')",
+        "create view v as select count(*) as n from t",
+        "create table child (t_id bigint references t)",
+        "insert into child values (1), (2)",
+        f"create role {role}",
+        f"grant select on t to {role}",
+    )
+    try:
+        assert db.load(book, mode="replace").success_count == 3
+        assert _all(db) == LOADED
+        assert db.rows("select n from v") == [(3,)]
+        assert db.rows(f"select has_table_privilege('{role}', 't', 'select')") == [(True,)]
+        assert db.rows("select count(*) from child") == [(2,)]
+    finally:
+        db.run(f"drop owned by {role}", f"drop role {role}")
+
+
+def test_replace_that_would_orphan_rows_changes_nothing(db: Database, book: Path) -> None:
+    db.run("create table t (id bigint primary key, name text)", "insert into t values (9, 'old')", "create table child (t_id bigint references t)", "insert into child values (9)")
+    with pytest.raises(DatabaseError, match="child_t_id_fkey") as caught:
+        db.load(book, mode="replace")
+    assert caught.value.sqlstate == "23503"
+    assert _all(db) == [(9, "old")]
+    assert db.leftovers() == []
+
+
+@pytest.mark.parametrize("action", ["cascade", "set null", "set default"])
+def test_replace_that_would_cascade_is_refused(db: Database, book: Path, action: str) -> None:
+    db.run("create table t (id bigint primary key, name text)", "insert into t values (1, 'old')", f"create table child (t_id bigint references t on delete {action})", "insert into child values (1)")
+    with pytest.raises(TargetRefused, match="child"):
+        db.load(book, mode="replace")
+    assert _all(db) == [(1, "old")]
+    assert db.rows("select t_id from child") == [(1,)]
+
+
+def test_replace_with_nothing_empties_the_table(db: Database, tmp_path: Path) -> None:
+    db.run("create table t (id bigint, name text)", "insert into t values (1, 'old')")
+    assert db.load(save(tmp_path / "t.xlsx", ["id", "name"]), mode="replace").total_records == 0
+    assert _all(db) == []
+
+
+def test_older_snapshot_never_sees_an_empty_table(db: Database, book: Path) -> None:
+    db.run("create table t (id bigint primary key, name text)", "insert into t values (7, 'old')")
+    with Session(db.dsn) as reader:
+        reader.run("set transaction isolation level repeatable read")
+        assert reader.query("select id, name from t") == [(7, "old")]
+        db.load(book, mode="replace")
+        assert reader.query("select id, name from t") == [(7, "old")]
+        reader.commit()
+        assert reader.query("select id, name from t order by id") == LOADED
+
+
+@pytest.mark.parametrize(("mode", "seen"), [("replace", {2, 4000}), ("append", {2, 4002})])
+def test_sampling_reader_sees_none_then_all(db: Database, tmp_path: Path, mode: Any, seen: set[int]) -> None:
+    db.run("create table t (id bigint, name text)", "insert into t values (-1, 'old'), (-2, 'old')")
+    path = save(tmp_path / "t.xlsx", ["id", "name"], *[[n, f"n{n}"] for n in range(4000)])
+    counts: list[int] = []
+    done = threading.Event()
+
+    def sample() -> None:
+        with Session(db.dsn, autocommit=True) as session:
+            while not done.is_set():
+                counts.append(session.value("select count(*) from t"))
+            counts.append(session.value("select count(*) from t"))
+
+    thread = threading.Thread(target=sample)
+    thread.start()
+    try:
+        db.load(path, mode=mode, chunk_rows=500, method="concurrent")
+    finally:
+        done.set()
+        thread.join()
+    assert set(counts) == seen
+    assert counts == sorted(counts)
+
+
+# ---- REFUSALS ---------------------------------------------------------------------------------------------------
+
+REFUSING = [
+    ("create table t (id bigint, name text, constraint named check (name <> 'b'))", "23514", "named"),
+    ("create table t (id bigint, name text); create unique index named on t ((lower(name))); insert into t values (9, 'B')", "23505", "named"),
+    ("create table p (id bigint primary key); insert into p values (1), (2); create table t (id bigint constraint named references p, name text)", "23503", "named"),
+    ("create table t (id bigint primary key, name text); insert into t values (2, 'old')", "23505", "t_pkey"),
+]
+
+
+@pytest.mark.parametrize(("made", "state", "name"), REFUSING, ids=[state + name for _, state, name in REFUSING])
+def test_refused_row_leaves_the_table_as_it_was(db: Database, book: Path, made: str, state: str, name: str) -> None:
+    db.run(*made.split("; "))
+    before = _all(db)
+    with pytest.raises(DatabaseError) as caught:
+        db.load(book)
+    assert (caught.value.sqlstate, caught.value.constraint, caught.value.exit_code) == (state, name, 4)
+    assert name in str(caught.value)
+    assert "'b'" not in str(caught.value)
+    assert "(2)" not in str(caught.value)
+    assert _all(db) == before
+    assert db.leftovers() == []
+
+
+def test_trigger_that_refuses(db: Database, book: Path) -> None:
+    db.run(
+        "create table t (id bigint, name text)",
+        "create function no() returns trigger language plpgsql as $$ begin if new.name = 'b' then raise exception 'not today'; end if; return new; end $$",
+        "create trigger no before insert on t for each row execute function no()",
+    )
+    with pytest.raises(DatabaseError, match="not today"):
+        db.load(book)
+    assert _all(db) == []
+
+
+def test_foreign_key_of_a_new_table_that_fails(db: Database, tmp_path: Path, book: Path) -> None:
+    db.run("create table p (id bigint primary key)", "insert into p values (1)")
+    described = contract(tmp_path / "c.json", fields=[{"name": "id", "type": "integer"}, {"name": "name"}], foreignKeys=[{"fields": "id", "reference": {"resource": "p", "fields": "id"}}])
+    with pytest.raises(DatabaseError, match="t_id_fkey"):
+        db.load(book, contract=described)
+    assert db.rows("select to_regclass('t')::text") == [(None,)]
+    assert db.leftovers() == []
+
+
+def test_two_runs_of_a_new_table(db: Database, book: Path) -> None:
+    """Somebody else makes the table while we load: nothing of theirs is touched."""
+    with _staged(db) as (session, staging, target):
+        session.run(f"insert into {staging.quoted} values (1)")
+        session.commit()
+        db.run("create table fresh (mine int)")
+        with pytest.raises(Conflict, match="created by somebody else"):
+            publish(session, staging, target, Contract((Field("n", "integer"),)), "append")
+    assert db.rows("select count(*) from fresh") == [(0,)]
+    assert db.leftovers() == []
+
+
+# ---- VERIFICATION -----------------------------------------------------------------------------------------------
+
+
+class _staged:  # noqa: N801 - used as a function
+    """A staging table with column `n` for a new table `fresh`."""
+
+    def __init__(self, db: Database, table: Table | None = None) -> None:
+        self._session = Session(db.dsn)
+        self._target = Target(db.schema, "fresh", table)
+        columns = (ColumnPlan(Field("n", "integer"), None, PgType("bigint"), ("",)), ColumnPlan(Field("x"), None, PgType("text"), ("",)))
+        self._made = staging_table(self._session, self._target, columns, Contract(tuple(c.field for c in columns)))
+
+    def __enter__(self) -> Any:
+        return self._session, self._made.__enter__(), self._target
+
+    def __exit__(self, *error: object) -> None:
+        self._made.__exit__(None, None, None)
+        self._session.__exit__(None, None, None)
+
+
+EXPECTED = {"n": (2, 3), "x": (2, 2, 0)}
+CORRUPTIONS = ["delete from {} where n = 2", "update {} set n = 3 where n = 2", "update {} set x = 'c' where x = 'b'", "update {} set x = null where n = 1", "insert into {} values (0, null)", "update {} set x = case x when 'a' then 'b' else 'bb' end"]
+
+
+def _expected() -> dict[str, tuple[int, ...]]:
+    import polars as pl
+
+    from importer.checksums import source_checksum
+
+    return {"n": source_checksum(pl.Series([1, 2])), "x": source_checksum(pl.Series(["a", "b"]))}
+
+
+@pytest.mark.parametrize("corruption", [None, *CORRUPTIONS])
+def test_verification(db: Database, corruption: str | None) -> None:
+    with _staged(db) as (session, staging, _):
+        session.run(f"insert into {staging.quoted} values (1, 'a'), (2, 'b')")
+        if corruption is None:
+            verify(session, staging, 2, _expected())
+            return
+        session.run(corruption.format(staging.quoted))
+        with pytest.raises(VerificationFailed, match="nothing was published"):
+            verify(session, staging, 2, _expected())
+
+
+def test_staging_that_changes_fails_the_run(db: Database, book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import importer.pipeline as story
+
+    def spoiled(session: Session, staging: Any, rows: int, expected: Any) -> None:
+        session.run(f"update {staging.quoted} set name = 'z' where id = 2")
+        session.commit()
+        verify(session, staging, rows, expected)
+
+    monkeypatch.setattr(story, "verify", spoiled)
+    db.run("create table t (id bigint, name text)", "insert into t values (7, 'old')")
+    with pytest.raises(VerificationFailed, match="column 'name'"):
+        db.load(book)
+    assert _all(db) == [(7, "old")]
+    assert db.leftovers() == []
+
+
+# ---- A NEW TABLE ------------------------------------------------------------------------------------------------
+
+DESCRIBED = {
+    "fields": [
+        {"name": "id", "type": "integer"},
+        {"name": "name", "constraints": {"required": True, "unique": True}},
+    ],
+    "primaryKey": ["id"],
+    "uniqueKeys": [["name", "id"]],
+    "postgresql": {
+        "types": {"name": "varchar(20)"},
+        "extraColumns": [
+            {"name": "row_id", "type": "bigint", "identity": True},
+            {"name": "made", "type": "timestamptz", "notNull": True, "default": "now()"},
+            {"name": "gone", "type": "timestamptz"},
+        ],
+        "indexes": [["name"], ["gone", "name"]],
+    },
+}
+
+
+def test_new_table_is_as_described(db: Database, tmp_path: Path, book: Path) -> None:
+    db.load(book, contract=contract(tmp_path / "c.json", **DESCRIBED))
+    columns = db.rows(
+        "select column_name::text, data_type::text, is_nullable::text, is_identity::text from information_schema.columns "
+        f"where table_schema = '{db.schema}' and table_name = 't' order by ordinal_position"
+    )
+    assert columns == [
+        ("row_id", "bigint", "NO", "YES"), ("id", "bigint", "NO", "NO"), ("name", "character varying", "NO", "NO"),
+        ("made", "timestamp with time zone", "NO", "NO"), ("gone", "timestamp with time zone", "YES", "NO"),
+    ]  # fmt: skip
+    indexes = {name for (name,) in db.rows(f"select indexname::text from pg_indexes where schemaname = '{db.schema}'")}
+    assert indexes == {"t_pkey", "t_name_key", "t_name_id_key", "t_name_idx", "t_gone_name_idx"}
+    assert db.rows("select pg_get_serial_sequence('t', 'row_id')::regclass::text") == [("t_row_id_seq",)]
+    assert db.rows("select relpersistence::text, relowner::regrole::text = quote_ident(current_user) from pg_class where oid = 't'::regclass") == [("p", True)]
+    assert db.rows("select id, name, made is not null, gone is null from t order by id") == [(*r, True, True) for r in LOADED]
+    assert sorted(r[0] for r in db.rows("select row_id from t")) == [1, 2, 3]
+    named = [name for (name,) in db.rows("select conname::text from pg_constraint where conrelid = 't'::regclass")]
+    assert not [name for name in named if "stage" in name]
+
+
+def test_new_table_takes_default_privileges(db: Database, book: Path) -> None:
+    role = f"r_{db.schema}"
+    db.run(f"create role {role}", f"alter default privileges in schema {db.schema} grant select, insert on tables to {role}")
+    try:
+        db.load(book)
+        found = db.rows(f"select has_table_privilege('{role}', 't', 'select'), has_table_privilege('{role}', 't', 'insert'), has_table_privilege('{role}', 't', 'delete')")
+        assert found == [(True, True, False)]
+    finally:
+        db.run(f"drop owned by {role}", f"drop role {role}")
+
+
+def test_new_table_without_a_contract(db: Database, book: Path) -> None:
+    db.load(book)
+    assert db.rows("select count(*) from pg_index where indrelid = 't'::regclass") == [(0,)]
+    assert db.rows("select pg_typeof(id)::text, pg_typeof(name)::text from t limit 1") == [("bigint", "text")]
+
+
+@pytest.mark.parametrize("resource", ["", "parent", '"parent"'])
+def test_foreign_key_of_a_new_table(db: Database, tmp_path: Path, resource: str) -> None:
+    """It may name the table itself, or one beside it, whatever the search path says."""
+    path = save(tmp_path / "t.xlsx", ["id", "up"], [1, None], [2, 1])
+    db.run("create table parent (id bigint primary key)", "insert into parent values (1)")
+    fields = [{"name": "id", "type": "integer"}, {"name": "up", "type": "integer"}]
+    keys = [{"fields": ["up"], "reference": {"resource": resource, "fields": ["id"]}}]
+    public = Dsn(db.dsn.text.split("options=")[0].rstrip("?&"))
+    from importer import import_workbook
+
+    import_workbook(path, to=public.text, table=f"{db.schema}.t", contract=contract(tmp_path / "c.json", fields=fields, primaryKey="id", foreignKeys=keys))
+    found = db.rows("select confrelid::regclass::text from pg_constraint where conrelid = 't'::regclass and contype = 'f'")
+    assert found == [("parent" if resource else "t",)]
+
+
+@pytest.mark.parametrize(("table", "column"), [("t", "c"), ("t" * 63, "c"), ("t" * 40, "c" * 40), ("ü" * 31, "日" * 21)])
+def test_names_are_cut_as_postgresql_does(db: Database, table: str, column: str) -> None:
+    db.run(f"create table {quote(table)} ({quote(column)} bigint generated always as identity)")
+    found = db.rows(f"select relname::text from pg_class c join pg_namespace n on n.oid = relnamespace where nspname = '{db.schema}' and relkind = 'S'")
+    assert found == [(object_name(table, column, "seq"),)]
+
+
+def test_sequence_name_that_is_taken(db: Database, tmp_path: Path, book: Path) -> None:
+    db.run("create sequence t_row_id_seq")
+    db.load(book, contract=contract(tmp_path / "c.json", **DESCRIBED))
+    assert db.rows("select pg_get_serial_sequence('t', 'row_id')::regclass::text") == [("t_row_id_seq1",)]
+
+
+# ---- ROLES ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def weak(db: Database) -> Iterator[tuple[str, Dsn]]:
+    """A role that may use the test's schema and nothing else, and a connection string of its sessions."""
+    role = f"w_{db.schema}"
+    db.run(f"create role {role}", f"grant usage on schema {db.schema} to {role}")
+    yield role, Dsn(f"{db.dsn.text}%20-crole%3D{role}")
+    db.run(f"drop owned by {role}", f"drop role {role}")
+
+
+def _load_as(dsn: Dsn, path: Path, **options: Any) -> Any:
+    from importer import import_workbook
+
+    return import_workbook(path, to=dsn.text, **options)
+
+
+def test_role_without_create_on_the_database(db: Database, weak: tuple[str, Dsn], book: Path) -> None:
+    if db.rows(f"select 1 from pg_namespace where nspname = '{SCHEMA}'"):
+        db.run(f"drop schema {SCHEMA} cascade")
+    with pytest.raises(TargetRefused) as caught:
+        _load_as(weak[1], book)
+    assert f"CREATE SCHEMA IF NOT EXISTS {SCHEMA};" in str(caught.value)
+    assert f'GRANT USAGE, CREATE ON SCHEMA {SCHEMA} TO "{weak[0]}";' in str(caught.value)
+
+
+def test_role_without_insert(db: Database, weak: tuple[str, Dsn], book: Path) -> None:
+    db.run("create table t (id bigint, name text)", f"grant select on t to {weak[0]}", f"create schema if not exists {SCHEMA}", f"grant usage, create on schema {SCHEMA} to {weak[0]}")
+    with pytest.raises(TargetRefused, match=f'role "{weak[0]}" may not write'):
+        _load_as(weak[1], book)
+    db.run(f"grant insert on t to {weak[0]}")
+    assert _load_as(weak[1], book).success_count == 3
+    assert db.leftovers() == []
+
+
+def test_role_without_create_on_the_schema(db: Database, weak: tuple[str, Dsn], book: Path) -> None:
+    db.run(f"create schema if not exists {SCHEMA}", f"grant usage, create on schema {SCHEMA} to {weak[0]}")
+    with pytest.raises(TargetRefused, match="CREATE on its schema"):
+        _load_as(weak[1], book)
+    db.run(f"grant create on schema {db.schema} to {weak[0]}")
+    assert _load_as(weak[1], book).success_count == 3
+    assert db.rows("select relowner::regrole::text from pg_class where oid = 't'::regclass") == [(weak[0],)]
+
+
+def test_read_only_session(db: Database, book: Path) -> None:
+    with pytest.raises(DatabaseError, match="read-only"):
+        _load_as(Dsn(f"{db.dsn.text}%20-cdefault_transaction_read_only%3Don"), book)
+
+
+# ---- DRY RUN ----------------------------------------------------------------------------------------------------
+
+TRACES = "select count(*), max(oid::text) from pg_class where relkind in ('r', 'S', 'i', 'v') and relnamespace in (select oid from pg_namespace where nspname = '{}' or nspname = 'importer')"
+
+
+@pytest.mark.parametrize("existing", [False, True])
+def test_dry_run_leaves_no_trace_and_counts_the_same(db: Database, tmp_path: Path, existing: bool) -> None:
+    if db.rows(f"select 1 from pg_namespace where nspname = '{SCHEMA}'"):
+        db.run(f"drop schema {SCHEMA} cascade")
+    path = save(tmp_path / "t.xlsx", *ROWS, [3, "again"], ["x", "y"])
+    described = contract(tmp_path / "c.json", **DESCRIBED)
+    if existing:
+        db.load(save(tmp_path / "first.xlsx", ["id", "name"], [10, "ten"]), contract=described, table="t")
+        db.run(f"drop schema if exists {SCHEMA} cascade")
+    before = db.rows(TRACES.format(db.schema))
+    checked = db.load(path, contract=described, dry_run=True, table="t")
+    assert db.rows(TRACES.format(db.schema)) == before
+    assert db.rows(f"select count(*) from pg_namespace where nspname = '{SCHEMA}'") == [(0,)]
+    loaded = db.load(path, contract=described, table="t")
+    assert (checked.outcome, loaded.outcome) == ("checked", "published")
+    assert (checked.success_count, checked.error_count) == (loaded.success_count, loaded.error_count) == (3, 2)
+    assert [c.to_dict() for c in checked.columns] == [c.to_dict() for c in loaded.columns]
+    assert checked.rules == loaded.rules
+    assert db.rows("select count(*) from t") == [(4 if existing else 3,)]
+
+
+def test_dry_run_finds_what_publish_would_refuse(db: Database, book: Path) -> None:
+    db.run("create table t (id bigint, name text check (name <> 'b'))")
+    with pytest.raises(DatabaseError, match="t_name_check"):
+        db.load(book, dry_run=True)
+
+
+def test_many_first_runs_at_once(db: Database, tmp_path: Path) -> None:
+    """Each makes or drops schema `importer` under the others; all of them load."""
+    if db.rows(f"select 1 from pg_namespace where nspname = '{SCHEMA}'"):
+        db.run(f"drop schema {SCHEMA} cascade")
+    failures: list[BaseException] = []
+
+    def stage(number: int) -> None:
+        try:
+            for n in range(8):
+                with Session(db.dsn) as session:
+                    column = ColumnPlan(Field("n", "integer"), None, PgType("bigint"), ("",))
+                    target = Target(db.schema, f"t{number}_{n}", None)
+                    described = parse_contract({"fields": [{"name": "n", "type": "integer"}]})
+                    with staging_table(session, target, (column,), described) as staging:
+                        publish(session, staging, target, described, "append")
+        except BaseException as exc:  # noqa: BLE001 - told below
+            failures.append(exc)
+
+    threads = [threading.Thread(target=stage, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert db.rows(f"select count(*) from pg_tables where schemaname = '{db.schema}'") == [(32,)]
+
+
+def test_report_of_a_new_table_is_json(db: Database, tmp_path: Path, book: Path) -> None:
+    report = json.loads(json.dumps(db.load(book, contract=contract(tmp_path / "c.json", **DESCRIBED)).to_dict()))
+    assert [c["type"] for c in report["columns"]] == ["bigint", "character varying(20)"]
