@@ -108,7 +108,7 @@ class Contract:
         """The texts that mean a missing value in that field."""
         return self.missing_values if field.missing_values is None else field.missing_values
 
-    def keys(self) -> list[tuple[str, tuple[str, ...]]]:
+    def all_keys(self) -> list[tuple[str, tuple[str, ...]]]:
         """All keys as (rule, fields): the primary key, unique keys, and fields that are unique by themselves."""
         found = [("primary-key", self.primary_key)] if self.primary_key else []
         found += [("unique-error", key) for key in self.unique_keys]

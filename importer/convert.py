@@ -32,6 +32,7 @@ _SMALLEST = 2.2250738585072014e-308
 _ANY_DATE = ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%Y%m%d")
 _CLOCK = ("%H:%M:%S.%f", "%H:%M:%S", "%H:%M")
 _YEAR_69 = 2069
+_LONGITUDE, _LATITUDE = 180, 90
 _DAY_MS = 86_400_000
 #: Directives of strptime patterns and what they take. The engine (chrono) is more lenient than that: it reads the year
 #: 20 from `%Y`, drops the seventh digit of a second, and makes 23:59:60 the next day.
@@ -342,7 +343,7 @@ def _geopoint(field: Field, column: int, kinds: list[str]) -> pl.Expr:
         except (ValueError, TypeError, KeyError, RecursionError):
             return None
         numbers = all(type(n) in {int, float} for n in (lon, lat))
-        return f"({lon!r},{lat!r})" if numbers and abs(lon) <= 180 and abs(lat) <= 90 else None  # noqa: PLR2004 - degrees
+        return f"({lon!r},{lat!r})" if numbers and abs(lon) <= _LONGITUDE and abs(lat) <= _LATITUDE else None
 
     return _text(column, kinds).map_elements(parse, return_dtype=pl.String)
 
@@ -355,7 +356,7 @@ _CONVERTERS: dict[str, Callable[[Field, int, list[str]], pl.Expr]] = {
 
 
 def literal(field: Field, value: Any) -> Any:
-    """A constraint's bound or enum member (as written in the contract) as a value of the field's type; None if it has none.
+    """A bound or enum member, as written in the contract, as a value of the field's type; None if it has none.
 
     YAML and TOML have dates of their own; they are taken in ISO 8601 whatever the field's format.
     """

@@ -137,7 +137,7 @@ def plan_load(settings: Settings, source: Source, target: Target, contract: Cont
     check_keys(contract, found)
     types = {} if target.table else new_types(session, contract)
     planned = plan_columns(contract, target, found, types)
-    return contract, LoadPlan(planned, tuple(ignored + left), tuple(contract.keys()), settings.timezone, settings.error_cells)
+    return contract, LoadPlan(planned, tuple(ignored + left), tuple(contract.all_keys()), settings.timezone, settings.error_cells)
 
 
 # ---- VALIDATE ---------------------------------------------------------------------------------------------------

@@ -152,7 +152,7 @@ def _check_order(contract: Contract, found: dict[str, SheetColumn | None]) -> No
 def check_keys(contract: Contract, names: Iterable[str]) -> None:
     """Raise ContractError when a key uses a field that will not be loaded."""
     loaded = set(names)
-    for _, key in contract.keys():
+    for _, key in contract.all_keys():
         for name in key:
             if name not in loaded:
                 raise ContractError(f"key field {name!r} is not loaded", choice="add its column, or drop the key")

@@ -58,7 +58,7 @@ def publish(
 
 
 def _become(session: Session, staging: Staging, target: Target, contract: Contract) -> None:
-    """Turn the staging table into the new target: final types, name, keys, indexes. Nothing is copied unless a type is cast."""
+    """Turn the staging table into the new target: final types, name, keys, indexes. Only a cast copies rows."""
     casts = [_cast(c) for c in staging.columns if needs_cast(c.pg_type)]
     if casts:
         session.run(f"ALTER TABLE {staging.quoted} {', '.join(casts)}")
@@ -86,7 +86,8 @@ def _default_grants(session: Session, target: Target) -> list[str]:
         [target.schema],
     )
     return [
-        f"GRANT {privilege} ON {target.quoted} TO {quote(role) if role else 'PUBLIC'}{' WITH GRANT OPTION' if grantable else ''}"
+        f"GRANT {privilege} ON {target.quoted} TO {quote(role) if role else 'PUBLIC'}"
+        + (" WITH GRANT OPTION" if grantable else "")
         for privilege, grantable, role in rows
     ]
 
@@ -113,7 +114,7 @@ def _constraints(session: Session, target: Target, contract: Contract, columns: 
     add = f"ALTER TABLE {target.quoted} ADD"
     primary = contract.primary_key or tuple(c.name for c in contract.extra_columns if c.primary_key)
     statements = [f"{add} PRIMARY KEY ({_list(primary)})"] if primary else []
-    unique = [key for rule, key in contract.keys() if rule == "unique-error"]
+    unique = [key for rule, key in contract.all_keys() if rule == "unique-error"]
     if contract.primary_key:
         unique += [(c.name,) for c in contract.extra_columns if c.primary_key]
     statements += [f"{add} UNIQUE ({_list(key)})" for key in unique]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from datetime import date, datetime, time, timedelta
+from datetime import datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -43,7 +43,7 @@ class Rejects:
         return len(self._rows)
 
     def write(self, path: Path, sheet: str) -> None:
-        """Write the rejects as the suffix of `path` says (`.xlsx`, `.csv`, `.parquet`); an old file stays until they are.
+        """Write the rejects as the suffix of `path` says (`.xlsx`, `.csv`, `.parquet`), in place of an old file.
 
         Raises:
             MachineError: the file cannot be written.
@@ -199,7 +199,7 @@ class _Workbook:
             case "datetime":
                 self._stamp(sheet, line, place, value, form, bad)
             case "time":
-                sheet.write_number(line, place, _Number(_days(datetime.combine(date.min, value) - datetime.min)), form)
+                sheet.write_number(line, place, _Number(_clock(value)), form)
             case "duration":
                 sheet.write_number(line, place, _Number(_days(value)), form)
             case "error":
@@ -230,6 +230,11 @@ class _Workbook:
             )
         else:
             sheet.write_string(line, place, text, form)
+
+
+def _clock(value: time) -> float:
+    hours, minutes = timedelta(hours=value.hour), timedelta(minutes=value.minute)
+    return _days(hours + minutes + timedelta(seconds=value.second, microseconds=value.microsecond))
 
 
 def _days(length: timedelta) -> float:

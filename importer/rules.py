@@ -147,14 +147,14 @@ def pattern_fault(pattern: str) -> str | None:
 def _class_operator(pattern: str) -> str | None:
     """A nested class or set operator in a character class: a union, a difference or plain characters, by the engine."""
     inside = False
-    for match in re.finditer(r"\\.|\[\^?\]?|\[:\^?\w+:\]|&&|--|~~|\]", pattern, re.DOTALL):
-        token = match[0]
+    for match in re.finditer(r"\\.|\[\^?\]?|&&|--|~~|\]", pattern, re.DOTALL):
+        found = match[0]
         if not inside:
-            inside = token.startswith("[")
-        elif token == "]":
+            inside = found.startswith("[")
+        elif found == "]":
             inside = False
-        elif not token.startswith("\\"):
-            return token[:2] if token[0] in "&-~" else "["
+        elif not found.startswith("\\"):
+            return found[:2] if found[0] in "&-~" else "["
     return None
 
 

@@ -164,7 +164,8 @@ def _may_not(session: Session) -> TargetRefused:
     role = session_role(session)
     return TargetRefused(
         f"role {role} may not create staging tables in schema {SCHEMA!r}",
-        choice=f"ask an administrator to run: CREATE SCHEMA IF NOT EXISTS {SCHEMA}; GRANT USAGE, CREATE ON SCHEMA {SCHEMA} TO {role};",
+        choice=f"ask an administrator to run: CREATE SCHEMA IF NOT EXISTS {SCHEMA}; "
+        f"GRANT USAGE, CREATE ON SCHEMA {SCHEMA} TO {role};",
         sqlstate=_DENIED,
     )
 

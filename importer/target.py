@@ -82,11 +82,11 @@ def _needs_values(column: TableColumn) -> bool:
 
 
 def with_table_rules(contract: Contract, table: Table) -> Contract:
-    """The contract with the table's own rules: its unique keys, as far as all their columns are loaded, and NOT NULL."""
+    """The contract with the table's own rules: NOT NULL, and the unique keys whose columns are all loaded."""
     names = {f.name for f in contract.fields}
     keys = [key for _, key in table.keys if set(key) <= names]
     primary = contract.primary_key or next((key for is_primary, key in table.keys if is_primary and key in keys), ())
-    own = {key for _, key in contract.keys()}
+    own = {key for _, key in contract.all_keys()}
     not_null = {c.name for c in table.columns if c.not_null}
     return replace(
         contract,
@@ -153,7 +153,7 @@ def _check_unfilled(table: Table, names: set[str]) -> None:
     needed = [c.name for c in table.columns if _needs_values(c) and c.name not in names]
     if needed:
         raise TargetRefused(
-            f"table {quote(table.schema, table.name)} needs values for {', '.join(needed)}, which the sheet does not load",
+            f"{quote(table.schema, table.name)} needs values for {', '.join(needed)}, which the sheet does not load",
             choice="add the columns to the sheet, or give them defaults",
         )
 

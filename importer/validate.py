@@ -126,7 +126,7 @@ def check(frame: pl.DataFrame, plan: LoadPlan, refusals: list[Refusal]) -> Check
 
 
 def _judge(frame: pl.DataFrame, plan: LoadPlan) -> tuple[pl.DataFrame, list[_Rule]]:
-    """The frame with, for field `i`, `m{i}` (missing), `v{i}` (the value), `w{i}` (the value on the wire); and the rules.
+    """The rules, and the frame with `m{i}` (missing), `v{i}` (the value) and `w{i}` (on the wire) for field `i`.
 
     In steps, so that nothing is computed twice: what several expressions use is a column by then.
     """

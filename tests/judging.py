@@ -56,7 +56,9 @@ def frame_of(*columns: list[Any]) -> pl.DataFrame:
             held = [c if c is not None and kind_of(c) == kind else None for c in cells]
             dtype = VALUE_PARTS.get(kind, pl.String)
             held = [float(c) if c is not None and kind == "number" else c for c in held]
-            arrays[part(index, kind)] = pl.Series([str(c) if c is not None and dtype == pl.String else c for c in held], dtype=dtype)
+            arrays[part(index, kind)] = pl.Series(
+                [str(c) if c is not None and dtype == pl.String else c for c in held], dtype=dtype
+            )
     return pl.DataFrame(arrays)
 
 
@@ -72,7 +74,12 @@ def plan_of(descriptor: dict[str, Any], pg_types: dict[str, str | PgType] | None
         column = None if field.title == "-" else SheetColumn(index, field.name, field.name)
         index += column is not None
         columns.append(ColumnPlan(field, column, pg_type, contract.missing_of(field)))
-    defaults: dict[str, Any] = {"ignored": (), "keys": tuple(contract.keys()), "timezone": "UTC", "error_cells": "reject"}
+    defaults: dict[str, Any] = {
+        "ignored": (),
+        "keys": tuple(contract.all_keys()),
+        "timezone": "UTC",
+        "error_cells": "reject",
+    }
     return LoadPlan(tuple(columns), **{**defaults, **options})
 
 

@@ -22,7 +22,10 @@ texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 
 def _sql(session: Session, staging_type: str, values: list[str]) -> tuple[int, ...]:
     rows = ", ".join(f"({v}::{staging_type})" for v in values) or f"(null::{staging_type})"
-    return tuple(int(n) for n in session.query(f"select {', '.join(sql_checksum('x', staging_type))} from (values {rows}) v(x)")[0])
+    return tuple(
+        int(n)
+        for n in session.query(f"select {', '.join(sql_checksum('x', staging_type))} from (values {rows}) v(x)")[0]
+    )
 
 
 def test_texts_hash_as_hashtext_does(db: Database) -> None:
@@ -38,7 +41,9 @@ def test_texts_hash_as_hashtext_does(db: Database) -> None:
 @given(st.lists(st.none() | texts, max_size=30))
 def test_random_texts(db: Database, values: list[str | None]) -> None:
     with Session(db.dsn) as session:
-        assert source_checksum(pl.Series(values, dtype=pl.String)) == _sql(session, "text", ["null" if v is None else literal(v) for v in values])
+        assert source_checksum(pl.Series(values, dtype=pl.String)) == _sql(
+            session, "text", ["null" if v is None else literal(v) for v in values]
+        )
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -50,10 +55,14 @@ def test_random_floats(db: Database, values: list[float | None]) -> None:
 
 
 VALUES: list[tuple[str, list[Any]]] = [
-    ("boolean", [True, False, None]), ("smallint", [-(2**15), 2**15 - 1, None]), ("integer", [-(2**31), 2**31 - 1]), ("bigint", [-(2**63), 2**63 - 1, 2**63 - 1, None]),
-    ("real", [0.1, -0.0, 0.0, 3.4e38, None]), ("double precision", [0.1, -0.0, 1e308, 5e-324]), ("date", [date(1, 1, 1), date(1999, 12, 31), date(9999, 12, 31), None]),
-    ("time", [time(0), time(23, 59, 59, 999999), None]), ("timestamp", [datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999999), None]),
-    ("timestamptz", [datetime(1900, 1, 1), datetime(2020, 1, 1, 0, 0, 0, 1)]), ("interval", [timedelta(days=-9999, microseconds=1), timedelta(hours=30), None]),
+    ("boolean", [True, False, None]), ("smallint", [-(2**15), 2**15 - 1, None]), ("integer", [-(2**31), 2**31 - 1]),
+        ("bigint", [-(2**63), 2**63 - 1, 2**63 - 1, None]),
+    ("real", [0.1, -0.0, 0.0, 3.4e38, None]), ("double precision", [0.1, -0.0, 1e308, 5e-324]), ("date",
+        [date(1, 1, 1), date(1999, 12, 31), date(9999, 12, 31), None]),
+    ("time", [time(0), time(23, 59, 59, 999999), None]), ("timestamp", [datetime(1, 1, 1),
+        datetime(9999, 12, 31, 23, 59, 59, 999999), None]),
+    ("timestamptz", [datetime(1900, 1, 1), datetime(2020, 1, 1, 0, 0, 0, 1)]), ("interval",
+        [timedelta(days=-9999, microseconds=1), timedelta(hours=30), None]),
 ]  # fmt: skip
 
 
@@ -62,10 +71,15 @@ def test_every_wire_type(db: Database, name: str, values: list[Any]) -> None:
     pg_type = parse_type(name)
     assert pg_type is not None
     series = pl.Series(values, dtype=wire_of(pg_type).frame)
+
     def spell(value: Any) -> str:
         if isinstance(value, timedelta):
             return f"make_interval(secs => {value // timedelta(microseconds=1)}::numeric / 1000000)"
-        return f"'{value.isoformat() + ('Z' if name == 'timestamptz' else '')}'" if isinstance(value, datetime) else f"'{value}'"
+        return (
+            f"'{value.isoformat() + ('Z' if name == 'timestamptz' else '')}'"
+            if isinstance(value, datetime)
+            else f"'{value}'"
+        )
 
     shown = ["null" if v is None else spell(v) for v in values]
     with Session(db.dsn) as session:
@@ -77,7 +91,15 @@ def test_all_wires_are_covered() -> None:
     assert {str(parse_type(name)) for name, _ in VALUES} == set(WIRES)
 
 
-@pytest.mark.parametrize(("first", "second"), [(["ab", "c"], ["ac", "b"]), (["a", None], [None, None]), ([0.1, 0.2], [0.1, 0.20000000000000004]), ([1, 2], [1, 3])])
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (["ab", "c"], ["ac", "b"]),
+        (["a", None], [None, None]),
+        ([0.1, 0.2], [0.1, 0.20000000000000004]),
+        ([1, 2], [1, 3]),
+    ],
+)
 def test_another_value_is_another_checksum(first: list[Any], second: list[Any]) -> None:
     assert source_checksum(pl.Series(first)) != source_checksum(pl.Series(second, dtype=pl.Series(first).dtype))
 

@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 FULL: dict[str, Any] = {
     "fields": [
         {"name": "id", "title": "Nr", "type": "integer", "constraints": {"required": True, "minimum": 1}},
-        {"name": "name", "type": "string", "constraints": {"maxLength": 20, "pattern": "\\p{Lu}.*"}, "missingValues": ["-"]},
+        {
+            "name": "name",
+            "type": "string",
+            "constraints": {"maxLength": 20, "pattern": "\\p{Lu}.*"},
+            "missingValues": ["-"],
+        },
         {"name": "born", "type": "date", "format": "%d.%m.%Y"},
         {"name": "price", "type": "number", "decimalChar": ",", "groupChar": ".", "bareNumber": False},
         {"name": "shop", "type": "integer"},
@@ -107,51 +112,104 @@ def test_dump_reads_back_equal() -> None:
 names = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=15)
 fields = st.fixed_dictionaries(
     {"type": st.sampled_from(["string", "integer", "number", "date", "boolean", "any", "duration"])},
-    optional={"title": names, "missingValues": st.lists(names, max_size=3), "constraints": st.fixed_dictionaries({}, optional={"required": st.booleans(), "unique": st.booleans()})},
+    optional={
+        "title": names,
+        "missingValues": st.lists(names, max_size=3),
+        "constraints": st.fixed_dictionaries({}, optional={"required": st.booleans(), "unique": st.booleans()}),
+    },
 )
 
 
-@given(st.dictionaries(names, fields, min_size=1, max_size=5), st.sampled_from(["exact", "equal", "subset", "superset", "partial"]), st.lists(names, max_size=3))
+@given(
+    st.dictionaries(names, fields, min_size=1, max_size=5),
+    st.sampled_from(["exact", "equal", "subset", "superset", "partial"]),
+    st.lists(names, max_size=3),
+)
 def test_dump_of_any_contract_reads_back_equal(described: dict[str, Any], match: str, missing: list[str]) -> None:
-    descriptor = {"fields": [{"name": n, **d} for n, d in described.items()], "fieldsMatch": [match], "missingValues": missing}
+    descriptor = {
+        "fields": [{"name": n, **d} for n, d in described.items()],
+        "fieldsMatch": [match],
+        "missingValues": missing,
+    }
     contract = parse_contract(descriptor)
     assert parse_contract(dump_contract(contract)) == contract
     assert contract.fields_match == match
 
 
 WRONG: list[tuple[Any, str]] = [
-    (None, "fields"), ([], "fields"), ({}, "fields"), ({"fields": {"a": 1}}, "fields"), ({"fields": []}, "fields"), ({"fields": [5]}, "field 1"), ({"fields": [{"type": "string"}]}, "field 1"),
-    ({"fields": [{"name": ""}]}, "field 1"), ({"fields": [{"name": 5}]}, "field 1"), ({"fields": [{"name": "a" * 64}]}, "1-63 bytes"), ({"fields": [{"name": "a\0"}]}, "name of a column"),
+    (None, "fields"), ([], "fields"), ({}, "fields"), ({"fields": {"a": 1}}, "fields"), ({"fields": []}, "fields"),
+        ({"fields": [5]}, "field 1"), ({"fields": [{"type": "string"}]}, "field 1"),
+    ({"fields": [{"name": ""}]}, "field 1"), ({"fields": [{"name": 5}]}, "field 1"),
+        ({"fields": [{"name": "a" * 64}]}, "1-63 bytes"), ({"fields": [{"name": "a\0"}]}, "name of a column"),
     ({"fields": [{"name": "a"}, {"name": "a"}]}, "two fields are named 'a'"),
-    (_field(type="text"), "unknown type 'text'"), (_field(type=["string"]), "unknown type"), (_field(type=None), "unknown type"), (_field(title=5), "title"),
-    (_field(format="mail"), "no format 'mail'"), (_field(format=["default"]), "no format"), (_field(type="number", format="any"), "no format 'any'"), (_field(type="date", format={}), "no format"),
-    (_field(type="date", format="dd.mm.yyyy"), "does not determine a day"), (_field(type="date", format="%m/%Y"), "does not determine a day"), (_field(type="date", format="%Q"), "%Q"),
-    (_field(type="date", format="%Y-%m-%d %H:%M"), "time of day"), (_field(type="time", format="%H"), "hours and minutes"), (_field(type="datetime", format="%Y-%m-%dT%H:%M%z"), "%z"),
-    (_field(type="datetime", format="%Y-%m-%d %H:%M:%S,%f"), "dot"), (_field(type="datetime", format="%Y-%m-%d %H"), "minutes"), (_field(type="date", format="%"), "not known"),
-    (_field(constraints=[]), "constraints"), (_field(constraints="required"), "constraints"), (_field(constraints=None), "constraints"), (_field(constraints={"need": True}), "unknown constraint 'need'"),
-    (_field(constraints={"required": "yes"}), "required is true or false"), (_field(constraints={"unique": 1}), "unique is true or false"), (_field(constraints={"minLength": "5"}), "minLength '5'"),
-    (_field(constraints={"minLength": True}), "minLength"), (_field(constraints={"maxLength": -1}), "maxLength -1"), (_field(type="integer", constraints={"maxLength": 5}), "maxLength 5"),
-    (_field(constraints={"minimum": 5}), "minimum does not fit"), (_field(type="integer", constraints={"minimum": "x"}), "'x' is not a value of type integer"),
-    (_field(type="number", constraints={"maximum": {"a": 1}}), "not a value"), (_field(type="number", constraints={"maximum": 10**400}), "not a value"), (_field(type="date", constraints={"minimum": "2020-13-01"}), "2020-13-01"),
-    (_field(type="integer", constraints={"minimum": True}), "not a value"), (_field(type="integer", constraints={"enum": [1, None]}), "not a value"), (_field(constraints={"enum": "a"}), "enum"), (_field(constraints={"enum": []}), "enum"),
-    (_field(constraints={"pattern": "("}), "pattern"), (_field(constraints={"pattern": "a)|(b"}), "pattern"), (_field(constraints={"pattern": 5}), "pattern 5"), (_field(constraints={"pattern": "[a-z-[aeiou]]"}), "inside [...]"),
-    (_field(constraints={"pattern": "(?:" * 20000}), "pattern"), (_field(constraints={"pattern": "[a&&b]"}), "&& inside"),
-    (_field(type="object", constraints={"jsonSchema": []}), "jsonSchema"), (_field(constraints={"jsonSchema": {}}), "jsonSchema"), (_field(type="object", constraints={"jsonSchema": {"type": 5}}), "jsonSchema"),
-    (_field(type="object", constraints={"jsonSchema": {"$ref": "http://localhost:1/x"}}), "not followed"), (_field(type="object", constraints={"jsonSchema": {"$ref": "ftp://localhost:1/x"}}), "not followed"),
-    (_field(missingValues="-"), "missingValues"), (_field(missingValues=[1]), "missingValues"), (_with(missingValues="n/a"), "missingValues"), (_with(missingValues=[{"label": "x"}]), "missingValues"),
-    (_field(type="number", decimalChar=""), "decimalChar"), (_field(type="number", decimalChar=5), "decimalChar"), (_field(type="number", groupChar="."), "groupChar"), (_field(type="number", groupChar=",,"), "groupChar"),
-    (_field(type="number", bareNumber="no"), "bareNumber"), (_field(type="boolean", trueValues="yes"), "trueValues"), (_field(type="boolean", falseValues=[0]), "falseValues"),
-    (_field(type="boolean", trueValues=["x"], falseValues=["x"]), "both"), (_field(type="list", delimiter=""), "delimiter"), (_field(type="list", itemType="thing"), "itemType"), (_field(type="list", itemType=[1]), "itemType"),
-    (_field(categories="a"), "categories"), (_field(categories=[]), "categories"), (_field(type="integer", categories=["a"]), "'a' is not a value"),
-    (_with(primaryKey="y"), "'y'"), (_with(primaryKey=5), "primaryKey"), (_with(primaryKey=[["x"]]), "primaryKey"), (_with(primaryKey=["x", "x"]), "twice"), (_with(uniqueKeys="x"), "uniqueKeys"),
-    (_with(uniqueKeys=[[]]), "uniqueKeys"), (_with(uniqueKeys={"x": 1}), "uniqueKeys"), (_with(foreignKeys={}), "foreignKeys"), (_with(foreignKeys=[5]), "foreignKeys"), (_with(foreignKeys=[{"fields": "x"}]), "foreignKeys"),
-    (_with(foreignKeys=[{"fields": "x", "reference": []}]), "foreignKeys"), (_with(foreignKeys=[{"fields": "x", "reference": {"resource": 5, "fields": "y"}}]), "resource"),
-    (_with(foreignKeys=[{"fields": "x", "reference": {"resource": "t", "fields": ["a", "b"]}}]), "as many"), (_with(fieldsMatch="all"), "fieldsMatch"), (_with(fieldsMatch={}), "fieldsMatch"), (_with(fieldsMatch=[]), "fieldsMatch"),
-    (_with(postgresql=[]), "postgresql"), (_with(postgresql="t"), "postgresql"), (_with(postgresql={"tabel": "t"}), "'tabel'"), (_with(postgresql={"table": 5}), "postgresql.table"), (_with(postgresql={"table": ""}), "postgresql.table"),
-    (_with(postgresql={"schema": "a" * 64}), "postgresql.schema"), (_with(postgresql={"types": ["int"]}), "postgresql.types"), (_with(postgresql={"types": {"y": "int"}}), "'y'"), (_with(postgresql={"types": {"x": 5}}), "'x'"),
-    (_with(postgresql={"types": {"x": "int); drop table y; --"}}), "not a PostgreSQL type"), (_with(postgresql={"indexes": "x"}), "indexes"), (_with(postgresql={"indexes": [[]]}), "indexes"), (_with(postgresql={"indexes": [["y"]]}), "'y'"),
-    (_with(postgresql={"extraColumns": {}}), "extraColumns"), (_with(postgresql={"extraColumns": [5]}), "extraColumns"), (_with(postgresql={"extraColumns": [{"name": "x"}]}), "'x'"), (_extra(type="int; x"), "'e'"), (_extra(type=5), "'e'"),
-    (_extra(default="pg_sleep(9)"), "pg_sleep"), (_extra(default=["now()"]), "default"), (_extra(default={"a": 1}), "default"), (_extra(default=float("nan")), "default"), (_extra(identity="yes"), "identity"), (_extra(identity=True), "identity"),
+    (_field(type="text"), "unknown type 'text'"), (_field(type=["string"]), "unknown type"), (_field(type=None),
+        "unknown type"), (_field(title=5), "title"),
+    (_field(format="mail"), "no format 'mail'"), (_field(format=["default"]), "no format"), (_field(type="number",
+        format="any"), "no format 'any'"), (_field(type="date", format={}), "no format"),
+    (_field(type="date", format="dd.mm.yyyy"), "does not determine a day"), (_field(type="date", format="%m/%Y"),
+        "does not determine a day"), (_field(type="date", format="%Q"), "%Q"),
+    (_field(type="date", format="%Y-%m-%d %H:%M"), "time of day"), (_field(type="time", format="%H"),
+        "hours and minutes"), (_field(type="datetime", format="%Y-%m-%dT%H:%M%z"), "%z"),
+    (_field(type="datetime", format="%Y-%m-%d %H:%M:%S,%f"), "dot"), (_field(type="datetime", format="%Y-%m-%d %H"),
+        "minutes"), (_field(type="date", format="%"), "not known"),
+    (_field(constraints=[]), "constraints"), (_field(constraints="required"), "constraints"),
+        (_field(constraints=None), "constraints"), (_field(constraints={"need": True}), "unknown constraint 'need'"),
+    (_field(constraints={"required": "yes"}), "required is true or false"), (_field(constraints={"unique": 1}),
+        "unique is true or false"), (_field(constraints={"minLength": "5"}), "minLength '5'"),
+    (_field(constraints={"minLength": True}), "minLength"), (_field(constraints={"maxLength": -1}), "maxLength -1"),
+        (_field(type="integer", constraints={"maxLength": 5}), "maxLength 5"),
+    (_field(constraints={"minimum": 5}), "minimum does not fit"), (_field(type="integer",
+        constraints={"minimum": "x"}), "'x' is not a value of type integer"),
+    (_field(type="number", constraints={"maximum": {"a": 1}}), "not a value"), (_field(type="number",
+        constraints={"maximum": 10**400}), "not a value"), (_field(type="date",
+        constraints={"minimum": "2020-13-01"}), "2020-13-01"),
+    (_field(type="integer", constraints={"minimum": True}), "not a value"), (_field(type="integer",
+        constraints={"enum": [1, None]}), "not a value"), (_field(constraints={"enum": "a"}), "enum"),
+        (_field(constraints={"enum": []}), "enum"),
+    (_field(constraints={"pattern": "("}), "pattern"), (_field(constraints={"pattern": "a)|(b"}), "pattern"),
+        (_field(constraints={"pattern": 5}), "pattern 5"), (_field(constraints={"pattern": "[a-z-[aeiou]]"}),
+        "inside [...]"),
+    (_field(constraints={"pattern": "(?:" * 20000}), "pattern"), (_field(constraints={"pattern": "[a&&b]"}),
+        "&& inside"),
+    (_field(type="object", constraints={"jsonSchema": []}), "jsonSchema"), (_field(constraints={"jsonSchema": {}}),
+        "jsonSchema"), (_field(type="object", constraints={"jsonSchema": {"type": 5}}), "jsonSchema"),
+    (_field(type="object", constraints={"jsonSchema": {"$ref": "http://localhost:1/x"}}), "not followed"),
+        (_field(type="object", constraints={"jsonSchema": {"$ref": "ftp://localhost:1/x"}}), "not followed"),
+    (_field(missingValues="-"), "missingValues"), (_field(missingValues=[1]), "missingValues"),
+        (_with(missingValues="n/a"), "missingValues"), (_with(missingValues=[{"label": "x"}]), "missingValues"),
+    (_field(type="number", decimalChar=""), "decimalChar"), (_field(type="number", decimalChar=5), "decimalChar"),
+        (_field(type="number", groupChar="."), "groupChar"), (_field(type="number", groupChar=",,"), "groupChar"),
+    (_field(type="number", bareNumber="no"), "bareNumber"), (_field(type="boolean", trueValues="yes"), "trueValues"),
+        (_field(type="boolean", falseValues=[0]), "falseValues"),
+    (_field(type="boolean", trueValues=["x"], falseValues=["x"]), "both"), (_field(type="list", delimiter=""),
+        "delimiter"), (_field(type="list", itemType="thing"), "itemType"), (_field(type="list", itemType=[1]),
+        "itemType"),
+    (_field(categories="a"), "categories"), (_field(categories=[]), "categories"), (_field(type="integer",
+        categories=["a"]), "'a' is not a value"),
+    (_with(primaryKey="y"), "'y'"), (_with(primaryKey=5), "primaryKey"), (_with(primaryKey=[["x"]]), "primaryKey"),
+        (_with(primaryKey=["x", "x"]), "twice"), (_with(uniqueKeys="x"), "uniqueKeys"),
+    (_with(uniqueKeys=[[]]), "uniqueKeys"), (_with(uniqueKeys={"x": 1}), "uniqueKeys"), (_with(foreignKeys={}),
+        "foreignKeys"), (_with(foreignKeys=[5]), "foreignKeys"), (_with(foreignKeys=[{"fields": "x"}]), "foreignKeys"),
+    (_with(foreignKeys=[{"fields": "x", "reference": []}]), "foreignKeys"),
+        (_with(foreignKeys=[{"fields": "x", "reference": {"resource": 5, "fields": "y"}}]), "resource"),
+    (_with(foreignKeys=[{"fields": "x", "reference": {"resource": "t", "fields": ["a", "b"]}}]), "as many"),
+        (_with(fieldsMatch="all"), "fieldsMatch"), (_with(fieldsMatch={}), "fieldsMatch"), (_with(fieldsMatch=[]),
+        "fieldsMatch"),
+    (_with(postgresql=[]), "postgresql"), (_with(postgresql="t"), "postgresql"), (_with(postgresql={"tabel": "t"}),
+        "'tabel'"), (_with(postgresql={"table": 5}), "postgresql.table"), (_with(postgresql={"table": ""}),
+        "postgresql.table"),
+    (_with(postgresql={"schema": "a" * 64}), "postgresql.schema"), (_with(postgresql={"types": ["int"]}),
+        "postgresql.types"), (_with(postgresql={"types": {"y": "int"}}), "'y'"),
+        (_with(postgresql={"types": {"x": 5}}), "'x'"),
+    (_with(postgresql={"types": {"x": "int); drop table y; --"}}), "not a PostgreSQL type"),
+        (_with(postgresql={"indexes": "x"}), "indexes"), (_with(postgresql={"indexes": [[]]}), "indexes"),
+        (_with(postgresql={"indexes": [["y"]]}), "'y'"),
+    (_with(postgresql={"extraColumns": {}}), "extraColumns"), (_with(postgresql={"extraColumns": [5]}),
+        "extraColumns"), (_with(postgresql={"extraColumns": [{"name": "x"}]}), "'x'"), (_extra(type="int; x"), "'e'"),
+        (_extra(type=5), "'e'"),
+    (_extra(default="pg_sleep(9)"), "pg_sleep"), (_extra(default=["now()"]), "default"), (_extra(default={"a": 1}),
+        "default"), (_extra(default=float("nan")), "default"), (_extra(identity="yes"), "identity"),
+        (_extra(identity=True), "identity"),
     (_extra(nullable=True), "'nullable'"), (_with(postgresql={"extraColumns": [{"name": "e"}, {"name": "e"}]}), "'e'"),
 ]  # fmt: skip
 
@@ -164,18 +222,29 @@ def test_wrong_contract_is_told_with_its_place(descriptor: Any, named: str) -> N
     assert caught.value.exit_code == 3
 
 
-json_values = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3), max_leaves=5)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
 PLACES = [
-    *[("fields", 0, key) for key in ("name", "title", "type", "format", "constraints", "missingValues", "decimalChar", "groupChar", "bareNumber", "trueValues", "delimiter", "itemType", "categories")],
-    *[("fields", 0, "constraints", key) for key in ("required", "unique", "minLength", "maximum", "pattern", "enum", "jsonSchema")],
-    *[(key,) for key in ("fields", "missingValues", "primaryKey", "uniqueKeys", "foreignKeys", "fieldsMatch", "postgresql")],
+    *[("fields", 0, key) for key in ("name", "title", "type", "format", "constraints", "missingValues", "decimalChar",
+    "groupChar", "bareNumber", "trueValues", "delimiter", "itemType", "categories")],
+    *[("fields", 0, "constraints", key) for key in ("required", "unique", "minLength", "maximum", "pattern", "enum",
+    "jsonSchema")],
+    *[(key,) for key in ("fields", "missingValues", "primaryKey", "uniqueKeys", "foreignKeys", "fieldsMatch",
+    "postgresql")],
     *[("postgresql", key) for key in ("schema", "table", "types", "extraColumns", "indexes")],
     *[("postgresql", "extraColumns", 0, key) for key in ("name", "type", "default", "identity", "notNull")],
     *[("foreignKeys", 0, key) for key in ("fields", "reference")],
 ]  # fmt: skip
 
 
-@given(st.sampled_from(PLACES), json_values, st.sampled_from(["string", "number", "integer", "boolean", "list", "object", "date"]))
+@given(
+    st.sampled_from(PLACES),
+    json_values,
+    st.sampled_from(["string", "number", "integer", "boolean", "list", "object", "date"]),
+)
 def test_any_value_anywhere_is_a_contract_or_an_error(place: tuple[Any, ...], value: Any, kind: str) -> None:
     descriptor = json.loads(json.dumps(FULL))
     descriptor["fields"][0] = {"name": "id", "type": kind, "constraints": {}}
@@ -186,12 +255,19 @@ def test_any_value_anywhere_is_a_contract_or_an_error(place: tuple[Any, ...], va
     try:
         contract = parse_contract(descriptor)
     except ContractError as exc:
-        assert str(exc)
+        told: object = str(exc)
     else:
-        assert isinstance(contract, Contract)
+        told = isinstance(contract, Contract)
+    assert told
 
 
-FILES = [("c.json", "{", "not well-formed"), ("c.json", "[" * 100_000, "not well-formed"), ("c.yaml", "a: [", "not well-formed"), ("c.toml", "a =", "not well-formed"), ("c.json", b"\xff\xfe\xfa", "cannot read")]
+FILES = [
+    ("c.json", "{", "not well-formed"),
+    ("c.json", "[" * 100_000, "not well-formed"),
+    ("c.yaml", "a: [", "not well-formed"),
+    ("c.toml", "a =", "not well-formed"),
+    ("c.json", b"\xff\xfe\xfa", "cannot read"),
+]
 
 
 @pytest.mark.parametrize(("name", "content", "said"), FILES)
@@ -222,7 +298,11 @@ def _matched(descriptor: dict[str, Any], *headers: str, lenient: bool = False) -
 
 def test_match_title_before_name_before_normalised_name() -> None:
     fields = [{"name": "name"}, {"name": "x", "title": "Name"}, {"name": "Größe cm"}]
-    assert _matched({"fields": fields}, "größe (cm)", "Name", "name") == {"name": "name", "x": "Name", "Größe cm": "größe (cm)"}
+    assert _matched({"fields": fields}, "größe (cm)", "Name", "name") == {
+        "name": "name",
+        "x": "Name",
+        "Größe cm": "größe (cm)",
+    }
 
 
 def test_match_title_without_case_and_space() -> None:
@@ -237,10 +317,13 @@ def test_match_repeated_titles_in_order() -> None:
 
 AB = [{"name": "a"}, {"name": "b"}]
 MATCHES: list[tuple[str, tuple[str, ...], dict[str, str | None] | str]] = [
-    ("exact", ("a", "b"), {"a": "a", "b": "b"}), ("exact", ("b", "a"), "incorrect-label"), ("exact", ("a",), "missing-label"), ("exact", ("a", "b", "c"), "extra-label"),
-    ("equal", ("b", "a"), {"a": "a", "b": "b"}), ("equal", ("a",), "missing-label"), ("equal", ("a", "b", "c"), "extra-label"),
+    ("exact", ("a", "b"), {"a": "a", "b": "b"}), ("exact", ("b", "a"), "incorrect-label"), ("exact", ("a",),
+        "missing-label"), ("exact", ("a", "b", "c"), "extra-label"),
+    ("equal", ("b", "a"), {"a": "a", "b": "b"}), ("equal", ("a",), "missing-label"), ("equal", ("a", "b", "c"),
+        "extra-label"),
     ("subset", ("c", "b", "a"), {"a": "a", "b": "b"}), ("subset", ("a", "c"), "missing-label"),
-    ("superset", ("b",), {"a": None, "b": "b"}), ("superset", ("b", "c"), "extra-label"), ("superset", ("c",), "missing-label"),
+    ("superset", ("b",), {"a": None, "b": "b"}), ("superset", ("b", "c"), "extra-label"), ("superset", ("c",),
+        "missing-label"),
     ("partial", ("b", "c"), {"a": None, "b": "b"}), ("partial", ("c",), "missing-label"),
 ]  # fmt: skip
 
@@ -263,8 +346,12 @@ def test_suggested_contract_loads_the_same_table(db: Database, tmp_path: Path) -
 
     book = Workbook()
     sheet = book.active
-    sheet.append(["Name", "Whole number", "Fraction", "Day", "Stamp", "Clock", "Length", "Yes", "Mixed", "Name", None, "Empty"])
-    sheet.append(["007", 1, 0.1, datetime(2020, 1, 1), datetime(2020, 1, 1, 1), time(1), timedelta(hours=30), True, 1, "x", "y"])
+    sheet.append(
+        ["Name", "Whole number", "Fraction", "Day", "Stamp", "Clock", "Length", "Yes", "Mixed", "Name", None, "Empty"]
+    )
+    sheet.append(
+        ["007", 1, 0.1, datetime(2020, 1, 1), datetime(2020, 1, 1, 1), time(1), timedelta(hours=30), True, 1, "x", "y"]
+    )
     sheet.append([" a ", 2, 2, datetime(2020, 1, 2), datetime(2020, 1, 2), time(2), timedelta(1), False, "1", "z", "w"])
     path = tmp_path / "all kinds.xlsx"
     book.save(path)
@@ -272,7 +359,8 @@ def test_suggested_contract_loads_the_same_table(db: Database, tmp_path: Path) -
     plain = db.load(path, table="plain")
     by_contract = db.load(path, table="described", contract=tmp_path / "c.json")
     assert (plain.success_count, by_contract.success_count) == (2, 2)
-    shape = "select column_name::text, data_type::text, is_nullable::text from information_schema.columns where table_schema = '{}' and table_name = '{}' order by ordinal_position"
+    shape = "select column_name::text, data_type::text, is_nullable::text from information_schema.columns "
+        "where table_schema = '{}' and table_name = '{}' order by ordinal_position"
     assert db.rows(shape.format(db.schema, "plain")) == db.rows(shape.format(db.schema, "described"))
     assert db.rows("select * from plain order by 1") == db.rows("select * from described order by 1")
     assert [r[:3] for r in db.rows("select * from plain order by 2")] == [("007", 1, 0.1), (" a ", 2, 2.0)]

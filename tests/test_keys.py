@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 UNIQUE = {"unique": True}
 
 
-def _refused(folder: Path, windows: list[list[list[Any]]], descriptor: dict[str, Any], types: dict[str, str] | None = None) -> list[tuple[int, int, str, str]]:
+def _refused(
+    folder: Path, windows: list[list[list[Any]]], descriptor: dict[str, Any], types: dict[str, str] | None = None
+) -> list[tuple[int, int, str, str]]:
     """Window, row, rule and reason of every refusal; rows of all windows begin with 2."""
     plan, spooled = plan_of(descriptor, types), []
     for number, columns in enumerate(windows):
@@ -49,7 +51,9 @@ def test_nulls_are_never_equal(tmp_path: Path) -> None:
 
 def test_compound_key(tmp_path: Path) -> None:
     pair = {"fields": [{"name": "a"}, {"name": "b", "type": "integer"}], "primaryKey": ["a", "b"]}
-    assert _refused(tmp_path, [[["x", "x", "x"], [1, 2, "1"]]], pair) == [(0, 4, "primary-key", "repeats the a + b of row 2")]
+    assert _refused(tmp_path, [[["x", "x", "x"], [1, 2, "1"]]], pair) == [
+        (0, 4, "primary-key", "repeats the a + b of row 2")
+    ]
 
 
 def test_rejected_row_holds_nothing_but_is_told(tmp_path: Path) -> None:
@@ -62,7 +66,9 @@ def test_rejected_row_holds_nothing_but_is_told(tmp_path: Path) -> None:
 
 def test_refused_row_frees_its_other_keys(tmp_path: Path) -> None:
     fields = {"fields": [{"name": "k", "constraints": UNIQUE}, {"name": "l", "constraints": UNIQUE}]}
-    assert _refused(tmp_path, [[["a", "a", "b"], ["x", "y", "y"]]], fields) == [(0, 3, "unique-error", "repeats the k of row 2")]
+    assert _refused(tmp_path, [[["a", "a", "b"], ["x", "y", "y"]]], fields) == [
+        (0, 3, "unique-error", "repeats the k of row 2")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -77,13 +83,17 @@ def test_refused_row_frees_its_other_keys(tmp_path: Path) -> None:
         ("text", {}, ["1", 1], True),
     ],
 )
-def test_equal_is_what_the_index_holds_for_equal(tmp_path: Path, pg_type: str, field: dict[str, Any], cells: list[Any], repeated: bool) -> None:
+def test_equal_is_what_the_index_holds_for_equal(
+    tmp_path: Path, pg_type: str, field: dict[str, Any], cells: list[Any], repeated: bool
+) -> None:
     found = _refused(tmp_path, [[cells]], _one(constraints=UNIQUE, **field), {"k": pg_type})
     assert [row for _, row, _, _ in found] == ([3] if repeated else [])
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["x", "y", None])), max_size=8))
-def test_what_is_left_has_no_repeated_key(tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str | None]]) -> None:
+def test_what_is_left_has_no_repeated_key(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str | None]]
+) -> None:
     fields = {"fields": [{"name": "k"}, {"name": "l", "constraints": UNIQUE}], "primaryKey": "k"}
     if not rows:
         return
@@ -118,5 +128,9 @@ def test_keys_of_the_table_are_rules_too(db: Database, tmp_path: Path) -> None:
         book.active.append(line)
     book.save(tmp_path / "t.xlsx")
     report = db.load(tmp_path / "t.xlsx")
-    assert sorted((r.key, r.count) for r in report.rules) == [("code|constraint-error", 1), ("code|unique-error", 1), ("id|primary-key", 1)]
+    assert sorted((r.key, r.count) for r in report.rules) == [
+        ("code|constraint-error", 1),
+        ("code|unique-error", 1),
+        ("id|primary-key", 1),
+    ]
     assert db.rows("select id, code from t order by id") == [(1, "a"), (4, "c")]

@@ -11,7 +11,6 @@ from tables import contract, save
 
 from importer.errors import DatabaseError, UsageError
 from importer.ingest import close_session, ingest_chunk
-from importer.postgres import Session
 from importer.workers import IngestTask
 
 if TYPE_CHECKING:
@@ -19,10 +18,15 @@ if TYPE_CHECKING:
 
     from conftest import Database
 
+    from importer.postgres import Session
+
 METHODS = ("batch", "concurrent", "sequential")
 FIELDS = [
-    {"name": "n", "type": "integer", "constraints": {"required": True}}, {"name": "f", "type": "number"}, {"name": "s"}, {"name": "b", "type": "boolean"}, {"name": "d", "type": "date"},
-    {"name": "ts", "type": "datetime"}, {"name": "tz", "type": "datetime"}, {"name": "t", "type": "time"}, {"name": "i", "type": "duration"}, {"name": "u"}, {"name": "j", "type": "array"}, {"name": "m", "type": "number"},
+    {"name": "n", "type": "integer", "constraints": {"required": True}}, {"name": "f", "type": "number"},
+        {"name": "s"}, {"name": "b", "type": "boolean"}, {"name": "d", "type": "date"},
+    {"name": "ts", "type": "datetime"}, {"name": "tz", "type": "datetime"}, {"name": "t", "type": "time"},
+        {"name": "i", "type": "duration"}, {"name": "u"}, {"name": "j", "type": "array"}, {"name": "m",
+        "type": "number"},
 ]  # fmt: skip
 TYPES = {"tz": "timestamptz", "u": "uuid", "m": "numeric(10,3)", "n": "smallint", "f": "real"}
 
@@ -32,12 +36,27 @@ def _line(n: int) -> list[Any]:
         return [n, *[None] * 11]
     stamp = datetime(2020, 1, 1) + timedelta(days=n, seconds=n)
     uuid = f"a0eebc99-9c0b-4ef8-bb6d-{n:012}"
-    return [n if n % 10 else "bad", n / 4, f"é {n}\n", n % 2 == 0, datetime(2020, 1, 1) + timedelta(n), stamp, stamp, time(n % 24), timedelta(hours=n), uuid, f"[{n}]", n / 8]
+    return [
+        n if n % 10 else "bad",
+        n / 4,
+        f"é {n}\n",
+        n % 2 == 0,
+        datetime(2020, 1, 1) + timedelta(n),
+        stamp,
+        stamp,
+        time(n % 24),
+        timedelta(hours=n),
+        uuid,
+        f"[{n}]",
+        n / 8,
+    ]
 
 
 @pytest.fixture(scope="module")
 def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save(tmp_path_factory.mktemp("methods") / "t.xlsx", [f["name"] for f in FIELDS], *[_line(n) for n in range(60)])
+    return save(
+        tmp_path_factory.mktemp("methods") / "t.xlsx", [f["name"] for f in FIELDS], *[_line(n) for n in range(60)]
+    )
 
 
 @pytest.fixture
@@ -48,7 +67,8 @@ def described(tmp_path: Path) -> Path:
 COMBINATIONS: list[dict[str, Any]] = [
     *[{"method": method} for method in METHODS],
     *[{"method": method, "workers": workers, "chunk_rows": 7} for method in METHODS for workers in (0, 1, 2)],
-    {"chunk_rows": 1, "workers": 0}, {"chunk_rows": 1_000_000}, {"method": "sequential", "workers": 2, "chunk_rows": 59},
+    {"chunk_rows": 1, "workers": 0}, {"chunk_rows": 1_000_000}, {"method": "sequential", "workers": 2,
+        "chunk_rows": 59},
 ]  # fmt: skip
 
 
@@ -57,7 +77,10 @@ def test_same_table_whatever_the_method(db: Database, book: Path, described: Pat
     report = db.load(book, contract=described, rejects=described.with_suffix(".csv"), **options)
     assert (report.success_count, report.error_count) == (55, 5)
     assert report.method["name"] == options.get("method", "batch")
-    found = db.rows("select n, f, s, b, d, ts, tz at time zone 'UTC', t, i = make_interval(hours => n), u::text, j::text, m::float8 from t order by n")
+    found = db.rows(
+        "select n, f, s, b, d, ts, tz at time zone 'UTC', t, i = make_interval(hours => n), "
+        "u::text, j::text, m::float8 from t order by n"
+    )
     expected = [_line(n) for n in range(60) if n % 10 or n % 7 == 3]
     assert [row[:1] + row[1:4] for row in found] == [(r[0], r[1], r[2], r[3]) for r in expected]
     assert [row[4:8] for row in found] == [(r[4] and r[4].date(), r[5], r[6], r[7]) for r in expected]
@@ -68,11 +91,23 @@ def test_same_table_whatever_the_method(db: Database, book: Path, described: Pat
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("workers", [0, 2])
 def test_into_an_existing_table(db: Database, book: Path, described: Path, method: str, workers: int) -> None:
-    db.run("create table t (id bigint generated always as identity, n int, s varchar(10), tz timestamptz, u uuid, m numeric, j jsonb)")
-    report = db.load(book, method=method, workers=workers, columns=["n", "s", "tz", "u", "m", "j"], chunk_rows=20, rejects=described.with_suffix(".csv"))
+    db.run(
+        "create table t (id bigint generated always as identity, n int, s varchar(10), tz timestamptz, "
+        "u uuid, m numeric, j jsonb)"
+    )
+    report = db.load(
+        book,
+        method=method,
+        workers=workers,
+        columns=["n", "s", "tz", "u", "m", "j"],
+        chunk_rows=20,
+        rejects=described.with_suffix(".csv"),
+    )
     assert report.success_count == 55
     assert db.rows("select count(*), count(distinct id), sum(n), count(s), count(u), sum(m)::float8 from t") == [
-        (55, 55, sum(n for n in range(60) if n % 10 or n % 7 == 3), *[sum(n % 10 > 0 and n % 7 != 3 for n in range(60))] * 2, sum(n / 8 for n in range(60) if n % 10 and n % 7 != 3))
+        (55, 55, sum(n for n in range(60) if n % 10 or n % 7 == 3),
+        *[sum(n % 10 > 0 and n % 7 != 3 for n in range(60))] * 2,
+        sum(n / 8 for n in range(60) if n % 10 and n % 7 != 3))
     ]  # fmt: skip
 
 
@@ -106,7 +141,9 @@ def test_refusal_by_the_table(db: Database, book: Path, method: str) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("workers", [0, 2])
-def test_refusal_while_writing(db: Database, book: Path, described: Path, method: str, workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refusal_while_writing(
+    db: Database, book: Path, described: Path, method: str, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Staging itself refuses a row: the error of the worker is the error of the run."""
     import importer.pipeline as story
 
@@ -160,7 +197,15 @@ def test_kept_session_survives_a_refusal(db: Database, tmp_path: Path, method: A
     assert db.rows("select a from t") == [(1,)]
 
 
-@pytest.mark.parametrize(("options", "said"), [({"method": "fast"}, "method"), ({"workers": -1}, "workers"), ({"chunk_rows": 0}, "chunk rows"), ({"mode": "upsertt"}, "mode")])
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"method": "fast"}, "method"),
+        ({"workers": -1}, "workers"),
+        ({"chunk_rows": 0}, "chunk rows"),
+        ({"mode": "upsertt"}, "mode"),
+    ],
+)
 def test_settings_that_cannot_be_meant(db: Database, book: Path, options: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         db.load(book, **options)

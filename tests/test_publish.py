@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tables import contract, save
 
-from importer.catalog import Table
 from importer.contract import Contract, Field, parse_contract
 from importer.errors import Conflict, DatabaseError, TargetRefused, VerificationFailed
 from importer.pgtypes import PgType
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conftest import Database
+
+    from importer.catalog import Table
 
 ROWS = [["id", "name"], [1, "a"], [2, "b"], [3, "c"]]
 LOADED = [(1, "a"), (2, "b"), (3, "c")]
@@ -83,7 +84,12 @@ def test_replace_keeps_what_hangs_on_the_table(db: Database, book: Path) -> None
 
 
 def test_replace_that_would_orphan_rows_changes_nothing(db: Database, book: Path) -> None:
-    db.run("create table t (id bigint primary key, name text)", "insert into t values (9, 'old')", "create table child (t_id bigint references t)", "insert into child values (9)")
+    db.run(
+        "create table t (id bigint primary key, name text)",
+        "insert into t values (9, 'old')",
+        "create table child (t_id bigint references t)",
+        "insert into child values (9)",
+    )
     with pytest.raises(DatabaseError, match="child_t_id_fkey") as caught:
         db.load(book, mode="replace")
     assert caught.value.sqlstate == "23503"
@@ -93,7 +99,12 @@ def test_replace_that_would_orphan_rows_changes_nothing(db: Database, book: Path
 
 @pytest.mark.parametrize("action", ["cascade", "set null", "set default"])
 def test_replace_that_would_cascade_is_refused(db: Database, book: Path, action: str) -> None:
-    db.run("create table t (id bigint primary key, name text)", "insert into t values (1, 'old')", f"create table child (t_id bigint references t on delete {action})", "insert into child values (1)")
+    db.run(
+        "create table t (id bigint primary key, name text)",
+        "insert into t values (1, 'old')",
+        f"create table child (t_id bigint references t on delete {action})",
+        "insert into child values (1)",
+    )
     with pytest.raises(TargetRefused, match="child"):
         db.load(book, mode="replace")
     assert _all(db) == [(1, "old")]
@@ -145,8 +156,18 @@ def test_sampling_reader_sees_none_then_all(db: Database, tmp_path: Path, mode: 
 
 REFUSING = [
     ("create table t (id bigint, name text, constraint named check (name <> 'b'))", "23514", "named"),
-    ("create table t (id bigint, name text); create unique index named on t ((lower(name))); insert into t values (9, 'B')", "23505", "named"),
-    ("create table p (id bigint primary key); insert into p values (1), (2); create table t (id bigint constraint named references p, name text)", "23503", "named"),
+    (
+        "create table t (id bigint, name text); create unique index named on t ((lower(name))); "
+        "insert into t values (9, 'B')",
+        "23505",
+        "named",
+    ),
+    (
+        "create table p (id bigint primary key); insert into p values (1), (2); "
+        "create table t (id bigint constraint named references p, name text)",
+        "23503",
+        "named",
+    ),
     ("create table t (id bigint primary key, name text); insert into t values (2, 'old')", "23505", "t_pkey"),
 ]
 
@@ -168,7 +189,8 @@ def test_refused_row_leaves_the_table_as_it_was(db: Database, book: Path, made: 
 def test_trigger_that_refuses(db: Database, book: Path) -> None:
     db.run(
         "create table t (id bigint, name text)",
-        "create function no() returns trigger language plpgsql as $$ begin if new.name = 'b' then raise exception 'not today'; end if; return new; end $$",
+        "create function no() returns trigger language plpgsql as $$ "
+        "begin if new.name = 'b' then raise exception 'not today'; end if; return new; end $$",
         "create trigger no before insert on t for each row execute function no()",
     )
     with pytest.raises(DatabaseError, match="not today"):
@@ -178,7 +200,11 @@ def test_trigger_that_refuses(db: Database, book: Path) -> None:
 
 def test_foreign_key_of_a_new_table_that_fails(db: Database, tmp_path: Path, book: Path) -> None:
     db.run("create table p (id bigint primary key)", "insert into p values (1)")
-    described = contract(tmp_path / "c.json", fields=[{"name": "id", "type": "integer"}, {"name": "name"}], foreignKeys=[{"fields": "id", "reference": {"resource": "p", "fields": "id"}}])
+    described = contract(
+        tmp_path / "c.json",
+        fields=[{"name": "id", "type": "integer"}, {"name": "name"}],
+        foreignKeys=[{"fields": "id", "reference": {"resource": "p", "fields": "id"}}],
+    )
     with pytest.raises(DatabaseError, match="t_id_fkey"):
         db.load(book, contract=described)
     assert db.rows("select to_regclass('t')::text") == [(None,)]
@@ -206,7 +232,10 @@ class _staged:  # noqa: N801 - used as a function
     def __init__(self, db: Database, table: Table | None = None) -> None:
         self._session = Session(db.dsn)
         self._target = Target(db.schema, "fresh", table)
-        columns = (ColumnPlan(Field("n", "integer"), None, PgType("bigint"), ("",)), ColumnPlan(Field("x"), None, PgType("text"), ("",)))
+        columns = (
+            ColumnPlan(Field("n", "integer"), None, PgType("bigint"), ("",)),
+            ColumnPlan(Field("x"), None, PgType("text"), ("",)),
+        )
         self._made = staging_table(self._session, self._target, columns, Contract(tuple(c.field for c in columns)))
 
     def __enter__(self) -> Any:
@@ -218,7 +247,14 @@ class _staged:  # noqa: N801 - used as a function
 
 
 EXPECTED = {"n": (2, 3), "x": (2, 2, 0)}
-CORRUPTIONS = ["delete from {} where n = 2", "update {} set n = 3 where n = 2", "update {} set x = 'c' where x = 'b'", "update {} set x = null where n = 1", "insert into {} values (0, null)", "update {} set x = case x when 'a' then 'b' else 'bb' end"]
+CORRUPTIONS = [
+    "delete from {} where n = 2",
+    "update {} set n = 3 where n = 2",
+    "update {} set x = 'c' where x = 'b'",
+    "update {} set x = null where n = 1",
+    "insert into {} values (0, null)",
+    "update {} set x = case x when 'a' then 'b' else 'bb' end",
+]
 
 
 def _expected() -> dict[str, tuple[int, ...]]:
@@ -281,7 +317,8 @@ DESCRIBED = {
 def test_new_table_is_as_described(db: Database, tmp_path: Path, book: Path) -> None:
     db.load(book, contract=contract(tmp_path / "c.json", **DESCRIBED))
     columns = db.rows(
-        "select column_name::text, data_type::text, is_nullable::text, is_identity::text from information_schema.columns "
+        "select column_name::text, data_type::text, is_nullable::text, is_identity::text "
+        "from information_schema.columns "
         f"where table_schema = '{db.schema}' and table_name = 't' order by ordinal_position"
     )
     assert columns == [
@@ -291,8 +328,13 @@ def test_new_table_is_as_described(db: Database, tmp_path: Path, book: Path) -> 
     indexes = {name for (name,) in db.rows(f"select indexname::text from pg_indexes where schemaname = '{db.schema}'")}
     assert indexes == {"t_pkey", "t_name_key", "t_name_id_key", "t_name_idx", "t_gone_name_idx"}
     assert db.rows("select pg_get_serial_sequence('t', 'row_id')::regclass::text") == [("t_row_id_seq",)]
-    assert db.rows("select relpersistence::text, relowner::regrole::text = quote_ident(current_user) from pg_class where oid = 't'::regclass") == [("p", True)]
-    assert db.rows("select id, name, made is not null, gone is null from t order by id") == [(*r, True, True) for r in LOADED]
+    assert db.rows(
+        "select relpersistence::text, relowner::regrole::text = quote_ident(current_user) "
+        "from pg_class where oid = 't'::regclass"
+    ) == [("p", True)]
+    assert db.rows("select id, name, made is not null, gone is null from t order by id") == [
+        (*r, True, True) for r in LOADED
+    ]
     assert sorted(r[0] for r in db.rows("select row_id from t")) == [1, 2, 3]
     named = [name for (name,) in db.rows("select conname::text from pg_constraint where conrelid = 't'::regclass")]
     assert not [name for name in named if "stage" in name]
@@ -300,10 +342,16 @@ def test_new_table_is_as_described(db: Database, tmp_path: Path, book: Path) -> 
 
 def test_new_table_takes_default_privileges(db: Database, book: Path) -> None:
     role = f"r_{db.schema}"
-    db.run(f"create role {role}", f"alter default privileges in schema {db.schema} grant select, insert on tables to {role}")
+    db.run(
+        f"create role {role}",
+        f"alter default privileges in schema {db.schema} grant select, insert on tables to {role}",
+    )
     try:
         db.load(book)
-        found = db.rows(f"select has_table_privilege('{role}', 't', 'select'), has_table_privilege('{role}', 't', 'insert'), has_table_privilege('{role}', 't', 'delete')")
+        found = db.rows(
+            f"select has_table_privilege('{role}', 't', 'select'), has_table_privilege('{role}', 't', 'insert'), "
+            f"has_table_privilege('{role}', 't', 'delete')"
+        )
         assert found == [(True, True, False)]
     finally:
         db.run(f"drop owned by {role}", f"drop role {role}")
@@ -325,15 +373,27 @@ def test_foreign_key_of_a_new_table(db: Database, tmp_path: Path, resource: str)
     public = Dsn(db.dsn.text.split("options=")[0].rstrip("?&"))
     from importer import import_workbook
 
-    import_workbook(path, to=public.text, table=f"{db.schema}.t", contract=contract(tmp_path / "c.json", fields=fields, primaryKey="id", foreignKeys=keys))
-    found = db.rows("select confrelid::regclass::text from pg_constraint where conrelid = 't'::regclass and contype = 'f'")
+    import_workbook(
+        path,
+        to=public.text,
+        table=f"{db.schema}.t",
+        contract=contract(tmp_path / "c.json", fields=fields, primaryKey="id", foreignKeys=keys),
+    )
+    found = db.rows(
+        "select confrelid::regclass::text from pg_constraint where conrelid = 't'::regclass and contype = 'f'"
+    )
     assert found == [("parent" if resource else "t",)]
 
 
-@pytest.mark.parametrize(("table", "column"), [("t", "c"), ("t" * 63, "c"), ("t" * 40, "c" * 40), ("ü" * 31, "日" * 21)])
+@pytest.mark.parametrize(
+    ("table", "column"), [("t", "c"), ("t" * 63, "c"), ("t" * 40, "c" * 40), ("ü" * 31, "日" * 21)]
+)
 def test_names_are_cut_as_postgresql_does(db: Database, table: str, column: str) -> None:
     db.run(f"create table {quote(table)} ({quote(column)} bigint generated always as identity)")
-    found = db.rows(f"select relname::text from pg_class c join pg_namespace n on n.oid = relnamespace where nspname = '{db.schema}' and relkind = 'S'")
+    found = db.rows(
+        f"select relname::text from pg_class c join pg_namespace n on n.oid = relnamespace "
+        f"where nspname = '{db.schema}' and relkind = 'S'"
+    )
     assert found == [(object_name(table, column, "seq"),)]
 
 
@@ -371,7 +431,12 @@ def test_role_without_create_on_the_database(db: Database, weak: tuple[str, Dsn]
 
 
 def test_role_without_insert(db: Database, weak: tuple[str, Dsn], book: Path) -> None:
-    db.run("create table t (id bigint, name text)", f"grant select on t to {weak[0]}", f"create schema if not exists {SCHEMA}", f"grant usage, create on schema {SCHEMA} to {weak[0]}")
+    db.run(
+        "create table t (id bigint, name text)",
+        f"grant select on t to {weak[0]}",
+        f"create schema if not exists {SCHEMA}",
+        f"grant usage, create on schema {SCHEMA} to {weak[0]}",
+    )
     with pytest.raises(TargetRefused, match=f'role "{weak[0]}" may not write'):
         _load_as(weak[1], book)
     db.run(f"grant insert on t to {weak[0]}")
@@ -395,7 +460,10 @@ def test_read_only_session(db: Database, book: Path) -> None:
 
 # ---- DRY RUN ----------------------------------------------------------------------------------------------------
 
-TRACES = "select count(*), max(oid::text) from pg_class where relkind in ('r', 'S', 'i', 'v') and relnamespace in (select oid from pg_namespace where nspname = '{}' or nspname = 'importer')"
+TRACES = (
+    "select count(*), max(oid::text) from pg_class where relkind in ('r', 'S', 'i', 'v') "
+    "and relnamespace in (select oid from pg_namespace where nspname = '{}' or nspname = 'importer')"
+)
 
 
 @pytest.mark.parametrize("existing", [False, True])

@@ -53,7 +53,12 @@ def _rejects(folder: Path, *windows: list[list[Any]], headers: list[str | None] 
     plan = plan_of({"fields": [{"name": "bad", "type": "integer"}, *fields]})
     for number, columns in enumerate(windows):
         checked = check(frame_of(*columns), plan, [])
-        made.append(_Window(spool.write_some(checked.errors, folder / f"e{number}"), spool.write_some(checked.rejected, folder / f"r{number}")))
+        made.append(
+            _Window(
+                spool.write_some(checked.errors, folder / f"e{number}"),
+                spool.write_some(checked.rejected, folder / f"r{number}"),
+            )
+        )
     names = headers or ["bad", *(f"c{n}" for n in range(1, width))]
     return Rejects(made, [SheetColumn(i, h, h or f"column_{i}") for i, h in enumerate(names)])
 
@@ -69,7 +74,10 @@ def _read(path: Path, folder: Path) -> pl.DataFrame:
 
 def _cells(frame: pl.DataFrame, column: int) -> list[tuple[str, Any] | None]:
     kinds = [k for k in (*VALUE_PARTS, "error", "formula") if part(column, k) in frame.columns]
-    return [next(((k, row[part(column, k)]) for k in kinds if row[part(column, k)] is not None), None) for row in frame.iter_rows(named=True)]
+    return [
+        next(((k, row[part(column, k)]) for k in kinds if row[part(column, k)] is not None), None)
+        for row in frame.iter_rows(named=True)
+    ]
 
 
 def _sheet_xml(path: Path) -> str:
@@ -78,10 +86,14 @@ def _sheet_xml(path: Path) -> str:
 
 
 KINDS: list[Any] = [
-    "text", "=1+1", "+1", "-1", "@SUM(A1)", "=cmd|' /C calc'!A0", "http://x.y", "007", "TRUE", " blanks ", "a\nb\r\tc", "_x0041_", "é😀", "x" * 32767, "\x01\x1f", "\ufffe",
-    0.1 + 0.2, 1e-10, 2.0**53 + 2, -1.5, 1e300, 5e-324, 0, True, False, datetime(1900, 1, 1), datetime(1900, 2, 28), datetime(1900, 3, 1), datetime(2020, 5, 1), datetime(2020, 5, 1, 12, 0, 0, 1000),
-    datetime(9999, 12, 31, 23, 59, 59, 999000), time(0), time(1, 2, 3, 4000), time(23, 59, 59, 999000), timedelta(hours=30, milliseconds=1), timedelta(days=400),
-    ErrorCell("#N/A"), ErrorCell("#DIV/0!"), ErrorCell("#NAME?"), ErrorCell("#REF!"), ErrorCell("#NULL!"), ErrorCell("#NUM!"), ErrorCell("#VALUE!"), None,
+    "text", "=1+1", "+1", "-1", "@SUM(A1)", "=cmd|' /C calc'!A0", "http://x.y", "007", "TRUE", " blanks ",
+        "a\nb\r\tc", "_x0041_", "é😀", "x" * 32767, "\x01\x1f", "\ufffe",
+    0.1 + 0.2, 1e-10, 2.0**53 + 2, -1.5, 1e300, 5e-324, 0, True, False, datetime(1900, 1, 1), datetime(1900, 2, 28),
+    datetime(1900, 3, 1), datetime(2020, 5, 1), datetime(2020, 5, 1, 12, 0, 0, 1000),
+    datetime(9999, 12, 31, 23, 59, 59, 999000), time(0), time(1, 2, 3, 4000), time(23, 59, 59, 999000),
+    timedelta(hours=30, milliseconds=1), timedelta(days=400),
+    ErrorCell("#N/A"), ErrorCell("#DIV/0!"), ErrorCell("#NAME?"), ErrorCell("#REF!"), ErrorCell("#NULL!"),
+    ErrorCell("#NUM!"), ErrorCell("#VALUE!"), None,
 ]  # fmt: skip
 
 
@@ -99,14 +111,24 @@ def test_every_kind_reads_back_with_its_value(tmp_path: Path) -> None:
     back = _cells(_read(tmp_path / "r.xlsx", tmp_path), 3)
     assert back == [_as_kind(value) for value in KINDS]
     xml = _sheet_xml(tmp_path / "r.xlsx")
-    assert sorted(re.findall("<f>([^<]*)</f>", xml)) == ["#DIV/0!", "#N/A", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!"]
+    assert sorted(re.findall("<f>([^<]*)</f>", xml)) == [
+        "#DIV/0!",
+        "#N/A",
+        "#NAME?",
+        "#NULL!",
+        "#NUM!",
+        "#REF!",
+        "#VALUE!",
+    ]
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=20)
 cells = st.one_of(
     st.none(), texts, texts.map(lambda t: "=" + t), st.floats(allow_nan=False, allow_infinity=False), st.booleans(),
-    st.datetimes(datetime(1900, 1, 1), datetime(9999, 12, 31)).map(lambda d: d.replace(microsecond=d.microsecond // 1000 * 1000)),
-    st.integers(0, 86_399_999).map(lambda ms: (datetime.min + timedelta(milliseconds=ms)).time()), st.integers(0, 10**10).map(lambda ms: timedelta(milliseconds=ms)),
+    st.datetimes(datetime(1900, 1, 1), datetime(9999, 12,
+    31)).map(lambda d: d.replace(microsecond=d.microsecond // 1000 * 1000)),
+    st.integers(0, 86_399_999).map(lambda ms: (datetime.min + timedelta(milliseconds=ms)).time()), st.integers(0,
+    10**10).map(lambda ms: timedelta(milliseconds=ms)),
 )  # fmt: skip
 
 
@@ -123,7 +145,11 @@ def test_random_cells_read_back(tmp_path_factory: pytest.TempPathFactory, values
 
 def test_windows_with_different_kinds(tmp_path: Path) -> None:
     rejects = _rejects(tmp_path, [["bad"], ["text"]], [["bad", "5"], [5, None]], [["bad"], [True]])
-    assert [cells for _, _, cells in rejects.rows()] == [{0: ("text", "bad"), 1: ("text", "text")}, {0: ("text", "bad"), 1: ("number", 5.0)}, {0: ("text", "bad"), 1: ("boolean", True)}]
+    assert [cells for _, _, cells in rejects.rows()] == [
+        {0: ("text", "bad"), 1: ("text", "text")},
+        {0: ("text", "bad"), 1: ("number", 5.0)},
+        {0: ("text", "bad"), 1: ("boolean", True)},
+    ]
 
 
 def test_bad_cells_are_marked_and_only_they(tmp_path: Path) -> None:
@@ -177,7 +203,16 @@ def test_titles_are_all_different(tmp_path: Path, suffix: str) -> None:
 
 
 def _bad_book(path: Path) -> Path:
-    return save(path, ["ID", "Note", "Ignored"], [1, "one", "i"], ["x", "=evil()", "j"], [None, 5, "k"], [1, "twice", "l"], [4, "four", "m"], sheet="My Data")
+    return save(
+        path,
+        ["ID", "Note", "Ignored"],
+        [1, "one", "i"],
+        ["x", "=evil()", "j"],
+        [None, 5, "k"],
+        [1, "twice", "l"],
+        [4, "four", "m"],
+        sheet="My Data",
+    )
 
 
 @pytest.fixture
@@ -208,20 +243,36 @@ def test_csv_of_rejects(db: Database, tmp_path: Path, described: Path) -> None:
     report = db.load(_bad_book(tmp_path / "t.xlsx"), contract=described, rejects=tmp_path / "r.csv")
     with Path(str(report.rejects_file)).open(newline="") as file:
         lines = list(csv.reader(file))
-    assert lines == [["_row", "_errors", "ID", "Note", "Ignored"], ["3", REASONS[3], "x", "=evil()", "j"], ["4", REASONS[4], "", "5", "k"], ["5", REASONS[5], "1", "twice", "l"]]
+    assert lines == [
+        ["_row", "_errors", "ID", "Note", "Ignored"],
+        ["3", REASONS[3], "x", "=evil()", "j"],
+        ["4", REASONS[4], "", "5", "k"],
+        ["5", REASONS[5], "1", "twice", "l"],
+    ]
 
 
 def test_parquet_of_rejects(db: Database, tmp_path: Path, described: Path) -> None:
     report = db.load(_bad_book(tmp_path / "t.xlsx"), contract=described, rejects=tmp_path / "r.parquet")
-    assert pl.read_parquet(str(report.rejects_file)).rows() == [(3, REASONS[3], "x", "=evil()", "j"), (4, REASONS[4], None, "5", "k"), (5, REASONS[5], "1", "twice", "l")]
+    assert pl.read_parquet(str(report.rejects_file)).rows() == [
+        (3, REASONS[3], "x", "=evil()", "j"),
+        (4, REASONS[4], None, "5", "k"),
+        (5, REASONS[5], "1", "twice", "l"),
+    ]
 
 
 def test_row_with_errors_in_several_columns(db: Database, tmp_path: Path) -> None:
-    fields = [{"name": "a", "type": "integer"}, {"name": "b", "type": "date"}, {"name": "c", "constraints": {"required": True}}]
+    fields = [
+        {"name": "a", "type": "integer"},
+        {"name": "b", "type": "date"},
+        {"name": "c", "constraints": {"required": True}},
+    ]
     path = save(tmp_path / "t.xlsx", ["a", "b", "c"], ["x", "y", None])
     report = db.load(path, contract=contract(tmp_path / "c.json", fields=fields))
     told = openpyxl.load_workbook(str(report.rejects_file)).active["B2"].value
-    assert told == "A2 type-error: a is not of type integer; B2 type-error: b is not of type date; C2 constraint-error: c is required"
+    assert told.split("; ") == [
+        "A2 type-error: a is not of type integer", "B2 type-error: b is not of type date",
+        "C2 constraint-error: c is required",
+    ]  # fmt: skip
 
 
 def test_rejects_give_the_same_rejects(db: Database, tmp_path: Path, described: Path) -> None:
@@ -242,7 +293,13 @@ def test_mended_rejects_complete_the_table(db: Database, tmp_path: Path, describ
     book.save(mended)
     second = db.load(mended, contract=described, table="t")
     assert (second.success_count, second.error_count) == (3, 0)
-    assert db.rows("select id, note from t order by id") == [(1, "one"), (2, "=evil()"), (3, "5"), (4, "four"), (5, "twice")]
+    assert db.rows("select id, note from t order by id") == [
+        (1, "one"),
+        (2, "=evil()"),
+        (3, "5"),
+        (4, "four"),
+        (5, "twice"),
+    ]
 
 
 def test_formula_not_mended_is_rejected_again(db: Database, tmp_path: Path) -> None:
@@ -256,7 +313,11 @@ def test_formula_not_mended_is_rejected_again(db: Database, tmp_path: Path) -> N
 
 def test_control_characters_in_texts(db: Database, tmp_path: Path) -> None:
     """`_x0000_` is how a workbook spells a NUL; PostgreSQL cannot store it."""
-    sheet = RawSheet(rawbook.row(1, rawbook.inline("A1", "a")) + rawbook.row(2, rawbook.inline("A2", "x_x0000_y")) + rawbook.row(3, rawbook.inline("A3", "x_x0001_y")))
+    sheet = RawSheet(
+        rawbook.row(1, rawbook.inline("A1", "a"))
+        + rawbook.row(2, rawbook.inline("A2", "x_x0000_y"))
+        + rawbook.row(3, rawbook.inline("A3", "x_x0001_y"))
+    )
     path = tmp_path / "t.xlsx"
     RawBook([sheet]).write(path)
     report = db.load(path)
@@ -270,7 +331,9 @@ def test_control_characters_in_texts(db: Database, tmp_path: Path) -> None:
 # ---- BUDGET AND PLACE -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("budget", "fits"), [("3", True), ("2", False), ("60%", True), ("59.9%", False), ("0", False), ("100%", True)])
+@pytest.mark.parametrize(
+    ("budget", "fits"), [("3", True), ("2", False), ("60%", True), ("59.9%", False), ("0", False), ("100%", True)]
+)
 def test_budget(db: Database, tmp_path: Path, described: Path, budget: str, fits: bool) -> None:
     path = _bad_book(tmp_path / "t.xlsx")
     if fits:
@@ -286,7 +349,9 @@ def test_budget(db: Database, tmp_path: Path, described: Path, budget: str, fits
     assert db.leftovers() == []
 
 
-def test_default_file_is_not_overwritten(db: Database, tmp_path: Path, described: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_file_is_not_overwritten(
+    db: Database, tmp_path: Path, described: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     path = _bad_book(tmp_path / "t.xlsx")
     first = db.load(path, contract=described, rejects=None)
