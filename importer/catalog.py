@@ -90,7 +90,7 @@ def find_table(session: Session, schema: str | None, name: str) -> tuple[str, Ta
         raise TargetRefused(f"schema {schema!r} is not for tables of data", choice="name another: --table schema.table")
     if schema is None:
         found = session.query(
-            "select n.nspname from pg_namespace n join pg_class c on n.oid = relnamespace where c.oid = to_regclass($1)",
+            "select nspname from pg_namespace n join pg_class c on n.oid = relnamespace where c.oid = to_regclass($1)",
             [quote(name)],
         )
         # The catalog is always searched: a workbook named pg_class does not mean the server's own table.

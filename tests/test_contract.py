@@ -359,8 +359,10 @@ def test_suggested_contract_loads_the_same_table(db: Database, tmp_path: Path) -
     plain = db.load(path, table="plain")
     by_contract = db.load(path, table="described", contract=tmp_path / "c.json")
     assert (plain.success_count, by_contract.success_count) == (2, 2)
-    shape = "select column_name::text, data_type::text, is_nullable::text from information_schema.columns "
+    shape = (
+        "select column_name::text, data_type::text, is_nullable::text from information_schema.columns "
         "where table_schema = '{}' and table_name = '{}' order by ordinal_position"
+    )
     assert db.rows(shape.format(db.schema, "plain")) == db.rows(shape.format(db.schema, "described"))
     assert db.rows("select * from plain order by 1") == db.rows("select * from described order by 1")
     assert [r[:3] for r in db.rows("select * from plain order by 2")] == [("007", 1, 0.1), (" a ", 2, 2.0)]
