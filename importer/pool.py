@@ -26,6 +26,7 @@ from .errors import ImporterError, MachineError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from multiprocessing.context import BaseContext
+    from multiprocessing.process import BaseProcess
     from pathlib import Path
 
     from .settings import Limits
@@ -35,6 +36,7 @@ Result = TypeVar("Result")
 
 #: Imported once by the fork server, so that a worker starts in 10 ms instead of a second.
 PRELOAD = ["importer.workers"]
+_HANGUP = [signal.SIGHUP] if sys.platform != "win32" else []
 
 
 class Outcome(NamedTuple):
@@ -93,21 +95,43 @@ def _open_standard_streams() -> None:
 
 @contextlib.contextmanager
 def _starting() -> Iterator[None]:
-    """Hide the main module, and block Ctrl-C, while processes start.
+    """Hide the main module, and put off signals, while processes start.
 
     multiprocessing imports the main module again in every child. Our tasks live in the package, and a user's script
-    that calls `import_workbook` at its top level must not run once more in each worker. The blocked signal is
-    inherited: Ctrl-C reaches all processes of a terminal, and only this one shall answer it.
+    that calls `import_workbook` at its top level must not run once more in each worker. An exception in the middle of
+    a start would leave a process that nobody knows. The blocked Ctrl-C is inherited: it reaches all processes of a
+    terminal, and only this one shall answer it.
     """
     main = sys.modules["__main__"]
     sys.modules["__main__"] = types.ModuleType("__main__")
-    blocked = None if sys.platform == "win32" else signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        with _signals_put_off():
+            blocked = None if sys.platform == "win32" else signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
+                yield
+            finally:
+                if sys.platform != "win32":
+                    signal.pthread_sigmask(signal.SIG_SETMASK, blocked or ())
+    finally:
+        sys.modules["__main__"] = main
+
+
+@contextlib.contextmanager
+def _signals_put_off() -> Iterator[None]:
+    """Keep the handlers of this process from raising before the block ends (any thread may catch a signal for them)."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    caught: list[int] = []
+    handled = [n for n in (signal.SIGINT, signal.SIGTERM, *_HANGUP) if callable(signal.getsignal(n))]
+    previous = {number: signal.signal(number, lambda n, _: caught.append(n)) for number in handled}
     try:
         yield
     finally:
-        sys.modules["__main__"] = main
-        if sys.platform != "win32":
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked or ())
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        if caught:
+            signal.raise_signal(caught[0])
 
 
 class Pool:
@@ -192,7 +216,9 @@ class Pool:
     def _lane(self, number: int) -> _Lane:
         lane = self._lanes[number]
         if lane is None:
+            # Known before it starts: Ctrl-C in the middle must not leave a process that nobody ends.
             lane = self._lanes[number] = _Lane(self._limits.memory_bytes, self._log, self.workers)
+            lane.start()
         return lane
 
     def _drop(self, number: int) -> _Lane | None:
@@ -235,10 +261,12 @@ class _Lane:
 
     def __init__(self, memory_bytes: int, log: Path, workers: int) -> None:
         self._executor = ProcessPoolExecutor(1, mp_context=context(), initializer=_start, initargs=(memory_bytes, str(log), workers))
+        # Its own way to kill them, `kill_workers`, came with Python 3.14, and it forgets them at its end.
+        self._processes: dict[int, BaseProcess] = self._executor._processes  # type: ignore[assignment]  # noqa: SLF001
+
+    def start(self) -> None:
         with _starting():
             self._executor.submit(os.getpid)
-        # The public way to kill them, `kill_workers`, came with Python 3.14.
-        self._processes = list(self._executor._processes.values())  # noqa: SLF001
 
     def submit(self, function: Callable[[Any], Any], task: Any) -> Future[Outcome]:
         return self._executor.submit(_guarded, function, task)
@@ -250,14 +278,14 @@ class _Lane:
         """End the worker: at once, or when its task is done. No process is left when this returns."""
         if kill:
             # It may be deep in native code that no polite word reaches.
-            for process in self._processes:
+            for process in list(self._processes.values()):
                 with contextlib.suppress(OSError):
                     process.kill()
         self._executor.shutdown(wait=True, cancel_futures=True)
 
     def ending(self) -> str:
         """How the dead worker ended (` (SIGKILL)`), as far as the system told."""
-        code = next((p.exitcode for p in self._processes if p.exitcode), 0)
+        code = next((p.exitcode for p in self._processes.values() if p.exitcode), 0)
         return f" ({signal.Signals(-code).name})" if -code in set(signal.Signals) else ""
 
 
@@ -302,7 +330,10 @@ def _start(memory_bytes: int, log: str, workers: int) -> None:
 
 def _redirect(log: str) -> None:
     """Send native and Python output to the log: an aborting library writes where nobody asked it to."""
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    except OSError:
+        file = os.open(os.devnull, os.O_WRONLY)
     os.dup2(file, 1)
     os.dup2(file, 2)
     os.close(file)

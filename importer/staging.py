@@ -68,8 +68,10 @@ def staging_table(
     """
     staging = Staging(f"stage_{secrets.token_hex(6)}", target.table is None, columns)
     defined = _columns(staging, target, contract)
-    created_schema = _create(session, staging, ", ".join(defined))
+    created_schema = False
     try:
+        # Inside, because a signal may come when the table is there and we do not know it yet.
+        created_schema = _create(session, staging, ", ".join(defined))
         yield staging
     finally:
         # The first error is the one to show; a lost server cannot be tidied.
