@@ -166,13 +166,15 @@ class Package:
         if len(header) < _LOCAL_HEADER.size or header[:4] != b"PK\x03\x04":
             raise self._refuse(info.filename, "is not where the zip directory says")
         *_, name_length, extra_length = _LOCAL_HEADER.unpack(header)
-        self._file.seek(info.header_offset + _LOCAL_HEADER.size + name_length + extra_length)
-        left = info.compress_size
-        while left:
-            raw = self._file.read(min(left, _READ_BYTES))
+        start = info.header_offset + _LOCAL_HEADER.size + name_length + extra_length
+        position, end = start, start + info.compress_size
+        while position < end:
+            # Sought again each time: another part may have been read between two blocks of this one.
+            self._file.seek(position)
+            raw = self._file.read(min(end - position, _READ_BYTES))
             if not raw:
                 raise self._refuse(info.filename, "is cut short")
-            left -= len(raw)
+            position += len(raw)
             yield raw
 
     def _check_ratio(self, name: str, info: zipfile.ZipInfo, total: int) -> None:

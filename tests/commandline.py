@@ -91,7 +91,7 @@ class Running:
             self.look()
             if value := condition():
                 return value
-            assert self.process.poll() is None, f"ended before: {self.process.communicate()}"
+            assert self.process.poll() is None, f"ended before: {self.finish()}"
             time.sleep(0.01)
         raise AssertionError(f"not within {seconds} s")
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 from importer.errors import SheetError, WorkbookRefused
 from importer.inspecting import inspect_workbook
+from importer.package import Package
+from importer.settings import Limits
 from rawbook import RawBook, RawSheet, inline, row, write_rows
 
 if TYPE_CHECKING:
@@ -222,3 +224,13 @@ def test_format_misleading_comment(tmp_path: Path) -> None:
         archive.comment = b"PK\x05\x06" + struct.pack("<HHHHLLH", 0, 0, 1, 1, 10, 10, 0)
     with pytest.raises(WorkbookRefused, match="damaged or cut short"):
         inspect_workbook(path, workers=1)
+
+
+def test_format_parts_are_read_side_by_side(tmp_path: Path) -> None:
+    """Two parts of one package, a block of each in turn: what a sheet of many windows and its strings are."""
+    random = os.urandom(600_000)
+    sheet = write_rows(tmp_path / "p.xlsx", GOOD, parts={"one": random, "two": random[::-1]})
+    with Package(sheet, Limits()) as opened:
+        pairs = list(zip(opened.stream("one"), opened.stream("two"), strict=True))
+    assert len(pairs) > 1
+    assert (b"".join(a for a, _ in pairs), b"".join(b for _, b in pairs)) == (random, random[::-1])

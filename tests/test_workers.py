@@ -1,0 +1,459 @@
+"""Workers that die, hang or are told to stop: a clear error, the target untouched, and no process left."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+from commandline import MIB, Running, assert_clean, importer, started
+from importer import import_workbook
+from importer.errors import ImporterError, MachineError, ReaderDied, UsageError
+from importer.pool import Pool, context
+from importer.settings import Limits, Settings
+from rawbook import inline, row, write_rows
+from workertasks import Task, task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conftest import Database
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and limits are POSIX")
+GOOD = row(1, inline("A1", "a")) + row(2, inline("A2", "x"))
+
+
+class Died(ImporterError):
+    """The error of the pool's user for a task whose worker died."""
+
+
+def died(failed: Task, how: str) -> ImporterError:
+    return Died(f"{failed.name} {how}")
+
+
+@pytest.fixture
+def make_pool(tmp_path: Path) -> Iterator[Any]:
+    """Pools of the test, ended behind it."""
+    with contextlib.ExitStack() as stack:
+
+        def make(workers: int, **limits: Any) -> Pool:
+            return stack.enter_context(Pool(workers, Limits(**limits), tmp_path / "workers.log"))
+
+        yield make
+
+
+def run(pool: Pool, *tasks: Task, **options: Any) -> list[Any]:
+    return list(pool.run(task, tasks, died, **options))
+
+
+# ---- THE POOL ALONE ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_pool_results(make_pool: Any, workers: int) -> None:
+    assert sorted(run(make_pool(workers), *(Task("echo", n) for n in range(20)))) == list(range(20))
+
+
+def test_pool_uses_as_many_processes_as_it_may(make_pool: Any) -> None:
+    pool = make_pool(2)
+    pids = set(run(pool, *(Task("pid", 0.2) for _ in range(4))))
+    assert len(pids) == 2
+    assert os.getpid() not in pids
+    assert len(set(run(pool, *(Task("pid", 0.01) for _ in range(6)), lanes=1))) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("kill", "kill was killed, or ran out of memory (SIGKILL)"),
+        ("abort", "abort was killed, or ran out of memory (SIGABRT)"),
+        ("exit", "exit was killed, or ran out of memory"),
+        ("memory", "memory ran out of memory"),
+        ("enomem", "enomem ran out of memory"),
+        ("panic", "panic failed (PanicException: called `Option::unwrap()` on a `None` value)"),
+        ("unpicklable", "unpicklable failed (Unpicklable: 1)"),
+    ],
+)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_pool_survives_a_death(make_pool: Any, workers: int, name: str, how: str) -> None:
+    """The error tells which task and how; the same pool goes on with other tasks."""
+    pool = make_pool(workers, memory_bytes=512 * MIB)
+    with pytest.raises(Died) as caught:
+        run(pool, Task("echo", 1), Task(name))
+    assert caught.value.fact == how
+    assert sorted(run(pool, *(Task("echo", n) for n in range(8)))) == list(range(8))
+
+
+def test_pool_death_of_one_kills_what_still_runs(make_pool: Any) -> None:
+    pool = make_pool(2)
+    started_at = time.monotonic()
+    with pytest.raises(Died, match="kill was killed"):
+        run(pool, Task("sleep", 500), Task("kill"))
+    assert run(pool, Task("echo", 1), Task("echo", 2)) in ([1, 2], [2, 1])
+    assert time.monotonic() - started_at < 60
+
+
+def test_pool_wall_limit(make_pool: Any) -> None:
+    pool = make_pool(2, task_seconds=0.5)
+    run(pool, Task("echo", 1), Task("echo", 2))
+    with pytest.raises(Died, match=r"sleep took longer than 0\.5 s"):
+        run(pool, Task("sleep", 500))
+    assert run(pool, Task("echo", 3)) == [3]
+
+
+def test_pool_infinite_wall_limit(make_pool: Any) -> None:
+    assert run(make_pool(1, task_seconds=float("inf")), Task("echo", 1)) == [1]
+
+
+def test_pool_worker_that_dies_between_tasks_is_replaced(make_pool: Any) -> None:
+    pool = make_pool(1)
+    (pid,) = run(pool, Task("pid", 0))
+    worker = psutil.Process(pid)
+    worker.kill()
+    wait_until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
+    wait_until(lambda: pool._lanes[0]._executor._broken)
+    (again,) = run(pool, Task("pid", 0))
+    assert again != pid
+
+
+def test_pool_our_errors_keep_their_class(make_pool: Any) -> None:
+    with pytest.raises(UsageError) as caught:
+        run(make_pool(1), Task("usage"))
+    assert (caught.value.fact, caught.value.place, caught.value.choice) == ("fact", "place", "choice")
+
+
+def test_pool_operating_system_errors(make_pool: Any) -> None:
+    with pytest.raises(MachineError) as caught:
+        run(make_pool(1), Task("disk-full"))
+    assert caught.value.fact == f"the machine refused: {os.strerror(errno.ENOSPC)}"
+    assert caught.value.place == "/spool/x.arrow"
+
+
+def test_pool_panic_shows_its_traceback_as_the_cause(make_pool: Any) -> None:
+    with pytest.raises(Died) as caught:
+        run(make_pool(1), Task("panic"))
+    assert "workertasks.py" in str(caught.value.__cause__)
+
+
+def test_pool_without_workers_hears_ctrl_c(make_pool: Any) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(make_pool(0), Task("interrupt"))
+
+
+def test_pool_memory_limit_is_what_a_worker_may_add(make_pool: Any) -> None:
+    """With half a GiB, 400 MiB can be had and 600 cannot, whatever the worker holds before."""
+    pool = make_pool(1, memory_bytes=512 * MIB)
+    assert run(pool, Task("allocate", 400 * MIB)) == [400 * MIB]
+    with pytest.raises(Died, match="ran out of memory"):
+        run(pool, Task("allocate", 600 * MIB))
+
+
+def test_pool_memory_limit_leaves_mapped_files_out(make_pool: Any, tmp_path: Path) -> None:
+    """The spool is mapped, not held: it may be larger than the limit."""
+    path = tmp_path / "spool"
+    with path.open("wb") as file:
+        file.truncate(700 * MIB)
+    assert run(make_pool(1, memory_bytes=256 * MIB), Task("map", str(path))) == [700 * MIB]
+
+
+def test_pool_workers_output_goes_to_the_log(make_pool: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    run(make_pool(1), Task("print"))
+    assert capfd.readouterr() == ("", "")
+    assert (tmp_path / "workers.log").read_text() == "native\npython\n"
+
+
+def test_pool_closes_with_a_task_running(tmp_path: Path) -> None:
+    """An error in the block that uses the pool does not wait for the workers, and leaves none."""
+    pids = tmp_path / "pids"
+    with pytest.raises(ZeroDivisionError), Pool(2, Limits(), tmp_path / "log") as pool:
+        results = pool.run(task, [Task("echo", 1), Task("sleep", 500, str(pids))], died)
+        next(results)
+        wait_until(pids.exists)
+        raise ZeroDivisionError
+    wait_until(lambda: not psutil.pid_exists(int(pids.read_text())))
+
+
+def test_pool_abandoned_generator_frees_its_lanes(make_pool: Any) -> None:
+    pool = make_pool(2)
+    results = pool.run(task, [Task("echo", 1), Task("sleep", 500)], died)
+    assert next(results) == 1
+    results.close()
+    assert sorted(run(pool, Task("echo", 1), Task("echo", 2))) == [1, 2]
+
+
+def test_pool_method_is_never_fork() -> None:
+    assert context().get_start_method() == "forkserver"
+
+
+@pytest.mark.parametrize("limits", [{"task_seconds": 0}, {"memory_bytes": -1}])
+def test_limits_must_be_positive(limits: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="limits must be positive"):
+        Settings(workbook=Path("x.xlsx"), limits=Limits(**limits))
+
+
+def wait_until(condition: Any, seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+
+
+# ---- RUNS -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def big(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workbook of 400,000 rows: enough for a second in every stage, in several windows."""
+    head = row(1, inline("A1", "number"), inline("B1", "name"), inline("C1", "city"))
+    number = '<c r="A{0}"><v>{0}</v></c>'
+    rows = "".join(row(n, number.format(n), inline(f"B{n}", f"name {n}"), inline(f"C{n}", f"city {n % 99}")) for n in range(2, 400_002))
+    return write_rows(tmp_path_factory.mktemp("big") / "big.xlsx", head + rows, name="Orders")
+
+
+@contextlib.contextmanager
+def loading(db: Database, path: Path, *options: str, **started_options: Any) -> Iterator[Running]:
+    """A run under way, into table `t`, which holds one row before."""
+    db.run(f"CREATE TABLE IF NOT EXISTS {db.schema}.t (number bigint, name text, city text)", f"INSERT INTO {db.schema}.t VALUES (0, 'before', '')")
+    command = [sys.executable, "-m", "importer", "run", str(path), "--to", db.dsn.text, "--table", "t", "--workers", "2", *options]
+    with started(*command, cwd=path.parent, **started_options) as running:
+        yield running
+
+
+#: A signal can come between the opening of a file and the line that closes it; Python then tells of it, when asked to.
+UNWARNED = {"PYTHONWARNINGS": "ignore::ResourceWarning"}
+
+
+def stage_is(running: Running, stage: str) -> bool:
+    """Whether a run has come that far, by what lies in its spool."""
+    names = {path.name for path in running.temp.glob("importer-*/*")}
+    marks = {"read": "windows", "validate": "chunk-0.arrow"}
+    return any(name.startswith(marks[stage]) for name in names)
+
+
+def assert_untouched(db: Database) -> None:
+    assert db.rows("select number, name from t") == [(0, "before")]
+    wait_until(lambda: db.leftovers() == [])
+
+
+def kill_workers(running: Running) -> None:
+    """Kill the workers, and the new ones: one killed between two tasks is replaced, and nothing is lost."""
+    end = time.monotonic() + 30
+    while running.process.poll() is None and time.monotonic() < end:
+        for victim in running.workers():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                victim.kill()
+        running.look()
+
+
+def test_worker_killed_while_reading(db: Database, big: Path) -> None:
+    with loading(db, big) as running:
+        running.wait_for(lambda: stage_is(running, "read"))
+        kill_workers(running)
+        ran = running.finish()
+    assert ran.code == 3
+    assert "importer: the process that read sheet 'Orders', rows " in ran.err
+    assert "was killed, or ran out of memory" in ran.err
+    assert_clean(ran)
+    assert_untouched(db)
+
+
+def test_worker_killed_while_validating(db: Database, big: Path) -> None:
+    with loading(db, big, "--chunk-rows", "2000") as running:
+        running.wait_for(lambda: stage_is(running, "validate"))
+        kill_workers(running)
+        ran = running.finish()
+    assert ran.code == 4, ran
+    assert "importer: the process that validated sheet 'Orders', rows " in ran.err
+    assert_clean(ran)
+    assert_untouched(db)
+
+
+def test_worker_killed_while_writing(db: Database, big: Path) -> None:
+    with loading(db, big, "--method", "concurrent") as running:
+        running.wait_for(db.leftovers)
+        kill_workers(running)
+        ran = running.finish()
+    assert ran.code == 4
+    assert "importer: the process that wrote sheet 'Orders', rows " in ran.err
+    assert_clean(ran)
+    assert_untouched(db)
+
+
+def test_worker_out_of_memory(db: Database, tmp_path: Path) -> None:
+    """A window of long texts that does not fit; the message names the limit and the option."""
+    strings = [f"<t>{'x' * 32_000}</t>"]
+    rows = "".join(f'<row r="{n}"><c r="A{n}" t="s"><v>0</v></c></row>' for n in range(1, 60_000))
+    path = write_rows(tmp_path / "o.xlsx", rows, strings=strings, name="Orders")
+    db.run(f"CREATE TABLE {db.schema}.t (number bigint, name text)", f"INSERT INTO {db.schema}.t VALUES (0, 'before')")
+    ran = importer("run", path, "--to", db.dsn.text, "--table", "t", "--memory", 256, "--header-row", 0, cwd=tmp_path)
+    assert ran.code == 3, ran.err
+    assert "the process that read sheet 'Orders', rows " in ran.err
+    assert "ran out of memory" in ran.err
+    assert "256 MiB (--memory)" in ran.err
+    assert_clean(ran)
+    assert_untouched(db)
+
+
+def test_worker_wall_limit(db: Database, big: Path) -> None:
+    db.run(f"CREATE TABLE {db.schema}.t (number bigint, name text)", f"INSERT INTO {db.schema}.t VALUES (0, 'before')")
+    with pytest.raises(ReaderDied, match=r"sheet 'Orders', rows [0-9]+-[0-9]+, took longer than 0\.001 s") as caught:
+        db.load(big, table="t", limits=Limits(task_seconds=0.001))
+    assert caught.value.exit_code == 3
+    assert_untouched(db)
+
+
+def test_parent_killed_leaves_no_worker(db: Database, big: Path) -> None:
+    with loading(db, big) as running:
+        running.wait_for(running.workers)
+        running.wait_for(lambda: stage_is(running, "read"))
+        running.look()
+        running.process.kill()
+        running.process.wait()
+        assert running.orphans() == []
+    assert db.rows("select number, name from t") == [(0, "before")]
+
+
+STAGES = {
+    "read": lambda running, db: stage_is(running, "read"),
+    "validate": lambda running, db: stage_is(running, "validate"),
+    "write": lambda running, db: db.leftovers(),
+}
+
+
+@pytest.mark.parametrize("stage", ["read", "validate", "write"])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_signal_stops_a_run(db: Database, big: Path, stage: str, number: int, code: int) -> None:
+    """As from a terminal, the signal reaches every process of the run."""
+    with loading(db, big, "--json", env=UNWARNED) as running:
+        running.wait_for(lambda: STAGES[stage](running, db))
+        os.killpg(running.process.pid, number) if number == signal.SIGINT else running.process.send_signal(number)
+        ran = running.finish()
+    word = "interrupted" if number == signal.SIGINT else "terminated"
+    assert (ran.code, ran.err) == (code, f"importer: {word}; nothing was published\n")
+    assert ran.json["error"] == {"type": "Interrupted", "message": f"{word}; nothing was published", "place": None, "choice": None, "exit_code": code}
+    assert_clean(ran)
+    assert_untouched(db)
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8])
+def test_ctrl_c_at_any_moment_shows_no_traceback(tmp_path: Path, delay: float) -> None:
+    """From the first line of ours on: while modules are imported, the fork server starts, workers start."""
+    path = write_rows(tmp_path / "s.xlsx", GOOD)
+    code = "from importer.__main__ import main; print(flush=True); main()"
+    with started(sys.executable, "-c", code, "inspect", str(path), stdout=subprocess.PIPE, env=UNWARNED) as running:
+        assert running.process.stdout is not None
+        running.process.stdout.readline()
+        time.sleep(delay)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(running.process.pid, signal.SIGINT)
+        running.process.stdout.close()
+        ran = running.finish()
+    assert ran.code in {130, 0, 4}, ran
+    assert "Traceback" not in ran.err
+    assert ran.orphans == []
+
+
+def test_second_ctrl_c_in_a_row_does_not_disturb_the_tidying(db: Database, big: Path) -> None:
+    with loading(db, big, env=UNWARNED) as running:
+        running.wait_for(lambda: STAGES["write"](running, db))
+        for _ in range(3):
+            os.killpg(running.process.pid, signal.SIGINT)
+            time.sleep(0.02)
+        ran = running.finish()
+    assert ran.code == 130
+    assert_clean(ran)
+    assert_untouched(db)
+
+
+SCRIPT = """
+from importer import import_workbook
+print("once", flush=True)
+report = import_workbook({path!r}, to={dsn!r}, table="s", workers=2)
+print(report.success_count)
+"""
+
+
+@pytest.mark.parametrize("how", ["file", "-c", "stdin"])
+def test_script_without_main_guard(db: Database, tmp_path: Path, how: str) -> None:
+    """The workers do not run the user's script again."""
+    path = write_rows(tmp_path / "s.xlsx", GOOD + row(3, inline("A3", "y")))
+    text = SCRIPT.format(path=str(path), dsn=db.dsn.text)
+    script = tmp_path / "script.py"
+    script.write_text(text)
+    arguments = {"file": [str(script)], "-c": ["-c", text], "stdin": ["-"]}[how]
+    stdin = script.open() if how == "stdin" else subprocess.DEVNULL
+    with started(sys.executable, *arguments, stdin=stdin, cwd=tmp_path) as running:
+        ran = running.finish()
+    if how == "stdin":
+        stdin.close()  # type: ignore[union-attr]
+    assert (ran.code, ran.out, ran.err) == (0, "once\n2\n", "")
+    assert_clean(ran)
+    assert db.rows("select a from s order by 1") == [("x",), ("y",)]
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams(db: Database, tmp_path: Path, closed: str) -> None:
+    """A daemon or a cron job may have no stdin, stdout or stderr; their numbers then go to our own pipes."""
+    path = write_rows(tmp_path / "s.xlsx", GOOD)
+    command = f'exec "$0" -m importer run "$1" --to "$2" --table s --workers 2 {closed}'
+    with started("/bin/sh", "-c", command, sys.executable, str(path), db.dsn.text, cwd=tmp_path) as running:
+        ran = running.finish()
+    assert ran.code == 0
+    assert db.rows("select a from s") == [("x",)]
+    assert_clean(ran)
+
+
+def test_resources_are_closed(db: Database, tmp_path: Path) -> None:
+    """A run leaves no open pipe, semaphore or socket: pytest turns the warning of any into an error."""
+    path = write_rows(tmp_path / "s.xlsx", GOOD)
+    import_workbook(path, to=db.dsn.text, table="s", workers=2)
+    before = set(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else set()
+    for _ in range(3):
+        import_workbook(path, to=db.dsn.text, table="s", workers=2)
+    after = set(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else set()
+    assert len(after) <= len(before)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 4 MiB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", place], capture_output=True).returncode:
+        pytest.skip("only root can mount a small disk here")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+def test_full_spool_disk(db: Database, big: Path, small_disk: Path) -> None:
+    with loading(db, big, "--temp-dir", str(small_disk)) as running:
+        ran = running.finish()
+    assert ran.code == 4
+    assert ran.err.startswith(f"importer: the machine refused: {os.strerror(errno.ENOSPC)}\n  where: {small_disk}")
+    assert "--temp-dir" in ran.err
+    assert_clean(ran)
+    assert list(small_disk.iterdir()) == []
+    assert_untouched(db)
+
+
+def test_spool_disk_full_in_a_worker(db: Database, tmp_path: Path, small_disk: Path) -> None:
+    """The cuts of the sheet fit, the frames that the workers write do not."""
+    rows = "".join(f'<row r="{n}"><c r="A{n}" t="s"><v>0</v></c></row>' for n in range(1, 20_000))
+    path = write_rows(tmp_path / "o.xlsx", rows, strings=[f"<t>{'x' * 1000}</t>"], name="Orders")
+    db.run(f"CREATE TABLE {db.schema}.t (number bigint, name text)", f"INSERT INTO {db.schema}.t VALUES (0, 'before')")
+    ran = importer("run", path, "--to", db.dsn.text, "--table", "t", "--temp-dir", small_disk, "--header-row", 0, cwd=tmp_path)
+    assert ran.code == 4, ran.err
+    assert os.strerror(errno.ENOSPC) in ran.err or "cannot write the spool" in ran.err
+    assert_clean(ran)
+    assert list(small_disk.iterdir()) == []
+    assert_untouched(db)
