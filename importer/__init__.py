@@ -90,8 +90,8 @@ def import_workbook(
     from pathlib import Path as P  # noqa: N817 - the name is taken by the type import
 
     from .pipeline import run
-    from .settings import RejectBudget, Settings, find_dsn, parse_header_rows
     from .settings import Limits as L  # noqa: N817
+    from .settings import RejectBudget, Settings, find_dsn, parse_header_rows
 
     options = {} if workers is None else {"workers": workers}
     settings = Settings(

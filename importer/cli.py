@@ -118,7 +118,9 @@ def _load(workbook: str, options: dict[str, Any], *, dry_run: bool) -> None:
         from .terminal import progress_bars
 
         with progress_bars(quiet=quiet or as_json) as progress:
-            report = import_workbook(workbook, dry_run=dry_run, progress=progress, limits=_limits(options), **_split(options))
+            report = import_workbook(
+                workbook, dry_run=dry_run, progress=progress, limits=_limits(options), **_split(options)
+            )
         _show(report, as_json=as_json, quiet=quiet, verbose=verbose)
         # With a budget, rejects within it are what the user asked for.
         sys.exit(_REJECTED if report.error_count and options["max_rejects"] is None else 0)
@@ -166,7 +168,9 @@ def inspect(workbook: str, as_json: bool, quiet: bool, verbose: bool, debug: boo
 @cli.command()
 @workbook_argument
 @sheet_options
-@click.option("--format", "form", type=click.Choice(["json", "yaml"]), default="json", show_default=True, help="How to write it.")
+@click.option(
+    "--format", "form", type=click.Choice(["json", "yaml"]), default="json", show_default=True, help="How to write it."
+)
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def contract(workbook: str, form: str, debug: bool, **options: Any) -> None:
     """Print the contract that WORKBOOK suggests: a Table Schema descriptor to edit and give to `run --contract`."""
@@ -214,7 +218,9 @@ def stop() -> None:
         click.echo("stopped" if Embedded().stop() else "was not running")
 
 
-@db.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False, "help_option_names": []})
+@db.command(
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False, "help_option_names": []}
+)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def psql(arguments: tuple[str, ...]) -> None:
     """Open psql on the server; ARGUMENTS are psql's own, as in: db psql -c 'select count(*) from businesses'."""
@@ -234,7 +240,13 @@ def main() -> None:
             code = cli(prog_name="importer", standalone_mode=False)
         except click.ClickException as exc:
             if "--json" in sys.argv:
-                error = {"type": "UsageError", "message": exc.format_message(), "place": None, "choice": None, "exit_code": exc.exit_code}
+                error = {
+                    "type": "UsageError",
+                    "message": exc.format_message(),
+                    "place": None,
+                    "choice": None,
+                    "exit_code": exc.exit_code,
+                }
                 click.echo(json.dumps({"outcome": "failed", "error": error}, ensure_ascii=False, indent=2))
             exc.show()
             code = exc.exit_code
@@ -280,7 +292,13 @@ def _one_exit(*, as_json: bool = False, quiet: bool = False, debug: bool = False
     except (click.ClickException, SystemExit):
         raise
     except BaseException as exc:  # noqa: BLE001 - no traceback without --debug, whatever a library raises
-        error = exc if isinstance(exc, ImporterError) else _interrupted(exc) if isinstance(exc, KeyboardInterrupt) else _unexpected(exc)
+        error = (
+            exc
+            if isinstance(exc, ImporterError)
+            else _interrupted(exc)
+            if isinstance(exc, KeyboardInterrupt)
+            else _unexpected(exc)
+        )
         if debug:
             import traceback
 
@@ -290,7 +308,9 @@ def _one_exit(*, as_json: bool = False, quiet: bool = False, debug: bool = False
 
 def _interrupted(exc: KeyboardInterrupt) -> ImporterError:
     number = exc.args[0] if isinstance(exc, _Terminated) else signal.SIGINT
-    error = Interrupted("interrupted; nothing was published" if number == signal.SIGINT else "terminated; nothing was published")
+    error = Interrupted(
+        "interrupted; nothing was published" if number == signal.SIGINT else "terminated; nothing was published"
+    )
     error.exit_code = 128 + number
     return error
 
@@ -299,15 +319,26 @@ def _unexpected(exc: BaseException) -> ImporterError:
     if isinstance(exc, OSError):
         return MachineError(f"the machine refused: {exc.strerror or exc}", place=exc.filename)
     fact = str(exc).strip().split("\n", 1)[0][:300]
-    return MachineError(f"unexpected {type(exc).__name__}: {fact}", choice="run again with --debug, and report what it prints")
+    return MachineError(
+        f"unexpected {type(exc).__name__}: {fact}", choice="run again with --debug, and report what it prints"
+    )
 
 
 def _fail(error: ImporterError, *, as_json: bool, quiet: bool) -> None:
     report = error.report if isinstance(error, BudgetExceeded) else None
     with _writable():
         if as_json:
-            described = {"type": type(error).__name__, "message": error.fact, "place": error.place, "choice": error.choice}
-            shown = {"outcome": "failed", **(report.to_dict() if report else {}), "error": {**described, "exit_code": error.exit_code}}
+            described = {
+                "type": type(error).__name__,
+                "message": error.fact,
+                "place": error.place,
+                "choice": error.choice,
+            }
+            shown = {
+                "outcome": "failed",
+                **(report.to_dict() if report else {}),
+                "error": {**described, "exit_code": error.exit_code},
+            }
             click.echo(json.dumps(shown, ensure_ascii=False, indent=2))
         elif report:
             _show(report, as_json=False, quiet=quiet, verbose=False)

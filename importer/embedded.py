@@ -101,7 +101,9 @@ class Embedded:
         try:
             self.root.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
-            raise MachineError(f"cannot create the data folder ({exc.strerror})", place=str(self.root), choice="set IMPORTER_DATA_DIR") from None
+            raise MachineError(
+                f"cannot create the data folder ({exc.strerror})", place=str(self.root), choice="set IMPORTER_DATA_DIR"
+            ) from None
         return fasteners.InterProcessReaderWriterLock(str(self.root / "users.lock"))
 
     def _stop_when_unused(self, lock: Any) -> None:
@@ -134,7 +136,9 @@ class Embedded:
         import psutil
 
         try:
-            return str(self.cluster.resolve()) in {str(Path(word).resolve()) for word in psutil.Process(pid).cmdline()[1:] if word.startswith("/")}
+            return str(self.cluster.resolve()) in {
+                str(Path(word).resolve()) for word in psutil.Process(pid).cmdline()[1:] if word.startswith("/")
+            }
         except psutil.Error:
             return False
 

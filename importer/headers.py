@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
+from .addresses import column_index, column_letters
 from .errors import SheetError
 from .parts import ROW, kinds_by_column, part, raw_text
-from .windows import column_index, column_letters
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

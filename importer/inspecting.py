@@ -10,8 +10,8 @@ from . import spool
 from .clock import Clock
 from .contract import dump_contract, infer_contract
 from .parts import PROBLEM_PARTS, ROW, part, parts_of, raw_text
-from .pipeline import working
 from .pgtypes import FIELD_TYPES
+from .pipeline import working
 from .plan import choose_columns
 from .profiling import ColumnFacts
 from .settings import Limits, Settings, parse_header_rows
@@ -94,7 +94,9 @@ def suggest_contract(workbook: str | Path, **options: Any) -> dict[str, Any]:
     return dump_contract(inspect_workbook(workbook, **options).contract)
 
 
-def _settings(workbook: str | Path, *, header_row: int | str | None = None, limits: Limits | None = None, **options: Any) -> Settings:
+def _settings(
+    workbook: str | Path, *, header_row: int | str | None = None, limits: Limits | None = None, **options: Any
+) -> Settings:
     given = {name: value for name, value in options.items() if value is not None}
     if "columns" in given:
         given["columns"] = tuple(given["columns"])
@@ -107,10 +109,14 @@ def _settings(workbook: str | Path, *, header_row: int | str | None = None, limi
 def _sample(source: Source) -> list[tuple[int, dict[int, str]]]:
     found: list[tuple[int, dict[int, str]]] = []
     for window in source.windows:
-        frame = data_rows(spool.read(window.path), source.header.last_row, skip_hidden=False).head(_SAMPLE_ROWS - len(found))
+        frame = data_rows(spool.read(window.path), source.header.last_row, skip_hidden=False).head(
+            _SAMPLE_ROWS - len(found)
+        )
         texts = [raw_text(c.index, parts_of(frame.columns, c.index)).alias(str(c.index)) for c in source.header.columns]
         for row in frame.select(ROW, *texts).iter_rows(named=True):
-            found.append((row[ROW], {c.index: row[str(c.index)] for c in source.header.columns if row[str(c.index)] is not None}))
+            found.append(
+                (row[ROW], {c.index: row[str(c.index)] for c in source.header.columns if row[str(c.index)] is not None})
+            )
         if len(found) >= _SAMPLE_ROWS:
             break
     return found
@@ -136,11 +142,20 @@ def print_inspection(found: Inspection, console: Console, *, verbose: bool = Fal
     from .report import header_words, safe
 
     shown = found.to_dict()
-    sheets = ", ".join(s["name"] + ("" if s["visibility"] == "visible" else f" ({s['visibility']})") for s in shown["sheets"])
+    sheets = ", ".join(
+        s["name"] + ("" if s["visibility"] == "visible" else f" ({s['visibility']})") for s in shown["sheets"]
+    )
     console.print(f"{shown['workbook']['name']} · sheets: {sheets}", markup=False, highlight=False)
     header = header_words(*shown["header_rows"])
-    console.print(f"{shown['sheet']} · {header} · {shown['rows']['data']:,} data rows", style="bold", markup=False, highlight=False)
-    table = Table("", "header", "column", "type", "cells", "kinds", "first value", box=None, padding=(0, 1), header_style="bold")
+    console.print(
+        f"{shown['sheet']} · {header} · {shown['rows']['data']:,} data rows",
+        style="bold",
+        markup=False,
+        highlight=False,
+    )
+    table = Table(
+        "", "header", "column", "type", "cells", "kinds", "first value", box=None, padding=(0, 1), header_style="bold"
+    )
     first = found.sample[0][1] if found.sample else {}
     columns = found.source.header.columns
     for column, described in list(zip(columns, shown["columns"], strict=True))[: None if verbose else 60]:

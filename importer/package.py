@@ -64,10 +64,14 @@ class Package:
             infos = zipfile.ZipFile(self._file).infolist()
         except (zipfile.BadZipFile, struct.error, ValueError, NotImplementedError, EOFError) as exc:
             raise WorkbookRefused(
-                "the zip container is damaged or cut short", place=f"{self.path.name} ({exc})", choice="copy or download it again"
+                "the zip container is damaged or cut short",
+                place=f"{self.path.name} ({exc})",
+                choice="copy or download it again",
             ) from None
         if len(infos) > self._limits.part_count:
-            raise WorkbookRefused(f"the workbook has {len(infos):,} parts, more than {self._limits.part_count:,}", place=self.path.name)
+            raise WorkbookRefused(
+                f"the workbook has {len(infos):,} parts, more than {self._limits.part_count:,}", place=self.path.name
+            )
         parts: dict[str, zipfile.ZipInfo] = {}
         for info in infos:
             if parts.setdefault(info.filename.lower(), info) is not info:
@@ -85,7 +89,10 @@ class Package:
         directory = int.from_bytes(tail[end + 12 : end + 16], "little") if end >= 0 else 0
         if directory > self._limits.part_count * _ENTRY_BYTES:
             most = f"{self._limits.part_count:,}"
-            raise WorkbookRefused(f"the workbook has too many parts, or their names are too long (at most {most} parts)", place=self.path.name)
+            raise WorkbookRefused(
+                f"the workbook has too many parts, or their names are too long (at most {most} parts)",
+                place=self.path.name,
+            )
 
     def __contains__(self, name: str) -> bool:
         return name.lower() in self._parts
@@ -117,7 +124,9 @@ class Package:
         """
         info = self._parts[name.lower()]
         if info.file_size > self._limits.part_bytes:
-            raise self._refuse(name, f"would be {info.file_size:,} bytes inflated, over the limit of {self._limits.part_bytes:,}")
+            raise self._refuse(
+                name, f"would be {info.file_size:,} bytes inflated, over the limit of {self._limits.part_bytes:,}"
+            )
         total, crc, tail, doctype = 0, 0, b"", b""
         for block in self._inflate(name, info):
             total += len(block)
@@ -179,7 +188,9 @@ class Package:
 
     def _check_ratio(self, name: str, info: zipfile.ZipInfo, total: int) -> None:
         if total > self._limits.ratio_grace_bytes and total > self._limits.inflate_ratio * max(info.compress_size, 1):
-            raise self._refuse(name, f"inflates to more than {self._limits.inflate_ratio} times its size", "it looks like a zip bomb")
+            raise self._refuse(
+                name, f"inflates to more than {self._limits.inflate_ratio} times its size", "it looks like a zip bomb"
+            )
 
     def _refuse(self, name: str, fact: str, choice: str = _RESAVE) -> WorkbookRefused:
         return WorkbookRefused(f"part {name!r} {fact}", place=self.path.name, choice=choice)
@@ -187,5 +198,11 @@ class Package:
 
 def _doctype(start: bytes) -> bytes:
     """What opens a document type declaration in the encoding of a part that starts so (XML 1.0, appendix F)."""
-    wide = "utf-16-le" if start[:2] == b"\xff\xfe" or start[1:2] == b"\0" else "utf-16-be" if start[:2] == b"\xfe\xff" or start[:1] == b"\0" else ""
+    wide = (
+        "utf-16-le"
+        if start[:2] == b"\xff\xfe" or start[1:2] == b"\0"
+        else "utf-16-be"
+        if start[:2] == b"\xfe\xff" or start[:1] == b"\0"
+        else ""
+    )
     return "<!DOCTYPE".encode(wide or "ascii")

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from . import pool as pools
 from .checksums import Checksum, add
 from .clock import Clock, Progress
-from .contract import Contract, infer_contract, load_contract
+from .contract import Contract, infer_contract
+from .descriptor import load_contract
 from .embedded import Embedded
 from .errors import BudgetExceeded, ConservationError, ImporterError, MachineError
 from .ingest import close_session
@@ -27,7 +28,15 @@ from .rejects import Rejects
 from .report import ColumnReport, Report, RuleReport
 from .source import Source, hidden_columns, read_source
 from .staging import Staging, staging_table, verify
-from .target import Target, contract_from_table, find_target, new_types, plan_columns, with_required_keys, with_table_rules
+from .target import (
+    Target,
+    contract_from_table,
+    find_target,
+    new_types,
+    plan_columns,
+    with_required_keys,
+    with_table_rules,
+)
 from .validate import ColumnCount, Refusal
 from .workers import CheckTask, IngestTask, WindowChecked, check_window, ingest_chunk
 
@@ -68,7 +77,19 @@ def run(settings: Settings, progress: Progress | None = None, *, dry_run: bool =
             report = replace(report, rejects_file=str(path) if path else None)
         with _kept_rejects(rejects, path, source.sheet.name, clock):
             _check_budget(settings, report, clock)
-            _load(settings, session, dsn, target, contract, plan, windows, pool, clock, sheet=source.sheet.name, dry_run=dry_run)
+            _load(
+                settings,
+                session,
+                dsn,
+                target,
+                contract,
+                plan,
+                windows,
+                pool,
+                clock,
+                sheet=source.sheet.name,
+                dry_run=dry_run,
+            )
     return replace(report, outcome="checked" if dry_run else "published", timings=clock.timings, duration=clock.elapsed)
 
 
@@ -85,7 +106,9 @@ def working(settings: Settings) -> Iterator[tuple[Path, Pool]]:
         with Pool(settings.workers, settings.limits, folder / "workers.log") as pool:
             yield folder, pool
     except OSError as exc:
-        raise MachineError(f"the machine refused: {exc.strerror or exc}", place=exc.filename or str(folder), choice=_BAD_FREE_SPACE) from exc
+        raise MachineError(
+            f"the machine refused: {exc.strerror or exc}", place=exc.filename or str(folder), choice=_BAD_FREE_SPACE
+        ) from exc
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -122,7 +145,9 @@ def _connecting(settings: Settings) -> Iterator[Future[tuple[Dsn, Session, str]]
 # ---- PLAN -------------------------------------------------------------------------------------------------------
 
 
-def plan_load(settings: Settings, source: Source, target: Target, contract: Contract | None, session: Session) -> tuple[Contract, LoadPlan]:
+def plan_load(
+    settings: Settings, source: Source, target: Target, contract: Contract | None, session: Session
+) -> tuple[Contract, LoadPlan]:
     """The contract that holds (given, else the existing table, else inferred), and the plan that follows from it."""
     columns, ignored = choose_columns(source.header, settings.columns)
     if settings.hidden == "skip":
@@ -137,13 +162,17 @@ def plan_load(settings: Settings, source: Source, target: Target, contract: Cont
     check_keys(contract, found)
     types = {} if target.table else new_types(session, contract)
     planned = plan_columns(contract, target, found, types)
-    return contract, LoadPlan(planned, tuple(ignored + left), tuple(contract.all_keys()), settings.timezone, settings.error_cells)
+    return contract, LoadPlan(
+        planned, tuple(ignored + left), tuple(contract.all_keys()), settings.timezone, settings.error_cells
+    )
 
 
 # ---- VALIDATE ---------------------------------------------------------------------------------------------------
 
 
-def validate(settings: Settings, source: Source, plan: LoadPlan, pool: Pool, folder: Path, clock: Clock) -> dict[int, WindowChecked]:
+def validate(
+    settings: Settings, source: Source, plan: LoadPlan, pool: Pool, folder: Path, clock: Clock
+) -> dict[int, WindowChecked]:
     """Every window judged by the plan, by its number; windows with repeated keys are judged again.
 
     Raises:
@@ -191,7 +220,9 @@ def _check_conservation(source: Source, windows: dict[int, WindowChecked]) -> No
     for column, facts in source.facts.items():
         count = totals.get(column, ColumnCount())
         if not count.balanced or count.cells != facts.cells:
-            raise ConservationError(f"column {source.address(1, column)}: {facts.cells:,} cells were read but {count} were accounted for")
+            raise ConservationError(
+                f"column {source.address(1, column)}: {facts.cells:,} cells were read but {count} were accounted for"
+            )
 
 
 def _check_budget(settings: Settings, report: Report, clock: Clock) -> None:
@@ -220,7 +251,9 @@ def _load(
             clock.expect(accepted)
             lanes = 1 if settings.method == "sequential" else None
             try:
-                for _, rows in pool.run(ingest_chunk, _chunks(settings, dsn, staging, windows), partial(_writer_died, sheet), lanes=lanes):
+                for _, rows in pool.run(
+                    ingest_chunk, _chunks(settings, dsn, staging, windows), partial(_writer_died, sheet), lanes=lanes
+                ):
                     clock.advance(rows)
             finally:
                 close_session()
@@ -236,12 +269,16 @@ def _chunks(settings: Settings, dsn: Dsn, staging: Staging, windows: dict[int, W
 
     for number, window in sorted(windows.items()):
         if window.chunk is not None:
-            yield IngestTask(number, window.chunk, window.first_row, window.last_row, dsn, SCHEMA, staging.name, settings.method)
+            yield IngestTask(
+                number, window.chunk, window.first_row, window.last_row, dsn, SCHEMA, staging.name, settings.method
+            )
 
 
 def _writer_died(sheet: str, task: IngestTask, how: str) -> ImporterError:
     rows = f"{task.first_row}-{task.last_row}"
-    return MachineError(f"the process that wrote sheet {sheet!r}, rows {rows}, {how}", choice="nothing was published; run again")
+    return MachineError(
+        f"the process that wrote sheet {sheet!r}, rows {rows}, {how}", choice="nothing was published; run again"
+    )
 
 
 def _checksums(windows: dict[int, WindowChecked]) -> dict[str, Checksum]:
@@ -256,7 +293,13 @@ def _checksums(windows: dict[int, WindowChecked]) -> dict[str, Checksum]:
 
 
 def _report(
-    settings: Settings, source: Source, plan: LoadPlan, target: Target, windows: dict[int, WindowChecked], rejects: Rejects, version: str
+    settings: Settings,
+    source: Source,
+    plan: LoadPlan,
+    target: Target,
+    windows: dict[int, WindowChecked],
+    rejects: Rejects,
+    version: str,
 ) -> Report:
     totals = _totals(windows)
     types = {c.column.index: str(c.pg_type) for c in plan.columns if c.column}
@@ -274,8 +317,18 @@ def _report(
         workbook={"name": book.path.name, "path": str(book.path), "sha256": book.sha256, "size": book.size},
         sheet=source.sheet.name,
         header_rows=(source.header.first_row, source.header.last_row),
-        target={"schema": target.schema, "table": target.name, "mode": settings.mode, "created": target.table is None, "server": version},
-        method={"name": settings.method, "workers": settings.workers, "chunks": sum(w.chunk is not None for w in windows.values())},
+        target={
+            "schema": target.schema,
+            "table": target.name,
+            "mode": settings.mode,
+            "created": target.table is None,
+            "server": version,
+        },
+        method={
+            "name": settings.method,
+            "workers": settings.workers,
+            "chunks": sum(w.chunk is not None for w in windows.values()),
+        },
         columns=columns,
         total_records=sum(w.rows for w in windows.values()),
         error_count=len(rejects),
@@ -293,7 +346,9 @@ def _rules(source: Source, windows: dict[int, WindowChecked]) -> tuple[RuleRepor
     for _, window in sorted(windows.items()):
         for key, (count, row, column) in window.rules.items():
             before = found.get(key)
-            found[key] = RuleReport(key, count + (before.count if before else 0), before.example if before else source.address(row, column))
+            found[key] = RuleReport(
+                key, count + (before.count if before else 0), before.example if before else source.address(row, column)
+            )
     return tuple(sorted(found.values(), key=lambda rule: (-rule.count, rule.key)))
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .addresses import column_index
 from .errors import ContractError, SheetError
 from .headers import REJECT_COLUMNS, Header, SheetColumn, normalise, tidy
-from .windows import column_index
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

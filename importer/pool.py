@@ -152,7 +152,9 @@ class Pool:
     def __enter__(self) -> Pool:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: types.TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: types.TracebackType | None
+    ) -> None:
         for lane in self._lanes:
             if lane is not None:
                 lane.close(kill=kind is not None)
@@ -177,7 +179,12 @@ class Pool:
                 self._lanes[number] = None
 
     def run(
-        self, function: Callable[[Task], Result], tasks: Iterable[Task], died: Callable[[Task, str], ImporterError], *, lanes: int | None = None
+        self,
+        function: Callable[[Task], Result],
+        tasks: Iterable[Task],
+        died: Callable[[Task, str], ImporterError],
+        *,
+        lanes: int | None = None,
     ) -> Iterator[Result]:
         """The results of `function` for every task, as they come.
 
@@ -201,7 +208,11 @@ class Pool:
             while True:
                 while free and (task := next(waiting, _NOTHING)) is not _NOTHING:
                     number = free.pop(0)
-                    running[self._submit(number, function, task)] = (number, task, time.monotonic() + self._limits.task_seconds)
+                    running[self._submit(number, function, task)] = (
+                        number,
+                        task,
+                        time.monotonic() + self._limits.task_seconds,
+                    )
                 if not running:
                     return
                 for future in self._wait(running, died):
@@ -236,7 +247,9 @@ class Pool:
             self._drop(number)
             return self._lane(number).submit(function, task)
 
-    def _wait(self, running: dict[Future[Outcome], tuple[int, Task, float]], died: Callable[[Task, str], ImporterError]) -> Iterable[Future[Outcome]]:
+    def _wait(
+        self, running: dict[Future[Outcome], tuple[int, Task, float]], died: Callable[[Task, str], ImporterError]
+    ) -> Iterable[Future[Outcome]]:
         deadline = min(entry[2] for entry in running.values())
         seconds = min(max(deadline - time.monotonic(), 0), threading.TIMEOUT_MAX)
         done, _ = wait(running, timeout=seconds, return_when=FIRST_COMPLETED)
@@ -260,7 +273,9 @@ class _Lane:
     """One worker process behind an executor."""
 
     def __init__(self, memory_bytes: int, log: Path, workers: int) -> None:
-        self._executor = ProcessPoolExecutor(1, mp_context=context(), initializer=_start, initargs=(memory_bytes, str(log), workers))
+        self._executor = ProcessPoolExecutor(
+            1, mp_context=context(), initializer=_start, initargs=(memory_bytes, str(log), workers)
+        )
         # Its own way to kill them, `kill_workers`, came with Python 3.14, and it forgets them at its end.
         self._processes: dict[int, BaseProcess] = self._executor._processes  # type: ignore[assignment]  # noqa: SLF001
 
@@ -308,7 +323,11 @@ def _guarded(function: Callable[[Any], Any], task: Any) -> Outcome:
     except OSError as exc:
         if exc.errno == errno.ENOMEM:
             return Outcome(died="ran out of memory")
-        return Outcome(error=MachineError(f"the machine refused: {exc.strerror or exc}", place=exc.filename, choice="is the disk full?"))
+        return Outcome(
+            error=MachineError(
+                f"the machine refused: {exc.strerror or exc}", place=exc.filename, choice="is the disk full?"
+            )
+        )
     except MemoryError:
         return Outcome(died="ran out of memory")
     except BaseException as exc:  # noqa: BLE001 - a Rust panic is a BaseException

@@ -64,7 +64,11 @@ def _mapped(exc: adbc_driver_manager.Error, dsn: Dsn | None) -> DatabaseError:
     state = exc.sqlstate or details.get("PG_DIAG_SQLSTATE", b"").decode() or None
     constraint = details.get("PG_DIAG_CONSTRAINT_NAME", b"").decode("utf-8", "replace") or None
     if state is None and ("libpq" in str(exc) or "connection" in text.lower()):
-        return ConnectionFailed(_about_connection(text, dsn), place=str(dsn) if dsn else None, choice="check --to, IMPORTER_DSN or DATABASE_URL")
+        return ConnectionFailed(
+            _about_connection(text, dsn),
+            place=str(dsn) if dsn else None,
+            choice="check --to, IMPORTER_DSN or DATABASE_URL",
+        )
     kind: type[DatabaseError] = DatabaseError
     if state and state.startswith(_LOST):
         kind = ConnectionFailed
@@ -88,7 +92,10 @@ def _about_connection(text: str, dsn: Dsn | None) -> str:
     cause = re.search(r"(connection to server .*)", text, re.DOTALL)
     if cause:
         return "cannot connect: " + " ".join(cause[1].split())
-    fatal = re.search(r"(?:could not translate host name|timeout expired|no password|password authentication|server closed)[^\n]*", text)
+    fatal = re.search(
+        r"(?:could not translate host name|timeout expired|no password|password authentication|server closed)[^\n]*",
+        text,
+    )
     if fatal or dsn is None:
         return "cannot connect: " + (fatal[0] if fatal else text)
     if "libpq" in text or "[libpq]" in text:

@@ -24,7 +24,13 @@ class ColumnReport:
 
     def to_dict(self) -> dict[str, Any]:
         """The column as the JSON report has it."""
-        shown = {"letter": self.letter, "header": self.header, "name": self.name, "kinds": self.kinds, "type": self.type}
+        shown = {
+            "letter": self.letter,
+            "header": self.header,
+            "name": self.name,
+            "kinds": self.kinds,
+            "type": self.type,
+        }
         return shown | dict(self.count.__dict__)
 
 
@@ -112,7 +118,11 @@ class Report:
             "columns": [c.to_dict() for c in self.columns],
             "rows": self.rows,
             "stats": self.stats,
-            "rejects": {"rows": self.error_count, "by_rule": [r.to_dict() for r in self.rules], "file": self.rejects_file},
+            "rejects": {
+                "rows": self.error_count,
+                "by_rule": [r.to_dict() for r in self.rules],
+                "file": self.rejects_file,
+            },
             "timings": {stage: round(seconds, 4) for stage, seconds in self.timings.items()},
             "notes": list(self.notes),
         }
@@ -140,7 +150,9 @@ def print_report(report: Report, console: Console, *, verbose: bool = False) -> 
     _print_rules(report, console)
     stages = " · ".join(f"{stage} {seconds:.2f}s" for stage, seconds in report.timings.items())
     speed = report.stats["records_per_second"]
-    console.print(f"{stages}\n{report.duration:.2f} s in all, {speed:,.0f} rows/s", highlight=False, style="dim", soft_wrap=True)
+    console.print(
+        f"{stages}\n{report.duration:.2f} s in all, {speed:,.0f} rows/s", highlight=False, style="dim", soft_wrap=True
+    )
     for note in report.notes if verbose else report.notes[:6]:
         console.print(f"note: {note}", highlight=False, markup=False)
     if report.rejects_file:
@@ -150,7 +162,11 @@ def print_report(report: Report, console: Console, *, verbose: bool = False) -> 
 def _print_outcome(report: Report, console: Console) -> None:
     words = {"published": "loaded into", "checked": "would load into", "over-budget": "NOT loaded into"}
     place = f"{report.target['schema']}.{report.target['table']}" if report.target else "no table"
-    console.print(f"{report.workbook['name']} · {report.sheet} · {header_words(*report.header_rows)}", markup=False, highlight=False)
+    console.print(
+        f"{report.workbook['name']} · {report.sheet} · {header_words(*report.header_rows)}",
+        markup=False,
+        highlight=False,
+    )
     console.print(
         f"{report.success_count:,} of {report.total_records:,} rows {words[report.outcome]} {place}, {report.error_count:,} rejected",
         style="bold green" if not report.error_count else "bold yellow",
@@ -172,7 +188,10 @@ def _print_columns(report: Report, console: Console, *, verbose: bool) -> None:
         table.add_row(column.letter, safe(column.name), column.type or "-", *(f"{n:,}" for n in numbers))
     if len(report.columns) > len(shown):
         table.add_row("…", f"{len(report.columns) - len(shown)} more columns (--verbose)")
-    total = [sum(getattr(c.count, name) for c in report.columns) for name in ("cells", "loaded", "missing", "ignored", "rejected")]
+    total = [
+        sum(getattr(c.count, name) for c in report.columns)
+        for name in ("cells", "loaded", "missing", "ignored", "rejected")
+    ]
     table.add_row("", "all", "", *(f"{n:,}" for n in total), style="bold")
     console.print(table)
 

@@ -77,7 +77,7 @@ class Dsn:
         if "@" in text:
             # A password may hold any character, unescaped by mistake: it ends at the last @.
             head, _, place = text.rpartition("@")
-            text = re.sub(r"^((?:(?:[\w+.-]+:)+//)?[^:]*:).*", r"\1***", head, flags=re.DOTALL) + "@" + place
+            text = re.sub(r"^((?>(?:(?:[\w+.-]+:)+//)?)[^:]*:).*", r"\1***", head, flags=re.DOTALL) + "@" + place
         elif "://" in text:
             text = re.sub(r"^((?:[\w+.-]+:)+//[^:/?]*:)(?!\d*(?:[/?,]|$))[^?]*", r"\1***", text)
         else:
@@ -158,7 +158,12 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
-        for name, allowed in (("mode", Mode), ("method", Method), ("hidden", HiddenPolicy), ("error_cells", ErrorCells)):
+        for name, allowed in (
+            ("mode", Mode),
+            ("method", Method),
+            ("hidden", HiddenPolicy),
+            ("error_cells", ErrorCells),
+        ):
             value = getattr(self, name)
             if value not in get_args(allowed):
                 raise UsageError(f"{name} cannot be {value!r}", choice=" | ".join(get_args(allowed)))
@@ -169,11 +174,15 @@ class Settings:
         if self.chunk_rows is not None and self.chunk_rows < 1:
             raise UsageError("chunk rows must be at least 1")
         if self.header_rows and not 0 <= self.header_rows[0] <= self.header_rows[1]:
-            raise UsageError(f"header rows {self.header_rows} are not a range of sheet rows", choice="3 or 2-4; 0 for none")
+            raise UsageError(
+                f"header rows {self.header_rows} are not a range of sheet rows", choice="3 or 2-4; 0 for none"
+            )
         if self.rejects and self.rejects.suffix.lower() not in {".xlsx", ".csv", ".parquet"}:
             raise UsageError(f"cannot write rejects as {self.rejects.suffix!r}", choice=".xlsx, .csv or .parquet")
         if self.rejects and self.rejects.resolve() == self.workbook.resolve():
-            raise UsageError("the rejects would overwrite the workbook", place=str(self.rejects), choice="another --rejects FILE")
+            raise UsageError(
+                "the rejects would overwrite the workbook", place=str(self.rejects), choice="another --rejects FILE"
+            )
         _check_timezone(self.timezone)
 
 
@@ -208,7 +217,10 @@ def find_dsn(given: str | None, environ: Mapping[str, str] | None = None) -> Dsn
     """
     env = os.environ if environ is None else environ
     if given is not None and not given.strip():
-        raise UsageError("the target server is named by an empty text", choice="a DSN after --to; without --to the embedded server is used")
+        raise UsageError(
+            "the target server is named by an empty text",
+            choice="a DSN after --to; without --to the embedded server is used",
+        )
     text = given or env.get("IMPORTER_DSN") or env.get("DATABASE_URL")
     if text:
         # SQLAlchemy and Heroku spellings that libpq does not know.

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
+from .addresses import column_index
 from .dialect import wide_escapes
-from .windows import column_index, keep_spaces, trims
+from .texts import keep_spaces, trims
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from . import spool
+from .addresses import column_letters
 from .errors import ImporterError, ReaderDied, SheetError
 from .headers import Header, find_header, read_header
 from .parts import HIDDEN, ROW, columns_of
 from .profiling import ColumnFacts, merge
 from .read import ReadTask, WindowRead, read_window
 from .validate import data_rows
-from .windows import HEAD_ROWS, Cutting, SheetFacts, column_letters
+from .windows import HEAD_ROWS, Cutting, SheetFacts
 from .workbook import Sheet, Workbook, open_workbook
 from .workers import ProfileTask, profile_window
 
@@ -68,19 +69,30 @@ class Source:
     def notes(self) -> list[str]:
         """What a careful reader should know of the sheet."""
         found = list(self.header.notes)
-        others = [s.name + ("" if s.visibility == "visible" else f" ({s.visibility.lower()})") for s in self.workbook.sheets if s != self.sheet]
+        others = [
+            s.name + ("" if s.visibility == "visible" else f" ({s.visibility.lower()})")
+            for s in self.workbook.sheets
+            if s != self.sheet
+        ]
         if others:
             found.append(f"sheets not read: {', '.join(others)}")
         if self.above_header:
             found.append(f"{self.above_header} rows above the header row were not read as data")
         if self.hidden_rows:
             found.append(f"{self.hidden_rows:,} of the data rows are hidden or filtered out in the sheet")
-        hidden = [column_letters(c) for low, high in self.cut.hidden_columns for c in range(low, min(high, 16_383) + 1) if c in self.facts]
+        hidden = [
+            column_letters(c)
+            for low, high in self.cut.hidden_columns
+            for c in range(low, min(high, 16_383) + 1)
+            if c in self.facts
+        ]
         if hidden:
             found.append(f"hidden columns: {', '.join(hidden)}")
         formulas = sum(window.formulas for window in self.windows)
         if self.workbook.recalculates and formulas:
-            found.append(f"{formulas:,} cells are formulas, and the workbook asks to be recalculated when opened: their results may be out of date")
+            found.append(
+                f"{formulas:,} cells are formulas, and the workbook asks to be recalculated when opened: their results may be out of date"
+            )
         return found
 
 
@@ -141,7 +153,9 @@ def _check_order(windows: list[WindowRead], sheet: Sheet) -> None:
     last = 0
     for window in windows:
         if window.rows and window.first_row <= last:
-            raise SheetError(f"the rows of sheet {sheet.name!r} are out of order around row {last}", choice="save it again in Excel")
+            raise SheetError(
+                f"the rows of sheet {sheet.name!r} are out of order around row {last}", choice="save it again in Excel"
+            )
         last = max(last, window.last_row)
 
 
@@ -156,14 +170,18 @@ def _head_windows(settings: Settings) -> int:
     return -(-rows // min(settings.chunk_rows or rows, rows))
 
 
-def _source(workbook: Workbook, sheet: Sheet, cut: SheetFacts, windows: tuple[WindowRead, ...], settings: Settings, pool: Pool) -> Source:
+def _source(
+    workbook: Workbook, sheet: Sheet, cut: SheetFacts, windows: tuple[WindowRead, ...], settings: Settings, pool: Pool
+) -> Source:
     heads = _head_windows(settings)
     head = pl.concat([spool.read(w.path) for w in windows[:heads]], how="diagonal")
     rows = settings.header_rows if settings.header_rows is not None else find_header(head, cut.merges)
     skip = settings.hidden == "skip"
     facts = merge(facts for _, facts in _facts(windows, rows[1], pool, skip_hidden=skip))
     columns = {c for c, f in facts.items() if f.cells}
-    header = read_header(head, rows, columns, cut.merges, keep_names=settings.keep_names, most_columns=settings.limits.columns)
+    header = read_header(
+        head, rows, columns, cut.merges, keep_names=settings.keep_names, most_columns=settings.limits.columns
+    )
     head_data = data_rows(head, rows[1], skip_hidden=False)
     above = head.filter(pl.col(ROW) < max(rows[0], 1)) if columns_of(head.columns) else head.clear()
     data = sum(w.rows for w in windows[heads:]) + len(head_data)
@@ -176,7 +194,9 @@ def _source(workbook: Workbook, sheet: Sheet, cut: SheetFacts, windows: tuple[Wi
     )  # fmt: skip
 
 
-def _facts(windows: tuple[WindowRead, ...], header_row: int, pool: Pool, *, skip_hidden: bool) -> Iterable[tuple[int, dict[int, ColumnFacts]]]:
+def _facts(
+    windows: tuple[WindowRead, ...], header_row: int, pool: Pool, *, skip_hidden: bool
+) -> Iterable[tuple[int, dict[int, ColumnFacts]]]:
     """The facts of every window's data rows; only windows with other rows are looked at again."""
     again = []
     for window in windows:
@@ -203,11 +223,14 @@ def _check_hidden(settings: Settings, cut: SheetFacts, rows: int, columns: set[i
     hidden = [c for low, high in cut.hidden_columns for c in range(low, min(high, 16_383) + 1) if c in columns]
     if settings.hidden == "error" and (rows or hidden):
         letters = ", ".join(map(column_letters, hidden)) or "none"
-        raise SheetError(f"sheet {sheet.name!r} has {rows:,} hidden rows and hidden columns {letters}", choice="--hidden include or skip")
+        raise SheetError(
+            f"sheet {sheet.name!r} has {rows:,} hidden rows and hidden columns {letters}",
+            choice="--hidden include or skip",
+        )
 
 
 def hidden_columns(source: Source) -> set[int]:
     """The hidden columns (0-based) of the sheet that hold data."""
-    return {c for low, high in source.cut.hidden_columns for c in range(low, min(high, 16_383) + 1) if c in source.facts}
-
-
+    return {
+        c for low, high in source.cut.hidden_columns for c in range(low, min(high, 16_383) + 1) if c in source.facts
+    }

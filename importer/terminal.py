@@ -14,7 +14,14 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
-_WORDS = {"open": "opening", "cut": "unpacking", "read": "reading", "validate": "checking", "write": "writing", "verify": "verifying"}
+_WORDS = {
+    "open": "opening",
+    "cut": "unpacking",
+    "read": "reading",
+    "validate": "checking",
+    "write": "writing",
+    "verify": "verifying",
+}
 
 
 @contextlib.contextmanager

@@ -29,7 +29,11 @@ _OLE_MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _NEIGHBOURS = 8
 #: Elements of interest in a part: 1,048,576 rows of a workbook's list of sheets or parts are an attack.
 _MOST_ELEMENTS = 100_000
-_OTHER_OFFICE = {"wordprocessingml": "Word document", "presentationml": "PowerPoint presentation", "ms-word": "Word document"}
+_OTHER_OFFICE = {
+    "wordprocessingml": "Word document",
+    "presentationml": "PowerPoint presentation",
+    "ms-word": "Word document",
+}
 _SPREADSHEET = ("sheet.main+xml", "sheet.macroenabled.main+xml", "template.main+xml", "template.macroenabled.main+xml")
 
 
@@ -90,7 +94,9 @@ class Workbook:
         for sheet in self.sheets:
             if sheet.name == name or sheet.name.casefold() == name.casefold():
                 if sheet.kind != "worksheet":
-                    raise SheetError(f"sheet {name!r} is a {sheet.kind}, it has no cells", choice=f"worksheets: {listed}")
+                    raise SheetError(
+                        f"sheet {name!r} is a {sheet.kind}, it has no cells", choice=f"worksheets: {listed}"
+                    )
                 return sheet
         raise SheetError(f"no sheet {name!r}", place=self.path.name, choice=f"worksheets: {listed}")
 
@@ -169,7 +175,9 @@ def _refuse_ole(path: Path, content: bytes) -> WorkbookRefused:
     # [MS-OFFCRYPTO]: an encrypted workbook is an OLE container with a stream of this name, in UTF-16.
     if "EncryptedPackage".encode("utf-16-le") in content:
         return WorkbookRefused("the workbook is encrypted", place=str(path), choice="save it without a password")
-    return WorkbookRefused("the file is an Excel 97-2003 workbook (.xls) or another OLE document", place=str(path), choice=_SAVE_AS)
+    return WorkbookRefused(
+        "the file is an Excel 97-2003 workbook (.xls) or another OLE document", place=str(path), choice=_SAVE_AS
+    )
 
 
 def _neighbours(path: Path) -> str | None:
@@ -196,7 +204,9 @@ def _main_part(package: Package) -> str:
             raise WorkbookRefused("the file is an OpenDocument spreadsheet (.ods)", place=place, choice=_SAVE_AS)
         if any(name.startswith("Index/") for name in package.names):
             raise WorkbookRefused("the file is an Apple Numbers document", place=place, choice="export it as Excel")
-        raise WorkbookRefused("the file is a zip archive, not a workbook", place=place, choice="unpack it and name the workbook in it")
+        raise WorkbookRefused(
+            "the file is a zip archive, not a workbook", place=place, choice="unpack it and name the workbook in it"
+        )
     main = _related(package, _relations(package, ""), "officeDocument")
     if main is None:
         raise WorkbookRefused("the package has no workbook part", place=place, choice=_SAVE_AS)
@@ -278,17 +288,24 @@ def _elements(package: Package, part: str, wanted: set[str]) -> list[_Element]:
         if (name := _local(tag)) in wanted:
             found.append(_Element(name, depth, attributes))
             if len(found) > _MOST_ELEMENTS:
-                raise WorkbookRefused(f"part {part!r} lists more than {_MOST_ELEMENTS:,} things", place=package.path.name)
+                raise WorkbookRefused(
+                    f"part {part!r} lists more than {_MOST_ELEMENTS:,} things", place=package.path.name
+                )
 
     def end(_tag: str) -> None:
         nonlocal depth
         depth -= 1
 
     def doctype(*_: object) -> None:
-        raise WorkbookRefused(f"part {part!r} has a document type declaration, which no workbook needs and attacks use", place=package.path.name)
+        raise WorkbookRefused(
+            f"part {part!r} has a document type declaration, which no workbook needs and attacks use",
+            place=package.path.name,
+        )
 
     if package.size(part) > SMALL_PART_BYTES:
-        raise WorkbookRefused(f"part {part!r} is {package.size(part):,} bytes, far more than such a part needs", place=package.path.name)
+        raise WorkbookRefused(
+            f"part {part!r} is {package.size(part):,} bytes, far more than such a part needs", place=package.path.name
+        )
     parser = expat.ParserCreate(namespace_separator="}")
     parser.StartElementHandler, parser.EndElementHandler, parser.StartDoctypeDeclHandler = start, end, doctype
     try:
@@ -296,7 +313,9 @@ def _elements(package: Package, part: str, wanted: set[str]) -> list[_Element]:
             parser.Parse(block, False)
         parser.Parse(b"", True)
     except (expat.ExpatError, ValueError, LookupError) as exc:
-        raise WorkbookRefused(f"part {part!r} is not well-formed XML ({exc})", place=package.path.name, choice=_SAVE_AS) from None
+        raise WorkbookRefused(
+            f"part {part!r} is not well-formed XML ({exc})", place=package.path.name, choice=_SAVE_AS
+        ) from None
     return found
 
 

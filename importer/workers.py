@@ -91,7 +91,9 @@ def check_window(task: CheckTask) -> WindowChecked:
 
 def _rules(errors: pl.DataFrame) -> dict[str, tuple[int, int, int]]:
     """For every `field|rule`: how many errors, and the address of the first."""
-    grouped = errors.group_by("field", "rule", maintain_order=True).agg(pl.len(), pl.col(ROW).first(), pl.col("column").first())
+    grouped = errors.group_by("field", "rule", maintain_order=True).agg(
+        pl.len(), pl.col(ROW).first(), pl.col("column").first()
+    )
     return {f"{field}|{rule}": (count, row, column) for field, rule, count, row, column in grouped.iter_rows()}
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from importer.contract import parse_contract
+from importer.descriptor import parse_contract
 from importer.headers import SheetColumn
 from importer.parts import ROW, VALUE_PARTS, part
 from importer.pgtypes import FIELD_TYPES, PgType, parse_type

@@ -12,7 +12,7 @@ from xml.sax.saxutils import escape
 import rawbook
 from hypothesis import strategies as st
 
-from importer.windows import column_letters
+from importer.addresses import column_letters
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,7 +14,8 @@ import polars as pl
 
 from importer import spool
 from importer.clock import Clock
-from importer.contract import Contract, Field, dump_contract, infer_contract, parse_contract
+from importer.contract import Contract, Field, dump_contract, infer_contract
+from importer.descriptor import parse_contract
 from importer.parts import HIDDEN, ROW
 from importer.plan import LoadPlan, match_fields
 from importer.pool import Pool

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openpyxl import Workbook
 
-from importer.contract import Contract, dump_contract, load_contract, parse_contract
+from importer.contract import Contract, dump_contract
+from importer.descriptor import load_contract, parse_contract
 from importer.errors import ContractError
 from importer.headers import SheetColumn, normalise
 from importer.inspecting import suggest_contract

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from rawbook import RawBook, RawSheet, inline, row, write_rows
+
 from importer.errors import SheetError, WorkbookRefused
 from importer.inspecting import inspect_workbook
 from importer.package import Package
 from importer.settings import Limits
-from rawbook import RawBook, RawSheet, inline, row, write_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable

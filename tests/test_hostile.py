@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from commandline import MIB, assert_clean, importer
+from rawbook import MAIN, RawBook, RawSheet, inline, row, write_rows
+
 from importer.errors import InputError
 from importer.inspecting import inspect_workbook
-from rawbook import MAIN, RawBook, RawSheet, inline, row, write_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tables import contract, save
 
-from importer.contract import Contract, Field, parse_contract
+from importer.contract import Contract, Field
+from importer.descriptor import parse_contract
 from importer.errors import Conflict, DatabaseError, TargetRefused, VerificationFailed
 from importer.pgtypes import PgType
 from importer.plan import ColumnPlan

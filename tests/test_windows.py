@@ -10,8 +10,9 @@ from randomsheets import Sheet, sheets
 from rawbook import error, formula, inline, number, row, write_rows
 from reading import as_frame, check_read, read_cells, reading
 
+from importer.addresses import column_index, column_letters
+from importer.cutter import row_range
 from importer.settings import Limits
-from importer.windows import column_index, column_letters, row_range
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,0 +1,21 @@
+"""Owns the letters of columns, as in `A1`."""
+
+from __future__ import annotations
+
+
+def column_index(letters: str) -> int:
+    """0-based index of a column: `A` is 0, `XFD` is 16383."""
+    index = 0
+    for letter in letters:
+        index = index * 26 + ord(letter) - 64
+    return index - 1
+
+
+def column_letters(index: int) -> str:
+    """The letters of a 0-based column index."""
+    letters = ""
+    index += 1
+    while index:
+        index, rest = divmod(index - 1, 26)
+        letters = chr(65 + rest) + letters
+    return letters

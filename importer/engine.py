@@ -1,0 +1,219 @@
+"""Owns the Excel engine: the only importer of `fastexcel`, and of what it says of cells that it could not coerce.
+
+A window whose columns hold one kind each costs one load; otherwise the columns are loaded as text, number and boolean,
+and the list of cells that could not be coerced tells the kind of the rest.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import TYPE_CHECKING, Any
+
+import fastexcel
+import polars as pl
+
+from . import sheetxml
+from .archive import StoredZip, add_frame, sheet_blocks, sheet_part
+from .errors import InputError
+from .parts import VALUE_PARTS
+from .serials import Epoch
+
+if TYPE_CHECKING:
+    from .read import ReadTask
+
+# The engine tells of every column without values on stderr; that is no news.
+logging.getLogger("fastexcel").setLevel(logging.CRITICAL)
+
+_SCHEMA_FALLBACKS = (fastexcel.UnsupportedColumnTypeCombinationError, fastexcel.CalamineCellError)
+_STAMP = re.compile(r"value: (\S+), datetime_type: (\w+)")
+_QUOTED = re.compile(r'\("(.*)"\)', re.DOTALL)
+_ERROR_VALUES = {
+    "Div0": "#DIV/0!",
+    "NA": "#N/A",
+    "Name": "#NAME?",
+    "Null": "#NULL!",
+    "Num": "#NUM!",
+    "Ref": "#REF!",
+    "Value": "#VALUE!",
+    "GettingData": "#GETTING_DATA",
+}
+#: Arrays by sheet column and kind.
+Cells = dict[int, dict[str, pl.Series]]
+
+
+class Engine:
+    """One sheet of an archive, loaded with one or another set of dtypes."""
+
+    def __init__(self, reader: Any, index: int, anchor: int | None) -> None:
+        self._reader = reader
+        self._index = index
+        self.anchor = anchor
+
+    def load(self, **options: Any) -> tuple[dict[int, pl.Series], list[tuple[int, int, str]], dict[int, str]]:
+        """Arrays by sheet column, cells that could not be read as (index, column, detail), dtypes by column.
+
+        The anchor's own row is dropped from both.
+        """
+        skip = 0 if self.anchor is None else None
+        sheet = self._reader.load_sheet(self._index, header_row=None, skip_rows=skip, **options)
+        batch, errors = sheet.to_arrow_with_errors()
+        infos = sheet.selected_columns
+        found = [(*e.offset_position, e.detail) for e in errors.errors] if errors else []
+        frame = pl.from_arrow(batch)
+        assert isinstance(frame, pl.DataFrame)
+        arrays = {info.absolute_index: frame.to_series(i) for i, info in enumerate(infos)}
+        cells = [(row, infos[column].absolute_index, detail) for row, column, detail in found]
+        if self.anchor is not None:
+            if (0, 0) not in {(row, column) for row, column, _ in cells}:
+                raise InputError(
+                    f"rows are out of order around row {self.anchor}",
+                    choice="open the workbook in Excel and save it again",
+                )
+            arrays = {c: s.slice(1) for c, s in arrays.items()}
+            cells = [(row - 1, column, detail) for row, column, detail in cells if row]
+        return arrays, cells, {info.absolute_index: info.dtype for info in infos}
+
+
+_open_reader: tuple[str, Any] | None = None
+
+
+def _reader(path: str) -> Any:
+    """The engine's reader of an archive; the last one is kept, because opening parses all shared strings."""
+    global _open_reader  # noqa: PLW0603 - a cache of one per worker process
+    if _open_reader is None or _open_reader[0] != path:
+        _open_reader = None
+        try:
+            _open_reader = (path, fastexcel.read_excel(path))
+        except fastexcel.FastExcelError as exc:
+            raise InputError(
+                f"the engine cannot open the workbook: {_first_line(exc)}", choice="save it again in Excel"
+            ) from None
+    return _open_reader[1]
+
+
+def common(task: ReadTask) -> Engine:
+    """The engine on the cut of the common archive."""
+    return Engine(_reader(str(task.window.archive)), task.window.slot, task.window.anchor)
+
+
+def private(task: ReadTask, rows: bytes, anchor: int | None) -> Engine:
+    """The engine on an archive of its own for changed rows, with the styles and strings of the common one."""
+    import zipfile
+
+    path = task.out.with_suffix(".zip")
+    with zipfile.ZipFile(task.window.archive) as source, StoredZip(path) as archive:
+        archive.add(sheet_part(0), sheet_blocks(rows, anchor))
+        for name, present in (("xl/styles.xml", task.has_styles), ("xl/sharedStrings.xml", task.has_strings)):
+            if present:
+                with source.open(name) as stream:
+                    archive.add(name, iter(lambda: stream.read(1 << 20), b""))
+        add_frame(archive, sheets=1, epoch_1904=task.epoch_1904, strings=task.has_strings, styles=task.has_styles)
+    reader = fastexcel.read_excel(str(path))
+    path.unlink()
+    return Engine(reader, 0, anchor)
+
+
+def read_columns(sheet: Engine, rows: bytes, epoch: Epoch) -> Cells:
+    """The arrays of a piece by sheet column and kind."""
+    try:
+        try:
+            columns = _pure(sheet, epoch)
+        except _SCHEMA_FALLBACKS:
+            columns = None
+        return columns if columns is not None else _mixed(sheet, rows, epoch)
+    except fastexcel.FastExcelError as exc:
+        raise InputError(
+            f"the engine cannot read the sheet: {_first_line(exc)}", choice="save it again in Excel"
+        ) from None
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).split("\n", 1)[0]
+
+
+def _pure(sheet: Engine, epoch: Epoch) -> Cells | None:
+    """The arrays when every column holds one kind; None when some date needs a closer look.
+
+    `strict` over all rows refuses every mixture that would have to be coerced, except those that it lists as errors.
+    """
+    arrays, errors, dtypes = sheet.load(schema_sample_rows=None, dtype_coercion="strict")
+    columns: Cells = {}
+    for c, array in arrays.items():
+        kind = {"float": "number", "int": "number", "string": "text", "date": "datetime"}.get(dtypes[c], dtypes[c])
+        if kind == "datetime":
+            stamps = array.cast(VALUE_PARTS["datetime"])
+            if epoch.doubtful(stamps):
+                return None
+            columns[c] = epoch.split(stamps)
+        elif kind in VALUE_PARTS:
+            columns[c] = {kind: array.cast(VALUE_PARTS[kind])}
+    _scatter(columns, errors, epoch, texts=None)
+    return columns
+
+
+def _mixed(sheet: Engine, rows: bytes, epoch: Epoch) -> Cells:
+    """The arrays when columns hold several kinds.
+
+    Read as boolean, a cell is non-null for booleans and numbers only, and the error list names kind and value of all
+    others. Of the two, booleans are those whose text is `true` or `false`. Columns of texts alone are left out of
+    that load: their error list would hold every cell.
+    """
+    texts, text_errors, _ = sheet.load(dtypes="string")
+    pure = sheetxml.text_columns(rows) & set(texts)
+    columns: Cells = {c: {"text": texts[c]} for c in pure}
+    _scatter(columns, [e for e in text_errors if e[1] in pure], epoch, texts=None)
+    rest = [c for c in texts if c not in pure]
+    if rest:
+        numbers, _, _ = sheet.load(dtypes={c: "string" if c in pure else "float" for c in texts})
+        booleans, errors, _ = sheet.load(dtypes={c: "string" if c in pure else "boolean" for c in texts})
+        for c in rest:
+            coerced, is_boolean = booleans[c].is_not_null(), texts[c].is_in(["true", "false"])
+            columns[c] = {
+                "boolean": pl.select(pl.when(coerced & is_boolean).then(booleans[c])).to_series(),
+                "number": pl.select(pl.when(coerced & ~is_boolean.fill_null(value=False)).then(numbers[c])).to_series(),
+            }
+        _scatter(columns, [e for e in errors if e[1] in set(rest)], epoch, texts=texts)
+    return columns
+
+
+def _scatter(
+    columns: Cells, errors: list[tuple[int, int, str]], epoch: Epoch, texts: dict[int, pl.Series] | None
+) -> None:
+    """Put the cells of the engine's error list into arrays of their kinds.
+
+    Args:
+        columns: receives the arrays.
+        errors: (index, column, detail); the detail is Rust's debug form of the cell.
+        epoch: of the workbook's dates.
+        texts: exact texts by column, or None where only blanks and NA words can occur (their debug form is exact).
+    """
+    found: dict[tuple[int, str], dict[int, Any]] = {}
+    for index, column, detail in errors:
+        kind, value = _parse(detail, epoch)
+        if kind == "text" and texts is not None:
+            value = texts[column][index]
+        found.setdefault((column, kind), {})[index] = value
+    for (column, kind), cells in found.items():
+        kinds = columns.setdefault(column, {})
+        height = max(len(s) for s in kinds.values()) if kinds else len(texts[column]) if texts else max(cells) + 1
+        values = kinds[kind].to_list() if kind in kinds else [None] * height
+        for index, value in cells.items():
+            values[index] = value
+        kinds[kind] = pl.Series(values, dtype=VALUE_PARTS.get(kind, pl.String))
+
+
+def _parse(detail: str, epoch: Epoch) -> tuple[str, Any]:
+    """Kind and value of a cell from `Expected float but got 'DateTime(ExcelDateTime { value: 1.5, …`."""
+    shown = detail.partition("got '")[2].removesuffix("'")
+    name, _, rest = shown.partition("(")
+    if name == "Error":
+        code = rest.rstrip("')")
+        return "error", _ERROR_VALUES.get(code, f"#{code.upper()}")
+    if name == "DateTime" and (match := _STAMP.search(rest)):
+        return epoch.value(float(match[1]), elapsed=match[2] == "TimeDelta")
+    quoted = _QUOTED.search(shown)
+    text = quoted[1] if quoted else rest.rstrip("')")
+    if name == "String":
+        return "text", text
+    return epoch.iso(text) if name == "DateTimeIso" else ("unreadable", text)
