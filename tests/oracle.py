@@ -46,7 +46,7 @@ def oracle_cells(path: Path, sheet: str | None = None) -> Cells:
     return found
 
 
-def _cell(value: Any, data_type: str) -> Cell:  # noqa: PLR0911 - one for each kind
+def _cell(value: Any, data_type: str) -> Cell:
     if data_type == "e":
         return Cell("error", value)
     match value:
