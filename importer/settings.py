@@ -22,7 +22,8 @@ ErrorCells = Literal["reject", "null"]
 MIB = 1 << 20
 #: Connection options that never hold a secret; in messages the values of all others are hidden.
 SHOWN_OPTIONS = frozenset({
-    "host", "hostaddr", "port", "dbname", "user", "service", "sslmode", "options", "application_name", "connect_timeout",
+    "host", "hostaddr", "port", "dbname", "user", "service",
+    "sslmode", "options", "application_name", "connect_timeout",
     "client_encoding", "target_session_attrs", "sslrootcert", "gssencmode", "keepalives",
 })  # fmt: skip
 #: libpq's own variables that name a server; any of them means that the user has a server in mind.
@@ -86,7 +87,7 @@ class Dsn:
 
     @property
     def misread(self) -> bool:
-        """Whether it is a URI whose user or password holds a bare `@` or `/`, so that libpq takes a part of it for the host."""
+        """Whether it is a URI whose user or password holds a bare `@` or `/`: libpq takes a part of it for the host."""
         user = re.sub(r"^\w+://", "", self.text.partition("?")[0]).rpartition("@")[0]
         return "://" in self.text and re.search(r"[@/]", user) is not None
 
