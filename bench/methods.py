@@ -58,8 +58,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--to", help="server (default: the environment's, else the embedded one)")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--workbook", type=Path, default=ROOT / "data" / "businesses.xlsx")
-    parser.add_argument("--contract", type=Path, help="give this contract to importer (default: none, types are inferred)")
-    parser.add_argument("--only", default=",".join((*METHODS, "polars")), help="contestants, of " + ", ".join((*METHODS, "polars")))
+    parser.add_argument("--contract", type=Path, help="contract for importer (default: types are inferred)")
+    everybody = ",".join((*METHODS, "polars"))
+    parser.add_argument("--only", default=everybody, help=f"contestants, of {everybody}")
     parser.add_argument("--json", type=Path, help="write the figures here too")
     return parser.parse_args()
 
@@ -162,15 +163,23 @@ def _print(contestants: dict[str, Runs], options: argparse.Namespace) -> None:
     base = contestants.get("sequential")
     slowest = statistics.median(base.duration) if base else None
     print(f"{options.workbook.name}, {options.runs} runs each in turns; medians (min-max)\n")
-    print(f"| {'method':<10} | {'rows':>9} | {'duration, s':>20} | {'records/s':>10} | {'speed-up':>8} | {'process, s':>20} | {'peak, MB':>8} |")
-    print(f"|{'-' * 12}|{'-' * 11}|{'-' * 22}|{'-' * 12}|{'-' * 10}|{'-' * 22}|{'-' * 10}|")
+    widths = (10, 9, 22, 10, 8, 22, 8)
+    titles = ("method", "rows", "duration, s", "records/s", "speed-up", "process, s", "peak, MB")
+    print("| " + " | ".join(title.rjust(width) for title, width in zip(titles, widths, strict=True)) + " |")
+    print("|" + "|".join("-" * (width + 1) + ":" for width in widths) + "|")
     for name, runs in contestants.items():
         duration = statistics.median(runs.duration)
         factor = f"{slowest / duration:.1f}" if slowest and name in METHODS else ""
-        print(
-            f"| {name:<10} | {runs.rows:>9,} | {_spread(runs.duration):>20} | {runs.rows / duration:>10,.0f} | {factor:>8} "
-            f"| {_spread(runs.process):>20} | {max(runs.peak) / 1e6:>8.0f} |",
+        figures = (
+            name,
+            f"{runs.rows:,}",
+            _spread(runs.duration),
+            f"{runs.rows / duration:,.0f}",
+            factor,
+            _spread(runs.process),
+            f"{max(runs.peak) / 1e6:.0f}",
         )
+        print("| " + " | ".join(text.rjust(width) for text, width in zip(figures, widths, strict=True)) + " |")
     if options.json:
         options.json.write_text(json.dumps({name: vars(runs) for name, runs in contestants.items()}, indent=2))
 

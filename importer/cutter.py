@@ -159,6 +159,7 @@ class Cutter:
                 yield part if last else part + b"</row>"
 
     def hidden_columns(self) -> tuple[tuple[int, int], ...]:
+        """Ranges of hidden columns, 0-based and inclusive."""
         found = []
         for tag in re.findall(rb"<col\b[^>]*>", self._before):
             bounds = re.search(rb'\bmin="(\d+)"', tag), re.search(rb'\bmax="(\d+)"', tag)
@@ -167,12 +168,14 @@ class Cutter:
         return tuple(found)
 
     def merges(self) -> tuple[str, ...]:
+        """Merged ranges as written; known when all rows were cut."""
         return tuple(
             ref.decode("ascii", "replace")
             for ref in re.findall(rb'<mergeCell\b[^>]*\bref="([^"]{2,32})"', bytes(self._behind))
         )
 
     def width(self) -> int | None:
+        """Columns of the declared used range; known when the first row was cut."""
         match = re.search(rb'<dimension\b[^>]*\bref="(?:[A-Z]+\d+:)?([A-Z]{1,3})\d+"', self._before)
         return column_index(match[1].decode()) + 1 if match else None
 

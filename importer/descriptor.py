@@ -1,4 +1,4 @@
-"""Owns the loading of contracts: a descriptor in JSON, YAML or TOML, checked key by key; it may come from a stranger."""
+"""Owns the loading of contracts: descriptors in JSON, YAML or TOML, checked key by key, from strangers too."""
 
 from __future__ import annotations
 

@@ -17,9 +17,9 @@ from . import sheetxml
 from .archive import StoredZip, add_frame, sheet_blocks, sheet_part
 from .errors import InputError
 from .parts import VALUE_PARTS
-from .serials import Epoch
 
 if TYPE_CHECKING:
+    from .serials import Epoch
     from .read import ReadTask
 
 # The engine tells of every column without values on stderr; that is no news.

@@ -53,7 +53,10 @@ class Inspection:
             "sheet": source.sheet.name,
             "header_row": source.header.last_row,
             "header_rows": [source.header.first_row, source.header.last_row],
-            "rows": {"data": source.rows, "blank": source.blank_rows, "hidden": source.hidden_rows, "above_header": source.above_header},
+            "rows": {
+                "data": source.rows, "blank": source.blank_rows,
+                "hidden": source.hidden_rows, "above_header": source.above_header,
+            },
             "columns": [
                 {
                     "letter": c.letter, "header": c.header, "name": c.name, "type": types.get(c.name),
@@ -61,10 +64,13 @@ class Inspection:
                 }
                 for c in source.header.columns
             ],
-            "sample": [{"row": row, "cells": {c.letter: cells[c.index] for c in source.header.columns if c.index in cells}} for row, cells in self.sample],
+            "sample": [{"row": row, "cells": self._by_letter(cells)} for row, cells in self.sample],
             "problems": [{"address": a, "kind": kind, "raw": raw} for a, kind, raw in self.problems],
             "notes": source.notes(),
         }  # fmt: skip
+
+    def _by_letter(self, cells: dict[int, str]) -> dict[str, str]:
+        return {c.letter: cells[c.index] for c in self.source.header.columns if c.index in cells}
 
     def facts(self, index: int) -> ColumnFacts:
         """The facts of a sheet column."""
@@ -76,7 +82,8 @@ def inspect_workbook(workbook: str | Path, **options: Any) -> Inspection:
 
     Args:
         workbook: path of an `.xlsx` or `.xlsm` file.
-        options: `sheet`, `header_row`, `columns`, `keep_names`, `hidden`, `workers`, `temp_dir`, `limits` as in `import_workbook`.
+        options: `sheet`, `header_row`, `columns`, `keep_names`, `hidden`, `workers`, `temp_dir` and `limits`, as in
+            `import_workbook`.
 
     Raises:
         InputError: the workbook, the sheet or the header is refused.
@@ -113,10 +120,11 @@ def _sample(source: Source) -> list[tuple[int, dict[int, str]]]:
             _SAMPLE_ROWS - len(found)
         )
         texts = [raw_text(c.index, parts_of(frame.columns, c.index)).alias(str(c.index)) for c in source.header.columns]
-        for row in frame.select(ROW, *texts).iter_rows(named=True):
-            found.append(
-                (row[ROW], {c.index: row[str(c.index)] for c in source.header.columns if row[str(c.index)] is not None})
-            )
+        indices = [c.index for c in source.header.columns]
+        found += [
+            (row[ROW], {index: row[str(index)] for index in indices if row[str(index)] is not None})
+            for row in frame.select(ROW, *texts).iter_rows(named=True)
+        ]
         if len(found) >= _SAMPLE_ROWS:
             break
     return found
@@ -162,7 +170,8 @@ def print_inspection(found: Inspection, console: Console, *, verbose: bool = Fal
         kinds = ", ".join(f"{kind} {count:,}" for kind, count in described["kinds"].items())
         value = first.get(column.index, "")
         table.add_row(
-            column.letter, safe(column.header or "-")[:40], column.name, described["type"] or "-", f"{described['cells']:,}",
+            column.letter, safe(column.header or "-")[:40], column.name, described["type"] or "-",
+            f"{described['cells']:,}",
             kinds or "empty", safe(value if len(value) <= 32 else value[:31] + "…"),  # noqa: PLR2004 - one line
         )  # fmt: skip
     console.print(table)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 import zipfile
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Self
 
 from isal import isal_zlib
 
@@ -52,7 +52,7 @@ class Package:
             self._file.close()
             raise
 
-    def __enter__(self) -> Package:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -85,7 +85,7 @@ class Package:
         tail = self._file.read()
         self._file.seek(0)
         end = tail.rfind(b"PK\x05\x06")
-        # Its 4 bytes at 12 say the directory's size; zip64 writes 0xFFFFFFFF there, and nothing that large is read here.
+        # Its 4 bytes at 12 say the directory's size; zip64 writes 0xFFFFFFFF there, and nothing so large is read here.
         directory = int.from_bytes(tail[end + 12 : end + 16], "little") if end >= 0 else 0
         if directory > self._limits.part_count * _ENTRY_BYTES:
             most = f"{self._limits.part_count:,}"

@@ -230,7 +230,8 @@ def _check_budget(settings: Settings, report: Report, clock: Clock) -> None:
     if budget is None or budget.allows(report.error_count, report.total_records):
         return
     error = BudgetExceeded(
-        f"{report.error_count:,} of {report.total_records:,} rows were rejected, the budget is {budget}; nothing was published",
+        f"{report.error_count:,} of {report.total_records:,} rows were rejected, over the budget of {budget}; "
+        "nothing was published",
         choice=f"mend the rows in {report.rejects_file}, or raise --max-rejects",
     )
     error.report = replace(report, outcome="over-budget", timings=clock.timings, duration=clock.elapsed)
@@ -306,7 +307,8 @@ def _report(
     names = {c.column.index: c.field.name for c in plan.columns if c.column}
     columns = tuple(
         ColumnReport(
-            c.letter, c.header, names.get(c.index, c.name), source.facts[c.index].kinds if c.index in source.facts else {},
+            c.letter, c.header, names.get(c.index, c.name),
+            source.facts[c.index].kinds if c.index in source.facts else {},
             types.get(c.index), totals.get(c.index, ColumnCount()),
         )
         for c in source.header.columns

@@ -19,7 +19,7 @@ import traceback
 import types
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 from .errors import ImporterError, MachineError
 
@@ -55,7 +55,7 @@ class Outcome(NamedTuple):
     trace: str = ""
 
 
-class WorkerTraceback(Exception):  # noqa: N818 - a carrier, never raised: it is the cause of the error that is
+class WorkerTraceback(Exception):  # a carrier, never raised: it is the cause of the error that is
     """The text of a traceback from another process."""
 
 
@@ -149,7 +149,7 @@ class Pool:
         self._lanes: list[_Lane | None] = [None] * workers
         self.workers = workers
 
-    def __enter__(self) -> Pool:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

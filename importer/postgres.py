@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import adbc_driver_manager
 import adbc_driver_postgresql.dbapi as adbc
 
 from .errors import Conflict, ConnectionFailed, DatabaseError, TargetRefused
-from .settings import Dsn
 
 if TYPE_CHECKING:
+    from .settings import Dsn
     from collections.abc import Iterator, Sequence
     from types import TracebackType
 
@@ -119,7 +119,7 @@ class Session:
         with database_errors(dsn):
             self.connection = adbc.connect(dsn.text, autocommit=autocommit)
 
-    def __enter__(self) -> Session:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:

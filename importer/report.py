@@ -168,7 +168,8 @@ def _print_outcome(report: Report, console: Console) -> None:
         highlight=False,
     )
     console.print(
-        f"{report.success_count:,} of {report.total_records:,} rows {words[report.outcome]} {place}, {report.error_count:,} rejected",
+        f"{report.success_count:,} of {report.total_records:,} rows {words[report.outcome]} {place}, "
+        f"{report.error_count:,} rejected",
         style="bold green" if not report.error_count else "bold yellow",
         markup=False,
         highlight=False,

@@ -12,12 +12,11 @@ from .addresses import column_letters
 from .errors import ImporterError, ReaderDied, SheetError
 from .headers import Header, find_header, read_header
 from .parts import HIDDEN, ROW, columns_of
-from .profiling import ColumnFacts, merge
+from .profiling import ColumnFacts, merge, profile
 from .read import ReadTask, WindowRead, read_window
 from .validate import data_rows
 from .windows import HEAD_ROWS, Cutting, SheetFacts
 from .workbook import Sheet, Workbook, open_workbook
-from .workers import ProfileTask, profile_window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -91,7 +90,8 @@ class Source:
         formulas = sum(window.formulas for window in self.windows)
         if self.workbook.recalculates and formulas:
             found.append(
-                f"{formulas:,} cells are formulas, and the workbook asks to be recalculated when opened: their results may be out of date"
+                f"{formulas:,} cells are formulas, and the workbook asks to be recalculated when opened: "
+                "their results may be out of date"
             )
         return found
 
@@ -115,7 +115,7 @@ def read_source(settings: Settings, pool: Pool, folder: Path, clock: Clock) -> S
         windows = tuple(_read_windows(workbook, sheet, cutting, pool, settings, folder, clock))
         if cutting.strings_bytes > ONE_READER_STRINGS:
             pool.recycle()
-        return _source(workbook, sheet, cutting.facts(), windows, settings, pool)
+        return _source(workbook, sheet, cutting.facts(), windows, settings)
 
 
 def _read_windows(
@@ -129,12 +129,14 @@ def _read_windows(
         return ReaderDied(
             f"the process that read sheet {sheet.name!r}, rows {rows}, {how}",
             place=str(workbook.path),
-            choice=f"nothing was loaded; a worker may use {memory:,} MiB (--memory) and {settings.limits.task_seconds:g} s",
+            choice=f"nothing was loaded; a worker may use {memory:,} MiB (--memory) "
+            f"and {settings.limits.task_seconds:g} s",
         )
 
     tasks = (
         ReadTask(
-            window, cutting.width(), workbook.epoch_1904, settings.limits.window_cells, folder / f"window-{window.number}.arrow",
+            window, cutting.width(), workbook.epoch_1904, settings.limits.window_cells,
+            folder / f"window-{window.number}.arrow",
             workbook.shared_strings is not None, workbook.styles is not None,
         )
         for window in cutting.windows()
@@ -171,13 +173,13 @@ def _head_windows(settings: Settings) -> int:
 
 
 def _source(
-    workbook: Workbook, sheet: Sheet, cut: SheetFacts, windows: tuple[WindowRead, ...], settings: Settings, pool: Pool
+    workbook: Workbook, sheet: Sheet, cut: SheetFacts, windows: tuple[WindowRead, ...], settings: Settings
 ) -> Source:
     heads = _head_windows(settings)
     head = pl.concat([spool.read(w.path) for w in windows[:heads]], how="diagonal")
     rows = settings.header_rows if settings.header_rows is not None else find_header(head, cut.merges)
     skip = settings.hidden == "skip"
-    facts = merge(facts for _, facts in _facts(windows, rows[1], pool, skip_hidden=skip))
+    facts = merge(_facts(windows, rows[1], skip_hidden=skip))
     columns = {c for c, f in facts.items() if f.cells}
     header = read_header(
         head, rows, columns, cut.merges, keep_names=settings.keep_names, most_columns=settings.limits.columns
@@ -194,18 +196,13 @@ def _source(
     )  # fmt: skip
 
 
-def _facts(
-    windows: tuple[WindowRead, ...], header_row: int, pool: Pool, *, skip_hidden: bool
-) -> Iterable[tuple[int, dict[int, ColumnFacts]]]:
+def _facts(windows: tuple[WindowRead, ...], header_row: int, *, skip_hidden: bool) -> Iterable[dict[int, ColumnFacts]]:
     """The facts of every window's data rows; only windows with other rows are looked at again."""
-    again = []
     for window in windows:
         if window.rows and (window.first_row <= header_row or (skip_hidden and _has_hidden(window))):
-            again.append(ProfileTask(window.number, window.path, header_row, skip_hidden))
+            yield profile(data_rows(spool.read(window.path), header_row, skip_hidden=skip_hidden))
         else:
-            yield window.number, window.columns
-    for task in again:
-        yield profile_window(task)
+            yield window.columns
 
 
 def _has_hidden(window: WindowRead) -> bool:

@@ -266,7 +266,7 @@ def _sheets(package: Package, elements: list[_Element], relations: dict[str, tup
 
 
 class _Element(NamedTuple):
-    """An element of a small XML part: local name, depth (0: the root), attributes (`namespace}name` where they have one)."""
+    """An element of a small XML part: local name, depth (0: the root), attributes (`namespace}name`)."""
 
     name: str
     depth: int

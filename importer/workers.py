@@ -11,7 +11,6 @@ from . import spool
 from .checksums import Checksum, source_checksum
 from .ingest import IngestTask, ingest_chunk
 from .parts import ROW
-from .profiling import ColumnFacts, profile
 from .read import ReadTask, read_window
 from .validate import ColumnCount, Refusal, check, data_rows
 
@@ -95,19 +94,3 @@ def _rules(errors: pl.DataFrame) -> dict[str, tuple[int, int, int]]:
         pl.len(), pl.col(ROW).first(), pl.col("column").first()
     )
     return {f"{field}|{rule}": (count, row, column) for field, rule, count, row, column in grouped.iter_rows()}
-
-
-@dataclass(frozen=True)
-class ProfileTask:
-    """Which window to profile again, without header and hidden rows."""
-
-    number: int
-    frame: Path
-    header_row: int
-    skip_hidden: bool
-
-
-def profile_window(task: ProfileTask) -> tuple[int, dict[int, ColumnFacts]]:
-    """The facts of a window's data rows."""
-    frame = spool.read(task.frame)
-    return task.number, profile(data_rows(frame, task.header_row, skip_hidden=task.skip_hidden))
