@@ -133,10 +133,7 @@ def _index(at: float, rows: int) -> int:
 def bad_rows(rows: int = 10_000) -> list[BadCell]:
     """Tell which cells of a sheet with so many data rows are wrong, from top to bottom."""
     _check_bad(rows)
-    return [
-        BadCell(_index(bad.at, rows) + 2, HEADERS[LETTERS.index(bad.column)], bad.rule, bad.what)
-        for bad in BAD
-    ]
+    return [BadCell(_index(bad.at, rows) + 2, HEADERS[LETTERS.index(bad.column)], bad.rule, bad.what) for bad in BAD]
 
 
 def _check_bad(rows: int) -> None:
@@ -655,9 +652,7 @@ def _content_types(names: Iterable[tuple[str, str]]) -> str:
     return (
         f'{XML}<Types xmlns="{PACKAGE}/content-types"><Default Extension="rels" ContentType="{rels}"/>'
         '<Default Extension="xml" ContentType="application/xml"/>'
-        + "".join(
-            f'<Override PartName="/xl/{name}.xml" ContentType="{TYPES}.{kind}+xml"/>' for name, kind in names
-        )
+        + "".join(f'<Override PartName="/xl/{name}.xml" ContentType="{TYPES}.{kind}+xml"/>' for name, kind in names)
         + "</Types>"
     )
 

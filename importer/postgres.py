@@ -12,9 +12,10 @@ import adbc_driver_postgresql.dbapi as adbc
 from .errors import Conflict, ConnectionFailed, DatabaseError, TargetRefused
 
 if TYPE_CHECKING:
-    from .settings import Dsn
     from collections.abc import Iterator, Sequence
     from types import TracebackType
+
+    from .settings import Dsn
 
 #: SQLSTATE classes and codes that another try can mend (PostgreSQL manual, appendix A).
 _LOST = ("08", "57P01", "57P02", "57P03", "53300")
