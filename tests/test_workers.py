@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 from commandline import MIB, Running, assert_clean, importer, started
+from rawbook import inline, row, write_rows
+from workertasks import Task, task
+
 from importer import import_workbook
 from importer.errors import ImporterError, MachineError, ReaderDied, UsageError
 from importer.pool import Pool, context
 from importer.settings import Limits, Settings
-from rawbook import inline, row, write_rows
-from workertasks import Task, task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

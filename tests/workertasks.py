@@ -23,11 +23,11 @@ class Task(NamedTuple):
     file: str | None = None
 
 
-class PanicException(BaseException):  # noqa: N818 - named as Rust's binding names it
+class PanicException(BaseException):
     """What a panic of a Rust library raises: no `Exception`."""
 
 
-class Unpicklable(Exception):  # noqa: N818
+class Unpicklable(Exception):
     """Cannot be rebuilt on the other side, as the errors of some drivers."""
 
     def __init__(self, one: int, *, two: int) -> None:
