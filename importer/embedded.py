@@ -60,6 +60,7 @@ class Embedded:
         finally:
             lock.release_read_lock()
             self._stop_when_unused(lock)
+            lock.lockfile.close()
 
     def start(self) -> Dsn:
         """Start the server, and keep it running until `stop`."""
@@ -152,7 +153,7 @@ class Embedded:
             library.PostgresServer._instances.pop(server.pgdata, None)  # noqa: SLF001 - likewise
             if fresh:
                 self._tune(server)
-            return Dsn(server.get_uri())
+            return self._answering() or Dsn(server.get_uri())
         except (OSError, RuntimeError, AssertionError, subprocess.SubprocessError, LookupError) as exc:
             raise MachineError(
                 f"the embedded PostgreSQL does not start ({type(exc).__name__}: {exc})",

@@ -104,12 +104,16 @@ class Running:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(0.03)
         out, err = (Path(self.temp.parent, name).read_text(encoding="utf-8") for name in ("out", "err"))
-        return Ran(self.process.returncode, out, err, self.peak, sorted(p.name for p in self.temp.iterdir()), self.orphans())
+        return Ran(
+            self.process.returncode, out, err, self.peak, sorted(p.name for p in self.temp.iterdir()), self.orphans()
+        )
 
     def orphans(self, seconds: float = 10) -> list[str]:
         """The processes of the run that are still alive after that time."""
         end = time.monotonic() + seconds
-        while (alive := [p for p in self._seen.values() if p.pid != self.process.pid and _is_alive(p)]) and time.monotonic() < end:
+        while (
+            alive := [p for p in self._seen.values() if p.pid != self.process.pid and _is_alive(p)]
+        ) and time.monotonic() < end:
             time.sleep(0.01)
         return [str(p) for p in alive]
 
@@ -122,7 +126,9 @@ def _is_alive(process: psutil.Process) -> bool:
 
 
 @contextlib.contextmanager
-def started(*command: str, env: dict[str, str] | None = None, cwd: Path | None = None, **options: Any) -> Iterator[Running]:
+def started(
+    *command: str, env: dict[str, str] | None = None, cwd: Path | None = None, **options: Any
+) -> Iterator[Running]:
     """A command under way, in a process group of its own, with a folder for temporary files of its own."""
     # Short, because a socket's path in it must be.
     home = Path(tempfile.mkdtemp(prefix="it-"))

@@ -163,7 +163,7 @@ REFUSING = [
         "named",
     ),
     (
-        "create table p (id int primary key); insert into p values (1), (2); create table t (id int constraint named references p, name text)",  # noqa: E501
+        "create table p (id int primary key); insert into p values (1), (2); create table t (id int constraint named references p, name text)",
         "23503",
         "named",
     ),

@@ -1,0 +1,174 @@
+"""The public API: what it exports, that it is typed, documented, and light to import."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, get_type_hints
+
+import pytest
+from rawbook import inline, row, write_rows
+
+import importer
+from importer import BudgetExceeded, InputError, UsageError, import_workbook
+
+if TYPE_CHECKING:
+    from conftest import Database
+
+#: Libraries that cost time or memory to import, and the standard library's slow ones.
+HEAVY = {"polars", "pyarrow", "fastexcel", "adbc_driver_manager", "adbc_driver_postgresql", "numpy", "rich", "xlsxwriter", "isal", "yaml", "psutil", "multiprocessing", "asyncio"}
+EXAMPLE = """
+from pathlib import Path
+from importer import BudgetExceeded, ImporterError, import_workbook
+
+def load(path: Path) -> int:
+    try:
+        report = import_workbook(path, to="postgresql://h/d", table="t", mode="append", columns=["A"], max_rejects="1%")
+    except BudgetExceeded as exc:
+        return exc.report.error_count if exc.report else 0
+    except ImporterError as exc:
+        reveal_type(exc.exit_code)
+        return exc.exit_code
+    reveal_type(report)
+    return report.success_count
+"""
+WRONG = """
+from importer import import_workbook
+import_workbook("x.xlsx", mode="upsert")
+import_workbook("x.xlsx", "postgresql://h/d")
+import_workbook("x.xlsx", max_rejects=1.5)
+"""
+
+
+def modules_after(code: str) -> set[str]:
+    ran = subprocess.run([sys.executable, "-c", f"{code}\nimport sys, json; print(json.dumps(list(sys.modules)))"], capture_output=True, text=True, check=True)
+    return {name.partition(".")[0] for name in json.loads(ran.stdout.splitlines()[-1])}
+
+
+def test_api_exports() -> None:
+    assert sorted(importer.__all__) == ["BudgetExceeded", "DatabaseError", "ImporterError", "InputError", "UsageError", "__version__", "import_workbook"]
+    assert all(hasattr(importer, name) for name in importer.__all__)
+
+
+def test_api_import_is_light() -> None:
+    assert modules_after("import importer") & HEAVY == set()
+
+
+def test_api_signature() -> None:
+    """One positional argument; every other has a name, a type and a default."""
+    parameters = list(inspect.signature(import_workbook).parameters.values())
+    assert parameters[0].name == "workbook"
+    assert all(p.kind is inspect.Parameter.KEYWORD_ONLY for p in parameters[1:])
+    assert all(p.default is not inspect.Parameter.empty for p in parameters[1:])
+    assert all(p.annotation is not inspect.Parameter.empty for p in parameters)
+
+
+def test_api_documents_every_argument_and_error() -> None:
+    text = inspect.getdoc(import_workbook) or ""
+    for name in inspect.signature(import_workbook).parameters:
+        assert f"    {name}: " in text
+    for error in ("UsageError", "InputError", "DatabaseError", "BudgetExceeded"):
+        assert f"    {error}: " in text
+
+
+def test_api_type_hints_resolve() -> None:
+    from importer.clock import Progress
+    from importer.report import Report
+    from importer.settings import ErrorCells, HiddenPolicy, Limits, Method, Mode
+
+    names = {"Path": Path, "Report": Report, "Progress": Progress, "Limits": Limits, "Mode": Mode, "Method": Method}
+    from collections.abc import Sequence
+
+    hints = get_type_hints(import_workbook, globalns={**names, "ErrorCells": ErrorCells, "HiddenPolicy": HiddenPolicy, "Sequence": Sequence})
+    assert hints["return"] is Report
+
+
+def check_types(tmp_path: Path, code: str) -> str:
+    file = tmp_path / "example.py"
+    file.write_text(code)
+    command = [sys.executable, "-m", "mypy", "--strict", "--no-incremental", "--follow-imports=silent", str(file)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=Path(importer.__file__).parent.parent).stdout
+
+
+def test_api_is_typed_for_its_users(tmp_path: Path) -> None:
+    shown = check_types(tmp_path, EXAMPLE)
+    assert 'Revealed type is "importer.report.Report"' in shown
+    assert 'Revealed type is "int"' in shown.replace("builtins.", "")
+    assert "error:" not in shown
+
+
+def test_api_types_refuse_mistakes(tmp_path: Path) -> None:
+    assert check_types(tmp_path, WRONG).count("error:") == 3
+
+
+def test_api_marks_itself_as_typed() -> None:
+    assert (Path(importer.__file__).parent / "py.typed").exists()
+
+
+def test_api_run_returns_the_report(db: Database, tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "a.xlsx", row(1, inline("A1", "n")) + row(2, '<c r="A2"><v>1</v></c>') + row(3, '<c r="A3" t="e"><v>#N/A</v></c>'))
+    stages: list[str] = []
+
+    class Watch:
+        total = done = 0
+
+        def stage(self, name: str) -> None:
+            stages.append(name)
+
+        def expect(self, rows: int) -> None:
+            self.total += rows
+
+        def advance(self, rows: int) -> None:
+            self.done += rows
+
+    watch = Watch()
+    report = import_workbook(str(path), to=db.dsn.text, table="a", rejects=str(tmp_path / "r.csv"), progress=watch)
+    assert (report.total_records, report.success_count, report.error_count) == (2, 1, 1)
+    assert report.to_dict()["stats"]["total_records"] == 2
+    assert {"open", "read", "plan", "validate", "write", "verify", "publish"} <= set(stages)
+    assert watch.done > 0
+    assert set(report.timings) <= set(stages)
+
+
+def test_api_budget_error_brings_the_report(db: Database, tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "a.xlsx", row(1, inline("A1", "n")) + row(2, '<c r="A2" t="e"><v>#N/A</v></c>'))
+    with pytest.raises(BudgetExceeded) as caught:
+        db.load(path, table="a", max_rejects=0)
+    assert caught.value.report is not None
+    assert (caught.value.report.outcome, caught.value.report.error_count) == ("over-budget", 1)
+    assert db.rows("select to_regclass('a')::text") == [(None,)]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mode": "upsert"}, "mode cannot be 'upsert'"),
+        ({"method": "fast"}, "method cannot be 'fast'"),
+        ({"hidden": "maybe"}, "hidden cannot be 'maybe'"),
+        ({"error_cells": "keep"}, "error_cells cannot be 'keep'"),
+        ({"workers": -1}, "workers cannot be negative"),
+        ({"chunk_rows": 0}, "chunk rows must be at least 1"),
+        ({"header_row": "x"}, "--header-row takes a row or a range of rows"),
+        ({"header_row": "4-2"}, "are not a range of sheet rows"),
+        ({"rejects": "r.txt"}, "cannot write rejects as '.txt'"),
+        ({"timezone": "Mars/Olympus"}, "no time zone 'Mars/Olympus'"),
+        ({"timezone": "../etc/passwd"}, "no time zone"),
+        ({"max_rejects": "many"}, "--max-rejects takes a number of rows or a percentage"),
+        ({"to": ""}, "the target server is named by an empty text"),
+    ],
+)
+def test_api_usage_errors(tmp_path: Path, options: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        import_workbook(tmp_path / "none.xlsx", **{"to": "postgresql://h/d", **options})  # type: ignore[arg-type]
+
+
+def test_api_in_this_process(db: Database, tmp_path: Path) -> None:
+    """`workers=0` runs the same code here, for a debugger."""
+    path = write_rows(tmp_path / "a.xlsx", row(1, inline("A1", "n")) + row(2, inline("A2", "x")))
+    assert db.load(path, table="a", workers=0).success_count == 1
+    assert db.rows("select n from a") == [("x",)]
+    with pytest.raises(InputError):
+        db.load(tmp_path / "none.xlsx", table="a", workers=0)
