@@ -383,13 +383,8 @@ def _kept_rejects(rejects: Rejects, path: Path | None, sheet: str, clock: Clock)
     if path is None:
         yield
         return
-    draft = path.with_name(f".{path.stem}.draft{path.suffix}")
     with clock.stage("rejects"):
-        try:
-            rejects.write(draft, sheet)
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
+        rejects.write(path, sheet)
     try:
         yield
     except BudgetExceeded:

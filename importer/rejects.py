@@ -60,7 +60,7 @@ class Rejects:
             raise MachineError(
                 "the rejects cannot be written; nothing was published",
                 place=f"{path}: {reason}",
-                choice="--rejects FILE",
+                choice="name another file with --rejects",
             ) from None
         finally:
             with contextlib.suppress(OSError):
