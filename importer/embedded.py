@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,10 @@ checkpoint_timeout = '15min'
 maintenance_work_mem = '256MB'
 """
 
+#: File locks belong to the process, so its own users of a data folder are counted: folder -> (its lock, how many).
+_USERS: dict[Path, tuple[Any, int]] = {}
+_USERS_LOCK = threading.Lock()
+
 
 class Embedded:
     """The embedded server of one data folder."""
@@ -53,14 +58,21 @@ class Embedded:
         Raises:
             MachineError: it cannot be created or started.
         """
-        lock = self._lock()
-        lock.acquire_read_lock()
+        with _USERS_LOCK:
+            lock, users = _USERS.get(self.root) or (self._lock(), 0)
+            if not users:
+                lock.acquire_read_lock()
+            _USERS[self.root] = (lock, users + 1)
         try:
             yield self._start()
         finally:
-            lock.release_read_lock()
-            self._stop_when_unused(lock)
-            lock.lockfile.close()
+            with _USERS_LOCK:
+                lock, users = _USERS.pop(self.root)
+                if users > 1:
+                    _USERS[self.root] = (lock, users - 1)
+                else:
+                    lock.release_read_lock()
+                    self._stop_when_unused(lock)
 
     def start(self) -> Dsn:
         """Start the server, and keep it running until `stop`."""
@@ -108,7 +120,10 @@ class Embedded:
         return fasteners.InterProcessReaderWriterLock(str(self.root / "users.lock"))
 
     def _stop_when_unused(self, lock: Any) -> None:
-        if self._keep.exists() or not lock.acquire_write_lock(blocking=False):
+        if self._keep.exists():
+            return
+        if not lock.acquire_write_lock(blocking=False):
+            lock.lockfile.close()
             return
         try:
             self._stop()
@@ -144,15 +159,19 @@ class Embedded:
             return False
 
     def _start_with_library(self) -> Dsn:
-        fresh = not (self.cluster / "PG_VERSION").exists()
         library = _library(self.root)
         try:
-            server = library.get_server(self.cluster, cleanup_mode=None, postgres_version=self.version)
+            server = library.get_server(self.cluster, cleanup_mode=None, start=False, postgres_version=self.version)
+            with server._lock:  # noqa: SLF001 - it has no public way to make a cluster without starting it
+                fresh = not (self.cluster / "PG_VERSION").exists()
+                server.ensure_pgdata_inited()
+                if fresh:
+                    with (self.cluster / "postgresql.conf").open("a", encoding="utf-8") as file:
+                        file.write(_TUNING)
+            server.start()
             # Who stops the server is our business: the library must not remember it, nor tidy up at exit.
             atexit.unregister(server._cleanup)  # noqa: SLF001 - it has no public way
             library.PostgresServer._instances.pop(server.pgdata, None)  # noqa: SLF001 - likewise
-            if fresh:
-                self._tune(server)
             return self._answering() or Dsn(server.get_uri())
         except (OSError, RuntimeError, AssertionError, subprocess.SubprocessError, LookupError) as exc:
             raise MachineError(
@@ -160,12 +179,6 @@ class Embedded:
                 place=str(self.cluster),
                 choice=f"see {self.cluster / 'log'}, or name another server with --to",
             ) from None
-
-    def _tune(self, server: Any) -> None:
-        with (self.cluster / "postgresql.conf").open("a", encoding="utf-8") as file:
-            file.write(_TUNING)
-        self._pg_ctl("restart", "-m", "fast")
-        server.ensure_postgres_running()
 
     def _stop(self) -> bool:
         return self._pg_ctl("stop", "-m", "fast").returncode == 0
