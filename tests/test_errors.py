@@ -18,8 +18,13 @@ from importer.settings import Dsn, RejectBudget, find_dsn
 if TYPE_CHECKING:
     from conftest import Database
 
-CLASSES = sorted((c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, ImporterError)), key=lambda c: c.__name__)
-FOREIGN = sorted((c for c in vars(adbc_driver_manager).values() if isinstance(c, type) and issubclass(c, adbc_driver_manager.Error)), key=lambda c: c.__name__)
+CLASSES = sorted(
+    (c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, ImporterError)), key=lambda c: c.__name__
+)
+FOREIGN = sorted(
+    (c for c in vars(adbc_driver_manager).values() if isinstance(c, type) and issubclass(c, adbc_driver_manager.Error)),
+    key=lambda c: c.__name__,
+)
 CODES = {
     "UsageError": 2, "InputError": 3, "WorkbookRefused": 3, "SheetError": 3, "ContractError": 3, "ReaderDied": 3, "ConservationError": 3,
     "DatabaseError": 4, "ConnectionFailed": 4, "Conflict": 4, "TargetRefused": 4, "VerificationFailed": 4, "MachineError": 4,
@@ -112,7 +117,10 @@ def test_other_errors_pass(kind: type[BaseException]) -> None:
 
 
 def test_server_errors_name_constraint_and_hide_values(db: Database) -> None:
-    db.run(f"CREATE TABLE {db.schema}.k (a text CONSTRAINT only_once UNIQUE)", f"INSERT INTO {db.schema}.k VALUES ('secret value')")
+    db.run(
+        f"CREATE TABLE {db.schema}.k (a text CONSTRAINT only_once UNIQUE)",
+        f"INSERT INTO {db.schema}.k VALUES ('secret value')",
+    )
     with pytest.raises(DatabaseError) as caught:
         db.run("INSERT INTO k VALUES ('secret value')")
     assert (caught.value.sqlstate, caught.value.constraint) == ("23505", "only_once")
@@ -161,7 +169,12 @@ def test_dsn_hides_the_password(text: str, masked: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "misread"),
-    [("postgresql://u:p@h/d", False), ("postgresql://u:p@q@h/d", True), ("postgresql://u:p/q@h/d", True), ("host=h password=a@b/c@d", False)],
+    [
+        ("postgresql://u:p@h/d", False),
+        ("postgresql://u:p@q@h/d", True),
+        ("postgresql://u:p/q@h/d", True),
+        ("host=h password=a@b/c@d", False),
+    ],
 )
 def test_dsn_misread(text: str, misread: bool) -> None:
     assert Dsn(text).misread is misread
@@ -189,7 +202,9 @@ def test_dsn_blank_is_not_the_embedded_server(blank: str) -> None:
         find_dsn(blank, {"IMPORTER_DSN": "postgresql://h/d"})
 
 
-@pytest.mark.parametrize(("text", "rows", "most"), [("0", 10, 0), ("3", 10, 3), ("10%", 25, 2), ("0.5%", 1000, 5), ("100 %", 7, 7)])
+@pytest.mark.parametrize(
+    ("text", "rows", "most"), [("0", 10, 0), ("3", 10, 3), ("10%", 25, 2), ("0.5%", 1000, 5), ("100 %", 7, 7)]
+)
 def test_budget_allows(text: str, rows: int, most: int) -> None:
     budget = RejectBudget.parse(text)
     assert [budget.allows(n, rows) for n in (most, most + 1)] == [True, False]
@@ -205,7 +220,9 @@ def test_modules_raise_only_what_the_tree_has() -> None:
     """No module defines an exception of its own, apart from carriers inside it."""
     own = {}
     for path in Path(errors.__file__).parent.glob("*.py"):
-        found = re.findall(r"^class (\w+)\((?:\w*Error|Exception|BaseException|KeyboardInterrupt)\)", path.read_text(), re.MULTILINE)
+        found = re.findall(
+            r"^class (\w+)\((?:\w*Error|Exception|BaseException|KeyboardInterrupt)\)", path.read_text(), re.MULTILINE
+        )
         if found and path.name != "errors.py":
             own[path.name] = found
     assert own == {"cli.py": ["_Terminated"], "pool.py": ["WorkerTraceback"]}

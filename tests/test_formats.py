@@ -59,13 +59,29 @@ KINDS = {
     "xml-2003": (content(b'<?xml version="1.0"?><Workbook/>'), "HTML or XML", SAVE_AS),
     "empty": (content(b""), "the file is empty (0 bytes)", "copy or download it again"),
     "xls": (content(OLE + bytes(4096) + "Workbook".encode("utf-16-le")), "Excel 97-2003 workbook (.xls)", SAVE_AS),
-    "encrypted": (content(OLE + bytes(9000) + "EncryptedPackage".encode("utf-16-le")), "is encrypted", "save it without a password"),
-    "xlsb": (office("xl/workbook.bin", "vnd.ms-excel.sheet.binary.macroEnabled.main"), "binary workbook (.xlsb)", SAVE_AS),
-    "ods": (package({"mimetype": "application/vnd.oasis.opendocument.spreadsheet"}), "OpenDocument spreadsheet (.ods)", SAVE_AS),
+    "encrypted": (
+        content(OLE + bytes(9000) + "EncryptedPackage".encode("utf-16-le")),
+        "is encrypted",
+        "save it without a password",
+    ),
+    "xlsb": (
+        office("xl/workbook.bin", "vnd.ms-excel.sheet.binary.macroEnabled.main"),
+        "binary workbook (.xlsb)",
+        SAVE_AS,
+    ),
+    "ods": (
+        package({"mimetype": "application/vnd.oasis.opendocument.spreadsheet"}),
+        "OpenDocument spreadsheet (.ods)",
+        SAVE_AS,
+    ),
     "numbers": (package({"Index/Document.iwa": "x"}), "Apple Numbers document", "export it as Excel"),
     "docx": (office("word/document.xml", WORD), "is no workbook but a Word document", "name a workbook"),
     "pptx": (office("ppt/presentation.xml", SLIDES), "is no workbook but a PowerPoint presentation", "name a workbook"),
-    "unknown-kind": (office("x/y.xml", "nothing"), "is no workbook but a document of type application/nothing", "name a workbook"),
+    "unknown-kind": (
+        office("x/y.xml", "nothing"),
+        "is no workbook but a document of type application/nothing",
+        "name a workbook",
+    ),
     "zip": (package({"readme.txt": "hello"}), "is a zip archive, not a workbook", "unpack it"),
     "empty-zip": (package({}), "is a zip archive, not a workbook", "unpack it"),
     "no-main": (package({"[Content_Types].xml": "<Types/>"}), "has no workbook part", SAVE_AS),
@@ -121,7 +137,11 @@ def test_format_hole_in_zip(tmp_path: Path) -> None:
 
 
 def test_format_without_worksheet(tmp_path: Path) -> None:
-    chart = RawSheet(name="Chart", xml='<chartsheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"/>', kind="chartsheet")
+    chart = RawSheet(
+        name="Chart",
+        xml='<chartsheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"/>',
+        kind="chartsheet",
+    )
     path = RawBook([chart]).write(tmp_path / "chart.xlsx")
     with pytest.raises(SheetError, match="the workbook has no worksheet") as caught:
         inspect_workbook(path, workers=1)
@@ -209,12 +229,16 @@ def test_format_extension_does_not_matter(tmp_path: Path) -> None:
     assert inspect_workbook(write_rows(tmp_path / "export.csv", GOOD), workers=1).source.rows == 1
 
 
-@pytest.mark.parametrize(("rows", "columns"), [("", []), (row(1, inline("A1", "a"), inline("B1", "b")), ["a", "b"])], ids=["empty", "header"])
+@pytest.mark.parametrize(
+    ("rows", "columns"), [("", []), (row(1, inline("A1", "a"), inline("B1", "b")), ["a", "b"])], ids=["empty", "header"]
+)
 def test_format_sheet_without_rows_is_no_error(db: Database, tmp_path: Path, rows: str, columns: list[str]) -> None:
     report = db.load(write_rows(tmp_path / "e.xlsx", rows), table="e")
     assert (report.total_records, report.error_count, report.outcome) == (0, 0, "published")
     assert db.rows("select count(*) from e") == [(0,)]
-    named = db.rows(f"select column_name::text from information_schema.columns where table_schema = '{db.schema}' order by ordinal_position")
+    named = db.rows(
+        f"select column_name::text from information_schema.columns where table_schema = '{db.schema}' order by ordinal_position"
+    )
     assert [name for (name,) in named] == columns
 
 

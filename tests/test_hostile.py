@@ -27,7 +27,11 @@ SHEET = "xl/worksheets/sheet1.xml"
 STRINGS = "xl/sharedStrings.xml"
 HEADER = row(1, inline("A1", "a"), inline("B1", "b"))
 GOOD = HEADER + row(2, inline("A2", "x"), inline("B2", "y"))
-BOMB = '<!DOCTYPE b [<!ENTITY a "aaaaaaaaaa">' + "".join(f'<!ENTITY a{n} "{"&a;" * 10 if n == 1 else f"&a{n - 1};" * 10}">' for n in range(1, 10)) + "]>"
+BOMB = (
+    '<!DOCTYPE b [<!ENTITY a "aaaaaaaaaa">'
+    + "".join(f'<!ENTITY a{n} "{"&a;" * 10 if n == 1 else f"&a{n - 1};" * 10}">' for n in range(1, 10))
+    + "]>"
+)
 EXTERNAL = '<!DOCTYPE w [<!ENTITY x SYSTEM "file:///etc/passwd">]>'
 
 
@@ -75,7 +79,11 @@ def bomb(part: str, declaration: str, encoding: str = "utf-8") -> Callable[[Path
     """A workbook with a document type declaration in front of one of its parts."""
 
     def build(path: Path) -> Path:
-        write_rows(path, row(1, '<c r="A1" t="s"><v>0</v></c>') + row(2, '<c r="A2" t="s"><v>1</v></c>'), strings=["<t>a</t>", "<t>b</t>"])
+        write_rows(
+            path,
+            row(1, '<c r="A1" t="s"><v>0</v></c>') + row(2, '<c r="A2" t="s"><v>1</v></c>'),
+            strings=["<t>a</t>", "<t>b</t>"],
+        )
         return altered(path, part, lambda xml: declare(xml, declaration, encoding))
 
     return build
@@ -102,7 +110,11 @@ def blank_sheet(path: Path) -> Path:
 
 
 def blank_strings(path: Path) -> Path:
-    return write_rows(path, row(1, '<c r="A1" t="s"><v>0</v></c>') + row(2, '<c r="A2" t="s"><v>1</v></c>'), strings=["<t>a</t>", "<t>b</t>" + " " * (300 << 20)])
+    return write_rows(
+        path,
+        row(1, '<c r="A1" t="s"><v>0</v></c>') + row(2, '<c r="A2" t="s"><v>1</v></c>'),
+        strings=["<t>a</t>", "<t>b</t>" + " " * (300 << 20)],
+    )
 
 
 def huge_workbook_part(path: Path) -> Path:
@@ -112,12 +124,20 @@ def huge_workbook_part(path: Path) -> Path:
 
 def many_sheets(path: Path) -> Path:
     write_rows(path, GOOD)
-    return altered(path, "xl/workbook.xml", lambda xml: xml.replace(b"</sheets>", b'<sheet name="x" sheetId="9" r:id="rId1"/>' * 150_000 + b"</sheets>"))
+    return altered(
+        path,
+        "xl/workbook.xml",
+        lambda xml: xml.replace(b"</sheets>", b'<sheet name="x" sheetId="9" r:id="rId1"/>' * 150_000 + b"</sheets>"),
+    )
 
 
 def deep_workbook_part(path: Path) -> Path:
     write_rows(path, GOOD)
-    return altered(path, "xl/workbook.xml", lambda xml: xml.replace(b"</sheets>", b"</sheets>" + b"<a>" * 500_000 + b"</a>" * 500_000))
+    return altered(
+        path,
+        "xl/workbook.xml",
+        lambda xml: xml.replace(b"</sheets>", b"</sheets>" + b"<a>" * 500_000 + b"</a>" * 500_000),
+    )
 
 
 def lying_size(change: int) -> Callable[[Path], Path]:
@@ -158,7 +178,11 @@ def altered_digit(path: Path) -> Path:
 
 def climbing_names(path: Path) -> Path:
     write_rows(path, GOOD)
-    return altered(path, "xl/_rels/workbook.xml.rels", lambda xml: xml.replace(b"worksheets/sheet1.xml", b"../../../../../etc/passwd"))
+    return altered(
+        path,
+        "xl/_rels/workbook.xml.rels",
+        lambda xml: xml.replace(b"worksheets/sheet1.xml", b"../../../../../etc/passwd"),
+    )
 
 
 def double_part(path: Path) -> Path:
@@ -305,7 +329,9 @@ def test_hostile_heavy(tmp_path: Path, build: Callable[[Path], Path], message: s
     assert ran.peak < MEMORY
 
 
-@pytest.mark.parametrize("build", [blank_sheet, altered_digit, open_row, beyond_last_column, bomb(SHEET, BOMB, "utf-16")], ids=case_name)
+@pytest.mark.parametrize(
+    "build", [blank_sheet, altered_digit, open_row, beyond_last_column, bomb(SHEET, BOMB, "utf-16")], ids=case_name
+)
 @pytest.mark.parametrize("mode", ["replace", "create"])
 def test_hostile_publishes_nothing(db: Database, tmp_path: Path, build: Callable[[Path], Path], mode: str) -> None:
     if mode == "replace":
@@ -313,7 +339,9 @@ def test_hostile_publishes_nothing(db: Database, tmp_path: Path, build: Callable
     ran = importer("run", build(tmp_path / "h.xlsx"), "--to", db.dsn.text, "--table", "h", "--mode", mode, cwd=tmp_path)
     assert (ran.code, ran.out) == (3, "")
     assert_clean(ran)
-    found = db.rows(f"select relname::text from pg_class where relnamespace = '{db.schema}'::regnamespace and relkind = 'r'")
+    found = db.rows(
+        f"select relname::text from pg_class where relnamespace = '{db.schema}'::regnamespace and relkind = 'r'"
+    )
     assert found == ([("h",)] if mode == "replace" else [])
     if mode == "replace":
         assert db.rows("select a from h") == [("before",)]
@@ -323,7 +351,18 @@ def test_hostile_publishes_nothing(db: Database, tmp_path: Path, build: Callable
 
 def test_hostile_far_corners_are_two_cells(db: Database, tmp_path: Path) -> None:
     """Two cells at A1 and XFD1048576 are two cells, at two addresses; the engine would need 400 GB for them."""
-    ran = importer("run", far_corners(tmp_path / "h.xlsx"), "--to", db.dsn.text, "--table", "h", "--header-row", 0, "--json", cwd=tmp_path)
+    ran = importer(
+        "run",
+        far_corners(tmp_path / "h.xlsx"),
+        "--to",
+        db.dsn.text,
+        "--table",
+        "h",
+        "--header-row",
+        0,
+        "--json",
+        cwd=tmp_path,
+    )
     assert ran.code == 0, ran.err
     assert [(c["letter"], c["cells"], c["loaded"]) for c in ran.json["columns"]] == [("A", 1, 1), ("XFD", 1, 1)]
     assert db.rows("select column_a, column_xfd from h order by 1") == [("a", None), (None, 1)]

@@ -215,15 +215,34 @@ def big(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workbook of 400,000 rows: enough for a second in every stage, in several windows."""
     head = row(1, inline("A1", "number"), inline("B1", "name"), inline("C1", "city"))
     number = '<c r="A{0}"><v>{0}</v></c>'
-    rows = "".join(row(n, number.format(n), inline(f"B{n}", f"name {n}"), inline(f"C{n}", f"city {n % 99}")) for n in range(2, 400_002))
+    rows = "".join(
+        row(n, number.format(n), inline(f"B{n}", f"name {n}"), inline(f"C{n}", f"city {n % 99}"))
+        for n in range(2, 400_002)
+    )
     return write_rows(tmp_path_factory.mktemp("big") / "big.xlsx", head + rows, name="Orders")
 
 
 @contextlib.contextmanager
 def loading(db: Database, path: Path, *options: str, **started_options: Any) -> Iterator[Running]:
     """A run under way, into table `t`, which holds one row before."""
-    db.run(f"CREATE TABLE IF NOT EXISTS {db.schema}.t (number bigint, name text, city text)", f"INSERT INTO {db.schema}.t VALUES (0, 'before', '')")
-    command = [sys.executable, "-m", "importer", "run", str(path), "--to", db.dsn.text, "--table", "t", "--workers", "2", *options]
+    db.run(
+        f"CREATE TABLE IF NOT EXISTS {db.schema}.t (number bigint, name text, city text)",
+        f"INSERT INTO {db.schema}.t VALUES (0, 'before', '')",
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "importer",
+        "run",
+        str(path),
+        "--to",
+        db.dsn.text,
+        "--table",
+        "t",
+        "--workers",
+        "2",
+        *options,
+    ]
     with started(*command, cwd=path.parent, **started_options) as running:
         yield running
 
@@ -339,7 +358,13 @@ def test_signal_stops_a_run(db: Database, big: Path, stage: str, number: int, co
         ran = running.finish()
     word = "interrupted" if number == signal.SIGINT else "terminated"
     assert (ran.code, ran.err) == (code, f"importer: {word}; nothing was published\n")
-    assert ran.json["error"] == {"type": "Interrupted", "message": f"{word}; nothing was published", "place": None, "choice": None, "exit_code": code}
+    assert ran.json["error"] == {
+        "type": "Interrupted",
+        "message": f"{word}; nothing was published",
+        "place": None,
+        "choice": None,
+        "exit_code": code,
+    }
     assert_clean(ran)
     assert_untouched(db)
 
@@ -412,6 +437,17 @@ def test_closed_streams(db: Database, tmp_path: Path, closed: str) -> None:
     assert_clean(ran)
 
 
+def test_temporary_folder_with_a_long_path(tmp_path: Path) -> None:
+    """The path of a socket is short on every system."""
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+    ran = importer("inspect", write_rows(tmp_path / "s.xlsx", GOOD), env={"TMPDIR": str(long)})
+    assert ran.code == 4
+    assert ran.err.startswith("importer: workers cannot be started (AF_UNIX path too long)")
+    assert "set TMPDIR to a writable folder with a short path" in ran.err
+    assert "Traceback" not in ran.err
+
+
 def test_resources_are_closed(db: Database, tmp_path: Path) -> None:
     """A run leaves no open pipe, semaphore or socket: pytest turns the warning of any into an error."""
     path = write_rows(tmp_path / "s.xlsx", GOOD)
@@ -428,7 +464,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 4 MiB."""
     place = tmp_path / "disk"
     place.mkdir()
-    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", place], capture_output=True).returncode:
+    if (
+        os.geteuid()
+        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", place], capture_output=True).returncode
+    ):
         pytest.skip("only root can mount a small disk here")
     try:
         yield place
@@ -452,7 +491,9 @@ def test_spool_disk_full_in_a_worker(db: Database, tmp_path: Path, small_disk: P
     rows = "".join(f'<row r="{n}"><c r="A{n}" t="s"><v>0</v></c></row>' for n in range(1, 20_000))
     path = write_rows(tmp_path / "o.xlsx", rows, strings=[f"<t>{'x' * 1000}</t>"], name="Orders")
     db.run(f"CREATE TABLE {db.schema}.t (number bigint, name text)", f"INSERT INTO {db.schema}.t VALUES (0, 'before')")
-    ran = importer("run", path, "--to", db.dsn.text, "--table", "t", "--temp-dir", small_disk, "--header-row", 0, cwd=tmp_path)
+    ran = importer(
+        "run", path, "--to", db.dsn.text, "--table", "t", "--temp-dir", small_disk, "--header-row", 0, cwd=tmp_path
+    )
     assert ran.code == 4, ran.err
     assert os.strerror(errno.ENOSPC) in ran.err or "cannot write the spool" in ran.err
     assert_clean(ran)
