@@ -376,22 +376,29 @@ def _rejects_path(settings: Settings, source: Source, rejects: Rejects) -> Path 
 
 @contextlib.contextmanager
 def _kept_rejects(rejects: Rejects, path: Path | None, sheet: str, clock: Clock) -> Iterator[None]:
-    """The rejects file, written whole before anything is published; taken away again when nothing was.
+    """The rejects file, written whole before anything is published; when nothing was, the old one comes back.
 
-    A run over its budget keeps it: it says which rows to mend.
+    A run over its budget keeps the new one: it says which rows to mend.
     """
     if path is None:
         yield
         return
+    old = path.with_name(f"{path.name}.old")
     with clock.stage("rejects"):
+        if path.exists():
+            path.replace(old)
         rejects.write(path, sheet)
     try:
         yield
     except BudgetExceeded:
+        old.unlink(missing_ok=True)
         raise
     except BaseException:
         path.unlink(missing_ok=True)
+        if old.exists():
+            old.replace(path)
         raise
+    old.unlink(missing_ok=True)
 
 
 def _free_path(path: Path) -> Path:

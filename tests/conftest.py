@@ -25,18 +25,36 @@ if TYPE_CHECKING:
 
     from importer.report import Report
 
-ALL_SERVERS = ("18", "16", "15")
+#: Modules about what happens before a server is asked. By default they use the first one only; `--everywhere` uses all.
+ONE_SERVER = {
+    "test_api", "test_cli", "test_embedded", "test_formats", "test_headers",
+    "test_hostile", "test_traps", "test_windows", "test_workers",
+}  # fmt: skip
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--servers", default=os.environ.get("IMPORTER_TEST_SERVERS", "18,16,15"), help="servers to test on, of 18, 16 (embedded), 15 (the machine's)")
-    parser.addoption("--dsn", default=os.environ.get("IMPORTER_TEST_DSN"), help="test on this server instead; schemas are created and dropped in it")
+    parser.addoption(
+        "--servers",
+        default=os.environ.get("IMPORTER_TEST_SERVERS", "18,16,15"),
+        help="servers to test on, of 18, 16 (embedded), 15 (the machine's)",
+    )
+    parser.addoption(
+        "--dsn",
+        default=os.environ.get("IMPORTER_TEST_DSN"),
+        help="test on this server instead; schemas are created and dropped in it",
+    )
+    parser.addoption("--everywhere", action="store_true", help="run every module on every server")
     parser.addoption("--long", action="store_true", help="more examples for the property tests")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Property tests have no deadline (machines differ), a bounded number of examples, and no database of their own in the checkout."""
-    shared: dict[str, Any] = {"deadline": None, "database": None, "print_blob": True, "suppress_health_check": list(hypothesis.HealthCheck)}
+    shared: dict[str, Any] = {
+        "deadline": None,
+        "database": None,
+        "print_blob": True,
+        "suppress_health_check": list(hypothesis.HealthCheck),
+    }
     hypothesis.settings.register_profile("short", max_examples=100, **shared)
     hypothesis.settings.register_profile("long", max_examples=2000, **shared)
     hypothesis.settings.load_profile("long" if config.getoption("--long") else "short")
@@ -45,7 +63,10 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "server" in metafunc.fixturenames:
         given = metafunc.config.getoption("--dsn")
-        metafunc.parametrize("server", ["dsn"] if given else metafunc.config.getoption("--servers").split(","), indirect=True, scope="session")
+        servers = metafunc.config.getoption("--servers").split(",")
+        if metafunc.module.__name__ in ONE_SERVER and not metafunc.config.getoption("--everywhere"):
+            servers = servers[:1]
+        metafunc.parametrize("server", ["dsn"] if given else servers, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
@@ -78,8 +99,16 @@ def _system_server(folder: Path, version: str) -> Iterator[Dsn]:
     if as_user:
         shutil.chown(folder, "postgres")
         shutil.chown(data, "postgres")
-    quiet: dict[str, Any] = {"check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder, **as_user}
-    subprocess.run([f"{found[0]}/initdb", "-D", data, "-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C.UTF-8"], **quiet)
+    quiet: dict[str, Any] = {
+        "check": True,
+        "stdout": subprocess.DEVNULL,
+        "stderr": subprocess.DEVNULL,
+        "cwd": folder,
+        **as_user,
+    }
+    subprocess.run(
+        [f"{found[0]}/initdb", "-D", data, "-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C.UTF-8"], **quiet
+    )
     control = [f"{found[0]}/pg_ctl", "-w", "-D", str(data), "-l", str(folder / "log")]
     subprocess.run([*control, "-o", f"-h '' -k {folder}", "start"], **quiet)
     try:
@@ -111,7 +140,12 @@ class Database:
 
     def leftovers(self) -> list[str]:
         """Staging tables that a run left behind."""
-        return [name for (name,) in self.rows("select relname::text from pg_class c join pg_namespace n on n.oid = relnamespace where nspname = 'importer' and relkind = 'r'")]
+        return [
+            name
+            for (name,) in self.rows(
+                "select relname::text from pg_class c join pg_namespace n on n.oid = relnamespace where nspname = 'importer' and relkind = 'r'"
+            )
+        ]
 
 
 @pytest.fixture

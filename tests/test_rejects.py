@@ -21,7 +21,7 @@ from tables import contract, save
 
 from importer import BudgetExceeded, spool
 from importer.clock import Clock
-from importer.errors import ImporterError, MachineError
+from importer.errors import DatabaseError, ImporterError, MachineError
 from importer.headers import SheetColumn
 from importer.parts import VALUE_PARTS, part
 from importer.pipeline import working
@@ -396,3 +396,25 @@ def test_no_rejects_no_file(db: Database, tmp_path: Path) -> None:
     report = db.load(save(tmp_path / "t.xlsx", ["a"], [1]), rejects=tmp_path / "r.xlsx")
     assert report.rejects_file is None
     assert not (tmp_path / "r.xlsx").exists()
+
+
+def test_old_rejects_come_back_when_nothing_was_published(db: Database, tmp_path: Path) -> None:
+    """A run that fails in the database leaves neither a new rejects file nor harm to the one that was there."""
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    sheet = book.active
+    assert sheet is not None
+    for row in (["name", "n"], ["a", 1], ["b", "x"]):
+        sheet.append(row)
+    book.save(tmp_path / "w.xlsx")
+    db.run(f"CREATE TABLE {db.schema}.w (name text, n bigint CHECK (n > 5))")
+    old = tmp_path / "r.csv"
+    old.write_text("half mended")
+    with pytest.raises(DatabaseError):
+        db.load(tmp_path / "w.xlsx", table="w", rejects=old)
+    assert old.read_text() == "half mended"
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith("r.csv")] == ["r.csv"]
+    with pytest.raises(DatabaseError):
+        db.load(tmp_path / "w.xlsx", table="w", rejects=tmp_path / "new.csv")
+    assert not (tmp_path / "new.csv").exists()
