@@ -278,7 +278,8 @@ def _stoppable() -> Iterator[None]:
     try:
         yield
     finally:
-        for number, handler in previous.items():
+        # Once stopped, the program is on its way out: the rest of a burst of signals must not change its exit code.
+        for number, handler in previous.items() if first is None else ():
             signal.signal(number, handler)
 
 
