@@ -384,18 +384,19 @@ def _kept_rejects(rejects: Rejects, path: Path | None, sheet: str, clock: Clock)
         yield
         return
     old = path.with_name(f"{path.name}.old")
-    with clock.stage("rejects"):
-        if path.exists():
-            path.replace(old)
-        rejects.write(path, sheet)
+    if path.is_file():
+        path.replace(old)
     try:
+        with clock.stage("rejects"):
+            rejects.write(path, sheet)
         yield
     except BudgetExceeded:
         old.unlink(missing_ok=True)
         raise
     except BaseException:
-        path.unlink(missing_ok=True)
-        if old.exists():
+        if path.is_file():
+            path.unlink()
+        if old.is_file():
             old.replace(path)
         raise
     old.unlink(missing_ok=True)
