@@ -11,12 +11,12 @@ from .clock import Clock
 from .contract import dump_contract, infer_contract
 from .parts import PROBLEM_PARTS, ROW, part, parts_of, raw_text
 from .pgtypes import FIELD_TYPES
-from .pipeline import working
 from .plan import choose_columns
 from .profiling import ColumnFacts
 from .settings import Limits, Settings, parse_header_rows
 from .source import Source, read_source
 from .validate import data_rows
+from .working import working
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -145,7 +145,7 @@ def test_refusal_while_writing(
     db: Database, book: Path, described: Path, method: str, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Staging itself refuses a row: the error of the worker is the error of the run."""
-    import importer.pipeline as story
+    import importer.loading as story
 
     real = story.staging_table
 

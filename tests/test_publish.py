@@ -277,7 +277,7 @@ def test_verification(db: Database, corruption: str | None) -> None:
 
 
 def test_staging_that_changes_fails_the_run(db: Database, book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import importer.pipeline as story
+    import importer.loading as story
 
     def spoiled(session: Session, staging: Any, rows: int, expected: Any) -> None:
         session.run(f"update {staging.quoted} set name = 'z' where id = 2")

@@ -1,0 +1,77 @@
+"""Owns the judging of a sheet: every window by the plan, keys over all windows, and the equation of the cells."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from .errors import ConservationError, ImporterError, MachineError
+from .keys import duplicates
+from .validate import ColumnCount, Refusal
+from .workers import CheckTask, WindowChecked, check_window
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .clock import Clock
+    from .plan import LoadPlan
+    from .pool import Pool
+    from .settings import Settings
+    from .source import Source
+
+
+def validate(
+    settings: Settings, source: Source, plan: LoadPlan, pool: Pool, folder: Path, clock: Clock
+) -> dict[int, WindowChecked]:
+    """Every window judged by the plan, by its number; windows with repeated keys are judged again.
+
+    Raises:
+        ConservationError: a column whose cells do not add up.
+    """
+    skip = settings.hidden == "skip"
+    tasks = [CheckTask(w.number, w.path, folder, plan, source.header.last_row, skip) for w in source.windows if w.rows]
+    clock.expect(source.rows)
+    windows: dict[int, WindowChecked] = {}
+    died = partial(_checker_died, source)
+    for checked in pool.run(check_window, tasks, died):
+        clock.advance(checked.rows)
+        windows[checked.number] = checked
+    repeated = duplicates(((w.number, w.keys) for w in windows.values()), plan.keys)
+    for checked in pool.run(check_window, _again(tasks, repeated), died):
+        windows[checked.number] = checked
+    _check_conservation(source, windows)
+    return windows
+
+
+def _again(tasks: list[CheckTask], refusals: dict[int, list[Refusal]]) -> list[CheckTask]:
+    return [replace(task, refusals=tuple(refusals[task.number])) for task in tasks if task.number in refusals]
+
+
+def _checker_died(source: Source, task: CheckTask, how: str) -> ImporterError:
+    rows = next(f"{w.first_row}-{w.last_row}" for w in source.windows if w.number == task.number)
+    return MachineError(
+        f"the process that validated sheet {source.sheet.name!r}, rows {rows}, {how}",
+        place=str(source.workbook.path),
+        choice="nothing was loaded; raise --memory, or lower --chunk-rows",
+    )
+
+
+def totals(windows: dict[int, WindowChecked]) -> dict[int, ColumnCount]:
+    """What became of the cells, by sheet column."""
+    found: dict[int, ColumnCount] = {}
+    for window in windows.values():
+        for column, count in window.counts.items():
+            found[column] = found.get(column, ColumnCount()) + count
+    return found
+
+
+def _check_conservation(source: Source, windows: dict[int, WindowChecked]) -> None:
+    """Every cell that was read must be loaded, missing, ignored or rejected; the count of the reader is the judge."""
+    found = totals(windows)
+    for column, facts in source.facts.items():
+        count = found.get(column, ColumnCount())
+        if not count.balanced or count.cells != facts.cells:
+            raise ConservationError(
+                f"column {source.address(1, column)}: {facts.cells:,} cells were read but {count} were accounted for"
+            )

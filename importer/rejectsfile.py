@@ -1,0 +1,61 @@
+"""Owns the rejects file of a run: where it goes, and that an older one survives a run that publishes nothing."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import BudgetExceeded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .clock import Clock
+    from .rejects import Rejects
+    from .settings import Settings
+    from .source import Source
+
+
+def rejects_path(settings: Settings, source: Source, rejects: Rejects) -> Path | None:
+    """Where the rejects go; None when there are none."""
+    if not len(rejects):
+        return None
+    return settings.rejects or _free_path(Path.cwd() / f"{source.workbook.path.stem}.rejects.xlsx")
+
+
+@contextlib.contextmanager
+def kept_rejects(rejects: Rejects, path: Path | None, sheet: str, clock: Clock) -> Iterator[None]:
+    """The rejects file, written whole before anything is published; when nothing was, the old one comes back.
+
+    A run over its budget keeps the new one: it says which rows to mend.
+    """
+    if path is None:
+        yield
+        return
+    old = path.with_name(f"{path.name}.old")
+    if path.is_file():
+        path.replace(old)
+    try:
+        with clock.stage("rejects"):
+            rejects.write(path, sheet)
+        yield
+    except BudgetExceeded:
+        old.unlink(missing_ok=True)
+        raise
+    except BaseException:
+        if path.is_file():
+            path.unlink()
+        if old.is_file():
+            old.replace(path)
+        raise
+    old.unlink(missing_ok=True)
+
+
+def _free_path(path: Path) -> Path:
+    """`path`, or the same with a number: an earlier file may be half mended by now."""
+    number = 2
+    free = path
+    while free.exists():
+        free, number = path.with_name(f"{path.stem}-{number}{path.suffix}"), number + 1
+    return free

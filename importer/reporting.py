@@ -1,0 +1,92 @@
+"""Owns the making of the run report: what source, plan and windows say, put together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .judging import totals
+from .report import ColumnReport, Report, RuleReport
+from .validate import ColumnCount
+
+if TYPE_CHECKING:
+    from .plan import LoadPlan
+    from .rejects import Rejects
+    from .settings import Settings
+    from .source import Source
+    from .target import Target
+    from .workers import WindowChecked
+
+
+def make_report(
+    settings: Settings,
+    source: Source,
+    plan: LoadPlan,
+    target: Target,
+    windows: dict[int, WindowChecked],
+    rejects: Rejects,
+    version: str,
+) -> Report:
+    """The report of a run that was judged and not yet published."""
+    found = totals(windows)
+    types = {c.column.index: str(c.pg_type) for c in plan.columns if c.column}
+    names = {c.column.index: c.field.name for c in plan.columns if c.column}
+    columns = tuple(
+        ColumnReport(
+            c.letter, c.header, names.get(c.index, c.name),
+            source.facts[c.index].kinds if c.index in source.facts else {},
+            types.get(c.index), found.get(c.index, ColumnCount()),
+        )
+        for c in source.header.columns
+    )  # fmt: skip
+    book = source.workbook
+    return Report(
+        outcome="planned",
+        workbook={"name": book.path.name, "path": str(book.path), "sha256": book.sha256, "size": book.size},
+        sheet=source.sheet.name,
+        header_rows=(source.header.first_row, source.header.last_row),
+        target={
+            "schema": target.schema,
+            "table": target.name,
+            "mode": settings.mode,
+            "created": target.table is None,
+            "server": version,
+        },
+        method={
+            "name": settings.method,
+            "workers": settings.workers,
+            "chunks": sum(w.chunk is not None for w in windows.values()),
+        },
+        columns=columns,
+        total_records=sum(w.rows for w in windows.values()),
+        error_count=len(rejects),
+        rows={"blank": source.blank_rows, "hidden": source.hidden_rows, "above_header": source.above_header},
+        rules=_rules(source, windows),
+        rejects_file=None,
+        timings={},
+        duration=0.0,
+        notes=tuple(source.notes() + _plan_notes(settings, plan)),
+    )
+
+
+def _rules(source: Source, windows: dict[int, WindowChecked]) -> tuple[RuleReport, ...]:
+    found: dict[str, RuleReport] = {}
+    for _, window in sorted(windows.items()):
+        for key, (count, row, column) in window.rules.items():
+            before = found.get(key)
+            found[key] = RuleReport(
+                key, count + (before.count if before else 0), before.example if before else source.address(row, column)
+            )
+    return tuple(sorted(found.values(), key=lambda rule: (-rule.count, rule.key)))
+
+
+def _plan_notes(settings: Settings, plan: LoadPlan) -> list[str]:
+    notes = []
+    zoned = [c.field.name for c in plan.columns if c.pg_type.name == "timestamp with time zone"]
+    if zoned:
+        notes.append(f"dates and times without a zone are taken in {settings.timezone} for {', '.join(zoned)}")
+    single = [c.field.name for c in plan.columns if c.pg_type.name == "real" and c.field.type == "number"]
+    if single:
+        notes.append(f"fractions are rounded to single precision for {', '.join(single)}, as type real does")
+    if plan.ignored:
+        notes.append(f"columns left out: {', '.join(f'{c.letter} ({c.header or c.name})' for c in plan.ignored)}")
+    return notes
