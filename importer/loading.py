@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from functools import partial
 from typing import TYPE_CHECKING
 
 from .checksums import Checksum, add
 from .errors import ImporterError, MachineError
 from .ingest import close_session
-from .publish import publish
+from .publish import Published, publish
 from .staging import SCHEMA, Staging, staging_table, verify
 from .workers import IngestTask, WindowChecked, ingest_chunk
 
@@ -24,11 +25,15 @@ if TYPE_CHECKING:
     from .target import Target
 
 
-def load(
+@contextlib.contextmanager
+def loaded(
     settings: Settings, session: Session, dsn: Dsn, target: Target, contract: Contract, plan: LoadPlan,
-    windows: dict[int, WindowChecked], pool: Pool, clock: Clock, *, sheet: str, dry_run: bool,
-) -> None:  # fmt: skip
-    """Write all chunks to staging, verify it, and publish it in one transaction."""
+    windows: dict[int, WindowChecked], pool: Pool, clock: Clock, *, sheet: str,
+) -> Iterator[Published]:  # fmt: skip
+    """All chunks written to staging, verified and published, in a transaction that is still open: the caller commits.
+
+    Without a commit by the end, the target is as it was.
+    """
     accepted = sum(w.accepted for w in windows.values())
     with staging_table(session, target, plan.columns, contract) as staging:
         with clock.stage("write"):
@@ -45,7 +50,8 @@ def load(
         with clock.stage("verify"):
             verify(session, staging, accepted, _checksums(windows))
         with clock.stage("publish"):
-            publish(session, staging, target, contract, settings.mode, keep=not dry_run)
+            published = publish(session, staging, target, contract, settings.mode, accepted)
+        yield published
 
 
 def _chunks(settings: Settings, dsn: Dsn, staging: Staging, windows: dict[int, WindowChecked]) -> Iterator[IngestTask]:

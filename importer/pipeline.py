@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .clock import Clock, Progress
 from .descriptor import load_contract
 from .errors import BudgetExceeded
 from .judging import validate
-from .loading import load
+from .loading import loaded
 from .planning import plan_load
 from .rejects import Rejects
 from .rejectsfile import kept_rejects, rejects_path
@@ -49,31 +50,36 @@ def run(settings: Settings, progress: Progress | None = None, *, dry_run: bool =
             report = make_report(settings, source, plan, target, windows, rejects, version)
             path = rejects_path(settings, source, rejects)
             report = replace(report, rejects_file=str(path) if path else None)
-        with kept_rejects(rejects, path, source.sheet.name, clock):
+        _check_early(settings, report, rejects, clock)
+        with (
+            loaded(settings, session, dsn, target, contract, plan, windows, pool, clock, sheet=source.sheet.name),
+            # The transaction of publishing is open: what is told must be complete before it is kept.
+            kept_rejects(rejects, path, source.sheet.name, clock),
+        ):
             _check_budget(settings, report, clock)
-            load(
-                settings,
-                session,
-                dsn,
-                target,
-                contract,
-                plan,
-                windows,
-                pool,
-                clock,
-                sheet=source.sheet.name,
-                dry_run=dry_run,
-            )
+            with clock.stage("publish"):
+                session.rollback() if dry_run else session.commit()
     return replace(report, outcome="checked" if dry_run else "published", timings=clock.timings, duration=clock.elapsed)
 
 
-def _check_budget(settings: Settings, report: Report, clock: Clock) -> None:
+def _check_early(settings: Settings, report: Report, rejects: Rejects, clock: Clock) -> None:
+    """Stop before the database is written to, when the rejects are too many already."""
+    if not _within(settings, report):
+        with kept_rejects(rejects, Path(report.rejects_file) if report.rejects_file else None, report.sheet, clock):
+            _check_budget(settings, report, clock)
+
+
+def _within(settings: Settings, report: Report) -> bool:
     budget = settings.max_rejects
-    if budget is None or budget.allows(report.error_count, report.total_records):
+    return budget is None or budget.allows(report.error_count, report.total_records)
+
+
+def _check_budget(settings: Settings, report: Report, clock: Clock) -> None:
+    if _within(settings, report):
         return
     error = BudgetExceeded(
-        f"{report.error_count:,} of {report.total_records:,} rows were rejected, over the budget of {budget}; "
-        "nothing was published",
+        f"{report.error_count:,} of {report.total_records:,} rows were rejected, over the budget of "
+        f"{settings.max_rejects}; nothing was published",
         choice=f"mend the rows in {report.rejects_file}, or raise --max-rejects",
     )
     error.report = replace(report, outcome="over-budget", timings=clock.timings, duration=clock.elapsed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .catalog import parse_table_name
@@ -21,10 +22,27 @@ _EXISTS = ("42P07", "42710", "23505")
 _DENIED = "42501"
 
 
-def publish(
-    session: Session, staging: Staging, target: Target, contract: Contract, mode: Mode, *, keep: bool = True
-) -> None:
-    """Make staging's rows visible; with `keep=False` do all of it and roll it back (a dry run).
+@dataclass(frozen=True)
+class Published:
+    """What publishing did to the target's rows.
+
+    Attributes:
+        inserted: rows that are new.
+    """
+
+    inserted: int
+
+
+def publish(session: Session, staging: Staging, target: Target, contract: Contract, mode: Mode, rows: int) -> Published:
+    """Put staging's rows into the target, in a transaction that the caller commits or rolls back.
+
+    Args:
+        session: whose open transaction it happens in.
+        staging: what was loaded and verified.
+        target: of the load.
+        contract: what a new table is to be.
+        mode: what happens to the rows that are there.
+        rows: in staging.
 
     Raises:
         DatabaseError: the server refuses a row, a key or the privilege; the target is as it was.
@@ -33,8 +51,8 @@ def publish(
     try:
         if staging.becomes_target:
             _become(session, staging, target, contract)
-        else:
-            session.run(_fill(staging, target, mode))
+            return Published(rows)
+        return Published(session.run(_fill(staging, target, mode)))
     except DatabaseError as exc:
         session.rollback()
         taken = exc.sqlstate in _EXISTS and (exc.constraint or "pg_").startswith("pg_")
@@ -51,10 +69,6 @@ def publish(
                 sqlstate=exc.sqlstate,
             ) from None
         raise
-    if keep:
-        session.commit()
-    else:
-        session.rollback()
 
 
 def _become(session: Session, staging: Staging, target: Target, contract: Contract) -> None:

@@ -217,7 +217,7 @@ def test_two_runs_of_a_new_table(db: Database, book: Path) -> None:
         session.commit()
         db.run("create table fresh (mine int)")
         with pytest.raises(Conflict, match="created by somebody else"):
-            publish(session, staging, target, Contract((Field("n", "integer"),)), "append")
+            publish(session, staging, target, Contract((Field("n", "integer"),)), "append", 1)
     assert db.rows("select count(*) from fresh") == [(0,)]
     assert db.leftovers() == []
 
@@ -506,7 +506,8 @@ def test_many_first_runs_at_once(db: Database, tmp_path: Path) -> None:
                     target = Target(db.schema, f"t{number}_{n}", None)
                     described = parse_contract({"fields": [{"name": "n", "type": "integer"}]})
                     with staging_table(session, target, (column,), described) as staging:
-                        publish(session, staging, target, described, "append")
+                        publish(session, staging, target, described, "append", 0)
+                        session.commit()
         except BaseException as exc:  # noqa: BLE001 - told below
             failures.append(exc)
 
