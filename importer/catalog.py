@@ -133,8 +133,8 @@ with recursive base as (
            b.declared, t.typbasetype, t.typtypmod, b.notnull or t.typnotnull
     from base b join pg_type t on t.oid = b.type where t.typtype = 'd'
 )
-select b.attname::text, b.attnotnull or b.notnull, b.atthasdef, b.attidentity, b.attgenerated, b.declared,
-       format_type(b.type, b.typmod), t.typtype::text, t.oid::int8
+select b.attname::text, b.attnotnull or b.notnull as not_null, b.atthasdef, b.attidentity, b.attgenerated, b.declared,
+       format_type(b.type, b.typmod) as base, t.typtype::text as kind, t.oid::int8 as oid
 from base b join pg_type t on t.oid = b.type where t.typtype <> 'd' order by b.attnum
 """
 
@@ -196,7 +196,7 @@ with recursive base as (
     select t.oid, t.typtype::text, t.typbasetype, t.typtypmod, b.nextmod
     from base b join pg_type t on t.oid = b.next where b.kind = 'd'
 )
-select kind, format_type(oid, nullif(typmod, -1)), oid::int8, format_type(to_regtype($1), null)
+select kind, format_type(oid, nullif(typmod, -1)) as base, oid::int8 as oid, format_type(to_regtype($1), null) as asked
 from base where kind <> 'd'
 """
 

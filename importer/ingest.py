@@ -1,6 +1,6 @@
 """Owns the writing of one chunk into staging, by one of three methods. Runs in a worker.
 
-The only caller of `adbc_ingest` for data. `batch` is one binary COPY in one transaction. The other two are the baseline
+`batch` is one binary COPY in one transaction. The other two are the baseline
 that the benchmark compares with: one INSERT and one transaction a row, over one connection or over several.
 """
 
@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
+import polars as pl
 
+from . import spool
 from .errors import DatabaseError
 from .parts import ROW
-from .postgres import Session, database_errors, quote
+from .postgres import Session, quote
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,29 +42,23 @@ def ingest_chunk(task: IngestTask) -> tuple[int, int]:
     Raises:
         DatabaseError: the server refused; nothing of the chunk remains (batch), or some rows (the other methods).
     """
-    with pa.memory_map(str(task.chunk)) as source:
-        data = pa.ipc.open_file(source).read_all().drop_columns([ROW])
-        if task.method == "batch":
-            _copy(task, data)
-        else:
-            _insert_rows(task, data)
-        return task.number, data.num_rows
+    data = spool.read(task.chunk).drop(ROW)
+    if task.method == "batch":
+        _copy(task, data)
+    else:
+        _insert_rows(task, data)
+    return task.number, len(data)
 
 
-def _copy(task: IngestTask, data: pa.Table) -> None:
+def _copy(task: IngestTask, data: pl.DataFrame) -> None:
     session = _session(task.dsn)
     try:
-        _copy_rows(session, task, data)
+        session.copy(data, task.schema, task.table)
+        session.commit()
     except DatabaseError:
         # Its transaction is over; the next chunk would be refused for that, and not for what is wrong with it.
         close_session()
         raise
-
-
-def _copy_rows(session: Session, task: IngestTask, data: pa.Table) -> None:
-    with database_errors(task.dsn), session.connection.cursor() as cursor:
-        cursor.adbc_ingest(task.table, data.to_reader(), mode="append", db_schema_name=task.schema)
-    session.commit()
 
 
 _open_session: tuple[str, Session] | None = None
@@ -85,15 +80,10 @@ def close_session() -> None:
         _open_session = None
 
 
-def _insert_rows(task: IngestTask, data: pa.Table) -> None:
-    places = ", ".join(f"${n}" for n in range(1, data.num_columns + 1))
-    columns = ", ".join(quote(name) for name in data.column_names)
+def _insert_rows(task: IngestTask, data: pl.DataFrame) -> None:
+    places = ", ".join(f"${n}" for n in range(1, data.width + 1))
+    columns = ", ".join(quote(name) for name in data.columns)
     statement = f"INSERT INTO {quote(task.schema, task.table)} ({columns}) VALUES ({places})"
-    with (
-        Session(task.dsn, autocommit=True) as session,
-        database_errors(task.dsn),
-        session.connection.cursor() as cursor,
-    ):
+    with Session(task.dsn, autocommit=True) as session:
         # The plain loop of every tutorial: a statement, a round trip and a commit for each row.
-        for start in range(data.num_rows):
-            cursor.executemany(statement, data.slice(start, 1))
+        session.run_each(statement, data)

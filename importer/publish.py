@@ -90,7 +90,7 @@ def _default_grants(session: Session, target: Target) -> list[str]:
     rows = session.query(
         """
         select a.privilege_type::text, a.is_grantable,
-               case when a.grantee = 0 then null else pg_get_userbyid(a.grantee)::text end
+               case when a.grantee = 0 then null else pg_get_userbyid(a.grantee)::text end as role
         from pg_default_acl d
         join pg_namespace n on n.oid = d.defaclnamespace
         cross join lateral aclexplode(d.defaclacl) a

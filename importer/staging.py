@@ -203,7 +203,8 @@ def verify(session: Session, staging: Staging, rows: int, expected: dict[str, Ch
         parts = sql_checksum(quote(column.field.name), staging.type_of(column))
         asked += parts
         widths.append(len(parts))
-    numbers = [int(n) for n in session.query(f"SELECT {', '.join(asked)} FROM {staging.quoted}")[0]]
+    named = ", ".join(f"{expression} AS c{n}" for n, expression in enumerate(asked))
+    numbers = [int(n) for n in session.query(f"SELECT {named} FROM {staging.quoted}")[0]]
     if numbers[0] != rows:
         raise VerificationFailed(
             f"{rows:,} rows were accepted but staging holds {numbers[0]:,}", choice="run again; nothing was published"
