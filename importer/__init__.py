@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .errors import BudgetExceeded, DatabaseError, ImporterError, InputError, UsageError
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from .clock import Progress
     from .report import Report
-    from .settings import ErrorCells, HiddenPolicy, Limits, Method, Mode
+    from .settings import ErrorCells, HiddenPolicy, Limits, Method, Mode, OnDuplicate
 
 __version__ = "0.1.0"
 __all__ = [
@@ -35,6 +35,9 @@ def import_workbook(
     to: str | None = None,
     table: str | None = None,
     mode: Mode = "append",
+    key: Sequence[str] | None = None,
+    on_duplicate: OnDuplicate = "reject",
+    lineage: bool = False,
     sheet: str | None = None,
     header_row: int | str | None = None,
     contract: str | Path | None = None,
@@ -59,7 +62,11 @@ def import_workbook(
         workbook: path of an `.xlsx` or `.xlsm` file.
         to: connection string; None: IMPORTER_DSN, DATABASE_URL, libpq's variables, else the embedded server.
         table: `table` or `schema.table`; None: the contract's, else made of the workbook's name.
-        mode: `append` (creates a missing table), `create`, `replace`.
+        mode: `append` (creates a missing table), `create`, `replace`, `upsert`.
+        key: columns by which an upsert recognises a row; None: the contract's or the table's primary key.
+        on_duplicate: of rows with the same primary key in the sheet, load the first and `reject` the others, or load
+            the `first` or `last` and leave the others out.
+        lineage: fill columns `_source_file`, `_source_sheet`, `_source_row` and `_run_id`.
         sheet: name; None: the first visible worksheet.
         header_row: 1-based row, or a range such as `"2-4"`; 0: no header; None: found.
         contract: path of a Table Schema descriptor (JSON, YAML, TOML).
@@ -93,7 +100,7 @@ def import_workbook(
     from .settings import Limits as L  # noqa: N817
     from .settings import RejectBudget, Settings, find_dsn, parse_header_rows
 
-    options = {} if workers is None else {"workers": workers}
+    options: dict[str, Any] = {} if workers is None else {"workers": workers}
     settings = Settings(
         workbook=P(workbook),
         sheet=sheet,
@@ -107,6 +114,9 @@ def import_workbook(
         dsn=find_dsn(to),
         table=table,
         mode=mode,
+        key=tuple(key or ()),
+        on_duplicate=on_duplicate,
+        lineage=lineage,
         method=method,
         chunk_rows=chunk_rows,
         rejects=P(rejects) if rejects else None,

@@ -43,6 +43,10 @@ class Table:
         columns: in their order.
         keys: (is the primary key, column names) of its unique indexes without expressions and predicates.
         cascades: tables whose rows would change when rows here are deleted.
+        may_skip: it has triggers or rules, which can do away with a row without a word.
+        judges_rows: triggers, rules or policies of its own may refuse a row for any reason.
+        refers_to_itself: one of its foreign keys points to itself.
+        arbiters: of `keys` those that ON CONFLICT takes (neither deferrable nor half built).
     """
 
     schema: str
@@ -50,6 +54,10 @@ class Table:
     columns: tuple[TableColumn, ...]
     keys: tuple[tuple[bool, tuple[str, ...]], ...]
     cascades: tuple[str, ...]
+    may_skip: bool = False
+    judges_rows: bool = False
+    refers_to_itself: bool = False
+    arbiters: tuple[tuple[str, ...], ...] = ()
 
     def column(self, name: str) -> TableColumn | None:
         """The column of that name, or None."""
@@ -117,9 +125,35 @@ def find_table(session: Session, schema: str | None, name: str) -> tuple[str, Ta
             "S": "a sequence",
         }.get(kind, "no table")
         raise TargetRefused(f"{quote(schema, name)} is {what}", choice="name another table with --table")
-    return schema, Table(
-        schema, name, _columns(session, schema, name), _keys(session, schema, name), _cascades(session, schema, name)
+    return schema, read_table(session, schema, name)
+
+
+def read_table(session: Session, schema: str, name: str) -> Table:
+    """What the catalog says of a table that exists."""
+    keys = _keys(session, schema, name)
+    triggers, policies, itself = session.query(_JUDGES, [quote(schema, name)])[0]
+    return Table(
+        schema,
+        name,
+        _columns(session, schema, name),
+        tuple((primary, columns) for primary, columns, _ in keys),
+        _cascades(session, schema, name),
+        may_skip=triggers,
+        judges_rows=triggers or policies,
+        refers_to_itself=itself,
+        arbiters=tuple(columns for _, columns, usable in keys if usable),
     )
+
+
+#: Triggers of partitions count as well: rows go straight to them.
+_JUDGES = """
+select c.relhasrules or exists (
+           select from pg_trigger t where not t.tgisinternal
+           and (t.tgrelid = c.oid or t.tgrelid in (select relid from pg_partition_tree(c.oid)))),
+       c.relrowsecurity,
+       exists (select from pg_constraint k where k.conrelid = c.oid and k.contype = 'f' and k.confrelid = c.oid)
+from pg_class c where c.oid = to_regclass($1)
+"""
 
 
 _COLUMNS = """
@@ -161,20 +195,20 @@ def _described(session: Session, spelling: str, kind: str, oid: int) -> PgType:
     return parse_type(spelling) or PgType(spelling)
 
 
-def _keys(session: Session, schema: str, name: str) -> tuple[tuple[bool, tuple[str, ...]], ...]:
+def _keys(session: Session, schema: str, name: str) -> tuple[tuple[bool, tuple[str, ...], bool], ...]:
     rows = session.query(
         """
-        select i.indisprimary, array_agg(a.attname::text order by k.position)
+        select i.indisprimary, array_agg(a.attname::text order by k.position), i.indimmediate and i.indisvalid
         from pg_index i
         cross join lateral unnest(i.indkey::int2[]) with ordinality as k(attnum, position)
         join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
         where i.indrelid = to_regclass($1) and i.indisunique and i.indpred is null and i.indexprs is null
           and k.position <= i.indnkeyatts
-        group by i.indexrelid, i.indisprimary order by i.indexrelid
+        group by i.indexrelid, i.indisprimary, i.indimmediate, i.indisvalid order by i.indexrelid
         """,
         [quote(schema, name)],
     )
-    return tuple((primary, tuple(columns)) for primary, columns in rows)
+    return tuple((primary, tuple(columns), usable) for primary, columns, usable in rows)
 
 
 def _cascades(session: Session, schema: str, name: str) -> tuple[str, ...]:
@@ -220,3 +254,22 @@ def find_type(session: Session, text: str) -> PgType:
     pg_type = _described(session, base, kind, oid)
     pg_type = replace(pg_type, domain=declared) if declared != base else replace(pg_type, args=asked.args)
     return replace(pg_type, array=pg_type.array or asked.array)
+
+
+def constraint_columns(session: Session, schema: str, table: str, constraint: str) -> tuple[str, ...]:
+    """The columns of a table that a constraint or unique index of it is about; none when an expression is."""
+    rows = session.query(
+        """
+        select array(select a.attname::text from unnest(keys) as k(number)
+                     join pg_attribute a on a.attrelid = relation and a.attnum = k.number)
+        from (
+            select conrelid as relation, conkey as keys, 0 as other from pg_constraint where conname = $2
+          union all
+            select i.indrelid, (i.indkey::int2[])[0:i.indnkeyatts - 1], 1
+            from pg_index i join pg_class c on c.oid = i.indexrelid where c.relname = $2
+            and 0 <> all((i.indkey::int2[])[0:i.indnkeyatts - 1])
+        ) found where relation = to_regclass($1) order by other limit 1
+        """,
+        [quote(schema, table), constraint],
+    )
+    return tuple(rows[0][0]) if rows else ()

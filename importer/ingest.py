@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class IngestTask:
-    """Which chunk goes where, and how."""
+    """Which chunk goes where, and how; `row_column` takes the rows' numbers (None: they stay behind)."""
 
     number: int
     chunk: Path
@@ -34,6 +34,7 @@ class IngestTask:
     schema: str
     table: str
     method: Method
+    row_column: str | None = None
 
 
 def ingest_chunk(task: IngestTask) -> tuple[int, int]:
@@ -42,7 +43,8 @@ def ingest_chunk(task: IngestTask) -> tuple[int, int]:
     Raises:
         DatabaseError: the server refused; nothing of the chunk remains (batch), or some rows (the other methods).
     """
-    data = spool.read(task.chunk).drop(ROW)
+    data = spool.read(task.chunk)
+    data = data.drop(ROW) if task.row_column is None else data.rename({ROW: task.row_column})
     if task.method == "batch":
         _copy(task, data)
     else:

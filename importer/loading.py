@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from .checksums import Checksum, add
 from .errors import ImporterError, MachineError
 from .ingest import close_session
-from .publish import Published, publish
+from .publish import publish
 from .staging import SCHEMA, Staging, staging_table, verify
 from .workers import IngestTask, WindowChecked, ingest_chunk
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from .clock import Clock
     from .contract import Contract
+    from .filling import Published
     from .plan import LoadPlan
     from .pool import Pool
     from .postgres import Session
@@ -58,8 +59,9 @@ def _chunks(settings: Settings, dsn: Dsn, staging: Staging, windows: dict[int, W
     for number, window in sorted(windows.items()):
         if window.chunk is not None:
             yield IngestTask(
-                number, window.chunk, window.first_row, window.last_row, dsn, SCHEMA, staging.name, settings.method
-            )
+                number, window.chunk, window.first_row, window.last_row, dsn, SCHEMA, staging.name, settings.method,
+                staging.row_column,
+            )  # fmt: skip
 
 
 def _writer_died(sheet: str, task: IngestTask, how: str) -> ImporterError:

@@ -118,6 +118,17 @@ def needs_cast(pg_type: PgType) -> bool:
     return pg_type.name not in TEXT_LIKE
 
 
+#: Types cast from text whose every value `fit` has proven to be one.
+_PROVEN = ("numeric", "uuid", "character", "bit", "bit varying", "name")
+
+
+def is_certain(pg_type: PgType) -> bool:
+    """Whether the server takes every value that fits a column of that type; it has the last word on all others."""
+    if pg_type.domain or pg_type.array:
+        return False
+    return pg_type.name in {*WIRES, *TEXT_LIKE, *_PROVEN} or pg_type.labels is not None
+
+
 #: Table Schema field type -> PostgreSQL type of a new column.
 FIELD_TYPES = {
     "string": "text", "number": "double precision", "integer": "bigint", "boolean": "boolean",

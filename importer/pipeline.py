@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .clock import Clock, Progress
@@ -12,8 +11,8 @@ from .errors import BudgetExceeded
 from .judging import validate
 from .loading import loaded
 from .planning import plan_load
-from .rejects import Rejects
-from .rejectsfile import kept_rejects, rejects_path
+from .refusals import with_refusals
+from .rejectsfile import kept_rejects
 from .reporting import make_report
 from .source import read_source
 from .target import find_target
@@ -46,27 +45,21 @@ def run(settings: Settings, progress: Progress | None = None, *, dry_run: bool =
             contract, plan = plan_load(settings, source, target, contract, session)
         with clock.stage("validate"):
             windows = validate(settings, source, plan, pool, folder, clock)
-            rejects = Rejects(windows.values(), list(source.header.columns))
-            report = make_report(settings, source, plan, target, windows, rejects, version)
-            path = rejects_path(settings, source, rejects)
-            report = replace(report, rejects_file=str(path) if path else None)
-        _check_early(settings, report, rejects, clock)
-        with (
-            loaded(settings, session, dsn, target, contract, plan, windows, pool, clock, sheet=source.sheet.name),
+            report, rejects = make_report(settings, source, plan, target, windows, version)
+        if not _within(settings, report):
+            with kept_rejects(rejects, report, clock):
+                _check_budget(settings, report, clock)
+        with loaded(
+            settings, session, dsn, target, contract, plan, windows, pool, clock, sheet=source.sheet.name
+        ) as published:
             # The transaction of publishing is open: what is told must be complete before it is kept.
-            kept_rejects(rejects, path, source.sheet.name, clock),
-        ):
-            _check_budget(settings, report, clock)
-            with clock.stage("publish"):
-                session.rollback() if dry_run else session.commit()
+            windows = with_refusals(session, source, plan, target, windows, published.refused, folder)
+            report, rejects = make_report(settings, source, plan, target, windows, version, published)
+            with kept_rejects(rejects, report, clock):
+                _check_budget(settings, report, clock)
+                with clock.stage("publish"):
+                    session.rollback() if dry_run else session.commit()
     return replace(report, outcome="checked" if dry_run else "published", timings=clock.timings, duration=clock.elapsed)
-
-
-def _check_early(settings: Settings, report: Report, rejects: Rejects, clock: Clock) -> None:
-    """Stop before the database is written to, when the rejects are too many already."""
-    if not _within(settings, report):
-        with kept_rejects(rejects, Path(report.rejects_file) if report.rejects_file else None, report.sheet, clock):
-            _check_budget(settings, report, clock)
 
 
 def _within(settings: Settings, report: Report) -> bool:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .catalog import parse_table_name
+from .catalog import Table, parse_table_name, read_table
 from .errors import Conflict, DatabaseError, TargetRefused
+from .filling import Published, fill
 from .pgtypes import needs_cast
 from .postgres import quote
-from .staging import Staging, object_name, session_role
+from .staging import Staging, final_columns, object_name, session_role
+from .statements import make_statement
 
 if TYPE_CHECKING:
     from .contract import Contract
@@ -20,17 +21,6 @@ if TYPE_CHECKING:
 
 _EXISTS = ("42P07", "42710", "23505")
 _DENIED = "42501"
-
-
-@dataclass(frozen=True)
-class Published:
-    """What publishing did to the target's rows.
-
-    Attributes:
-        inserted: rows that are new.
-    """
-
-    inserted: int
 
 
 def publish(session: Session, staging: Staging, target: Target, contract: Contract, mode: Mode, rows: int) -> Published:
@@ -51,12 +41,13 @@ def publish(session: Session, staging: Staging, target: Target, contract: Contra
     try:
         if staging.becomes_target:
             _become(session, staging, target, contract)
-            return Published(rows)
-        return Published(session.run(_fill(staging, target, mode)))
+            return Published(rows, 0, 0, 0, ())
+        table = target.table or _create(session, staging, target, contract)
+        return fill(session, staging, table, make_statement(staging, table, mode), rows)
     except DatabaseError as exc:
         session.rollback()
         taken = exc.sqlstate in _EXISTS and (exc.constraint or "pg_").startswith("pg_")
-        if staging.becomes_target and taken:
+        if target.table is None and taken:
             raise Conflict(
                 f"table {target.quoted} was created by somebody else meanwhile",
                 choice="run again",
@@ -83,6 +74,15 @@ def _become(session: Session, staging: Staging, target: Target, contract: Contra
             _rename_sequence(session, target, column.name)
     for statement in _constraints(session, target, contract, staging.columns) + _default_grants(session, target):
         session.run(statement)
+
+
+def _create(session: Session, staging: Staging, target: Target, contract: Contract) -> Table:
+    """The new target, with all its keys and indexes: it may refuse rows, so they are moved like those of any table."""
+    columns = final_columns(target, contract, [(c, str(c.pg_type)) for c in staging.columns])
+    session.run(f"CREATE TABLE {target.quoted} ({', '.join(columns)})")
+    for statement in _constraints(session, target, contract, staging.columns):
+        session.run(statement)
+    return read_table(session, target.schema, target.name)
 
 
 def _default_grants(session: Session, target: Target) -> list[str]:
@@ -154,20 +154,3 @@ def _referenced(session: Session, target: Target, text: str) -> str:
 
 def _list(names: tuple[str, ...]) -> str:
     return ", ".join(quote(name) for name in names)
-
-
-def _fill(staging: Staging, target: Target, mode: Mode) -> str:
-    """The one statement that moves the rows into an existing table, every column cast to its exact type.
-
-    `replace` deletes and inserts in the same statement. TRUNCATE would show an empty table to older snapshots and is
-    refused where foreign keys point here; two statements would break those keys in between, although their rows come
-    back. The sub-select on `gone` makes the deletion happen first.
-    """
-    # A field that the sheet has no column for is not written, so that the table's default holds.
-    columns = [c for c in staging.columns if c.column]
-    names = ", ".join(quote(c.field.name) for c in columns)
-    values = ", ".join(f"{quote(c.field.name)}::{c.pg_type}" for c in columns)
-    insert = f"INSERT INTO {target.quoted} ({names}) SELECT {values} FROM {staging.quoted}"
-    if mode != "replace":
-        return insert
-    return f"WITH gone AS (DELETE FROM {target.quoted} RETURNING 1) {insert} WHERE (SELECT count(*) FROM gone) >= 0"

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from .clock import Clock
     from .rejects import Rejects
+    from .report import Report
     from .settings import Settings
     from .source import Source
 
@@ -25,20 +26,21 @@ def rejects_path(settings: Settings, source: Source, rejects: Rejects) -> Path |
 
 
 @contextlib.contextmanager
-def kept_rejects(rejects: Rejects, path: Path | None, sheet: str, clock: Clock) -> Iterator[None]:
+def kept_rejects(rejects: Rejects, report: Report, clock: Clock) -> Iterator[None]:
     """The rejects file, written whole before anything is published; when nothing was, the old one comes back.
 
     A run over its budget keeps the new one: it says which rows to mend.
     """
-    if path is None:
+    if report.rejects_file is None:
         yield
         return
+    path = Path(report.rejects_file)
     old = path.with_name(f"{path.name}.old")
     if path.is_file():
         path.replace(old)
     try:
         with clock.stage("rejects"):
-            rejects.write(path, sheet)
+            rejects.write(path, report.sheet)
         yield
     except BudgetExceeded:
         old.unlink(missing_ok=True)

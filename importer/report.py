@@ -68,6 +68,8 @@ class Report:
         timings: seconds by stage.
         duration: seconds of the whole run.
         notes: what a careful reader should know.
+        table_rows: what happened to the target's rows (`inserted`, `updated`, `unchanged`, `deleted`), and how many
+            rows of the sheet the database refused (`refused`, they are among the rejects); empty before publishing.
     """
 
     outcome: str
@@ -85,6 +87,7 @@ class Report:
     timings: dict[str, float]
     duration: float
     notes: tuple[str, ...] = field(default=())
+    table_rows: dict[str, int] = field(default_factory=dict)
 
     @property
     def success_count(self) -> int:
@@ -117,6 +120,7 @@ class Report:
             "method": self.method,
             "columns": [c.to_dict() for c in self.columns],
             "rows": self.rows,
+            "table_rows": self.table_rows,
             "stats": self.stats,
             "rejects": {
                 "rows": self.error_count,

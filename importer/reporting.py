@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .judging import totals
+from .rejects import Rejects
+from .rejectsfile import rejects_path
 from .report import ColumnReport, Report, RuleReport
 from .validate import ColumnCount
 
 if TYPE_CHECKING:
+    from .filling import Published
     from .plan import LoadPlan
-    from .rejects import Rejects
     from .settings import Settings
     from .source import Source
     from .target import Target
@@ -23,10 +25,12 @@ def make_report(
     plan: LoadPlan,
     target: Target,
     windows: dict[int, WindowChecked],
-    rejects: Rejects,
     version: str,
-) -> Report:
-    """The report of a run that was judged and not yet published."""
+    published: Published | None = None,
+) -> tuple[Report, Rejects]:
+    """The report of a run that was judged, and published or not yet, and the rejects that it speaks of."""
+    rejects = Rejects(windows.values(), list(source.header.columns))
+    path = rejects_path(settings, source, rejects)
     found = totals(windows)
     types = {c.column.index: str(c.pg_type) for c in plan.columns if c.column}
     names = {c.column.index: c.field.name for c in plan.columns if c.column}
@@ -39,7 +43,7 @@ def make_report(
         for c in source.header.columns
     )  # fmt: skip
     book = source.workbook
-    return Report(
+    report = Report(
         outcome="planned",
         workbook={"name": book.path.name, "path": str(book.path), "sha256": book.sha256, "size": book.size},
         sheet=source.sheet.name,
@@ -61,11 +65,21 @@ def make_report(
         error_count=len(rejects),
         rows={"blank": source.blank_rows, "hidden": source.hidden_rows, "above_header": source.above_header},
         rules=_rules(source, windows),
-        rejects_file=None,
+        rejects_file=str(path) if path else None,
         timings={},
         duration=0.0,
         notes=tuple(source.notes() + _plan_notes(settings, plan)),
+        table_rows=_table_rows(published),
     )
+    return report, rejects
+
+
+def _table_rows(published: Published | None) -> dict[str, int]:
+    """What happened to the target's rows, as counts."""
+    if published is None:
+        return {}
+    counts = {name: getattr(published, name) for name in ("inserted", "updated", "unchanged", "deleted")}
+    return counts | {"refused": len(published.refused)}
 
 
 def _rules(source: Source, windows: dict[int, WindowChecked]) -> tuple[RuleReport, ...]:

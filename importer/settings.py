@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Method = Literal["batch", "concurrent", "sequential"]
-Mode = Literal["append", "create", "replace"]
+Mode = Literal["append", "create", "replace", "upsert"]
+OnDuplicate = Literal["reject", "first", "last"]
 HiddenPolicy = Literal["include", "skip", "error"]
 ErrorCells = Literal["reject", "null"]
 
@@ -150,6 +151,13 @@ class Settings:
     dsn: Dsn | None = None
     table: str | None = None
     mode: Mode = "append"
+    #: Columns by which an upsert recognises a row, by header, name or letter; empty: the primary key.
+    key: tuple[str, ...] = ()
+    #: Which of several rows of the sheet with the same primary key is loaded: the first, the others rejected; or the
+    #: first or the last, the others superseded.
+    on_duplicate: OnDuplicate = "reject"
+    #: Add columns that tell where each row came from.
+    lineage: bool = False
     method: Method = "batch"
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
     chunk_rows: int | None = None
@@ -164,10 +172,13 @@ class Settings:
             ("method", Method),
             ("hidden", HiddenPolicy),
             ("error_cells", ErrorCells),
+            ("on_duplicate", OnDuplicate),
         ):
             value = getattr(self, name)
             if value not in get_args(allowed):
                 raise UsageError(f"{name} cannot be {value!r}", choice=" | ".join(get_args(allowed)))
+        if self.key and self.mode != "upsert":
+            raise UsageError(f"--key is for --mode upsert, not {self.mode}", choice="--mode upsert, or no --key")
         if self.workers < 0:
             raise UsageError("workers cannot be negative", choice="0 runs everything in this process")
         if self.limits.task_seconds <= 0 or self.limits.memory_bytes <= 0:

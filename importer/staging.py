@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from .checksums import Checksum, sql_checksum
 from .contract import DEFAULTS
 from .errors import DatabaseError, TargetRefused, VerificationFailed
-from .headers import NAME_BYTES
-from .pgtypes import needs_cast, wire_of
+from .headers import NAME_BYTES, unique_name
+from .parts import ROW
+from .pgtypes import is_certain, needs_cast, wire_of
 from .postgres import literal, quote
 
 if TYPE_CHECKING:
@@ -37,11 +38,14 @@ class Staging:
         name: in schema `importer`.
         becomes_target: the table is published by renaming, so it has the final columns.
         columns: those that chunks fill.
+        row_column: the column with the rows' numbers in the sheet, by which a refused row is found; None where the
+            server has no reason left to refuse one.
     """
 
     name: str
     becomes_target: bool
     columns: tuple[ColumnPlan, ...]
+    row_column: str | None = None
 
     @property
     def quoted(self) -> str:
@@ -66,7 +70,7 @@ def staging_table(
     Raises:
         TargetRefused: the role may not create the schema.
     """
-    staging = Staging(f"stage_{secrets.token_hex(6)}", target.table is None, columns)
+    staging = plan_staging(f"stage_{secrets.token_hex(6)}", target, columns, contract)
     defined = _columns(staging, target, contract)
     created_schema = False
     try:
@@ -84,15 +88,43 @@ def staging_table(
             session.commit()
 
 
+def plan_staging(name: str, target: Target, columns: tuple[ColumnPlan, ...], contract: Contract) -> Staging:
+    """What the staging table of a load is to be: the new target itself, where nothing can refuse a row any more.
+
+    Args:
+        name: of the table, in schema `importer`.
+        target: of the load.
+        columns: that chunks fill.
+        contract: what a new table is to be.
+    """
+    judged = bool(contract.foreign_keys) or any(not is_certain(c.pg_type) for c in columns)
+    if target.table is None and not judged:
+        return Staging(name, becomes_target=True, columns=columns)
+    row_column = unique_name(ROW, {c.field.name for c in columns})
+    return Staging(name, becomes_target=False, columns=columns, row_column=row_column)
+
+
 def _columns(staging: Staging, target: Target, contract: Contract) -> list[str]:
-    """The definitions of the table's columns; those of a key that the database fills come first."""
-    if not staging.becomes_target:
-        return [f"{quote(c.field.name)} {staging.type_of(c)}" for c in staging.columns]
+    """The definitions of the table's columns."""
+    if staging.becomes_target:
+        return final_columns(target, contract, [(c, staging.type_of(c)) for c in staging.columns])
+    defined = [f"{quote(c.field.name)} {staging.type_of(c)}" for c in staging.columns]
+    return [*defined, f"{quote(staging.row_column)} bigint"] if staging.row_column else defined
+
+
+def final_columns(target: Target, contract: Contract, types: list[tuple[ColumnPlan, str]]) -> list[str]:
+    """The definitions of a new table's columns; those of a key that the database fills come first.
+
+    Args:
+        target: the new table.
+        contract: with the extra columns.
+        types: the columns that are loaded, each with its type.
+    """
     taken: set[str] = set()
     fields = []
-    for c in staging.columns:
+    for c, pg_type in types:
         needed = _not_null(target, c.field.name, taken) if c.field.required else ""
-        fields.append(f"{quote(c.field.name)} {staging.type_of(c)}{needed}")
+        fields.append(f"{quote(c.field.name)} {pg_type}{needed}")
     extra = [(c.primary_key or c.identity, _extra(target, c, taken)) for c in contract.extra_columns]
     return [text for first, text in extra if first] + fields + [text for first, text in extra if not first]
 

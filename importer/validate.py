@@ -45,6 +45,10 @@ _PROBLEM_RULES = {
 }
 
 
+#: The field of an error that is about the row as a whole.
+WHOLE_ROW = "*"
+
+
 class Refusal(NamedTuple):
     """An error that was found elsewhere (over several windows, by the database) and belongs to a row here."""
 
@@ -67,6 +71,10 @@ class ColumnCount:
     def __add__(self, other: ColumnCount) -> ColumnCount:
         mine, theirs = self.__dict__, other.__dict__
         return ColumnCount(**{name: mine[name] + theirs[name] for name in mine})
+
+    def __sub__(self, other: ColumnCount) -> ColumnCount:
+        mine, theirs = self.__dict__, other.__dict__
+        return ColumnCount(**{name: mine[name] - theirs[name] for name in mine})
 
     @property
     def balanced(self) -> bool:
@@ -258,18 +266,18 @@ def _refused(judged: pl.DataFrame, plan: LoadPlan, refusals: list[Refusal]) -> l
         told = pl.DataFrame(
             {ROW: [r.row for r in mine], "_told": [r.reason for r in mine]}, schema={ROW: pl.Int64, "_told": pl.String}
         )
-        found.append(_error_rows(judged.join(told, on=ROW), by_name[name], rule, pl.col("_told")))
+        found.append(_error_rows(judged.join(told, on=ROW), by_name.get(name), rule, pl.col("_told")))
     return found
 
 
-def _error_rows(rows: pl.DataFrame, planned: ColumnPlan, rule: str, reason: pl.Expr) -> pl.DataFrame:
-    column = planned.column.index if planned.column else -1
+def _error_rows(rows: pl.DataFrame, planned: ColumnPlan | None, rule: str, reason: pl.Expr) -> pl.DataFrame:
+    column = planned.column.index if planned and planned.column else -1
     kinds = parts_of(rows.columns, column)
-    name = planned.field.title or planned.field.name
+    name = (planned.field.title or planned.field.name) if planned else "the row"
     return rows.select(
         pl.col(ROW),
         pl.lit(column, pl.Int32).alias("column"),
-        pl.lit(planned.field.name).alias("field"),
+        pl.lit(planned.field.name if planned else WHOLE_ROW).alias("field"),
         pl.lit(rule).alias("rule"),
         kind_name(column, kinds).alias("kind"),
         raw_text(column, kinds).alias("raw"),

@@ -84,11 +84,11 @@ def check_window(task: CheckTask) -> WindowChecked:
         keys=spool.write_some(checked.keys, task.folder / f"keys-{task.number}.arrow"),
         counts=checked.counts,
         checksums={name: source_checksum(accepted[name]) for name in accepted.columns if name != ROW},
-        rules=_rules(checked.errors),
+        rules=broken_rules(checked.errors),
     )
 
 
-def _rules(errors: pl.DataFrame) -> dict[str, tuple[int, int, int]]:
+def broken_rules(errors: pl.DataFrame) -> dict[str, tuple[int, int, int]]:
     """For every `field|rule`: how many errors, and the address of the first."""
     grouped = errors.group_by("field", "rule", maintain_order=True).agg(
         pl.len(), pl.col(ROW).first(), pl.col("column").first()

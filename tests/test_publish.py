@@ -153,63 +153,6 @@ def test_sampling_reader_sees_none_then_all(db: Database, tmp_path: Path, mode: 
     assert counts == sorted(counts)
 
 
-# ---- REFUSALS ---------------------------------------------------------------------------------------------------
-
-REFUSING = [
-    ("create table t (id bigint, name text, constraint named check (name <> 'b'))", "23514", "named"),
-    (
-        "create table t (id int, name text); insert into t select 9, 'B'; create unique index named on t (lower(name))",
-        "23505",
-        "named",
-    ),
-    (
-        "create table p (id int primary key); insert into p values (1), (2); create table t (id int constraint named references p, name text)",
-        "23503",
-        "named",
-    ),
-    ("create table t (id bigint primary key, name text); insert into t values (2, 'old')", "23505", "t_pkey"),
-]
-
-
-@pytest.mark.parametrize(("made", "state", "name"), REFUSING, ids=[state + name for _, state, name in REFUSING])
-def test_refused_row_leaves_the_table_as_it_was(db: Database, book: Path, made: str, state: str, name: str) -> None:
-    db.run(*made.split("; "))
-    before = _all(db)
-    with pytest.raises(DatabaseError) as caught:
-        db.load(book)
-    assert (caught.value.sqlstate, caught.value.constraint, caught.value.exit_code) == (state, name, 4)
-    assert name in str(caught.value)
-    assert "'b'" not in str(caught.value)
-    assert "(2)" not in str(caught.value)
-    assert _all(db) == before
-    assert db.leftovers() == []
-
-
-def test_trigger_that_refuses(db: Database, book: Path) -> None:
-    db.run(
-        "create table t (id bigint, name text)",
-        "create function no() returns trigger language plpgsql as $$ "
-        "begin if new.name = 'b' then raise exception 'not today'; end if; return new; end $$",
-        "create trigger no before insert on t for each row execute function no()",
-    )
-    with pytest.raises(DatabaseError, match="not today"):
-        db.load(book)
-    assert _all(db) == []
-
-
-def test_foreign_key_of_a_new_table_that_fails(db: Database, tmp_path: Path, book: Path) -> None:
-    db.run("create table p (id bigint primary key)", "insert into p values (1)")
-    described = contract(
-        tmp_path / "c.json",
-        fields=[{"name": "id", "type": "integer"}, {"name": "name"}],
-        foreignKeys=[{"fields": "id", "reference": {"resource": "p", "fields": "id"}}],
-    )
-    with pytest.raises(DatabaseError, match="t_id_fkey"):
-        db.load(book, contract=described)
-    assert db.rows("select to_regclass('t')::text") == [(None,)]
-    assert db.leftovers() == []
-
-
 def test_two_runs_of_a_new_table(db: Database, book: Path) -> None:
     """Somebody else makes the table while we load: nothing of theirs is touched."""
     with _staged(db) as (session, staging, target):
@@ -484,12 +427,6 @@ def test_dry_run_leaves_no_trace_and_counts_the_same(db: Database, tmp_path: Pat
     assert [c.to_dict() for c in checked.columns] == [c.to_dict() for c in loaded.columns]
     assert checked.rules == loaded.rules
     assert db.rows("select count(*) from t") == [(4 if existing else 3,)]
-
-
-def test_dry_run_finds_what_publish_would_refuse(db: Database, book: Path) -> None:
-    db.run("create table t (id bigint, name text check (name <> 'b'))")
-    with pytest.raises(DatabaseError, match="t_name_check"):
-        db.load(book, dry_run=True)
 
 
 def test_many_first_runs_at_once(db: Database, tmp_path: Path) -> None:

@@ -1,0 +1,283 @@
+"""Owns the moving of staging's rows into an existing table, and the finding of those that the server refuses.
+
+It happens in one call of a function that lives for that call alone. All rows are tried at once; when the server refuses
+them, they are tried in batches in the order of the sheet, each under a savepoint (an exception block), and a batch that
+is refused is halved until one row is left, which is the refused one. So the server itself says what it takes: keys,
+checks, foreign keys, exclusions, domains, triggers, policies, casts, and rows of this load that came before. A client
+cannot do that: the driver refuses every statement, even ROLLBACK TO, in a transaction in which one has failed.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from .errors import VerificationFailed
+from .postgres import literal, quote
+from .staging import SCHEMA
+
+if TYPE_CHECKING:
+    from .catalog import Table
+    from .postgres import Session
+    from .staging import Staging
+    from .statements import Statement
+
+#: Rows of a batch, at first and at most. One row in a hundred refused: a start of 256 is as fast as 64 or 1,024.
+_FIRST_BATCH, _LARGEST_BATCH = 256, 8192
+#: Beyond the last row of any sheet.
+_EVERY_ROW = 1 << 40
+#: SQLSTATE of our own: a trigger or rule did away with a row without a word.
+SKIPPED = "IM001"
+#: Classes that no row is guilty of: connection, transaction state, conflicts, resources, operator, system, internal.
+_NEVER = "'08', '25', '26', '40', '53', '57', '58', 'F0', 'XX'"
+#: Classes that a row is guilty of only where a trigger or a policy may have said so: privileges and broken SQL.
+_RARELY = "'0A', '28', '2B', '3D', '3F', '42'"
+#: So many rows refused in a row by one of those, and none taken before: it is not the rows.
+_HOPELESS = 8
+
+
+class RefusedRow(NamedTuple):
+    """A row that the server refused, and what it said.
+
+    Attributes:
+        row: of the sheet.
+        sqlstate: five characters.
+        message: the server's first line; no DETAIL.
+        schema: of the table that the server named, or empty.
+        table: that the server named, or empty.
+        constraint: that was violated, or empty.
+        column: of the table, where the server named one or a cast failed, or empty.
+    """
+
+    row: int
+    sqlstate: str
+    message: str
+    schema: str
+    table: str
+    constraint: str
+    column: str
+
+
+@dataclass(frozen=True)
+class Published:
+    """What became of the rows of staging and of those that were in the table."""
+
+    inserted: int
+    updated: int
+    unchanged: int
+    deleted: int
+    refused: tuple[RefusedRow, ...]
+
+
+def fill(session: Session, staging: Staging, table: Table, statement: Statement, rows: int) -> Published:
+    """Move staging's rows into a table, but for those that the server refuses.
+
+    Args:
+        session: whose open transaction it happens in.
+        staging: with row numbers.
+        table: that exists.
+        statement: that moves rows.
+        rows: in staging.
+
+    Raises:
+        DatabaseError: the server refuses, and not because of some rows.
+        VerificationFailed: the server's counts do not add up.
+    """
+    assert staging.row_column is not None
+    function = quote(SCHEMA, f"fill_{secrets.token_hex(6)}")
+    session.run(_function(function, staging, table, statement))
+    called = f"{function}(0, {_EVERY_ROW}, NULL)"
+    if statement.replaces:
+        # One statement deletes and calls: foreign keys that point here are checked at its end, when the rows are back.
+        # TRUNCATE would show an empty table to older snapshots. The sub-select makes the deletion happen first.
+        answers = session.query(
+            f"WITH gone AS (DELETE FROM {statement.target} RETURNING 1) "
+            f"SELECT {called}, (SELECT count(*) FROM gone) WHERE (SELECT count(*) FROM gone) >= 0"
+        )
+    else:
+        answers = session.query(f"SELECT {called}, 0")
+    session.run(f"DROP FUNCTION {function}(bigint, bigint, bigint[])")
+    return _checked(answers, rows)
+
+
+def _checked(answers: list[tuple[str, int]], rows: int) -> Published:
+    """The function's answers; every row must be in one of its counts."""
+    (new, changed, same), *refused = [json.loads(text) for text, _ in reversed(answers)]
+    filled = Published(new, changed, same, answers[0][1], tuple(sorted(RefusedRow(*row) for row in refused)))
+    if filled.inserted + filled.updated + filled.unchanged + len(filled.refused) != rows:
+        raise VerificationFailed(
+            f"{rows:,} rows were sent to the table but the server accounts for {filled.inserted:,} inserted, "
+            f"{filled.updated:,} updated, {filled.unchanged:,} unchanged and {len(filled.refused):,} refused",
+            choice="nothing was published; look for rules and triggers of the table",
+        )
+    return filled
+
+
+def _function(name: str, staging: Staging, table: Table, statement: Statement) -> str:
+    """The statement that creates the function; it answers with one JSON array for each refused row, and the counts."""
+    assert staging.row_column is not None
+    number = quote(staging.row_column)
+    # Columns win over variables of the same name, and statements name the parameters by number alone.
+    parts = {
+        "attempt": _attempt(statement, staging, f"{number} BETWEEN $1 AND $2", table),
+        "attempt_waiting": _attempt(statement, staging, f"{number} = ANY($3)", table),
+        "staging": staging.quoted,
+        "number": number,
+        "never": _NEVER,
+        "rarely": _RARELY,
+        "hopeless": _HOPELESS if table.judges_rows else 0,
+        "first": _FIRST_BATCH,
+        "largest": _LARGEST_BATCH,
+        "waits": str(table.refers_to_itself).lower(),
+        "probes": "".join(_probe(cast, staging, number) for cast in statement.casts),
+    }
+    body = _BODY.format(**parts, again=_AGAIN.format(**parts) if table.refers_to_itself else "")
+    tag = f"$importer_{secrets.token_hex(6)}$"
+    return f"CREATE FUNCTION {name}(bigint, bigint, bigint[]) RETURNS SETOF text LANGUAGE plpgsql AS {tag}{body}{tag}"
+
+
+def _attempt(statement: Statement, staging: Staging, rows: str, table: Table) -> str:
+    """The lines that try some rows and count what became of them; they raise SKIPPED when rows got lost on the way."""
+    counted = f"SELECT count(*) INTO importer_count FROM {staging.quoted} WHERE {rows};"
+    lost = (
+        f"RAISE EXCEPTION USING ERRCODE = '{SKIPPED}', "
+        "MESSAGE = 'a trigger or rule of the table left the row out without an error';"
+    )
+    if not statement.key:
+        check = f"{counted} IF importer_new <> importer_count THEN {lost} END IF;" if table.may_skip else ""
+        return f"{statement.insert(rows)}; GET DIAGNOSTICS importer_new = ROW_COUNT; {check}"
+    check = ""
+    if table.may_skip:
+        # A row that is not written is unchanged, or a trigger prevented it: then it prevents this, too.
+        forced = f"WITH importer_done AS ({statement.insert_always(rows)} RETURNING 1)"
+        check = f"""
+        IF importer_same > 0 THEN
+          BEGIN
+            {forced} SELECT count(*) INTO importer_forced FROM importer_done;
+            RAISE EXCEPTION USING ERRCODE = 'IM002';
+          EXCEPTION WHEN SQLSTATE 'IM002' THEN NULL;
+          END;
+          IF importer_forced <> importer_count THEN {lost} END IF;
+        END IF;"""
+    return f"""
+      WITH importer_done AS ({statement.insert(rows)} RETURNING xmax = 0 AS importer_is_new)
+      SELECT count(*) FILTER (WHERE importer_is_new), count(*) FILTER (WHERE NOT importer_is_new)
+      INTO importer_new, importer_changed FROM importer_done;
+      {counted} importer_same := importer_count - importer_new - importer_changed; {check}"""
+
+
+def _probe(cast: tuple[str, str], staging: Staging, number: str) -> str:
+    """The lines that find out whether a cast is what failed in row `$1`."""
+    name, expression = cast
+    return f"""
+          IF importer_column = '' AND importer_table = '' THEN
+            BEGIN PERFORM {expression} FROM {staging.quoted} WHERE {number} = $1;
+            EXCEPTION WHEN OTHERS THEN importer_column := {literal(name)};
+            END;
+          END IF;"""
+
+
+_DIAGNOSE = """
+      GET STACKED DIAGNOSTICS importer_state = RETURNED_SQLSTATE, importer_text = MESSAGE_TEXT,
+        importer_schema = SCHEMA_NAME, importer_table = TABLE_NAME, importer_constraint = CONSTRAINT_NAME,
+        importer_column = COLUMN_NAME;
+      IF left(importer_state, 2) IN ({never}) OR importer_state = '55P03' OR left(importer_state, 2) IN ({rarely})
+        AND ({hopeless} = 0 OR importer_taken = 0 AND importer_refusals >= {hopeless}) THEN RAISE; END IF;"""
+_ANSWER = """
+          {probes}
+          importer_answer := jsonb_build_array($1, importer_state, importer_text, importer_schema, importer_table,
+            importer_constraint, importer_column)::text;"""
+_TAKE = """
+      importer_taken := importer_taken + importer_new + importer_changed + importer_same;
+      importer_news := importer_news + importer_new;
+      importer_changes := importer_changes + importer_changed;
+      importer_sames := importer_sames + importer_same;"""
+#: `$1` to `$2` is the batch, `$3` the rows that wait for others of the same load (foreign keys to the table itself).
+_BODY = (
+    """
+#variable_conflict use_column
+DECLARE
+  importer_last bigint := $2;
+  importer_size bigint;
+  importer_count bigint; importer_forced bigint; importer_row bigint;
+  importer_new bigint := 0; importer_changed bigint := 0; importer_same bigint := 0;
+  importer_news bigint := 0; importer_changes bigint := 0; importer_sames bigint := 0; importer_taken bigint := 0;
+  importer_refusals bigint := 0;
+  importer_state text; importer_text text; importer_schema text; importer_table text; importer_constraint text;
+  importer_column text; importer_answer text;
+  importer_waiting bigint[] := '{{}}'; importer_answers text[] := '{{}}';
+BEGIN
+  SET CONSTRAINTS ALL IMMEDIATE;
+  WHILE $1 <= importer_last LOOP
+    BEGIN
+      {attempt}"""
+    + _TAKE
+    + """
+      importer_size := least(importer_size * 2, {largest});
+      $1 := $2 + 1;
+    EXCEPTION WHEN OTHERS OR assert_failure THEN"""
+    + _DIAGNOSE
+    + """
+      IF importer_size IS NULL THEN
+        CREATE INDEX ON {staging} ({number});
+        ANALYZE {staging} ({number});
+        SELECT min({number}), max({number}) INTO $1, importer_last FROM {staging};
+        importer_size := {first};
+      ELSIF $1 < $2 THEN
+        importer_size := greatest(($2 - $1 + 1) / 2, 1);
+      ELSE
+"""
+    + _ANSWER
+    + """
+        IF {waits} AND importer_state = '23503' THEN
+          importer_waiting := importer_waiting || $1;
+          importer_answers := importer_answers || importer_answer;
+        ELSE
+          importer_refusals := importer_refusals + 1;
+          RETURN NEXT importer_answer;
+        END IF;
+        $1 := $1 + 1;
+      END IF;
+    END;
+    $2 := least($1 + importer_size - 1, importer_last);
+  END LOOP;
+{again}
+  RETURN NEXT jsonb_build_array(importer_news, importer_changes, importer_sames)::text;
+END"""
+)
+#: Together first, for rows that need each other; then one by one, back and forth, as long as it helps.
+_AGAIN = (
+    """
+  WHILE cardinality(importer_waiting) > 0 LOOP
+    $3 := importer_waiting; importer_waiting := '{{}}'; importer_answers := '{{}}';
+    BEGIN
+      {attempt_waiting}"""
+    + _TAKE
+    + """
+      EXIT;
+    EXCEPTION WHEN OTHERS OR assert_failure THEN"""
+    + _DIAGNOSE
+    + """
+    END;
+    FOREACH importer_row IN ARRAY $3 LOOP
+      $1 := importer_row; $2 := importer_row;
+      BEGIN
+        {attempt}"""
+    + _TAKE
+    + """
+      EXCEPTION WHEN OTHERS OR assert_failure THEN"""
+    + _DIAGNOSE
+    + _ANSWER
+    + """
+        importer_waiting := importer_row || importer_waiting;
+        importer_answers := importer_answer || importer_answers;
+      END;
+    END LOOP;
+    IF cardinality(importer_waiting) = cardinality($3) THEN
+      FOREACH importer_answer IN ARRAY importer_answers LOOP RETURN NEXT importer_answer; END LOOP;
+      EXIT;
+    END IF;
+  END LOOP;"""
+)

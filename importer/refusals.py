@@ -1,0 +1,131 @@
+"""Owns rows that the database refused: from what the server said to rejects with an address, in every count."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from . import spool
+from .catalog import constraint_columns
+from .errors import ConservationError
+from .filling import SKIPPED, RefusedRow
+from .parts import ROW
+from .validate import WHOLE_ROW, Checked, Refusal, check
+from .workers import broken_rules
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .plan import LoadPlan
+    from .postgres import Session
+    from .source import Source
+    from .target import Target
+    from .workers import WindowChecked
+
+DATABASE_ERROR = "database-error"
+
+
+def with_refusals(
+    session: Session, source: Source, plan: LoadPlan, target: Target, windows: dict[int, WindowChecked],
+    refused: tuple[RefusedRow, ...], folder: Path,
+) -> dict[int, WindowChecked]:  # fmt: skip
+    """The windows, with the rows that the database refused among their rejects instead of the accepted ones.
+
+    Args:
+        session: in the transaction that refused them.
+        source: of the rows.
+        plan: by which they were accepted.
+        target: that refused them.
+        windows: as judged before.
+        refused: with numbers of sheet rows.
+        folder: of the spool.
+
+    Raises:
+        ConservationError: a refused row that was not an accepted one.
+    """
+    told = _refusals(session, plan, target, refused)
+    frames = {window.number: window.path for window in source.windows}
+    changed = dict(windows)
+    for number, window in windows.items():
+        mine = [refusal for refusal in told if window.first_row <= refusal.row <= window.last_row]
+        if mine:
+            changed[number] = _with_rejects(window, frames[number], plan, mine, folder)
+    return changed
+
+
+def _with_rejects(
+    window: WindowChecked, frame: Path, plan: LoadPlan, refusals: list[Refusal], folder: Path
+) -> WindowChecked:
+    """A window after some of its accepted rows were refused; only those are judged again."""
+    rows = spool.read(frame).filter(pl.col(ROW).is_in([refusal.row for refusal in refusals]))
+    before, after = check(rows, plan, []), check(rows, plan, refusals)
+    if len(before.accepted) != len(refusals) or len(after.rejected) != len(refusals):
+        raise ConservationError(f"the server refused {len(refusals):,} rows, {len(before.accepted):,} of them loaded")
+    counts = {c: count - before.counts[c] + after.counts[c] for c, count in window.counts.items() if c in before.counts}
+    errors, rejected = _joined(window, after)
+    return window._replace(
+        accepted=window.accepted - len(refusals),
+        errors=spool.write(errors, folder / f"errors-{window.number}-all.arrow"),
+        rejected=spool.write(rejected, folder / f"rejected-{window.number}-all.arrow"),
+        counts=window.counts | counts,
+        rules=broken_rules(errors),
+    )
+
+
+def _joined(window: WindowChecked, after: Checked) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """All errors and all rejected rows of the window, in the order of the sheet."""
+    errors, rejected = [after.errors], [after.rejected]
+    if window.errors and window.rejected:
+        errors.append(spool.read(window.errors))
+        rejected.append(spool.read(window.rejected))
+    return (
+        pl.concat(errors).sort(ROW, "column", maintain_order=True),
+        pl.concat(rejected, how="diagonal").sort(ROW, maintain_order=True),
+    )
+
+
+def _refusals(session: Session, plan: LoadPlan, target: Target, refused: tuple[RefusedRow, ...]) -> list[Refusal]:
+    """What the server said, on the column that it is about where that is one, else on the row."""
+    loaded = {c.field.name for c in plan.columns if c.column}
+    fields: dict[tuple[str, str, str, str], str] = {}
+    told = []
+    for row in refused:
+        place = (row.schema, row.table, row.constraint, row.column)
+        if place not in fields:
+            columns = _columns(session, target, row)
+            fields[place] = columns[0] if len(columns) == 1 and columns[0] in loaded else WHOLE_ROW
+        told.append(Refusal(row.row, fields[place], DATABASE_ERROR, _reason(row)))
+    return told
+
+
+def _columns(session: Session, target: Target, row: RefusedRow) -> tuple[str, ...]:
+    """The columns of the target that a refusal is about; none when it is about another table."""
+    if row.table and not _is_target(session, target, row):
+        return ()
+    if row.column:
+        return (row.column,)
+    return constraint_columns(session, row.schema, row.table, row.constraint) if row.table and row.constraint else ()
+
+
+def _is_target(session: Session, target: Target, row: RefusedRow) -> bool:
+    """Whether the table that the server named is the target or one of its partitions."""
+    if (row.schema, row.table) == (target.schema, target.name):
+        return True
+    return bool(
+        session.value(
+            """
+            select 1 from pg_partition_tree(to_regclass($1)) t
+            join pg_class c on c.oid = t.relid join pg_namespace n on n.oid = c.relnamespace
+            where n.nspname = $2 and c.relname = $3
+            """,
+            [target.quoted, row.schema, row.table],
+        )
+    )
+
+
+def _reason(row: RefusedRow) -> str:
+    if row.sqlstate == SKIPPED:
+        return f"was not loaded: {row.message}"
+    constraint = f", constraint {row.constraint}" if row.constraint else ""
+    return f"was refused by the database: {row.message} (SQLSTATE {row.sqlstate}{constraint})"
