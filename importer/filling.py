@@ -14,7 +14,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from .errors import VerificationFailed
+from .errors import DatabaseError, VerificationFailed
 from .postgres import literal, quote
 from .staging import SCHEMA
 
@@ -31,9 +31,9 @@ _EVERY_ROW = 1 << 40
 #: SQLSTATE of our own: a trigger or rule did away with a row without a word.
 SKIPPED = "IM001"
 #: Classes that no row is guilty of: connection, transaction state, conflicts, resources, operator, system, internal.
-_NEVER = "'08', '25', '26', '40', '53', '57', '58', 'F0', 'XX'"
+_NEVER = ("08", "25", "26", "40", "53", "57", "58", "F0", "XX")
 #: Classes that a row is guilty of only where a trigger or a policy may have said so: privileges and broken SQL.
-_RARELY = "'0A', '28', '2B', '3D', '3F', '42'"
+_RARELY = ("0A", "28", "2B", "3D", "3F", "42")
 #: So many rows refused in a row by one of those, and none taken before: it is not the rows.
 _HOPELESS = 8
 
@@ -112,6 +112,9 @@ def _checked(answers: list[tuple[str, int]], rows: int) -> Published:
             f"{filled.updated:,} updated, {filled.unchanged:,} unchanged and {len(filled.refused):,} refused",
             choice="nothing was published; look for rules and triggers of the table",
         )
+    if refused and len(filled.refused) == rows and all(row.sqlstate[:2] in _RARELY for row in filled.refused):
+        first = filled.refused[0]
+        raise DatabaseError(f"PostgreSQL refused: {first.message} (SQLSTATE {first.sqlstate})", sqlstate=first.sqlstate)
     return filled
 
 
@@ -125,8 +128,8 @@ def _function(name: str, staging: Staging, table: Table, statement: Statement) -
         "attempt_waiting": _attempt(statement, staging, f"{number} = ANY($3)", table),
         "staging": staging.quoted,
         "number": number,
-        "never": _NEVER,
-        "rarely": _RARELY,
+        "never": ", ".join(map(literal, _NEVER)),
+        "rarely": ", ".join(map(literal, _RARELY)),
         "hopeless": _HOPELESS if table.judges_rows else 0,
         "first": _FIRST_BATCH,
         "largest": _LARGEST_BATCH,

@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import polars as pl
-
 from . import spool
 from .errors import DatabaseError
 from .parts import ROW
@@ -18,6 +16,8 @@ from .postgres import Session, quote
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import polars as pl
 
     from .settings import Dsn, Method
 

@@ -51,7 +51,7 @@ def load(path: Path) -> int:
 """
 WRONG = """
 from importer import import_workbook
-import_workbook("x.xlsx", mode="upsert")
+import_workbook("x.xlsx", mode="upset")
 import_workbook("x.xlsx", "postgresql://h/d")
 import_workbook("x.xlsx", max_rejects=1.5)
 """
@@ -104,14 +104,20 @@ def test_api_documents_every_argument_and_error() -> None:
 def test_api_type_hints_resolve() -> None:
     from importer.clock import Progress
     from importer.report import Report
-    from importer.settings import ErrorCells, HiddenPolicy, Limits, Method, Mode
+    from importer.settings import ErrorCells, HiddenPolicy, Limits, Method, Mode, OnDuplicate
 
     names = {"Path": Path, "Report": Report, "Progress": Progress, "Limits": Limits, "Mode": Mode, "Method": Method}
     from collections.abc import Sequence
 
     hints = get_type_hints(
         import_workbook,
-        globalns={**names, "ErrorCells": ErrorCells, "HiddenPolicy": HiddenPolicy, "Sequence": Sequence},
+        globalns={
+            **names,
+            "ErrorCells": ErrorCells,
+            "HiddenPolicy": HiddenPolicy,
+            "Sequence": Sequence,
+            "OnDuplicate": OnDuplicate,
+        },
     )
     assert hints["return"] is Report
 
@@ -178,7 +184,7 @@ def test_api_budget_error_brings_the_report(db: Database, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"mode": "upsert"}, "mode cannot be 'upsert'"),
+        ({"mode": "upset"}, "mode cannot be 'upset'"),
         ({"method": "fast"}, "method cannot be 'fast'"),
         ({"hidden": "maybe"}, "hidden cannot be 'maybe'"),
         ({"error_cells": "keep"}, "error_cells cannot be 'keep'"),

@@ -167,7 +167,7 @@ def test_exit_2_usage(good: Path) -> None:
     for arguments in (
         ["run"],
         ["run", good, "--nope"],
-        ["run", good, "--mode", "upsert"],
+        ["run", good, "--mode", "upset"],
         ["nope"],
         ["run", good, "--max-rejects", "x"],
         ["run", good, "--workers", "-1"],

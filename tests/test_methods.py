@@ -130,16 +130,6 @@ def test_nothing_to_write(db: Database, tmp_path: Path, method: str, lines: list
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_refusal_by_the_table(db: Database, book: Path, method: str) -> None:
-    db.run("create table t (n int, s text, constraint few check (n < 50))")
-    with pytest.raises(DatabaseError, match="few") as caught:
-        db.load(book, method=method, columns=["n", "s"], chunk_rows=20)
-    assert caught.value.constraint == "few"
-    assert db.rows("select count(*) from t") == [(0,)]
-    assert db.leftovers() == []
-
-
-@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("workers", [0, 2])
 def test_refusal_while_writing(
     db: Database, book: Path, described: Path, method: str, workers: int, monkeypatch: pytest.MonkeyPatch

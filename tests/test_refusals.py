@@ -50,7 +50,7 @@ KINDS: list[tuple[str, str, str, str, Any]] = [
     ("trigger that raises", "", "P0001", "", {"word": "raise"}),
     ("trigger with a code of its own", "", "ZZ123", "", {"word": "code"}),
     ("trigger that divides by zero", "", "22012", "", {"word": "zero"}),
-    ("trigger that leaves the row out", "", "left out", "", {"word": "skip"}),
+    ("trigger that leaves the row out", "", "left the row out", "", {"word": "skip"}),
     ("trigger that makes a null", "B", "23502", "", {"word": "null"}),
     ("deferred unique constraint", "K", "23505", "later_key", {"later": 5}),
 ]
@@ -89,8 +89,10 @@ def _line(row: int, cells: dict[str, Any]) -> list[Any]:
 
 @pytest.mark.parametrize(("mode", "method"), [("append", "batch"), ("append", "sequential"), ("replace", "concurrent")])
 def test_every_kind_of_refusal_in_one_sheet(judge: Database, tmp_path: Path, mode: Any, method: Any) -> None:
+    # Against other rows of the sheet, these are found before the database is asked.
+    kinds = [kind for kind in KINDS if mode == "append" or kind[3] not in {"t_pkey", "u_both", "later_key"}]
     lines, bad = [], {}
-    for kind in KINDS:
+    for kind in kinds:
         lines.append(_line(len(lines) + 2, {}))
         bad[len(lines) + 2] = kind
         lines.append(_line(len(lines) + 2, kind[4]))
@@ -112,9 +114,9 @@ def test_every_kind_of_refusal_in_one_sheet(judge: Database, tmp_path: Path, mod
     old = [900] if mode == "append" else []
     assert sorted(id_ for (id_,) in judge.rows("select id from t")) == sorted([*old, *good])
     _assert_balanced(report)
-    assert report.error_count == report.table_rows["refused"] == len(KINDS)
+    assert report.error_count == report.table_rows["refused"] == len(kinds)
     assert report.table_rows["deleted"] == (mode == "replace")
-    assert {r.key: r.count for r in report.rules}["*|database-error"] == sum(not kind[1] for kind in KINDS)
+    assert {r.key: r.count for r in report.rules}["*|database-error"] == sum(not kind[1] for kind in kinds)
     assert next(r for r in report.rules if r.key == "pos|database-error").example.startswith("Sheet!F")
     assert judge.leftovers() == []
 

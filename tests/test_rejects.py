@@ -408,7 +408,11 @@ def test_old_rejects_come_back_when_nothing_was_published(db: Database, tmp_path
     for row in (["name", "n"], ["a", 1], ["b", "x"]):
         sheet.append(row)
     book.save(tmp_path / "w.xlsx")
-    db.run(f"CREATE TABLE {db.schema}.w (name text, n bigint CHECK (n > 5))")
+    db.run(
+        f"CREATE TABLE {db.schema}.w (name text, n bigint)",
+        "CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM * FROM nowhere; RETURN new; END $$",
+        f"CREATE TRIGGER broken BEFORE INSERT ON {db.schema}.w FOR EACH ROW EXECUTE FUNCTION broken()",
+    )
     old = tmp_path / "r.csv"
     old.write_text("half mended")
     with pytest.raises(DatabaseError):
