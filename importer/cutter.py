@@ -139,7 +139,8 @@ class Cutter:
                 cut = self._buffer.find(b"</row>") + 6
                 if cut < 6 and (len(self._buffer) > self._limits.row_bytes or not self._fill()):  # noqa: PLR2004
                     raise self._endless_row()
-        rows = bytes(self._buffer[:cut])
+        with memoryview(self._buffer) as view:
+            rows = bytes(view[:cut])
         del self._buffer[:cut]
         return rows
 

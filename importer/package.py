@@ -6,6 +6,7 @@ PKWARE's APPNOTE 6.3; only what Open Packaging allows (stored and deflated parts
 
 from __future__ import annotations
 
+import re
 import struct
 import zipfile
 from typing import TYPE_CHECKING, BinaryIO, Self
@@ -31,6 +32,7 @@ SMALL_PART_BYTES = 64 << 20
 _END_BYTES = 22 + 0xFFFF
 #: An entry of the directory: 46 bytes and the name. Names of parts are below 100 bytes.
 _ENTRY_BYTES = 512
+_ELEMENT = re.compile(rb"<[A-Za-z_]")
 _ENCRYPTED = 0x1
 _RESAVE = "open it in the program that made it and save it again as .xlsx"
 
@@ -127,18 +129,22 @@ class Package:
             raise self._refuse(
                 name, f"would be {info.file_size:,} bytes inflated, over the limit of {self._limits.part_bytes:,}"
             )
-        total, crc, tail, doctype = 0, 0, b"", b""
+        total, crc, tail, doctype, prolog = 0, 0, b"", b"", True
         for block in self._inflate(name, info):
             total += len(block)
             if total > info.file_size:
                 raise self._refuse(name, f"declares {info.file_size:,} bytes but holds more")
             self._check_ratio(name, info, total)
             crc = isal_zlib.crc32(block, crc)
-            # No spreadsheet program writes a DOCTYPE; entity bombs and external entities need one.
-            doctype = doctype or _doctype(block)
-            if doctype in block or doctype in tail + block[: len(doctype)]:
-                raise self._refuse(name, "has a document type declaration, which no workbook needs and attacks use")
-            tail = block[-len(doctype) :]
+            if prolog:
+                # No spreadsheet program writes a DOCTYPE; entity bombs and external entities need one.
+                doctype = doctype or _doctype(block)
+                if doctype in block or doctype in tail + block[: len(doctype)]:
+                    raise self._refuse(name, "has a document type declaration, which no workbook needs and attacks use")
+                # It can only stand before the first element (XML 1.0, production 22). A comment may hold what looks
+                # like one; an element in a wide encoding is not recognised, and all of such a part is searched.
+                prolog = b"<!" in block or _ELEMENT.search(block) is None
+                tail = block[-len(doctype) :]
             yield block
         if total != info.file_size or crc != info.CRC:
             raise self._refuse(name, "fails its checksum: the file was altered or damaged after it was saved")

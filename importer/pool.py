@@ -36,7 +36,7 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 #: Imported once by the fork server, so that a worker starts in 10 ms instead of a second.
-PRELOAD = ["importer.workers"]
+PRELOAD = ["importer.preload"]
 _HANGUP = [signal.SIGHUP] if sys.platform != "win32" else []
 
 

@@ -251,7 +251,8 @@ def check_server(session: Session) -> str:
         TargetRefused: older than 13, or read-only (a standby).
     """
     number, version, recovering = session.query(
-        "select current_setting('server_version_num')::int as number, current_setting('server_version') as version, pg_is_in_recovery()"
+        "select current_setting('server_version_num')::int as number, current_setting('server_version') as version,"
+        " pg_is_in_recovery()"
     )[0]
     if number < MIN_SERVER:
         raise TargetRefused(f"the server is PostgreSQL {version}, 13 is the oldest that works")

@@ -10,11 +10,9 @@ import re
 from html import unescape
 from typing import TYPE_CHECKING, NamedTuple
 
-import polars as pl
-
 from .addresses import column_index
 from .dialect import wide_escapes
-from .texts import keep_spaces, trims
+from .texts import keep_spaces, searchable, trims, trims_any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,8 +119,8 @@ def is_odd(rows: bytes) -> bool:
     strings are a mark too, unless the window starts with them: then all the cells are likely to be such.
     """
     marks = r"<!|<v>#|_x|<f|hidden=" + ("" if b"<is" in rows[:_SNIFF_BYTES] else "|<is")
-    text = pl.Series([rows], dtype=pl.Binary).cast(pl.String, strict=False)
-    return bool(text.is_null()[0]) or bool(text.str.contains(marks)[0]) or ("<is" not in marks and trims(rows))
+    text = searchable(rows)
+    return text is None or bool(text.str.contains(marks)[0]) or ("<is" not in marks and trims_any(text))
 
 
 def count_values(rows: bytes) -> int:

@@ -9,13 +9,14 @@ import polars as pl
 
 from . import spool
 from .addresses import column_letters
+from .ahead import ahead
 from .errors import ImporterError, ReaderDied, SheetError
 from .headers import Header, find_header, read_header
 from .parts import HIDDEN, ROW, columns_of
 from .profiling import ColumnFacts, merge, profile
 from .read import ReadTask, WindowRead, read_window
 from .validate import data_rows
-from .windows import HEAD_ROWS, Cutting, SheetFacts
+from .windows import AHEAD, HEAD_ROWS, Cutting, SheetFacts
 from .workbook import Sheet, Workbook, open_workbook
 
 if TYPE_CHECKING:
@@ -143,9 +144,11 @@ def _read_windows(
     )  # fmt: skip
     lanes = 1 if cutting.strings_bytes > ONE_READER_STRINGS else None
     windows = []
-    for result in pool.run(read_window, tasks, died, lanes=lanes):
-        clock.advance(result.rows)
-        windows.append(result)
+    with ahead(tasks, AHEAD) as made:
+        for result in pool.run(read_window, made, died, lanes=lanes):
+            cutting.release(result.number)
+            clock.advance(result.rows)
+            windows.append(result)
     windows.sort()
     _check_order(windows, sheet)
     return windows

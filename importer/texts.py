@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import polars as pl
+
 from .dialect import wide_escapes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+#: White space, also as a character reference, behind the start or before the end of a `<t>` of any kind.
+_SPACE_AT_END = r"[ \t\r\n;]</t>|t>[ \t\r\n&]"
+#: The same in a plain one.
+_TRIMMED = r"<t>(?:[ \t\r\n]|&#|[^<]*(?:[ \t\r\n]|&#x?[0-9A-Fa-f]+;)</t>)"
 
 
 def keep_texts(blocks: Iterable[bytes]) -> Iterator[bytes]:
@@ -35,23 +42,21 @@ def keep_spaces(xml: bytes) -> bytes:
 
 def trims(xml: bytes) -> bool:
     """Whether the engine would trim a text of `xml`: one with white space at an end, in a `<t>` without attributes."""
-    if b"<t> " in xml or _trailing(xml, b" </t>"):
-        return True
-    # A space may also be written as a character reference.
-    if b"&#" in xml and (b"<t>&#" in xml or _trailing(xml, b";</t>")):
-        return True
-    # Line breaks and tabs are rare enough that most blocks end here.
-    if not any(c in xml for c in (b"\n", b"\t", b"\r")):
-        return False
-    return any(b"<t>" + c in xml or _trailing(xml, c + b"</t>") for c in (b"\n", b"\t", b"\r") if c in xml)
+    text = searchable(xml)
+    if text is None:
+        return True  # the engine is to say that it is not UTF-8, and marks do not harm
+    return trims_any(text)
 
 
-def _trailing(xml: bytes, end: bytes) -> bool:
-    """Whether a plain `<t>` ends like that."""
-    position = xml.find(end)
-    while position >= 0:
-        start = xml.rfind(b"<t", 0, position)
-        if xml[start : start + 3] == b"<t>":
-            return True
-        position = xml.find(end, position + 1)
-    return False
+def searchable(xml: bytes) -> pl.Series | None:
+    """`xml` as a column of one text, which Rust's regular expressions can search; None when it is not UTF-8."""
+    text = pl.Series([xml], dtype=pl.Binary).cast(pl.String, strict=False)
+    return None if text.is_null()[0] else text
+
+
+def trims_any(text: pl.Series) -> bool:
+    """What `trims` says, of a text that is `searchable`.
+
+    The cheap pattern comes first; it also takes texts that say that they keep their spaces.
+    """
+    return bool(text.str.contains(_SPACE_AT_END)[0]) and bool(text.str.contains(_TRIMMED)[0])

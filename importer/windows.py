@@ -6,6 +6,7 @@ is small (the head): the header is looked for in it, and its texts do not make t
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -27,14 +28,14 @@ if TYPE_CHECKING:
 #: Rows that the header is looked for in. Title blocks above a table are rarely longer than 20 rows.
 HEAD_ROWS = 64
 #: XML of one window. 16 MiB keeps the engine's cells of a window in 60 MB; larger windows were not faster (FACTS 4).
-WINDOW_BYTES = 16 << 20
+WINDOW_BYTES = 8 << 20
 #: A window smaller than this costs more in calls than it gains in balance between workers.
 MIN_WINDOW_BYTES = 2 << 20
 
 #: The last row that a sheet can have (Excel's specification).
 MAX_ROWS = 1_048_576
-#: What a cut may fall short of a full window, because rows are not torn apart.
-_ROW_ALLOWANCE = 64 << 10
+#: Windows that are cut before a worker asks for them.
+AHEAD = 2
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,9 @@ class SheetFacts:
 class Cutting:
     """A sheet on its way into windows; a context manager.
 
-    The archive is made before the first cut, with a slot for each that is to come, so that workers open it (and parse
-    its shared strings) while the sheet is still being inflated here.
+    The archive is made before the first cut, with slots for windows, so that workers open it (and parse its shared
+    strings) while the sheet is still being inflated here. A slot is written again when its window was read: the
+    inflated sheet never lies on the disk as a whole.
 
     Attributes:
         strings_bytes: size of the shared strings, inflated.
@@ -118,8 +120,8 @@ class Cutting:
         try:
             self._cutter = Cutter(self._package, sheet, limits, size, head_rows, chunk_rows)
             self._archives = 0
-            # Cuts end at row borders, so a window is a little less than full; two more for the head and the rest.
-            self._open_archive(self.xml_bytes // max(size - _ROW_ALLOWANCE, 1) + 2, size + SHEET_OVERHEAD)
+            self._held: dict[int, tuple[Path, int]] = {}
+            self._open_archive(max(workers, 1) + AHEAD + 1, size + SHEET_OVERHEAD)
         except BaseException:
             self._package.__exit__(None, None, None)
             raise
@@ -144,6 +146,12 @@ class Cutting:
                 "the file was changed while it was read", place=str(self._workbook.path), choice="run again"
             )
 
+    def release(self, number: int) -> None:
+        """The window of that number was read; its slot may be used again."""
+        archive, slot = self._held.pop(number)
+        if archive == self._archive:
+            self._free.append(slot)
+
     def facts(self) -> SheetFacts:
         """What stands around the rows; to be asked after the last window."""
         return SheetFacts(self._cutter.hidden_columns(), self._cutter.merges())
@@ -157,9 +165,11 @@ class Cutting:
         blocks = sheet_blocks(rows, anchor)
         size = sum(map(len, blocks))
         if not self._free or size > self._slot_bytes:
-            # More rows or longer ones than the directory promised: another archive, with twice the slots.
-            self._open_archive(2 * self._slots, max(self._slot_bytes, size))
-        slot, offset = self._free.pop(0)
+            # A longer row than expected, or more windows held than there are workers: another archive.
+            self._open_archive(self._slots, max(self._slot_bytes, size))
+        slot = self._free.popleft()
+        self._held[number] = self._archive, slot
+        offset = self._offsets[slot]
         with self._archive.open("r+b") as file:
             file.seek(offset)
             file.writelines(blocks)
@@ -187,4 +197,5 @@ class Cutting:
                 strings=book.shared_strings is not None,
                 styles=book.styles is not None,
             )
-            self._free = [(slot, archive.reserve(sheet_part(slot), slot_bytes)) for slot in range(slots)]
+            self._offsets = [archive.reserve(sheet_part(slot), slot_bytes) for slot in range(slots)]
+        self._free = deque(range(slots))

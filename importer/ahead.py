@@ -1,0 +1,68 @@
+"""Owns working ahead: the next items of an iterator are made in a thread while the present one is used."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Item = TypeVar("Item")
+
+
+class _Maker(threading.Thread, Generic[Item]):
+    """The thread that makes the items; the last entry of its queue carries the error, or None at the end."""
+
+    def __init__(self, items: Iterator[Item], most: int) -> None:
+        super().__init__(daemon=True)
+        self._items = items
+        self._made: queue.Queue[_Entry[Item]] = queue.Queue(most)
+        self.unwanted = threading.Event()
+
+    def run(self) -> None:
+        try:
+            for item in self._items:
+                self._put(_Entry([item]))
+                if self.unwanted.is_set():
+                    return
+            self._put(_Entry([]))
+        except BaseException as exc:  # noqa: BLE001 - it is raised again in the other thread
+            self._put(_Entry([], exc))
+
+    def _put(self, entry: _Entry[Item]) -> None:
+        while not self.unwanted.is_set():
+            with contextlib.suppress(queue.Full):
+                self._made.put(entry, timeout=0.1)
+                return
+
+    def taken(self) -> Iterator[Item]:
+        """The items; waits for those that are not made yet."""
+        while (entry := self._made.get()).items:
+            yield from entry.items
+        if entry.error is not None:
+            raise entry.error
+
+
+class _Entry(NamedTuple, Generic[Item]):
+    """One item, or none at the end; then the error that was the end."""
+
+    items: list[Item]
+    error: BaseException | None = None
+
+
+@contextlib.contextmanager
+def ahead(items: Iterator[Item], most: int) -> Iterator[Iterator[Item]]:
+    """The same items, of which up to `most` wait made; the thread is gone when the block ends.
+
+    What making an item raises is raised where it would have been taken.
+    """
+    maker = _Maker(items, most)
+    maker.start()
+    try:
+        yield maker.taken()
+    finally:
+        maker.unwanted.set()
+        maker.join()
