@@ -1,43 +1,12 @@
 """Owns the checksums of a column: computed over the rows that were read, and by PostgreSQL over what staging holds.
 
 Both sides give the same numbers whatever the order of the rows: how many are not null, and one or two sums. For text
-the second sum is over `hashtext`, PostgreSQL's own hash (Bob Jenkins' lookup3, public domain, in
-src/common/hashfn.c; unchanged since 8.4), which `lookup3` computes here for whole columns at once.
+the second sum is over `hashtext`, PostgreSQL's own hash, which `hashes` computes here.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import numpy as np
-import polars as pl
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Words = NDArray[np.uint32]
-
 Checksum = tuple[int, ...]
-_EPOCH_DAYS = 10_957  # 1970-01-01 to 2000-01-01
-
-
-def source_checksum(values: pl.Series) -> Checksum:
-    """The checksum of a column in wire types: non-null count, then sums that depend on the type."""
-    values = values.drop_nulls() if values.null_count() else values
-    count = len(values)
-    match values.dtype:
-        case pl.Boolean:
-            return count, int(values.sum() or 0)
-        case pl.String:
-            return count, int(values.str.len_bytes().cast(pl.Int64).sum() or 0), _text_hashes(values)
-        case pl.Float64 | pl.Float32:
-            return count, _float_hashes(values)
-        case pl.Date:
-            return count, _exact_sum(values.cast(pl.Int64))
-        case pl.Time:
-            return count, _exact_sum(values.cast(pl.Int64) // 1000)
-        case _:  # integers, and stamps and durations as microseconds
-            return count, _exact_sum(values.cast(pl.Int64))
 
 
 def sql_checksum(column: str, staging_type: str) -> list[str]:
@@ -68,121 +37,3 @@ def sql_checksum(column: str, staging_type: str) -> list[str]:
 def add(first: Checksum | None, second: Checksum) -> Checksum:
     """The checksum of two runs of rows together."""
     return second if first is None else tuple(a + b for a, b in zip(first, second, strict=True))
-
-
-def _exact_sum(values: pl.Series) -> int:
-    """A sum that cannot overflow: high and low words apart."""
-    high, low = values // 2**32, values % 2**32
-    return int(high.sum() or 0) * 2**32 + int(low.sum() or 0)
-
-
-# ---- LOOKUP3 ----------------------------------------------------------------------------------------------------
-
-_SEED = np.uint32(0x9E3779B9 + 3923095 & 0xFFFFFFFF)
-#: Rows hashed at once; keeps the arrays of one step in the cache.
-_BATCH = 16_384
-
-
-def _rot(x: Words, k: int) -> Words:
-    return (x << np.uint32(k)) | (x >> np.uint32(32 - k))
-
-
-def _mix(a: Words, b: Words, c: Words) -> tuple[Words, Words, Words]:
-    for first, second, third in ((4, 6, 8), (16, 19, 4)):
-        a = (a - c) ^ _rot(c, first)
-        c = c + b
-        b = (b - a) ^ _rot(a, second)
-        a = a + c
-        c = (c - b) ^ _rot(b, third)
-        b = b + a
-    return a, b, c
-
-
-def _final(a: Words, b: Words, c: Words) -> Words:
-    c = (c ^ b) - _rot(b, 14)
-    a = (a ^ c) - _rot(c, 11)
-    b = (b ^ a) - _rot(a, 25)
-    c = (c ^ b) - _rot(b, 16)
-    a = (a ^ c) - _rot(c, 4)
-    b = (b ^ a) - _rot(a, 14)
-    return (c ^ b) - _rot(b, 24)
-
-
-def lookup3(data: NDArray[np.uint8], starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> Words:
-    """`hash_bytes` of PostgreSQL for many byte strings that lie in one buffer (little-endian).
-
-    Args:
-        data: the bytes, with at least 12 more behind the last string.
-        starts: where each string starts.
-        lengths: how long each is.
-    """
-    words = np.ndarray((len(data) - 3,), dtype="<u4", buffer=data.data, strides=(1,))
-    blocks = lengths // 12
-    # Longest first, so that the strings that still have a block are always a prefix.
-    order = _longest_first(blocks) if len(blocks) and blocks.max() else None
-    position, left, blocks = (x if order is None else x[order] for x in (starts, lengths, blocks))
-    a = _SEED + left.astype(np.uint32)
-    b, c = a.copy(), a.copy()
-    for step, size in enumerate(_still_there(blocks)):
-        at = position[:size] + 12 * step
-        a[:size], b[:size], c[:size] = _mix(a[:size] + words[at], b[:size] + words[at + 4], c[:size] + words[at + 8])
-    hashes = _tail(words, position + 12 * blocks, left - 12 * blocks, a, b, c)
-    if order is None:
-        return hashes
-    back = np.empty_like(hashes)
-    back[order] = hashes
-    return back
-
-
-def _longest_first(blocks: NDArray[np.int64]) -> NDArray[np.int64]:
-    # numpy sorts 16-bit integers by radix, three times as fast.
-    narrow = blocks.astype(np.int16) if blocks.max() < 2**15 else blocks
-    return np.argsort(-narrow, kind="stable")
-
-
-def _still_there(blocks: NDArray[np.int64]) -> list[int]:
-    """How many strings have a first block, a second one…; `blocks` descends."""
-    most = int(blocks[0]) if len(blocks) else 0
-    return [int(n) for n in np.searchsorted(-blocks, -np.arange(most), side="left")]
-
-
-def _mask_table(offset: int) -> Words:
-    """For 0-11 bytes left: which bits of the word at that offset belong to the string."""
-    return np.array([(1 << (8 * min(max(left - offset, 0), 4))) - 1 for left in range(12)], np.uint32)
-
-
-_MASKS = {offset: _mask_table(offset) for offset in (0, 4, 8)}
-
-
-def _tail(words: Words, position: NDArray[np.int64], left: NDArray[np.int64], a: Words, b: Words, c: Words) -> Words:
-    """The last 0-11 bytes; the lowest byte of `c` is reserved for the length, so its bytes are shifted by one."""
-    word = {offset: words[position + offset] & _MASKS[offset][left] for offset in _MASKS}
-    return _final(a + word[0], b + word[4], c + (word[8] << np.uint32(8)))
-
-
-def _text_hashes(values: pl.Series) -> int:
-    """The sum of `hashtext` (signed 32 bits) over a column of texts without nulls."""
-    array = values.to_arrow(compat_level=pl.CompatLevel.oldest())
-    _, offsets, data = array.buffers()
-    if data is None:
-        data = b""
-    ends = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
-    buffer = np.frombuffer(data, np.uint8)
-    total = 0
-    for start in range(0, len(array), _BATCH):
-        here = ends[start : start + _BATCH + 1]
-        padded = np.zeros(here[-1] - here[0] + 12, np.uint8)
-        padded[:-12] = buffer[here[0] : here[-1]]
-        hashes = lookup3(padded, here[:-1] - here[0], np.diff(here))
-        total += int(hashes.view(np.int32).sum(dtype=np.int64))
-    return total
-
-
-def _float_hashes(values: pl.Series) -> int:
-    """The sum of `hashfloat8` over a column of floats; the two zeros hash alike (to 0), as in PostgreSQL."""
-    numbers = values.cast(pl.Float64).to_numpy()
-    numbers = numbers[numbers != 0]
-    data = np.concatenate([np.frombuffer(numbers.tobytes(), np.uint8), np.zeros(12, np.uint8)])
-    starts = np.arange(len(numbers), dtype=np.int64) * 8
-    hashes = lookup3(data, starts, np.full(len(numbers), 8, np.int64))
-    return int(hashes.view(np.int32).sum(dtype=np.int64))

@@ -10,7 +10,6 @@ import re
 import struct
 from typing import TYPE_CHECKING
 from xml.parsers import expat
-from xml.sax.saxutils import escape, quoteattr
 
 from .errors import WorkbookRefused
 
@@ -91,6 +90,8 @@ def _is_plain(package: Package, part: str, root: str) -> bool:
 
 def _rewritten(package: Package, part: str, root: str) -> Iterator[bytes]:
     """The same elements with local names only; comments, processing instructions and CDATA marks dropped."""
+    from xml.sax.saxutils import escape, quoteattr  # brings urllib along
+
     out: list[str] = []
     opened: list[str] = []
 

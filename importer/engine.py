@@ -19,8 +19,8 @@ from .errors import InputError
 from .parts import VALUE_PARTS
 
 if TYPE_CHECKING:
-    from .read import ReadTask
     from .serials import Epoch
+    from .tasks import ReadTask
 
 # The engine tells of every column without values on stderr; that is no news.
 logging.getLogger("fastexcel").setLevel(logging.CRITICAL)

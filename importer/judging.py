@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from .errors import ConservationError, ImporterError, MachineError
 from .keys import duplicates
+from .tasks import CheckTask, WindowChecked, check_window
 from .validate import ColumnCount, Refusal
-from .workers import CheckTask, WindowChecked, check_window
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 from .checksums import Checksum, add
 from .errors import ImporterError, MachineError
-from .ingest import close_session
+from .ingest import IngestTask, close_session, ingest_chunk
 from .publish import publish
 from .staging import SCHEMA, Staging, staging_table, verify
-from .workers import IngestTask, WindowChecked, ingest_chunk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from .postgres import Session
     from .settings import Dsn, Settings
     from .target import Target
+    from .tasks import WindowChecked
 
 
 @contextlib.contextmanager

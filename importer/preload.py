@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 # Polars' allocator gives freed pages back in a thread of its own, and at once where that thread is missing, as in
@@ -9,4 +10,13 @@ import os
 # A worker uses the same memory window after window, so it keeps it.
 os.environ["_RJEM_MALLOC_CONF"] = "dirty_decay_ms:-1,muzzy_decay_ms:-1"
 
-from . import workers  # noqa: F401 - polars reads the setting when it is imported
+# Thousands of classes are made, none is garbage. Frozen, the collector does not write to their pages, which the workers
+# share as long as nobody does.
+gc.disable()
+
+import pyarrow as pa  # noqa: E402, F401 - the engine answers in its arrays
+
+from . import workers  # noqa: E402, F401 - polars reads the setting when it is imported
+
+gc.freeze()
+gc.enable()

@@ -6,7 +6,6 @@ What the engine says is checked against the XML: the cells are counted there too
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
@@ -17,55 +16,16 @@ from .cutter import row_range
 from .engine import Cells, common, private, read_columns
 from .errors import ConservationError, WorkbookRefused
 from .parts import HIDDEN, PARTS, ROW, part
-from .profiling import ColumnFacts, profile
+from .profiling import profile
 from .serials import Epoch
+from .tasks import ReadTask, WindowRead
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
-
-    from .windows import Window
 
 _LARGEST_EXACT = 2.0**53
 _MAX_LETTERS = 3
 _LAST_COLUMN = 16_383  # XFD, 0-based
-
-
-@dataclass(frozen=True)
-class ReadTask:
-    """What a worker is told: which window, and where to put the frame."""
-
-    window: Window
-    width: int | None
-    epoch_1904: bool
-    window_cells: int
-    out: Path
-    has_strings: bool
-    has_styles: bool
-
-
-class WindowRead(NamedTuple):
-    """What a worker answers.
-
-    Attributes:
-        number: of the window.
-        path: of the frame (Arrow IPC), see `parts`.
-        rows: rows with at least one cell.
-        first_row: the first of them (0 when none).
-        last_row: the last of them.
-        cells: non-empty cells.
-        columns: facts by sheet column.
-        formulas: cells with a formula.
-    """
-
-    number: int
-    path: Path
-    rows: int
-    first_row: int
-    last_row: int
-    cells: int
-    columns: dict[int, ColumnFacts]
-    formulas: int
 
 
 class _Piece(NamedTuple):

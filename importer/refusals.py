@@ -11,8 +11,7 @@ from .catalog import constraint_columns
 from .errors import ConservationError
 from .filling import SKIPPED, RefusedRow
 from .parts import ROW
-from .validate import WHOLE_ROW, Checked, Refusal, check
-from .workers import broken_rules
+from .validate import WHOLE_ROW, Checked, Refusal, broken_rules, check
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from .postgres import Session
     from .source import Source
     from .target import Target
-    from .workers import WindowChecked
+    from .tasks import WindowChecked
 
 DATABASE_ERROR = "database-error"
 

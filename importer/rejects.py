@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .headers import SheetColumn
-    from .workers import WindowChecked
+    from .tasks import WindowChecked
 
 ROW_COLUMN, ERRORS_COLUMN = REJECT_COLUMNS
 #: Rows of a worksheet, less the header.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .settings import Settings
     from .source import Source
     from .target import Target
-    from .workers import WindowChecked
+    from .tasks import WindowChecked
 
 
 def make_report(

@@ -14,7 +14,7 @@ from .errors import ImporterError, ReaderDied, SheetError
 from .headers import Header, find_header, read_header
 from .parts import HIDDEN, ROW, columns_of
 from .profiling import ColumnFacts, merge, profile
-from .read import ReadTask, WindowRead, read_window
+from .tasks import ReadTask, WindowRead, read_window
 from .validate import data_rows
 from .windows import AHEAD, HEAD_ROWS, Cutting, SheetFacts
 from .workbook import Sheet, Workbook, open_workbook

@@ -350,3 +350,11 @@ def data_rows(frame: pl.DataFrame, header_row: int, *, skip_hidden: bool) -> pl.
     if skip_hidden and HIDDEN in frame.columns:
         frame = frame.filter(~pl.col(HIDDEN).fill_null(value=False))
     return frame
+
+
+def broken_rules(errors: pl.DataFrame) -> dict[str, tuple[int, int, int]]:
+    """For every `field|rule`: how many errors, and the address of the first."""
+    grouped = errors.group_by("field", "rule", maintain_order=True).agg(
+        pl.len(), pl.col(ROW).first(), pl.col("column").first()
+    )
+    return {f"{field}|{rule}": (count, row, column) for field, rule, count, row, column in grouped.iter_rows()}

@@ -2,69 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
-
-import polars as pl
-
 from . import spool
-from .checksums import Checksum, source_checksum
-from .ingest import IngestTask, ingest_chunk
+from .hashes import source_checksum
+from .ingest import ingest_chunk
 from .parts import ROW
-from .read import ReadTask, read_window
-from .validate import ColumnCount, Refusal, check, data_rows
+from .read import read_window
+from .tasks import CheckTask, WindowChecked
+from .validate import broken_rules, check, data_rows
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from .plan import LoadPlan
-
-__all__ = ["CheckTask", "IngestTask", "ReadTask", "WindowChecked", "check_window", "ingest_chunk", "read_window"]
-
-
-@dataclass(frozen=True)
-class CheckTask:
-    """Which window to judge, by which plan, and where the results go (`folder`)."""
-
-    number: int
-    frame: Path
-    folder: Path
-    plan: LoadPlan
-    header_row: int
-    skip_hidden: bool
-    refusals: tuple[Refusal, ...] = ()
-
-
-class WindowChecked(NamedTuple):
-    """What became of a window.
-
-    Attributes:
-        number: of the window.
-        rows: data rows.
-        first_row: sheet row of the first data row (0: none).
-        last_row: of the last.
-        accepted: rows in the chunk.
-        chunk: Arrow IPC of the accepted rows, with `_row`; None when there are none.
-        errors: Arrow IPC of the errors (see `validate.ERRORS_SCHEMA`); None when there are none.
-        rejected: Arrow IPC of the rejected rows as read; None when there are none.
-        keys: Arrow IPC of the keys of all rows, or None.
-        counts: by sheet column.
-        checksums: of the accepted rows, by table column.
-        rules: (field|rule) -> (errors, row and column of the first).
-    """
-
-    number: int
-    rows: int
-    first_row: int
-    last_row: int
-    accepted: int
-    chunk: Path | None
-    errors: Path | None
-    rejected: Path | None
-    keys: Path | None
-    counts: dict[int, ColumnCount]
-    checksums: dict[str, Checksum]
-    rules: dict[str, tuple[int, int, int]]
+__all__ = ["check_window", "ingest_chunk", "read_window"]
 
 
 def check_window(task: CheckTask) -> WindowChecked:
@@ -86,11 +32,3 @@ def check_window(task: CheckTask) -> WindowChecked:
         checksums={name: source_checksum(accepted[name]) for name in accepted.columns if name != ROW},
         rules=broken_rules(checked.errors),
     )
-
-
-def broken_rules(errors: pl.DataFrame) -> dict[str, tuple[int, int, int]]:
-    """For every `field|rule`: how many errors, and the address of the first."""
-    grouped = errors.group_by("field", "rule", maintain_order=True).agg(
-        pl.len(), pl.col(ROW).first(), pl.col("column").first()
-    )
-    return {f"{field}|{rule}": (count, row, column) for field, rule, count, row, column in grouped.iter_rows()}

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from importer.checksums import add, source_checksum, sql_checksum
+from importer.checksums import add, sql_checksum
+from importer.hashes import source_checksum
 from importer.pgtypes import WIRES, parse_type, wire_of
 from importer.postgres import Session, literal
 

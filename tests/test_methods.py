@@ -10,8 +10,7 @@ import pytest
 from tables import contract, save
 
 from importer.errors import DatabaseError, UsageError
-from importer.ingest import close_session, ingest_chunk
-from importer.workers import IngestTask
+from importer.ingest import IngestTask, close_session, ingest_chunk
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,0 +1,129 @@
+"""Owns what travels to the workers and back: small plain shapes, and the tasks by name.
+
+The heavy libraries that a task needs are imported in the workers alone: a function that is named here is found there.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .checksums import Checksum
+    from .plan import LoadPlan
+    from .profiling import ColumnFacts
+    from .validate import ColumnCount, Refusal
+    from .windows import Window
+
+Task = TypeVar("Task")
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Remote(Generic[Task, Answer]):
+    """A function of this package by its name; where it is called, its module is imported.
+
+    Attributes:
+        module: of the package.
+        name: of the function.
+    """
+
+    module: str
+    name: str
+
+    def __call__(self, task: Task) -> Answer:
+        """Do the task here."""
+        function = getattr(importlib.import_module(f".{self.module}", __package__), self.name)
+        answer: Answer = function(task)
+        return answer
+
+
+@dataclass(frozen=True)
+class ReadTask:
+    """What a worker is told: which window, and where to put the frame."""
+
+    window: Window
+    width: int | None
+    epoch_1904: bool
+    window_cells: int
+    out: Path
+    has_strings: bool
+    has_styles: bool
+
+
+class WindowRead(NamedTuple):
+    """What a worker answers.
+
+    Attributes:
+        number: of the window.
+        path: of the frame (Arrow IPC), see `parts`.
+        rows: rows with at least one cell.
+        first_row: the first of them (0 when none).
+        last_row: the last of them.
+        cells: non-empty cells.
+        columns: facts by sheet column.
+        formulas: cells with a formula.
+    """
+
+    number: int
+    path: Path
+    rows: int
+    first_row: int
+    last_row: int
+    cells: int
+    columns: dict[int, ColumnFacts]
+    formulas: int
+
+
+@dataclass(frozen=True)
+class CheckTask:
+    """Which window to judge, by which plan, and where the results go (`folder`)."""
+
+    number: int
+    frame: Path
+    folder: Path
+    plan: LoadPlan
+    header_row: int
+    skip_hidden: bool
+    refusals: tuple[Refusal, ...] = ()
+
+
+class WindowChecked(NamedTuple):
+    """What became of a window.
+
+    Attributes:
+        number: of the window.
+        rows: data rows.
+        first_row: sheet row of the first data row (0: none).
+        last_row: of the last.
+        accepted: rows in the chunk.
+        chunk: Arrow IPC of the accepted rows, with `_row`; None when there are none.
+        errors: Arrow IPC of the errors (see `validate.ERRORS_SCHEMA`); None when there are none.
+        rejected: Arrow IPC of the rejected rows as read; None when there are none.
+        keys: Arrow IPC of the keys of all rows, or None.
+        counts: by sheet column.
+        checksums: of the accepted rows, by table column.
+        rules: (field|rule) -> (errors, row and column of the first).
+    """
+
+    number: int
+    rows: int
+    first_row: int
+    last_row: int
+    accepted: int
+    chunk: Path | None
+    errors: Path | None
+    rejected: Path | None
+    keys: Path | None
+    counts: dict[int, ColumnCount]
+    checksums: dict[str, Checksum]
+    rules: dict[str, tuple[int, int, int]]
+
+
+#: See `read.read_window`.
+read_window: Remote[ReadTask, WindowRead] = Remote("read", "read_window")
+#: See `workers.check_window`.
+check_window: Remote[CheckTask, WindowChecked] = Remote("workers", "check_window")
