@@ -23,6 +23,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 from .errors import ImporterError, MachineError
+from .tasks import Remote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -37,6 +38,7 @@ Result = TypeVar("Result")
 
 #: Imported once by the fork server, so that a worker starts in 10 ms instead of a second.
 PRELOAD = ["importer.preload"]
+_WARM_UP: Remote[None, None] = Remote("workers", "warm_up")
 _HANGUP = [signal.SIGHUP] if sys.platform != "win32" else []
 
 
@@ -160,14 +162,28 @@ class Pool:
         self._limits = limits
         self._log = log
         self._lanes: list[_Lane | None] = [None] * workers
+        self._starting = threading.Lock()
+        self._starter: threading.Thread | None = None
         self.workers = workers
 
     def __enter__(self) -> Self:
         return self
 
+    def start(self, workers: int) -> None:
+        """Start up to that many workers, in a thread: the fork server may still be importing."""
+
+        def start() -> None:
+            for number in range(min(workers, self.workers)):
+                self._lane(number)
+
+        self._starter = threading.Thread(target=start, daemon=True)
+        self._starter.start()
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, tb: types.TracebackType | None
     ) -> None:
+        if self._starter is not None:
+            self._starter.join()
         for lane in self._lanes:
             if lane is not None:
                 lane.close(kill=kind is not None)
@@ -238,12 +254,13 @@ class Pool:
                 self._drop(number)
 
     def _lane(self, number: int) -> _Lane:
-        lane = self._lanes[number]
-        if lane is None:
-            # Known before it starts: Ctrl-C in the middle must not leave a process that nobody ends.
-            lane = self._lanes[number] = _Lane(self._limits.memory_bytes, self._log, self.workers)
-            lane.start()
-        return lane
+        with self._starting:
+            lane = self._lanes[number]
+            if lane is None:
+                # Known before it starts: Ctrl-C in the middle must not leave a process that nobody ends.
+                lane = self._lanes[number] = _Lane(self._limits.memory_bytes, self._log, self.workers)
+                lane.start()
+            return lane
 
     def _drop(self, number: int) -> _Lane | None:
         """Kill the worker of a lane; the next task there gets a new one. Returns the dead lane."""
@@ -294,7 +311,7 @@ class _Lane:
 
     def start(self) -> None:
         with _starting():
-            self._executor.submit(os.getpid)
+            self._executor.submit(_WARM_UP, None)
 
     def submit(self, function: Callable[[Any], Any], task: Any) -> Future[Outcome]:
         return self._executor.submit(_guarded, function, task)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 #: With more shared strings than this, every further reader costs more (it parses them all) than it brings.
 ONE_READER_STRINGS = 48 << 20
 #: Another worker is started for every so many bytes of XML: reading less than that takes as long as starting one.
-XML_PER_WORKER = 2 << 20
+XML_PER_WORKER = 1 << 20
 
 
 @dataclass(frozen=True)

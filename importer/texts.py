@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import polars as pl
 
+from .ahead import mapped
 from .dialect import wide_escapes
 
 if TYPE_CHECKING:
@@ -13,8 +15,10 @@ if TYPE_CHECKING:
 
 #: White space, also as a character reference, behind the start or before the end of a `<t>` of any kind.
 _SPACE_AT_END = r"[ \t\r\n;]</t>|t>[ \t\r\n&]"
-#: The same in a plain one.
+#: White space in a plain one.
 _TRIMMED = r"<t>(?:[ \t\r\n]|&#|[^<]*(?:[ \t\r\n]|&#x?[0-9A-Fa-f]+;)</t>)"
+_ESCAPED = "_x[0-9A-Fa-f]{4}_"
+_PLAIN, _KEEPING = b"<t>", b'<t xml:space="preserve">'
 
 
 def keep_texts(blocks: Iterable[bytes]) -> Iterator[bytes]:
@@ -23,6 +27,11 @@ def keep_texts(blocks: Iterable[bytes]) -> Iterator[bytes]:
     calamine trims a `<t>` that does not say `xml:space="preserve"`; some writers forget to say it. The attribute is
     added only to blocks that need it: it costs 21 bytes a string.
     """
+    return mapped(_kept, _whole_items(blocks), os.cpu_count() or 1)
+
+
+def _whole_items(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes in blocks that end before an `<si>`, so that no text is torn apart."""
     carry = b""
     for block in blocks:
         held = carry + block
@@ -30,14 +39,22 @@ def keep_texts(blocks: Iterable[bytes]) -> Iterator[bytes]:
         if cut <= 0:
             carry = held
             continue
-        yield wide_escapes(keep_spaces(held[:cut]))
+        yield held[:cut]
         carry = held[cut:]
-    yield wide_escapes(keep_spaces(carry))
+    yield carry
+
+
+def _kept(xml: bytes) -> bytes:
+    text = searchable(xml)
+    if text is None:
+        return xml  # the engine is to say that it is not UTF-8
+    kept = xml.replace(_PLAIN, _KEEPING) if trims_any(text) else xml
+    return wide_escapes(kept) if text.str.contains(_ESCAPED)[0] else kept
 
 
 def keep_spaces(xml: bytes) -> bytes:
     """`xml` with every plain `<t>` marked to keep its spaces, if one of them starts or ends with white space."""
-    return xml.replace(b"<t>", b'<t xml:space="preserve">') if trims(xml) else xml
+    return xml.replace(_PLAIN, _KEEPING) if trims(xml) else xml
 
 
 def trims(xml: bytes) -> bool:

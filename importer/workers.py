@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+
+import polars as pl
+
 from . import spool
 from .hashes import source_checksum
 from .ingest import ingest_chunk
@@ -11,6 +15,14 @@ from .tasks import CheckTask, WindowChecked
 from .validate import broken_rules, check, data_rows
 
 __all__ = ["check_window", "ingest_chunk", "read_window"]
+
+
+def warm_up(_: None) -> None:
+    """What libraries do at their first use (threads, caches, memory), done before the first window comes."""
+    texts = pl.Series(["a", None])
+    frame = pl.DataFrame({"a": texts}).with_columns(pl.col("a").str.contains("[b-d]").alias("b"))
+    frame.write_ipc(io.BytesIO())
+    source_checksum(texts)
 
 
 def check_window(task: CheckTask) -> WindowChecked:
