@@ -306,6 +306,7 @@ class _Lane:
         self._executor = ProcessPoolExecutor(
             1, mp_context=context(), initializer=_start, initargs=(memory_bytes, str(log), workers)
         )
+        self._ending: threading.Thread | None = None
         # Its own way to kill them, `kill_workers`, came with Python 3.14, and it forgets them at its end.
         self._processes: dict[int, BaseProcess] = self._executor._processes  # type: ignore[assignment]  # noqa: SLF001
 
@@ -317,7 +318,9 @@ class _Lane:
         return self._executor.submit(_guarded, function, task)
 
     def retire(self) -> None:
-        self._executor.shutdown(wait=False)
+        # A second call of `shutdown` would not wait for what the first one left to do.
+        self._ending = threading.Thread(target=self._executor.shutdown, daemon=True)
+        self._ending.start()
 
     def close(self, *, kill: bool) -> None:
         """End the worker: at once, or when its task is done. No process is left when this returns."""
@@ -326,6 +329,8 @@ class _Lane:
             for process in list(self._processes.values()):
                 with contextlib.suppress(OSError):
                     process.kill()
+        if self._ending is not None:
+            self._ending.join()
         self._executor.shutdown(wait=True, cancel_futures=True)
 
     def ending(self) -> str:

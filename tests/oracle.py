@@ -175,7 +175,9 @@ def _check_rejected(ref: str, cell: Cell, reject: tuple[str, dict[str, Cell]], *
     letter = ref.rstrip("0123456789")
     assert letter in cells, f"{ref} {cell} is not in the rejects"
     if not bad:
-        assert cells[letter].value == cell.value, f"{ref} {cell} is {cells[letter]} in the rejects"
+        # openpyxl drops `x005F_` from shared strings, so that an escaped `_x0041_` is decoded once too often.
+        expected = {cell.value, decoded(cell.value)} if cell.kind == "text" else {cell.value}
+        assert cells[letter].value in expected, f"{ref} {cell} is {cells[letter]} in the rejects"
     elif cell.kind == "error":
         # What Excel 2007 does not know is written as #N/A, and named in a comment.
         assert cells[letter].value in {cell.value, "#N/A"}
