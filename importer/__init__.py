@@ -52,6 +52,9 @@ def import_workbook(
     workers: int | None = None,
     chunk_rows: int | None = None,
     temp_dir: str | Path | None = None,
+    again: bool = False,
+    retry_for: float = 60.0,
+    timeout: float | None = None,
     limits: Limits | None = None,
     dry_run: bool = False,
     progress: Progress | None = None,
@@ -81,6 +84,9 @@ def import_workbook(
         workers: processes; None: one a core; 0: everything in this process, without limits.
         chunk_rows: most rows of a chunk; None: by size.
         temp_dir: where the spool goes; None: the system's.
+        again: load once more what was imported already.
+        retry_for: seconds that trouble with the server may last; 0: no second try.
+        timeout: seconds for the whole run; None: no limit.
         limits: what the workbook may cost.
         dry_run: do everything, roll it back, leave no trace.
         progress: is told of stages and rows.
@@ -122,6 +128,9 @@ def import_workbook(
         rejects=P(rejects) if rejects else None,
         max_rejects=None if max_rejects is None else RejectBudget.parse(str(max_rejects)),
         temp_dir=P(temp_dir) if temp_dir else None,
+        again=again,
+        retry_for=retry_for,
+        timeout=timeout,
         limits=limits or L(),
         **options,
     )

@@ -58,6 +58,9 @@ load_options = _stack([
     click.option("--rejects", type=click.Path(dir_okay=False), metavar="FILE", help="Where rejected rows go (.xlsx, .csv, .parquet).  [default: NAME.rejects.xlsx here]"),
     click.option("--max-rejects", metavar="N|N%", help="Publish nothing with more rejected rows than that.  [default: no limit]"),
     click.option("--method", type=click.Choice(["batch", "concurrent", "sequential"]), default="batch", show_default=True, help="How rows are written."),
+    click.option("--again", is_flag=True, help="Load once more what was imported already."),
+    click.option("--retry-for", type=click.FloatRange(0), default=60.0, show_default=True, metavar="SECONDS", help="How long trouble with the server may last."),
+    click.option("--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Give up after that time; the same command goes on later."),
     click.option("--chunk-rows", type=click.IntRange(1), metavar="N", help="Most rows of a chunk.  [default: by size]"),
 ])  # fmt: skip
 output_options = _stack([
@@ -117,13 +120,14 @@ def _load(workbook: str, options: dict[str, Any], *, dry_run: bool) -> None:
         from . import import_workbook
         from .terminal import progress_bars
 
-        with progress_bars(quiet=quiet or as_json) as progress:
+        with progress_bars(quiet=quiet, bars=not as_json) as progress:
             report = import_workbook(
                 workbook, dry_run=dry_run, progress=progress, limits=_limits(options), **_split(options)
             )
         _show(report, as_json=as_json, quiet=quiet, verbose=verbose)
         # With a budget, rejects within it are what the user asked for.
-        sys.exit(_REJECTED if report.error_count and options["max_rejects"] is None else 0)
+        done = report.outcome != "already-imported"
+        sys.exit(_REJECTED if done and report.error_count and options["max_rejects"] is None else 0)
 
 
 def _limits(options: dict[str, Any]) -> Any:
@@ -313,6 +317,7 @@ def _interrupted(exc: KeyboardInterrupt) -> ImporterError:
         "interrupted; nothing was published" if number == signal.SIGINT else "terminated; nothing was published"
     )
     error.exit_code = 128 + number
+    error.choice = "; ".join(getattr(exc, "__notes__", ())) or None
     return error
 
 

@@ -6,8 +6,10 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Protocol
 
+from .patience import Deadline
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 class Progress(Protocol):
@@ -22,6 +24,9 @@ class Progress(Protocol):
     def advance(self, rows: int) -> None:
         """That many more rows are done."""
 
+    def say(self, text: str) -> None:
+        """Something that a user who waits wants to know, in a line."""
+
 
 class Silent:
     """Progress that nobody watches."""
@@ -35,18 +40,29 @@ class Silent:
     def advance(self, rows: int) -> None:
         """Ignore."""
 
+    def say(self, text: str) -> None:
+        """Ignore."""
+
 
 class Clock:
-    """Measures stages, and passes progress on."""
+    """Measures stages, and passes progress on; wherever it is told of any, the deadline is looked at.
 
-    def __init__(self, progress: Progress | None = None) -> None:
+    Args:
+        progress: is told.
+        deadline: of the run.
+    """
+
+    def __init__(self, progress: Progress | None = None, deadline: Deadline | None = None) -> None:
         self._progress: Progress = progress or Silent()
+        self.deadline = deadline or Deadline()
+        self._watch: Callable[[], None] | None = None
         self._start = time.perf_counter()
         self.timings: dict[str, float] = {}
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Time the block as the stage of that name (again: added)."""
+        self._look()
         self._progress.stage(name)
         start = time.perf_counter()
         try:
@@ -61,6 +77,20 @@ class Clock:
     def advance(self, rows: int) -> None:
         """See `Progress.advance`."""
         self._progress.advance(rows)
+        self._look()
+
+    def say(self, text: str) -> None:
+        """See `Progress.say`."""
+        self._progress.say(text)
+
+    def watch(self, look: Callable[[], None] | None) -> None:
+        """Call that wherever progress is told; what it raises ends the stage."""
+        self._watch = look
+
+    def _look(self) -> None:
+        self.deadline.check()
+        if self._watch is not None:
+            self._watch()
 
     @property
     def elapsed(self) -> float:

@@ -10,10 +10,13 @@
     │   └── ConservationError    a cell is not accounted for
     ├── DatabaseError         4  PostgreSQL said no
     │   ├── ConnectionFailed     transient: not reachable, too many connections, connection lost
-    │   ├── Conflict             transient: deadlock, serialization failure, lock not available
+    │   │   └── LoginRefused     final: no such host, database or role, wrong password
+    │   ├── Conflict             transient: deadlock, serialization failure, lock not available, table made meanwhile
     │   ├── TargetRefused        the target table and the data cannot meet
     │   └── VerificationFailed   staging holds something else than what was read
-    ├── MachineError          4  the machine failed: disk full, a writing worker killed
+    ├── MachineError          4  the machine failed: disk full
+    │   └── WriterDied           the worker that wrote some rows was killed; tried again once
+    ├── TimedOut              4  not done within --timeout
     ├── BudgetExceeded        5  more rejects than the budget allows
     └── Interrupted         130  the user stopped the run (143: a SIGTERM did)
 
@@ -28,6 +31,11 @@ if TYPE_CHECKING:
     from .report import Report
 
 
+#: SQLSTATE classes that speak of the server and not of the data: connection, resources (disk full), operator
+#: intervention, system and internal errors.
+_SERVER_TROUBLE = ("08", "53", "57", "58", "XX")
+
+
 class ImporterError(Exception):
     """The root: a fact, the place where it holds, and what the user can do.
 
@@ -35,10 +43,13 @@ class ImporterError(Exception):
         fact: what is wrong, lower case, no full stop.
         place: where (a file, a sheet, a cell, a server), or None.
         choice: what to type or change next, or None.
+        transient: whether trying again at once can help.
+        resumable: whether the same command later can go on with what was written so far.
     """
 
     exit_code = 4
     transient = False
+    resumable = False
 
     def __init__(self, fact: str, *, place: str | None = None, choice: str | None = None) -> None:
         super().__init__(fact)
@@ -120,18 +131,28 @@ class DatabaseError(ImporterError):
         super().__init__(fact, place=place, choice=choice)
         self.sqlstate = sqlstate
         self.constraint = constraint
+        if sqlstate is not None and sqlstate.startswith(_SERVER_TROUBLE):
+            self.resumable = True
 
 
 class ConnectionFailed(DatabaseError):
     """The server cannot be reached, or the connection was lost."""
 
     transient = True
+    resumable = True
+
+
+class LoginRefused(ConnectionFailed):
+    """The server lets nobody in under that name, or is not there at all: no such host, database, role or password."""
+
+    transient = False
 
 
 class Conflict(DatabaseError):
     """Another session was in the way: deadlock, serialization failure, lock not available."""
 
     transient = True
+    resumable = True
 
 
 class TargetRefused(DatabaseError):
@@ -143,7 +164,19 @@ class VerificationFailed(DatabaseError):
 
 
 class MachineError(ImporterError):
-    """The machine failed: disk full, or a writing worker killed."""
+    """The machine failed: disk full, no process to be had."""
+
+    resumable = True
+
+
+class WriterDied(MachineError):
+    """The worker that wrote some rows was killed, or ran out of memory or time."""
+
+
+class TimedOut(ImporterError):
+    """The run was not done within `--timeout`; nothing is published."""
+
+    resumable = True
 
 
 class BudgetExceeded(ImporterError):
@@ -161,3 +194,4 @@ class Interrupted(ImporterError):
     """The user stopped the run; nothing is published."""
 
     exit_code = 130
+    resumable = True

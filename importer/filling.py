@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from .errors import DatabaseError, VerificationFailed
 from .postgres import literal, quote
-from .staging import SCHEMA
+from .schema import SCHEMA
 
 if TYPE_CHECKING:
     from .catalog import Table

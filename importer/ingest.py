@@ -1,17 +1,22 @@
 """Owns the writing of one chunk into staging, by one of three methods. Runs in a worker.
 
-`batch` is one binary COPY in one transaction. The other two are the baseline
-that the benchmark compares with: one INSERT and one transaction a row, over one connection or over several.
+`batch` is one binary COPY, in one transaction with the chunk's row in the
+ledger; after any trouble it is simply tried again, and the ledger tells whether it is needed. The other two are the
+baseline that the benchmark compares with: one INSERT and one transaction a row, over one connection or over several. A
+chunk of theirs that stops half-way makes staging disagree with the ledger, and is the reason to make it anew.
 """
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from . import spool
 from .errors import DatabaseError
+from .ledger import Chunk, chunk_statement
 from .parts import ROW
+from .patience import Patience
 from .postgres import Session, quote
 
 if TYPE_CHECKING:
@@ -22,9 +27,28 @@ if TYPE_CHECKING:
     from .settings import Dsn, Method
 
 
+#: The key of table `chunks`: this chunk is in staging.
+_WRITTEN = "chunks_pkey"
+
+
 @dataclass(frozen=True)
 class IngestTask:
-    """Which chunk goes where, and how; `row_column` takes the rows' numbers (None: they stay behind)."""
+    """Which chunk goes where, and how.
+
+    Attributes:
+        number: of the chunk.
+        chunk: Arrow IPC of its rows.
+        first_row: sheet row of its first row.
+        last_row: of the last.
+        dsn: of the server.
+        schema: of the table.
+        table: to write to.
+        method: of writing.
+        row_column: takes the rows' numbers; None: they stay behind.
+        run: id of the run whose ledger gets a row for the chunk; None: no ledger.
+        checksum: of the rows, for the ledger.
+        retry_for: seconds that trouble with the server may last.
+    """
 
     number: int
     chunk: Path
@@ -35,6 +59,16 @@ class IngestTask:
     table: str
     method: Method
     row_column: str | None = None
+    run: str | None = None
+    checksum: str = ""
+    retry_for: float = 0.0
+
+    def statement(self, rows: int) -> str | None:
+        """What writes the chunk's row in the ledger."""
+        if self.run is None:
+            return None
+        chunk = Chunk(self.number, self.first_row, self.last_row, rows, self.checksum)
+        return chunk_statement(self.run, self.table, chunk)
 
 
 def ingest_chunk(task: IngestTask) -> tuple[int, int]:
@@ -53,33 +87,50 @@ def ingest_chunk(task: IngestTask) -> tuple[int, int]:
 
 
 def _copy(task: IngestTask, data: pl.DataFrame) -> None:
-    session = _session(task.dsn)
-    try:
-        session.copy(data, task.schema, task.table)
-        session.commit()
-    except DatabaseError:
-        # Its transaction is over; the next chunk would be refused for that, and not for what is wrong with it.
-        close_session()
-        raise
+    patience = Patience(task.retry_for)
+    while True:
+        try:
+            _copy_rows(_session(task.dsn), task, data)
+        except DatabaseError as exc:
+            # Its transaction is over; the next chunk would be refused for that, and not for what is wrong with it.
+            close_session()
+            if exc.constraint == _WRITTEN:
+                return
+            patience.bear(exc)
+        else:
+            return
 
 
-_open_session: tuple[str, Session] | None = None
+def _copy_rows(session: Session, task: IngestTask, data: pl.DataFrame) -> None:
+    # First the ledger: whoever else may still be writing this chunk (a session whose client was killed, or whose answer
+    # to a commit was lost) is waited for here, and found out.
+    if statement := task.statement(len(data)):
+        session.run(statement)
+    session.copy(data, task.schema, task.table)
+    session.commit()
+
+
+class _Open(threading.local):
+    """The connection that is kept: one a thread, because workers may be threads of the caller's as well."""
+
+    session: tuple[str, Session] | None = None
+
+
+_open = _Open()
 
 
 def _session(dsn: Dsn) -> Session:
     """This worker's connection; kept, because the driver reads the whole catalog of types on connecting (60 ms)."""
-    global _open_session  # noqa: PLW0603 - a cache of one per worker process
-    if _open_session is None or _open_session[0] != dsn.text:
-        _open_session = (dsn.text, Session(dsn))
-    return _open_session[1]
+    if _open.session is None or _open.session[0] != dsn.text:
+        _open.session = (dsn.text, Session(dsn))
+    return _open.session[1]
 
 
 def close_session() -> None:
-    """Close the connection that `ingest_chunk` kept, where it ran in this process."""
-    global _open_session  # noqa: PLW0603 - see above
-    if _open_session is not None:
-        _open_session[1].__exit__(None, None, None)
-        _open_session = None
+    """Close the connection that `ingest_chunk` kept, where it ran in this thread."""
+    if _open.session is not None:
+        _open.session[1].close()
+        _open.session = None
 
 
 def _insert_rows(task: IngestTask, data: pl.DataFrame) -> None:
@@ -89,3 +140,5 @@ def _insert_rows(task: IngestTask, data: pl.DataFrame) -> None:
     with Session(task.dsn, autocommit=True) as session:
         # The plain loop of every tutorial: a statement, a round trip and a commit for each row.
         session.run_each(statement, data)
+        if written := task.statement(len(data)):
+            session.run(written)

@@ -7,47 +7,48 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from .checksums import Checksum, add
-from .errors import ImporterError, MachineError
+from .errors import ImporterError, WriterDied
 from .ingest import IngestTask, close_session, ingest_chunk
 from .publish import publish
-from .staging import SCHEMA, Staging, staging_table, verify
+from .resume import about_run, chunks_of, staging_of
+from .schema import SCHEMA
+from .staging import Staging, verify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from .claim import Claim
     from .clock import Clock
     from .contract import Contract
     from .filling import Published
+    from .ledger import Chunk
     from .plan import LoadPlan
     from .pool import Pool
-    from .postgres import Session
-    from .settings import Dsn, Settings
-    from .target import Target
+    from .report import Report
+    from .settings import Settings
     from .tasks import WindowChecked
 
 
 @contextlib.contextmanager
 def loaded(
-    settings: Settings, session: Session, dsn: Dsn, target: Target, contract: Contract, plan: LoadPlan,
-    windows: dict[int, WindowChecked], pool: Pool, clock: Clock, *, sheet: str,
+    settings: Settings, claim: Claim, contract: Contract, plan: LoadPlan, windows: dict[int, WindowChecked],
+    report: Report, pool: Pool, clock: Clock, *, dry_run: bool,
 ) -> Iterator[Published]:  # fmt: skip
     """All chunks written to staging, verified and published, in a transaction that is still open: the caller commits.
 
     Without a commit by the end, the target is as it was.
     """
+    session, target = claim.session, claim.target
     accepted = sum(w.accepted for w in windows.values())
-    with staging_table(session, target, plan.columns, contract) as staging:
+    chunks = chunks_of(windows)
+    about = about_run(claim, report, chunks)
+    with staging_of(claim, contract, plan, chunks, about, dry_run=dry_run) as (staging, done):
+        claim.resumed = sum(chunks[number].rows for number in done)
         with clock.stage("write"):
             clock.expect(accepted)
-            lanes = 1 if settings.method == "sequential" else None
-            try:
-                for _, rows in pool.run(
-                    ingest_chunk, _chunks(settings, dsn, staging, windows), partial(_writer_died, sheet), lanes=lanes
-                ):
-                    clock.advance(rows)
-            finally:
-                close_session()
-            pool.retire()
+            clock.advance(claim.resumed)
+            left = {number: chunk for number, chunk in chunks.items() if number not in done}
+            _write(settings, claim, staging, windows, left, pool, clock, ledger=not dry_run)
         with clock.stage("verify"):
             verify(session, staging, accepted, _checksums(windows))
         with clock.stage("publish"):
@@ -55,19 +56,35 @@ def loaded(
         yield published
 
 
-def _chunks(settings: Settings, dsn: Dsn, staging: Staging, windows: dict[int, WindowChecked]) -> Iterator[IngestTask]:
-    for number, window in sorted(windows.items()):
-        if window.chunk is not None:
-            yield IngestTask(
-                number, window.chunk, window.first_row, window.last_row, dsn, SCHEMA, staging.name, settings.method,
-                staging.row_column,
-            )  # fmt: skip
+def _write(
+    settings: Settings, claim: Claim, staging: Staging, windows: dict[int, WindowChecked], chunks: dict[int, Chunk],
+    pool: Pool, clock: Clock, *, ledger: bool,
+) -> None:  # fmt: skip
+    """Write these chunks to staging."""
+    rowwise = settings.method != "batch"
+    retry_for = 0.0 if rowwise or not ledger else settings.retry_for
+    tasks = (
+        IngestTask(
+            number, path, chunk.first_row, chunk.last_row, claim.dsn, SCHEMA, staging.name, settings.method,
+            staging.row_column, claim.run if ledger else None, chunk.checksum, retry_for,
+        )
+        for number, chunk in chunks.items() if (path := windows[number].chunk) is not None
+    )  # fmt: skip
+    lanes = 1 if settings.method == "sequential" else None
+    # Without the ledger nobody knows whether a chunk is in; what was written row by row is half in.
+    again = ledger and not rowwise
+    try:
+        for _, rows in pool.run(ingest_chunk, tasks, partial(_writer_died, claim), lanes=lanes, again=again):
+            clock.advance(rows)
+    finally:
+        close_session()
+    pool.retire()
 
 
-def _writer_died(sheet: str, task: IngestTask, how: str) -> ImporterError:
-    rows = f"{task.first_row}-{task.last_row}"
-    return MachineError(
-        f"the process that wrote sheet {sheet!r}, rows {rows}, {how}", choice="nothing was published; run again"
+def _writer_died(claim: Claim, task: IngestTask, how: str) -> ImporterError:
+    return WriterDied(
+        f"the process that wrote sheet {claim.sheet.name!r}, rows {task.first_row}-{task.last_row}, {how}; "
+        "nothing was published"
     )
 
 

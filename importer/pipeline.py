@@ -5,26 +5,37 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from .already import imported_report, run_words
+from .claim import AlreadyImported, Claim, Claims
 from .clock import Clock, Progress
 from .descriptor import load_contract
-from .errors import BudgetExceeded
+from .errors import BudgetExceeded, ImporterError
 from .judging import validate
 from .loading import loaded
+from .patience import Deadline, Patience
 from .planning import plan_load
 from .refusals import with_refusals
 from .rejectsfile import kept_rejects
 from .reporting import make_report
-from .source import read_source
-from .target import find_target
-from .working import connecting, working
+from .resume import settle
+from .source import open_source, read_source
+from .target import check_mode
+from .working import working
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .contract import Contract
+    from .plan import LoadPlan
+    from .pool import Pool
     from .report import Report
     from .settings import Settings
+    from .source import Source
+    from .tasks import WindowChecked
 
 
 def run(settings: Settings, progress: Progress | None = None, *, dry_run: bool = False) -> Report:
-    """Load a sheet into a table, all or nothing, and report where every cell went.
+    """Load a sheet into a table, all or nothing, exactly once, and report where every cell went.
 
     Args:
         settings: of the run.
@@ -35,31 +46,71 @@ def run(settings: Settings, progress: Progress | None = None, *, dry_run: bool =
         BudgetExceeded: too many rejects; its `report` says which.
         ImporterError: see `errors`; in every case the target is as it was.
     """
-    clock = Clock(progress)
+    clock = Clock(progress, Deadline(settings.timeout))
     contract = load_contract(settings.contract) if settings.contract else None
-    with connecting(settings) as connected, working(settings) as (folder, pool):
-        source = read_source(settings, pool, folder, clock)
+    with (
+        Claims(settings, contract, clock, dry_run=dry_run) as claims,
+        working(settings, clock.deadline) as (folder, pool),
+    ):
+        story = _Story(settings, contract, folder, pool, clock, dry_run=dry_run)
+        opened = open_source(settings, clock)
+        claims.opened(*opened)
+        try:
+            source = read_source(settings, pool, folder, clock, opened)
+        except AlreadyImported as exc:
+            return imported_report(settings, exc.claim, clock)
+        patience = Patience(settings.retry_for, clock.deadline, clock.say)
+        while True:
+            try:
+                return story.told(source, claims.get())
+            except ImporterError as exc:
+                # What was written so far is in the ledger: the next try goes on there, over a new connection.
+                patience.bear(exc)
+                claims.renew()
+
+
+class _Story:
+    """What happens to a sheet that was read; told once more from the beginning when the server failed meanwhile."""
+
+    def __init__(
+        self, settings: Settings, contract: Contract | None, folder: Path, pool: Pool, clock: Clock, *, dry_run: bool
+    ) -> None:
+        self._settings, self._contract, self._folder, self._pool, self._clock = settings, contract, folder, pool, clock
+        self._dry_run = dry_run
+        #: The windows judged by the last plan.
+        self._judged: tuple[LoadPlan, dict[int, WindowChecked]] | None = None
+
+    def told(self, source: Source, claim: Claim) -> Report:
+        """The report of the run."""
+        settings, clock = self._settings, self._clock
+        if claim.done:
+            return imported_report(settings, claim, clock)
         with clock.stage("plan"):
-            dsn, session, version = connected.result()
-            target = find_target(session, settings, contract, source.sheet)
-            contract, plan = plan_load(settings, source, target, contract, session)
+            check_mode(settings, claim.target)
+            contract, plan = plan_load(settings, source, claim.target, self._contract, claim.session)
         with clock.stage("validate"):
-            windows = validate(settings, source, plan, pool, folder, clock)
-            report, rejects = make_report(settings, source, plan, target, windows, version)
+            windows = self._windows(source, plan)
+            report, rejects = make_report(settings, source, plan, claim, windows)
         if not _within(settings, report):
             with kept_rejects(rejects, report, clock):
                 _check_budget(settings, report, clock)
         with loaded(
-            settings, session, dsn, target, contract, plan, windows, pool, clock, sheet=source.sheet.name
+            settings, claim, contract, plan, windows, report, self._pool, clock, dry_run=self._dry_run
         ) as published:
             # The transaction of publishing is open: what is told must be complete before it is kept.
-            windows = with_refusals(session, source, plan, target, windows, published.refused, folder)
-            report, rejects = make_report(settings, source, plan, target, windows, version, published)
+            windows = with_refusals(claim.session, source, plan, claim.target, windows, published.refused, self._folder)
+            report, rejects = make_report(settings, source, plan, claim, windows, published)
             with kept_rejects(rejects, report, clock):
                 _check_budget(settings, report, clock)
                 with clock.stage("publish"):
-                    session.rollback() if dry_run else session.commit()
-    return replace(report, outcome="checked" if dry_run else "published", timings=clock.timings, duration=clock.elapsed)
+                    claim.session.rollback() if self._dry_run else settle(claim, report)
+        outcome = "checked" if self._dry_run else "published"
+        return replace(report, outcome=outcome, run=run_words(claim), timings=clock.timings, duration=clock.elapsed)
+
+    def _windows(self, source: Source, plan: LoadPlan) -> dict[int, WindowChecked]:
+        if self._judged is None or self._judged[0] != plan:
+            self._judged = plan, validate(self._settings, source, plan, self._pool, self._folder, self._clock)
+        return self._judged[1]
 
 
 def _within(settings: Settings, report: Report) -> bool:

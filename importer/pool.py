@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import multiprocessing
 import os
 import signal
@@ -23,6 +24,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 from .errors import ImporterError, MachineError
+from .patience import Deadline
 from .tasks import Remote
 
 if TYPE_CHECKING:
@@ -50,12 +52,14 @@ class Outcome(NamedTuple):
         error: of ours, when the task found one.
         died: how the task failed otherwise (`ran out of memory`), or None.
         trace: the traceback of that, for `--debug`.
+        killed: the process died of something else than the task itself, as far as one can tell.
     """
 
     value: Any = None
     error: ImporterError | None = None
     died: str | None = None
     trace: str = ""
+    killed: bool = False
 
 
 class WorkerTraceback(Exception):  # a carrier, never raised: it is the cause of the error that is
@@ -156,10 +160,13 @@ class Pool:
         workers: how many processes; 0 runs the tasks in this process, without limits (for debugging).
         limits: memory and wall time of a task.
         log: where the workers' standard output and error go.
+        deadline: of the run.
     """
 
-    def __init__(self, workers: int, limits: Limits, log: Path) -> None:
+    def __init__(self, workers: int, limits: Limits, log: Path, deadline: Deadline | None = None) -> None:
         self._limits = limits
+        self._deadline = deadline or Deadline()
+        self._retired: list[_Lane] = []
         self._log = log
         self._lanes: list[_Lane | None] = [None] * workers
         self._starting = threading.Lock()
@@ -184,7 +191,7 @@ class Pool:
     ) -> None:
         if self._starter is not None:
             self._starter.join()
-        for lane in self._lanes:
+        for lane in [*self._lanes, *self._retired]:
             if lane is not None:
                 lane.close(kill=kind is not None)
 
@@ -195,9 +202,11 @@ class Pool:
             self._lane(number)
 
     def retire(self) -> None:
-        """Tell the workers that no task will come; they end while we go on."""
-        for lane in self._lanes:
+        """Tell the workers that no task will come; they end while we go on (a task would get a new one)."""
+        for number, lane in enumerate(self._lanes):
             if lane is not None:
+                self._retired.append(lane)
+                self._lanes[number] = None
                 lane.retire()
 
     def recycle(self) -> None:
@@ -214,6 +223,7 @@ class Pool:
         died: Callable[[Task, str], ImporterError],
         *,
         lanes: int | None = None,
+        again: bool = False,
     ) -> Iterator[Result]:
         """The results of `function` for every task, as they come.
 
@@ -222,6 +232,7 @@ class Pool:
             tasks: taken one by one as workers become free.
             died: the error for a task whose worker died, from the task and how it died.
             lanes: use only that many workers.
+            again: give a task whose worker was killed to a fresh one, once.
 
         Raises:
             ImporterError: that of the first task that failed; no more tasks are started.
@@ -231,6 +242,7 @@ class Pool:
                 yield _unwrap(_guarded(function, task), task, died)
             return
         waiting = iter(tasks)
+        second: list[Task] = []
         free = list(range(min(lanes or self.workers, self.workers)))
         running: dict[Future[Outcome], tuple[int, Task, float]] = {}
         try:
@@ -247,7 +259,12 @@ class Pool:
                 for future in self._wait(running, died):
                     number, task, _ = running.pop(future)
                     free.append(number)
-                    yield _unwrap(self._outcome(future, number), task, died)
+                    outcome = self._outcome(future, number)
+                    if again and outcome.killed and not any(task is other for other in second):
+                        second.append(task)
+                        waiting = itertools.chain([task], waiting)
+                    else:
+                        yield _unwrap(outcome, task, died)
         finally:
             # What still runs after an error is of no use, and its lanes must be free for the next tasks.
             for number, _, _ in running.values():
@@ -281,8 +298,10 @@ class Pool:
         self, running: dict[Future[Outcome], tuple[int, Task, float]], died: Callable[[Task, str], ImporterError]
     ) -> Iterable[Future[Outcome]]:
         deadline = min(entry[2] for entry in running.values())
-        seconds = min(max(deadline - time.monotonic(), 0), threading.TIMEOUT_MAX)
+        left = self._deadline.left()
+        seconds = min(max(deadline - time.monotonic(), 0), threading.TIMEOUT_MAX if left is None else left)
         done, _ = wait(running, timeout=seconds, return_when=FIRST_COMPLETED)
+        self._deadline.check()
         if not done:
             _, task, _ = min(running.values(), key=lambda entry: entry[2])
             raise died(task, f"took longer than {self._limits.task_seconds:g} s")
@@ -293,7 +312,7 @@ class Pool:
             return future.result()
         except BrokenProcessPool:
             lane = self._drop(number)
-            return Outcome(died=f"was killed, or ran out of memory{lane.ending() if lane else ''}")
+            return Outcome(died=f"was killed, or ran out of memory{lane.ending() if lane else ''}", killed=True)
 
 
 _NOTHING: Any = object()

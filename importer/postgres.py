@@ -5,25 +5,26 @@ from __future__ import annotations
 import contextlib
 import re
 import threading
-from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import adbc_driver_manager
 import adbc_driver_postgresql
 import polars as pl
 
-from .errors import Conflict, ConnectionFailed, DatabaseError, TargetRefused
+from .errors import Conflict, ConnectionFailed, DatabaseError, ImporterError, LoginRefused, TargetRefused
+from .guard import Guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
+    from .patience import Deadline
     from .settings import Dsn
 
 Result = TypeVar("Result")
 
 #: SQLSTATE classes and codes that another try can mend (PostgreSQL manual, appendix A).
-_LOST = ("08", "57P01", "57P02", "57P03", "53300")
+_LOST = ("08", "57P01", "57P02", "57P03", "57P05", "53300")
 _CONFLICT = ("40001", "40P01", "55P03")
 _DENIED, _DISK_FULL = "42501", "53100"
 #: What a user can do about an error of the server.
@@ -54,27 +55,35 @@ def literal(text: str) -> str:
     return "E'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
+#: What libpq says of a connection that no later try will get; all else may pass (it gives no code to tell by).
+_LOGIN = re.compile(
+    r"password|authentication|does not exist|pg_hba|not translate host name|invalid|SSL|certificate|permission denied"
+    r"|is not permitted|not currently accepting|missing|unrecognized"
+)
+
+
 @contextlib.contextmanager
-def database_errors(dsn: Dsn | None = None) -> Iterator[None]:
+def database_errors(dsn: Dsn | None = None, *, connecting: bool = False) -> Iterator[None]:
     """Turn every error of the driver into one of ours; values of rows (DETAIL) are dropped."""
     try:
         yield
     except adbc_driver_manager.Error as exc:
-        raise _mapped(exc, dsn) from None
+        raise _mapped(exc, dsn, connecting=connecting) from None
 
 
-def _mapped(exc: adbc_driver_manager.Error, dsn: Dsn | None) -> DatabaseError:
+def _mapped(exc: adbc_driver_manager.Error, dsn: Dsn | None, *, connecting: bool) -> DatabaseError:
     # The driver gives these names as bytes, whatever its type hints say.
     details = {key.decode() if isinstance(key, bytes) else key: value for key, value in exc.details or []}
     text = details.get("PG_DIAG_MESSAGE_PRIMARY", b"").decode("utf-8", "replace") or _primary(str(exc))
     state = exc.sqlstate or details.get("PG_DIAG_SQLSTATE", b"").decode() or None
     constraint = details.get("PG_DIAG_CONSTRAINT_NAME", b"").decode("utf-8", "replace") or None
-    if state is None and ("libpq" in str(exc) or "connection" in text.lower()):
-        return ConnectionFailed(
-            _about_connection(text, dsn),
-            place=str(dsn) if dsn else None,
-            choice="check --to, IMPORTER_DSN or DATABASE_URL",
-        )
+    if state is None and connecting:
+        about = _about_connection(text, dsn)
+        wrong = _LOGIN.search(text) is not None or (dsn is not None and dsn.misread) or "not one that libpq" in about
+        refused = LoginRefused if wrong else ConnectionFailed
+        return refused(about, place=str(dsn) if dsn else None, choice="check --to, IMPORTER_DSN or DATABASE_URL")
+    if state is None and exc.status_code == adbc_driver_manager.AdbcStatusCode.IO:
+        return ConnectionFailed("the connection to the server was lost", place=str(dsn) if dsn else None)
     kind: type[DatabaseError] = DatabaseError
     if state and state.startswith(_LOST):
         kind = ConnectionFailed
@@ -118,15 +127,16 @@ class Session:
     Args:
         dsn: of the server.
         autocommit: every statement is its own transaction.
+        deadline: ends what is waited for in the main thread, as signals do.
 
     Raises:
         ConnectionFailed: the server cannot be reached or refuses the connection.
     """
 
-    def __init__(self, dsn: Dsn, *, autocommit: bool = False) -> None:
+    def __init__(self, dsn: Dsn, *, autocommit: bool = False, deadline: Deadline | None = None) -> None:
         self._dsn = dsn
-        self._thread: ThreadPoolExecutor | None = None
-        with database_errors(dsn), contextlib.ExitStack() as opened:
+        self.guard = Guard(deadline)
+        with database_errors(dsn, connecting=True), contextlib.ExitStack() as opened:
             self._database = opened.enter_context(adbc_driver_postgresql.connect(dsn.text))
             self._connection = opened.enter_context(adbc_driver_manager.AdbcConnection(self._database))
             self._connection.set_autocommit(autocommit)
@@ -136,13 +146,15 @@ class Session:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; what was not committed is rolled back."""
         # Cleaning up must not hide the first error, and a lost connection cannot be closed politely.
-        with contextlib.suppress(adbc_driver_manager.Error):
-            self._connection.close()
-        with contextlib.suppress(adbc_driver_manager.Error):
-            self._database.close()
-        if self._thread is not None:
-            self._thread.shutdown(wait=False)
+        for resource in (self._connection, self._database):
+            with contextlib.suppress(adbc_driver_manager.Error, ImporterError):
+                self._interruptibly(resource.close, self._cancel)
+        self.guard.close()
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of a query."""
@@ -193,12 +205,16 @@ class Session:
     def commit(self) -> None:
         """End the transaction, keeping its work."""
         with database_errors(self._dsn):
-            self._connection.commit()
+            self._interruptibly(self._connection.commit, self._cancel)
 
     def rollback(self) -> None:
         """End the transaction, dropping its work."""
         with database_errors(self._dsn):
-            self._connection.rollback()
+            self._interruptibly(self._connection.rollback, self._cancel)
+
+    def _cancel(self) -> None:
+        with contextlib.suppress(adbc_driver_manager.Error):
+            self._connection.cancel()
 
     @contextlib.contextmanager
     def _statement(self) -> Iterator[adbc_driver_manager.AdbcStatement]:
@@ -206,22 +222,13 @@ class Session:
             yield statement
 
     def _interruptibly(self, function: Callable[[], Result], cancel: Callable[[], None]) -> Result:
-        """The result of a native call that may take long; a signal that raises in the main thread cancels it first.
+        """The result of a native call that may take long; a signal or the deadline cancels it first.
 
         Python runs signal handlers in the main thread only, and not while that is in native code.
         """
         if threading.current_thread() is not threading.main_thread():
             return function()
-        self._thread = self._thread or ThreadPoolExecutor(1)
-        future = self._thread.submit(function)
-        try:
-            return future.result()
-        except BaseException:
-            if not future.done():
-                with contextlib.suppress(adbc_driver_manager.Error):
-                    cancel()
-                wait([future])
-            raise
+        return self.guard.call(function, cancel)
 
 
 def _rows(stream: Any) -> list[tuple[Any, ...]]:
@@ -251,8 +258,8 @@ def check_server(session: Session) -> str:
         TargetRefused: older than 13, or read-only (a standby).
     """
     number, version, recovering = session.query(
-        "select current_setting('server_version_num')::int as number, current_setting('server_version') as version,"
-        " pg_is_in_recovery()"
+        "select current_setting('server_version_num')::int as number, current_setting('server_version') as version, "
+        "pg_is_in_recovery()"
     )[0]
     if number < MIN_SERVER:
         raise TargetRefused(f"the server is PostgreSQL {version}, 13 is the oldest that works")

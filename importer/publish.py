@@ -9,7 +9,8 @@ from .errors import Conflict, DatabaseError, TargetRefused
 from .filling import Published, fill
 from .pgtypes import needs_cast
 from .postgres import quote
-from .staging import Staging, final_columns, object_name, session_role
+from .schema import session_role
+from .staging import Staging, final_columns, object_name
 from .statements import make_statement
 
 if TYPE_CHECKING:

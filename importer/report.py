@@ -53,7 +53,7 @@ class Report:
     """What a run did.
 
     Attributes:
-        outcome: `published`, `checked` (a dry run) or `over-budget`.
+        outcome: `published`, `checked` (a dry run), `over-budget` or `already-imported` (nothing was done).
         workbook: name, path, sha256, size in bytes.
         sheet: name of the sheet that was read.
         header_rows: first and last row of the header, 1-based; (0, 0) without one.
@@ -70,6 +70,7 @@ class Report:
         notes: what a careful reader should know.
         table_rows: what happened to the target's rows (`inserted`, `updated`, `unchanged`, `deleted`), and how many
             rows of the sheet the database refused (`refused`, they are among the rejects); empty before publishing.
+        run: of the ledger: `id`, `resumed_rows` (written by a run that died), `published_at` (of an earlier one).
     """
 
     outcome: str
@@ -88,6 +89,7 @@ class Report:
     duration: float
     notes: tuple[str, ...] = field(default=())
     table_rows: dict[str, int] = field(default_factory=dict)
+    run: dict[str, Any] = field(default_factory=dict)
 
     @property
     def success_count(self) -> int:
@@ -112,6 +114,7 @@ class Report:
         return {
             "outcome": self.outcome,
             "version": __version__,
+            "run": self.run,
             "workbook": self.workbook,
             "sheet": self.sheet,
             "header_row": self.header_rows[1],
@@ -149,6 +152,9 @@ def print_report(report: Report, console: Console, *, verbose: bool = False) -> 
         console: to write to.
         verbose: show notes and all columns even where nothing is wrong with them.
     """
+    if report.outcome == "already-imported":
+        _print_already(report, console)
+        return
     _print_outcome(report, console)
     _print_columns(report, console, verbose=verbose)
     _print_rules(report, console)
@@ -161,6 +167,14 @@ def print_report(report: Report, console: Console, *, verbose: bool = False) -> 
         console.print(f"note: {note}", highlight=False, markup=False)
     if report.rejects_file:
         console.print(f"rejects: {report.rejects_file}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _print_already(report: Report, console: Console) -> None:
+    target = f"{report.target['schema']}.{report.target['table']}"
+    console.print(f"{report.workbook['name']} · {report.sheet}", markup=False, highlight=False)
+    console.print(f"nothing to do for {target}", style="bold green", markup=False, highlight=False)
+    for note in report.notes:
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
 
 
 def _print_outcome(report: Report, console: Console) -> None:

@@ -11,11 +11,11 @@ from .report import ColumnReport, Report, RuleReport
 from .validate import ColumnCount
 
 if TYPE_CHECKING:
+    from .claim import Claim
     from .filling import Published
     from .plan import LoadPlan
     from .settings import Settings
     from .source import Source
-    from .target import Target
     from .tasks import WindowChecked
 
 
@@ -23,9 +23,8 @@ def make_report(
     settings: Settings,
     source: Source,
     plan: LoadPlan,
-    target: Target,
+    claim: Claim,
     windows: dict[int, WindowChecked],
-    version: str,
     published: Published | None = None,
 ) -> tuple[Report, Rejects]:
     """The report of a run that was judged, and published or not yet, and the rejects that it speaks of."""
@@ -49,11 +48,11 @@ def make_report(
         sheet=source.sheet.name,
         header_rows=(source.header.first_row, source.header.last_row),
         target={
-            "schema": target.schema,
-            "table": target.name,
+            "schema": claim.target.schema,
+            "table": claim.target.name,
             "mode": settings.mode,
-            "created": target.table is None,
-            "server": version,
+            "created": claim.target.table is None,
+            "server": claim.server,
         },
         method={
             "name": settings.method,
@@ -68,7 +67,7 @@ def make_report(
         rejects_file=str(path) if path else None,
         timings={},
         duration=0.0,
-        notes=tuple(source.notes() + _plan_notes(settings, plan)),
+        notes=tuple(claim.notes + source.notes() + _plan_notes(settings, plan)),
         table_rows=_table_rows(published),
     )
     return report, rejects

@@ -164,6 +164,12 @@ class Settings:
     rejects: Path | None = None
     max_rejects: RejectBudget | None = None
     temp_dir: Path | None = None
+    #: Load once more what was imported already.
+    again: bool = False
+    #: Seconds that trouble with the server may last.
+    retry_for: float = 60.0
+    #: Seconds for the whole run.
+    timeout: float | None = None
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -179,12 +185,7 @@ class Settings:
                 raise UsageError(f"{name} cannot be {value!r}", choice=" | ".join(get_args(allowed)))
         if self.key and self.mode != "upsert":
             raise UsageError(f"--key is for --mode upsert, not {self.mode}", choice="--mode upsert, or no --key")
-        if self.workers < 0:
-            raise UsageError("workers cannot be negative", choice="0 runs everything in this process")
-        if self.limits.task_seconds <= 0 or self.limits.memory_bytes <= 0:
-            raise UsageError("limits must be positive")
-        if self.chunk_rows is not None and self.chunk_rows < 1:
-            raise UsageError("chunk rows must be at least 1")
+        self._check_amounts()
         if self.header_rows and not 0 <= self.header_rows[0] <= self.header_rows[1]:
             raise UsageError(
                 f"header rows {self.header_rows} are not a range of sheet rows", choice="3 or 2-4; 0 for none"
@@ -196,6 +197,16 @@ class Settings:
                 "the rejects would overwrite the workbook", place=str(self.rejects), choice="another --rejects FILE"
             )
         _check_timezone(self.timezone)
+
+    def _check_amounts(self) -> None:
+        if self.workers < 0:
+            raise UsageError("workers cannot be negative", choice="0 runs everything in this process")
+        if self.limits.task_seconds <= 0 or self.limits.memory_bytes <= 0:
+            raise UsageError("limits must be positive")
+        if not self.retry_for >= 0 or (self.timeout is not None and not self.timeout > 0):
+            raise UsageError("--retry-for takes seconds, 0 for no second try; --timeout takes more than 0 seconds")
+        if self.chunk_rows is not None and self.chunk_rows < 1:
+            raise UsageError("chunk rows must be at least 1")
 
 
 def _check_timezone(name: str) -> None:

@@ -97,15 +97,33 @@ class Source:
         return found
 
 
-def read_source(settings: Settings, pool: Pool, folder: Path, clock: Clock) -> Source:
+def open_source(settings: Settings, clock: Clock) -> tuple[Workbook, Sheet]:
+    """The workbook and the sheet that the settings mean; no cell is read.
+
+    Raises:
+        InputError: one of them is refused.
+    """
+    with clock.stage("open"):
+        workbook = open_workbook(settings.workbook, settings.limits)
+        return workbook, workbook.sheet(settings.sheet)
+
+
+def read_source(
+    settings: Settings, pool: Pool, folder: Path, clock: Clock, opened: tuple[Workbook, Sheet] | None = None
+) -> Source:
     """Read the sheet that the settings mean into `folder`.
+
+    Args:
+        settings: which sheet, and how.
+        pool: to read with.
+        folder: of the spool.
+        clock: is told how far it is.
+        opened: what `open_source` said, where the caller asked before.
 
     Raises:
         InputError: the workbook, the sheet or the header is refused.
     """
-    with clock.stage("open"):
-        workbook = open_workbook(settings.workbook, settings.limits)
-        sheet = workbook.sheet(settings.sheet)
+    workbook, sheet = opened or open_source(settings, clock)
     with clock.stage("unpack"):
         cutting = Cutting(
             workbook, sheet, folder, settings.limits,

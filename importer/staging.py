@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .checksums import Checksum, sql_checksum
 from .contract import DEFAULTS
-from .errors import DatabaseError, TargetRefused, VerificationFailed
+from .errors import VerificationFailed
 from .headers import NAME_BYTES, unique_name
 from .parts import ROW
 from .pgtypes import is_certain, needs_cast, wire_of
 from .postgres import literal, quote
+from .schema import SCHEMA
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from .contract import Contract, ExtraColumn
     from .plan import ColumnPlan
     from .postgres import Session
     from .target import Target
-
-SCHEMA = "importer"
-_DENIED = "42501"
-#: Unique violation in pg_namespace, duplicate schema, schema does not exist.
-_SCHEMA_RACE = ("23505", "42P06", "3F000")
-_ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
@@ -59,33 +50,13 @@ class Staging:
         return wire_of(column.pg_type).staging
 
 
-@contextlib.contextmanager
-def staging_table(
-    session: Session, target: Target, columns: tuple[ColumnPlan, ...], contract: Contract
-) -> Iterator[Staging]:
-    """A fresh staging table; dropped at the end, unless it was renamed into the target by then.
+def define_staging(staging: Staging, target: Target, contract: Contract) -> str:
+    """The statement that creates a staging table.
 
     A table that becomes the target is logged from the start; one that is copied from is not worth its WAL.
-
-    Raises:
-        TargetRefused: the role may not create the schema.
     """
-    staging = plan_staging(f"stage_{secrets.token_hex(6)}", target, columns, contract)
-    defined = _columns(staging, target, contract)
-    created_schema = False
-    try:
-        # Inside, because a signal may come when the table is there and we do not know it yet.
-        created_schema = _create(session, staging, ", ".join(defined))
-        yield staging
-    finally:
-        # The first error is the one to show; a lost server cannot be tidied.
-        with contextlib.suppress(DatabaseError):
-            session.rollback()
-            session.run(f"DROP TABLE IF EXISTS {staging.quoted}")
-            session.commit()
-            if created_schema:
-                _drop_empty_schema(session)
-            session.commit()
+    kind = "TABLE" if staging.becomes_target else "UNLOGGED TABLE"
+    return f"CREATE {kind} {staging.quoted} ({', '.join(_columns(staging, target, contract))})"
 
 
 def plan_staging(name: str, target: Target, columns: tuple[ColumnPlan, ...], contract: Contract) -> Staging:
@@ -129,26 +100,6 @@ def final_columns(target: Target, contract: Contract, types: list[tuple[ColumnPl
     return [text for first, text in extra if first] + fields + [text for first, text in extra if not first]
 
 
-def _create(session: Session, staging: Staging, columns: str) -> bool:
-    """Create the table, and schema `importer` where it is missing; returns whether it was."""
-    kind = "TABLE" if staging.becomes_target else "UNLOGGED TABLE"
-    for attempt in range(_ATTEMPTS):
-        created_schema = _ensure_schema(session)
-        try:
-            session.run(f"CREATE {kind} {staging.quoted} ({columns})")
-            session.commit()
-        except DatabaseError as exc:
-            session.rollback()
-            # Another run made the schema at the same time, or removed it because its own table was the last.
-            if exc.sqlstate in _SCHEMA_RACE and attempt < _ATTEMPTS - 1:
-                continue
-            if exc.sqlstate == _DENIED:
-                raise _may_not(session) from None
-            raise
-        return created_schema
-    raise AssertionError  # the last attempt returns or raises
-
-
 def object_name(table: str, column: str, label: str) -> str:
     """The name that PostgreSQL gives to what hangs on a column: `table_column_label`, the longer name cut to fit."""
     first, second = table.encode(), column.encode()
@@ -176,46 +127,6 @@ def _extra(target: Target, column: ExtraColumn, taken: set[str]) -> str:
     clause = " GENERATED ALWAYS AS IDENTITY" if column.identity else clause
     needed = column.not_null or column.primary_key or column.identity
     return f"{quote(column.name)} {column.type}{clause}{_not_null(target, column.name, taken) if needed else ''}"
-
-
-def _ensure_schema(session: Session) -> bool:
-    """Create schema `importer` where it is missing; returns whether it was."""
-    if session.value("select 1 from pg_namespace where nspname = $1", [SCHEMA]):
-        return False
-    try:
-        session.run(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
-    except DatabaseError as exc:
-        session.rollback()
-        if exc.sqlstate in _SCHEMA_RACE:
-            return False
-        if exc.sqlstate == _DENIED:
-            raise _may_not(session) from None
-        raise
-    return True
-
-
-def _may_not(session: Session) -> TargetRefused:
-    role = session_role(session)
-    return TargetRefused(
-        f"role {role} may not create staging tables in schema {SCHEMA!r}",
-        choice=f"ask an administrator to run: CREATE SCHEMA IF NOT EXISTS {SCHEMA}; "
-        f"GRANT USAGE, CREATE ON SCHEMA {SCHEMA} TO {role};",
-        sqlstate=_DENIED,
-    )
-
-
-def session_role(session: Session) -> str:
-    """The quoted name of the session's role."""
-    session.rollback()
-    return quote(str(session.value("select current_user::text")))
-
-
-def _drop_empty_schema(session: Session) -> None:
-    """Remove the schema that this run made, when nothing is left in it (a dry run leaves no trace)."""
-    if not session.value(
-        "select 1 from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1 limit 1", [SCHEMA]
-    ):
-        session.run(f"DROP SCHEMA IF EXISTS {SCHEMA} RESTRICT")
 
 
 def verify(session: Session, staging: Staging, rows: int, expected: dict[str, Checksum]) -> None:

@@ -38,7 +38,7 @@ def find_target(session: Session, settings: Settings, contract: Contract | None,
     """The target that `--table`, else the contract, else the workbook's name means.
 
     Raises:
-        TargetRefused: not a table; or it exists and the mode is `create`.
+        TargetRefused: not a table.
     """
     schema, name = contract.schema if contract else None, contract.table if contract else None
     if settings.table:
@@ -47,6 +47,16 @@ def find_target(session: Session, settings: Settings, contract: Contract | None,
         name = normalise(settings.workbook.stem) or "workbook"
         name = shorten(f"{name}_{normalise(sheet.name)}", "") if settings.sheet is not None else name
     schema, table = find_table(session, schema, name)
+    return Target(schema, name, table)
+
+
+def check_mode(settings: Settings, target: Target) -> None:
+    """Refuse what the mode must not do to the target.
+
+    Raises:
+        TargetRefused: it exists and the mode is `create`; or `replace` would change other tables.
+    """
+    schema, name, table = target.schema, target.name, target.table
     if table and settings.mode == "create":
         raise TargetRefused(
             f"table {quote(schema, name)} exists already", choice="--mode append or replace, or another --table"
@@ -56,7 +66,6 @@ def find_target(session: Session, settings: Settings, contract: Contract | None,
             f"replacing the rows of {quote(schema, name)} would delete or change rows of {', '.join(table.cascades)}",
             choice="--mode append, or drop ON DELETE from those foreign keys",
         )
-    return Target(schema, name, table)
 
 
 def contract_from_table(table: Table, columns: list[SheetColumn]) -> Contract:

@@ -25,11 +25,14 @@ _WORDS = {
 
 
 @contextlib.contextmanager
-def progress_bars(*, quiet: bool) -> Iterator[Progress]:
+def progress_bars(*, quiet: bool, bars: bool = True) -> Iterator[Progress]:
     """Progress that draws on stderr while the block runs, when somebody can see it."""
     # Without a stderr (closed, or pythonw) it is None.
-    if quiet or sys.stderr is None or not sys.stderr.isatty():
+    if quiet or sys.stderr is None:
         yield Silent()
+        return
+    if not bars or not sys.stderr.isatty():
+        yield _Lines()
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -37,8 +40,17 @@ def progress_bars(*, quiet: bool) -> Iterator[Progress]:
 
     rate = TextColumn("{task.fields[rate]}")
     shown = (TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
-    with Bars(*shown, console=Console(stderr=True), transient=True) as bars:
-        yield _Drawn(bars)
+    with Bars(*shown, console=Console(stderr=True), transient=True) as drawn:
+        yield _Drawn(drawn)
+
+
+class _Lines(Silent):
+    """Progress without bars: only what a user who waits wants to know."""
+
+    def say(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"importer: {text}\n")
+            sys.stderr.flush()
 
 
 class _Drawn:
@@ -57,3 +69,6 @@ class _Drawn:
     def advance(self, rows: int) -> None:
         speed = self._bars.tasks[0].speed
         self._bars.update(self._task, advance=rows, rate=f"{speed:,.0f} rows/s" if speed else "")
+
+    def say(self, text: str) -> None:
+        self._bars.console.print(f"importer: {text}", markup=False, highlight=False)

@@ -1,25 +1,22 @@
-"""Owns what a run works with: the spool folder, the pool of workers, and the connection in the making."""
+"""Owns what a run works with: the spool folder and the pool of workers."""
 
 from __future__ import annotations
 
 import contextlib
 import shutil
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import pool as pools
-from .embedded import Embedded
 from .errors import MachineError
 from .pool import Pool
-from .postgres import Session, check_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from concurrent.futures import Future
 
-    from .settings import Dsn, Settings
+    from .patience import Deadline
+    from .settings import Settings
 
 #: Workers for a workbook of that size are started before it is opened; its sheet may turn out to need more or less.
 ZIPPED_PER_WORKER = 256 << 10
@@ -27,7 +24,7 @@ _BAD_FREE_SPACE = "free space, or point --temp-dir at another disk"
 
 
 @contextlib.contextmanager
-def working(settings: Settings) -> Iterator[tuple[Path, Pool]]:
+def working(settings: Settings, deadline: Deadline | None = None) -> Iterator[tuple[Path, Pool]]:
     """A spool folder and a pool of workers, both gone afterwards.
 
     Raises:
@@ -36,7 +33,7 @@ def working(settings: Settings) -> Iterator[tuple[Path, Pool]]:
     pools.warm_up()
     folder = Path(tempfile.mkdtemp(prefix="importer-", dir=settings.temp_dir))
     try:
-        with Pool(settings.workers, settings.limits, folder / "workers.log") as pool:
+        with Pool(settings.workers, settings.limits, folder / "workers.log", deadline) as pool:
             pool.start(1 + _size(settings.workbook) // ZIPPED_PER_WORKER)
             yield folder, pool
     except OSError as exc:
@@ -53,30 +50,3 @@ def _size(workbook: Path) -> int:
         return workbook.stat().st_size
     except OSError:
         return 0
-
-
-@contextlib.contextmanager
-def _server(settings: Settings) -> Iterator[Dsn]:
-    """The target server: the named one, or the embedded one while it is needed."""
-    if settings.dsn is not None:
-        yield settings.dsn
-        return
-    with Embedded().running() as dsn:
-        yield dsn
-
-
-@contextlib.contextmanager
-def connecting(settings: Settings) -> Iterator[Future[tuple[Dsn, Session, str]]]:
-    """A connection in the making, while the workbook is read: the server's DSN, a session, the server's version.
-
-    Connecting reads the catalog of types, and the embedded server may have to start first.
-    """
-    with contextlib.ExitStack() as stack, ThreadPoolExecutor(1) as thread:
-
-        def connect() -> tuple[Dsn, Session, str]:
-            dsn = stack.enter_context(_server(settings))
-            session = stack.enter_context(Session(dsn))
-            version = check_server(session)
-            return dsn, session, version
-
-        yield thread.submit(connect)

@@ -143,7 +143,7 @@ class Database:
         return [
             name
             for (name,) in self.rows(
-                "select relname::text from pg_class c join pg_namespace n on n.oid = relnamespace where nspname = 'importer' and relkind = 'r'"
+                "select relname::text from pg_class c join pg_namespace n on n.oid = relnamespace where nspname = 'importer' and relname like 'stage%'"
             )
         ]
 

@@ -28,7 +28,7 @@ FOREIGN = sorted(
 CODES = {
     "UsageError": 2, "InputError": 3, "WorkbookRefused": 3, "SheetError": 3, "ContractError": 3, "ReaderDied": 3, "ConservationError": 3,
     "DatabaseError": 4, "ConnectionFailed": 4, "Conflict": 4, "TargetRefused": 4, "VerificationFailed": 4, "MachineError": 4,
-    "ImporterError": 4, "BudgetExceeded": 5, "Interrupted": 130,
+    "LoginRefused": 4, "WriterDied": 4, "TimedOut": 4, "ImporterError": 4, "BudgetExceeded": 5, "Interrupted": 130,
 }  # fmt: skip
 
 
@@ -87,7 +87,7 @@ def test_foreign_errors_are_known() -> None:
 
 
 def driver_error(kind: type[Any], text: str, state: str | None) -> BaseException:
-    code = {} if kind.__name__ == "NotSupportedError" else {"status_code": adbc_driver_manager.AdbcStatusCode.IO}
+    code = {} if kind.__name__ == "NotSupportedError" else {"status_code": adbc_driver_manager.AdbcStatusCode.INTERNAL}
     return kind(text, sqlstate=state, **code)  # type: ignore[no-any-return]
 
 
@@ -108,6 +108,39 @@ def test_foreign_error_is_mapped(kind: type[Any], state: str | None, ours: type[
     assert "ada@example.org" not in str(caught.value)
     assert caught.value.__cause__ is None
     assert pickle.loads(pickle.dumps(caught.value)).sqlstate == state
+
+
+def test_lost_connection_has_no_code() -> None:
+    """libpq gives none; the driver tells it as trouble with I/O."""
+    lost = adbc_driver_manager.OperationalError("IO: no connection", status_code=adbc_driver_manager.AdbcStatusCode.IO)
+    with pytest.raises(ConnectionFailed, match="lost") as caught, database_errors():
+        raise lost
+    assert (caught.value.transient, caught.value.resumable) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "transient"),
+    [
+        ('connection to server at "h" (::1), port 1 failed: Connection refused', True),
+        ('connection to server on socket "/s" failed: FATAL:  the database system is starting up', True),
+        ('connection to server on socket "/s" failed: FATAL:  sorry, too many clients already', True),
+        ('connection to server at "h" failed: FATAL:  password authentication failed for user "u"', False),
+        ('connection to server at "h" failed: FATAL:  database "x" does not exist', False),
+        ('could not translate host name "x" to address: Name or service not known', False),
+    ],
+)
+def test_refused_connection_is_tried_again_where_that_can_help(text: str, transient: bool) -> None:
+    error = adbc_driver_manager.OperationalError(f"IO: {text}", status_code=adbc_driver_manager.AdbcStatusCode.IO)
+    with pytest.raises(ConnectionFailed) as caught, database_errors(connecting=True):
+        raise error
+    assert caught.value.transient is transient
+
+
+@pytest.mark.parametrize(
+    ("state", "resumable"), [("53100", True), ("57014", True), ("58030", True), ("23514", False), ("42501", False)]
+)
+def test_what_the_server_is_to_blame_for_can_be_resumed(state: str, resumable: bool) -> None:
+    assert DatabaseError("no", sqlstate=state).resumable is resumable
 
 
 @pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt])
@@ -225,4 +258,4 @@ def test_modules_raise_only_what_the_tree_has() -> None:
         )
         if found and path.name != "errors.py":
             own[path.name] = found
-    assert own == {"cli.py": ["_Terminated"], "pool.py": ["WorkerTraceback"]}
+    assert own == {"claim.py": ["AlreadyImported"], "cli.py": ["_Terminated"], "pool.py": ["WorkerTraceback"]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from conftest import Database
 
-    from importer.postgres import Session
+    from importer.claim import Claim
 
 METHODS = ("batch", "concurrent", "sequential")
 FIELDS = [
@@ -136,21 +137,16 @@ def test_refusal_while_writing(
     """Staging itself refuses a row: the error of the worker is the error of the run."""
     import importer.loading as story
 
-    real = story.staging_table
+    real = story.staging_of
 
-    def guarded(session: Session, *rest: Any) -> Any:
-        import contextlib
+    @contextlib.contextmanager
+    def guarded(claim: Claim, *rest: Any, **options: Any) -> Any:
+        with real(claim, *rest, **options) as (staging, done):
+            claim.session.run(f"alter table {staging.quoted} add constraint guard check (n <> 33)")
+            claim.session.commit()
+            yield staging, done
 
-        @contextlib.contextmanager
-        def made() -> Any:
-            with real(session, *rest) as staging:
-                session.run(f"alter table {staging.quoted} add constraint guard check (n <> 33)")
-                session.commit()
-                yield staging
-
-        return made()
-
-    monkeypatch.setattr(story, "staging_table", guarded)
+    monkeypatch.setattr(story, "staging_of", guarded)
     with pytest.raises(DatabaseError, match="guard") as caught:
         db.load(book, method=method, workers=workers, contract=described, chunk_rows=20)
     assert (caught.value.sqlstate, caught.value.constraint) == ("23514", "guard")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +11,14 @@ import pytest
 from tables import contract, save
 
 from importer.contract import Contract, Field
-from importer.descriptor import parse_contract
 from importer.errors import Conflict, DatabaseError, TargetRefused, VerificationFailed
 from importer.pgtypes import PgType
 from importer.plan import ColumnPlan
 from importer.postgres import Session, quote
 from importer.publish import publish
+from importer.schema import SCHEMA, create_in_schema
 from importer.settings import Dsn
-from importer.staging import SCHEMA, object_name, staging_table, verify
+from importer.staging import Staging, define_staging, object_name, verify
 from importer.target import Target
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def _all(db: Database) -> list[tuple[Any, ...]]:
 
 
 def test_append_makes_a_table_and_adds_to_it(db: Database, book: Path) -> None:
-    first, second = db.load(book), db.load(book)
+    first, second = db.load(book), db.load(book, again=True)
     assert (first.target["created"], second.target["created"]) == (True, False)
     assert _all(db) == sorted(LOADED * 2)
     assert db.leftovers() == []
@@ -54,7 +55,7 @@ def test_append_makes_a_table_and_adds_to_it(db: Database, book: Path) -> None:
 def test_create_refuses_an_existing_table(db: Database, book: Path) -> None:
     db.load(book, mode="create")
     with pytest.raises(TargetRefused, match="exists already"):
-        db.load(book, mode="create")
+        db.load(book, mode="create", again=True)
     assert _all(db) == LOADED
 
 
@@ -178,14 +179,18 @@ class _staged:  # noqa: N801 - used as a function
             ColumnPlan(Field("n", "integer"), None, PgType("bigint"), ("",)),
             ColumnPlan(Field("x"), None, PgType("text"), ("",)),
         )
-        self._made = staging_table(self._session, self._target, columns, Contract(tuple(c.field for c in columns)))
+        self._staging = Staging(f"stage_{secrets.token_hex(8)}_{secrets.token_hex(4)}", table is None, columns)
+        statement = define_staging(self._staging, self._target, Contract(tuple(c.field for c in columns)))
+        create_in_schema(self._session, lambda: self._session.run(statement) and None)
 
     def __enter__(self) -> Any:
-        return self._session, self._made.__enter__(), self._target
+        return self._session, self._staging, self._target
 
     def __exit__(self, *error: object) -> None:
-        self._made.__exit__(None, None, None)
-        self._session.__exit__(None, None, None)
+        self._session.rollback()
+        self._session.run(f"DROP TABLE IF EXISTS {self._staging.quoted}")
+        self._session.commit()
+        self._session.close()
 
 
 EXPECTED = {"n": (2, 3), "x": (2, 2, 0)}
@@ -429,7 +434,7 @@ def test_dry_run_leaves_no_trace_and_counts_the_same(db: Database, tmp_path: Pat
     assert db.rows("select count(*) from t") == [(4 if existing else 3,)]
 
 
-def test_many_first_runs_at_once(db: Database, tmp_path: Path) -> None:
+def test_many_first_runs_at_once(db: Database, book: Path) -> None:
     """Each makes or drops schema `importer` under the others; all of them load."""
     if db.rows(f"select 1 from pg_namespace where nspname = '{SCHEMA}'"):
         db.run(f"drop schema {SCHEMA} cascade")
@@ -437,14 +442,9 @@ def test_many_first_runs_at_once(db: Database, tmp_path: Path) -> None:
 
     def stage(number: int) -> None:
         try:
-            for n in range(8):
-                with Session(db.dsn) as session:
-                    column = ColumnPlan(Field("n", "integer"), None, PgType("bigint"), ("",))
-                    target = Target(db.schema, f"t{number}_{n}", None)
-                    described = parse_contract({"fields": [{"name": "n", "type": "integer"}]})
-                    with staging_table(session, target, (column,), described) as staging:
-                        publish(session, staging, target, described, "append", 0)
-                        session.commit()
+            for n in range(4):
+                db.load(book, table=f"t{number}_{n}", workers=0, dry_run=True)
+                db.load(book, table=f"t{number}_{n}", workers=0)
         except BaseException as exc:  # noqa: BLE001 - told below
             failures.append(exc)
 
@@ -454,7 +454,8 @@ def test_many_first_runs_at_once(db: Database, tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert failures == []
-    assert db.rows(f"select count(*) from pg_tables where schemaname = '{db.schema}'") == [(32,)]
+    assert db.rows(f"select count(*) from pg_tables where schemaname = '{db.schema}'") == [(16,)]
+    assert db.leftovers() == []
 
 
 def test_report_of_a_new_table_is_json(db: Database, tmp_path: Path, book: Path) -> None:

@@ -1,0 +1,284 @@
+"""Owns the claim of a run on its import: the connection, the lock on its key, and what the ledger knows of it.
+
+It is staked beside the reading of the workbook, so that it costs a run no time, and anew when the connection was lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import uuid
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+from .embedded import Embedded
+from .errors import ImporterError
+from .guard import Background
+from .identity import contract_sha256, lock_number, random_key, run_key
+from .ledger import Run, ensure_ledger, find_runs
+from .patience import Patience
+from .postgres import Session, check_server
+from .schema import SCHEMA
+from .target import find_target
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from .clock import Clock
+    from .contract import Contract
+    from .settings import Dsn, Settings
+    from .staging import Staging
+    from .target import Target
+    from .workbook import Sheet, Workbook
+
+#: Seconds between two looks at a lock that another run holds. Polled, because a signal must end the wait.
+_POLL_SECONDS = 0.1
+#: How long the end of a run waits for a connection in the making.
+_CLOSE_SECONDS = 0.5
+
+
+@dataclass
+class Claim:
+    """What a run knows of its import when nobody else works on it.
+
+    Attributes:
+        dsn: of the server.
+        session: that holds the lock.
+        server: its version.
+        workbook: that is imported.
+        sheet: of it.
+        target: as it is now.
+        key: of the import.
+        options: the settings that are part of the key.
+        contract_sha256: of the given contract, or None.
+        run: id of this run (that of the dead one that it continues).
+        dead: the unfinished run that it continues.
+        done: the published run that makes this one needless.
+        notes: for the report.
+        staging: where this run writes, from the moment that there is one.
+        resumed: rows that the dead run had written already.
+    """
+
+    dsn: Dsn
+    session: Session
+    server: str
+    workbook: Workbook
+    sheet: Sheet
+    target: Target
+    key: str
+    options: dict[str, Any]
+    contract_sha256: str | None
+    run: str
+    dead: Run | None = None
+    done: Run | None = None
+    notes: list[str] = field(default_factory=list)
+    staging: Staging | None = None
+    resumed: int = 0
+
+
+class AlreadyImported(Exception):
+    """Ends the reading of a workbook that need not be read; never leaves the pipeline.
+
+    Attributes:
+        claim: that says so.
+    """
+
+    def __init__(self, claim: Claim) -> None:
+        super().__init__(claim.key)
+        self.claim = claim
+
+
+class Claims:
+    """Stakes the claim of a run, in the background; a context manager that gives it up.
+
+    Args:
+        settings: of the run.
+        contract: given, or None.
+        clock: of the run: its deadline, and whom to tell that we wait.
+        dry_run: leave no trace: no lock that others mean, no ledger.
+    """
+
+    def __init__(self, settings: Settings, contract: Contract | None, clock: Clock, *, dry_run: bool) -> None:
+        self._settings, self._contract, self._clock, self._dry_run = settings, contract, clock, dry_run
+        self._run = str(uuid.uuid4())
+        self._opened: Future[tuple[Workbook, Sheet]] = Future()
+        self._servers = contextlib.ExitStack()
+        self._dsn: Dsn | None = None
+        self._session: Session | None = None
+        self._old_backend = 0
+        self._waiting = threading.Event()
+        self._closing = threading.Event()
+        self._background = Background("claim")
+        self._claim = self._background.submit(self._stake)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._closing.set()
+        self._opened.cancel()
+        self._background.close()
+        with contextlib.suppress(BaseException):
+            # The embedded server, once asked to start, must be known to have started before it can be stopped.
+            self._claim.exception(_CLOSE_SECONDS if self._settings.dsn else 60)
+        if self._session is not None:
+            self._session.close()
+        self._servers.close()
+
+    def opened(self, workbook: Workbook, sheet: Sheet) -> None:
+        """Tell which sheet is claimed."""
+        self._opened.set_result((workbook, sheet))
+        self._clock.watch(self._check)
+
+    def get(self) -> Claim:
+        """The claim, when there is one.
+
+        Raises:
+            ImporterError: the server cannot be reached, the target is refused, or the deadline came.
+        """
+        self._clock.watch(None)
+        return self._result()
+
+    def renew(self) -> None:
+        """Stake it anew, over a new connection."""
+        old, self._session = self._session, None
+        if old is not None:
+            old.close()
+        self._claim = self._background.submit(self._stake)
+
+    def _result(self) -> Claim:
+        try:
+            return self._claim.result(self._clock.deadline.left())
+        except TimeoutError:
+            raise self._clock.deadline.error() from None
+
+    def _check(self) -> None:
+        """End the reading when it is needless; hold it up while somebody else loads the same."""
+        if self._claim.done() or self._waiting.is_set():
+            claim = self._result()
+            if claim.done:
+                raise AlreadyImported(claim)
+
+    # ---- IN THE BACKGROUND --------------------------------------------------------------------------------------
+
+    def _stake(self) -> Claim:
+        patience = Patience(self._settings.retry_for, self._clock.deadline, self._clock.say)
+        while True:
+            try:
+                return self._try()
+            except ImporterError as exc:
+                if self._closing.is_set():
+                    raise
+                patience.bear(exc)
+
+    def _try(self) -> Claim:
+        if self._session is not None:
+            self._session.close()
+        if self._dsn is None:
+            self._dsn = self._settings.dsn or self._servers.enter_context(Embedded().running())
+        session = self._session = Session(self._dsn, deadline=self._clock.deadline)
+        version = check_server(session)
+        workbook, sheet = self._opened.result()
+        target = find_target(session, self._settings, self._contract, sheet)
+        contract = contract_sha256(self._contract)
+        key, options = run_key(self._settings, workbook, sheet, contract, target)
+        key = random_key() if self._dry_run else key
+        claim = Claim(self._dsn, session, version, workbook, sheet, target, key, options, contract, self._run)
+        if self._lock(session, claim.key):
+            # Whoever had the lock may have made the table.
+            claim.target = find_target(session, self._settings, self._contract, sheet)
+        if not self._dry_run:
+            self._look_up(claim)
+        return claim
+
+    def _lock(self, session: Session, key: str) -> bool:
+        """Lock the key, and let the ledger be there; returns whether somebody else had it before."""
+        number, waited = lock_number(key), False
+        ask = "select pg_try_advisory_lock($1::bigint) as locked, obj_description(to_regclass($2)), pg_backend_pid()"
+        while True:
+            locked, ledger, backend = session.query(ask, [number, f"{SCHEMA}.runs"])[0]
+            if locked:
+                break
+            self._ask_holder(session, number, told=waited)
+            session.rollback()
+            waited = True
+            self._waiting.set()
+            self._clock.deadline.check()
+            if self._closing.wait(_POLL_SECONDS):
+                raise ImporterError("the run was given up")
+        self._waiting.clear()
+        self._old_backend = backend
+        if not self._dry_run:
+            ensure_ledger(session, ledger)
+        return waited
+
+    def _ask_holder(self, session: Session, number: int, *, told: bool) -> None:
+        """Say who holds the lock; where it is a lost connection of our own, end it."""
+        unsigned = number % 2**64
+        found = session.query(
+            """
+            select l.pid, a.usename::text, a.backend_start::timestamptz(0)::text
+            from pg_locks l left join pg_stat_activity a using (pid)
+            where l.locktype = 'advisory' and l.granted and l.objsubid = 1
+              and l.classid = $1::bigint::oid and l.objid = $2::bigint::oid
+              and l.database = (select oid from pg_database where datname = current_database())
+            """,
+            [unsigned >> 32, unsigned & 0xFFFFFFFF],
+        )
+        for backend, role, since in found:
+            if backend == self._old_backend:
+                session.query("select pg_terminate_backend($1::int)", [backend])
+            elif not told:
+                self._clock.say(
+                    f"the same import is under way (role {role}, server process {backend}, since {since}); waiting"
+                )
+
+    def _look_up(self, claim: Claim) -> None:
+        published, claim.dead = find_runs(claim.session, claim.key)
+        claim.session.commit()
+        if claim.dead is not None:
+            claim.run = self._run = claim.dead.id
+        if published is None:
+            return
+        if published.id == self._run:
+            # Ours: the answer to the commit was lost.
+            claim.done = published
+        elif not self._settings.again:
+            gone = _what_changed(claim, published, self._settings.mode)
+            if gone is None:
+                claim.done = published
+            else:
+                claim.notes.append(f"loaded again, although run {published.id} imported it: {gone}")
+
+
+def _what_changed(claim: Claim, published: Run, mode: str) -> str | None:
+    """Why a published run does not make this one needless; None when it does."""
+    target, session = claim.target, claim.session
+    oid = session.value("select to_regclass($1)::oid::int8", [target.quoted])
+    if oid is None:
+        return f"table {target.quoted} is gone"
+    if oid != published.target_oid:
+        return f"table {target.quoted} is another one now"
+    if mode != "replace":
+        return None
+    if not published.newest:
+        return f"another run was published into {target.quoted} since"
+    return None if _rows_unchanged(session, target, published) else f"the rows of {target.quoted} were changed since"
+
+
+def _rows_unchanged(session: Session, target: Target, published: Run) -> bool:
+    """Whether the table holds exactly the rows that the run left: as many, all written by its transactions."""
+    try:
+        count, foreign = session.query(
+            f"""
+            select count(*) as rows, count(*) filter (where xmin::text <> all(string_to_array($1, ','))) as others
+            from {target.quoted}
+            """,
+            [published.xids or ""],
+        )[0]
+    except ImporterError:
+        # A role that may not read the table cannot tell; to replace the rows once more does no harm.
+        session.rollback()
+        return False
+    return bool(count == published.counts.get("success_count") and foreign == 0)

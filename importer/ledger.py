@@ -1,0 +1,203 @@
+"""Owns the ledger: which runs there were, and which chunks of them are in staging; two tables in the target database.
+
+A chunk's row commits in the transaction of its COPY, a run's `published` in the transaction of its publishing. So the
+ledger is the judge wherever the answer to a commit was lost.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .errors import TargetRefused
+from .postgres import literal
+from .schema import SCHEMA, create_in_schema
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .postgres import Session
+
+#: Written as the comment of table `runs`; a later program finds it there, and migrates or refuses.
+VERSION = "importer ledger, version 1"
+#: States of a run. `loading` is also what a killed one stays in: whether it lives is told by the lock on its key.
+LOADING, PUBLISHED, FAILED, INTERRUPTED = "loading", "published", "failed", "interrupted"
+
+_CREATE = (
+    f"""
+    CREATE TABLE {SCHEMA}.runs (
+        id uuid PRIMARY KEY, key text NOT NULL,
+        state text NOT NULL CHECK (state IN ('loading', 'published', 'failed', 'interrupted')),
+        workbook text NOT NULL, sha256 text NOT NULL, sheet text NOT NULL,
+        target_schema text NOT NULL, target_table text NOT NULL, target_oid oid,
+        mode text NOT NULL, contract_sha256 text, plan jsonb NOT NULL, counts jsonb NOT NULL,
+        staging text, shape text, xids text,
+        role text NOT NULL DEFAULT current_user, client text NOT NULL, version text NOT NULL,
+        started_at timestamptz NOT NULL DEFAULT clock_timestamp(), finished_at timestamptz, error text)
+    """,
+    f"CREATE UNIQUE INDEX runs_open ON {SCHEMA}.runs (key) WHERE state <> 'published'",
+    f"CREATE INDEX runs_key ON {SCHEMA}.runs (key)",
+    f"""
+    CREATE TABLE {SCHEMA}.chunks (
+        run uuid NOT NULL REFERENCES {SCHEMA}.runs ON DELETE CASCADE, staging text NOT NULL, number int NOT NULL,
+        first_row int NOT NULL, last_row int NOT NULL, rows bigint NOT NULL, checksum text NOT NULL,
+        state text NOT NULL DEFAULT 'written' CHECK (state = 'written'),
+        written_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        PRIMARY KEY (staging, number))
+    """,
+    f"CREATE INDEX chunks_run ON {SCHEMA}.chunks (run)",
+    # Who may use the schema is the administrator's decision; within it all runs share the ledger.
+    f"GRANT SELECT, INSERT, UPDATE, DELETE ON {SCHEMA}.runs, {SCHEMA}.chunks TO PUBLIC",
+    f"COMMENT ON TABLE {SCHEMA}.runs IS '{VERSION}'",
+)  # fmt: skip
+
+
+class Chunk(NamedTuple):
+    """A chunk: its rows of the sheet, how many it has, and a checksum of them."""
+
+    number: int
+    first_row: int
+    last_row: int
+    rows: int
+    checksum: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """A row of table `runs`, as far as a run wants to know of an earlier one; times are texts."""
+
+    id: str
+    state: str
+    workbook: str
+    sheet: str
+    target_oid: int | None
+    counts: dict[str, Any]
+    staging: str | None
+    shape: str | None
+    xids: str | None
+    role: str
+    started_at: str
+    finished_at: str | None
+    newest: bool = field(default=True)
+
+
+def ensure_ledger(session: Session, comment: str | None) -> None:
+    """Create the ledger's tables where they are missing. Commits.
+
+    Args:
+        session: any.
+        comment: of table `runs`, None where there is no such table.
+
+    Raises:
+        TargetRefused: the role may not, or a newer program made them.
+    """
+    if comment == VERSION:
+        return
+    if comment is not None:
+        raise TargetRefused(
+            f"the ledger in schema {SCHEMA!r} was made by another version of this program ({comment!r})",
+            choice="use that version",
+        )
+
+    def create() -> None:
+        # One maker at a time; whoever waited finds the tables made.
+        session.run("SELECT pg_advisory_xact_lock(hashtext('importer ledger'))")
+        if session.value("select to_regclass($1)::text", [f"{SCHEMA}.runs"]) is None:
+            for statement in _CREATE:
+                session.run(statement)
+
+    create_in_schema(session, create)
+
+
+_RUNS = f"""
+select id::text, state, workbook, sheet, target_oid::int8, counts::text, staging, shape, xids, role,
+       started_at::timestamptz(0)::text, finished_at::timestamptz(0)::text,
+       not exists (select from {SCHEMA}.runs o where o.state = 'published' and o.target_schema = r.target_schema
+                   and o.target_table = r.target_table and o.finished_at > r.finished_at)
+from {SCHEMA}.runs r where key = $1 and (state <> 'published' or finished_at =
+    (select max(finished_at) from {SCHEMA}.runs p where p.key = $1 and p.state = 'published'))
+"""
+
+
+def find_runs(session: Session, key: str) -> tuple[Run | None, Run | None]:
+    """The last published run of a key, and the unfinished one."""
+    found = [_run(row) for row in session.query(_RUNS, [key])]
+    published = next((r for r in found if r.state == PUBLISHED), None)
+    return published, next((r for r in found if r.state != PUBLISHED), None)
+
+
+def _run(row: tuple[Any, ...]) -> Run:
+    values = list(row)
+    values[5] = json.loads(values[5])
+    return Run(*values)
+
+
+def open_run(session: Session, values: Mapping[str, Any]) -> None:
+    """Write a run as `loading`: a new row, or the same run once more. Does not commit."""
+    columns = ", ".join(values)
+    again = ", ".join(f"{name} = excluded.{name}" for name in values if name != "id")
+    written = ", ".join(map(sql_value, values.values()))
+    session.run(
+        f"INSERT INTO {SCHEMA}.runs (state, {columns}) VALUES ('{LOADING}', {written}) "
+        f"ON CONFLICT (id) DO UPDATE SET state = '{LOADING}', error = NULL, finished_at = NULL, {again}"
+    )
+
+
+def forget_chunks(session: Session, run: str) -> None:
+    """Delete the chunks of a run, whose staging will be made anew. Does not commit."""
+    session.run(f"DELETE FROM {SCHEMA}.chunks WHERE run = {literal(run)}")
+
+
+def written_chunks(session: Session, staging: str) -> dict[int, Chunk]:
+    """The chunks that are in a staging table, by number."""
+    rows = session.query(
+        f"select number, first_row, last_row, rows, checksum from {SCHEMA}.chunks where staging = $1", [staging]
+    )
+    return {row[0]: Chunk(*row) for row in rows}
+
+
+def chunk_statement(run: str, staging: str, chunk: Chunk) -> str:
+    """The statement that writes a chunk's row; it waits for another transaction that writes the same chunk."""
+    values = ", ".join(map(sql_value, (run, staging, *chunk)))
+    return f"INSERT INTO {SCHEMA}.chunks (run, staging, number, first_row, last_row, rows, checksum) VALUES ({values})"
+
+
+def mark_published(session: Session, run: str, target: str, counts: Mapping[str, Any], *, writers: bool) -> None:
+    """Write a run as published, in the transaction of its publishing. Does not commit.
+
+    Args:
+        session: with that transaction open.
+        run: id.
+        target: quoted name of the table.
+        counts: what the report says in numbers.
+        writers: remember which transactions wrote the table's rows, so that later changes can be told.
+    """
+    xids = f"(SELECT string_agg(DISTINCT xmin::text, ',') FROM {target})" if writers else "NULL"
+    session.run(
+        f"UPDATE {SCHEMA}.runs SET state = '{PUBLISHED}', staging = NULL, finished_at = clock_timestamp(), "
+        f"target_oid = to_regclass({literal(target)})::oid, xids = {xids}, "
+        f"counts = {sql_value(counts)} WHERE id = {literal(run)}"
+    )
+
+
+def mark_ended(session: Session, run: str, state: str, error: str) -> None:
+    """Write a run as failed or interrupted; its staging stays for the next try. Does not commit."""
+    session.run(
+        f"UPDATE {SCHEMA}.runs SET state = '{state}', error = {literal(error)}, finished_at = clock_timestamp() "
+        f"WHERE id = {literal(run)} AND state = '{LOADING}'"
+    )
+
+
+def delete_run(session: Session, run: str) -> None:
+    """Delete a run and its chunks. Does not commit."""
+    session.run(f"DELETE FROM {SCHEMA}.runs WHERE id = {literal(run)}")
+
+
+def sql_value(value: Any) -> str:
+    """A value as SQL: NULL, a number, a text, or JSON of anything else."""
+    if value is None:
+        return "NULL"
+    if isinstance(value, int):
+        return str(value)
+    return literal(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
