@@ -75,8 +75,8 @@ class Patience:
             raise error
         pause = min(FIRST_PAUSE * 2**self._tries, LONGEST_PAUSE, self._seconds) * random.uniform(0.5, 1)  # noqa: S311 - spreads the tries of many runs
         self._tries += 1
-        if self._say is not None:
-            self._say(f"{error.fact}; trying again")
+        if self._say is not None and self._tries == 1:
+            self._say(f"{error.fact}; trying again, for {self._seconds:g} s at most")
         left = self._deadline.left()
         time.sleep(pause if left is None else min(pause, left))
         self._deadline.check()

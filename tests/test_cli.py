@@ -184,7 +184,7 @@ def test_exit_3_input(db: Database, good: Path) -> None:
 
 
 def test_exit_4_database(good: Path) -> None:
-    ran = importer("run", good, "--to", "postgresql://me@localhost:1/db")
+    ran = importer("run", good, "--to", "postgresql://me@localhost:1/db", "--retry-for", 0)
     assert (ran.code, ran.out) == (4, "")
     assert ran.err.startswith("importer: cannot connect: connection to server at")
     assert "  where: postgresql://me@localhost:1/db\n" in ran.err
@@ -263,7 +263,7 @@ def test_json_over_budget(db: Database, bad: Path) -> None:
         (["run", "gone.xlsx", "--json"], "WorkbookRefused", 3),
         (["inspect", "gone.xlsx", "--json"], "WorkbookRefused", 3),
         (["run", "good.xlsx", "--json", "--sheet", "Nope"], "SheetError", 3),
-        (["run", "good.xlsx", "--json", "--to", "postgresql://localhost:1/d"], "ConnectionFailed", 4),
+        (["run", "good.xlsx", "--json", "--retry-for", "0", "--to", "postgresql://localhost:1/d"], "ConnectionFailed", 4),
         (["run", "good.xlsx", "--json", "--timezone", "Nope/Nope"], "UsageError", 2),
         (["run", "good.xlsx", "--json", "--nope"], "UsageError", 2),
         (["run", "--json"], "UsageError", 2),
@@ -371,6 +371,8 @@ def test_wrong_dsn_shows_no_password(good: Path, text: str, how: str) -> None:
         "run",
         good,
         *arguments,
+        "--retry-for",
+        0,
         "--debug",
         cwd=good.parent,
         env={} if how == "--to" else {how: dsn, "PGCONNECT_TIMEOUT": "5"},
