@@ -12,6 +12,7 @@ from .errors import DatabaseError, ImporterError
 from .identity import staging_name
 from .ledger import Chunk
 from .postgres import literal
+from .runs import clean_behind
 from .schema import SCHEMA, create_in_schema, drop_empty_schema
 from .staging import Staging, define_staging, plan_staging
 
@@ -183,6 +184,7 @@ def settle(claim: Claim, report: Report) -> None:
     if not staging.becomes_target:
         session.run(f"DROP TABLE {staging.quoted}")
     session.commit()
+    clean_behind(session, claim.key, claim.workbook.path.name, claim.target.schema, claim.target.name)
 
 
 def chunks_of(windows: Mapping[int, WindowChecked]) -> dict[int, Chunk]:

@@ -18,6 +18,7 @@ import pytest
 from importer import import_workbook
 from importer.embedded import Embedded
 from importer.postgres import Session
+from importer.runs import clean
 from importer.settings import Dsn
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="test on this server instead; schemas are created and dropped in it",
     )
     parser.addoption("--everywhere", action="store_true", help="run every module on every server")
-    parser.addoption("--long", action="store_true", help="more examples for the property tests")
+    parser.addoption("--long", action="store_true", help="more examples for the property tests, more moments of faults")
+    parser.addoption("--seed", type=int, help="of the random moments of faults")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -155,6 +157,10 @@ def db(server: Dsn) -> Iterator[Database]:
     with Session(server, autocommit=True) as session:
         session.run(f"CREATE SCHEMA {schema}")
     joint = "&" if "?" in server.text else "?"
-    yield Database(Dsn(f"{server.text}{joint}options=-csearch_path%3D{schema},public"), schema)
-    with Session(server, autocommit=True) as session:
+    made = Database(Dsn(f"{server.text}{joint}options=-csearch_path%3D{schema},public"), schema)
+    yield made
+    with Session(server) as session:
+        # What a failed run left for its next try is not the business of the next test.
+        clean(session)
         session.run(f"DROP SCHEMA {schema} CASCADE")
+        session.commit()

@@ -86,6 +86,10 @@ def test_cli_has_the_commands() -> None:
         "db url",
         "inspect",
         "run",
+        "runs",
+        "runs clean",
+        "runs forget",
+        "runs show",
     ]
 
 
@@ -263,7 +267,11 @@ def test_json_over_budget(db: Database, bad: Path) -> None:
         (["run", "gone.xlsx", "--json"], "WorkbookRefused", 3),
         (["inspect", "gone.xlsx", "--json"], "WorkbookRefused", 3),
         (["run", "good.xlsx", "--json", "--sheet", "Nope"], "SheetError", 3),
-        (["run", "good.xlsx", "--json", "--retry-for", "0", "--to", "postgresql://localhost:1/d"], "ConnectionFailed", 4),
+        (
+            ["run", "good.xlsx", "--json", "--retry-for", "0", "--to", "postgresql://localhost:1/d"],
+            "ConnectionFailed",
+            4,
+        ),
         (["run", "good.xlsx", "--json", "--timezone", "Nope/Nope"], "UsageError", 2),
         (["run", "good.xlsx", "--json", "--nope"], "UsageError", 2),
         (["run", "--json"], "UsageError", 2),
@@ -284,7 +292,7 @@ def test_quiet_prints_nothing_on_success(db: Database, good: Path, bad: Path) ->
     assert (ran.code, ran.out, ran.err) == (0, "", "")
     ran = load(db, bad, "-q", cwd=bad.parent)
     assert (ran.code, ran.out, ran.err) == (1, "", "")
-    ran = load(db, bad, "-q", "--max-rejects", "0", cwd=bad.parent)
+    ran = load(db, bad, "-q", "--max-rejects", "0", "--again", cwd=bad.parent)
     assert (ran.code, ran.out) == (5, "")
     assert ran.err.startswith("importer: 1 of 4 rows were rejected")
 

@@ -55,7 +55,7 @@ def test_embedded_starts_and_stops_with_the_program(home: Path) -> None:
     """Two runs in a row: the data of the first is there in the second, and no server is left running."""
     path = write_rows(home / "people.xlsx", GOOD)
     for rows in (1, 2):
-        ran = command(home, "run", path, "--json")
+        ran = command(home, "run", path, "--json", "--again")
         assert ran.code == 0, ran.err
         assert ran.err == ""
         assert ran.json["target"]["table"] == "people"

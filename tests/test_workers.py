@@ -259,8 +259,12 @@ def stage_is(running: Running, stage: str) -> bool:
     return any(name.startswith(marks[stage]) for name in names)
 
 
-def assert_untouched(db: Database) -> None:
+def assert_nothing_published(db: Database) -> None:
     assert db.rows("select number, name from t") == [(0, "before")]
+
+
+def assert_untouched(db: Database) -> None:
+    assert_nothing_published(db)
     wait_until(lambda: db.leftovers() == [])
 
 
@@ -304,8 +308,9 @@ def test_worker_killed_while_writing(db: Database, big: Path) -> None:
         ran = running.finish()
     assert ran.code == 4
     assert "importer: the process that wrote sheet 'Orders', rows " in ran.err
+    assert "run the same command again: it goes on where this one stopped" in ran.err
     assert_clean(ran)
-    assert_untouched(db)
+    assert_nothing_published(db)
 
 
 def test_worker_out_of_memory(db: Database, tmp_path: Path) -> None:
@@ -358,16 +363,22 @@ def test_signal_stops_a_run(db: Database, big: Path, stage: str, number: int, co
         os.killpg(running.process.pid, number) if number == signal.SIGINT else running.process.send_signal(number)
         ran = running.finish()
     word = "interrupted" if number == signal.SIGINT else "terminated"
-    assert (ran.code, ran.err) == (code, f"importer: {word}; nothing was published\n")
+    choice = "run the same command again: it goes on where this one stopped" if stage == "write" else None
+    advice = f"  try:   {choice}\n" if choice else ""
+    assert (ran.code, ran.err) == (code, f"importer: {word}; nothing was published\n{advice}")
     assert ran.json["error"] == {
         "type": "Interrupted",
         "message": f"{word}; nothing was published",
         "place": None,
-        "choice": None,
+        "choice": choice,
         "exit_code": code,
     }
     assert_clean(ran)
-    assert_untouched(db)
+    if choice:
+        assert_nothing_published(db)
+        assert db.rows("select state from importer.runs order by started_at desc limit 1") == [("interrupted",)]
+    else:
+        assert_untouched(db)
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8])
@@ -397,7 +408,7 @@ def test_second_ctrl_c_in_a_row_does_not_disturb_the_tidying(db: Database, big: 
         ran = running.finish()
     assert ran.code == 130
     assert_clean(ran)
-    assert_untouched(db)
+    assert_nothing_published(db)
 
 
 SCRIPT = """
