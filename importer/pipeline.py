@@ -17,7 +17,7 @@ from .planning import plan_load
 from .refusals import with_refusals
 from .rejectsfile import kept_rejects
 from .reporting import make_report
-from .resume import settle
+from .resume import GO_ON, add_advice, settle
 from .source import open_source, read_source
 from .target import check_mode
 from .working import working
@@ -63,7 +63,10 @@ def run(settings: Settings, progress: Progress | None = None, *, dry_run: bool =
         while True:
             try:
                 return story.told(source, claims.get())
-            except ImporterError as exc:
+            except (ImporterError, KeyboardInterrupt) as exc:
+                story.advise(exc)
+                if isinstance(exc, KeyboardInterrupt):
+                    raise
                 # What was written so far is in the ledger: the next try goes on there, over a new connection.
                 patience.bear(exc)
                 claims.renew()
@@ -79,12 +82,14 @@ class _Story:
         self._dry_run = dry_run
         #: The windows judged by the last plan.
         self._judged: tuple[LoadPlan, dict[int, WindowChecked]] | None = None
+        self._began = False
 
     def told(self, source: Source, claim: Claim) -> Report:
         """The report of the run."""
         settings, clock = self._settings, self._clock
         if claim.done:
             return imported_report(settings, claim, clock)
+        self._began = self._began or claim.dead is not None
         with clock.stage("plan"):
             check_mode(settings, claim.target)
             contract, plan = plan_load(settings, source, claim.target, self._contract, claim.session)
@@ -97,6 +102,7 @@ class _Story:
         with loaded(
             settings, claim, contract, plan, windows, report, self._pool, clock, dry_run=self._dry_run
         ) as published:
+            self._began = True
             # The transaction of publishing is open: what is told must be complete before it is kept.
             windows = with_refusals(claim.session, source, plan, claim.target, windows, published.refused, self._folder)
             report, rejects = make_report(settings, source, plan, claim, windows, published)
@@ -106,6 +112,11 @@ class _Story:
                     claim.session.rollback() if self._dry_run else settle(claim, report)
         outcome = "checked" if self._dry_run else "published"
         return replace(report, outcome=outcome, run=run_words(claim), timings=clock.timings, duration=clock.elapsed)
+
+    def advise(self, exc: BaseException) -> None:
+        """Tell how to go on after an error that leaves something to go on with."""
+        if self._began and (not isinstance(exc, ImporterError) or exc.resumable) and not self._dry_run:
+            add_advice(exc, GO_ON)
 
     def _windows(self, source: Source, plan: LoadPlan) -> dict[int, WindowChecked]:
         if self._judged is None or self._judged[0] != plan:

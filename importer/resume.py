@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from .report import Report
     from .tasks import WindowChecked
 
+#: What to do about a run that can be resumed.
+GO_ON = "run the same command again: it goes on where this one stopped"
 #: How long the last words of a failed run to the ledger may take, in seconds; without them it counts as dead as well.
 _LAST_WORDS_SECONDS = 0.5
 #: How long to wait for a table that a dying session still holds; it is found again by `importer runs clean`.
@@ -143,7 +145,7 @@ def _end(claim: Claim, exc: BaseException, *, keep: bool, made_schema: bool) -> 
         else:
             _drop(claim, made_schema=made_schema)
     if keep:
-        add_advice(exc, "run the same command again: it goes on where this one stopped")
+        add_advice(exc, GO_ON)
 
 
 def _fact(exc: BaseException) -> str:

@@ -198,10 +198,19 @@ class Proxy:
         self.port = int(self._listener.getsockname()[1])
         self.cuts = 0
         self._lock = threading.Lock()
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._ends: list[socket.socket] = []
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
 
     def close(self) -> None:
-        self._listener.close()
+        """Cut all that is left, and let go of it."""
+        for end in [self._listener, *self._ends]:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
+        for end in [self._listener, *self._ends]:
+            end.close()
 
     def _accept(self) -> None:
         number = 0
@@ -215,8 +224,11 @@ class Proxy:
             except OSError:
                 client.close()
                 continue
+            self._ends += [client, server]
             for towards, source, sink in ((True, client, server), (False, server, client)):
-                threading.Thread(target=self._pump, args=(towards, source, sink, number), daemon=True).start()
+                pump = threading.Thread(target=self._pump, args=(towards, source, sink, number), daemon=True)
+                self._threads.append(pump)
+                pump.start()
             number += 1
 
     def _pump(self, towards: bool, source: socket.socket, sink: socket.socket, number: int) -> None:
@@ -236,14 +248,17 @@ class Proxy:
 
 
 @contextlib.contextmanager
-def small_disk(place: Path, size: str) -> Iterator[Path]:
+def small_disk(size: str) -> Iterator[Path]:
     """A disk of that size; skips the test where none can be mounted."""
-    place.mkdir()
+    # Not in pytest's own folder: the user that a server runs as may not look into that.
+    place = Path(tempfile.mkdtemp(prefix="it-disk-"))
     options = ["-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]
     if os.geteuid() or subprocess.run(["mount", *options], capture_output=True).returncode:
+        place.rmdir()
         pytest.skip("only root can mount a small disk here")
     place.chmod(0o755)
     try:
         yield place
     finally:
         subprocess.run(["umount", "-l", str(place)], check=True)
+        place.rmdir()
