@@ -207,7 +207,7 @@ CORRUPTIONS = [
 def _expected() -> dict[str, tuple[int, ...]]:
     import polars as pl
 
-    from importer.checksums import source_checksum
+    from importer.hashes import source_checksum
 
     return {"n": source_checksum(pl.Series([1, 2])), "x": source_checksum(pl.Series(["a", "b"]))}
 
