@@ -12,21 +12,16 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from contestants import CONTESTANTS
+from measuring import measure
 
 ROOT = Path(__file__).resolve().parent.parent
 METHODS = ("sequential", "concurrent", "batch")
 TABLE = "bench_methods"
-#: What a user writes without this program: the same file, server and table shape, nothing checked.
-POLARS = """
-import sys, polars as pl
-frame = pl.read_excel(sys.argv[1])
-frame.write_database(sys.argv[3], sys.argv[2], engine="adbc", if_table_exists="replace")
-"""
 
 
 @dataclass
@@ -87,60 +82,23 @@ def _importer(options: argparse.Namespace, dsn: str, method: str) -> tuple[float
     command = [sys.executable, "-m", "importer", "run", str(options.workbook), "--to", dsn, "--table", TABLE]
     command += ["--method", method, "--json", "--rejects", str(rejects)]
     command += ["--contract", str(options.contract)] if options.contract else []
-    seconds, peak, output, code = _measure(command)
+    run = measure(command)
     rejects.unlink(missing_ok=True)
-    report = json.loads(output)
-    if code not in {0, 1} or report["outcome"] != "published":
-        raise SystemExit(f"{method} failed: {output}")
+    report = json.loads(run.output)
+    if run.code not in {0, 1} or report["outcome"] != "published":
+        raise SystemExit(f"{method} failed: {run.output}")
     rows = _count(dsn)
     if rows != report["stats"]["success_count"]:
         raise SystemExit(f"{method}: {rows} rows in the table, {report['stats']['success_count']} reported")
-    return seconds, report["stats"]["duration"], peak, rows
+    return run.seconds, report["stats"]["duration"], run.peak, rows
 
 
 def _polars(options: argparse.Namespace, dsn: str) -> tuple[float, float, int, int]:
     _drop(dsn)
-    seconds, peak, output, code = _measure([sys.executable, "-c", POLARS, str(options.workbook), dsn, TABLE])
-    if code:
-        raise SystemExit(f"polars failed: {output}")
-    return seconds, seconds, peak, _count(dsn)
-
-
-def _measure(command: list[str]) -> tuple[float, int, str, int]:
-    """Seconds, peak memory of the process tree (PSS, bytes), standard output and exit code of a command."""
-    import psutil
-
-    start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    root, peak = psutil.Process(process.pid), 0
-    while process.poll() is None:
-        peak = max(peak, _tree_memory(root))
-        try:
-            process.wait(0.05)
-        except subprocess.TimeoutExpired:
-            continue
-    seconds = time.perf_counter() - start
-    assert process.stdout is not None
-    output = process.stdout.read()
-    process.stdout.close()
-    return seconds, peak, output, process.returncode
-
-
-def _tree_memory(root: object) -> int:
-    """Proportional memory of a process and its children now; 0 where the system does not tell."""
-    import psutil
-
-    total = 0
-    try:
-        processes = [root, *root.children(recursive=True)]  # type: ignore[attr-defined]
-    except psutil.Error:
-        return 0
-    for process in processes:
-        try:
-            total += getattr(process.memory_full_info(), "pss", 0)
-        except psutil.Error:
-            continue
-    return total
+    run = measure(CONTESTANTS["polars"]([options.workbook], dsn, TABLE, False))
+    if run.code:
+        raise SystemExit(f"polars failed: {run.errors}")
+    return run.seconds, run.seconds, run.peak, _count(dsn)
 
 
 def _drop(dsn: str) -> None:
