@@ -51,7 +51,10 @@ sheet_options = _stack([
 load_options = _stack([
     click.option("--to", metavar="DSN", help="Target server.  [default: IMPORTER_DSN, DATABASE_URL, PGHOST…, else the embedded one]"),
     click.option("--table", metavar="[SCHEMA.]TABLE", help="Target table.  [default: the contract's, else the workbook's name]"),
-    click.option("--mode", type=click.Choice(["append", "create", "replace"]), default="append", show_default=True, help="What happens to the table's rows."),
+    click.option("--mode", type=click.Choice(["append", "create", "replace", "upsert"]), default="append", show_default=True, help="What happens to the table's rows."),
+    click.option("--key", metavar="A,B,…", help="Columns by which an upsert knows a row, by header, name or letter.  [default: the primary key]"),
+    click.option("--on-duplicate", type=click.Choice(["reject", "first", "last"]), default="reject", show_default=True, help="Rows that repeat a primary or upsert key in the sheet: reject all but the first, or keep the first or last and leave the others out."),
+    click.option("--lineage", is_flag=True, help="Fill columns _source_file, _source_sheet, _source_row and _run_id."),
     click.option("--contract", type=click.Path(dir_okay=False), metavar="FILE", help="Table Schema descriptor (JSON, YAML, TOML)."),
     click.option("--error-cells", type=click.Choice(["reject", "null"]), default="reject", show_default=True, help="What #N/A and the like mean."),
     click.option("--timezone", default="UTC", show_default=True, metavar="ZONE", help="Zone of dates and times that go into timestamptz."),
@@ -138,8 +141,10 @@ def _limits(options: dict[str, Any]) -> Any:
 
 
 def _split(options: dict[str, Any]) -> dict[str, Any]:
-    columns = options.pop("columns")
-    return {**options, "columns": [c.strip() for c in columns.split(",") if c.strip()] if columns else None}
+    for name in {"columns", "key"} & set(options):
+        text = options[name]
+        options[name] = [c.strip() for c in text.split(",") if c.strip()] if text else None
+    return options
 
 
 def _show(report: Report, *, as_json: bool, quiet: bool, verbose: bool) -> None:

@@ -7,9 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from .errors import ConservationError, ImporterError, MachineError
-from .keys import duplicates
+from .keys import duplicates, superseded
 from .tasks import CheckTask, WindowChecked, check_window
-from .validate import ColumnCount, Refusal
+from .validate import ColumnCount
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,15 +37,26 @@ def validate(
     for checked in pool.run(check_window, tasks, died):
         clock.advance(checked.rows)
         windows[checked.number] = checked
-    repeated = duplicates(((w.number, w.keys) for w in windows.values()), plan.keys)
-    for checked in pool.run(check_window, _again(tasks, repeated), died):
+    for checked in pool.run(check_window, _again(tasks, windows, plan), died):
         windows[checked.number] = checked
     _check_conservation(source, windows)
     return windows
 
 
-def _again(tasks: list[CheckTask], refusals: dict[int, list[Refusal]]) -> list[CheckTask]:
-    return [replace(task, refusals=tuple(refusals[task.number])) for task in tasks if task.number in refusals]
+def _again(tasks: list[CheckTask], windows: dict[int, WindowChecked], plan: LoadPlan) -> list[CheckTask]:
+    """The windows with rows whose key another row holds, and what becomes of those."""
+    spooled = [(w.number, w.keys) for w in windows.values()]
+    lost: dict[int, tuple[int, ...]] = {}
+    if plan.on_duplicate != "reject":
+        lost = superseded(spooled, plan.key, plan.on_duplicate)
+    gone = [row for rows in lost.values() for row in rows]
+    keys = plan.keys if plan.on_duplicate == "reject" else tuple(k for k in plan.keys if set(k[1]) != set(plan.key))
+    refusals = duplicates(spooled, keys, gone)
+    return [
+        replace(task, refusals=tuple(refusals.get(task.number, ())), superseded=lost.get(task.number, ()))
+        for task in tasks
+        if task.number in refusals or task.number in lost
+    ]
 
 
 def _checker_died(source: Source, task: CheckTask, how: str) -> ImporterError:

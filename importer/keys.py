@@ -6,7 +6,7 @@ that is rejected for another reason holds nothing, but is told as well when its 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 
@@ -21,19 +21,38 @@ if TYPE_CHECKING:
 Key = tuple[str, tuple[str, ...]]
 
 
-def duplicates(spooled: Iterable[tuple[int, Path | None]], keys: tuple[Key, ...]) -> dict[int, list[Refusal]]:
+def duplicates(
+    spooled: Iterable[tuple[int, Path | None]], keys: tuple[Key, ...], left_out: Iterable[int] = ()
+) -> dict[int, list[Refusal]]:
     """Refusals for rows that repeat a key, by window number.
 
     Args:
         spooled: window number and the Arrow IPC file of its keys.
         keys: (rule, field names).
+        left_out: rows that do not count.
     """
     frames = [spool.read(path).with_columns(pl.lit(number).alias("_window")) for number, path in spooled if path]
     if not frames or not keys:
         return {}
     rows = pl.concat(frames)
+    gone = list(left_out)
+    rows = rows.filter(~pl.col(ROW).is_in(gone)) if gone else rows
     suspects = rows.filter(pl.any_horizontal([_repeated(key) for _, key in keys]))
     return _greedy(suspects, keys) if len(suspects) else {}
+
+
+def superseded(
+    spooled: Iterable[tuple[int, Path | None]], key: tuple[str, ...], which: Literal["first", "last"]
+) -> dict[int, tuple[int, ...]]:
+    """Rows that give way to the first or last accepted row with the same key, by window number."""
+    frames = [spool.read(path).with_columns(pl.lit(number).alias("_window")) for number, path in spooled if path]
+    if not frames or not key:
+        return {}
+    complete = pl.all_horizontal([pl.col(name).is_not_null() for name in key])
+    rows = pl.concat(frames).filter(pl.col("_ok") & complete)
+    kept = (pl.col(ROW).min() if which == "first" else pl.col(ROW).max()).over(key)
+    lost = rows.filter(pl.col(ROW) != kept).group_by("_window").agg(pl.col(ROW).sort())
+    return {window: tuple(numbers) for window, numbers in lost.iter_rows()}
 
 
 def _repeated(key: tuple[str, ...]) -> pl.Expr:

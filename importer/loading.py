@@ -52,7 +52,7 @@ def loaded(
         with clock.stage("verify"):
             verify(session, staging, accepted, _checksums(windows))
         with clock.stage("publish"):
-            published = publish(session, staging, target, contract, settings.mode, accepted)
+            published = publish(session, staging, target, contract, settings.mode, accepted, plan.key)
         yield published
 
 

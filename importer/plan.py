@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from .contract import Contract, Field
     from .pgtypes import PgType
-    from .settings import ErrorCells
+    from .settings import ErrorCells, OnDuplicate
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class LoadPlan:
         keys: (rule, field names) that must be unique over the sheet.
         timezone: what naive stamps mean for `timestamptz`.
         error_cells: `reject`, or `null` to take error cells as missing.
+        key: fields by which an upsert recognises a row, else those of the primary key.
+        on_duplicate: which row of the sheet is loaded of several with that key.
     """
 
     columns: tuple[ColumnPlan, ...]
@@ -44,6 +46,8 @@ class LoadPlan:
     keys: tuple[tuple[str, tuple[str, ...]], ...]
     timezone: str
     error_cells: ErrorCells
+    key: tuple[str, ...] = ()
+    on_duplicate: OnDuplicate = "reject"
 
 
 def choose_columns(header: Header, wanted: tuple[str, ...] | None) -> tuple[list[SheetColumn], list[SheetColumn]]:
@@ -64,14 +68,14 @@ def choose_columns(header: Header, wanted: tuple[str, ...] | None) -> tuple[list
         return [c for c in columns if c.header not in extra], [c for c in columns if c.header in extra]
     chosen = []
     for word in wanted:
-        found = _by_word(columns, word)
+        found = column_by_word(columns, word)
         if found is None:
             raise SheetError(f"no column {word!r}", choice=f"columns: {', '.join(sorted(names))}")
         chosen.append(found)
     return [c for c in columns if c in chosen], [c for c in columns if c not in chosen]
 
 
-def _by_word(columns: list[SheetColumn], word: str) -> SheetColumn | None:
+def column_by_word(columns: list[SheetColumn], word: str) -> SheetColumn | None:
     """The column that a word means: header text, then name, then normalised name, then letters."""
     tests: tuple[Callable[[SheetColumn], bool], ...] = (
         lambda c: c.header is not None and c.header == tidy(word),

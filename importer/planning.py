@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .contract import Contract, infer_contract
-from .plan import LoadPlan, check_keys, choose_columns, match_fields
+from .errors import ContractError, TargetRefused, UsageError
+from .plan import LoadPlan, check_keys, choose_columns, column_by_word, match_fields
+from .postgres import quote
 from .source import Source, hidden_columns
 from .target import Target, contract_from_table, new_types, plan_columns, with_required_keys, with_table_rules
 
 if TYPE_CHECKING:
+    from .headers import SheetColumn
     from .postgres import Session
     from .settings import Settings
 
@@ -27,10 +31,54 @@ def plan_load(
         contract = contract_from_table(target.table, columns) if target.table else infer_contract(columns, source.facts)
     found, left = match_fields(contract, columns, lenient=settings.columns is not None)
     contract = with_table_rules(contract, target.table) if target.table else contract
-    contract = with_required_keys(contract)
+    contract, key = _keyed(settings, contract, target, found)
+    contract = with_required_keys(contract, key)
     check_keys(contract, found)
     types = {} if target.table else new_types(session, contract)
     planned = plan_columns(contract, target, found, types)
     return contract, LoadPlan(
-        planned, tuple(ignored + left), tuple(contract.all_keys()), settings.timezone, settings.error_cells
-    )
+        planned, tuple(ignored + left), tuple(contract.all_keys()), settings.timezone, settings.error_cells,
+        key, settings.on_duplicate,
+    )  # fmt: skip
+
+
+def _keyed(
+    settings: Settings, contract: Contract, target: Target, found: dict[str, SheetColumn | None]
+) -> tuple[Contract, tuple[str, ...]]:
+    """The contract with the key that tells rows apart, and that key: the upsert's, else the primary key.
+
+    Raises:
+        UsageError: an upsert without a key.
+        ContractError: a key column that is not loaded.
+        TargetRefused: the table has no unique index on the key of an upsert.
+    """
+    if settings.mode != "upsert":
+        return contract, contract.primary_key
+    key = tuple(_key_field(word, found) for word in settings.key) or contract.primary_key
+    if not key:
+        raise UsageError(
+            "an upsert needs a key that tells which row is which",
+            choice="--key A,B, or primaryKey in the contract, or a primary key of the table",
+        )
+    if target.table and not any(set(key) == set(arbiter) for arbiter in target.table.arbiters):
+        listed = ", ".join(quote(name) for name in key)
+        raise TargetRefused(
+            f"{target.quoted} has no unique index on ({listed}), so it cannot tell new rows from old ones",
+            choice=f"CREATE UNIQUE INDEX ON {target.quoted} ({listed});  or another --key",
+        )
+    if not contract.primary_key:
+        contract = replace(contract, primary_key=key)
+    elif set(key) not in (set(known) for _, known in contract.all_keys()):
+        contract = replace(contract, unique_keys=(*contract.unique_keys, key))
+    return contract, key
+
+
+def _key_field(word: str, found: dict[str, SheetColumn | None]) -> str:
+    """The field that a word of `--key` means."""
+    if word in found:
+        return word
+    column = column_by_word([c for c in found.values() if c], word)
+    for name, candidate in found.items():
+        if candidate and candidate == column:
+            return name
+    raise ContractError(f"key column {word!r} is not loaded", choice=f"one of: {', '.join(found)}")

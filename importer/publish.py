@@ -24,7 +24,15 @@ _EXISTS = ("42P07", "42710", "23505")
 _DENIED = "42501"
 
 
-def publish(session: Session, staging: Staging, target: Target, contract: Contract, mode: Mode, rows: int) -> Published:
+def publish(
+    session: Session,
+    staging: Staging,
+    target: Target,
+    contract: Contract,
+    mode: Mode,
+    rows: int,
+    key: tuple[str, ...] = (),
+) -> Published:
     """Put staging's rows into the target, in a transaction that the caller commits or rolls back.
 
     Args:
@@ -34,6 +42,7 @@ def publish(session: Session, staging: Staging, target: Target, contract: Contra
         contract: what a new table is to be.
         mode: what happens to the rows that are there.
         rows: in staging.
+        key: of an upsert.
 
     Raises:
         DatabaseError: the server refuses a row, a key or the privilege; the target is as it was.
@@ -44,7 +53,7 @@ def publish(session: Session, staging: Staging, target: Target, contract: Contra
             _become(session, staging, target, contract)
             return Published(rows, 0, 0, 0, ())
         table = target.table or _create(session, staging, target, contract)
-        return fill(session, staging, table, make_statement(staging, table, mode), rows)
+        return fill(session, staging, table, make_statement(staging, table, mode, key), rows)
     except DatabaseError as exc:
         session.rollback()
         taken = exc.sqlstate in _EXISTS and (exc.constraint or "pg_").startswith("pg_")
@@ -57,7 +66,7 @@ def publish(session: Session, staging: Staging, target: Target, contract: Contra
         if exc.sqlstate == _DENIED:
             raise TargetRefused(
                 f"role {session_role(session)} may not write to {target.quoted}",
-                choice="ask for CREATE on its schema, or INSERT on the table",
+                choice="ask for CREATE on its schema, or INSERT on the table (for an upsert SELECT and UPDATE, too)",
                 sqlstate=exc.sqlstate,
             ) from None
         raise

@@ -185,13 +185,21 @@ def _print_outcome(report: Report, console: Console) -> None:
         markup=False,
         highlight=False,
     )
+    left_out = report.rows.get("superseded", 0)
     console.print(
-        f"{report.success_count:,} of {report.total_records:,} rows {words[report.outcome]} {place}, "
-        f"{report.error_count:,} rejected",
+        f"{report.success_count - left_out:,} of {report.total_records:,} rows {words[report.outcome]} {place}, "
+        f"{report.error_count:,} rejected" + (f", {left_out:,} left out" if left_out else ""),
         style="bold green" if not report.error_count else "bold yellow",
         markup=False,
         highlight=False,
     )
+    moved = ", ".join(f"{n:,} {what}" for what, n in report.table_rows.items() if n or what in _ALWAYS_TOLD)
+    if report.target.get("mode") in {"upsert", "replace"} and moved:
+        console.print(f"rows of the table: {moved}", markup=False, highlight=False)
+
+
+#: Counts that an upsert shows even when they are 0.
+_ALWAYS_TOLD = ("inserted", "updated", "unchanged")
 
 
 def _print_columns(report: Report, console: Console, *, verbose: bool) -> None:

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from .tasks import WindowChecked
 
 
+#: Superseded rows that a note names.
+_SHOWN_ROWS = 20
+
+
 def make_report(
     settings: Settings,
     source: Source,
@@ -62,12 +66,17 @@ def make_report(
         columns=columns,
         total_records=sum(w.rows for w in windows.values()),
         error_count=len(rejects),
-        rows={"blank": source.blank_rows, "hidden": source.hidden_rows, "above_header": source.above_header},
+        rows={
+            "blank": source.blank_rows,
+            "hidden": source.hidden_rows,
+            "above_header": source.above_header,
+            "superseded": sum(len(w.superseded) for w in windows.values()),
+        },
         rules=_rules(source, windows),
         rejects_file=str(path) if path else None,
         timings={},
         duration=0.0,
-        notes=tuple(claim.notes + source.notes() + _plan_notes(settings, plan)),
+        notes=tuple(claim.notes + source.notes() + _plan_notes(settings, plan) + _superseded_notes(plan, windows)),
         table_rows=_table_rows(published),
     )
     return report, rejects
@@ -90,6 +99,16 @@ def _rules(source: Source, windows: dict[int, WindowChecked]) -> tuple[RuleRepor
                 key, count + (before.count if before else 0), before.example if before else source.address(row, column)
             )
     return tuple(sorted(found.values(), key=lambda rule: (-rule.count, rule.key)))
+
+
+def _superseded_notes(plan: LoadPlan, windows: dict[int, WindowChecked]) -> list[str]:
+    """Which rows gave way to another one with the same key."""
+    rows = [row for _, window in sorted(windows.items()) for row in window.superseded]
+    if not rows:
+        return []
+    shown = ", ".join(str(row) for row in rows[:_SHOWN_ROWS]) + (", …" if len(rows) > _SHOWN_ROWS else "")
+    key = " + ".join(plan.key)
+    return [f"{len(rows):,} rows were left out for the {plan.on_duplicate} row with the same {key}: rows {shown}"]
 
 
 def _plan_notes(settings: Settings, plan: LoadPlan) -> list[str]:

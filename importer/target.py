@@ -105,9 +105,9 @@ def with_table_rules(contract: Contract, table: Table) -> Contract:
     )
 
 
-def with_required_keys(contract: Contract) -> Contract:
-    """The contract with every field of the primary key required."""
-    return replace(contract, fields=_required(contract.fields, set(contract.primary_key)))
+def with_required_keys(contract: Contract, key: tuple[str, ...] = ()) -> Contract:
+    """The contract with every field of the primary key, and of a further key, required."""
+    return replace(contract, fields=_required(contract.fields, {*contract.primary_key, *key}))
 
 
 def _required(fields: tuple[Field, ...], names: set[str]) -> tuple[Field, ...]:

@@ -89,6 +89,7 @@ class CheckTask:
     header_row: int
     skip_hidden: bool
     refusals: tuple[Refusal, ...] = ()
+    superseded: tuple[int, ...] = ()
 
 
 class WindowChecked(NamedTuple):
@@ -107,6 +108,7 @@ class WindowChecked(NamedTuple):
         counts: by sheet column.
         checksums: of the accepted rows, by table column.
         rules: (field|rule) -> (errors, row and column of the first).
+        superseded: rows left out for another one with the same key.
     """
 
     number: int
@@ -121,6 +123,7 @@ class WindowChecked(NamedTuple):
     counts: dict[int, ColumnCount]
     checksums: dict[str, Checksum]
     rules: dict[str, tuple[int, int, int]]
+    superseded: tuple[int, ...] = ()
 
 
 #: See `read.read_window`.

@@ -110,18 +110,21 @@ class _Rule(NamedTuple):
     reason: str
 
 
-def check(frame: pl.DataFrame, plan: LoadPlan, refusals: list[Refusal]) -> Checked:
+def check(frame: pl.DataFrame, plan: LoadPlan, refusals: list[Refusal], superseded: tuple[int, ...] = ()) -> Checked:
     """Judge the rows of a window.
 
     Args:
         frame: of parts (see `parts`), data rows only.
         plan: of the load.
         refusals: errors found elsewhere, for rows of this window.
+        superseded: good rows that another one with the same key stands for.
     """
     judged, rules = _judge(frame, plan)
     errors = _errors(judged, plan, rules, refusals)
     good = ~frame[ROW].is_in(errors[ROW].unique().implode()) if len(errors) else None
+    left_out = frame[ROW].is_in(superseded) if superseded else None
     kept = judged if good is None else judged.filter(good)
+    kept = kept if left_out is None else kept.filter(~pl.col(ROW).is_in(superseded))
     rejected = frame.clear() if good is None else frame.filter(~good)
     accepted = kept.select(ROW, *[pl.col(f"w{i}").alias(c.field.name) for i, c in enumerate(plan.columns)])
     return Checked(
@@ -129,7 +132,7 @@ def check(frame: pl.DataFrame, plan: LoadPlan, refusals: list[Refusal]) -> Check
         errors=errors,
         rejected=rejected,
         keys=_keys(judged, plan, good),
-        counts=_count(frame, kept, rejected, plan),
+        counts=_count(frame, kept, rejected, plan, frame.clear() if left_out is None else frame.filter(left_out)),
     )
 
 
@@ -311,19 +314,22 @@ def _as_index_sees(value: pl.Expr, pg_type: PgType) -> pl.Expr:
             return value
 
 
-def _count(frame: pl.DataFrame, kept: pl.DataFrame, rejected: pl.DataFrame, plan: LoadPlan) -> dict[int, ColumnCount]:
+def _count(
+    frame: pl.DataFrame, kept: pl.DataFrame, rejected: pl.DataFrame, plan: LoadPlan, left_out: pl.DataFrame
+) -> dict[int, ColumnCount]:
     """Where the cells of every sheet column went, each number counted on its own.
 
     Args:
         frame: all rows.
         kept: the accepted ones, judged.
-        rejected: the others.
+        rejected: those with errors.
         plan: of the load.
+        left_out: the others; their cells are ignored, as the user asked.
     """
     planned = {column.column.index: i for i, column in enumerate(plan.columns) if column.column}
     filled = {column: _filled(frame.columns, column) for column in columns_of(frame.columns)}
     held = [mask.sum().alias(str(column)) for column, mask in filled.items()]
-    cells, refused = (rows.select(pl.len(), *held).row(0, named=True) for rows in (frame, rejected))
+    cells, refused, unused = (rows.select(pl.len(), *held).row(0, named=True) for rows in (frame, rejected, left_out))
     ours = [(column, i) for column, i in planned.items() if column in filled]
     missing = [(filled[column] & pl.col(f"m{i}")).sum().alias(f"m{i}") for column, i in ours]
     found = kept.select(pl.len(), *missing, *[pl.col(f"w{i}").count() for _, i in ours]).row(0, named=True)
@@ -333,7 +339,9 @@ def _count(frame: pl.DataFrame, kept: pl.DataFrame, rejected: pl.DataFrame, plan
         if i is None:
             counts[column] = ColumnCount(every, ignored=every)
         else:
-            counts[column] = ColumnCount(every, found[f"w{i}"], found[f"m{i}"], 0, refused[str(column)])
+            counts[column] = ColumnCount(
+                every, found[f"w{i}"], found[f"m{i}"], unused[str(column)], refused[str(column)]
+            )
     return counts
 
 

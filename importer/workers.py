@@ -28,7 +28,7 @@ def warm_up(_: None) -> None:
 def check_window(task: CheckTask) -> WindowChecked:
     """Judge one window and spool what came out."""
     frame = data_rows(spool.read(task.frame), task.header_row, skip_hidden=task.skip_hidden)
-    checked = check(frame, task.plan, list(task.refusals))
+    checked = check(frame, task.plan, list(task.refusals), task.superseded)
     accepted, rows = checked.accepted, frame[ROW]
     return WindowChecked(
         number=task.number,
@@ -43,4 +43,5 @@ def check_window(task: CheckTask) -> WindowChecked:
         counts=checked.counts,
         checksums={name: source_checksum(accepted[name]) for name in accepted.columns if name != ROW},
         rules=broken_rules(checked.errors),
+        superseded=task.superseded,
     )
