@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from openpyxl import load_workbook
 from tables import contract, save
@@ -45,7 +45,7 @@ def _model(
     """The table after the upsert, (inserted, updated, unchanged), the rejected rows and those left out."""
     after, chosen, rejected, left_out = dict(table), {}, set(), set()
     for row, (key, _) in enumerate(rows, 2):
-        if key is None or rows[row - 2][1][1] == -3:
+        if key is None:
             rejected.add(row)
         elif key not in chosen:
             chosen[key] = row
@@ -59,6 +59,10 @@ def _model(
     counts = [0, 0, 0]
     for key, row in chosen.items():
         values = rows[row - 2][1]
+        if values[1] == -3:
+            # The table refuses it; that is found when the keys of the sheet are settled.
+            rejected.add(row)
+            continue
         counts[2 if table.get(key) == values else 1 if key in table else 0] += 1
         after[key] = values
     return after, (counts[0], counts[1], counts[2]), rejected, left_out
@@ -80,7 +84,8 @@ def test_upsert_is_what_the_model_says(db: Database, tmp_path: Path, on_duplicat
     )
     path = tmp_path / "t.xlsx"
 
-    @settings(max_examples=settings().max_examples // 16)
+    # Shrinking would take minutes, with a database in the loop.
+    @settings(max_examples=settings().max_examples // 16, phases=[Phase.generate])
     @given(ROWS, ROWS)
     def holds(old: list[Any], new: list[Any]) -> None:
         db.run("truncate t")
@@ -279,7 +284,7 @@ def test_writers_of_the_same_keys_at_once(db: Database, tmp_path: Path) -> None:
 
     def load(path: Path) -> None:
         try:
-            db.load(path, mode="upsert", table="t", workers=0)
+            db.load(path, mode="upsert", table="t", workers=1)
         except BaseException as exc:  # noqa: BLE001 - told below
             failures.append(exc)
 
