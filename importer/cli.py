@@ -408,8 +408,10 @@ def _one_exit(*, as_json: bool = False, quiet: bool = False, debug: bool = False
 
 def _interrupted(exc: KeyboardInterrupt) -> ImporterError:
     number = exc.args[0] if isinstance(exc, _Terminated) else signal.SIGINT
+    word = "interrupted" if number == signal.SIGINT else "terminated"
+    unsure = getattr(exc, "unsure", False)
     error = Interrupted(
-        "interrupted; nothing was published" if number == signal.SIGINT else "terminated; nothing was published"
+        f"{word} while publishing, which may have been done" if unsure else f"{word}; nothing was published"
     )
     error.exit_code = 128 + number
     error.choice = "; ".join(getattr(exc, "__notes__", ())) or None

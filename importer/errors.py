@@ -174,9 +174,14 @@ class WriterDied(MachineError):
 
 
 class TimedOut(ImporterError):
-    """The run was not done within `--timeout`; nothing is published."""
+    """The run was not done within `--timeout`.
+
+    Attributes:
+        unsure: it ended while publishing was being committed, which may have been done.
+    """
 
     resumable = True
+    unsure = False
 
 
 class BudgetExceeded(ImporterError):

@@ -39,7 +39,7 @@ class Deadline:
 
     def error(self) -> TimedOut:
         """What to raise when the moment has come."""
-        return TimedOut(f"not done within {self._seconds:g} s; nothing was published", choice="raise --timeout")
+        return TimedOut(f"not done within {self._seconds:g} s", choice="raise --timeout")
 
 
 class Patience:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .contract import Contract
     from .plan import LoadPlan
     from .pool import Pool
+    from .rejects import Rejects
     from .report import Report
     from .settings import Settings
     from .source import Source
@@ -83,12 +84,14 @@ class _Story:
         #: The windows judged by the last plan.
         self._judged: tuple[LoadPlan, dict[int, WindowChecked]] | None = None
         self._began = False
+        #: What was about to be committed.
+        self._settled: tuple[Claim, Report, Rejects] | None = None
 
     def told(self, source: Source, claim: Claim) -> Report:
         """The report of the run."""
         settings, clock = self._settings, self._clock
         if claim.done:
-            return imported_report(settings, claim, clock)
+            return self._found(claim)
         self._began = self._began or claim.dead is not None
         with clock.stage("plan"):
             check_mode(settings, claim.target)
@@ -99,19 +102,31 @@ class _Story:
         if not _within(settings, report):
             with kept_rejects(rejects, report, clock):
                 _check_budget(settings, report, clock)
+        self._began = True
         with loaded(
             settings, claim, contract, plan, windows, report, self._pool, clock, dry_run=self._dry_run
         ) as published:
-            self._began = True
             # The transaction of publishing is open: what is told must be complete before it is kept.
             windows = with_refusals(claim.session, source, plan, claim.target, windows, published.refused, self._folder)
             report, rejects = make_report(settings, source, plan, claim, windows, published)
             with kept_rejects(rejects, report, clock):
                 _check_budget(settings, report, clock)
+                self._settled = claim, report, rejects
                 with clock.stage("publish"):
                     claim.session.rollback() if self._dry_run else settle(claim, report)
-        outcome = "checked" if self._dry_run else "published"
+        return self._ended(claim, report)
+
+    def _ended(self, claim: Claim, report: Report) -> Report:
+        outcome, clock = "checked" if self._dry_run else "published", self._clock
         return replace(report, outcome=outcome, run=run_words(claim), timings=clock.timings, duration=clock.elapsed)
+
+    def _found(self, claim: Claim) -> Report:
+        """The report of an import that the ledger says is done: by this run, where only the answer was lost."""
+        if self._settled is None or claim.done is None or claim.done.id != self._settled[0].run:
+            return imported_report(self._settings, claim, self._clock)
+        own, report, rejects = self._settled
+        with kept_rejects(rejects, report, self._clock):
+            return self._ended(own, report)
 
     def advise(self, exc: BaseException) -> None:
         """Tell how to go on after an error that leaves something to go on with."""

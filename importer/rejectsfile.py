@@ -45,7 +45,9 @@ def kept_rejects(rejects: Rejects, report: Report, clock: Clock) -> Iterator[Non
     except BudgetExceeded:
         old.unlink(missing_ok=True)
         raise
-    except BaseException:
+    except BaseException as exc:
+        if getattr(exc, "unsure", False):
+            raise  # published or not, nobody knows yet: both files stay
         if path.is_file():
             path.unlink()
         if old.is_file():

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from . import __version__, ledger
-from .errors import DatabaseError, ImporterError
+from .errors import DatabaseError, ImporterError, TimedOut
 from .identity import staging_name
 from .ledger import Chunk
 from .postgres import literal
@@ -134,7 +134,7 @@ def drop_staging(claim: Claim, name: str) -> None:
 def _end(claim: Claim, exc: BaseException, *, keep: bool, made_schema: bool) -> None:
     """Write how the run ended, or take back all that it made; the first error is the one to show."""
     guard = claim.session.guard
-    if guard is not None and not isinstance(exc, Exception | GeneratorExit):
+    if isinstance(exc, TimedOut) or not isinstance(exc, Exception | GeneratorExit):
         guard.expire(_LAST_WORDS_SECONDS)
     with contextlib.suppress(ImporterError):
         claim.session.rollback()
@@ -182,11 +182,27 @@ def settle(claim: Claim, report: Report) -> None:
     assert staging is not None
     counts = {k: v for k, v in report.stats.items() if k.endswith(("count", "records"))}
     counts |= {"rejects_file": report.rejects_file, **report.table_rows}
-    ledger.mark_published(session, claim.run, claim.target.quoted, counts, writers=report.target["mode"] == "replace")
+    writers = report.target["mode"] == "replace" and _may_look(claim)
+    ledger.mark_published(session, claim.run, claim.target.quoted, counts, writers=writers)
     if not staging.becomes_target:
         session.run(f"DROP TABLE {staging.quoted}")
-    session.commit()
+    try:
+        session.commit()
+    except (KeyboardInterrupt, TimedOut) as exc:
+        # It may have been done: whoever tells the user must not say that it was not.
+        exc.unsure = True  # type: ignore[union-attr]
+        raise
     clean_behind(session, claim.key, claim.workbook.path.name, claim.target.schema, claim.target.name)
+
+
+def _may_look(claim: Claim) -> bool:
+    """Whether the role may read the target, and its rows tell who wrote them."""
+    return bool(
+        claim.session.value(
+            "select relkind = 'r' and has_table_privilege(oid, 'select') from pg_class where oid = to_regclass($1)",
+            [claim.target.quoted],
+        )
+    )
 
 
 def chunks_of(windows: Mapping[int, WindowChecked]) -> dict[int, Chunk]:

@@ -96,6 +96,8 @@ SCENARIOS: dict[str, tuple[str, list[str], Any, Any]] = {
                     (ROWS + 2, str(ROWS * (ROWS + 1) // 2 - 3), 7)),
     "replace": ("replace", [PLAIN, "insert into t values (-1, 'a', 'c0'), (-2, 'b', 'c0')"], OLD,
                 (ROWS, str(ROWS * (ROWS + 1) // 2), 7)),
+    "upsert": ("upsert", [KEYED, "insert into t values (-1, 'a', 'c0'), (-2, 'b', 'c0'), (5, 'old', 'c1')"],
+               (3, "2", 2), (ROWS + 2, str(ROWS * (ROWS + 1) // 2 - 3), 7)),
     "create": ("create", [], None, (ROWS, str(ROWS * (ROWS + 1) // 2), 7)),
 }  # fmt: skip
 
