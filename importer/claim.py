@@ -180,14 +180,14 @@ class Claims:
         session = self._session = Session(self._dsn, deadline=self._clock.deadline)
         version = check_server(session)
         workbook, sheet = self._opened.result()
-        target = find_target(session, self._settings, self._contract, sheet)
+        target = find_target(session, self._settings, self._contract, sheet, workbook.origin)
         contract = contract_sha256(self._contract)
         key, options = run_key(self._settings, workbook, sheet, contract, target)
         key = random_key() if self._dry_run else key
         claim = Claim(self._dsn, session, version, workbook, sheet, target, key, options, contract, self._run)
         if self._lock(session, claim.key):
             # Whoever had the lock may have made the table.
-            claim.target = find_target(session, self._settings, self._contract, sheet)
+            claim.target = find_target(session, self._settings, self._contract, sheet, workbook.origin)
         if not self._dry_run:
             self._look_up(claim)
         return claim

@@ -37,13 +37,15 @@ def validate(
     for checked in pool.run(check_window, tasks, died):
         clock.advance(checked.rows)
         windows[checked.number] = checked
-    for checked in pool.run(check_window, _again(tasks, windows, plan), died):
+    for checked in pool.run(check_window, _again(tasks, windows, plan, source), died):
         windows[checked.number] = checked
     _check_conservation(source, windows)
     return windows
 
 
-def _again(tasks: list[CheckTask], windows: dict[int, WindowChecked], plan: LoadPlan) -> list[CheckTask]:
+def _again(
+    tasks: list[CheckTask], windows: dict[int, WindowChecked], plan: LoadPlan, source: Source
+) -> list[CheckTask]:
     """The windows with rows whose key another row holds, and what becomes of those."""
     spooled = [(w.number, w.keys) for w in windows.values()]
     lost: dict[int, tuple[int, ...]] = {}
@@ -51,7 +53,7 @@ def _again(tasks: list[CheckTask], windows: dict[int, WindowChecked], plan: Load
         lost = superseded(spooled, plan.key, plan.on_duplicate)
     gone = [row for rows in lost.values() for row in rows]
     keys = plan.keys if plan.on_duplicate == "reject" else tuple(k for k in plan.keys if set(k[1]) != set(plan.key))
-    refusals = duplicates(spooled, keys, gone)
+    refusals = duplicates(spooled, keys, gone, source.places.row)
     return [
         replace(task, refusals=tuple(refusals.get(task.number, ())), superseded=lost.get(task.number, ()))
         for task in tasks

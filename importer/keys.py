@@ -15,14 +15,17 @@ from .parts import ROW
 from .validate import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
 Key = tuple[str, tuple[str, ...]]
 
 
 def duplicates(
-    spooled: Iterable[tuple[int, Path | None]], keys: tuple[Key, ...], left_out: Iterable[int] = ()
+    spooled: Iterable[tuple[int, Path | None]],
+    keys: tuple[Key, ...],
+    left_out: Iterable[int] = (),
+    shown: Callable[[int], int] = int,
 ) -> dict[int, list[Refusal]]:
     """Refusals for rows that repeat a key, by window number.
 
@@ -30,6 +33,7 @@ def duplicates(
         spooled: window number and the Arrow IPC file of its keys.
         keys: (rule, field names).
         left_out: rows that do not count.
+        shown: the number that people know a row by.
     """
     frames = [spool.read(path).with_columns(pl.lit(number).alias("_window")) for number, path in spooled if path]
     if not frames or not keys:
@@ -38,7 +42,7 @@ def duplicates(
     gone = list(left_out)
     rows = rows.filter(~pl.col(ROW).is_in(gone)) if gone else rows
     suspects = rows.filter(pl.any_horizontal([_repeated(key) for _, key in keys]))
-    return _greedy(suspects, keys) if len(suspects) else {}
+    return _greedy(suspects, keys, shown) if len(suspects) else {}
 
 
 def superseded(
@@ -61,7 +65,7 @@ def _repeated(key: tuple[str, ...]) -> pl.Expr:
     return complete & pl.struct(key).is_duplicated()
 
 
-def _greedy(suspects: pl.DataFrame, keys: tuple[Key, ...]) -> dict[int, list[Refusal]]:
+def _greedy(suspects: pl.DataFrame, keys: tuple[Key, ...], shown: Callable[[int], int]) -> dict[int, list[Refusal]]:
     held: list[dict[tuple[Any, ...], int]] = [{} for _ in keys]
     refused: dict[int, list[Refusal]] = {}
     for row in suspects.sort(pl.col("_ok").not_(), ROW).iter_rows(named=True):
@@ -69,7 +73,7 @@ def _greedy(suspects: pl.DataFrame, keys: tuple[Key, ...]) -> dict[int, list[Ref
         taken = [(k, held[k][v]) for k, v in enumerate(values) if None not in v and v in held[k]]
         for k, holder in taken:
             rule, names = keys[k]
-            reason = f"repeats the {' + '.join(names)} of row {holder}"
+            reason = f"repeats the {' + '.join(names)} of row {shown(holder)}"
             refused.setdefault(row["_window"], []).append(Refusal(row[ROW], names[0], rule, reason))
         if row["_ok"] and not taken:
             for k, value in enumerate(values):

@@ -150,7 +150,7 @@ def _check_budget(settings: Settings, report: Report, clock: Clock) -> None:
     error = BudgetExceeded(
         f"{report.error_count:,} of {report.total_records:,} rows were rejected, over the budget of "
         f"{settings.max_rejects}; nothing was published",
-        choice=f"mend the rows in {report.rejects_file}, or raise --max-rejects",
+        choice=f"mend them in the workbook ({report.rejects_file} lists them), or raise --max-rejects",
     )
     error.report = replace(report, outcome="over-budget", timings=clock.timings, duration=clock.elapsed)
     raise error

@@ -22,6 +22,11 @@ def plan_load(
     settings: Settings, source: Source, target: Target, contract: Contract | None, session: Session
 ) -> tuple[Contract, LoadPlan]:
     """The contract that holds (given, else the existing table, else inferred), and the plan that follows from it."""
+    if source.workbook.origin and settings.mode == "replace":
+        raise UsageError(
+            f"the workbook holds rejects of {source.workbook.origin.workbook}; nothing but them would be left",
+            choice="--mode append or upsert",
+        )
     columns, ignored = choose_columns(source.header, settings.columns)
     if settings.hidden == "skip":
         hidden = hidden_columns(source)

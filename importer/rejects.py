@@ -12,6 +12,7 @@ import polars as pl
 from . import spool
 from .errors import MachineError
 from .headers import REJECT_COLUMNS
+from .origin import Places
 from .parts import ROW, part, parts_of, raw_text
 
 if TYPE_CHECKING:
@@ -31,7 +32,16 @@ _SHEET_NAME = 31
 class Rejects:
     """All rejected rows of a run, in the order of the sheet."""
 
-    def __init__(self, windows: Iterable[WindowChecked], columns: list[SheetColumn]) -> None:
+    def __init__(
+        self,
+        windows: Iterable[WindowChecked],
+        columns: list[SheetColumn],
+        places: Places | None = None,
+        about: dict[str, str] | None = None,
+    ) -> None:
+        self._places = places or Places("")
+        #: Document properties of the workbook (see `origin`).
+        self.about = about or {}
         paths = [(w.errors, w.rejected) for w in sorted(windows) if w.errors and w.rejected]
         # The two columns that an earlier rejects file added are told anew, for the rows of this sheet.
         again = set(REJECT_COLUMNS) <= {c.header for c in columns}
@@ -76,10 +86,10 @@ class Rejects:
 
     def _reasons(self) -> pl.DataFrame:
         """`_row` and all its reasons, each with the column's letters."""
-        letters = {c.index: c.letter for c in self.columns}
+        letters = {c.index: self._places.letter(c.index) for c in self.columns}
         # A field that the sheet has no column for is an error of the row as a whole.
         cell = pl.col("column").replace_strict(letters, default="row ", return_dtype=pl.String)
-        shown = pl.concat_str(cell, pl.col(ROW).cast(pl.String), pl.lit(" "), "rule", pl.lit(": "), "reason")
+        shown = pl.concat_str(cell, self._shown_row().cast(pl.String), pl.lit(" "), "rule", pl.lit(": "), "reason")
         return self.errors.group_by(ROW, maintain_order=True).agg(shown.str.join("; ").alias(ERRORS_COLUMN))
 
     def _table(self) -> pl.DataFrame:
@@ -90,8 +100,21 @@ class Rejects:
             for c, t in zip(self.columns, titles, strict=True)
         ]
         return self._rows.join(self._reasons(), on=ROW, how="left", maintain_order="left").select(
-            ROW, ERRORS_COLUMN, *cells
+            self._shown_row(), ERRORS_COLUMN, *cells
         )
+
+    def _shown_row(self) -> pl.Expr:
+        rows = self._places.rows
+        return pl.col(ROW).replace(list(rows), list(rows.values())) if rows else pl.col(ROW)
+
+    def row_number(self, row: int) -> int:
+        """The number that people know a row by."""
+        return self._places.row(row)
+
+    @property
+    def sheet(self) -> str:
+        """The name of the sheet that the rows are of."""
+        return self._places.sheet
 
     def rows(self) -> Iterable[tuple[int, str, dict[int, tuple[str, Any]]]]:
         """Row number, reasons, and the cells by column index as (kind, value)."""
@@ -164,11 +187,13 @@ class _Workbook:
         }
         with path.open("wb") as file, xlsxwriter.Workbook(file, options) as book:
             self._formats = _formats(book)
+            for name, text in self._rejects.about.items():
+                book.set_custom_property(name, text, "text")
             sheet, line = None, 0
             for number, (row, reasons, cells) in enumerate(self._rejects.rows()):
                 if sheet is None or line > _SHEET_ROWS:
                     sheet, line = self._start(book, number // _SHEET_ROWS), 1
-                sheet.write_number(line, 0, row)
+                sheet.write_number(line, 0, self._rejects.row_number(row))
                 sheet.write_string(line, 1, reasons[:_CELL_CHARACTERS])
                 for place, column in enumerate(self._rejects.columns, 2):
                     self._cell(sheet, line, place, cells.get(column.index), (row, column.index) in self._bad)

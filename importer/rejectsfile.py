@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import BudgetExceeded
+from .origin import original_stem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +23,7 @@ def rejects_path(settings: Settings, source: Source, rejects: Rejects) -> Path |
     """Where the rejects go; None when there are none."""
     if not len(rejects):
         return None
-    return settings.rejects or _free_path(Path.cwd() / f"{source.workbook.path.stem}.rejects.xlsx")
+    return settings.rejects or _free_path(Path.cwd() / f"{original_stem(source.workbook.path.stem)}.rejects.xlsx")
 
 
 @contextlib.contextmanager
@@ -40,7 +41,7 @@ def kept_rejects(rejects: Rejects, report: Report, clock: Clock) -> Iterator[Non
         path.replace(old)
     try:
         with clock.stage("rejects"):
-            rejects.write(path, report.sheet)
+            rejects.write(path, rejects.sheet or report.sheet)
         yield
     except BudgetExceeded:
         old.unlink(missing_ok=True)

@@ -71,6 +71,7 @@ class Report:
         table_rows: what happened to the target's rows (`inserted`, `updated`, `unchanged`, `deleted`), and how many
             rows of the sheet the database refused (`refused`, they are among the rejects); empty before publishing.
         run: of the ledger: `id`, `resumed_rows` (written by a run that died), `published_at` (of an earlier one).
+        mend_command: loads the rejects workbook once it is mended; None where there is none.
     """
 
     outcome: str
@@ -89,6 +90,7 @@ class Report:
     duration: float
     notes: tuple[str, ...] = field(default=())
     table_rows: dict[str, int] = field(default_factory=dict)
+    mend_command: str | None = None
     run: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -129,6 +131,7 @@ class Report:
                 "rows": self.error_count,
                 "by_rule": [r.to_dict() for r in self.rules],
                 "file": self.rejects_file,
+                "command": self.mend_command if self.outcome == "published" else None,
             },
             "timings": {stage: round(seconds, 4) for stage, seconds in self.timings.items()},
             "notes": list(self.notes),
@@ -167,6 +170,10 @@ def print_report(report: Report, console: Console, *, verbose: bool = False) -> 
         console.print(f"note: {note}", highlight=False, markup=False)
     if report.rejects_file:
         console.print(f"rejects: {report.rejects_file}", highlight=False, markup=False, soft_wrap=True)
+    if report.mend_command and report.outcome == "published":
+        console.print(
+            f"mend the marked cells, then: {report.mend_command}", highlight=False, markup=False, soft_wrap=True
+        )
 
 
 def _print_already(report: Report, console: Console) -> None:

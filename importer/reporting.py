@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .headers import REJECT_COLUMNS
 from .judging import totals
+from .origin import Origin
 from .rejects import Rejects
 from .rejectsfile import rejects_path
 from .report import ColumnReport, Report, RuleReport
@@ -32,7 +34,7 @@ def make_report(
     published: Published | None = None,
 ) -> tuple[Report, Rejects]:
     """The report of a run that was judged, and published or not yet, and the rejects that it speaks of."""
-    rejects = Rejects(windows.values(), list(source.header.columns))
+    rejects = Rejects(windows.values(), list(source.header.columns), source.places, _origin(source, claim).properties())
     path = rejects_path(settings, source, rejects)
     found = totals(windows)
     types = {c.column.index: str(c.pg_type) for c in plan.columns if c.column}
@@ -76,10 +78,23 @@ def make_report(
         rejects_file=str(path) if path else None,
         timings={},
         duration=0.0,
-        notes=tuple(claim.notes + source.notes() + _plan_notes(settings, plan) + _superseded_notes(plan, windows)),
+        notes=tuple(
+            claim.notes + source.notes() + _plan_notes(settings, plan) + _superseded_notes(source, plan, windows)
+        ),
         table_rows=_table_rows(published),
+        mend_command=mend_command(settings, plan, str(path)) if path and path.suffix.lower() == ".xlsx" else None,
     )
     return report, rejects
+
+
+def _origin(source: Source, claim: Claim) -> Origin:
+    """What a rejects workbook of this run says of itself; the first one's words are passed on."""
+    book, headers = source.workbook, {c.header for c in source.header.columns}
+    again = set(REJECT_COLUMNS) <= headers
+    columns = [c for c in source.header.columns if not (again and c.header in REJECT_COLUMNS)]
+    name = book.origin.workbook if book.origin else book.path.name
+    letters = tuple(source.places.letter(c.index) for c in columns)
+    return Origin(name, source.places.sheet, claim.target.schema, claim.target.name, letters)
 
 
 def _table_rows(published: Published | None) -> dict[str, int]:
@@ -101,9 +116,9 @@ def _rules(source: Source, windows: dict[int, WindowChecked]) -> tuple[RuleRepor
     return tuple(sorted(found.values(), key=lambda rule: (-rule.count, rule.key)))
 
 
-def _superseded_notes(plan: LoadPlan, windows: dict[int, WindowChecked]) -> list[str]:
+def _superseded_notes(source: Source, plan: LoadPlan, windows: dict[int, WindowChecked]) -> list[str]:
     """Which rows gave way to another one with the same key."""
-    rows = [row for _, window in sorted(windows.items()) for row in window.superseded]
+    rows = [source.places.row(row) for _, window in sorted(windows.items()) for row in window.superseded]
     if not rows:
         return []
     shown = ", ".join(str(row) for row in rows[:_SHOWN_ROWS]) + (", …" if len(rows) > _SHOWN_ROWS else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from .addresses import column_letters
 from .ahead import ahead
 from .errors import ImporterError, ReaderDied, SheetError
 from .headers import Header, find_header, read_header
+from .origin import Places, places_of
 from .parts import HIDDEN, ROW, columns_of
 from .profiling import ColumnFacts, merge, profile
 from .tasks import ReadTask, WindowRead, read_window
@@ -61,14 +63,21 @@ class Source:
     blank_rows: int
     above_header: int
 
+    @functools.cached_property
+    def places(self) -> Places:
+        """The addresses of its cells."""
+        return places_of(self)
+
     def address(self, row: int, column: int) -> str:
         """The address of a cell as people write it; of a whole row when the sheet has no such column."""
-        name = self.sheet.name if self.sheet.name.isidentifier() else "'" + self.sheet.name.replace("'", "''") + "'"
-        return f"{name}!{column_letters(column)}{row}" if column >= 0 else f"{name}!{row}:{row}"
+        return self.places.address(row, column)
 
     def notes(self) -> list[str]:
         """What a careful reader should know of the sheet."""
         found = list(self.header.notes)
+        if self.places.rows:
+            book = f" of {self.workbook.origin.workbook}" if self.workbook.origin else ""
+            found.append(f"these are mended rejects: addresses are those of sheet {self.places.sheet}{book}")
         others = [
             s.name + ("" if s.visibility == "visible" else f" ({s.visibility.lower()})")
             for s in self.workbook.sheets

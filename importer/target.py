@@ -10,6 +10,7 @@ from .contract import Contract, Field
 from .errors import ContractError, TargetRefused
 from .fit import misfit
 from .headers import SheetColumn, normalise, shorten
+from .origin import Origin, original_stem
 from .pgtypes import FIELD_TYPES, PgType, field_type_for
 from .plan import ColumnPlan, field_columns
 from .postgres import quote
@@ -34,17 +35,21 @@ class Target:
         return quote(self.schema, self.name)
 
 
-def find_target(session: Session, settings: Settings, contract: Contract | None, sheet: Sheet) -> Target:
-    """The target that `--table`, else the contract, else the workbook's name means.
+def find_target(
+    session: Session, settings: Settings, contract: Contract | None, sheet: Sheet, origin: Origin | None = None
+) -> Target:
+    """The target that `--table`, else a rejects workbook, else the contract, else the workbook's name means.
 
     Raises:
         TargetRefused: not a table.
     """
     schema, name = contract.schema if contract else None, contract.table if contract else None
+    if origin:
+        schema, name = origin.schema, origin.table
     if settings.table:
         schema, name = parse_table_name(settings.table)
     if not name:
-        name = normalise(settings.workbook.stem) or "workbook"
+        name = normalise(original_stem(settings.workbook.stem)) or "workbook"
         name = shorten(f"{name}_{normalise(sheet.name)}", "") if settings.sheet is not None else name
     schema, table = find_table(session, schema, name)
     return Target(schema, name, table)

@@ -16,6 +16,7 @@ from urllib.parse import unquote
 from xml.parsers import expat
 
 from .errors import SheetError, WorkbookRefused
+from .origin import Origin, read_origin
 from .package import SMALL_PART_BYTES, Package
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class Workbook:
         recalculates: the program that wrote it left formula results to be calculated on opening.
         shared_strings: name of that part, or None.
         styles: name of that part, or None.
+        origin: what it says of itself when it holds rejects.
     """
 
     path: Path
@@ -77,6 +79,7 @@ class Workbook:
     recalculates: bool
     shared_strings: str | None
     styles: str | None
+    origin: Origin | None = None
 
     def sheet(self, name: str | None) -> Sheet:
         """The sheet of that name, or the first visible worksheet.
@@ -123,6 +126,7 @@ def open_workbook(path: Path, limits: Limits) -> Workbook:
             recalculates=_flag(elements, "calcPr", "fullCalcOnLoad"),
             shared_strings=_related(package, relations, "sharedStrings"),
             styles=_related(package, relations, "styles"),
+            origin=read_origin(package),
         )
 
 

@@ -307,7 +307,7 @@ def test_formula_not_mended_is_rejected_again(db: Database, tmp_path: Path) -> N
     first = db.load(path)
     again = db.load(Path(str(first.rejects_file)), table="t", rejects=tmp_path / "r2.xlsx")
     assert [(r.key, r.example) for r in first.rules] == [("b|uncalculated-formula", "Sheet!B2")]
-    assert [(r.key, r.example) for r in again.rules] == [("b|error-cell", "Sheet!D2")]
+    assert [(r.key, r.example) for r in again.rules] == [("b|error-cell", "Sheet!B2")]
     assert db.rows("select a, b from t") == [(2, 5)]
 
 

@@ -1,0 +1,34 @@
+"""Owns the command that loads a rejects workbook once it is mended: what the user said, as far as it still holds."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from .settings import find_dsn
+
+if TYPE_CHECKING:
+    from .plan import LoadPlan
+    from .settings import Settings
+
+
+def mend_command(settings: Settings, plan: LoadPlan, rejects: str) -> str:
+    """The command line; the rejects workbook itself knows the table, and its good rows are there already."""
+    words = ["importer", "run", rejects]
+    if settings.contract:
+        words += ["--contract", str(settings.contract)]
+    if settings.mode == "upsert":
+        words += ["--mode", "upsert", "--key", ",".join(plan.key)]
+    if settings.dsn is not None and settings.dsn != find_dsn(None):
+        # A password is not repeated; libpq finds it in its own ways, or the user types it.
+        words += ["--to", settings.dsn.masked]
+    if settings.columns:
+        words += ["--columns", ",".join(c.column.name for c in plan.columns if c.column)]
+    for option, value, default in (
+        ("--on-duplicate", settings.on_duplicate, "reject"),
+        ("--error-cells", settings.error_cells, "reject"),
+        ("--timezone", settings.timezone, "UTC"),
+    ):
+        words += [option, value] if value != default else []
+    words += ["--keep-names"] * settings.keep_names + ["--lineage"] * settings.lineage
+    return shlex.join(words)
