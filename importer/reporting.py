@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from .headers import REJECT_COLUMNS
 from .judging import totals
+from .mending import mend_command
 from .origin import Origin
 from .rejects import Rejects
 from .rejectsfile import rejects_path
