@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import sys
+
+#: Commands that read a workbook.
+_WITH_WORKERS = {"run", "check", "inspect", "contract"}
 
 
 def main() -> None:
@@ -10,12 +15,23 @@ def main() -> None:
     # Importing makes many objects and no garbage; looking for some takes a tenth of the start.
     gc.set_threshold(100_000)
     try:
+        _start_early()
         from .cli import main as run
 
         run()
     except KeyboardInterrupt:
         # Ctrl-C while Python still imports, before anybody could tidy or say anything.
         raise SystemExit(130) from None
+
+
+def _start_early() -> None:
+    """Start the fork server of the workers, which imports for longer than anything here, before the command line."""
+    if sys.argv[1:2] and sys.argv[1] in _WITH_WORKERS and not {"-h", "--help"} & set(sys.argv):
+        from .errors import MachineError
+        from .pool import warm_up
+
+        with contextlib.suppress(MachineError):  # the command tells it
+            warm_up()
 
 
 if __name__ == "__main__":

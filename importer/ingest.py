@@ -8,7 +8,9 @@ chunk of theirs that stops half-way makes staging disagree with the ledger, and 
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,6 +31,15 @@ if TYPE_CHECKING:
 
 #: The key of table `chunks`: this chunk is in staging.
 _WRITTEN = "chunks_pkey"
+
+
+#: A worker's connection takes as long as copying so many cells, on both sides.
+_CELLS_PER_WRITER = 250_000
+
+
+def most_writers(cells: int) -> int:
+    """How many workers may write so many cells, each over a connection of its own, before more make it slower."""
+    return 1 + cells // _CELLS_PER_WRITER
 
 
 @dataclass(frozen=True)
@@ -114,6 +125,8 @@ class _Open(threading.local):
     """The connection that is kept: one a thread, because workers may be threads of the caller's as well."""
 
     session: tuple[str, Session] | None = None
+    #: One that is being made.
+    coming: Future[tuple[str, Session]] | None = None
 
 
 _open = _Open()
@@ -121,13 +134,32 @@ _open = _Open()
 
 def _session(dsn: Dsn) -> Session:
     """This worker's connection; kept, because the driver reads the whole catalog of types on connecting (60 ms)."""
+    _arrived()
     if _open.session is None or _open.session[0] != dsn.text:
         _open.session = (dsn.text, Session(dsn))
     return _open.session[1]
 
 
+def connect_ahead(dsn: Dsn) -> None:
+    """Begin to connect in a thread, so that the first chunk need not wait for it."""
+    if _open.session is None and _open.coming is None:
+        thread = ThreadPoolExecutor(1)
+        _open.coming = thread.submit(lambda: (dsn.text, Session(dsn)))
+        thread.shutdown(wait=False)
+
+
+def _arrived() -> None:
+    """Take the connection that was begun ahead; if that failed, the next one says why."""
+    coming, _open.coming = _open.coming, None
+    if coming is not None:
+        with contextlib.suppress(DatabaseError):
+            _open.session = coming.result()
+
+
 def close_session() -> None:
     """Close the connection that `ingest_chunk` kept, where it ran in this thread."""
+    if _open.coming is not None:
+        _arrived()
     if _open.session is not None:
         _open.session[1].close()
         _open.session = None

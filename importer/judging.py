@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from .errors import ConservationError, ImporterError, MachineError
+from .ingest import most_writers
 from .keys import duplicates, superseded
 from .tasks import CheckTask, WindowChecked, check_window
 from .validate import ColumnCount
@@ -17,20 +18,27 @@ if TYPE_CHECKING:
     from .clock import Clock
     from .plan import LoadPlan
     from .pool import Pool
-    from .settings import Settings
+    from .settings import Dsn, Settings
     from .source import Source
 
 
 def validate(
-    settings: Settings, source: Source, plan: LoadPlan, pool: Pool, folder: Path, clock: Clock
+    settings: Settings, source: Source, plan: LoadPlan, pool: Pool, folder: Path, clock: Clock, dsn: Dsn | None = None
 ) -> dict[int, WindowChecked]:
     """Every window judged by the plan, by its number; windows with repeated keys are judged again.
+
+    With a DSN the workers connect there meanwhile.
 
     Raises:
         ConservationError: a column whose cells do not add up.
     """
     skip = settings.hidden == "skip"
-    tasks = [CheckTask(w.number, w.path, folder, plan, source.header.last_row, skip) for w in source.windows if w.rows]
+    row, writers = source.header.last_row, most_writers(source.rows * len(plan.columns))
+    # The first tasks go to the first workers, which will write.
+    tasks = [
+        CheckTask(w.number, w.path, folder, plan, row, skip, dsn=dsn if n < writers else None)
+        for n, w in enumerate(w for w in source.windows if w.rows)
+    ]
     clock.expect(source.rows)
     windows: dict[int, WindowChecked] = {}
     died = partial(_checker_died, source)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from .checksums import Checksum, add
 from .errors import ImporterError, WriterDied
-from .ingest import IngestTask, close_session, ingest_chunk
+from .ingest import IngestTask, close_session, ingest_chunk, most_writers
 from .publish import publish
 from .resume import about_run, chunks_of, staging_of
 from .schema import SCHEMA
@@ -70,7 +70,8 @@ def _write(
         )
         for number, chunk in chunks.items() if (path := windows[number].chunk) is not None
     )  # fmt: skip
-    lanes = 1 if settings.method == "sequential" else None
+    cells = sum(w.accepted for w in windows.values()) * len(staging.columns)
+    lanes = {"sequential": 1, "concurrent": None}.get(settings.method, most_writers(cells))
     # Without the ledger nobody knows whether a chunk is in; what was written row by row is half in.
     again = ledger and not rowwise
     try:

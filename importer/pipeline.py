@@ -15,7 +15,7 @@ from .loading import loaded
 from .patience import Deadline, Patience
 from .planning import plan_load
 from .refusals import with_refusals
-from .rejectsfile import kept_rejects
+from .rejectsfile import kept_rejects, prepare_rejects
 from .reporting import make_report
 from .resume import GO_ON, add_advice, settle
 from .source import open_source, read_source
@@ -97,8 +97,9 @@ class _Story:
             check_mode(settings, claim.target)
             contract, plan = plan_load(settings, source, claim.target, self._contract, claim.session)
         with clock.stage("validate"):
-            windows = self._windows(source, plan)
+            windows = self._windows(source, plan, claim)
             report, rejects = make_report(settings, source, plan, claim, windows)
+            prepare_rejects(report)
         if not _within(settings, report):
             with kept_rejects(rejects, report, clock):
                 _check_budget(settings, report, clock)
@@ -133,9 +134,10 @@ class _Story:
         if self._began and (not isinstance(exc, ImporterError) or exc.resumable) and not self._dry_run:
             add_advice(exc, GO_ON)
 
-    def _windows(self, source: Source, plan: LoadPlan) -> dict[int, WindowChecked]:
+    def _windows(self, source: Source, plan: LoadPlan, claim: Claim) -> dict[int, WindowChecked]:
         if self._judged is None or self._judged[0] != plan:
-            self._judged = plan, validate(self._settings, source, plan, self._pool, self._folder, self._clock)
+            dsn = claim.dsn if self._settings.method == "batch" else None
+            self._judged = plan, validate(self._settings, source, plan, self._pool, self._folder, self._clock, dsn)
         return self._judged[1]
 
 

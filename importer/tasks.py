@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .checksums import Checksum
     from .plan import LoadPlan
     from .profiling import ColumnFacts
+    from .settings import Dsn
     from .validate import ColumnCount, Refusal
     from .windows import Window
 
@@ -80,7 +81,7 @@ class WindowRead(NamedTuple):
 
 @dataclass(frozen=True)
 class CheckTask:
-    """Which window to judge, by which plan, and where the results go (`folder`)."""
+    """Which window to judge, by which plan, and where the results go (`folder`); `dsn`: where to connect meanwhile."""
 
     number: int
     frame: Path
@@ -90,6 +91,7 @@ class CheckTask:
     skip_hidden: bool
     refusals: tuple[Refusal, ...] = ()
     superseded: tuple[int, ...] = ()
+    dsn: Dsn | None = None
 
 
 class WindowChecked(NamedTuple):

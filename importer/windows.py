@@ -27,10 +27,12 @@ if TYPE_CHECKING:
 
 #: Rows that the header is looked for in. Title blocks above a table are rarely longer than 20 rows.
 HEAD_ROWS = 64
-#: XML of one window. 16 MiB keeps the engine's cells of a window in 60 MB; larger windows were not faster (FACTS 4).
+#: Most XML of one window. 8 MiB keeps the engine's cells of a window in 30 MB, in the cache.
 WINDOW_BYTES = 8 << 20
 #: A window smaller than this costs more in calls than it gains in balance between workers.
-MIN_WINDOW_BYTES = 2 << 20
+MIN_WINDOW_BYTES = 1 << 20
+#: What a cut may fall short of a full window, because rows are not torn apart.
+_ROW_ALLOWANCE = 64 << 10
 
 #: The last row that a sheet can have (Excel's specification).
 MAX_ROWS = 1_048_576
@@ -76,6 +78,12 @@ class SheetFacts:
     merges: tuple[str, ...]
 
 
+def window_bytes(xml_bytes: int, workers: int) -> int:
+    """The size of a sheet's windows: equal ones, and as many for each worker, because the last one out counts."""
+    rounds = -(-xml_bytes // (workers * WINDOW_BYTES)) or 1
+    return max(xml_bytes // (rounds * workers) + _ROW_ALLOWANCE, MIN_WINDOW_BYTES)
+
+
 class Cutting:
     """A sheet on its way into windows; a context manager.
 
@@ -116,7 +124,7 @@ class Cutting:
         self._package = Package(workbook.path, limits)
         self.strings_bytes = 0
         self.xml_bytes = self._package.size(sheet.part)
-        size = min(max(self.xml_bytes // max(2 * workers, 1), MIN_WINDOW_BYTES), WINDOW_BYTES)
+        size = window_bytes(self.xml_bytes, max(workers, 1))
         try:
             self._cutter = Cutter(self._package, sheet, limits, size, head_rows, chunk_rows)
             self._archives = 0

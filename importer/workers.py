@@ -8,7 +8,7 @@ import polars as pl
 
 from . import spool
 from .hashes import source_checksum
-from .ingest import ingest_chunk
+from .ingest import connect_ahead, ingest_chunk
 from .parts import ROW
 from .read import read_window
 from .tasks import CheckTask, WindowChecked
@@ -27,6 +27,8 @@ def warm_up(_: None) -> None:
 
 def check_window(task: CheckTask) -> WindowChecked:
     """Judge one window and spool what came out."""
+    if task.dsn is not None:
+        connect_ahead(task.dsn)
     frame = data_rows(spool.read(task.frame), task.header_row, skip_hidden=task.skip_hidden)
     checked = check(frame, task.plan, list(task.refusals), task.superseded)
     accepted, rows = checked.accepted, frame[ROW]
