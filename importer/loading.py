@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .contract import Contract
     from .filling import Published
     from .ledger import Chunk
+    from .lineage import Lineage
     from .plan import LoadPlan
     from .pool import Pool
     from .report import Report
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 @contextlib.contextmanager
 def loaded(
     settings: Settings, claim: Claim, contract: Contract, plan: LoadPlan, windows: dict[int, WindowChecked],
-    report: Report, pool: Pool, clock: Clock, *, dry_run: bool,
+    report: Report, pool: Pool, clock: Clock, lineage: Lineage | None, *, dry_run: bool,
 ) -> Iterator[Published]:  # fmt: skip
     """All chunks written to staging, verified and published, in a transaction that is still open: the caller commits.
 
@@ -52,7 +53,7 @@ def loaded(
         with clock.stage("verify"):
             verify(session, staging, accepted, _checksums(windows))
         with clock.stage("publish"):
-            published = publish(session, staging, target, contract, settings.mode, accepted, plan.key)
+            published = publish(session, staging, target, contract, settings.mode, accepted, plan.key, lineage)
         yield published
 
 

@@ -11,6 +11,7 @@ from .clock import Clock, Progress
 from .descriptor import load_contract
 from .errors import BudgetExceeded, ImporterError
 from .judging import validate
+from .lineage import make_lineage
 from .loading import loaded
 from .patience import Deadline, Patience
 from .planning import plan_load
@@ -104,8 +105,9 @@ class _Story:
             with kept_rejects(rejects, report, clock):
                 _check_budget(settings, report, clock)
         self._began = True
+        lineage = make_lineage(source, claim.run) if plan.lineage else None
         with loaded(
-            settings, claim, contract, plan, windows, report, self._pool, clock, dry_run=self._dry_run
+            settings, claim, contract, plan, windows, report, self._pool, clock, lineage, dry_run=self._dry_run
         ) as published:
             # The transaction of publishing is open: what is told must be complete before it is kept.
             windows = with_refusals(claim.session, source, plan, claim.target, windows, published.refused, self._folder)

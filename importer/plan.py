@@ -39,6 +39,7 @@ class LoadPlan:
         error_cells: `reject`, or `null` to take error cells as missing.
         key: fields by which an upsert recognises a row, else those of the primary key.
         on_duplicate: which row of the sheet is loaded of several with that key.
+        lineage: where the rows come from is written beside them.
     """
 
     columns: tuple[ColumnPlan, ...]
@@ -48,6 +49,7 @@ class LoadPlan:
     error_cells: ErrorCells
     key: tuple[str, ...] = ()
     on_duplicate: OnDuplicate = "reject"
+    lineage: bool = False
 
 
 def choose_columns(header: Header, wanted: tuple[str, ...] | None) -> tuple[list[SheetColumn], list[SheetColumn]]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from .contract import Contract, infer_contract
 from .errors import ContractError, TargetRefused, UsageError
+from .lineage import check_names, with_lineage
 from .plan import LoadPlan, check_keys, choose_columns, column_by_word, match_fields
 from .postgres import quote
 from .source import Source, hidden_columns
@@ -27,6 +28,7 @@ def plan_load(
             f"the workbook holds rejects of {source.workbook.origin.workbook}; nothing but them would be left",
             choice="--mode append or upsert",
         )
+    target = with_lineage(target) if settings.lineage else target
     columns, ignored = choose_columns(source.header, settings.columns)
     if settings.hidden == "skip":
         hidden = hidden_columns(source)
@@ -39,11 +41,13 @@ def plan_load(
     contract, key = _keyed(settings, contract, target, found)
     contract = with_required_keys(contract, key)
     check_keys(contract, found)
+    if settings.lineage:
+        check_names({*found, *(c.name for c in contract.extra_columns)})
     types = {} if target.table else new_types(session, contract)
     planned = plan_columns(contract, target, found, types)
     return contract, LoadPlan(
         planned, tuple(ignored + left), tuple(contract.all_keys()), settings.timezone, settings.error_cells,
-        key, settings.on_duplicate,
+        key, settings.on_duplicate, settings.lineage,
     )  # fmt: skip
 
 

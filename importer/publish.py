@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from .catalog import Table, parse_table_name, read_table
 from .errors import Conflict, DatabaseError, TargetRefused
 from .filling import Published, fill
+from .lineage import COLUMNS, Lineage
 from .pgtypes import needs_cast
 from .postgres import quote
 from .schema import session_role
@@ -32,6 +33,7 @@ def publish(
     mode: Mode,
     rows: int,
     key: tuple[str, ...] = (),
+    lineage: Lineage | None = None,
 ) -> Published:
     """Put staging's rows into the target, in a transaction that the caller commits or rolls back.
 
@@ -43,6 +45,7 @@ def publish(
         mode: what happens to the rows that are there.
         rows: in staging.
         key: of an upsert.
+        lineage: of the rows, where it is written beside them.
 
     Raises:
         DatabaseError: the server refuses a row, a key or the privilege; the target is as it was.
@@ -52,8 +55,9 @@ def publish(
         if staging.becomes_target:
             _become(session, staging, target, contract)
             return Published(rows, 0, 0, 0, ())
-        table = target.table or _create(session, staging, target, contract)
-        return fill(session, staging, table, make_statement(staging, table, mode, key), rows)
+        table = target.table or _create(session, staging, target, contract, COLUMNS if lineage else {})
+        extra = lineage.values(staging.row_column) if lineage and staging.row_column else {}
+        return fill(session, staging, table, make_statement(staging, table, mode, key, extra), rows)
     except DatabaseError as exc:
         session.rollback()
         taken = exc.sqlstate in _EXISTS and (exc.constraint or "pg_").startswith("pg_")
@@ -86,9 +90,10 @@ def _become(session: Session, staging: Staging, target: Target, contract: Contra
         session.run(statement)
 
 
-def _create(session: Session, staging: Staging, target: Target, contract: Contract) -> Table:
+def _create(session: Session, staging: Staging, target: Target, contract: Contract, further: dict[str, str]) -> Table:
     """The new target, with all its keys and indexes: it may refuse rows, so they are moved like those of any table."""
     columns = final_columns(target, contract, [(c, str(c.pg_type)) for c in staging.columns])
+    columns += [f"{quote(name)} {pg_type}" for name, pg_type in further.items()]
     session.run(f"CREATE TABLE {target.quoted} ({', '.join(columns)})")
     for statement in _constraints(session, target, contract, staging.columns):
         session.run(statement)

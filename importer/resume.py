@@ -54,7 +54,7 @@ def staging_of(
     Raises:
         TargetRefused: the role may not create it.
     """
-    staging = plan_staging(staging_name(claim.key), claim.target, plan.columns, contract)
+    staging = plan_staging(staging_name(claim.key), claim.target, plan.columns, contract, lineage=plan.lineage)
     statement = define_staging(staging, claim.target, contract)
     shape = hashlib.sha256(statement.replace(staging.name, "").encode()).hexdigest()
     made_schema = False

@@ -59,7 +59,9 @@ def define_staging(staging: Staging, target: Target, contract: Contract) -> str:
     return f"CREATE {kind} {staging.quoted} ({', '.join(_columns(staging, target, contract))})"
 
 
-def plan_staging(name: str, target: Target, columns: tuple[ColumnPlan, ...], contract: Contract) -> Staging:
+def plan_staging(
+    name: str, target: Target, columns: tuple[ColumnPlan, ...], contract: Contract, *, lineage: bool = False
+) -> Staging:
     """What the staging table of a load is to be: the new target itself, where nothing can refuse a row any more.
 
     Args:
@@ -67,8 +69,9 @@ def plan_staging(name: str, target: Target, columns: tuple[ColumnPlan, ...], con
         target: of the load.
         columns: that chunks fill.
         contract: what a new table is to be.
+        lineage: the rows' numbers are wanted.
     """
-    judged = bool(contract.foreign_keys) or any(not is_certain(c.pg_type) for c in columns)
+    judged = lineage or bool(contract.foreign_keys) or any(not is_certain(c.pg_type) for c in columns)
     if target.table is None and not judged:
         return Staging(name, becomes_target=True, columns=columns)
     row_column = unique_name(ROW, {c.field.name for c in columns})

@@ -1,0 +1,100 @@
+"""Owns the columns that tell where a row came from: workbook, sheet, row, and the run of the ledger."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from .errors import ContractError, TargetRefused
+from .postgres import literal, quote
+
+if TYPE_CHECKING:
+    from .catalog import Table
+    from .source import Source
+    from .target import Target
+
+#: Name -> type in a new table.
+COLUMNS = {"_source_file": "text", "_source_sheet": "text", "_source_row": "bigint", "_run_id": "uuid"}
+_TEXTS = ("text", "character varying", "citext")
+#: Types of an existing table's column that take it without loss.
+_TAKES = {
+    "_source_file": _TEXTS,
+    "_source_sheet": _TEXTS,
+    "_source_row": ("bigint", "numeric"),
+    "_run_id": ("uuid", *_TEXTS),
+}
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Where the rows of a run come from; of mended rejects the workbook, sheet and rows that they were in at first.
+
+    Attributes:
+        file: name of the workbook.
+        sheet: of it.
+        rows: row of the sheet that is read -> row there, where that is another one.
+        run: id in the ledger.
+    """
+
+    file: str
+    sheet: str
+    rows: dict[int, int]
+    run: str
+
+    def values(self, row_column: str) -> dict[str, str]:
+        """The columns -> expressions over staging, whose `row_column` holds the sheet's row."""
+        row = quote(row_column)
+        if self.rows:
+            # As text, because that is what an object of JSON has for keys.
+            known = literal(json.dumps(self.rows))
+            row = f"coalesce(({known}::jsonb ->> {row}::text)::bigint, {row})"
+        told = (literal(self.file), literal(self.sheet), row, literal(self.run))
+        return {name: f"{text}::{pg_type}" for (name, pg_type), text in zip(COLUMNS.items(), told, strict=True)}
+
+
+def make_lineage(source: Source, run: str) -> Lineage:
+    """The lineage of a sheet's rows."""
+    origin = source.workbook.origin
+    file = origin.workbook if origin else source.workbook.path.name
+    return Lineage(file, source.places.sheet, source.places.rows, run)
+
+
+def with_lineage(target: Target) -> Target:
+    """The target, its columns of lineage filled by us: nobody has to find them in the sheet.
+
+    Raises:
+        TargetRefused: the table lacks one, or it has another type.
+    """
+    table = target.table
+    if table is None:
+        return target
+    _check(target, table)
+    columns = tuple(replace(c, has_default=True) if c.name in COLUMNS else c for c in table.columns)
+    return replace(target, table=replace(table, columns=columns))
+
+
+def _check(target: Target, table: Table) -> None:
+    missing = {name: pg_type for name, pg_type in COLUMNS.items() if table.column(name) is None}
+    if missing:
+        added = ", ".join(f"ADD COLUMN {name} {pg_type}" for name, pg_type in missing.items())
+        raise TargetRefused(
+            f"table {target.quoted} has no column {', '.join(missing)}, which --lineage fills",
+            choice=f"ALTER TABLE {target.quoted} {added};",
+        )
+    for name, takes in _TAKES.items():
+        column = table.column(name)
+        if column is None or column.filled_by_database or column.pg_type.domain or column.pg_type.name not in takes:
+            raise TargetRefused(
+                f"column {name!r} of {target.quoted} cannot take what --lineage fills it with",
+                choice=f"make it {COLUMNS[name]}, or leave --lineage out",
+            )
+
+
+def check_names(names: set[str]) -> None:
+    """Raise ContractError when the sheet has a column of one of these names itself."""
+    taken = names & set(COLUMNS)
+    if taken:
+        raise ContractError(
+            f"the sheet has a column {', '.join(sorted(taken))} of its own", choice="leave it out with --columns"
+        )
