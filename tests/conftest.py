@@ -46,6 +46,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addoption("--everywhere", action="store_true", help="run every module on every server")
     parser.addoption("--long", action="store_true", help="more examples for the property tests, more moments of faults")
+    parser.addoption("--moments", type=int, help="how many moments of each kind of fault to try")
     parser.addoption("--seed", type=int, help="of the random moments of faults")
 
 

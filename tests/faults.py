@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
-import random
 import shutil
 import signal
 import socket
@@ -149,12 +148,6 @@ def kill_tree(running: Running) -> None:
         with contextlib.suppress(psutil.Error):
             process.kill()
     running.process.wait()
-
-
-def moments(seed: int, count: int, longest: float) -> list[float]:
-    """Random moments of a run, in seconds from its start: one in each of `count` equal parts of its time."""
-    chance = random.Random(seed)
-    return [longest * (n + chance.random()) / count for n in range(count)]
 
 
 @contextlib.contextmanager

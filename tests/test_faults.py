@@ -1,6 +1,7 @@
 """Runs that are killed, cut off, crowded and starved: the same command again ends in one clean load, and nothing between.
 
-Every test prints its seed: `--seed N` repeats it. `--long` tries sixty moments of each kind instead of a few.
+Every test prints its seed: `--seed N` repeats it. `--long` tries sixty moments of each kind
+instead of a few, `--moments N` as many as you like.
 """
 
 from __future__ import annotations
@@ -68,8 +69,9 @@ def seed(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture
 def times(request: pytest.FixtureRequest) -> Callable[[int], int]:
-    """How many moments to try: so many, or sixty."""
-    return lambda few: 60 if request.config.getoption("--long") else few
+    """How many moments to try: so many, or sixty, or as many as were asked for."""
+    asked = request.config.getoption("--moments") or (60 if request.config.getoption("--long") else None)
+    return lambda few: asked or few
 
 
 def make_book(path: Path, first: int, rows: int = ROWS) -> Path:
