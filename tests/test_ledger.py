@@ -313,3 +313,48 @@ def test_eight_threads_make_one_ledger(db: Database, book: Path) -> None:
         thread.join()
     assert failures == []
     assert _runs(db) == [("published", 8)]
+
+
+# ---- COMMANDS ---------------------------------------------------------------------------------------------------
+
+
+def test_runs_are_shown_to_people(db: Database, book: Path) -> None:
+    run = db.load(book).run["id"]
+    listed = importer("runs", "--to", db.dsn.text)
+    assert listed.code == 0
+    (line,) = [line for line in listed.out.splitlines() if line.split()[0] == run[:8]]
+    assert line.split()[1:6] == ["published", "t.xlsx", "Sheet", f"{db.schema}.t", "append"]
+    shown = importer("runs", run[:13], "--to", db.dsn.text)
+    assert shown.code == 0
+    assert f"{'id':<16}{run}" in shown.out.splitlines()
+    assert f"{'success_count':<16}3" in shown.out.splitlines()
+    assert "chunks written  1, 3 rows" in shown.out
+
+
+@pytest.mark.parametrize("arguments", [["nosuchrun"], ["show", "0x"], ["forget", "nosuchrun"]])
+@pytest.mark.parametrize("before", [False, True])
+def test_runs_that_are_not_there(db: Database, arguments: list[str], before: bool) -> None:
+    """An option of the group may stand before the command as well."""
+    to = ["--to", db.dsn.text]
+    ran = importer("runs", *(to + arguments if before else arguments + to))
+    assert ran.code == 2
+    assert "no runs begin with" in ran.err
+
+
+def test_forgotten_run_can_be_done_again(db: Database, book: Path) -> None:
+    run = db.load(book).run["id"]
+    assert importer("runs", "forget", run, "--to", db.dsn.text).out == f"forgotten: {run}\n"
+    assert db.load(book).outcome == "published"
+    assert _all(db) == sorted(LOADED * 2)
+
+
+def test_leftovers_are_listed_and_cleaned(db: Database) -> None:
+    """A table of no run that the ledger knows, as a killed `check` leaves it."""
+    name = staging_name("ab" * 32)
+    db.run(f"create schema if not exists {SCHEMA}", f"create table {SCHEMA}.{name} (n int)")
+    assert "left behind: 1 staging tables" in importer("runs", "--to", db.dsn.text).out
+    with Session(db.dsn) as holder:
+        holder.query("select pg_advisory_lock($1::bigint)", [lock_number("ab" * 32)])
+        assert importer("runs", "clean", "--to", db.dsn.text).out == "dropped: nothing\n"
+    assert importer("runs", "clean", "--to", db.dsn.text).out == f"dropped: {name}\n"
+    assert db.leftovers() == []
