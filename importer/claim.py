@@ -281,4 +281,4 @@ def _rows_unchanged(session: Session, target: Target, published: Run) -> bool:
         # A role that may not read the table cannot tell; to replace the rows once more does no harm.
         session.rollback()
         return False
-    return bool(count == published.counts.get("success_count") and foreign == 0)
+    return bool(count == published.counts.get("inserted") and foreign == 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -43,11 +44,12 @@ def with_refusals(
     Raises:
         ConservationError: a refused row that was not an accepted one.
     """
-    told = _refusals(session, plan, target, refused)
+    told = sorted(_refusals(session, plan, target, refused))
+    rows = [refusal.row for refusal in told]
     frames = {window.number: window.path for window in source.windows}
     changed = dict(windows)
     for number, window in windows.items():
-        mine = [refusal for refusal in told if window.first_row <= refusal.row <= window.last_row]
+        mine = told[bisect_left(rows, window.first_row) : bisect_right(rows, window.last_row)]
         if mine:
             changed[number] = _with_rejects(window, frames[number], plan, mine, folder)
     return changed

@@ -298,3 +298,12 @@ def test_writers_of_the_same_keys_at_once(db: Database, tmp_path: Path) -> None:
     assert [k for k, _, _ in rows] == list(range(300))
     assert all(n == k * 10 + who for k, who, n in rows)
     assert len({who for _, who, _ in rows}) == 1
+
+
+def test_replace_with_rows_left_out_is_done_once(db: Database, tmp_path: Path) -> None:
+    """The ledger counts the rows of the table, not those that gave way."""
+    db.run("create table t (k int primary key, n int)")
+    path = save(tmp_path / "t.xlsx", ["k", "n"], [1, 1], [1, 2], [2, 2])
+    assert db.load(path, mode="replace", on_duplicate="last").rows["superseded"] == 1
+    assert db.rows("select k, n from t order by k") == [(1, 2), (2, 2)]
+    assert db.load(path, mode="replace", on_duplicate="last").outcome == "already-imported"
