@@ -38,6 +38,7 @@ def import_workbook(
     key: Sequence[str] | None = None,
     on_duplicate: OnDuplicate = "reject",
     lineage: bool = False,
+    timeline: str | Path | None = None,
     sheet: str | None = None,
     header_row: int | str | None = None,
     contract: str | Path | None = None,
@@ -69,6 +70,7 @@ def import_workbook(
         key: columns by which an upsert recognises a row; None: the contract's or the table's primary key.
         on_duplicate: of rows with the same primary key in the sheet, load the first and `reject` the others, or load
             the `first` or `last` and leave the others out.
+        timeline: where a picture of what each process did when goes (`.svg`, `.html`); None: nowhere.
         lineage: fill columns `_source_file`, `_source_sheet`, `_source_row` and `_run_id`.
         sheet: name; None: the first visible worksheet.
         header_row: 1-based row, or a range such as `"2-4"`; 0: no header; None: found.
@@ -123,6 +125,7 @@ def import_workbook(
         key=tuple(key or ()),
         on_duplicate=on_duplicate,
         lineage=lineage,
+        timeline=P(timeline) if timeline else None,
         method=method,
         chunk_rows=chunk_rows,
         rejects=P(rejects) if rejects else None,

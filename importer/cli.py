@@ -54,6 +54,7 @@ load_options = _stack([
     click.option("--mode", type=click.Choice(["append", "create", "replace", "upsert"]), default="append", show_default=True, help="What happens to the table's rows."),
     click.option("--key", metavar="A,B,…", help="Columns by which an upsert knows a row, by header, name or letter.  [default: the primary key]"),
     click.option("--on-duplicate", type=click.Choice(["reject", "first", "last"]), default="reject", show_default=True, help="Rows that repeat a primary or upsert key in the sheet: reject all but the first, or keep the first or last and leave the others out."),
+    click.option("--timeline", type=click.Path(dir_okay=False), metavar="FILE", help="Draw what each process did when (.svg, .html)."),
     click.option("--lineage", is_flag=True, help="Fill columns _source_file, _source_sheet, _source_row and _run_id."),
     click.option("--contract", type=click.Path(dir_okay=False), metavar="FILE", help="Table Schema descriptor (JSON, YAML, TOML)."),
     click.option("--error-cells", type=click.Choice(["reject", "null"]), default="reject", show_default=True, help="What #N/A and the like mean."),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from .patience import Deadline
+from .timeline import Span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+Item = TypeVar("Item")
 
 
 class Progress(Protocol):
@@ -56,19 +59,32 @@ class Clock:
         self._progress: Progress = progress or Silent()
         self.deadline = deadline or Deadline()
         self._watch: Callable[[], None] | None = None
-        self._start = time.perf_counter()
+        self._start = time.monotonic()
         self.timings: dict[str, float] = {}
+        self.spans: list[Span] = []
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Time the block as the stage of that name (again: added)."""
         self._look()
         self._progress.stage(name)
-        start = time.perf_counter()
+        start = time.monotonic()
         try:
             yield
         finally:
-            self.timings[name] = self.timings.get(name, 0.0) + time.perf_counter() - start
+            end = time.monotonic()
+            self.timings[name] = self.timings.get(name, 0.0) + end - start
+            self.spans.append(Span("run", name, start, end))
+
+    def making(self, lane: str, name: str, items: Iterator[Item]) -> Iterator[Item]:
+        """The same items, with the time that it takes to make each."""
+        while True:
+            start = time.monotonic()
+            item = next(items, None)
+            if item is None:
+                return
+            self.spans.append(Span(lane, name, start, time.monotonic()))
+            yield item
 
     def expect(self, rows: int) -> None:
         """See `Progress.expect`."""
@@ -95,4 +111,4 @@ class Clock:
     @property
     def elapsed(self) -> float:
         """Seconds since the clock was made."""
-        return time.perf_counter() - self._start
+        return time.monotonic() - self._start

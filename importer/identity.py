@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _NOT_IN_KEY = frozenset({
     "workbook", "dsn", "table", "sheet", "contract",
     "method", "workers", "chunk_rows", "temp_dir", "limits", "rejects", "max_rejects", "again", "retry_for", "timeout",
+    "timeline",
 })  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from .reporting import make_report
 from .resume import GO_ON, add_advice, settle
 from .source import open_source, read_source
 from .target import check_mode
+from .timeline import write_timeline
 from .working import working
 
 if TYPE_CHECKING:
@@ -64,7 +65,11 @@ def run(settings: Settings, progress: Progress | None = None, *, dry_run: bool =
         patience = Patience(settings.retry_for, clock.deadline, clock.say)
         while True:
             try:
-                return story.told(source, claims.get())
+                report = story.told(source, claims.get())
+                if settings.timeline:
+                    title = f"{source.workbook.path.name}: {report.total_records:,} rows, {clock.elapsed:.2f} s"
+                    write_timeline(settings.timeline, [*clock.spans, *pool.spans], title)
+                return report  # noqa: TRY300 - a timeline that cannot be written is told, too
             except (ImporterError, KeyboardInterrupt) as exc:
                 story.advise(exc)
                 if isinstance(exc, KeyboardInterrupt):

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 from .errors import ImporterError, MachineError
 from .patience import Deadline
 from .tasks import Remote
+from .timeline import Span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -53,6 +54,8 @@ class Outcome(NamedTuple):
         died: how the task failed otherwise (`ran out of memory`), or None.
         trace: the traceback of that, for `--debug`.
         killed: the process died of something else than the task itself, as far as one can tell.
+        began: when the task did, in seconds of the monotonic clock.
+        ended: likewise.
     """
 
     value: Any = None
@@ -60,6 +63,8 @@ class Outcome(NamedTuple):
     died: str | None = None
     trace: str = ""
     killed: bool = False
+    began: float = 0.0
+    ended: float = 0.0
 
 
 class WorkerTraceback(Exception):  # a carrier, never raised: it is the cause of the error that is
@@ -161,6 +166,10 @@ class Pool:
         limits: memory and wall time of a task.
         log: where the workers' standard output and error go.
         deadline: of the run.
+
+    Attributes:
+        workers: how many are used at most.
+        spans: when each task was worked on, and by whom.
     """
 
     def __init__(self, workers: int, limits: Limits, log: Path, deadline: Deadline | None = None) -> None:
@@ -171,6 +180,7 @@ class Pool:
         self._lanes: list[_Lane | None] = [None] * workers
         self._starting = threading.Lock()
         self._starter: threading.Thread | None = None
+        self.spans: list[Span] = []
         self.workers = workers
 
     def __enter__(self) -> Self:
@@ -239,7 +249,7 @@ class Pool:
         """
         if not self.workers:
             for task in tasks:
-                yield _unwrap(_guarded(function, task), task, died)
+                yield _unwrap(self._noted(_timed(function, task), "worker", function), task, died)
             return
         waiting = iter(tasks)
         second: list[Task] = []
@@ -259,7 +269,7 @@ class Pool:
                 for future in self._wait(running, died):
                     number, task, _ = running.pop(future)
                     free.append(number)
-                    outcome = self._outcome(future, number)
+                    outcome = self._noted(self._outcome(future, number), f"worker {number + 1}", function)
                     if again and outcome.killed and not any(task is other for other in second):
                         second.append(task)
                         waiting = itertools.chain([task], waiting)
@@ -269,6 +279,12 @@ class Pool:
             # What still runs after an error is of no use, and its lanes must be free for the next tasks.
             for number, _, _ in running.values():
                 self._drop(number)
+
+    def _noted(self, outcome: Outcome, lane: str, function: Callable[[Any], Any]) -> Outcome:
+        if outcome.ended:
+            name = function.name if isinstance(function, Remote) else function.__name__
+            self.spans.append(Span(lane, name, outcome.began, outcome.ended))
+        return outcome
 
     def _lane(self, number: int) -> _Lane:
         with self._starting:
@@ -334,7 +350,7 @@ class _Lane:
             self._executor.submit(_WARM_UP, None)
 
     def submit(self, function: Callable[[Any], Any], task: Any) -> Future[Outcome]:
-        return self._executor.submit(_guarded, function, task)
+        return self._executor.submit(_timed, function, task)
 
     def retire(self) -> None:
         # A second call of `shutdown` would not wait for what the first one left to do.
@@ -364,6 +380,11 @@ def _unwrap(outcome: Outcome, task: Any, died: Callable[[Any, str], ImporterErro
     if outcome.died is not None:
         raise died(task, outcome.died) from (WorkerTraceback(outcome.trace) if outcome.trace else None)
     return outcome.value
+
+
+def _timed(function: Callable[[Any], Any], task: Any) -> Outcome:
+    began = time.monotonic()
+    return _guarded(function, task)._replace(began=began, ended=time.monotonic())
 
 
 def _guarded(function: Callable[[Any], Any], task: Any) -> Outcome:

@@ -158,6 +158,8 @@ class Settings:
     on_duplicate: OnDuplicate = "reject"
     #: Add columns that tell where each row came from.
     lineage: bool = False
+    #: Where the picture of who did what when goes (`.svg` or `.html`).
+    timeline: Path | None = None
     method: Method = "batch"
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
     chunk_rows: int | None = None
@@ -190,6 +192,8 @@ class Settings:
             raise UsageError(
                 f"header rows {self.header_rows} are not a range of sheet rows", choice="3 or 2-4; 0 for none"
             )
+        if self.timeline and self.timeline.suffix.lower() not in {".svg", ".html"}:
+            raise UsageError(f"cannot draw a timeline as {self.timeline.suffix!r}", choice=".svg or .html")
         if self.rejects and self.rejects.suffix.lower() not in {".xlsx", ".csv", ".parquet"}:
             raise UsageError(f"cannot write rejects as {self.rejects.suffix!r}", choice=".xlsx, .csv or .parquet")
         if self.rejects and self.rejects.resolve() == self.workbook.resolve():

@@ -167,7 +167,7 @@ def _read_windows(
             folder / f"window-{window.number}.arrow",
             workbook.shared_strings is not None, workbook.styles is not None,
         )
-        for window in cutting.windows()
+        for window in clock.making("cutter", "cut", cutting.windows())
     )  # fmt: skip
     lanes = 1 if cutting.strings_bytes > ONE_READER_STRINGS else None
     windows = []

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 #: Modules about what happens before a server is asked. By default they use the first one only; `--everywhere` uses all.
 ONE_SERVER = {
     "test_api", "test_cli", "test_embedded", "test_formats", "test_headers",
-    "test_hostile", "test_traps", "test_windows", "test_workers",
+    "test_hostile", "test_timeline", "test_traps", "test_windows", "test_workers",
 }  # fmt: skip
 
 

@@ -1,0 +1,111 @@
+"""Owns the timeline of a run: what every process did when, and the picture of it."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+_WIDTH, _LEFT, _ROW, _BAR, _TOP = 1000, 96, 30, 20, 56
+_COLOURS = {
+    "open": "#8c959f", "unpack": "#8c959f", "plan": "#8c959f", "rejects": "#8c959f", "cut": "#8c959f",
+    "read": "#1f6feb", "validate": "#1a7f37", "write": "#bf8700", "verify": "#8250df", "publish": "#cf222e",
+}  # fmt: skip
+#: What the tasks of workers are called in the picture.
+_TASKS = {"read_window": "read", "check_window": "validate", "ingest_chunk": "write"}
+_STYLE = (
+    "text{font:12px system-ui,sans-serif;fill:#24292f}.axis{stroke:#d0d7de}svg{background:#fff}"
+    "@media(prefers-color-scheme:dark){text{fill:#e6edf3}.axis{stroke:#3d444d}svg{background:#0d1117}}"
+)
+
+
+class Span(NamedTuple):
+    """Something that took time.
+
+    Attributes:
+        lane: who did it (`run`, `cutter`, `worker 1`).
+        name: of the stage or task.
+        began: seconds on the monotonic clock, which all processes of a machine share.
+        ended: likewise.
+    """
+
+    lane: str
+    name: str
+    began: float
+    ended: float
+
+    @property
+    def stage(self) -> str:
+        """The stage that it is a part of."""
+        return _TASKS.get(self.name, self.name)
+
+
+def write_timeline(path: Path, spans: Iterable[Span], title: str) -> None:
+    """Draw the spans into an `.svg`, or into an `.html` page around it.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    picture = draw(list(spans), title)
+    if path.suffix.lower() != ".svg":
+        picture = f'<!doctype html><meta charset="utf-8"><title>{escape(title)}</title>{picture}'
+    path.write_text(picture, encoding="utf-8")
+
+
+def draw(spans: list[Span], title: str) -> str:
+    """The picture as SVG: a line for each lane, a bar for each span, told in full when pointed at."""
+    lanes = sorted({span.lane for span in spans}, key=_order)
+    start = min((span.began for span in spans), default=0.0)
+    seconds = max((span.ended for span in spans), default=start) - start or 1.0
+    scale = (_WIDTH - _LEFT - 16) / seconds
+    height = _TOP + _ROW * len(lanes) + 28
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img">',
+        f"<title>{escape(title)}</title><style>{_STYLE}</style>",
+        f'<text x="8" y="20" font-weight="600">{escape(title)}</text>',
+        *_legend(spans),
+        *_axis(seconds, scale, height),
+    ]
+    for number, lane in enumerate(lanes):
+        y = _TOP + number * _ROW
+        parts.append(f'<text x="8" y="{y + 15}">{escape(lane)}</text>')
+        parts += [_bar(span, start, scale, y) for span in spans if span.lane == lane]
+    return "".join([*parts, "</svg>"])
+
+
+def _order(lane: str) -> tuple[int, int, str]:
+    word, _, number = lane.partition(" ")
+    return ["run", "cutter", "worker"].index(word) if word in {"run", "cutter", "worker"} else 3, int(number or 0), lane
+
+
+def _bar(span: Span, start: float, scale: float, y: int) -> str:
+    took = span.ended - span.began
+    told = f"{span.stage}: {took * 1000:.0f} ms, from {span.began - start:.3f} s"
+    return (
+        f'<rect x="{_LEFT + (span.began - start) * scale:.2f}" y="{y}" width="{max(took * scale, 0.5):.2f}" '
+        f'height="{_BAR}" fill="{_COLOURS.get(span.stage, "#57606a")}"><title>{escape(told)}</title></rect>'
+    )
+
+
+def _legend(spans: list[Span]) -> list[str]:
+    found = [stage for stage in _COLOURS if any(span.stage == stage for span in spans)]
+    parts = []
+    for number, stage in enumerate(found):
+        x = _LEFT + number * 86
+        parts.append(f'<rect x="{x}" y="30" width="10" height="10" fill="{_COLOURS[stage]}"/>')
+        parts.append(f'<text x="{x + 14}" y="40">{stage}</text>')
+    return parts
+
+
+def _axis(seconds: float, scale: float, height: int) -> list[str]:
+    """Lines at round seconds, about ten of them."""
+    step = next((s for e in range(-3, 6) for s in (10**e, 2 * 10**e, 5 * 10**e) if seconds / s <= 10), seconds)  # noqa: PLR2004
+    parts = []
+    for number in range(int(seconds / step) + 1):
+        x = _LEFT + number * step * scale
+        parts.append(f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP - 8}" y2="{height - 20}"/>')
+        parts.append(f'<text x="{x:.1f}" y="{height - 6}" text-anchor="middle">{number * step:g} s</text>')
+    return parts
