@@ -26,10 +26,12 @@ if TYPE_CHECKING:
 
     from importer.report import Report
 
-#: Modules about what happens before a server is asked. By default they use the first one only; `--everywhere` uses all.
+#: Modules about what no version of the server does differently. By default they use the first one only; `--everywhere`
+#: uses all.
 ONE_SERVER = {
-    "test_api", "test_cli", "test_embedded", "test_formats", "test_headers",
-    "test_hostile", "test_timeline", "test_traps", "test_windows", "test_workers",
+    "test_api", "test_cli", "test_contract", "test_embedded", "test_errors", "test_formats", "test_headers",
+    "test_hostile", "test_keys", "test_lineage", "test_mending", "test_methods", "test_rejects", "test_timeline",
+    "test_traps", "test_windows", "test_workers",
 }  # fmt: skip
 
 
