@@ -27,7 +27,8 @@ def test_every_stage_and_task_is_drawn(db: Database, tmp_path: Path) -> None:
     told = [t.text or "" for t in ET.parse(picture).iter(f"{SVG}title")][1:]
     stages = [text.split(":")[0] for text in told]
     assert set(report.timings) <= set(stages)
-    assert [stages.count(task) for task in ("read", "validate", "write")] == [7, 7, 7]  # the stage, the head and five windows
+    # The stage itself, the head and five windows.
+    assert [stages.count(task) for task in ("read", "validate", "write")] == [7, 7, 7]
     labels = [t.text for t in ET.parse(picture).iter(f"{SVG}text")]
     assert {"run", "cutter", "worker 1"} <= set(labels)
 
