@@ -45,8 +45,10 @@ class Server:
         self.dsn = Dsn(f"postgresql://postgres@127.0.0.1:{self.port}/postgres")
 
     def make(self) -> None:
-        if self._user:
-            Embedded(self.folder / "other")._start_with_library() if not _known("pgserver") else None
+        if self._user and not _known("pgserver"):
+            # The package of the embedded server makes the user that a server of root's runs as.
+            with Embedded(self.folder / "other").running():
+                pass
         self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self._user:
             shutil.chown(self.data, "pgserver")
