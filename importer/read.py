@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import polars as pl
 
 from . import sheetxml, spool
-from .addresses import column_letters
 from .cutter import row_range
 from .engine import Cells, common, private, read_columns
 from .errors import ConservationError, WorkbookRefused
@@ -48,12 +47,16 @@ def read_window(task: ReadTask) -> WindowRead:
     with task.window.archive.open("rb") as file:
         file.seek(task.window.offset)
         rows = file.read(task.window.length)
-    odd = sheetxml.is_odd(rows)
+    scan = task.window.scan or sheetxml.scan(rows, task.width)
+    odd = scan.odd
     if odd and b"<!" in rows:
         raise WorkbookRefused(
             "the sheet's XML holds comments or CDATA far from its start", choice="save it again in Excel"
         )
-    frames = [_read_rows(task, piece, odd=odd) for piece in _pieces(task, rows)]
+    frames = [
+        _read_rows(task, piece, scan.values if piece.whole else sheetxml.count_values(piece.rows), odd=odd)
+        for piece in _pieces(task, rows, wider=scan.wider)
+    ]
     frame = pl.concat(frames, how="diagonal") if len(frames) > 1 else frames[0]
     frame = _mark_hidden(frame, sheetxml.hidden_rows(rows, task.window.first_row)) if odd else frame
     spool.write(frame, task.out)
@@ -71,16 +74,14 @@ def read_window(task: ReadTask) -> WindowRead:
 # ---- PIECES: what is too sparse to be read at once is read in parts --------------------------------------------
 
 
-def _pieces(task: ReadTask, rows: bytes) -> Iterator[_Piece]:
+def _pieces(task: ReadTask, rows: bytes, *, wider: bool) -> Iterator[_Piece]:
     """The window, or runs of its rows whose bounding box the engine can hold.
 
     The engine's memory is height x width, however few cells there are.
     """
     window = task.window
-    letters = len(column_letters(task.width - 1)) if task.width else 1
-    narrow = not sheetxml.is_wider(rows, letters)
-    width = task.width if narrow and task.width else 26**letters
-    if narrow and (window.last_row - window.first_row + 1) * width <= task.window_cells:
+    width = task.width if task.width and not wider else 26 ** sheetxml.letters_of(task.width)
+    if not wider and (window.last_row - window.first_row + 1) * width <= task.window_cells:
         yield _Piece(rows, window.first_row, window.last_row, whole=True)
         return
     if sheetxml.is_wider(rows, _MAX_LETTERS):
@@ -116,10 +117,10 @@ def _runs(rows: bytes, following: int, most_cells: int) -> Iterator[_Piece]:
 # ---- ONE PIECE --------------------------------------------------------------------------------------------------
 
 
-def _read_rows(task: ReadTask, piece: _Piece, *, odd: bool) -> pl.DataFrame:
-    """The frame of some rows, checked against the count of their values in the XML."""
+def _read_rows(task: ReadTask, piece: _Piece, expected: int, *, odd: bool) -> pl.DataFrame:
+    """The frame of some rows, checked against the count of their values in the XML (`expected`, from a fast count)."""
     rows, first_row = piece.rows, piece.first_row
-    fixed, expected = sheetxml.repaired(rows) if odd else rows, sheetxml.count_values(rows)
+    fixed = sheetxml.repaired(rows) if odd else rows
     columns: Cells = {}
     base = first_row
     if expected or odd or b"<v" in rows:  # an empty text may be written <v/>

@@ -10,7 +10,7 @@ import re
 from html import unescape
 from typing import TYPE_CHECKING, NamedTuple
 
-from .addresses import column_index
+from .addresses import column_index, column_letters
 from .dialect import wide_escapes
 from .texts import keep_spaces, searchable, trims, trims_any
 
@@ -121,6 +121,30 @@ def is_odd(rows: bytes) -> bool:
     marks = r"<!|<v>#|_x|<f|hidden=" + ("" if b"<is" in rows[:_SNIFF_BYTES] else "|<is")
     text = searchable(rows)
     return text is None or bool(text.str.contains(marks)[0]) or ("<is" not in marks and trims_any(text))
+
+
+class Scan(NamedTuple):
+    """What a look at the XML of a window tells before the engine reads it.
+
+    Attributes:
+        odd: see `is_odd`.
+        values: see `count_values`.
+        wider: some cell lies in a column of more letters than the declared used range has.
+    """
+
+    odd: bool
+    values: int
+    wider: bool
+
+
+def scan(rows: bytes, width: int | None) -> Scan:
+    """Look at the rows of a window of a sheet that declares so many columns (None: nothing)."""
+    return Scan(is_odd(rows), count_values(rows), is_wider(rows, letters_of(width)))
+
+
+def letters_of(width: int | None) -> int:
+    """How many letters the last of so many columns has."""
+    return len(column_letters(width - 1)) if width else 1
 
 
 def count_values(rows: bytes) -> int:

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from .pool import Pool
     from .settings import Settings
 
-#: With more shared strings than this, every further reader costs more (it parses them all) than it brings.
-ONE_READER_STRINGS = 48 << 20
 #: Another worker is started for every so many bytes of XML: reading less than that takes as long as starting one.
 XML_PER_WORKER = 1 << 20
 
@@ -141,7 +139,7 @@ def read_source(
     with cutting, clock.stage("read"):
         pool.limit(max(1, cutting.xml_bytes // XML_PER_WORKER))
         windows = tuple(_read_windows(workbook, sheet, cutting, pool, settings, folder, clock))
-        if cutting.strings_bytes > ONE_READER_STRINGS:
+        if cutting.one_reader:
             pool.recycle()
         return _source(workbook, sheet, cutting.facts(), windows, settings)
 
@@ -169,7 +167,7 @@ def _read_windows(
         )
         for window in clock.making("cutter", "cut", cutting.windows())
     )  # fmt: skip
-    lanes = 1 if cutting.strings_bytes > ONE_READER_STRINGS else None
+    lanes = 1 if cutting.one_reader else None
     windows = []
     with ahead(tasks, AHEAD) as made:
         for result in pool.run(read_window, made, died, lanes=lanes):

@@ -23,10 +23,13 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from .settings import Limits
+    from .sheetxml import Scan
     from .workbook import Sheet, Workbook
 
 #: Rows that the header is looked for in. Title blocks above a table are rarely longer than 20 rows.
 HEAD_ROWS = 64
+#: With more shared strings than this, one worker reads: each further one parses them all and holds them.
+ONE_READER_STRINGS = 48 << 20
 #: Most XML of one window. 8 MiB keeps the engine's cells of a window in 30 MB, in the cache.
 WINDOW_BYTES = 8 << 20
 #: A window smaller than this costs more in calls than it gains in balance between workers.
@@ -53,6 +56,7 @@ class Window:
         slot: which of the archive's sheets it is.
         offset: where the raw XML of its rows starts in the archive, in bytes.
         length: how long that XML is, in bytes.
+        scan: what was seen in it, where the reader is not to look for itself.
     """
 
     number: int
@@ -63,6 +67,7 @@ class Window:
     slot: int
     offset: int
     length: int
+    scan: Scan | None = None
 
 
 @dataclass(frozen=True)
@@ -154,6 +159,11 @@ class Cutting:
                 "the file was changed while it was read", place=str(self._workbook.path), choice="run again"
             )
 
+    @property
+    def one_reader(self) -> bool:
+        """Whether the shared strings are so many that a second reader would cost more memory than it brings."""
+        return self.strings_bytes > ONE_READER_STRINGS
+
     def release(self, number: int) -> None:
         """The window of that number was read; its slot may be used again."""
         archive, slot = self._held.pop(number)
@@ -182,8 +192,17 @@ class Cutting:
             file.seek(offset)
             file.writelines(blocks)
         return Window(
-            number, first, last, anchor, self._archive, slot, offset + len(blocks[0]) + len(blocks[1]), len(rows)
-        )
+            number, first, last, anchor, self._archive, slot, offset + len(blocks[0]) + len(blocks[1]), len(rows),
+            scan=self._scan(rows),
+        )  # fmt: skip
+
+    def _scan(self, rows: bytes) -> Scan | None:
+        """Help a lone reader, which is what everybody waits for: this process has a core to itself meanwhile."""
+        if not self.one_reader:
+            return None
+        from .sheetxml import scan
+
+        return scan(rows, self.width())
 
     def _open_archive(self, slots: int, slot_bytes: int) -> None:
         """A new archive with free slots, around the workbook's styles and shared strings."""
