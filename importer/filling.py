@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from .staging import Staging
     from .statements import Statement
 
-#: Rows of a batch, at first and at most. One row in a hundred refused: a start of 256 is as fast as 64 or 1,024.
+#: Rows of a batch, at first and at most. With one row in a hundred refused, 64, 256 and 1,024 were alike (100,000 rows
+#: cost the server 0.65 s clean and 1.5 s with 1,000 refused; all refused, 4 s).
 _FIRST_BATCH, _LARGEST_BATCH = 256, 8192
 #: Beyond the last row of any sheet.
 _EVERY_ROW = 1 << 40

@@ -8,15 +8,22 @@ from typing import TYPE_CHECKING
 from .contract import Contract, infer_contract
 from .errors import ContractError, TargetRefused, UsageError
 from .lineage import check_names, with_lineage
+from .parts import ROW
 from .plan import LoadPlan, check_keys, choose_columns, column_by_word, match_fields
 from .postgres import quote
 from .source import Source, hidden_columns
 from .target import Target, contract_from_table, new_types, plan_columns, with_required_keys, with_table_rules
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from .headers import SheetColumn
     from .postgres import Session
     from .settings import Settings
+
+
+#: Names of our own in frames of rows (see `parts` and `keys`).
+_RESERVED = frozenset({ROW, "_ok", "_window"})
 
 
 def plan_load(
@@ -41,6 +48,7 @@ def plan_load(
     contract, key = _keyed(settings, contract, target, found)
     contract = with_required_keys(contract, key)
     check_keys(contract, found)
+    _check_reserved(found)
     if settings.lineage:
         check_names({*found, *(c.name for c in contract.extra_columns)})
     types = {} if target.table else new_types(session, contract)
@@ -49,6 +57,15 @@ def plan_load(
         planned, tuple(ignored + left), tuple(contract.all_keys()), settings.timezone, settings.error_cells,
         key, settings.on_duplicate, settings.lineage,
     )  # fmt: skip
+
+
+def _check_reserved(names: Iterable[str]) -> None:
+    """Raise ContractError for a field with one of the names that rows carry beside their values."""
+    taken = sorted(_RESERVED & set(names))
+    if taken:
+        raise ContractError(
+            f"no column that is loaded can be named {', '.join(taken)}", choice="leave it out, or name it in a contract"
+        )
 
 
 def _keyed(

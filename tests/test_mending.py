@@ -11,7 +11,7 @@ from openpyxl import load_workbook
 from tables import contract, save
 
 from importer.cli import cli
-from importer.errors import UsageError
+from importer.errors import ContractError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -146,3 +146,12 @@ def test_report_says_how_to_load_the_mended_rows(db: Database, tmp_path: Path) -
     ran = CliRunner().invoke(cli, words[1:])
     assert ran.exit_code == 0, ran.output
     assert db.rows("select k, n from t order by k") == [("a", 1), ("b", 2)]
+
+
+def test_row_alone_is_no_rejects_workbook(db: Database, tmp_path: Path) -> None:
+    """A sheet with a column `_row` of its own is told so; it has no place beside the number of the row."""
+    path = save(tmp_path / "t.xlsx", ["_row", "n"], [1, 2])
+    with pytest.raises(ContractError, match="_row"):
+        db.load(path, keep_names=True)
+    assert db.load(path).error_count == 0
+    assert db.rows('select "row", n from t') == [(1, 2)]

@@ -94,7 +94,9 @@ def test_upsert_is_what_the_model_says(db: Database, tmp_path: Path, on_duplicat
             before = _versions(db)
             save(path, ["a", "b", "s", "n", "t"], *[[*(key or (None, 1)), *values] for key, values in rows])
             # No type is guessed from a sheet that may be empty: the table is the contract.
-            report = db.load(path, mode="upsert", key=["a", "b"], on_duplicate=on_duplicate, workers=0, again=True)
+            report = db.load(
+                path, mode="upsert", key=["a", "b"], on_duplicate=on_duplicate, workers=0, again=True, chunk_rows=4
+            )
             known = dict(model)
             model, counts, rejected, left_out = _model(model, rows, on_duplicate)
             assert _table(db) == model
