@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
+from itertools import chain
 from typing import TYPE_CHECKING
 from xml.parsers import expat
 
@@ -67,18 +68,20 @@ def wide_escapes(xml: bytes) -> bytes:
 
 
 def _plain(package: Package, part: str, root: str) -> Iterator[bytes]:
-    return package.stream(part) if _is_plain(package, part, root) else _rewritten(package, part, root)
+    stream = package.stream(part)
+    head = next(stream, b"")
+    if _is_plain(head, root):
+        return chain([head], stream)
+    stream.close()  # type: ignore[attr-defined]
+    return _rewritten(package, part, root)
 
 
-def _is_plain(package: Package, part: str, root: str) -> bool:
+def _is_plain(head: bytes, root: str) -> bool:
     """Whether a part starts as Excel writes it: UTF-8, no prefixes, double quotes, no comments or CDATA.
 
     A program spells alike from its first cell on. Comments come from templating code, which writes them early if at
     all; one that is found later stops the run (see `read_window`).
     """
-    stream = package.stream(part)
-    head = next(stream, b"")
-    stream.close()  # type: ignore[attr-defined]
     start = head[:_SNIFF_BYTES]
     encoding = re.search(rb"""<\?xml[^>]*encoding=["']([\w-]+)["']""", start)
     utf8 = encoding is None or encoding[1].lower() in {b"utf-8", b"utf8", b"us-ascii", b"ascii"}
