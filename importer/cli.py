@@ -374,13 +374,15 @@ def _stoppable() -> Iterator[None]:
 
     numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
     # What the caller ignores (nohup, a background job of sh) stays ignored.
-    previous = {number: signal.signal(number, stop) for number in numbers if signal.getsignal(number) != signal.SIG_IGN}
+    for number in numbers:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, stop)
     try:
         yield
     finally:
-        # Once stopped, the program is on its way out: the rest of a burst of signals must not change its exit code.
-        for number, handler in previous.items() if first is None else ():
-            signal.signal(number, handler)
+        # All is said and tidied. The interpreter gives Ctrl-C its deadly meaning back while it shuts down, unless it is
+        # ignored; it must not change the exit code any more.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager
