@@ -223,7 +223,7 @@ class Pool:
         """End the workers; the next tasks start in fresh ones. Gives back what they held in memory."""
         for number, lane in enumerate(self._lanes):
             if lane is not None:
-                lane.close(kill=False)
+                lane.close(kill=True)  # it has nothing to do and nothing open
                 self._lanes[number] = None
 
     def run(
@@ -266,7 +266,7 @@ class Pool:
                     )
                 if not running:
                     return
-                for future in self._wait(running, died):
+                for future in self._wait(running, died, function):
                     number, task, _ = running.pop(future)
                     free.append(number)
                     outcome = self._noted(self._outcome(future, number), f"worker {number + 1}", function)
@@ -311,17 +311,43 @@ class Pool:
             return self._lane(number).submit(function, task)
 
     def _wait(
-        self, running: dict[Future[Outcome], tuple[int, Task, float]], died: Callable[[Task, str], ImporterError]
+        self,
+        running: dict[Future[Outcome], tuple[int, Task, float]],
+        died: Callable[[Task, str], ImporterError],
+        function: Callable[[Any], Any],
     ) -> Iterable[Future[Outcome]]:
-        deadline = min(entry[2] for entry in running.values())
-        left = self._deadline.left()
-        seconds = min(max(deadline - time.monotonic(), 0), threading.TIMEOUT_MAX if left is None else left)
-        done, _ = wait(running, timeout=seconds, return_when=FIRST_COMPLETED)
-        self._deadline.check()
-        if not done:
-            _, task, _ = min(running.values(), key=lambda entry: entry[2])
-            raise died(task, f"took longer than {self._limits.task_seconds:g} s")
-        return done
+        while True:
+            deadline = min(entry[2] for entry in running.values())
+            left = self._deadline.left()
+            seconds = min(max(deadline - time.monotonic(), 0), threading.TIMEOUT_MAX if left is None else left)
+            done, _ = wait(running, timeout=min(seconds, self._start_seconds(running)), return_when=FIRST_COMPLETED)
+            self._deadline.check()
+            if done:
+                return done
+            if time.monotonic() >= deadline:
+                _, task, _ = min(running.values(), key=lambda entry: entry[2])
+                raise died(task, f"took longer than {self._limits.task_seconds:g} s")
+            self._replace_stuck(running, function)
+
+    def _start_seconds(self, running: dict[Future[Outcome], tuple[int, Task, float]]) -> float:
+        """How long to wait before workers that have not come to life are looked at."""
+        lanes = [self._lanes[number] for number, _, _ in running.values()]
+        return _START_SECONDS if any(lane is not None and not lane.alive for lane in lanes) else threading.TIMEOUT_MAX
+
+    def _replace_stuck(
+        self, running: dict[Future[Outcome], tuple[int, Task, float]], function: Callable[[Any], Any]
+    ) -> None:
+        """Give the tasks of workers that never came to life to fresh ones.
+
+        A process that is forked while a thread of a library holds a lock has that lock for ever. No library that is
+        loaded here is known for it; polars has a thread of its own from its import on.
+        """
+        for future, (number, task, deadline) in list(running.items()):
+            lane = self._lanes[number]
+            if lane is not None and lane.stuck:
+                del running[future]
+                self._drop(number)
+                running[self._submit(number, function, task)] = (number, task, deadline)
 
     def _outcome(self, future: Future[Outcome], number: int) -> Outcome:
         try:
@@ -332,6 +358,8 @@ class Pool:
 
 
 _NOTHING: Any = object()
+#: A worker that has not come to life after so many seconds never will; it takes a fraction of one.
+_START_SECONDS = 30.0
 
 
 class _Lane:
@@ -342,12 +370,25 @@ class _Lane:
             1, mp_context=context(), initializer=_start, initargs=(memory_bytes, str(log), workers)
         )
         self._ending: threading.Thread | None = None
+        self._life: Future[None] | None = None
+        self._started = time.monotonic()
         # Its own way to kill them, `kill_workers`, came with Python 3.14, and it forgets them at its end.
         self._processes: dict[int, BaseProcess] = self._executor._processes  # type: ignore[assignment]  # noqa: SLF001
 
     def start(self) -> None:
         with _starting():
-            self._executor.submit(_WARM_UP, None)
+            self._life = self._executor.submit(_WARM_UP, None)
+        self._started = time.monotonic()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the worker has done something."""
+        return self._life is not None and self._life.done()
+
+    @property
+    def stuck(self) -> bool:
+        """Whether it should have, long ago."""
+        return not self.alive and time.monotonic() - self._started >= _START_SECONDS
 
     def submit(self, function: Callable[[Any], Any], task: Any) -> Future[Outcome]:
         return self._executor.submit(_timed, function, task)

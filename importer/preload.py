@@ -8,7 +8,8 @@ import os
 # Polars' allocator gives freed pages back in a thread of its own, and at once where that thread is missing, as in
 # every forked process: each window would fault all its memory in again (8 s of system time for 1,000,000 rows).
 # A worker uses the same memory window after window, so it keeps it.
-os.environ["_RJEM_MALLOC_CONF"] = "dirty_decay_ms:-1,muzzy_decay_ms:-1"
+# The thread itself must not be here: a fork in the middle of its work may leave a worker with a lock that nobody opens.
+os.environ["_RJEM_MALLOC_CONF"] = "background_thread:false,dirty_decay_ms:-1,muzzy_decay_ms:-1"
 
 # Thousands of classes are made, none is garbage. Frozen, the collector does not write to their pages, which the workers
 # share as long as nobody does.

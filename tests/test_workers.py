@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import gc
 import os
 import signal
@@ -17,9 +18,10 @@ import psutil
 import pytest
 from commandline import MIB, Running, assert_clean, importer, started
 from rawbook import inline, row, write_rows
-from workertasks import Task, task
+from workertasks import Task, stuck_once, task
 
 from importer import import_workbook
+from importer import pool as pools
 from importer.errors import ImporterError, MachineError, ReaderDied, UsageError
 from importer.pool import Pool, context
 from importer.settings import Limits, Settings
@@ -62,6 +64,15 @@ def run(pool: Pool, *tasks: Task, **options: Any) -> list[Any]:
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_pool_results(make_pool: Any, workers: int) -> None:
     assert sorted(run(make_pool(workers), *(Task("echo", n) for n in range(20)))) == list(range(20))
+
+
+def test_worker_that_never_comes_to_life_is_replaced(
+    make_pool: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pools, "_START_SECONDS", 1.0)
+    monkeypatch.setattr(pools, "_WARM_UP", functools.partial(stuck_once, str(tmp_path / "first")))
+    assert sorted(run(make_pool(2), *(Task("echo", n) for n in range(6)))) == list(range(6))
+    assert (tmp_path / "first").exists()
 
 
 def test_pool_uses_as_many_processes_as_it_may(make_pool: Any) -> None:
@@ -416,6 +427,7 @@ def test_second_ctrl_c_in_a_row_does_not_disturb_the_tidying(db: Database, big: 
 
 SCRIPT = """
 from importer import import_workbook
+from importer import pool as pools
 print("once", flush=True)
 report = import_workbook({path!r}, to={dsn!r}, table="s", workers=2)
 print(report.success_count)
