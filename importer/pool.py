@@ -303,12 +303,15 @@ class Pool:
         return lane
 
     def _submit(self, number: int, function: Callable[[Any], Any], task: Any) -> Future[Outcome]:
-        try:
-            return self._lane(number).submit(function, task)
-        except BrokenProcessPool:
-            # Its worker died while it had nothing to do, so nothing was lost.
-            self._drop(number)
-            return self._lane(number).submit(function, task)
+        for _ in range(_START_ATTEMPTS):
+            try:
+                return self._lane(number).submit(function, task)
+            except BrokenProcessPool:
+                # Its worker died while it had nothing to do, so nothing was lost.
+                self._drop(number)
+        failed: Future[Outcome] = Future()
+        failed.set_result(Outcome(died="was killed, or ran out of memory, as often as it was started"))
+        return failed
 
     def _wait(
         self,
@@ -360,6 +363,8 @@ class Pool:
 _NOTHING: Any = object()
 #: A worker that has not come to life after so many seconds never will; it takes a fraction of one.
 _START_SECONDS = 30.0
+#: How often a worker that dies before it gets a task is replaced.
+_START_ATTEMPTS = 5
 
 
 class _Lane:
