@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 import time
 from typing import NamedTuple
 
@@ -34,20 +35,23 @@ class Measured(NamedTuple):
 
 def measure(command: list[str]) -> Measured:
     """Run a command to its end."""
-    start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    root, peak, used = psutil.Process(process.pid), 0, {}
-    while process.poll() is None:
-        memory, cpu = _look(root)
-        peak = max(peak, memory)
-        used.update(cpu)
-        try:
-            process.wait(_LOOK_SECONDS)
-        except subprocess.TimeoutExpired:
-            continue
-    seconds = time.perf_counter() - start
-    output, errors = process.communicate()
-    return Measured(seconds, sum(used.values()), peak, output, errors, process.returncode)
+    # Files, not pipes: nobody empties a pipe here, and a progress bar (DuckDB's) fills it and stands still for ever.
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        start = time.perf_counter()
+        process = subprocess.Popen(command, stdout=output, stderr=errors)
+        root, peak, used = psutil.Process(process.pid), 0, {}
+        while process.poll() is None:
+            memory, cpu = _look(root)
+            peak = max(peak, memory)
+            used.update(cpu)
+            try:
+                process.wait(_LOOK_SECONDS)
+            except subprocess.TimeoutExpired:
+                continue
+        seconds = time.perf_counter() - start
+        output.seek(0)
+        errors.seek(0)
+        return Measured(seconds, sum(used.values()), peak, output.read(), errors.read(), process.returncode)
 
 
 def _look(root: psutil.Process) -> tuple[int, dict[int, float]]:
