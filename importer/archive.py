@@ -1,6 +1,6 @@
-"""Owns the stored workbook that the engine reads: our own package around the original styles, strings and cuts.
+"""Owns the stored workbook that the engine reads: our own package around the original styles and a window's rows.
 
-The engine lists sheets by `xl/workbook.xml`. Writing that part ourselves has four uses: every cut of a sheet is a
+The engine lists sheets by `xl/workbook.xml`. Writing that part ourselves has four uses: every window of a sheet is a
 sheet of its own, and can be read while later ones are still being cut; other sheets (macro sheets that the engine
 refuses) are not there; the date epoch is set by us
 (the `x15:workbookPr` element of Excel 2013 makes calamine forget it, calamine issue 706); and nothing is inflated
@@ -35,8 +35,6 @@ _PACKAGE = "http://schemas.openxmlformats.org/package/2006"
 _HEAD = '<?xml version="1.0" encoding="UTF-8"?>'
 SHEET_OPEN = f'{_HEAD}<worksheet xmlns="{MAIN}" xmlns:r="{_OFFICE}"><sheetData>'.encode()
 SHEET_CLOSE = b"</sheetData></worksheet>"
-#: Room for what `sheet_blocks` puts around the rows.
-SHEET_OVERHEAD = len(SHEET_OPEN) + len(SHEET_CLOSE) + 128
 
 
 class StoredZip:
@@ -76,7 +74,7 @@ class StoredZip:
         """Leave room for a part of that size, to be written later; returns the offset of its bytes.
 
         The engine looks neither at the CRC nor beyond the end of the rows, so a part may be written after the archive
-        was opened, and need not fill its room.
+        was opened, and again, and need not fill its room.
         """
         start = self._file.tell()
         self._file.write(self._local(name.encode(), 0, size))

@@ -7,6 +7,7 @@ and the list of cells that could not be coerced tells the kind of the rest.
 from __future__ import annotations
 
 import logging
+import os
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +15,13 @@ import fastexcel
 import polars as pl
 
 from . import sheetxml
-from .archive import StoredZip, add_frame, sheet_blocks, sheet_part
+from .archive import MAIN, StoredZip, add_frame, sheet_blocks, sheet_part
 from .errors import InputError
 from .parts import VALUE_PARTS
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .serials import Epoch
     from .tasks import ReadTask
 
@@ -75,43 +78,92 @@ class Engine:
         return arrays, cells, {info.absolute_index: info.dtype for info in infos}
 
 
-_open_reader: tuple[str, Any] | None = None
+class _Scratch:
+    """This worker's archive: the workbook's styles, and room for one sheet that is written again and again.
+
+    Args:
+        path: of the archive.
+        styles: the inflated part, or None.
+        epoch_1904: how the workbook counts days.
+        room: bytes of the longest sheet.
+    """
+
+    def __init__(self, path: Path, styles: Path | None, room: int, *, epoch_1904: bool) -> None:
+        self._path = path
+        self.serves = styles, epoch_1904
+        self.room = room
+        path.unlink(missing_ok=True)
+        with StoredZip(path) as archive:
+            if styles is not None:
+                archive.add("xl/styles.xml", [styles.read_bytes()])
+            add_frame(archive, sheets=1, epoch_1904=epoch_1904, strings=False, styles=styles is not None)
+            self._offset = archive.reserve(sheet_part(0), room)
+        self.reader = _opened(path)
+
+    def write(self, blocks: list[bytes]) -> None:
+        """Put another sheet in the place of the last one."""
+        with self._path.open("r+b") as file:
+            file.seek(self._offset)
+            file.writelines(blocks)
 
 
-def _reader(path: str) -> Any:
-    """The engine's reader of an archive; the last one is kept, because opening parses all shared strings."""
-    global _open_reader  # noqa: PLW0603 - a cache of one per worker process
-    if _open_reader is None or _open_reader[0] != path:
-        _open_reader = None
-        try:
-            _open_reader = (path, fastexcel.read_excel(path))
-        except fastexcel.FastExcelError as exc:
-            raise InputError(
-                f"the engine cannot open the workbook: {_first_line(exc)}", choice="save it again in Excel"
-            ) from None
-    return _open_reader[1]
+_scratch: _Scratch | None = None
 
 
-def common(task: ReadTask) -> Engine:
-    """The engine on the cut of the common archive."""
-    return Engine(_reader(str(task.window.archive)), task.window.slot, task.window.anchor)
+def sheet_of(task: ReadTask, rows: bytes, anchor: int | None) -> Engine:
+    """The engine on some rows; until the next call."""
+    global _scratch  # noqa: PLW0603 - one of a worker
+    blocks = sheet_blocks(rows, anchor)
+    size = sum(map(len, blocks))
+    if _scratch is None or _scratch.serves != (task.styles, task.epoch_1904) or size > _scratch.room:
+        path = task.out.with_name(f"scratch-{os.getpid()}.zip")
+        _scratch = _Scratch(path, task.styles, size + size // 8, epoch_1904=task.epoch_1904)
+    _scratch.write(blocks)
+    return Engine(_scratch.reader, 0, anchor)
 
 
-def private(task: ReadTask, rows: bytes, anchor: int | None) -> Engine:
-    """The engine on an archive of its own for changed rows, with the styles and strings of the common one."""
-    import zipfile
+def _opened(path: Path) -> Any:
+    try:
+        return fastexcel.read_excel(str(path))
+    except fastexcel.FastExcelError as exc:
+        raise InputError(
+            f"the engine cannot open the workbook: {_first_line(exc)}", choice="save it again in Excel"
+        ) from None
 
-    path = task.out.with_suffix(".zip")
-    with zipfile.ZipFile(task.window.archive) as source, StoredZip(path) as archive:
-        archive.add(sheet_part(0), sheet_blocks(rows, anchor))
-        for name, present in (("xl/styles.xml", task.has_styles), ("xl/sharedStrings.xml", task.has_strings)):
-            if present:
-                with source.open(name) as stream:
-                    archive.add(name, iter(lambda: stream.read(1 << 20), b""))
-        add_frame(archive, sheets=1, epoch_1904=task.epoch_1904, strings=task.has_strings, styles=task.has_styles)
-    reader = fastexcel.read_excel(str(path))
+
+#: Most rows of a sheet that the engine is given.
+_SHEET_ROWS = 1 << 20
+
+
+def read_strings(items: list[bytes], beside: Path) -> pl.Series:
+    """The texts that the engine makes of some shared strings.
+
+    Args:
+        items: `<si>` elements, each with a text.
+        beside: a file in whose folder there is room.
+
+    Raises:
+        InputError: the engine refuses them.
+    """
+    path = beside.with_suffix(".zip")
+    items = [*items, b"<si><t>end</t></si>"]
+    starts = range(0, len(items), _SHEET_ROWS)
+    with StoredZip(path) as archive:
+        archive.add("xl/sharedStrings.xml", [b'<sst xmlns="%s">' % MAIN.encode(), *items, b"</sst>"])
+        for number, start in enumerate(starts):
+            cells = range(start, min(start + _SHEET_ROWS, len(items)))
+            rows = "".join(f'<row r="{n}"><c r="A{n}" t="s"><v>{i}</v></c></row>' for n, i in enumerate(cells, 1))
+            archive.add(sheet_part(number), sheet_blocks(rows.encode(), None))
+        add_frame(archive, sheets=len(starts), epoch_1904=False, strings=True, styles=False)
+    reader = _opened(path)
+    try:
+        texts = pl.concat([Engine(reader, n, None).load(dtypes="string")[0][0] for n in range(len(starts))])
+    except fastexcel.FastExcelError as exc:
+        raise _unreadable(exc) from None
     path.unlink()
-    return Engine(reader, 0, anchor)
+    if len(texts) != len(items) or texts[-1] != "end" or texts.null_count():
+        raise InputError("the engine cannot tell the shared strings apart", choice="save it again in Excel")
+    return texts.head(len(items) - 1)
 
 
 def read_columns(sheet: Engine, rows: bytes, epoch: Epoch) -> Cells:
@@ -123,9 +175,19 @@ def read_columns(sheet: Engine, rows: bytes, epoch: Epoch) -> Cells:
             columns = None
         return columns if columns is not None else _mixed(sheet, rows, epoch)
     except fastexcel.FastExcelError as exc:
-        raise InputError(
-            f"the engine cannot read the sheet: {_first_line(exc)}", choice="save it again in Excel"
-        ) from None
+        raise _unreadable(exc) from None
+
+
+def read_numbers(sheet: Engine) -> dict[int, pl.Series]:
+    """The numbers of a piece that holds nothing else, by sheet column."""
+    try:
+        return sheet.load(dtypes="float")[0]
+    except fastexcel.FastExcelError as exc:
+        raise _unreadable(exc) from None
+
+
+def _unreadable(exc: fastexcel.FastExcelError) -> InputError:
+    return InputError(f"the engine cannot read the sheet: {_first_line(exc)}", choice="save it again in Excel")
 
 
 def _first_line(error: BaseException) -> str:

@@ -219,13 +219,6 @@ class Pool:
                 self._lanes[number] = None
                 lane.retire()
 
-    def recycle(self) -> None:
-        """End the workers; the next tasks start in fresh ones. Gives back what they held in memory."""
-        for number, lane in enumerate(self._lanes):
-            if lane is not None:
-                lane.close(kill=True)  # it has nothing to do and nothing open
-                self._lanes[number] = None
-
     def run(
         self,
         function: Callable[[Task], Result],

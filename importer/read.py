@@ -12,15 +12,16 @@ import polars as pl
 
 from . import sheetxml, spool
 from .cutter import row_range
-from .engine import Cells, common, private, read_columns
 from .errors import ConservationError, WorkbookRefused
+from .lookups import read_cells
 from .parts import HIDDEN, PARTS, ROW, part
 from .profiling import profile
-from .serials import Epoch
 from .tasks import ReadTask, WindowRead
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from .engine import Cells
 
 _LARGEST_EXACT = 2.0**53
 _MAX_LETTERS = 3
@@ -44,10 +45,10 @@ def read_window(task: ReadTask) -> WindowRead:
         ConservationError: the engine and the XML disagree about the cells.
         WorkbookRefused: comments or CDATA in the middle of a sheet.
     """
-    with task.window.archive.open("rb") as file:
+    with task.window.path.open("rb") as file:
         file.seek(task.window.offset)
         rows = file.read(task.window.length)
-    scan = task.window.scan or sheetxml.scan(rows, task.width)
+    scan = sheetxml.scan(rows, task.width)
     odd = scan.odd
     if odd and b"<!" in rows:
         raise WorkbookRefused(
@@ -122,16 +123,10 @@ def _read_rows(task: ReadTask, piece: _Piece, expected: int, *, odd: bool) -> pl
     rows, first_row = piece.rows, piece.first_row
     fixed = sheetxml.repaired(rows) if odd else rows
     columns: Cells = {}
-    base = first_row
     if expected or odd or b"<v" in rows:  # an empty text may be written <v/>
-        shared = piece.whole and fixed is rows
-        sheet = common(task) if shared else private(task, fixed, first_row - 1 or None)
-        base, columns = (
-            1 if sheet.anchor is None else sheet.anchor + 1,
-            read_columns(sheet, fixed, Epoch(task.epoch_1904)),
-        )
+        columns = read_cells(task, fixed, first_row - 1 or None, expected)
     height = max((len(s) for kinds in columns.values() for s in kinds.values()), default=0)
-    frame = _correct(_frame(columns, base, height), rows, first_row, odd=odd)
+    frame = _correct(_frame(columns, first_row, height), rows, first_row, odd=odd)
     formulas = sum(frame[name].count() for name in frame.columns if name.endswith(".formula"))
     counted = sum(frame[name].count() for name in frame.columns if name != ROW) - formulas
     if counted != expected and counted != (exactly := sheetxml.count_values_exactly(rows, first_row)):

@@ -16,7 +16,7 @@ from .headers import Header, find_header, read_header
 from .origin import Places, places_of
 from .parts import HIDDEN, ROW, columns_of
 from .profiling import ColumnFacts, merge, profile
-from .tasks import ReadTask, WindowRead, read_window
+from .tasks import ReadTask, StringsTask, WindowRead, parse_strings, read_window
 from .validate import data_rows
 from .windows import AHEAD, HEAD_ROWS, Cutting, SheetFacts
 from .workbook import Sheet, Workbook, open_workbook
@@ -139,8 +139,6 @@ def read_source(
     with cutting, clock.stage("read"):
         pool.limit(max(1, cutting.xml_bytes // XML_PER_WORKER))
         windows = tuple(_read_windows(workbook, sheet, cutting, pool, settings, folder, clock))
-        if cutting.one_reader:
-            pool.recycle()
         return _source(workbook, sheet, cutting.facts(), windows, settings)
 
 
@@ -159,24 +157,41 @@ def _read_windows(
             f"and {settings.limits.task_seconds:g} s",
         )
 
+    strings = folder / "strings.arrow" if workbook.shared_strings else None
     tasks = (
         ReadTask(
             window, cutting.width(), workbook.epoch_1904, settings.limits.window_cells,
-            folder / f"window-{window.number}.arrow",
-            workbook.shared_strings is not None, workbook.styles is not None,
+            folder / f"window-{window.number}.arrow", strings, cutting.styles,
         )
         for window in clock.making("cutter", "cut", cutting.windows())
     )  # fmt: skip
-    lanes = 1 if cutting.one_reader else None
     windows = []
     with ahead(tasks, AHEAD) as made:
-        for result in pool.run(read_window, made, died, lanes=lanes):
+        if strings is not None:
+            _parse_strings(workbook, strings, pool, settings)
+        for result in pool.run(read_window, made, died):
             cutting.release(result.number)
             clock.advance(result.rows)
             windows.append(result)
     windows.sort()
     _check_order(windows, sheet)
     return windows
+
+
+def _parse_strings(workbook: Workbook, out: Path, pool: Pool, settings: Settings) -> None:
+    """The shared strings, parsed by a worker while the first windows are cut."""
+
+    def died(_: StringsTask, how: str) -> ImporterError:
+        return ReaderDied(
+            f"the process that read the shared strings {how}",
+            place=str(workbook.path),
+            choice=f"nothing was loaded; a worker may use {settings.limits.memory_bytes >> 20:,} MiB (--memory)",
+        )
+
+    assert workbook.shared_strings is not None
+    task = StringsTask(workbook.path, workbook.shared_strings, settings.limits, out)
+    for _ in pool.run(parse_strings, [task], died):
+        pass
 
 
 def _check_order(windows: list[WindowRead], sheet: Sheet) -> None:

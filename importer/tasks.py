@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .checksums import Checksum
     from .plan import LoadPlan
     from .profiling import ColumnFacts
-    from .settings import Dsn
+    from .settings import Dsn, Limits
     from .validate import ColumnCount, Refusal
     from .windows import Window
 
@@ -43,16 +43,36 @@ class Remote(Generic[Task, Answer]):
 
 
 @dataclass(frozen=True)
+class StringsTask:
+    """Which part of which workbook holds the shared strings, and where they go (`out`)."""
+
+    workbook: Path
+    part: str
+    limits: Limits
+    out: Path
+
+
+@dataclass(frozen=True)
 class ReadTask:
-    """What a worker is told: which window, and where to put the frame."""
+    """What a worker is told: which window, and where to put the frame (`out`).
+
+    Attributes:
+        window: to read.
+        width: columns that the sheet declares, or None.
+        epoch_1904: how the workbook counts days.
+        window_cells: most cells that the engine may hold at once.
+        out: where the frame goes.
+        strings: the shared strings (see `strings`), or None where the workbook has none.
+        styles: its styles part, inflated, or None.
+    """
 
     window: Window
     width: int | None
     epoch_1904: bool
     window_cells: int
     out: Path
-    has_strings: bool
-    has_styles: bool
+    strings: Path | None
+    styles: Path | None
 
 
 class WindowRead(NamedTuple):
@@ -130,5 +150,7 @@ class WindowChecked(NamedTuple):
 
 #: See `read.read_window`.
 read_window: Remote[ReadTask, WindowRead] = Remote("read", "read_window")
+#: See `strings.parse_strings`.
+parse_strings: Remote[StringsTask, int] = Remote("strings", "parse_strings")
 #: See `workers.check_window`.
 check_window: Remote[CheckTask, WindowChecked] = Remote("workers", "check_window")

@@ -10,12 +10,9 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from .archive import SHEET_OVERHEAD, StoredZip, add_frame, sheet_blocks, sheet_part
 from .cutter import Cutter, row_range
-from .dialect import plain_strings
 from .errors import WorkbookRefused
 from .package import Package
-from .texts import keep_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,13 +20,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from .settings import Limits
-    from .sheetxml import Scan
     from .workbook import Sheet, Workbook
 
 #: Rows that the header is looked for in. Title blocks above a table are rarely longer than 20 rows.
 HEAD_ROWS = 64
-#: With more shared strings than this, one worker reads: each further one parses them all and holds them.
-ONE_READER_STRINGS = 48 << 20
 #: Most XML of one window. 8 MiB keeps the engine's cells of a window in 30 MB, in the cache.
 WINDOW_BYTES = 8 << 20
 #: A window smaller than this costs more in calls than it gains in balance between workers.
@@ -45,29 +39,23 @@ AHEAD = 2
 
 @dataclass(frozen=True)
 class Window:
-    """A run of sheet rows, as a cut in an archive.
+    """A run of sheet rows, whose XML lies in a file.
 
     Attributes:
         number: 0-based; 0 is the head.
         first_row: sheet row of its first `<row>`, 1-based.
         last_row: sheet row of its last `<row>`.
-        anchor: the row that pins the engine's positions, or None when the window starts at row 1.
-        archive: the stored workbook that holds the cut.
-        slot: which of the archive's sheets it is.
-        offset: where the raw XML of its rows starts in the archive, in bytes.
-        length: how long that XML is, in bytes.
-        scan: what was seen in it, where the reader is not to look for itself.
+        path: the file.
+        offset: where the XML starts, in bytes.
+        length: how long it is, in bytes.
     """
 
     number: int
     first_row: int
     last_row: int
-    anchor: int | None
-    archive: Path
-    slot: int
+    path: Path
     offset: int
     length: int
-    scan: Scan | None = None
 
 
 @dataclass(frozen=True)
@@ -92,13 +80,12 @@ def window_bytes(xml_bytes: int, workers: int) -> int:
 class Cutting:
     """A sheet on its way into windows; a context manager.
 
-    The archive is made before the first cut, with slots for windows, so that workers open it (and parse its shared
-    strings) while the sheet is still being inflated here. A slot is written again when its window was read: the
-    inflated sheet never lies on the disk as a whole.
+    Windows lie in slots of a file; a slot is written again when its window was read: the inflated sheet never lies on
+    the disk as a whole.
 
     Attributes:
-        strings_bytes: size of the shared strings, inflated.
         xml_bytes: size of the sheet, as the zip directory declares it.
+        styles: the inflated styles part, or None where the workbook has none.
 
     Args:
         workbook: the opened workbook.
@@ -125,19 +112,21 @@ class Cutting:
         workers: int,
     ) -> None:
         self._workbook = workbook
-        self._folder = folder
         self._package = Package(workbook.path, limits)
-        self.strings_bytes = 0
-        self.xml_bytes = self._package.size(sheet.part)
-        size = window_bytes(self.xml_bytes, max(workers, 1))
         try:
+            self.xml_bytes = self._package.size(sheet.part)
+            self.styles = self._unpacked(workbook.styles, folder / "styles.xml") if workbook.styles else None
+            size = window_bytes(self.xml_bytes, max(workers, 1))
             self._cutter = Cutter(self._package, sheet, limits, size, head_rows, chunk_rows)
-            self._archives = 0
-            self._held: dict[int, tuple[Path, int]] = {}
-            self._open_archive(max(workers, 1) + AHEAD + 1, size + SHEET_OVERHEAD)
+            self._slots = _Slots(folder / "windows.xml", size)
         except BaseException:
             self._package.__exit__(None, None, None)
             raise
+
+    def _unpacked(self, part: str, path: Path) -> Path:
+        with path.open("wb") as file:
+            file.writelines(self._package.stream(part))
+        return path
 
     def __enter__(self) -> Self:
         return self
@@ -152,23 +141,17 @@ class Cutting:
             first, last = row_range(rows, previous + 1)
             if last > MAX_ROWS:
                 raise self._cutter.refuse(f"has a row beyond {MAX_ROWS:,}, the last that a sheet can have")
-            yield self._put(number, first, last, rows)
+            path, offset = self._slots.put(number, rows)
+            yield Window(number, first, last, path, offset, len(rows))
             previous = last
         if self._workbook.path.stat().st_size != self._workbook.size:
             raise WorkbookRefused(
                 "the file was changed while it was read", place=str(self._workbook.path), choice="run again"
             )
 
-    @property
-    def one_reader(self) -> bool:
-        """Whether the shared strings are so many that a second reader would cost more memory than it brings."""
-        return self.strings_bytes > ONE_READER_STRINGS
-
     def release(self, number: int) -> None:
         """The window of that number was read; its slot may be used again."""
-        archive, slot = self._held.pop(number)
-        if archive == self._archive:
-            self._free.append(slot)
+        self._slots.release(number)
 
     def facts(self) -> SheetFacts:
         """What stands around the rows; to be asked after the last window."""
@@ -178,51 +161,39 @@ class Cutting:
         """Columns of the declared used range, or None where none is declared; to be asked after the first window."""
         return self._cutter.width()
 
-    def _put(self, number: int, first: int, last: int, rows: bytes) -> Window:
-        anchor = first - 1 or None
-        blocks = sheet_blocks(rows, anchor)
-        size = sum(map(len, blocks))
-        if not self._free or size > self._slot_bytes:
-            # A longer row than expected, or more windows held than there are workers: another archive.
-            self._open_archive(self._slots, max(self._slot_bytes, size))
-        slot = self._free.popleft()
-        self._held[number] = self._archive, slot
-        offset = self._offsets[slot]
-        with self._archive.open("r+b") as file:
+
+class _Slots:
+    """A file with room for windows, used again and again.
+
+    Args:
+        path: of the file.
+        room: bytes of a slot; a longer window gets a place of its own behind them.
+    """
+
+    def __init__(self, path: Path, room: int) -> None:
+        self._path = path
+        self._room = room
+        self._end = 0
+        self._free: deque[int] = deque()
+        self._held: dict[int, int] = {}
+        path.touch()
+
+    def put(self, number: int, rows: bytes) -> tuple[Path, int]:
+        """Write a window; returns the file, and where it starts there."""
+        fits = len(rows) <= self._room
+        if fits and self._free:
+            offset = self._free.popleft()
+        else:
+            offset = self._end
+            self._end += self._room if fits else len(rows)
+        if fits:
+            self._held[number] = offset
+        with self._path.open("r+b") as file:
             file.seek(offset)
-            file.writelines(blocks)
-        return Window(
-            number, first, last, anchor, self._archive, slot, offset + len(blocks[0]) + len(blocks[1]), len(rows),
-            scan=self._scan(rows),
-        )  # fmt: skip
+            file.write(rows)
+        return self._path, offset
 
-    def _scan(self, rows: bytes) -> Scan | None:
-        """Help a lone reader, which is what everybody waits for: this process has a core to itself meanwhile."""
-        if not self.one_reader:
-            return None
-        from .sheetxml import scan
-
-        return scan(rows, self.width())
-
-    def _open_archive(self, slots: int, slot_bytes: int) -> None:
-        """A new archive with free slots, around the workbook's styles and shared strings."""
-        book, package = self._workbook, self._package
-        self._slots, self._slot_bytes = slots, slot_bytes
-        self._archive = self._folder / f"windows-{self._archives}.zip"
-        self._archives += 1
-        with StoredZip(self._archive) as archive:
-            if book.styles:
-                archive.add("xl/styles.xml", package.stream(book.styles))
-            if book.shared_strings:
-                _, self.strings_bytes = archive.add(
-                    "xl/sharedStrings.xml", keep_texts(plain_strings(package, book.shared_strings))
-                )
-            add_frame(
-                archive,
-                sheets=slots,
-                epoch_1904=book.epoch_1904,
-                strings=book.shared_strings is not None,
-                styles=book.styles is not None,
-            )
-            self._offsets = [archive.reserve(sheet_part(slot), slot_bytes) for slot in range(slots)]
-        self._free = deque(range(slots))
+    def release(self, number: int) -> None:
+        """Let the slot of a window be used again."""
+        if number in self._held:
+            self._free.append(self._held.pop(number))

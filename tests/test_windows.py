@@ -104,20 +104,6 @@ def test_windows_with_problems_only(tmp_path: Path, chunk_rows: int | None) -> N
         assert source.facts[0].typed == frozenset()
 
 
-@settings(max_examples=settings().max_examples // 6)
-@given(sheet=sheets())
-def test_a_lone_reader_is_helped_and_sees_the_same(sheet: Sheet, tmp_path_factory: pytest.TempPathFactory) -> None:
-    path = sheet.write(tmp_path_factory.getbasetemp() / "lone.xlsx")
-    header = (sheet.header_row, sheet.header_row)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("importer.windows.ONE_READER_STRINGS", -1)
-        with reading(path, header_rows=header, chunk_rows=7) as source:
-            check_read(sheet, source)
-            helped = as_frame(source)
-    with reading(path, header_rows=header) as source:
-        assert helped.equals(as_frame(source))
-
-
 def test_row_range_of_rows_with_and_without_numbers() -> None:
     assert row_range(b'<row r="5"><c/></row><row><c/></row><row r="9"/><row/>', 1) == (5, 10)
     assert row_range(b"<row><c/></row><row/>", 7) == (7, 8)

@@ -1,0 +1,93 @@
+"""Owns cells that hold the number of a shared string: shown to the engine as something else, and looked up behind it.
+
+The engine would parse all shared strings in every process to look them up itself (see `strings`).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from .engine import Cells, read_columns, read_numbers, sheet_of
+from .errors import WorkbookRefused
+from .serials import Epoch
+from .strings import lookup
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .tasks import ReadTask
+
+#: What opens such a cell's value as Excel and nearly everybody else writes it. No text holds it, for its `<`.
+_SHARED = b' t="s"><v>'
+#: The same with other attributes, or space, between.
+_SHARED_ANYHOW = re.compile(rb"""(<c\b[^>]*?) t="s"([^>]*>)\s*<v>""")
+#: The last characters of Unicode's private use area: a text with all of them is not expected.
+_MARKS = [chr(code) for code in range(0xF8FF, 0xF800, -1)]
+
+
+def read_cells(task: ReadTask, rows: bytes, anchor: int | None, values: int) -> Cells:
+    """The arrays of some rows by sheet column and kind.
+
+    Args:
+        task: of the window.
+        rows: their XML.
+        anchor: the row before them, or None when they start at row 1.
+        values: how many cells have one, by a fast count.
+
+    Raises:
+        InputError: the engine refuses the rows.
+        WorkbookRefused: a cell means a shared string that there is not.
+    """
+    if task.strings is None or b' t="s"' not in rows:
+        return read_columns(sheet_of(task, rows, anchor), rows, Epoch(task.epoch_1904))
+    strings = lookup(task.strings)
+    if rows.count(_SHARED) == values:
+        # Without its type such a cell is a number, which the engine reads fastest; there is no other cell.
+        numbers = read_numbers(sheet_of(task, rows.replace(_SHARED, b"><v>"), anchor))
+        return {c: {"text": _of_numbers(strings, array)} for c, array in numbers.items()}
+    mark = next(mark for mark in _marks() if mark.encode() not in rows)
+    marked = _marked(rows, mark.encode())
+    columns = read_columns(sheet_of(task, marked, anchor), marked, Epoch(task.epoch_1904))
+    for kinds in columns.values():
+        if "text" in kinds:
+            kinds["text"] = _of_marked(strings, kinds["text"], mark)
+    return columns
+
+
+def _marks() -> Iterator[str]:
+    yield from _MARKS
+    raise WorkbookRefused("the sheet uses all characters that are left for private use", choice="remove some")
+
+
+def _marked(rows: bytes, mark: bytes) -> bytes:
+    """The rows, such cells turned into texts that are the number behind a mark."""
+    rows = rows.replace(_SHARED, b' t="str"><v>' + mark)
+    return _SHARED_ANYHOW.sub(rb'\1 t="str"\2<v>' + mark, rows) if b' t="s"' in rows else rows
+
+
+def _of_marked(strings: pl.Series, texts: pl.Series, mark: str) -> pl.Series:
+    """Texts with those behind a mark looked up."""
+    is_marked = texts.str.starts_with(mark)
+    numbers = texts.str.strip_prefix(mark).cast(pl.Float64, strict=False)
+    frame = pl.DataFrame({"text": texts, "marked": is_marked, "number": numbers})
+    found = _of_numbers(strings, frame.select(pl.when("marked").then("number")).to_series())
+    if found.null_count() > texts.null_count():
+        frame = frame.with_columns(found.alias("found"))
+        return frame.select(pl.when("marked").then("found").otherwise("text")).to_series()
+    return found
+
+
+def _of_numbers(strings: pl.Series, numbers: pl.Series) -> pl.Series:
+    """The shared strings of those numbers."""
+    places = numbers.cast(pl.UInt32, strict=False)
+    last = places.max()
+    if places.cast(pl.Float64).ne_missing(numbers).any() or (isinstance(last, int) and last >= len(strings)):
+        wrong = numbers.filter(places.cast(pl.Float64).ne_missing(numbers) | (places >= len(strings)))[0]
+        raise WorkbookRefused(
+            f"a cell means number {wrong:g} of the shared strings, which are {len(strings):,}, counted from 0",
+            choice="open it in Excel and save it again",
+        )
+    return strings.gather(places)

@@ -1,0 +1,149 @@
+"""Owns columns of text that point into bytes lying elsewhere: Arrow's string views, made for whole blocks at once.
+
+A view has 16 bytes: the length, then the text itself when it has at most 12 bytes, else its first 4 bytes, the number
+of a buffer and an offset there (Arrow columnar format, "Variable-size Binary View Layout"). So texts need not be moved
+to become a column, and a column in a file is used where it lies.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    Bytes = NDArray[np.uint8]
+    Positions = NDArray[np.int64]
+    #: One row a text, of four little-endian 32-bit words.
+    Views = NDArray[np.uint32]
+
+_INLINE = 12
+#: Most bytes of a buffer: an offset has 31 bits.
+_BUFFER = 1 << 30
+#: Bytes that must follow the last text, so that whole words can be read.
+PADDING = 12
+
+
+def _masks(size: int, dtype: str) -> NDArray[np.unsignedinteger]:
+    """For 0 to `size` bytes: which bits of a word they are."""
+    return np.array([(1 << (8 * n)) - 1 for n in range(size + 1)], dtype)
+
+
+_LOW, _HIGH = _masks(8, "<u8"), _masks(4, "<u4")
+
+
+def words(data: Bytes, size: int) -> NDArray[np.unsignedinteger]:
+    """The little-endian word of `size` bytes at every position of `data`; a view, nothing is copied."""
+    return np.ndarray((len(data) - size + 1,), f"<u{size}", data.data, strides=(1,))
+
+
+def make_views(data: Bytes, starts: Positions, lengths: Positions) -> Views:
+    """The views of texts that lie in `data`, which becomes buffer 0.
+
+    Args:
+        data: with `PADDING` bytes behind the last text.
+        starts: of the texts.
+        lengths: in bytes.
+    """
+    views = np.empty((len(starts), 4), "<u4")
+    first, last = words(data, 8)[starts], words(data, 4)[starts + 8]
+    first &= _LOW[np.minimum(lengths, 8)]
+    last &= _HIGH[np.clip(lengths - 8, 0, 4)]
+    views[:, 0] = lengths
+    views[:, 1:3] = first.view("<u4").reshape(-1, 2)
+    views[:, 3] = last
+    far = lengths > _INLINE
+    views[far, 2], views[far, 3] = 0, starts[far]
+    return views
+
+
+def moved(views: Views, buffer: int, offset: int) -> Views:
+    """The same views, now that their bytes start at that offset of that buffer."""
+    far = views[:, 0] > _INLINE
+    views[far, 2] = buffer
+    views[far, 3] += np.uint32(offset)
+    return views
+
+
+def series_views(texts: pl.Series) -> tuple[Views, bytes]:
+    """The views of a column of texts without nulls, and the bytes that they point into."""
+    array = texts.to_arrow(compat_level=pl.CompatLevel.oldest())
+    _, offsets, data = array.buffers()
+    ends = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
+    held = data.to_pybytes() if data is not None else b""
+    padded = np.frombuffer(held + b"\0" * PADDING, np.uint8)
+    return make_views(padded, ends[:-1], np.diff(ends)), held
+
+
+def as_series(views: Views, data: list[bytes]) -> pl.Series:
+    """The texts of some views and the buffers that they mean; valid UTF-8 is the caller's word."""
+    return _series(pa.py_buffer(views.tobytes()), [pa.py_buffer(each) for each in data])
+
+
+def _series(views: pa.Buffer, buffers: list[pa.Buffer]) -> pl.Series:
+    array = pa.Array.from_buffers(pa.string_view(), views.size // 16, [None, views, *buffers])
+    texts = pl.from_arrow(array)
+    assert isinstance(texts, pl.Series)
+    return texts
+
+
+class Column:
+    """A column of texts in two files, beside each other: the views, and the bytes that they point into.
+
+    Args:
+        path: of the views.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._views: list[Views] = []
+        #: Where each buffer starts in the file of bytes.
+        self._buffers = [0]
+        self._end = 0
+        self._file = path.with_suffix(".bytes").open("wb")
+
+    def add(self, views: Views, data: bytes) -> None:
+        """Append texts, with the bytes that their views mean by buffer 0."""
+        self._views.append(self._placed(views, data))
+
+    def replace(self, positions: Positions, texts: pl.Series) -> None:
+        """Put these texts in the place of others."""
+        self._views = [np.concatenate(self._views)]
+        self._views[0][positions] = self._placed(*series_views(texts))
+
+    def _placed(self, views: Views, data: bytes) -> Views:
+        """The views, after their bytes were written."""
+        if self._end - self._buffers[-1] + len(data) > _BUFFER:
+            self._buffers.append(self._end)
+        views = moved(views, len(self._buffers) - 1, self._end - self._buffers[-1])
+        self._file.write(data)
+        self._end += len(data)
+        return views
+
+    def close(self) -> int:
+        """Write what is left to write; returns how many texts there are."""
+        self._file.close()
+        with self._path.open("wb") as file:
+            file.writelines(views.tobytes() for views in self._views)
+        np.save(self._path.with_suffix(".npy"), np.array([*self._buffers, self._end], np.int64))
+        return sum(map(len, self._views))
+
+
+def read_column(path: Path) -> pl.Series:
+    """A column as it was written; mapped, not read."""
+    bounds = np.load(path.with_suffix(".npy")).tolist()
+    views, data = _mapped(path), _mapped(path.with_suffix(".bytes"))
+    buffers = [data.slice(low, high - low) for low, high in itertools.pairwise(bounds)]
+    return _series(views, buffers)
+
+
+def _mapped(path: Path) -> pa.Buffer:
+    # An empty file cannot be mapped.
+    return pa.memory_map(str(path)).read_buffer() if path.stat().st_size else pa.py_buffer(b"")
