@@ -57,6 +57,7 @@ class Claim:
         done: the published run that makes this one needless.
         notes: for the report.
         staging: where this run writes, from the moment that there is one.
+        begun: the shape of staging, when chunks were written there while the sheet was still being read.
         resumed: rows that the dead run had written already.
     """
 
@@ -74,6 +75,7 @@ class Claim:
     done: Run | None = None
     notes: list[str] = field(default_factory=list)
     staging: Staging | None = None
+    begun: str | None = None
     resumed: int = 0
 
 

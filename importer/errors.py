@@ -14,6 +14,7 @@
     │   ├── Conflict             transient: deadlock, serialization failure, lock not available, table made meanwhile
     │   ├── TargetRefused        the target table and the data cannot meet
     │   └── VerificationFailed   staging holds something else than what was read
+    ├── Unspooled             4  transient: what was not kept is wanted after all, the sheet is read again; never shown
     ├── MachineError          4  the machine failed: disk full
     │   └── WriterDied           the worker that wrote some rows was killed; tried again once
     ├── TimedOut              4  not done within --timeout
@@ -161,6 +162,13 @@ class TargetRefused(DatabaseError):
 
 class VerificationFailed(DatabaseError):
     """Staging holds something else than what was read; nothing is published."""
+
+
+class Unspooled(ImporterError):
+    """Rows that were used at once and not kept are wanted after all; the pipeline reads the sheet again."""
+
+    transient = True
+    resumable = True
 
 
 class MachineError(ImporterError):

@@ -1,7 +1,7 @@
-"""Owns the checksums of what was read: `checksums.sql_checksum` gives the same numbers on the server.
+"""Owns the checksums of what was read: `checksums.sql_checksums` gives the same numbers on the server.
 
-`hashtext` and `hashfloat8` are PostgreSQL's own hash (Bob Jenkins' lookup3, public domain, in src/common/hashfn.c;
-unchanged since 8.4), computed here for whole columns at once.
+CRC-32C is that of RFC 3720. `hashtext` and `hashfloat8` are PostgreSQL's own hash (Bob Jenkins' lookup3, public domain,
+in src/common/hashfn.c; unchanged since 8.4), computed here for whole columns at once.
 """
 
 from __future__ import annotations
@@ -11,12 +11,33 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from .checksums import SEPARATOR, TEXTS
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .checksums import Checksum
+    from .checksums import Checksum, TextHash
 
     Words = NDArray[np.uint32]
+
+
+def source_checksums(rows: pl.DataFrame, text_hash: TextHash) -> dict[str, Checksum]:
+    """The checksums of rows in wire types; see `checksums.sql_checksums`."""
+    found = {column.name: source_checksum(column) for column in rows}
+    texts = [name for name, dtype in rows.schema.items() if dtype == pl.String]
+    if texts:
+        joined = pl.concat_str([pl.col(name).fill_null("") for name in texts], separator=SEPARATOR)
+        total = _crc32c if text_hash == "crc32c" else _text_hashes
+        slices = (rows[start : start + _JOINED] for start in range(0, len(rows), _JOINED))
+        found[TEXTS] = (sum(total(part.select(joined.alias("joined")).to_series()) for part in slices),)
+    return found
+
+
+def _crc32c(values: pl.Series) -> int:
+    """The sum of `crc32c` over a column of texts without nulls."""
+    import google_crc32c
+
+    return sum(map(google_crc32c.value, values.cast(pl.Binary).to_list()))
 
 
 def source_checksum(values: pl.Series) -> Checksum:
@@ -27,7 +48,7 @@ def source_checksum(values: pl.Series) -> Checksum:
         case pl.Boolean:
             return count, int(values.sum() or 0)
         case pl.String:
-            return count, int(values.str.len_bytes().cast(pl.Int64).sum() or 0), _text_hashes(values)
+            return count, int(values.str.len_bytes().cast(pl.Int64).sum() or 0)
         case pl.Float64 | pl.Float32:
             return count, _float_hashes(values)
         case pl.Date:
@@ -47,6 +68,8 @@ def _exact_sum(values: pl.Series) -> int:
 # ---- LOOKUP3 ----------------------------------------------------------------------------------------------------
 
 _SEED = np.uint32(0x9E3779B9 + 3923095 & 0xFFFFFFFF)
+#: Rows whose texts are joined at once: a sheet of the longest texts that a cell can have must not fill the memory.
+_JOINED = 4096
 #: Rows hashed at once; keeps the arrays of one step in the cache.
 _BATCH = 16_384
 
@@ -128,22 +151,51 @@ def _tail(words: Words, position: NDArray[np.int64], left: NDArray[np.int64], a:
     return _final(a + word[0], b + word[4], c + (word[8] << np.uint32(8)))
 
 
+#: A string view holds texts of so many bytes itself (see `views`), and zeros behind shorter ones.
+_INLINE = 12
+
+
 def _text_hashes(values: pl.Series) -> int:
     """The sum of `hashtext` (signed 32 bits) over a column of texts without nulls."""
-    array = values.to_arrow(compat_level=pl.CompatLevel.oldest())
-    _, offsets, data = array.buffers()
-    if data is None:
-        data = b""
-    ends = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
-    buffer = np.frombuffer(data, np.uint8)
-    total = 0
-    for start in range(0, len(array), _BATCH):
-        here = ends[start : start + _BATCH + 1]
-        padded = np.zeros(here[-1] - here[0] + 12, np.uint8)
-        padded[:-12] = buffer[here[0] : here[-1]]
-        hashes = lookup3(padded, here[:-1] - here[0], np.diff(here))
-        total += int(hashes.view(np.int32).sum(dtype=np.int64))
+    array = values.to_arrow(compat_level=pl.CompatLevel.newest())
+    _, views, *buffers = array.buffers()
+    every = np.frombuffer(views, np.uint32).reshape(-1, 4)[array.offset : array.offset + len(array)]
+    data = [np.frombuffer(buffer, np.uint8) for buffer in buffers]
+    return sum(_view_hashes(every[start : start + _BATCH], data) for start in range(0, len(array), _BATCH))
+
+
+def _view_hashes(views: Words, data: list[NDArray[np.uint8]]) -> int:
+    """The sum of the hashes of texts, from their views and the buffers that those mean."""
+    lengths = views[:, 0]
+    short = views if int(lengths.max()) < _INLINE else views[lengths < _INLINE]
+    a = _SEED + short[:, 0]
+    total = _signed_sum(_final(a + short[:, 1], a + short[:, 2], a + (short[:, 3] << np.uint32(8))))
+    if len(short) == len(views):
+        return total
+    full = views[lengths == _INLINE]
+    a = _SEED + full[:, 0]
+    total += _signed_sum(_final(*_mix(a + full[:, 1], a + full[:, 2], a + full[:, 3])))
+    far = views[lengths > _INLINE]
+    for number, buffer in enumerate(data):
+        mine = far if len(data) == 1 else far[far[:, 2] == number]
+        total += _far_hashes(buffer, mine[:, 3].astype(np.int64), mine[:, 0].astype(np.int64))
     return total
+
+
+def _far_hashes(buffer: NDArray[np.uint8], starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> int:
+    """The sum of the hashes of texts that lie in a buffer."""
+    # `lookup3` reads whole blocks, also behind the end of a text.
+    last = starts + lengths + _INLINE > len(buffer)
+    total = _signed_sum(lookup3(buffer, starts[~last], lengths[~last])) if not last.all() else 0
+    for start, length in zip(starts[last], lengths[last], strict=True):
+        text = np.zeros(length + _INLINE, np.uint8)
+        text[:length] = buffer[start : start + length]
+        total += _signed_sum(lookup3(text, np.zeros(1, np.int64), np.array([length])))
+    return total
+
+
+def _signed_sum(hashes: Words) -> int:
+    return int(hashes.view(np.int32).sum(dtype=np.int64))
 
 
 def _float_hashes(values: pl.Series) -> int:
@@ -153,4 +205,4 @@ def _float_hashes(values: pl.Series) -> int:
     data = np.concatenate([np.frombuffer(numbers.tobytes(), np.uint8), np.zeros(12, np.uint8)])
     starts = np.arange(len(numbers), dtype=np.int64) * 8
     hashes = lookup3(data, starts, np.full(len(numbers), 8, np.int64))
-    return int(hashes.view(np.int32).sum(dtype=np.int64))
+    return _signed_sum(hashes)

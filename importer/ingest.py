@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from . import spool
@@ -48,7 +48,7 @@ class IngestTask:
 
     Attributes:
         number: of the chunk.
-        chunk: Arrow IPC of its rows.
+        chunk: Arrow IPC of its rows; None where they are at hand.
         first_row: sheet row of its first row.
         last_row: of the last.
         dsn: of the server.
@@ -62,7 +62,7 @@ class IngestTask:
     """
 
     number: int
-    chunk: Path
+    chunk: Path | None
     first_row: int
     last_row: int
     dsn: Dsn
@@ -73,6 +73,12 @@ class IngestTask:
     run: str | None = None
     checksum: str = ""
     retry_for: float = 0.0
+
+    def of_chunk(self, chunk: Chunk) -> IngestTask:
+        """The same task for that chunk."""
+        return replace(
+            self, number=chunk.number, first_row=chunk.first_row, last_row=chunk.last_row, checksum=chunk.checksum
+        )
 
     def statement(self, rows: int) -> str | None:
         """What writes the chunk's row in the ledger."""
@@ -88,13 +94,18 @@ def ingest_chunk(task: IngestTask) -> tuple[int, int]:
     Raises:
         DatabaseError: the server refused; nothing of the chunk remains (batch), or some rows (the other methods).
     """
-    data = spool.read(task.chunk)
-    data = data.drop(ROW) if task.row_column is None else data.rename({ROW: task.row_column})
+    assert task.chunk is not None
+    return task.number, write_rows(task, spool.read(task.chunk))
+
+
+def write_rows(task: IngestTask, rows: pl.DataFrame) -> int:
+    """Write the rows of a chunk, with their numbers; returns how many they are. See `ingest_chunk`."""
+    data = rows.drop(ROW) if task.row_column is None else rows.rename({ROW: task.row_column})
     if task.method == "batch":
         _copy(task, data)
     else:
         _insert_rows(task, data)
-    return task.number, len(data)
+    return len(data)
 
 
 def _copy(task: IngestTask, data: pl.DataFrame) -> None:

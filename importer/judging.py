@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from .errors import ConservationError, ImporterError, MachineError
+from .errors import ConservationError, ImporterError, MachineError, Unspooled
 from .ingest import most_writers
 from .keys import duplicates, superseded
 from .tasks import CheckTask, WindowChecked, check_window
@@ -23,13 +23,15 @@ if TYPE_CHECKING:
 
 
 def validate(
-    settings: Settings, source: Source, plan: LoadPlan, pool: Pool, folder: Path, clock: Clock, dsn: Dsn | None = None
-) -> dict[int, WindowChecked]:
+    settings: Settings, source: Source, plan: LoadPlan, pool: Pool, folder: Path, clock: Clock, dsn: Dsn | None = None,
+    known: dict[int, WindowChecked] | None = None,
+) -> dict[int, WindowChecked]:  # fmt: skip
     """Every window judged by the plan, by its number; windows with repeated keys are judged again.
 
-    With a DSN the workers connect there meanwhile.
+    With a DSN the workers connect there meanwhile. What is `known` was judged by that plan before.
 
     Raises:
+        Unspooled: a window has to be judged that was not kept.
         ConservationError: a column whose cells do not add up.
     """
     skip = settings.hidden == "skip"
@@ -40,9 +42,13 @@ def validate(
         for n, w in enumerate(w for w in source.windows if w.rows)
     ]
     clock.expect(source.rows)
-    windows: dict[int, WindowChecked] = {}
+    windows = dict(known or {})
+    left = [task for task in tasks if task.number not in windows]
+    if not {task.number for task in left}.isdisjoint(w.number for w in source.windows if not w.kept):
+        raise Unspooled("windows that were not kept are to be judged by another plan")
+    clock.advance(sum(w.rows for w in windows.values()))
     died = partial(_checker_died, source)
-    for checked in pool.run(check_window, tasks, died):
+    for checked in pool.run(check_window, left, died):
         clock.advance(checked.rows)
         windows[checked.number] = checked
     for checked in pool.run(check_window, _again(tasks, windows, plan, source), died):

@@ -6,6 +6,7 @@ ledger is the judge wherever the answer to a commit was lost.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .postgres import Session
+    from .tasks import WindowChecked
 
 #: Written as the comment of table `runs`; a later program finds it there, and migrates or refuses.
 VERSION = "importer ledger, version 1"
@@ -61,6 +63,12 @@ class Chunk(NamedTuple):
     last_row: int
     rows: int
     checksum: str
+
+
+def chunk_of(window: WindowChecked) -> Chunk:
+    """The chunk of a judged window that has accepted rows."""
+    digest = hashlib.sha256(repr(sorted(window.checksums.items())).encode()).hexdigest()[:32]
+    return Chunk(window.number, window.first_row, window.last_row, window.accepted, digest)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from .checksums import Checksum, add
-from .errors import ImporterError, WriterDied
+from .errors import ImporterError, Unspooled, WriterDied
 from .ingest import IngestTask, close_session, ingest_chunk, most_writers
 from .publish import publish
 from .resume import about_run, chunks_of, staging_of
@@ -42,16 +42,18 @@ def loaded(
     session, target = claim.session, claim.target
     accepted = sum(w.accepted for w in windows.values())
     chunks = chunks_of(windows)
-    about = about_run(claim, report, chunks)
+    counts = {"total_records": report.total_records, "error_count": report.error_count}
+    about = about_run(settings, claim, len(chunks), counts)
     with staging_of(claim, contract, plan, chunks, about, dry_run=dry_run) as (staging, done):
-        claim.resumed = sum(chunks[number].rows for number in done)
+        written = sum(chunks[number].rows for number in done)
+        claim.resumed = 0 if claim.begun else written
         with clock.stage("write"):
             clock.expect(accepted)
-            clock.advance(claim.resumed)
+            clock.advance(written)
             left = {number: chunk for number, chunk in chunks.items() if number not in done}
             _write(settings, claim, staging, windows, left, pool, clock, ledger=not dry_run)
         with clock.stage("verify"):
-            verify(session, staging, accepted, _checksums(windows))
+            verify(session, staging, accepted, _checksums(windows), plan.text_hash)
         with clock.stage("publish"):
             published = publish(session, staging, target, contract, settings.mode, accepted, plan.key, lineage)
         yield published
@@ -61,15 +63,21 @@ def _write(
     settings: Settings, claim: Claim, staging: Staging, windows: dict[int, WindowChecked], chunks: dict[int, Chunk],
     pool: Pool, clock: Clock, *, ledger: bool,
 ) -> None:  # fmt: skip
-    """Write these chunks to staging."""
+    """Write these chunks to staging.
+
+    Raises:
+        Unspooled: one of them was written already, but is not there, and was not kept.
+    """
+    if any(windows[number].chunk is None for number in chunks):
+        raise Unspooled("what was written while the sheet was read is not in staging")
     rowwise = settings.method != "batch"
     retry_for = 0.0 if rowwise or not ledger else settings.retry_for
     tasks = (
         IngestTask(
-            number, path, chunk.first_row, chunk.last_row, claim.dsn, SCHEMA, staging.name, settings.method,
-            staging.row_column, claim.run if ledger else None, chunk.checksum, retry_for,
+            number, windows[number].chunk, chunk.first_row, chunk.last_row, claim.dsn, SCHEMA, staging.name,
+            settings.method, staging.row_column, claim.run if ledger else None, chunk.checksum, retry_for,
         )
-        for number, chunk in chunks.items() if (path := windows[number].chunk) is not None
+        for number, chunk in chunks.items()
     )  # fmt: skip
     cells = sum(w.accepted for w in windows.values()) * len(staging.columns)
     lanes = {"sequential": 1, "concurrent": None}.get(settings.method, most_writers(cells))

@@ -9,7 +9,7 @@ from .already import imported_report, run_words
 from .claim import AlreadyImported, Claim, Claims
 from .clock import Clock, Progress
 from .descriptor import load_contract
-from .errors import BudgetExceeded, ImporterError
+from .errors import BudgetExceeded, ImporterError, Unspooled
 from .judging import validate
 from .lineage import make_lineage
 from .loading import loaded
@@ -20,6 +20,7 @@ from .rejectsfile import kept_rejects, prepare_rejects
 from .reporting import make_report
 from .resume import GO_ON, add_advice, settle
 from .source import open_source, read_source
+from .streaming import Stream
 from .target import check_mode
 from .timeline import write_timeline
 from .working import working
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from .settings import Settings
     from .source import Source
     from .tasks import WindowChecked
+    from .workbook import Sheet, Workbook
 
 
 def run(settings: Settings, progress: Progress | None = None, *, dry_run: bool = False) -> Report:
@@ -58,25 +60,23 @@ def run(settings: Settings, progress: Progress | None = None, *, dry_run: bool =
         story = _Story(settings, contract, folder, pool, clock, dry_run=dry_run)
         opened = open_source(settings, clock)
         claims.opened(*opened)
-        try:
-            source = read_source(settings, pool, folder, clock, opened)
-        except AlreadyImported as exc:
-            return imported_report(settings, exc.claim, clock)
         patience = Patience(settings.retry_for, clock.deadline, clock.say)
         while True:
             try:
-                report = story.told(source, claims.get())
+                report = story.told(opened, claims)
                 if settings.timeline:
-                    title = f"{source.workbook.path.name}: {report.total_records:,} rows, {clock.elapsed:.2f} s"
+                    title = f"{opened[0].path.name}: {report.total_records:,} rows, {clock.elapsed:.2f} s"
                     write_timeline(settings.timeline, [*clock.spans, *pool.spans], title)
                 return report  # noqa: TRY300 - a timeline that cannot be written is told, too
+            except Unspooled:
+                story.forget()
             except (ImporterError, KeyboardInterrupt) as exc:
                 story.advise(exc)
                 if isinstance(exc, KeyboardInterrupt):
                     raise
                 # What was written so far is in the ledger: the next try goes on there, over a new connection.
                 patience.bear(exc)
-                claims.renew()
+            claims.renew()
 
 
 class _Story:
@@ -87,18 +87,46 @@ class _Story:
     ) -> None:
         self._settings, self._contract, self._folder, self._pool, self._clock = settings, contract, folder, pool, clock
         self._dry_run = dry_run
+        self._source: Source | None = None
+        #: Only the first try writes while it reads.
+        self._stream: Stream | None = None
+        self._tries = 0
         #: The windows judged by the last plan.
         self._judged: tuple[LoadPlan, dict[int, WindowChecked]] | None = None
         self._began = False
         #: What was about to be committed.
         self._settled: tuple[Claim, Report, Rejects] | None = None
 
-    def told(self, source: Source, claim: Claim) -> Report:
+    def told(self, opened: tuple[Workbook, Sheet], claims: Claims) -> Report:
         """The report of the run."""
+        try:
+            source = self._source = self._source or self._read(opened, claims)
+            return self._loaded(source, claims.get())
+        except AlreadyImported as exc:
+            return imported_report(self._settings, exc.claim, self._clock)
+        except BaseException as exc:
+            if self._stream is not None:
+                self._stream.ended(exc)
+            raise
+
+    def _read(self, opened: tuple[Workbook, Sheet], claims: Claims) -> Source:
+        """The sheet; where that is possible its rows are judged and written meanwhile."""
+        self._tries += 1
+        self._stream = (
+            Stream(self._settings, self._contract, claims, dry_run=self._dry_run) if self._tries == 1 else None
+        )
+        return read_source(self._settings, self._pool, self._folder, self._clock, opened, self._stream)
+
+    def forget(self) -> None:
+        """Read the sheet once more, and keep all of it: more is wanted than was kept."""
+        self._source = self._judged = self._stream = None
+
+    def _loaded(self, source: Source, claim: Claim) -> Report:
+        """The report of the run, from a sheet that was read."""
         settings, clock = self._settings, self._clock
         if claim.done:
             return self._found(claim)
-        self._began = self._began or claim.dead is not None
+        self._began = self._began or claim.dead is not None or claim.begun is not None
         with clock.stage("plan"):
             check_mode(settings, claim.target)
             contract, plan = plan_load(settings, source, claim.target, self._contract, claim.session)
@@ -110,6 +138,8 @@ class _Story:
             with kept_rejects(rejects, report, clock):
                 _check_budget(settings, report, clock)
         self._began = True
+        if self._stream is not None:
+            self._stream.handed_over()
         lineage = make_lineage(source, claim.run) if plan.lineage else None
         with loaded(
             settings, claim, contract, plan, windows, report, self._pool, clock, lineage, dry_run=self._dry_run
@@ -144,7 +174,12 @@ class _Story:
     def _windows(self, source: Source, plan: LoadPlan, claim: Claim) -> dict[int, WindowChecked]:
         if self._judged is None or self._judged[0] != plan:
             dsn = claim.dsn if self._settings.method == "batch" else None
-            self._judged = plan, validate(self._settings, source, plan, self._pool, self._folder, self._clock, dsn)
+            begun = self._stream.begun if self._stream else None
+            known = begun.windows if begun and begun.fits(plan, source) else None
+            self._judged = (
+                plan,
+                validate(self._settings, source, plan, self._pool, self._folder, self._clock, dsn, known),
+            )
         return self._judged[1]
 
 

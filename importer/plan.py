@@ -12,6 +12,7 @@ from .headers import REJECT_COLUMNS, Header, SheetColumn, normalise, tidy
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from .checksums import TextHash
     from .contract import Contract, Field
     from .pgtypes import PgType
     from .settings import ErrorCells, OnDuplicate
@@ -40,6 +41,7 @@ class LoadPlan:
         key: fields by which an upsert recognises a row, else those of the primary key.
         on_duplicate: which row of the sheet is loaded of several with that key.
         lineage: where the rows come from is written beside them.
+        text_hash: how the server sums up texts, for the verification.
     """
 
     columns: tuple[ColumnPlan, ...]
@@ -50,6 +52,7 @@ class LoadPlan:
     key: tuple[str, ...] = ()
     on_duplicate: OnDuplicate = "reject"
     lineage: bool = False
+    text_hash: TextHash = "hashtext"
 
 
 def choose_columns(header: Header, wanted: tuple[str, ...] | None) -> tuple[list[SheetColumn], list[SheetColumn]]:

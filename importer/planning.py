@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from .checksums import find_text_hash
 from .contract import Contract, infer_contract
 from .errors import ContractError, TargetRefused, UsageError
 from .lineage import check_names, with_lineage
@@ -55,7 +56,7 @@ def plan_load(
     planned = plan_columns(contract, target, found, types)
     return contract, LoadPlan(
         planned, tuple(ignored + left), tuple(contract.all_keys()), settings.timezone, settings.error_cells,
-        key, settings.on_duplicate, settings.lineage,
+        key, settings.on_duplicate, settings.lineage, find_text_hash(session),
     )  # fmt: skip
 
 

@@ -18,6 +18,9 @@ gc.disable()
 import pyarrow as pa  # noqa: E402, F401 - the engine answers in its arrays
 
 from . import workers  # noqa: E402, F401 - polars reads the setting when it is imported
+from .memory import keep_freed_memory  # noqa: E402
+
+keep_freed_memory()
 
 gc.freeze()
 gc.enable()

@@ -16,6 +16,7 @@ from .errors import ConservationError, WorkbookRefused
 from .lookups import read_cells
 from .parts import HIDDEN, PARTS, ROW, part
 from .profiling import profile
+from .scan import count_values, is_wider, letters_of, scan
 from .tasks import ReadTask, WindowRead
 
 if TYPE_CHECKING:
@@ -38,7 +39,14 @@ class _Piece(NamedTuple):
 
 
 def read_window(task: ReadTask) -> WindowRead:
-    """Read one window into an Arrow IPC file.
+    """Read one window into an Arrow IPC file; see `read_frame`."""
+    frame, read = read_frame(task)
+    spool.write(frame, task.out)
+    return read
+
+
+def read_frame(task: ReadTask) -> tuple[pl.DataFrame, WindowRead]:
+    """Read one window.
 
     Raises:
         InputError: the engine refuses the window.
@@ -48,27 +56,27 @@ def read_window(task: ReadTask) -> WindowRead:
     with task.window.path.open("rb") as file:
         file.seek(task.window.offset)
         rows = file.read(task.window.length)
-    scan = sheetxml.scan(rows, task.width)
-    odd = scan.odd
+    seen = scan(rows, task.width)
+    odd = seen.odd
     if odd and b"<!" in rows:
         raise WorkbookRefused(
             "the sheet's XML holds comments or CDATA far from its start", choice="save it again in Excel"
         )
     frames = [
-        _read_rows(task, piece, scan.values if piece.whole else sheetxml.count_values(piece.rows), odd=odd)
-        for piece in _pieces(task, rows, wider=scan.wider)
+        _read_rows(task, piece, seen.values if piece.whole else count_values(piece.rows), odd=odd)
+        for piece in _pieces(task, rows, wider=seen.wider)
     ]
     frame = pl.concat(frames, how="diagonal") if len(frames) > 1 else frames[0]
     frame = _mark_hidden(frame, sheetxml.hidden_rows(rows, task.window.first_row)) if odd else frame
-    spool.write(frame, task.out)
     numbers = frame[ROW]
     facts = profile(frame)
     if max(facts, default=0) > _LAST_COLUMN:
         raise _beyond_last_column()
     cells = sum(column.cells for column in facts.values())
     first, last = (int(numbers[0]), int(numbers[-1])) if len(numbers) else (0, 0)
-    return WindowRead(
-        task.window.number, task.out, len(numbers), first, last, cells, facts, rows.count(b"<f") if odd else 0
+    hidden = int(frame[HIDDEN].sum()) if HIDDEN in frame.columns else 0
+    return frame, WindowRead(
+        task.window.number, task.out, len(numbers), first, last, cells, facts, seen.formulas, hidden
     )
 
 
@@ -81,11 +89,11 @@ def _pieces(task: ReadTask, rows: bytes, *, wider: bool) -> Iterator[_Piece]:
     The engine's memory is height x width, however few cells there are.
     """
     window = task.window
-    width = task.width if task.width and not wider else 26 ** sheetxml.letters_of(task.width)
+    width = task.width if task.width and not wider else 26 ** letters_of(task.width)
     if not wider and (window.last_row - window.first_row + 1) * width <= task.window_cells:
         yield _Piece(rows, window.first_row, window.last_row, whole=True)
         return
-    if sheetxml.is_wider(rows, _MAX_LETTERS):
+    if is_wider(rows, _MAX_LETTERS):
         raise _beyond_last_column()
     runs = list(_runs(rows, window.first_row, task.window_cells))
     yield from runs or [_Piece(b"", window.first_row, window.first_row, whole=False)]

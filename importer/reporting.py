@@ -64,7 +64,7 @@ def make_report(
         method={
             "name": settings.method,
             "workers": settings.workers,
-            "chunks": sum(w.chunk is not None for w in windows.values()),
+            "chunks": sum(w.accepted > 0 for w in windows.values()),
         },
         columns=columns,
         total_records=sum(w.rows for w in windows.values()),

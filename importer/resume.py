@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from . import __version__, ledger
 from .errors import DatabaseError, ImporterError, TimedOut
 from .identity import staging_name
-from .ledger import Chunk
 from .postgres import literal
 from .runs import clean_behind
 from .schema import SCHEMA, create_in_schema, drop_empty_schema
@@ -21,8 +20,10 @@ if TYPE_CHECKING:
 
     from .claim import Claim
     from .contract import Contract
+    from .ledger import Chunk
     from .plan import LoadPlan
     from .report import Report
+    from .settings import Settings
     from .tasks import WindowChecked
 
 #: What to do about a run that can be resumed.
@@ -54,24 +55,62 @@ def staging_of(
     Raises:
         TargetRefused: the role may not create it.
     """
-    staging = plan_staging(staging_name(claim.key), claim.target, plan.columns, contract, lineage=plan.lineage)
-    statement = define_staging(staging, claim.target, contract)
-    shape = hashlib.sha256(statement.replace(staging.name, "").encode()).hexdigest()
+    staging, statement, shape = _planned(claim, contract, plan)
     made_schema = False
     try:
-        found = None if dry_run else _taken_over(claim, staging, shape, chunks)
+        found = None if dry_run else _found(claim, staging, shape, chunks, about)
         if found is None:
-            # Known before it is made: a signal may come when the table is there and we do not know it yet.
-            claim.staging, done = staging, frozenset[int]()
-            made_schema = _make(claim, statement, None if dry_run else {**about, "shape": shape})
+            done = frozenset[int]()
+            made_schema = _make(claim, staging, statement, None if dry_run else {**about, "shape": shape})
         else:
             claim.staging, done = found
+        assert claim.staging is not None
         yield claim.staging, done
     except BaseException as exc:
         _end(claim, exc, keep=not dry_run and _resumable(exc), made_schema=made_schema)
         raise
     if dry_run:
         _drop(claim, made_schema=made_schema)
+
+
+def begin_staging(claim: Claim, contract: Contract, plan: LoadPlan, about: Mapping[str, Any]) -> Staging:
+    """A staging table for chunks that are written while the sheet is still being read; `staging_of` takes it over.
+
+    What fails in between is to be told to `end_staging`.
+    """
+    staging, statement, shape = _planned(claim, contract, plan)
+    claim.begun = shape
+    _make(claim, staging, statement, {**about, "shape": shape})
+    return staging
+
+
+def end_staging(claim: Claim, exc: BaseException) -> None:
+    """Write how a run ended whose staging nobody took over, or take it back; see `staging_of`."""
+    _end(claim, exc, keep=_resumable(exc), made_schema=False)
+
+
+def _planned(claim: Claim, contract: Contract, plan: LoadPlan) -> tuple[Staging, str, str]:
+    """What staging is to be, the statement that makes it, and a checksum of that."""
+    staging = plan_staging(staging_name(claim.key), claim.target, plan.columns, contract, lineage=plan.lineage)
+    statement = define_staging(staging, claim.target, contract)
+    return staging, statement, hashlib.sha256(statement.replace(staging.name, "").encode()).hexdigest()
+
+
+def _found(
+    claim: Claim, fresh: Staging, shape: str, chunks: Mapping[int, Chunk], about: Mapping[str, Any]
+) -> tuple[Staging, frozenset[int]] | None:
+    """The staging that this run began, or a dead one left, and the chunks in it; None where it does not fit."""
+    if claim.begun is None:
+        return _taken_over(claim, fresh, shape, chunks)
+    if claim.begun != shape or claim.staging is None:
+        return None
+    staging, session = replace(fresh, name=claim.staging.name), claim.session
+    written = ledger.written_chunks(session, staging.name)
+    if any(chunks.get(number) != chunk for number, chunk in written.items()):
+        return None
+    ledger.open_run(session, {"id": claim.run, "key": claim.key, "staging": staging.name, **about, "shape": shape})
+    session.commit()
+    return staging, frozenset(written)
 
 
 def _resumable(exc: BaseException) -> bool:
@@ -104,21 +143,23 @@ def _taken_over(
     return staging, frozenset(written)
 
 
-def _make(claim: Claim, statement: str, about: dict[str, Any] | None) -> bool:
+def _make(claim: Claim, staging: Staging, statement: str, about: dict[str, Any] | None) -> bool:
     """Create the staging table, and the run's row in the same transaction; returns whether the schema was made."""
-    session, staging = claim.session, claim.staging
-    assert staging is not None
+    session = claim.session
+    old = claim.staging.name if claim.staging else claim.dead.staging if claim.dead else None
+    # Known before it is made: a signal may come when the table is there and we do not know it yet.
+    claim.staging = staging
 
     def create() -> None:
-        if claim.dead is not None and about is not None:
+        if old is not None and about is not None:
             ledger.forget_chunks(session, claim.run)
         session.run(statement)
         if about is not None:
             ledger.open_run(session, {"id": claim.run, "key": claim.key, "staging": staging.name, **about})
 
     made = create_in_schema(session, create)
-    if claim.dead is not None and claim.dead.staging is not None and about is not None:
-        drop_staging(claim, claim.dead.staging)
+    if old is not None and about is not None:
+        drop_staging(claim, old)
     return made
 
 
@@ -207,27 +248,20 @@ def _may_look(claim: Claim) -> bool:
 
 def chunks_of(windows: Mapping[int, WindowChecked]) -> dict[int, Chunk]:
     """The chunks of judged windows, by number, each with a checksum of its rows."""
-    return {
-        number: Chunk(number, window.first_row, window.last_row, window.accepted, _digest(window))
-        for number, window in sorted(windows.items())
-        if window.chunk is not None
-    }
+    return {number: ledger.chunk_of(window) for number, window in sorted(windows.items()) if window.accepted}
 
 
-def _digest(window: WindowChecked) -> str:
-    return hashlib.sha256(repr(sorted(window.checksums.items())).encode()).hexdigest()[:32]
-
-
-def about_run(claim: Claim, report: Report, chunks: Mapping[int, Chunk]) -> dict[str, Any]:
-    """What the ledger says of a run that begins to write."""
+def about_run(settings: Settings, claim: Claim, chunks: int | None, counts: Mapping[str, int]) -> dict[str, Any]:
+    """What the ledger says of a run that begins to write; the chunks are None as long as they are not known."""
     import os
     import socket
 
+    method = {"name": settings.method, "workers": settings.workers, "chunks": chunks}
     return {
-        "workbook": report.workbook["name"], "sha256": report.workbook["sha256"], "sheet": report.sheet,
-        "target_schema": claim.target.schema, "target_table": claim.target.name, "mode": report.target["mode"],
+        "workbook": claim.workbook.path.name, "sha256": claim.workbook.sha256, "sheet": claim.sheet.name,
+        "target_schema": claim.target.schema, "target_table": claim.target.name, "mode": settings.mode,
         "contract_sha256": claim.contract_sha256,
-        "plan": {**report.method, "chunks": len(chunks), "options": claim.options},
-        "counts": {"total_records": report.total_records, "error_count": report.error_count},
+        "plan": {**method, "options": claim.options},
+        "counts": counts,
         "client": f"{socket.gethostname()}, process {os.getpid()}", "version": __version__,
     }  # fmt: skip

@@ -10,9 +10,9 @@ import re
 from html import unescape
 from typing import TYPE_CHECKING, NamedTuple
 
-from .addresses import column_index, column_letters
+from .addresses import column_index
 from .dialect import wide_escapes
-from .texts import keep_spaces, searchable, trims, trims_any
+from .texts import keep_spaces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,49 +112,6 @@ def _matching(pattern: re.Pattern[bytes], mark: bytes, rows: bytes, first_row: i
     return iter(found)
 
 
-def is_odd(rows: bytes) -> bool:
-    """Whether a window may hold anything but plain values: comments, errors, escapes, formulas, hidden rows.
-
-    One pass of Rust's regular expressions over all those marks is four times faster than a search for each. Inline
-    strings are a mark too, unless the window starts with them: then all the cells are likely to be such.
-    """
-    marks = r"<!|<v>#|_x|<f|hidden=" + ("" if b"<is" in rows[:_SNIFF_BYTES] else "|<is")
-    text = searchable(rows)
-    return text is None or bool(text.str.contains(marks)[0]) or ("<is" not in marks and trims_any(text))
-
-
-class Scan(NamedTuple):
-    """What a look at the XML of a window tells before the engine reads it.
-
-    Attributes:
-        odd: see `is_odd`.
-        values: see `count_values`.
-        wider: some cell lies in a column of more letters than the declared used range has.
-    """
-
-    odd: bool
-    values: int
-    wider: bool
-
-
-def scan(rows: bytes, width: int | None) -> Scan:
-    """Look at the rows of a window of a sheet that declares so many columns (None: nothing)."""
-    return Scan(is_odd(rows), count_values(rows), is_wider(rows, letters_of(width)))
-
-
-def letters_of(width: int | None) -> int:
-    """How many letters the last of so many columns has."""
-    return len(column_letters(width - 1)) if width else 1
-
-
-def count_values(rows: bytes) -> int:
-    """How many cells have a value, by a fast count that can be wrong (empty `<v></v>`, inline strings that come late).
-
-    The exact count is the judge where this one differs from what the engine read.
-    """
-    return rows.count(b"</v>") + (rows.count(b"</is>") if b"<is" in rows[:_SNIFF_BYTES] else 0)
-
-
 def count_values_exactly(rows: bytes, first_row: int) -> int:
     """How many cells have a value, cell by cell."""
     return sum(cell.has_value for cell in cells(rows, first_row))
@@ -218,7 +175,7 @@ def repaired(rows: bytes) -> bytes:
     """
     if _UNKNOWN_ERROR.search(rows):
         rows = _ERROR_CELL.sub(lambda m: m[0] if m[2] in _KNOWN_ERRORS else m[1] + b"#VALUE!" + m[3], rows)
-    if b"<is" in rows and trims(rows):
+    if b"<is" in rows:
         rows = keep_spaces(rows)
     if _ESCAPE.search(rows):
         rows = wide_escapes(_ESCAPED_RESULT.sub(rb'\1inlineStr\2<is><t xml:space="preserve">\3</t></is>', rows))
@@ -232,12 +189,6 @@ def text_columns(rows: bytes) -> set[int]:
         return set()
     other = {letters for letters, kind in pairs if kind not in _TEXT_TYPES}
     return {column_index(letters.decode()) for letters, _ in set(pairs) if letters not in other}
-
-
-def is_wider(rows: bytes, letters: int) -> bool:
-    """Whether some cell lies in a column of more than that many letters (1: beyond Z, 2: beyond ZZ)."""
-    # No anchor before `r=`: a literal prefix keeps this search at memory speed.
-    return re.search(rb'r="[A-Za-z]{%d}' % (letters + 1), rows) is not None
 
 
 def width(rows: bytes) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,9 +29,13 @@ if TYPE_CHECKING:
     from .clock import Clock
     from .pool import Pool
     from .settings import Settings
+    from .streaming import Stream
 
 #: Another worker is started for every so many bytes of XML: reading less than that takes as long as starting one.
 XML_PER_WORKER = 1 << 20
+#: Sheets of more XML are written while they are read; for smaller ones each worker's connection costs more than it
+#: brings (see `ingest.most_writers`).
+STREAMED_BYTES = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -116,7 +121,12 @@ def open_source(settings: Settings, clock: Clock) -> tuple[Workbook, Sheet]:
 
 
 def read_source(
-    settings: Settings, pool: Pool, folder: Path, clock: Clock, opened: tuple[Workbook, Sheet] | None = None
+    settings: Settings,
+    pool: Pool,
+    folder: Path,
+    clock: Clock,
+    opened: tuple[Workbook, Sheet] | None = None,
+    stream: Stream | None = None,
 ) -> Source:
     """Read the sheet that the settings mean into `folder`.
 
@@ -126,6 +136,7 @@ def read_source(
         folder: of the spool.
         clock: is told how far it is.
         opened: what `open_source` said, where the caller asked before.
+        stream: what is to be done with windows as soon as they are read, or None.
 
     Raises:
         InputError: the workbook, the sheet or the header is refused.
@@ -138,24 +149,27 @@ def read_source(
         )  # fmt: skip
     with cutting, clock.stage("read"):
         pool.limit(max(1, cutting.xml_bytes // XML_PER_WORKER))
-        windows = tuple(_read_windows(workbook, sheet, cutting, pool, settings, folder, clock))
+        windows = _read_windows(workbook, sheet, cutting, pool, settings, folder, clock, stream)
         return _source(workbook, sheet, cutting.facts(), windows, settings)
 
 
 def _read_windows(
-    workbook: Workbook, sheet: Sheet, cutting: Cutting, pool: Pool, settings: Settings, folder: Path, clock: Clock
-) -> list[WindowRead]:
+    workbook: Workbook, sheet: Sheet, cutting: Cutting, pool: Pool, settings: Settings, folder: Path, clock: Clock,
+    stream: Stream | None,
+) -> tuple[WindowRead, ...]:  # fmt: skip
     """All windows, read by the workers while the later ones are still being cut."""
 
-    def died(task: ReadTask, how: str) -> ImporterError:
-        rows = f"{task.window.first_row}-{task.window.last_row}"
+    def died(first_row: int, last_row: int, how: str) -> ImporterError:
         memory = settings.limits.memory_bytes >> 20
         return ReaderDied(
-            f"the process that read sheet {sheet.name!r}, rows {rows}, {how}",
+            f"the process that read sheet {sheet.name!r}, rows {first_row}-{last_row}, {how}",
             place=str(workbook.path),
             choice=f"nothing was loaded; a worker may use {memory:,} MiB (--memory) "
             f"and {settings.limits.task_seconds:g} s",
         )
+
+    def reader_died(task: ReadTask, how: str) -> ImporterError:
+        return died(task.window.first_row, task.window.last_row, how)
 
     strings = folder / "strings.arrow" if workbook.shared_strings else None
     tasks = (
@@ -165,17 +179,29 @@ def _read_windows(
         )
         for window in clock.making("cutter", "cut", cutting.windows())
     )  # fmt: skip
-    windows = []
-    with ahead(tasks, AHEAD) as made:
-        if strings is not None:
-            _parse_strings(workbook, strings, pool, settings)
-        for result in pool.run(read_window, made, died):
+    windows: list[WindowRead] = []
+
+    def took(results: Iterable[WindowRead]) -> None:
+        for result in results:
             cutting.release(result.number)
             clock.advance(result.rows)
             windows.append(result)
-    windows.sort()
-    _check_order(windows, sheet)
-    return windows
+
+    def so_far() -> Source:
+        return _source(workbook, sheet, cutting.facts(), _in_order(windows, sheet), settings)
+
+    with ahead(tasks, AHEAD) as made:
+        if strings is not None:
+            _parse_strings(workbook, strings, pool, settings)
+        if stream is not None:
+            took(pool.run(read_window, itertools.islice(made, stream.first_windows(pool.workers)), reader_died))
+            later = list(itertools.islice(made, 1))
+            if later and stream.begin(so_far, pool, big=cutting.xml_bytes >= STREAMED_BYTES):
+                took(stream.loaded(itertools.chain(later, made), died))
+            else:
+                took(pool.run(read_window, itertools.chain(later, made), reader_died))
+        took(pool.run(read_window, made, reader_died))
+    return _in_order(windows, sheet)
 
 
 def _parse_strings(workbook: Workbook, out: Path, pool: Pool, settings: Settings) -> None:
@@ -194,14 +220,15 @@ def _parse_strings(workbook: Workbook, out: Path, pool: Pool, settings: Settings
         pass
 
 
-def _check_order(windows: list[WindowRead], sheet: Sheet) -> None:
+def _in_order(windows: list[WindowRead], sheet: Sheet) -> tuple[WindowRead, ...]:
     last = 0
-    for window in windows:
+    for window in sorted(windows):
         if window.rows and window.first_row <= last:
             raise SheetError(
                 f"the rows of sheet {sheet.name!r} are out of order around row {last}", choice="save it again in Excel"
             )
         last = max(last, window.last_row)
+    return tuple(sorted(windows))
 
 
 def _head_rows(settings: Settings) -> int:
@@ -231,7 +258,7 @@ def _source(
     above = head.filter(pl.col(ROW) < max(rows[0], 1)) if columns_of(head.columns) else head.clear()
     data = sum(w.rows for w in windows[heads:]) + len(head_data)
     last = max((w.last_row for w in windows), default=0)
-    hidden = sum(_hidden(w, rows[1]) for w in windows) if any(_has_hidden(w) for w in windows) else 0
+    hidden = sum(_hidden(w, rows[1]) for w in windows if w.hidden)
     _check_hidden(settings, cut, hidden, columns, sheet)
     return Source(
         workbook, sheet, header, windows, facts, cut,
@@ -242,20 +269,17 @@ def _source(
 def _facts(windows: tuple[WindowRead, ...], header_row: int, *, skip_hidden: bool) -> Iterable[dict[int, ColumnFacts]]:
     """The facts of every window's data rows; only windows with other rows are looked at again."""
     for window in windows:
-        if window.rows and (window.first_row <= header_row or (skip_hidden and _has_hidden(window))):
+        if window.rows and (window.first_row <= header_row or (skip_hidden and window.hidden)):
             yield profile(data_rows(spool.read(window.path), header_row, skip_hidden=skip_hidden))
         else:
             yield window.columns
 
 
-def _has_hidden(window: WindowRead) -> bool:
-    return HIDDEN in spool.names(window.path)
-
-
 def _hidden(window: WindowRead, header_row: int) -> int:
+    """The hidden data rows of a window that has hidden rows."""
+    if window.first_row > header_row:
+        return window.hidden
     frame = spool.read(window.path)
-    if HIDDEN not in frame.columns:
-        return 0
     return int(frame.filter((pl.col(ROW) > header_row) & pl.col(HIDDEN).fill_null(value=False)).height)
 
 

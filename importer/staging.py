@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .checksums import Checksum, sql_checksum
+from .checksums import TEXTS, Checksum, TextHash, sql_checksums
 from .contract import DEFAULTS
 from .errors import VerificationFailed
 from .headers import NAME_BYTES, unique_name
@@ -132,36 +133,34 @@ def _extra(target: Target, column: ExtraColumn, taken: set[str]) -> str:
     return f"{quote(column.name)} {column.type}{clause}{_not_null(target, column.name, taken) if needed else ''}"
 
 
-def verify(session: Session, staging: Staging, rows: int, expected: dict[str, Checksum]) -> None:
-    """Compare what staging holds with what was read, column by column.
+def verify(session: Session, staging: Staging, rows: int, expected: dict[str, Checksum], text_hash: TextHash) -> None:
+    """Compare what staging holds with what was read, column by column, and the texts of each row.
 
     Args:
         session: any transaction that sees the chunks.
         staging: the table.
         rows: that were accepted.
         expected: checksums of the accepted rows by column.
+        text_hash: by which those of the texts were made.
 
     Raises:
         VerificationFailed: a column differs; nothing may be published.
     """
-    asked, widths = ["count(*)"], []
-    for column in staging.columns:
-        parts = sql_checksum(quote(column.field.name), staging.type_of(column))
-        asked += parts
-        widths.append(len(parts))
-    named = ", ".join(f"{expression} AS c{n}" for n, expression in enumerate(asked))
-    numbers = [int(n) for n in session.query(f"SELECT {named} FROM {staging.quoted}")[0]]
-    if numbers[0] != rows:
+    columns = {c.field.name: (quote(c.field.name), staging.type_of(c)) for c in staging.columns}
+    asked = sql_checksums(columns, text_hash)
+    expressions = ["count(*)", *itertools.chain.from_iterable(asked.values())]
+    named = ", ".join(f"{expression} AS c{n}" for n, expression in enumerate(expressions))
+    numbers = iter([int(n) for n in session.query(f"SELECT {named} FROM {staging.quoted}")[0]])
+    count = next(numbers)
+    if count != rows:
         raise VerificationFailed(
-            f"{rows:,} rows were accepted but staging holds {numbers[0]:,}", choice="run again; nothing was published"
+            f"{rows:,} rows were accepted but staging holds {count:,}", choice="run again; nothing was published"
         )
-    position = 1
-    for column, width in zip(staging.columns, widths, strict=True):
-        name = column.field.name
-        found = tuple(numbers[position : position + width])
-        position += width
-        if found != expected.get(name, (0,) * width):
+    for name, parts in asked.items():
+        found = tuple(itertools.islice(numbers, len(parts)))
+        if found != expected.get(name, (0,) * len(parts)):
+            what = "what the texts of staging's rows hold" if name == TEXTS else f"column {name!r} of staging"
             raise VerificationFailed(
-                f"column {name!r} of staging differs from what was read: {found} instead of {expected.get(name)}",
+                f"{what} differs from what was read: {found} instead of {expected.get(name)}",
                 choice="run again; nothing was published",
             )

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .tasks import StringsTask
-    from .views import Positions, Views
+    from .views import Bytes, Positions, Views
 
 _KEEPING = b'<t xml:space="preserve">'
 #: What stands before and behind the text of a plain item.
@@ -44,8 +44,8 @@ _BLOCK_BYTES = 2 << 20
 _PLAIN = r"^\s*<si><t>([^<]*)</t>$"
 _ENTITIES = {"&amp;": "&", "&lt;": "<", "&gt;": ">", "&quot;": '"', "&apos;": "'"}
 _ENTITY = "|".join(_ENTITIES)
-#: Excel's own escapes, and line ends that a reader of XML may change.
-_SPECIAL = r"_x[0-9A-Fa-f]{4}_|\r"
+#: The first bytes of an entity as a word. No other reference to a character starts like one of them.
+_ENTITY_WORDS = np.array([int.from_bytes(name.encode()[:4], "little") for name in _ENTITIES], np.uint32)
 _HINT = re.compile(rb"<rPh\b.*?</rPh>", re.DOTALL)
 _ITEM = re.compile(rb"<si\b[^>]*?(?:/>|>.*?</si>)", re.DOTALL)
 
@@ -161,29 +161,34 @@ def _plain_items(body: bytes) -> _Block | None:
     if not plain:
         return None
     _check_utf8(body)
-    return _without_marks(_Block(make_views(data, starts, t_end - starts), body, np.empty(0, np.int64), []), starts)
+    block = _Block(make_views(data, starts, t_end - starts), body, np.empty(0, np.int64), [])
+    return _without_marks(block, data, starts)
 
 
-def _without_marks(block: _Block, starts: Positions) -> _Block:
-    """A block of plain items in which those with an entity or an escape are decoded, or left to the engine."""
-    body = block.data
-    data = np.frombuffer(body, np.uint8)
-    found = [np.flatnonzero(data == ord(mark)) for mark in "&\r" if mark.encode() in body]
-    if b"_x" in body:
-        found.append(np.flatnonzero((data[:-1] == ord("_")) & (data[1:] == ord("x"))))
-    if not found:
+def _without_marks(block: _Block, data: Bytes, starts: Positions) -> _Block:
+    """A block of plain items in which those with an entity are decoded, and those with an escape left to the engine."""
+    and_signs, escapes, returns = (_where(char, block.data, data) for char in (b"&", b"_", b"\r"))
+    if not (len(and_signs) or len(escapes) or len(returns)):
         return block
-    marks = np.concatenate(found)
-    marked = np.zeros(len(starts), bool)
-    marked[np.searchsorted(starts, marks, side="right") - 1] = True
-    at = np.flatnonzero(marked)
-    raw = as_series(block.views[at], [body])
-    texts = _decoded(raw)
-    views, decoded = series_views(texts.fill_null(""))
-    block.views[at] = moved(views, 0, len(body))
-    left = texts.is_null().arg_true().to_numpy()
-    others = [_FIRST + text.encode() + _LAST for text in raw.gather(left)]
-    return _Block(block.views, body + decoded, at[left], others)
+    known = np.isin(words(data, 4)[and_signs], _ENTITY_WORDS)
+    strange = [and_signs[~known], returns, escapes[data[escapes + 1] == ord("x")]]
+    marked, left = np.zeros(len(starts), bool), np.zeros(len(starts), bool)
+    for found, marks in ((marked, and_signs), *((left, marks) for marks in strange)):
+        found[np.searchsorted(starts, marks, side="right") - 1] = True
+    at, others = np.flatnonzero(marked & ~left), np.flatnonzero(left)
+    if len(others):
+        raw = as_series(block.views[others], [block.data])
+        block = block._replace(at=others, others=[_FIRST + text.encode() + _LAST for text in raw])
+    if len(at):
+        views, decoded = series_views(_decoded(as_series(block.views[at], [block.data])))
+        block.views[at] = moved(views, 0, len(block.data))
+        block = block._replace(data=block.data + decoded)
+    return block
+
+
+def _where(char: bytes, body: bytes, data: Bytes) -> Positions:
+    """Where a character is."""
+    return np.flatnonzero(data == ord(char)) if char in body else np.empty(0, np.int64)
 
 
 def _mixed_items(body: bytes) -> _Block:
@@ -195,7 +200,11 @@ def _mixed_items(body: bytes) -> _Block:
         items = pl.Series([item.decode() for item in _ITEM.findall(body)], dtype=pl.String)
         return _texts_block(pl.Series([None] * len(items), dtype=pl.String), items)
     items = items.head(len(items) - 1)
-    return _texts_block(_decoded(items.str.extract(_PLAIN)), items + _END)
+    raw = items.str.extract(_PLAIN)
+    known = (raw.str.count_matches("&", literal=True) == raw.str.count_matches(_ENTITY)) & raw.str.contains(
+        "_x|\r"
+    ).not_()
+    return _texts_block(pl.select(pl.when(known).then(_decoded(raw))).to_series(), items + _END)
 
 
 def _texts_block(texts: pl.Series, items: pl.Series) -> _Block:
@@ -206,10 +215,8 @@ def _texts_block(texts: pl.Series, items: pl.Series) -> _Block:
 
 
 def _decoded(raw: pl.Series) -> pl.Series:
-    """Texts with their entities replaced; null where the engine knows better, and where they were null."""
-    known = raw.str.count_matches("&", literal=True) == raw.str.count_matches(_ENTITY)
-    texts = raw.str.replace_many(list(_ENTITIES), list(_ENTITIES.values()))
-    return pl.select(pl.when(known & raw.str.contains(_SPECIAL).not_()).then(texts)).to_series()
+    """Texts with their entities replaced."""
+    return raw.str.replace_many(list(_ENTITIES), list(_ENTITIES.values()))
 
 
 def _check_utf8(xml: bytes) -> None:

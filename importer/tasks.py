@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .checksums import Checksum
+    from .ingest import IngestTask
     from .plan import LoadPlan
     from .profiling import ColumnFacts
     from .settings import Dsn, Limits
@@ -87,6 +88,8 @@ class WindowRead(NamedTuple):
         cells: non-empty cells.
         columns: facts by sheet column.
         formulas: cells with a formula.
+        hidden: rows that are hidden.
+        kept: the frame is there; not where it was used at once.
     """
 
     number: int
@@ -97,11 +100,25 @@ class WindowRead(NamedTuple):
     cells: int
     columns: dict[int, ColumnFacts]
     formulas: int
+    hidden: int
+    kept: bool = True
 
 
 @dataclass(frozen=True)
 class CheckTask:
-    """Which window to judge, by which plan, and where the results go (`folder`); `dsn`: where to connect meanwhile."""
+    """Which window to judge, by which plan, and where the results go.
+
+    Attributes:
+        number: of the window.
+        frame: as it was read (Arrow IPC).
+        folder: where the results go.
+        plan: of the load.
+        header_row: the last one; data lies below.
+        skip_hidden: hidden rows are no data.
+        refusals: errors found elsewhere.
+        superseded: good rows to leave out.
+        dsn: where to connect meanwhile, or None.
+    """
 
     number: int
     frame: Path
@@ -123,7 +140,7 @@ class WindowChecked(NamedTuple):
         first_row: sheet row of the first data row (0: none).
         last_row: of the last.
         accepted: rows in the chunk.
-        chunk: Arrow IPC of the accepted rows, with `_row`; None when there are none.
+        chunk: Arrow IPC of the accepted rows, with `_row`; None when there are none, or they were written at once.
         errors: Arrow IPC of the errors (see `validate.ERRORS_SCHEMA`); None when there are none.
         rejected: Arrow IPC of the rejected rows as read; None when there are none.
         keys: Arrow IPC of the keys of all rows, or None.
@@ -148,9 +165,37 @@ class WindowChecked(NamedTuple):
     superseded: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True)
+class LoadTask:
+    """A window to be read, judged and written in one go.
+
+    Attributes:
+        read: how to read it; None: it was read before.
+        rows: the first and the last.
+        keep: the frame is wanted later.
+        check: how to judge it.
+        ingest: how to write it, but for what is known only then; None: keep the chunk in the spool.
+    """
+
+    read: ReadTask | None
+    rows: tuple[int, int]
+    keep: bool
+    check: CheckTask
+    ingest: IngestTask | None
+
+
+class WindowLoaded(NamedTuple):
+    """What became of it; `read` is None where it was read before, `checked` where it has no rows."""
+
+    read: WindowRead | None
+    checked: WindowChecked | None
+
+
 #: See `read.read_window`.
 read_window: Remote[ReadTask, WindowRead] = Remote("read", "read_window")
 #: See `strings.parse_strings`.
 parse_strings: Remote[StringsTask, int] = Remote("strings", "parse_strings")
 #: See `workers.check_window`.
 check_window: Remote[CheckTask, WindowChecked] = Remote("workers", "check_window")
+#: See `workers.load_window`.
+load_window: Remote[LoadTask, WindowLoaded] = Remote("workers", "load_window")

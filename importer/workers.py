@@ -7,14 +7,16 @@ import io
 import polars as pl
 
 from . import spool
-from .hashes import source_checksum
-from .ingest import connect_ahead, ingest_chunk
+from .hashes import source_checksums
+from .ingest import connect_ahead, ingest_chunk, write_rows
+from .ledger import chunk_of
 from .parts import ROW
-from .read import read_window
-from .tasks import CheckTask, WindowChecked
-from .validate import broken_rules, check, data_rows
+from .read import read_frame, read_window
+from .strings import parse_strings
+from .tasks import CheckTask, LoadTask, WindowChecked, WindowLoaded
+from .validate import Checked, broken_rules, check, data_rows
 
-__all__ = ["check_window", "ingest_chunk", "read_window"]
+__all__ = ["check_window", "ingest_chunk", "load_window", "parse_strings", "read_window"]
 
 
 def warm_up(_: None) -> None:
@@ -22,28 +24,56 @@ def warm_up(_: None) -> None:
     texts = pl.Series(["a", None])
     frame = pl.DataFrame({"a": texts}).with_columns(pl.col("a").str.contains("[b-d]").alias("b"))
     frame.write_ipc(io.BytesIO())
-    source_checksum(texts)
+    source_checksums(texts.to_frame(), "crc32c")
 
 
 def check_window(task: CheckTask) -> WindowChecked:
     """Judge one window and spool what came out."""
     if task.dsn is not None:
         connect_ahead(task.dsn)
-    frame = data_rows(spool.read(task.frame), task.header_row, skip_hidden=task.skip_hidden)
+    checked, answer = _judged(spool.read(task.frame), task)
+    return answer._replace(chunk=spool.write_some(checked.accepted, task.folder / f"chunk-{task.number}.arrow"))
+
+
+def load_window(task: LoadTask) -> WindowLoaded:
+    """Read, judge and write one window; nothing of it goes through the spool but what is wanted later."""
+    if task.ingest is not None:
+        connect_ahead(task.ingest.dsn)
+    if task.read is None:
+        frame, read = spool.read(task.check.frame), None
+    else:
+        frame, read = read_frame(task.read)
+        read = read._replace(kept=task.keep)
+        if task.keep:
+            spool.write(frame, task.read.out)
+    if frame.is_empty():
+        return WindowLoaded(read, None)
+    checked, answer = _judged(frame, task.check)
+    if task.ingest is None:
+        chunk = spool.write_some(checked.accepted, task.check.folder / f"chunk-{task.check.number}.arrow")
+        return WindowLoaded(read, answer._replace(chunk=chunk))
+    if answer.accepted:
+        write_rows(task.ingest.of_chunk(chunk_of(answer)), checked.accepted)
+    return WindowLoaded(read, answer)
+
+
+def _judged(frame: pl.DataFrame, task: CheckTask) -> tuple[Checked, WindowChecked]:
+    """What came out of a window, and the same as it is told; the accepted rows are not in the spool yet."""
+    frame = data_rows(frame, task.header_row, skip_hidden=task.skip_hidden)
     checked = check(frame, task.plan, list(task.refusals), task.superseded)
     accepted, rows = checked.accepted, frame[ROW]
-    return WindowChecked(
+    return checked, WindowChecked(
         number=task.number,
         rows=len(frame),
         first_row=int(rows[0]) if len(rows) else 0,
         last_row=int(rows[-1]) if len(rows) else 0,
         accepted=len(accepted),
-        chunk=spool.write_some(accepted, task.folder / f"chunk-{task.number}.arrow"),
+        chunk=None,
         errors=spool.write_some(checked.errors, task.folder / f"errors-{task.number}.arrow"),
         rejected=spool.write_some(checked.rejected, task.folder / f"rejected-{task.number}.arrow"),
         keys=spool.write_some(checked.keys, task.folder / f"keys-{task.number}.arrow"),
         counts=checked.counts,
-        checksums={name: source_checksum(accepted[name]) for name in accepted.columns if name != ROW},
+        checksums=source_checksums(accepted.drop(ROW), task.plan.text_hash),
         rules=broken_rules(checked.errors),
         superseded=task.superseded,
     )

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from importer.checksums import add, sql_checksum
-from importer.hashes import source_checksum
+from importer.checksums import TEXTS, TextHash, add, find_text_hash, sql_checksums
+from importer.hashes import source_checksums
 from importer.pgtypes import WIRES, parse_type, wire_of
 from importer.postgres import Session, literal
 
@@ -21,38 +21,59 @@ if TYPE_CHECKING:
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
 
 
-def _sql(session: Session, staging_type: str, values: list[str]) -> tuple[int, ...]:
-    rows = ", ".join(f"({v}::{staging_type})" for v in values) or f"(null::{staging_type})"
-    return tuple(
-        int(n)
-        for n in session.query(f"select {', '.join(sql_checksum('x', staging_type))} from (values {rows}) v(x)")[0]
-    )
+def _source(*columns: pl.Series, text_hash: TextHash = "hashtext") -> dict[str, tuple[int, ...]]:
+    return source_checksums(pl.DataFrame([column.alias(f"c{n}") for n, column in enumerate(columns)]), text_hash)
 
 
-def test_texts_hash_as_hashtext_does(db: Database) -> None:
+def _sql(
+    session: Session, types: list[str], rows: list[list[str]], text_hash: TextHash = "hashtext"
+) -> dict[str, tuple[int, ...]]:
+    """What the server says of a table with these rows, whose values are spelled in SQL."""
+    names = [f"c{n}" for n in range(len(types))]
+    asked = sql_checksums({name: (name, t) for name, t in zip(names, types, strict=True)}, text_hash)
+    typed = ["(" + ", ".join(f"{v}::{t}" for v, t in zip(row, types, strict=True)) + ")" for row in rows]
+    none = "(" + ", ".join(f"null::{t}" for t in types) + ")"
+    expressions = [e for parts in asked.values() for e in parts]
+    table = f"(values {', '.join([none, *typed])}) v({', '.join(names)})"
+    found = iter(session.query(f"select {', '.join(expressions)} from (select * from {table} offset 1) v")[0])
+    return {name: tuple(int(next(found)) for _ in parts) for name, parts in asked.items()}
+
+
+def _spelled(value: str | None) -> str:
+    return "null" if value is None else literal(value)
+
+
+def test_texts_hash_as_the_server_does(db: Database) -> None:
     """Every length up to 40 bytes, at every offset of a word."""
     values = ["", *("aé😀b\n"[n % 5] * (n // 2) + "x" * (n % 13) for n in range(120)), "y" * 100_000]
     with Session(db.dsn) as session:
-        for value in values:
-            assert source_checksum(pl.Series([value])) == _sql(session, "text", [literal(value)]), value
-        assert source_checksum(pl.Series(values)) == _sql(session, "text", [literal(v) for v in values])
+        for text_hash in {"hashtext", find_text_hash(session)}:
+            for value in values:
+                read = _source(pl.Series([value]), text_hash=text_hash)
+                assert read == _sql(session, ["text"], [[literal(value)]], text_hash), value
+            read = _source(pl.Series(values), text_hash=text_hash)
+            assert read == _sql(session, ["text"], [[literal(v)] for v in values], text_hash)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(st.lists(st.none() | texts, max_size=30))
-def test_random_texts(db: Database, values: list[str | None]) -> None:
+@given(st.lists(st.tuples(st.none() | texts, st.none() | texts, st.integers(0, 9)), max_size=30))
+def test_random_texts(db: Database, rows: list[tuple[str | None, str | None, int]]) -> None:
+    columns = [
+        pl.Series([row[n] for row in rows], dtype=dtype) for n, dtype in enumerate((pl.String, pl.String, pl.Int64))
+    ]
+    spelled = [[_spelled(first), _spelled(second), str(number)] for first, second, number in rows]
     with Session(db.dsn) as session:
-        assert source_checksum(pl.Series(values, dtype=pl.String)) == _sql(
-            session, "text", ["null" if v is None else literal(v) for v in values]
-        )
+        for text_hash in {"hashtext", find_text_hash(session)}:
+            held = _sql(session, ["text", "text", "bigint"], spelled, text_hash)
+            assert _source(*columns, text_hash=text_hash) == held
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.lists(st.none() | st.floats(allow_nan=False, allow_infinity=False), max_size=30))
 def test_random_floats(db: Database, values: list[float | None]) -> None:
     with Session(db.dsn) as session:
-        shown = ["null" if v is None else f"'{v!r}'" for v in values]
-        assert source_checksum(pl.Series(values, dtype=pl.Float64)) == _sql(session, "double precision", shown)
+        shown = [["null" if v is None else f"'{v!r}'"] for v in values]
+        assert _source(pl.Series(values, dtype=pl.Float64)) == _sql(session, ["double precision"], shown)
 
 
 VALUES: list[tuple[str, list[Any]]] = [
@@ -82,10 +103,12 @@ def test_every_wire_type(db: Database, name: str, values: list[Any]) -> None:
             else f"'{value}'"
         )
 
-    shown = ["null" if v is None else spell(v) for v in values]
+    shown = [["null" if v is None else spell(v)] for v in values]
     with Session(db.dsn) as session:
-        assert source_checksum(series) == _sql(session, str(pg_type), shown)
-        assert source_checksum(series.clear()) == _sql(session, str(pg_type), []) == (0,) * len(source_checksum(series))
+        assert _source(series) == _sql(session, [str(pg_type)], shown)
+        nothing = _source(series.clear())
+        assert nothing == _sql(session, [str(pg_type)], [])
+        assert {n for numbers in nothing.values() for n in numbers} == {0}
 
 
 def test_all_wires_are_covered() -> None:
@@ -102,19 +125,27 @@ def test_all_wires_are_covered() -> None:
     ],
 )
 def test_another_value_is_another_checksum(first: list[Any], second: list[Any]) -> None:
-    assert source_checksum(pl.Series(first)) != source_checksum(pl.Series(second, dtype=pl.Series(first).dtype))
+    assert _source(pl.Series(first)) != _source(pl.Series(second, dtype=pl.Series(first).dtype))
+
+
+def test_texts_that_change_places_are_another_checksum() -> None:
+    first, second = pl.Series(["a", "b"]), pl.Series(["c", "d"])
+    assert _source(first, second) != _source(first.reverse(), second)
+    assert _source(first, second) != _source(second, first)
+    assert _source(first, second)[TEXTS] == _source(first.reverse(), second.reverse())[TEXTS]
 
 
 @given(st.lists(texts, max_size=20), st.lists(texts, max_size=20))
 def test_checksums_add_up_in_any_order(first: list[str], second: list[str]) -> None:
-    one, two = (source_checksum(pl.Series(v, dtype=pl.String)) for v in (first, second))
-    assert add(add(None, one), two) == source_checksum(pl.Series([*second, *first], dtype=pl.String))
+    one, two = (_source(pl.Series(v, dtype=pl.String)) for v in (first, second))
+    both = _source(pl.Series([*second, *first], dtype=pl.String))
+    assert {key: add(add(None, one[key]), two[key]) for key in both} == both
 
 
 def test_slices_and_batches_hash_alike() -> None:
     values = pl.Series([f"row {n} {'é' * (n % 50)}" for n in range(40_000)])
-    parts = [source_checksum(values[start : start + 7_777]) for start in range(0, len(values), 7_777)]
-    total = None
+    parts = [_source(values[start : start + 7_777]) for start in range(0, len(values), 7_777)]
+    total: dict[str, tuple[int, ...]] = {}
     for part in parts:
-        total = add(total, part)
-    assert total == source_checksum(values)
+        total = {key: add(total.get(key), numbers) for key, numbers in part.items()}
+    assert total == _source(values)

@@ -207,9 +207,9 @@ CORRUPTIONS = [
 def _expected() -> dict[str, tuple[int, ...]]:
     import polars as pl
 
-    from importer.hashes import source_checksum
+    from importer.hashes import source_checksums
 
-    return {"n": source_checksum(pl.Series([1, 2])), "x": source_checksum(pl.Series(["a", "b"]))}
+    return source_checksums(pl.DataFrame({"n": [1, 2], "x": ["a", "b"]}), "hashtext")
 
 
 @pytest.mark.parametrize("corruption", [None, *CORRUPTIONS])
@@ -217,24 +217,24 @@ def test_verification(db: Database, corruption: str | None) -> None:
     with _staged(db) as (session, staging, _):
         session.run(f"insert into {staging.quoted} values (1, 'a'), (2, 'b')")
         if corruption is None:
-            verify(session, staging, 2, _expected())
+            verify(session, staging, 2, _expected(), "hashtext")
             return
         session.run(corruption.format(staging.quoted))
         with pytest.raises(VerificationFailed, match="nothing was published"):
-            verify(session, staging, 2, _expected())
+            verify(session, staging, 2, _expected(), "hashtext")
 
 
 def test_staging_that_changes_fails_the_run(db: Database, book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import importer.loading as story
 
-    def spoiled(session: Session, staging: Any, rows: int, expected: Any) -> None:
+    def spoiled(session: Session, staging: Any, rows: int, expected: Any, text_hash: Any) -> None:
         session.run(f"update {staging.quoted} set name = 'z' where id = 2")
         session.commit()
-        verify(session, staging, rows, expected)
+        verify(session, staging, rows, expected, text_hash)
 
     monkeypatch.setattr(story, "verify", spoiled)
     db.run("create table t (id bigint, name text)", "insert into t values (7, 'old')")
-    with pytest.raises(VerificationFailed, match="column 'name'"):
+    with pytest.raises(VerificationFailed, match="differs from what was read"):
         db.load(book)
     assert _all(db) == [(7, "old")]
     assert db.leftovers() == []
