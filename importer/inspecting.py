@@ -13,8 +13,8 @@ from .parts import PROBLEM_PARTS, ROW, part, parts_of, raw_text
 from .pgtypes import FIELD_TYPES
 from .plan import choose_columns
 from .profiling import ColumnFacts
+from .reading import read_source
 from .settings import Limits, Settings, parse_header_rows
-from .source import Source, read_source
 from .validate import data_rows
 from .working import working
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from .contract import Contract
+    from .source import Source
 
 _SAMPLE_ROWS = 5
 _PROBLEMS = 20

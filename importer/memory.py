@@ -23,3 +23,10 @@ def keep_freed_memory() -> None:
             library = ctypes.CDLL(None)
             library.mallopt(_MMAP_THRESHOLD, _MOST_MAPPED)
             library.mallopt(_TRIM_THRESHOLD, _KEPT)
+
+
+def give_back_memory() -> None:
+    """Give what was freed back to the system after all: what comes next needs less."""
+    if sys.platform.startswith("linux"):
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)

@@ -15,11 +15,11 @@ from .lineage import make_lineage
 from .loading import loaded
 from .patience import Deadline, Patience
 from .planning import plan_load
+from .reading import open_source, read_source
 from .refusals import with_refusals
 from .rejectsfile import kept_rejects, prepare_rejects
 from .reporting import make_report
 from .resume import GO_ON, add_advice, settle
-from .source import open_source, read_source
 from .streaming import Stream
 from .target import check_mode
 from .timeline import write_timeline

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,25 +10,20 @@ import polars as pl
 
 from . import spool
 from .addresses import column_letters
-from .ahead import ahead
-from .errors import ImporterError, ReaderDied, SheetError
+from .errors import SheetError
 from .headers import Header, find_header, read_header
 from .origin import Places, places_of
 from .parts import HIDDEN, ROW, columns_of
 from .profiling import ColumnFacts, merge, profile
-from .tasks import ReadTask, StringsTask, WindowRead, parse_strings, read_window
 from .validate import data_rows
-from .windows import AHEAD, HEAD_ROWS, Cutting, SheetFacts
-from .workbook import Sheet, Workbook, open_workbook
+from .windows import HEAD_ROWS, SheetFacts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
-    from .clock import Clock
-    from .pool import Pool
     from .settings import Settings
-    from .streaming import Stream
+    from .tasks import WindowRead
+    from .workbook import Sheet, Workbook
 
 #: Another worker is started for every so many bytes of XML: reading less than that takes as long as starting one.
 XML_PER_WORKER = 1 << 20
@@ -109,118 +103,12 @@ class Source:
         return found
 
 
-def open_source(settings: Settings, clock: Clock) -> tuple[Workbook, Sheet]:
-    """The workbook and the sheet that the settings mean; no cell is read.
+def in_order(windows: list[WindowRead], sheet: Sheet) -> tuple[WindowRead, ...]:
+    """The windows in the order of the sheet.
 
     Raises:
-        InputError: one of them is refused.
+        SheetError: the rows of one lie before those of another that it follows.
     """
-    with clock.stage("open"):
-        workbook = open_workbook(settings.workbook, settings.limits)
-        return workbook, workbook.sheet(settings.sheet)
-
-
-def read_source(
-    settings: Settings,
-    pool: Pool,
-    folder: Path,
-    clock: Clock,
-    opened: tuple[Workbook, Sheet] | None = None,
-    stream: Stream | None = None,
-) -> Source:
-    """Read the sheet that the settings mean into `folder`.
-
-    Args:
-        settings: which sheet, and how.
-        pool: to read with.
-        folder: of the spool.
-        clock: is told how far it is.
-        opened: what `open_source` said, where the caller asked before.
-        stream: what is to be done with windows as soon as they are read, or None.
-
-    Raises:
-        InputError: the workbook, the sheet or the header is refused.
-    """
-    workbook, sheet = opened or open_source(settings, clock)
-    with clock.stage("unpack"):
-        cutting = Cutting(
-            workbook, sheet, folder, settings.limits,
-            head_rows=_head_rows(settings), chunk_rows=settings.chunk_rows, workers=pool.workers,
-        )  # fmt: skip
-    with cutting, clock.stage("read"):
-        pool.limit(max(1, cutting.xml_bytes // XML_PER_WORKER))
-        windows = _read_windows(workbook, sheet, cutting, pool, settings, folder, clock, stream)
-        return _source(workbook, sheet, cutting.facts(), windows, settings)
-
-
-def _read_windows(
-    workbook: Workbook, sheet: Sheet, cutting: Cutting, pool: Pool, settings: Settings, folder: Path, clock: Clock,
-    stream: Stream | None,
-) -> tuple[WindowRead, ...]:  # fmt: skip
-    """All windows, read by the workers while the later ones are still being cut."""
-
-    def died(first_row: int, last_row: int, how: str) -> ImporterError:
-        memory = settings.limits.memory_bytes >> 20
-        return ReaderDied(
-            f"the process that read sheet {sheet.name!r}, rows {first_row}-{last_row}, {how}",
-            place=str(workbook.path),
-            choice=f"nothing was loaded; a worker may use {memory:,} MiB (--memory) "
-            f"and {settings.limits.task_seconds:g} s",
-        )
-
-    def reader_died(task: ReadTask, how: str) -> ImporterError:
-        return died(task.window.first_row, task.window.last_row, how)
-
-    strings = folder / "strings.arrow" if workbook.shared_strings else None
-    tasks = (
-        ReadTask(
-            window, cutting.width(), workbook.epoch_1904, settings.limits.window_cells,
-            folder / f"window-{window.number}.arrow", strings, cutting.styles,
-        )
-        for window in clock.making("cutter", "cut", cutting.windows())
-    )  # fmt: skip
-    windows: list[WindowRead] = []
-
-    def took(results: Iterable[WindowRead]) -> None:
-        for result in results:
-            cutting.release(result.number)
-            clock.advance(result.rows)
-            windows.append(result)
-
-    def so_far() -> Source:
-        return _source(workbook, sheet, cutting.facts(), _in_order(windows, sheet), settings)
-
-    with ahead(tasks, AHEAD) as made:
-        if strings is not None:
-            _parse_strings(workbook, strings, pool, settings)
-        if stream is not None:
-            took(pool.run(read_window, itertools.islice(made, stream.first_windows(pool.workers)), reader_died))
-            later = list(itertools.islice(made, 1))
-            if later and stream.begin(so_far, pool, big=cutting.xml_bytes >= STREAMED_BYTES):
-                took(stream.loaded(itertools.chain(later, made), died))
-            else:
-                took(pool.run(read_window, itertools.chain(later, made), reader_died))
-        took(pool.run(read_window, made, reader_died))
-    return _in_order(windows, sheet)
-
-
-def _parse_strings(workbook: Workbook, out: Path, pool: Pool, settings: Settings) -> None:
-    """The shared strings, parsed by a worker while the first windows are cut."""
-
-    def died(_: StringsTask, how: str) -> ImporterError:
-        return ReaderDied(
-            f"the process that read the shared strings {how}",
-            place=str(workbook.path),
-            choice=f"nothing was loaded; a worker may use {settings.limits.memory_bytes >> 20:,} MiB (--memory)",
-        )
-
-    assert workbook.shared_strings is not None
-    task = StringsTask(workbook.path, workbook.shared_strings, settings.limits, out)
-    for _ in pool.run(parse_strings, [task], died):
-        pass
-
-
-def _in_order(windows: list[WindowRead], sheet: Sheet) -> tuple[WindowRead, ...]:
     last = 0
     for window in sorted(windows):
         if window.rows and window.first_row <= last:
@@ -231,21 +119,26 @@ def _in_order(windows: list[WindowRead], sheet: Sheet) -> tuple[WindowRead, ...]
     return tuple(sorted(windows))
 
 
-def _head_rows(settings: Settings) -> int:
+def head_rows(settings: Settings) -> int:
     """The rows at the top of a sheet that the header is looked for in; a given one may be further down."""
     return max(HEAD_ROWS, settings.header_rows[1] if settings.header_rows else 0)
 
 
-def _head_windows(settings: Settings) -> int:
+def head_windows(settings: Settings) -> int:
     """How many windows hold those rows: one, unless the user wants smaller ones."""
-    rows = _head_rows(settings)
+    rows = head_rows(settings)
     return -(-rows // min(settings.chunk_rows or rows, rows))
 
 
-def _source(
+def make_source(
     workbook: Workbook, sheet: Sheet, cut: SheetFacts, windows: tuple[WindowRead, ...], settings: Settings
 ) -> Source:
-    heads = _head_windows(settings)
+    """What is known of a sheet of which these windows were read.
+
+    Raises:
+        SheetError: no header, or hidden rows that are not to be there.
+    """
+    heads = head_windows(settings)
     head = pl.concat([spool.read(w.path) for w in windows[:heads]], how="diagonal")
     rows = settings.header_rows if settings.header_rows is not None else find_header(head, cut.merges)
     skip = settings.hidden == "skip"

@@ -88,9 +88,9 @@ class Stream:
         self._claim: Claim | None = None
         self.begun: Begun | None = None
 
-    def first_windows(self, workers: int) -> int:
-        """How many windows to read before `begin`: the head, and without a contract one for each worker."""
-        return 1 if self._contract is not None else 1 + workers
+    def more_windows(self, workers: int) -> int:
+        """How many windows to read before `begin`, beside those of the head: without a contract one for each worker."""
+        return 0 if self._contract is not None else workers
 
     def begin(self, so_far: Callable[[], Source], pool: Pool, *, big: bool) -> bool:
         """Decide what is to be done with all windows; False: nothing, they are only to be read.

@@ -19,8 +19,9 @@ from .ahead import mapped
 from .dialect import plain_strings, wide_escapes
 from .engine import read_strings
 from .errors import WorkbookRefused
+from .memory import give_back_memory
 from .package import Package
-from .views import PADDING, Column, as_series, make_views, moved, read_column, series_views, words
+from .views import PADDING, Column, Mapped, as_series, make_views, moved, series_views, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -84,7 +85,9 @@ def parse_strings(task: StringsTask) -> int:
             count += len(block.views)
     if others:
         column.replace(np.concatenate(at), read_strings([_readable(item) for item in others], task.out))
-    return column.close()
+    count = column.close()
+    give_back_memory()
+    return count
 
 
 def _readable(item: bytes) -> bytes:
@@ -95,14 +98,18 @@ def _readable(item: bytes) -> bytes:
 
 
 def lookup(path: Path) -> pl.Series:
-    """The shared strings that were written there; mapped, and kept for the next window."""
+    """The shared strings that were written there; mapped, and kept for the next window.
+
+    Each window looks at other ones, mostly: what the last one needed is not held.
+    """
     global _open  # noqa: PLW0603 - a cache of one per worker process
     if _open is None or _open[0] != path:
-        _open = path, read_column(path)
-    return _open[1]
+        _open = path, Mapped(path)
+    _open[1].forget()
+    return _open[1].texts
 
 
-_open: tuple[Path, pl.Series] | None = None
+_open: tuple[Path, Mapped] | None = None
 
 
 def _whole_items(blocks: Iterable[bytes], most: int) -> Iterator[bytes]:

@@ -18,6 +18,7 @@ _WORDS = {
     "open": "opening",
     "cut": "unpacking",
     "read": "reading",
+    "load": "loading",
     "validate": "checking",
     "write": "writing",
     "verify": "verifying",

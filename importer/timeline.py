@@ -15,7 +15,13 @@ _COLOURS = {
     "read": "#1f6feb", "validate": "#1a7f37", "write": "#bf8700", "verify": "#8250df", "publish": "#cf222e",
 }  # fmt: skip
 #: What the tasks of workers are called in the picture.
-_TASKS = {"read_window": "read", "check_window": "validate", "ingest_chunk": "write"}
+_TASKS = {
+    "read_window": "read",
+    "check_window": "validate",
+    "ingest_chunk": "write",
+    "load_window": "load",
+    "parse_strings": "strings",
+}
 _STYLE = (
     "text{font:12px system-ui,sans-serif;fill:#24292f}.axis{stroke:#d0d7de}svg{background:#fff}"
     "@media(prefers-color-scheme:dark){text{fill:#e6edf3}.axis{stroke:#3d444d}svg{background:#0d1117}}"

@@ -8,6 +8,7 @@ to become a column, and a column in a file is used where it lies.
 from __future__ import annotations
 
 import itertools
+import mmap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -136,14 +137,30 @@ class Column:
         return sum(map(len, self._views))
 
 
-def read_column(path: Path) -> pl.Series:
-    """A column as it was written; mapped, not read."""
-    bounds = np.load(path.with_suffix(".npy")).tolist()
-    views, data = _mapped(path), _mapped(path.with_suffix(".bytes"))
-    buffers = [data.slice(low, high - low) for low, high in itertools.pairwise(bounds)]
-    return _series(views, buffers)
+class Mapped:
+    """A column as it was written; mapped, not read.
+
+    Args:
+        path: of the views.
+
+    Attributes:
+        texts: of the column.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._maps = [_mapped(file) for file in (path, path.with_suffix(".bytes"))]
+        views, data = (pa.py_buffer(b"" if each is None else each) for each in self._maps)
+        bounds = np.load(path.with_suffix(".npy")).tolist()
+        self.texts = _series(views, [data.slice(low, high - low) for low, high in itertools.pairwise(bounds)])
+
+    def forget(self) -> None:
+        """Give back the pages that were looked at; they are mapped again when they are needed."""
+        for each in self._maps:
+            if each is not None and hasattr(mmap, "MADV_DONTNEED"):
+                each.madvise(mmap.MADV_DONTNEED)
 
 
-def _mapped(path: Path) -> pa.Buffer:
-    # An empty file cannot be mapped.
-    return pa.memory_map(str(path)).read_buffer() if path.stat().st_size else pa.py_buffer(b"")
+def _mapped(path: Path) -> mmap.mmap | None:
+    """A file in memory; None for an empty one, which cannot be mapped."""
+    with path.open("rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else None

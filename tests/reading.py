@@ -19,8 +19,8 @@ from importer.descriptor import parse_contract
 from importer.parts import HIDDEN, ROW
 from importer.plan import LoadPlan, match_fields
 from importer.pool import Pool
+from importer.reading import read_source
 from importer.settings import Settings
-from importer.source import Source, read_source
 from importer.target import Target, plan_columns
 from importer.validate import Checked, check, data_rows
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from randomsheets import Cell, Sheet
+
+    from importer.source import Source
 
 ReadCells = dict[tuple[int, int], tuple[str, Any]]
 

@@ -194,7 +194,7 @@ def test_second_run_says_who_it_waits_for(db: Database, book: Path) -> None:
             said.append(text)
 
     settings = Settings(workbook=book, dsn=db.dsn, workers=0, timeout=30)
-    from importer.source import open_source
+    from importer.reading import open_source
 
     def key() -> str:
         with Claims(settings, None, Clock(deadline=Deadline(30)), dry_run=False) as claims:
@@ -240,7 +240,7 @@ def test_role_that_may_not_make_the_ledger(db: Database, book: Path) -> None:
 
 def test_key_has_every_setting_that_changes_rows(db: Database, book: Path) -> None:
     """Another value of a setting is another key, apart from those that say how the work is done."""
-    from importer.source import open_source
+    from importer.reading import open_source
     from importer.target import Target
 
     opened = open_source(Settings(workbook=book), Clock())

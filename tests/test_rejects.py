@@ -24,9 +24,9 @@ from importer.clock import Clock
 from importer.errors import DatabaseError, ImporterError, MachineError
 from importer.headers import SheetColumn
 from importer.parts import VALUE_PARTS, part
+from importer.reading import read_source
 from importer.rejects import Rejects
 from importer.settings import Settings
-from importer.source import read_source
 from importer.validate import check, data_rows
 from importer.working import working
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 from commandline import MIB, Running, assert_clean, importer, started
-from rawbook import inline, row, write_rows
+from rawbook import inline, number, row, write_rows
 from workertasks import Task, stuck_once, task
 
 from importer import import_workbook
@@ -302,7 +302,7 @@ def test_worker_killed_while_reading(db: Database, big: Path) -> None:
 
 
 def test_worker_killed_while_validating(db: Database, big: Path) -> None:
-    with loading(db, big, "--chunk-rows", "2000") as running:
+    with loading(db, big, "--chunk-rows", "2000", "--method", "concurrent") as running:
         running.wait_for(lambda: stage_is(running, "validate"))
         kill_workers(running)
         ran = running.finish()
@@ -325,16 +325,15 @@ def test_worker_killed_while_writing(db: Database, big: Path) -> None:
 
 
 def test_worker_out_of_memory(db: Database, tmp_path: Path) -> None:
-    """A window of long texts that does not fit; the message names the limit and the option."""
-    strings = [f"<t>{'x' * 32_000}</t>"]
-    rows = "".join(f'<row r="{n}"><c r="A{n}" t="s"><v>0</v></c></row>' for n in range(1, 60_000))
-    path = write_rows(tmp_path / "o.xlsx", rows, strings=strings, name="Orders")
+    """A window so wide that the engine's cells do not fit; the message names the limit and the option."""
+    rows = "".join(row(n, number(f"A{n}", n), number(f"XFD{n}", n)) for n in range(1, 480))
+    path = write_rows(tmp_path / "o.xlsx", rows, name="Orders")
     db.run(f"CREATE TABLE {db.schema}.t (number bigint, name text)", f"INSERT INTO {db.schema}.t VALUES (0, 'before')")
-    ran = importer("run", path, "--to", db.dsn.text, "--table", "t", "--memory", 256, "--header-row", 0, cwd=tmp_path)
+    ran = importer("run", path, "--to", db.dsn.text, "--table", "t", "--memory", 64, "--header-row", 0, cwd=tmp_path)
     assert ran.code == 3, ran.err
     assert "the process that read sheet 'Orders', rows " in ran.err
     assert "ran out of memory" in ran.err
-    assert "256 MiB (--memory)" in ran.err
+    assert "64 MiB (--memory)" in ran.err
     assert_clean(ran)
     assert_untouched(db)
 
@@ -369,7 +368,9 @@ STAGES = {
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_signal_stops_a_run(db: Database, big: Path, stage: str, number: int, code: int) -> None:
     """As from a terminal, the signal reaches every process of the run."""
-    with loading(db, big, "--json", env=UNWARNED) as running:
+    # With the default method rows are read, judged and written at once.
+    method = "concurrent" if stage == "validate" else "batch"
+    with loading(db, big, "--json", "--method", method, env=UNWARNED) as running:
         running.wait_for(lambda: STAGES[stage](running, db))
         os.killpg(running.process.pid, number) if number == signal.SIGINT else running.process.send_signal(number)
         ran = running.finish()
@@ -399,7 +400,11 @@ def test_signal_stops_a_run(db: Database, big: Path, stage: str, number: int, co
 def test_ctrl_c_at_any_moment_shows_no_traceback(tmp_path: Path, delay: float) -> None:
     """From the first line of ours on: while modules are imported, the fork server starts, workers start."""
     path = write_rows(tmp_path / "s.xlsx", GOOD)
-    code = "from importer.__main__ import main; print(flush=True); main()"
+    # Between the line and `main` the test's own code is interrupted.
+    code = (
+        "import sys\ntry:\n from importer.__main__ import main; print(flush=True); main()\n"
+        "except KeyboardInterrupt: sys.exit(130)"
+    )
     with started(sys.executable, "-c", code, "inspect", str(path), stdout=subprocess.PIPE, env=UNWARNED) as running:
         assert running.process.stdout is not None
         running.process.stdout.readline()
@@ -515,9 +520,10 @@ def test_full_spool_disk(db: Database, big: Path, small_disk: Path) -> None:
 
 
 def test_spool_disk_full_in_a_worker(db: Database, tmp_path: Path, small_disk: Path) -> None:
-    """The cuts of the sheet fit, the frames that the workers write do not."""
-    rows = "".join(f'<row r="{n}"><c r="A{n}" t="s"><v>0</v></c></row>' for n in range(1, 20_000))
-    path = write_rows(tmp_path / "o.xlsx", rows, strings=[f"<t>{'x' * 1000}</t>"], name="Orders")
+    """The cuts of the sheet fit, the texts that a worker writes do not."""
+    rows = "".join(f'<row r="{n}"><c r="A{n}" t="s"><v>{n}</v></c></row>' for n in range(1, 20_000))
+    strings = [f"<t>{n:>1000}</t>" for n in range(20_000)]
+    path = write_rows(tmp_path / "o.xlsx", rows, strings=strings, name="Orders")
     db.run(f"CREATE TABLE {db.schema}.t (number bigint, name text)", f"INSERT INTO {db.schema}.t VALUES (0, 'before')")
     ran = importer(
         "run", path, "--to", db.dsn.text, "--table", "t", "--temp-dir", small_disk, "--header-row", 0, cwd=tmp_path

@@ -1,0 +1,159 @@
+"""Owns the reading of a sheet by the workers, while its later windows are still being cut."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+from .ahead import ahead
+from .errors import ImporterError, ReaderDied
+from .source import Source, head_rows, head_windows, in_order, make_source
+from .tasks import ReadTask, StringsTask, WindowRead, parse_strings, read_window
+from .windows import AHEAD, Cutting
+from .workbook import Sheet, Workbook, open_workbook
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from .clock import Clock
+    from .pool import Pool
+    from .settings import Settings
+    from .streaming import Stream
+    from .windows import Window
+
+#: Another worker is started for every so many bytes of XML: reading less than that takes as long as starting one.
+XML_PER_WORKER = 1 << 20
+#: Sheets of more XML are written while they are read; for smaller ones each worker's connection costs more than it
+#: brings (see `ingest.most_writers`).
+STREAMED_BYTES = 8 << 20
+
+
+def open_source(settings: Settings, clock: Clock) -> tuple[Workbook, Sheet]:
+    """The workbook and the sheet that the settings mean; no cell is read.
+
+    Raises:
+        InputError: one of them is refused.
+    """
+    with clock.stage("open"):
+        workbook = open_workbook(settings.workbook, settings.limits)
+        return workbook, workbook.sheet(settings.sheet)
+
+
+def read_source(
+    settings: Settings,
+    pool: Pool,
+    folder: Path,
+    clock: Clock,
+    opened: tuple[Workbook, Sheet] | None = None,
+    stream: Stream | None = None,
+) -> Source:
+    """Read the sheet that the settings mean into `folder`.
+
+    Args:
+        settings: which sheet, and how.
+        pool: to read with.
+        folder: of the spool.
+        clock: is told how far it is.
+        opened: what `open_source` said, where the caller asked before.
+        stream: what is to be done with windows as soon as they are read, or None.
+
+    Raises:
+        InputError: the workbook, the sheet or the header is refused.
+    """
+    workbook, sheet = opened or open_source(settings, clock)
+    with clock.stage("unpack"):
+        cutting = Cutting(
+            workbook, sheet, folder, settings.limits,
+            head_rows=head_rows(settings), chunk_rows=settings.chunk_rows, workers=pool.workers,
+        )  # fmt: skip
+    with cutting:
+        return _Reading(workbook, sheet, cutting, settings, pool, folder, clock).run(stream)
+
+
+class _Reading:
+    """A sheet that is being read."""
+
+    def __init__(
+        self,
+        workbook: Workbook,
+        sheet: Sheet,
+        cutting: Cutting,
+        settings: Settings,
+        pool: Pool,
+        folder: Path,
+        clock: Clock,
+    ) -> None:
+        self._workbook, self._sheet, self._cutting = workbook, sheet, cutting
+        self._settings, self._pool, self._folder, self._clock = settings, pool, folder, clock
+        self._strings = folder / "strings.arrow" if workbook.shared_strings else None
+        self._windows: list[WindowRead] = []
+
+    def run(self, stream: Stream | None) -> Source:
+        """Read it all; `stream` takes the windows behind the first ones."""
+        clock, pool = self._clock, self._pool
+        pool.limit(max(1, self._cutting.xml_bytes // XML_PER_WORKER))
+        cut = clock.making("cutter", "cut", self._cutting.windows())
+        with ahead((self._task(window) for window in cut), AHEAD) as tasks:
+            streams = False
+            with clock.stage("read"):
+                self._parse_strings()
+                if stream is not None:
+                    first = head_windows(self._settings) + stream.more_windows(pool.workers)
+                    self._take(pool.run(read_window, itertools.islice(tasks, first), self._reader_died))
+                    later = list(itertools.islice(tasks, 1))
+                    streams = bool(later) and stream.begin(self._so_far, pool, big=self._is_big())
+                    tasks = itertools.chain(later, tasks)  # noqa: PLW2901 - one was taken to see whether there are more
+                if not streams:
+                    self._take(pool.run(read_window, tasks, self._reader_died))
+            if stream is not None and streams:
+                with clock.stage("load"):
+                    self._take(stream.loaded(tasks, self._died))
+        with clock.stage("read"):
+            return self._so_far()
+
+    def _so_far(self) -> Source:
+        windows = in_order(self._windows, self._sheet)
+        return make_source(self._workbook, self._sheet, self._cutting.facts(), windows, self._settings)
+
+    def _is_big(self) -> bool:
+        return self._cutting.xml_bytes >= STREAMED_BYTES
+
+    def _task(self, window: Window) -> ReadTask:
+        return ReadTask(
+            window, self._cutting.width(), self._workbook.epoch_1904, self._settings.limits.window_cells,
+            self._folder / f"window-{window.number}.arrow", self._strings, self._cutting.styles,
+        )  # fmt: skip
+
+    def _take(self, results: Iterator[WindowRead]) -> None:
+        for result in results:
+            self._cutting.release(result.number)
+            self._clock.advance(result.rows)
+            self._windows.append(result)
+
+    def _parse_strings(self) -> None:
+        """Let a worker parse the shared strings, while the first windows are cut."""
+        if self._strings is None or self._workbook.shared_strings is None:
+            return
+
+        def died(_: StringsTask, how: str) -> ImporterError:
+            return self._death("the process that read the shared strings", how)
+
+        task = StringsTask(self._workbook.path, self._workbook.shared_strings, self._settings.limits, self._strings)
+        for _ in self._pool.run(parse_strings, [task], died):
+            pass
+
+    def _reader_died(self, task: ReadTask, how: str) -> ImporterError:
+        return self._died(task.window.first_row, task.window.last_row, how)
+
+    def _died(self, first_row: int, last_row: int, how: str) -> ImporterError:
+        return self._death(f"the process that read sheet {self._sheet.name!r}, rows {first_row}-{last_row},", how)
+
+    def _death(self, who: str, how: str) -> ImporterError:
+        limits = self._settings.limits
+        return ReaderDied(
+            f"{who} {how}",
+            place=str(self._workbook.path),
+            choice=f"nothing was loaded; a worker may use {limits.memory_bytes >> 20:,} MiB (--memory) "
+            f"and {limits.task_seconds:g} s",
+        )
