@@ -178,10 +178,10 @@ def read_columns(sheet: Engine, rows: bytes, epoch: Epoch) -> Cells:
         raise _unreadable(exc) from None
 
 
-def read_numbers(sheet: Engine) -> dict[int, pl.Series]:
-    """The numbers of a piece that holds nothing else, by sheet column."""
+def read_as(sheet: Engine, dtype: str) -> dict[int, pl.Series]:
+    """The cells of a piece that holds nothing but texts (`string`) or numbers (`float`), by sheet column."""
     try:
-        return sheet.load(dtypes="float")[0]
+        return sheet.load(dtypes=dtype)[0]
     except fastexcel.FastExcelError as exc:
         raise _unreadable(exc) from None
 

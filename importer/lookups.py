@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from .engine import Cells, read_columns, read_numbers, sheet_of
+from .engine import Cells, read_as, read_columns, sheet_of
 from .errors import WorkbookRefused
 from .serials import Epoch
 from .strings import lookup
@@ -18,6 +18,7 @@ from .strings import lookup
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from .scan import Counts
     from .tasks import ReadTask
 
 #: What opens such a cell's value as Excel and nearly everybody else writes it. No text holds it, for its `<`.
@@ -28,25 +29,29 @@ _SHARED_ANYHOW = re.compile(rb"""(<c\b[^>]*?) t="s"([^>]*>)\s*<v>""")
 _MARKS = [chr(code) for code in range(0xF8FF, 0xF800, -1)]
 
 
-def read_cells(task: ReadTask, rows: bytes, anchor: int | None, values: int) -> Cells:
+def read_cells(task: ReadTask, rows: bytes, anchor: int | None, counts: Counts) -> Cells:
     """The arrays of some rows by sheet column and kind.
 
     Args:
         task: of the window.
         rows: their XML.
         anchor: the row before them, or None when they start at row 1.
-        values: how many cells have one, by a fast count.
+        counts: how many cells have a value, by a fast count.
 
     Raises:
         InputError: the engine refuses the rows.
         WorkbookRefused: a cell means a shared string that there is not.
     """
+    if counts.inline and counts.inline == counts.values:
+        # All are texts. Asked for, the engine need not look for the kind of each column first.
+        texts = read_as(sheet_of(task, rows, anchor), "string")
+        return {c: {"text": array} for c, array in texts.items()}
     if task.strings is None or b' t="s"' not in rows:
         return read_columns(sheet_of(task, rows, anchor), rows, Epoch(task.epoch_1904))
     strings = lookup(task.strings)
-    if rows.count(_SHARED) == values:
+    if rows.count(_SHARED) == counts.values:
         # Without its type such a cell is a number, which the engine reads fastest; there is no other cell.
-        numbers = read_numbers(sheet_of(task, rows.replace(_SHARED, b"><v>"), anchor))
+        numbers = read_as(sheet_of(task, rows.replace(_SHARED, b"><v>"), anchor), "float")
         return {c: {"text": _of_numbers(strings, array)} for c, array in numbers.items()}
     mark = next(mark for mark in _marks() if mark.encode() not in rows)
     marked = _marked(rows, mark.encode())

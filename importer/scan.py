@@ -26,6 +26,13 @@ _SPACES = np.isin(np.arange(256), np.frombuffer(b" \t\r\n", np.uint8))
 _LETTERS = np.isin(np.arange(256), np.frombuffer(bytes(range(65, 91)) + bytes(range(97, 123)), np.uint8))
 
 
+class Counts(NamedTuple):
+    """See `Scan`."""
+
+    values: int
+    inline: int
+
+
 class Scan(NamedTuple):
     """What the look tells.
 
@@ -34,12 +41,14 @@ class Scan(NamedTuple):
             that the engine would trim, or bytes that are no UTF-8.
         values: cells with a value, by a count that can be wrong where they are written oddly (`<v></v>`); the exact
             count is the judge where this one differs from what the engine read.
+        inline: those of them that hold their text themselves.
         formulas: cells with a formula.
         wider: some cell lies in a column of more letters than the declared used range has.
     """
 
     odd: bool
     values: int
+    inline: int
     formulas: int
     wider: bool
 
@@ -60,12 +69,15 @@ def scan(rows: bytes, width: int | None) -> Scan:
         or not _is_utf8(rows)
         or _trims(rows, data, tags, names)
     )
-    return Scan(odd, _values(names), formulas, _is_wider(rows, data, tags, names, letters_of(width)))
+    inline = int(np.count_nonzero(names == _word(b"</is")))
+    values = int(np.count_nonzero(names == _word(b"</v>"))) + inline
+    return Scan(odd, values, inline, formulas, _is_wider(rows, data, tags, names, letters_of(width)))
 
 
-def count_values(rows: bytes) -> int:
-    """How many cells have a value; see `Scan.values`."""
-    return rows.count(b"</v>") + rows.count(b"</is>")
+def count_values(rows: bytes) -> Counts:
+    """How many cells have a value."""
+    inline = rows.count(b"</is>")
+    return Counts(rows.count(b"</v>") + inline, inline)
 
 
 def letters_of(width: int | None) -> int:
@@ -81,10 +93,6 @@ def is_wider(rows: bytes, letters: int) -> bool:
 
 def _word(name: bytes) -> int:
     return int.from_bytes(name, "little")
-
-
-def _values(names: NDArray[np.unsignedinteger]) -> int:
-    return int(np.count_nonzero(names == _word(b"</v>")) + np.count_nonzero(names == _word(b"</is")))
 
 
 def _is_wider(rows: bytes, data: Bytes, tags: Positions, names: NDArray[np.unsignedinteger], letters: int) -> bool:
@@ -115,4 +123,4 @@ def _trims(rows: bytes, data: Bytes, tags: Positions, names: NDArray[np.unsigned
     if (_SPACES[first] | _SPACES[last]).any():
         return True
     # White space may be written as a reference, too.
-    return b"&#" in rows and bool(((first == ord("&")) | (last == ord(";"))).any())
+    return bool(((first == ord("&")) | (last == ord(";"))).any()) and b"&#" in rows
