@@ -1,0 +1,133 @@
+"""Owns the process that does the work of the service: commands come in as lines of JSON, events go out as such.
+
+It works on one command after the other. It ends when its stdin does, so that no child outlives the service; and on
+SIGTERM, which it answers as the command line answers Ctrl-C: what was written stays for the next try.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ImporterError, Interrupted, MachineError
+from .outward import error_words
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Operation = Callable[[dict[str, Any], "Talk"], dict[str, Any]]
+
+#: Who is killed when the machine runs out of memory: rather a child than the service or the database.
+_OOM_SCORE = "700"
+_TERMINATED = 143
+
+
+class Talk:
+    """The conversation with the service."""
+
+    def __init__(self) -> None:
+        # What libraries print must not get between the lines.
+        self._out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+        os.dup2(2, 1)
+        self._lines: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self.busy = False
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        for line in sys.stdin.buffer:
+            self._lines.put(json.loads(line))
+        self._lines.put(None)
+        if self.busy:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def hear(self) -> dict[str, Any] | None:
+        """The next line; None when the service is gone."""
+        return self._lines.get()
+
+    def tell(self, event: str, **fields: Any) -> None:
+        """Tell the service something."""
+        self._out.write(json.dumps({"event": event, **fields}) + "\n")
+        self._out.flush()
+
+    def ask(self, event: str, **fields: Any) -> dict[str, Any]:
+        """The service's answer to something.
+
+        Raises:
+            Interrupted: the service is gone.
+        """
+        self.tell(event, **fields)
+        answer = self.hear()
+        if answer is None:
+            raise Interrupted("the service is gone")
+        return answer
+
+
+def _offer_to_die() -> None:
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:  # noqa: PTH123
+        file.write(_OOM_SCORE)
+
+
+def _terminate(number: int, _frame: object) -> None:
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Work on commands until there are no more."""
+    gc.set_threshold(100_000)
+    _offer_to_die()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C means the service
+    signal.signal(signal.SIGTERM, _terminate)
+    talk = Talk()
+    try:
+        from ..pool import warm_up
+
+        warm_up()
+        from .work import OPERATIONS
+
+        talk.tell("ready")
+        while (command := talk.hear()) is not None:
+            talk.busy = True
+            _work(OPERATIONS[command["op"]], command, talk)
+            talk.busy = False
+    except (KeyboardInterrupt, BrokenPipeError):
+        sys.exit(_TERMINATED)
+
+
+def _work(operation: Operation, command: dict[str, Any], talk: Talk) -> None:
+    """Do what was asked, and tell how it ended."""
+    hidden = command.get("hidden", ())
+    try:
+        answer = operation(command, talk)
+    except KeyboardInterrupt:
+        talk.tell("error", error=error_words(Interrupted("the work was interrupted; nothing was published")))
+        raise
+    except ImporterError as exc:
+        if exc.exit_code == MachineError.exit_code:
+            # What callers are not told, the operator needs.
+            sys.stderr.write(f"importer: {exc}\n")
+        report = getattr(exc, "report", None)
+        told: dict[str, Any] = {"error": error_words(exc, hidden)}
+        if report is not None:
+            from .work import report_event
+
+            told |= report_event(report, command)
+        talk.tell("error", **told)
+    except BaseException as exc:  # noqa: BLE001 - whatever a library raises must not end the child without a word
+        traceback.print_exception(exc)
+        error = MachineError(f"unexpected {type(exc).__name__}")
+        talk.tell("error", error=error_words(error, hidden))
+    else:
+        talk.tell("done", **answer)
+
+
+if __name__ == "__main__":
+    main()
