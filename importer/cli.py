@@ -321,7 +321,9 @@ def serve(debug: bool, **options: Any) -> None:
         try:
             from .serve.server import serve_with
         except ModuleNotFoundError as exc:
-            raise MachineError(f"the service is not installed ({exc.name})", choice="pip install 'importer[serve]'") from None
+            raise MachineError(
+                f"the service is not installed ({exc.name})", choice="pip install 'importer[serve]'"
+            ) from None
         serve_with(**options)
 
 

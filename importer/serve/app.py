@@ -17,7 +17,6 @@ from . import pages, routes_about, routes_runs, routes_work
 from .answers import Refused
 from .body import Gone
 from .children import Crew
-from .database import Database
 from .door import Door, Keys
 from .jobs import Jobs
 from .store import Store
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from .config import Config
+    from .database import Database
 
 #: How often is looked for uploads and runs that are too old, in seconds.
 _TIDY_SECONDS = 60.0

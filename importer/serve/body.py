@@ -94,7 +94,9 @@ def _json(content: bytes) -> dict[str, Any]:
 
 def _form(content: bytes) -> dict[str, Any]:
     try:
-        found = parse_qsl(content.decode(), keep_blank_values=True, strict_parsing=bool(content), max_num_fields=_MOST_PARTS)
+        found = parse_qsl(
+            content.decode(), keep_blank_values=True, strict_parsing=bool(content), max_num_fields=_MOST_PARTS
+        )
     except ValueError:
         raise Refused(400, "the body is not a form") from None
     return {name: value for name, value in found if value}
@@ -153,7 +155,9 @@ class _Form:
             done = True
         except ParserLimitReached:
             largest = f"{self._config.upload_bytes:,} bytes"
-            raise Refused(413, f"the form has a part of more than {largest}, or too many parts", kind="TooLarge") from None
+            raise Refused(
+                413, f"the form has a part of more than {largest}, or too many parts", kind="TooLarge"
+            ) from None
         except (MultipartError, UnicodeDecodeError, LookupError):
             raise Refused(400, "the form is not well-formed or not complete") from None
         except OSError as exc:

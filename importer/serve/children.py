@@ -55,7 +55,7 @@ class Child:
     @classmethod
     async def start(cls, scratch: Path) -> Child:
         """A child that can take commands; it imports meanwhile."""
-        scratch.mkdir(mode=0o700)
+        scratch.mkdir(mode=0o700)  # noqa: ASYNC240 - microseconds
         env = {k: v for k, v in os.environ.items() if k not in _NOT_INHERITED} | {"TMPDIR": str(scratch)}
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "importer.serve.child", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,

@@ -92,12 +92,14 @@ class Config:
             )
         if len(os.fsencode(self.folder)) > _LONGEST_FOLDER:
             raise UsageError(
-                f"the path of the service's folder is longer than {_LONGEST_FOLDER} bytes, sockets in it could not be made",
+                f"the path of the service's folder has more than {_LONGEST_FOLDER} bytes, too many for sockets in it",
                 place=str(self.folder),
                 choice="--folder with a shorter path",
             )
         if self.contracts is not None and not self.contracts.is_dir():
-            raise UsageError("the folder of contracts is not there", place=str(self.contracts), choice="--contracts DIR")
+            raise UsageError(
+                "the folder of contracts is not there", place=str(self.contracts), choice="--contracts DIR"
+            )
 
     @property
     def is_loopback(self) -> bool:

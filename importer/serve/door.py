@@ -111,7 +111,7 @@ class Door:
         names = {"localhost", *config.allow_hosts, *([] if config.is_loopback else [config.host, socket.gethostname()])}
         self._hosts = frozenset(name.lower() for name in names)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102 - ASGI
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -135,7 +135,9 @@ class Door:
             raise Refused(403, "requests from pages of other sites are not taken", kind="CrossSite")
         if path in _OPEN or path.startswith("/static/") or self._keys.admits(headers):
             return
-        refused = Refused(401, "a token is needed", kind="TokenNeeded", choice="send it as: Authorization: Bearer TOKEN")
+        refused = Refused(
+            401, "a token is needed", kind="TokenNeeded", choice="send it as: Authorization: Bearer TOKEN"
+        )
         refused.headers["WWW-Authenticate"] = 'Bearer realm="importer"'
         raise refused
 

@@ -13,7 +13,7 @@ _FILE = {"type": "string", "format": "binary", "description": "the workbook, an 
 def form_of(model: type[InspectOptions] | None) -> dict[str, Any]:
     """The `requestBody` of a request with these options; None: the file alone."""
     if model is None:
-        form = {"type": "object", "properties": {"file": _FILE}, "required": ["file"]}
+        form: dict[str, Any] = {"type": "object", "properties": {"file": _FILE}, "required": ["file"]}
         return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}}}
     options = model.model_json_schema()["properties"]
     form = {"type": "object", "properties": {"file": _FILE, **options}, "additionalProperties": False}

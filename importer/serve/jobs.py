@@ -245,7 +245,7 @@ class Jobs:
             async with self._crew.child() as child:
                 run.child = child
                 if run.cancelling:
-                    raise ChildDied("was not started")
+                    return {"error": _stopped(None)}
                 try:
                     async with asyncio.timeout(self._config.seconds + _GRACE_SECONDS):
                         return await child.work(self._command(run, child), lambda event: self._hear(run, event))

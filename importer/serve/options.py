@@ -56,9 +56,9 @@ class InspectOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", validate_default=False)
 
-    upload: Annotated[
-        str | None, Field(pattern="^[0-9a-f]{32}$", description="id of an upload, instead of a file")
-    ] = None
+    upload: Annotated[str | None, Field(pattern="^[0-9a-f]{32}$", description="id of an upload, instead of a file")] = (
+        None
+    )
     sheet: Annotated[
         str | None, AfterValidator(_checked_text),
         Field(min_length=1, max_length=255, description="default: the first visible worksheet"),
@@ -114,13 +114,11 @@ class LoadOptions(InspectOptions):
         Field(min_length=1, max_length=1_000_000, description='column letters and what they fill, as JSON: '
               '`{"A": "name"}`; others are not loaded'),
     ] = None  # fmt: skip
-    method: Annotated[
-        Literal["sequential", "concurrent", "batch"], Field(description="how rows are written")
-    ] = "batch"
+    method: Annotated[Literal["sequential", "concurrent", "batch"], Field(description="how rows are written")] = "batch"
     error_cells: Annotated[Literal["reject", "null"], Field(description="what #N/A and the like mean")] = "reject"
     timezone: Annotated[
         str | None,
-        Field(pattern="^[A-Za-z0-9_+/-]{1,64}$", description="of dates and times that go into timestamptz; default: UTC"),
+        Field(pattern="^[A-Za-z0-9_+/-]{1,64}$", description="of dates and times for timestamptz; default: UTC"),
     ] = None  # fmt: skip
     lineage: Annotated[bool, Field(description="fill columns that tell where each row came from")] = False
     again: Annotated[bool, Field(description="load once more what was imported already")] = False

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from starlette.requests import Request
+from starlette.requests import Request  # noqa: TC002 - FastAPI reads the annotations
 from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 _HERE = Path(__file__).parent
 PAGE = _HERE / "page"
+_HEAD = (
+    "<!doctype html><html lang='en'><head><meta charset='utf-8'><title>importer: interface</title>"
+    "<meta name='viewport' content='width=device-width, initial-scale=1'><link rel='stylesheet' href='/docs.css'>"
+    "</head><body><main>"
+)
 
 
 def add_pages(app: FastAPI) -> None:
@@ -45,12 +50,8 @@ def add_pages(app: FastAPI) -> None:
 def describe(document: dict[str, Any]) -> str:
     """The OpenAPI document as a page to read, without scripts."""
     info = document["info"]
-    parts = [
-        "<!doctype html><html lang='en'><head><meta charset='utf-8'><title>importer: interface</title>"
-        "<meta name='viewport' content='width=device-width, initial-scale=1'><link rel='stylesheet' href='/docs.css'>"
-        f"</head><body><main><h1>{_text(info['title'])} {_text(info['version'])}</h1><p>{_text(info['description'])} "
-        "<a href='/'>The page</a> · <a href='/openapi.json'>OpenAPI document</a></p>",
-    ]
+    words = f"<h1>{_text(info['title'])} {_text(info['version'])}</h1><p>{_text(info['description'])}"
+    parts = [_HEAD, words, " <a href='/'>The page</a> · <a href='/openapi.json'>OpenAPI document</a></p>"]
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             parts.append(_operation(method, path, operation))
@@ -58,7 +59,9 @@ def describe(document: dict[str, Any]) -> str:
     for name, schema in sorted(document["components"]["schemas"].items()):
         words = _text(schema.get("description", ""))
         shape = _text(json.dumps(schema.get("properties", schema), indent=1))
-        parts.append(f"<details id='{_text(name)}'><summary>{_text(name)}: {words}</summary><pre>{shape}</pre></details>")
+        parts.append(
+            f"<details id='{_text(name)}'><summary>{_text(name)}: {words}</summary><pre>{shape}</pre></details>"
+        )
     return "".join([*parts, "</main></body></html>"])
 
 
@@ -72,7 +75,7 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
     if "file" in form:
         rows.insert(0, ("file", "form", "binary", form["file"]["description"]))
     table = "".join("<tr>" + "".join(f"<td>{_text(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
-    head = "<tr><th scope='col'>name</th><th scope='col'>in</th><th scope='col'>values</th><th scope='col'>meaning</th></tr>"
+    head = "<tr>" + "".join(f"<th scope='col'>{name}</th>" for name in ("name", "in", "values", "meaning")) + "</tr>"
     answers = "".join(
         f"<li><code>{status}</code> {_text(answer.get('description', ''))}{_shape(answer)}</li>"
         for status, answer in sorted(operation["responses"].items())
@@ -87,7 +90,8 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
 
 def _shape(answer: dict[str, Any]) -> str:
     """A link to the shape of an answer, where it has a name."""
-    schema = next(iter(answer.get("content", {}).values()), {}).get("schema", {})
+    content: list[dict[str, Any]] = list(answer.get("content", {}).values())
+    schema = content[0].get("schema", {}) if content else {}
     name = schema.get("$ref", "").rpartition("/")[2]
     return f": <a href='#{_text(name)}'>{_text(name)}</a>" if name else ""
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
+from typing import TYPE_CHECKING
+
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+if TYPE_CHECKING:
+    import asyncio
 
 #: Request line and headers together; browsers send a hundredth.
 _HEAD_BYTES = 64 << 10

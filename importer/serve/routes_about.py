@@ -38,7 +38,9 @@ async def health(request: Request) -> Response:
     return JSONResponse({"status": "unhealthy", **words}, 503)
 
 
-@router.get("/session", summary="Whether a token is needed", responses={200: {"model": models.Session}, **failures(421)})
+@router.get(
+    "/session", summary="Whether a token is needed", responses={200: {"model": models.Session}, **failures(421)}
+)
 async def session(request: Request) -> Response:
     keys = request.app.state.service.keys
     return JSONResponse({"token_required": keys.required, "signed_in": keys.admits(request.headers)})

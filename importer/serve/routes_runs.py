@@ -29,13 +29,18 @@ _PAUSE_SECONDS, _SILENCE_SECONDS = 0.2, 15.0
 _MOST_LISTENERS = 128
 _XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 _STREAM = {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "progress, note, end"}
-_WORKBOOK = {"content": {_XLSX: {"schema": {"type": "string", "format": "binary"}}}, "description": "the rejects workbook"}
+_WORKBOOK = {
+    "content": {_XLSX: {"schema": {"type": "string", "format": "binary"}}},
+    "description": "the rejects workbook",
+}
 _listeners: set[object] = set()
 
 State = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
 
 
-@router.get("/runs", summary="Runs, the newest first", responses={200: {"model": models.Runs}, **failures(400, 401, 421)})
+@router.get(
+    "/runs", summary="Runs, the newest first", responses={200: {"model": models.Runs}, **failures(400, 401, 421)}
+)
 async def list_runs(
     request: Request,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,

@@ -29,7 +29,7 @@ from .run import CANCELLED, DONE, Run
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from .uploads import Upload
+    from .uploads import Upload, Uploads
 
 router = APIRouter()
 Options = TypeVar("Options", bound=InspectOptions)
@@ -221,18 +221,23 @@ async def _taken(request: Request, model: type[Options], *, once: bool) -> tuple
     body = await read_body(request, service.config, service.uploads)
     try:
         options = _options(model, request, body)
-        if body.upload is None:
-            if options.upload is None:
-                raise _no_file()
-            return options, service.uploads.get(options.upload), body
-        if options.upload is not None:
-            raise Refused(400, "both a file and an upload were given", kind="UsageError", choice="one of them")
-        service.uploads.keep(body.upload, body.size, once=once)
+        return options, _workbook(service.uploads, options, body, once=once), body
     except BaseException:
         if body.upload is not None:
             service.uploads.drop(body.upload)
         raise
-    return options, body.upload, body
+
+
+def _workbook(uploads: Uploads, options: InspectOptions, body: Body, *, once: bool) -> Upload:
+    """The workbook that a request brought or names."""
+    if body.upload is not None and options.upload is not None:
+        raise Refused(400, "both a file and an upload were given", kind="UsageError", choice="one of them")
+    if body.upload is not None:
+        uploads.keep(body.upload, body.size, once=once)
+        return body.upload
+    if options.upload is None:
+        raise _no_file()
+    return uploads.get(options.upload)
 
 
 def _options(model: type[Options], request: Request, body: Body) -> Options:

@@ -144,8 +144,9 @@ class Run:
             "workbook": self.workbook, "size": self.size, "sheet": self.sheet, "table": self.table,
             "mode": self.options.get("mode", "append"), "method": self.options.get("method", "batch"),
             "created_at": self.created_at, "started_at": self.started_at, "finished_at": self.finished_at,
-            "progress": self.progress_words(), "message": self.message, "error": self._error_words(), "stats": self.stats,
-            "rejects": self.rejects, "resumable": self.state == INTERRUPTED, "options": self.options,
+            "progress": self.progress_words(), "message": self.message, "error": self._error_words(),
+            "stats": self.stats, "rejects": self.rejects, "resumable": self.state == INTERRUPTED,
+            "options": self.options,
             "links": {
                 "run": address, "events": f"{address}/events",
                 "report": f"{address}/report" if self.has_report else None,

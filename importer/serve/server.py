@@ -83,6 +83,19 @@ class _Server(uvicorn.Server):
         service = self.config.app.state.service  # type: ignore[union-attr]
         self._stopping = asyncio.get_running_loop().create_task(service.jobs.stop())
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and say where."""
+        await super().startup(sockets)
+        if self.started and sockets:
+            service = self.config.app.state.service  # type: ignore[union-attr]
+            host, what = (
+                service.config.host,
+                "embedded database" if service.database.is_embedded else "database of --to",
+            )
+            place = f"[{host}]" if ":" in host else host
+            sys.stdout.write(f"serving on http://{place}:{sockets[0].getsockname()[1]} ({what}); Ctrl-C stops\n")
+            sys.stdout.flush()
+
 
 async def _serve(config: Config, database: Database, listener: socket.socket) -> None:
     app = make_app(config, database)
@@ -93,18 +106,4 @@ async def _serve(config: Config, database: Database, listener: socket.socket) ->
             proxy_headers=False,
         )
     )  # fmt: skip
-    ready = asyncio.create_task(_tell(server, config, database, listener))
-    try:
-        await server.serve(sockets=[listener])
-    finally:
-        ready.cancel()
-
-
-async def _tell(server: _Server, config: Config, database: Database, listener: socket.socket) -> None:
-    """Say where the service is once it answers."""
-    while not server.started:
-        await asyncio.sleep(0.02)
-    host = f"[{config.host}]" if ":" in config.host else config.host
-    what = "embedded database" if database.is_embedded else "database of --to"
-    sys.stdout.write(f"serving on http://{host}:{listener.getsockname()[1]} ({what}); Ctrl-C stops\n")
-    sys.stdout.flush()
+    await server.serve(sockets=[listener])

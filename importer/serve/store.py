@@ -58,7 +58,8 @@ class Store:
     def get(self, run: str) -> dict[str, Any] | None:
         """A run, or None."""
         found = self._db.execute("SELECT listed FROM runs WHERE id = ?", (run,)).fetchone()
-        return found and json.loads(found[0])
+        shown: dict[str, Any] | None = found and json.loads(found[0])
+        return shown
 
     def report(self, run: str) -> dict[str, Any] | None:
         """The report of a run, or None."""

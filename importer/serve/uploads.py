@@ -98,7 +98,8 @@ class Uploads:
     def _check_room(self, announced: int) -> None:
         self.expire()
         held = sum(u.size for u in self._all.values()) + sum(self._receiving.values())
-        if len(self._all) + len(self._receiving) < _MOST and held + announced <= _MOST_SIZES * self._config.upload_bytes:
+        most = _MOST_SIZES * self._config.upload_bytes
+        if len(self._all) + len(self._receiving) < _MOST and held + announced <= most:
             return
         # What nobody needs now makes place, the longest unused first.
         free = min((u for u in self._all.values() if not u.users), key=lambda u: u.used, default=None)
@@ -130,7 +131,7 @@ class Uploads:
         self.expire()
         found = self._all.get(upload)
         if found is None or found.once:
-            raise Refused(404, "there is no such upload, or none any more", kind="UploadGone", choice="send the file again")
+            raise Refused(404, "there is no such upload, or none any more", kind="UploadGone", choice="send it again")
         found.used = time.time()
         return found
 

@@ -213,7 +213,7 @@ def inspect(command: dict[str, Any], talk: Talk) -> dict[str, Any]:  # noqa: ARG
 
 def _origin(workbook: Workbook) -> dict[str, str] | None:
     origin = workbook.origin
-    return origin and {"workbook": origin.workbook, "table": f"{origin.schema}.{origin.table}"}
+    return {"workbook": origin.workbook, "table": f"{origin.schema}.{origin.table}"} if origin else None
 
 
 # ---- DATABASE ---------------------------------------------------------------------------------------------------
@@ -221,8 +221,8 @@ def _origin(workbook: Workbook) -> dict[str, str] | None:
 _TABLES = """
 select n.nspname::text, c.relname::text, c.oid::int8, case when c.reltuples >= 0 then c.reltuples::int8 end
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
-where c.relkind in ('r', 'p') and not c.relispartition and n.nspname <> all (array['pg_catalog', 'information_schema', 'importer'])
-  and n.nspname !~ '^pg_(toast|temp)' and has_schema_privilege(n.oid, 'USAGE') and has_table_privilege(c.oid, 'INSERT')
+where c.relkind in ('r', 'p') and not c.relispartition and n.nspname not in ('information_schema', 'importer')
+  and n.nspname !~ '^pg_' and has_schema_privilege(n.oid, 'USAGE') and has_table_privilege(c.oid, 'INSERT')
 order by 1, 2
 """
 
