@@ -278,7 +278,7 @@ class Jobs:
             options["contract"] = str(contract)
         inspected = folder / "inspected.json"
         return {
-            **work_words(config, child.scratch, upload), "op": "load", "options": options,
+            **work_words(config, child.scratch, upload, folder), "op": "load", "options": options,
             "dsn": self._database.dsn, "dry_run": run.kind == "check", "rejects": str(folder / "rejects.xlsx"),
             "contract_file": str(folder / "mapped.json"), "patterns": config.allow_tables,
             "owned": self.store.owned(), "begun": run.begun, "retry_for": config.retry_for, "seconds": config.seconds,
@@ -332,10 +332,10 @@ class Jobs:
         run.ring()
 
 
-def work_words(config: Config, scratch: Path, upload: Upload) -> dict[str, Any]:
+def work_words(config: Config, scratch: Path, upload: Upload, folder: Path | None = None) -> dict[str, Any]:
     """What every child that reads a workbook is told."""
     limits = {"part_bytes": config.inflated_bytes, "columns": config.columns, "memory_bytes": config.memory_bytes}
-    hidden = [upload.path.parent, scratch, config.folder, config.contracts]
+    hidden = [upload.path.parent, scratch, folder, config.folder, config.contracts]
     return {
         "workbook": str(upload.path), "limits": limits, "rows": config.rows, "workers": config.workers,
         "scratch": str(scratch), "hidden": [str(path) for path in hidden if path],

@@ -1,0 +1,261 @@
+// Owns the third step: where the rows go, what happens to those that are there, and how strict the load is.
+
+import { byId, el, fill, option, show } from "./dom.js";
+import * as mapping from "./mapping.js";
+import { loadable } from "./preview.js";
+import { count, number } from "./words.js";
+
+let now = null; // {inspected, tables, contracts, mended}
+let choices = new Map(); // what a column fills, by target, so that going back to a target loses nothing
+let changed = () => {};
+
+/** Make the step ready; `onChange` is told of every change. */
+export function prepareTarget(onChange) {
+  changed = onChange;
+}
+
+for (const id of ["step-target"]) {
+  byId(id).addEventListener("change", (e) => {
+    if (["place", "table", "contract"].includes(e.target.name || e.target.id)) drawPlace();
+    refresh();
+  });
+  byId(id).addEventListener("input", (e) => {
+    if (["new-name", "max-rejects"].includes(e.target.id)) refresh();
+  });
+}
+
+const place = () => document.querySelector("input[name=place]:checked")?.value ?? "new";
+const mode = () => document.querySelector("input[name=mode]:checked")?.value ?? "append";
+const chosenTable = () => now.tables.find((t) => t.table === byId("table").value);
+const chosenContract = () => now.contracts.find((c) => c.name === byId("contract").value);
+
+/**
+ * Show the step for a workbook.
+ * @param {Object} inspected what is in it
+ * @param {Array} tables that there are
+ * @param {Array} contracts that there are
+ * @param {?Object} mended for rows that were set aside before: {options} to load them with as the others were
+ * @param {boolean} fresh another workbook: what was chosen for the last one is forgotten
+ */
+export function showTarget(inspected, tables, contracts, mended, fresh) {
+  const before = now && !fresh ? { place: place(), table: byId("table").value, contract: byId("contract").value } : null;
+  now = { inspected, tables, contracts, mended };
+  if (!before || !sameColumns()) choices = new Map();
+  fillTables();
+  fillContracts();
+  propose(before);
+  showOrigin();
+  drawPlace();
+  refresh();
+}
+
+let lastColumns = "";
+
+function sameColumns() {
+  const columns = JSON.stringify(now.inspected.columns.map((c) => [c.letter, c.header]));
+  const same = columns === lastColumns;
+  lastColumns = columns;
+  return same;
+}
+
+function fillTables() {
+  fill(
+    byId("table"),
+    now.tables.map((t) => option(t.table, `${t.table}${t.rows === null ? "" : ` (${count(t.rows, "row")})`}`)),
+  );
+  show(byId("choice-table"), now.tables.length > 0);
+}
+
+function fillContracts() {
+  fill(
+    byId("contract"),
+    now.contracts.map((c) => option(c.name, c.error ? `${c.name} (cannot be used: ${c.error})` : c.name, { disabled: c.error !== null })),
+  );
+  show(byId("choice-contract"), now.contracts.some((c) => c.error === null));
+}
+
+/** The usual case needs no choice: what the workbook was called before, or a new table of its name. */
+function propose(before) {
+  const name = now.inspected.suggested_table;
+  const contract = now.contracts.find((c) => c.error === null && (c.table === name || c.name === name));
+  const found = now.tables.find((t) => t.name === name && t.schema === "public") ?? now.tables.find((t) => t.name === name);
+  if (before) {
+    if (now.tables.some((t) => t.table === before.table)) byId("table").value = before.table;
+    if (now.contracts.some((c) => c.name === before.contract)) byId("contract").value = before.contract;
+    byId(`place-${before.place}`).checked = true;
+    return;
+  }
+  byId("new-name").value = found ? "" : name;
+  if (contract) byId("contract").value = contract.name;
+  if (found) byId("table").value = found.table;
+  byId(`place-${contract ? "contract" : found ? "table" : "new"}`).checked = true;
+  byId("mode-append").checked = true;
+  byId("budget-any").checked = true;
+  byId("columns").open = false;
+  for (const id of ["error-cells", "hidden", "on-duplicate", "method"]) byId(id).value = "";
+  byId("lineage").checked = false;
+}
+
+function showOrigin() {
+  const { origin } = now.inspected;
+  for (const id of ["place", "mode", "columns"]) show(byId(id), origin === null);
+  show(byId("origin"), origin !== null);
+  if (origin === null) return;
+  const rules = now.mended?.options.contract;
+  fill(
+    byId("origin"),
+    el("p", {}, "These rows were set aside from ", el("strong", {}, origin.workbook), ". They go where the others went: into ", el("strong", {}, origin.table), "."),
+    rules && el("p", { class: "hint" }, `They are checked by the same rules: contract ${rules}.`),
+  );
+}
+
+/** What the place that is chosen takes: null for a new table. */
+function fields() {
+  if (place() === "contract") return chosenContract()?.fields ?? [];
+  return place() === "table" ? (chosenTable()?.columns ?? []) : null;
+}
+
+function currentChoices() {
+  const key = `${place()} ${place() === "table" ? byId("table").value : place() === "contract" ? byId("contract").value : ""}`;
+  if (!choices.has(key)) choices.set(key, mapping.proposal(loadable(now.inspected), fields()));
+  return choices.get(key);
+}
+
+function drawPlace() {
+  if (now.inspected.origin !== null) return;
+  const columns = loadable(now.inspected);
+  mapping.draw(byId("mapping"), {
+    columns, sample: now.inspected.sample, fields: fields(), choices: currentChoices(), changed: refresh,
+  });
+  const judged = mapping.judge(columns, fields(), currentChoices());
+  if (place() !== "new" && (judged.unfilled.length || judged.loaded < columns.length)) byId("columns").open = true;
+  drawKeys();
+  const contract = chosenContract();
+  byId("contract-hint").textContent = contract ? contractHint(contract) : "";
+}
+
+const contractHint = (contract) =>
+  `Rules for ${count(contract.fields.length, "column")}. The rows go into table ${contract.table ?? now.inspected.suggested_table}.`;
+
+/** The table that a contract's rows go into, if it is there. */
+function contractTable() {
+  const name = chosenContract()?.table ?? now.inspected.suggested_table;
+  return now.tables.find((t) => t.table === name || t.name === name);
+}
+
+function keys() {
+  if (place() === "table") return chosenTable()?.keys.map((k) => k.columns) ?? [];
+  if (place() === "new") return [...currentChoices().values()].filter((n) => n.trim()).map((n) => [n]);
+  const own = chosenContract()?.primary_key ?? [];
+  return own.length ? [own] : (contractTable()?.keys.map((k) => k.columns) ?? []);
+}
+
+function drawKeys() {
+  const filled = new Set(currentChoices().values());
+  const usable = keys().filter((columns) => columns.every((c) => filled.has(c)));
+  const before = byId("key").value;
+  fill(byId("key"), usable.map((columns) => option(columns.join(","), columns.join(" and "))));
+  if (usable.some((columns) => columns.join(",") === before)) byId("key").value = before;
+  byId("mode-upsert").disabled = usable.length === 0;
+  byId("upsert-hint").textContent = usable.length ? "" : whyNoKey();
+  if (usable.length === 0 && mode() === "upsert") byId("mode-append").checked = true;
+}
+
+function whyNoKey() {
+  const all = keys();
+  if (all.length === 0) return "Not possible here: there is no key by which rows are recognised.";
+  return `Not possible yet: no column fills the key, ${all.map((c) => c.join(" and ")).join(", or ")}.`;
+}
+
+function refresh() {
+  if (now === null) return;
+  const isNew = place() === "new";
+  if (now.inspected.origin === null) {
+    byId("columns-summary").textContent = mapping.summary(loadable(now.inspected), fields(), currentChoices());
+    drawKeys();
+    byId("mode").querySelector("legend").textContent = isNew ? "When more rows come later" : "Rows that are there already";
+    show(byId("mode-append").closest(".choice"), true);
+    show(byId("mode-replace").closest(".choice"), !isNew);
+    if (isNew && mode() === "replace") byId("mode-append").checked = true;
+    label("mode-append", isNew ? "they are added" : "stay; the new ones are added");
+    label("mode-upsert", isNew ? "they update rows with the same key" : "are updated where the key is the same; the others are added");
+  }
+  show(byId("duplicate-field"), mode() === "upsert");
+  for (const [id, text] of [["new-error", nameError()], ["max-error", budgetError()]]) {
+    byId(id).textContent = text ?? "";
+    show(byId(id), text !== null);
+  }
+  byId("new-name").setAttribute("aria-invalid", String(nameError() !== null));
+  byId("max-rejects").setAttribute("aria-invalid", String(budgetError() !== null));
+  changed();
+}
+
+const label = (id, text) => {
+  document.querySelector(`label[for=${id}]`).textContent = text;
+};
+
+function nameError() {
+  if (now.inspected.origin !== null || place() !== "new") return null;
+  const name = byId("new-name").value.trim();
+  if (name === "") return "Give the new table a name.";
+  const found = now.tables.find((t) => t.table === name || (t.name === name && t.schema === "public"));
+  return found ? "This table is there already. Choose it below, or take another name." : null;
+}
+
+function budgetError() {
+  if (!byId("budget-limit").checked) return null;
+  const text = byId("max-rejects").value.trim();
+  return /^(\d{1,9}|\d{1,2}(\.\d{1,6})?%|100%)$/.test(text) ? null : "This is a number such as 10, or a part such as 0.5%.";
+}
+
+/** What keeps the load from starting: {text, element to go to}, or null. */
+export function obstacle() {
+  if (nameError()) return { text: nameError(), element: byId("new-name") };
+  if (budgetError()) return { text: budgetError(), element: byId("max-rejects") };
+  if (now.inspected.origin !== null) return null;
+  const { wrong, unfilled, loaded } = mapping.judge(loadable(now.inspected), fields(), currentChoices());
+  const [letter] = wrong.keys();
+  if (letter) return { text: `Column ${letter}: ${wrong.get(letter)}`, element: byId(`map-${letter}`) };
+  if (loaded === 0) return { text: "No column is loaded. Choose at least one.", element: byId("columns").querySelector("summary") };
+  if (unfilled.length) return { text: mapping.needs(unfilled), element: byId("mapping").querySelector("select") };
+  return null;
+}
+
+/** What was chosen, as options of the service. */
+export function targetOptions() {
+  const given = {
+    max_rejects: byId("budget-limit").checked ? byId("max-rejects").value.trim() : undefined,
+    error_cells: byId("error-cells").value || undefined,
+    hidden: byId("hidden").value || undefined,
+    method: byId("method").value || undefined,
+    lineage: byId("lineage").checked || undefined,
+  };
+  if (now.inspected.origin !== null) return { ...now.mended?.options, ...given };
+  const keyed = mode() === "upsert";
+  return {
+    ...given,
+    table: place() === "new" ? byId("new-name").value.trim() : place() === "table" ? chosenTable().quoted : undefined,
+    contract: place() === "contract" ? byId("contract").value : undefined,
+    mode: mode() === "append" ? undefined : mode(),
+    key: keyed ? byId("key").value : undefined,
+    on_duplicate: (keyed && byId("on-duplicate").value) || undefined,
+    mapping: mapping.asOption(loadable(now.inspected), fields(), currentChoices()),
+  };
+}
+
+/** In a sentence, what a load would do. */
+export function targetSentence() {
+  const rows = count(now.inspected.rows.data, "row");
+  if (now.inspected.origin !== null) return `${rows} into ${now.inspected.origin.table}.`;
+  if (place() === "new") return `${rows} into the new table ${byId("new-name").value.trim() || "…"}.`;
+  const target = place() === "table" ? chosenTable() : contractTable();
+  const name = target?.table ?? chosenContract()?.table ?? now.inspected.suggested_table;
+  if (!target) return `${rows} into the new table ${name}.`;
+  if (mode() === "append") return `${rows} are added to ${name}.`;
+  if (mode() === "upsert") return `${rows} are brought into ${name}, by ${byId("key").selectedOptions[0]?.text}.`;
+  const those = target.rows === null ? "all rows" : `all ${number(target.rows)} rows`;
+  return `${rows} take the place of ${those} of ${name}.`;
+}
+
+/** Whether rows that are there would go. */
+export const replaces = () => now.inspected.origin === null && mode() === "replace";
