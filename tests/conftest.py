@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
+from browsing import browser, visiting  # noqa: F401 - fixtures
 from serving import Service, serving, short_folder, wait_for
 
 from importer import import_workbook
@@ -32,9 +33,9 @@ DATA = Path(__file__).parent.parent / "data"
 #: uses all.
 ONE_SERVER = {
     "test_api", "test_cli", "test_contract", "test_embedded", "test_errors", "test_formats", "test_headers",
-    "test_hostile", "test_keys", "test_lineage", "test_mending", "test_methods", "test_rejects", "test_serve",
-    "test_serve_doors", "test_serve_faults", "test_serve_openapi", "test_timeline", "test_traps", "test_windows",
-    "test_workers",
+    "test_hostile", "test_keys", "test_lineage", "test_mending", "test_methods", "test_page", "test_page_access",
+    "test_rejects", "test_serve", "test_serve_doors", "test_serve_faults", "test_serve_openapi", "test_timeline",
+    "test_traps", "test_windows", "test_workers",
 }  # fmt: skip
 
 

@@ -22,10 +22,11 @@ from commandline import Running, started
 from openpyxl import Workbook
 
 from importer.postgres import Session
-from importer.settings import Dsn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from importer.settings import Dsn
 
 SECONDS = 60
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"

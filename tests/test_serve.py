@@ -230,7 +230,9 @@ def test_mapping_that_says_nothing_is_the_same_import(service: Service) -> None:
     options = {"upload": upload, "table": "same", "mapping": {"A": "n", "B": "word"}}
     assert service.client.post("/upload", json=options).json()["outcome"] == "published"
     assert service.client.post("/upload", json=options).json()["outcome"] == "already-imported"
-    assert service.client.post("/upload", json={"upload": upload, "table": "same"}).json()["outcome"] == "already-imported"
+    assert (
+        service.client.post("/upload", json={"upload": upload, "table": "same"}).json()["outcome"] == "already-imported"
+    )
 
 
 def test_contracts_of_the_service(service: Service) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -41,7 +42,15 @@ class Protocol(HttpToolsProtocol):
             self._received += len(data)
         super().data_received(data)
         if self._in_head and self._received > _HEAD_BYTES and not self.transport.is_closing():
-            self.send_400_response("The head of the request is too large.")
+            self.send_400_response("the head of the request is too large")
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no request, in the shape of all answers, and hang up."""
+        words = {"error": msg.lower().rstrip("."), "type": "BadRequest", "place": None, "choice": None}
+        content = json.dumps(words).encode()
+        head = f"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n"
+        self.transport.write(head.encode() + b"Connection: close\r\n\r\n" + content)
+        self.transport.close()
 
     def on_message_begin(self) -> None:
         """Another request begins."""

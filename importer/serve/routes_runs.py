@@ -28,7 +28,11 @@ router = APIRouter()
 _PAUSE_SECONDS, _SILENCE_SECONDS = 0.2, 15.0
 _MOST_LISTENERS = 128
 _XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-_STREAM = {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "progress, note, end"}
+_EVENT = {
+    "type": "object", "required": ["event", "data"], "description": "each event; `data` is JSON",
+    "properties": {"event": {"enum": ["progress", "note", "end"]}, "data": {"type": "string"}},
+}  # fmt: skip
+_STREAM = {"content": {"text/event-stream": {"schema": _EVENT}}, "description": "how far it is, until its end"}
 _WORKBOOK = {
     "content": {_XLSX: {"schema": {"type": "string", "format": "binary"}}},
     "description": "the rejects workbook",
