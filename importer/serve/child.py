@@ -42,8 +42,12 @@ class Talk:
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
-        for line in sys.stdin.buffer:
-            self._lines.put(json.loads(line))
+        # Not through `sys.stdin`: a thread that waits there holds its lock, which the interpreter's end asks for.
+        rest = b""
+        while piece := os.read(0, 1 << 20):
+            *lines, rest = (rest + piece).split(b"\n")
+            for line in lines:
+                self._lines.put(json.loads(line))
         self._lines.put(None)
         if self.busy:
             os.kill(os.getpid(), signal.SIGTERM)

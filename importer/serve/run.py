@@ -20,7 +20,7 @@ QUEUED, RUNNING, DONE, FAILED, CANCELLED, INTERRUPTED = (
 STATES = (QUEUED, RUNNING, DONE, FAILED, CANCELLED, INTERRUPTED)
 #: Stages of a run in their order, with words for people.
 STAGES = {
-    "open": "opening", "cut": "unpacking", "read": "reading", "plan": "planning", "validate": "checking",
+    "open": "opening", "unpack": "unpacking", "read": "reading", "plan": "planning", "validate": "checking",
     "write": "writing", "verify": "verifying", "rejects": "writing the rejects", "publish": "publishing",
 }  # fmt: skip
 #: From here on there is something in the database to go on with.

@@ -1,7 +1,7 @@
 // Owns the story of the page: a workbook, what is in it, where it goes, the load, the result.
 
 import { ServiceError, get, post } from "./api.js";
-import { byId, confirmed, el, fill, goTo, say, show } from "./dom.js";
+import { byId, confirmed, goTo, say, show } from "./dom.js";
 import { isEnded } from "./events.js";
 import { prepareHistory, refreshHistory } from "./history.js";
 import { mendedOptions } from "./mended.js";
@@ -12,7 +12,7 @@ import { leaveRun, showRun } from "./run.js";
 import { signIn } from "./signin.js";
 import { obstacle, prepareTarget, replaces, showTarget, targetOptions, targetSentence } from "./target.js";
 import { count } from "./words.js";
-import { prepareWorkbook, send, showChosen, showEmpty } from "./workbook.js";
+import { prepareWorkbook, send, showEmpty } from "./workbook.js";
 
 /** The workbook in hand: its file (null after a reload), upload, what was asked of it and what was found. */
 let hand = null;
@@ -62,7 +62,7 @@ async function takeFile(file) {
   clear(byId("workbook-error"));
   const upload = await send(file);
   if (!upload) return;
-  hand = { file, upload, asking: {}, inspected: null, again: false };
+  hand = { file, upload, asking: {}, inspected: null, run: null };
   await inspect({}, true);
 }
 
@@ -138,6 +138,7 @@ async function begin(path, more = {}) {
     const { header_row } = hand.asking;
     const options = { sheet, header_row, ...targetOptions(), ...more, wait: false };
     const { run } = await withUpload((upload) => post(path, { ...options, upload }));
+    hand.run = run.id;
     watch(run);
   } catch (error) {
     if (!(error instanceof ServiceError)) throw error;
@@ -151,7 +152,7 @@ function watch(run) {
   showSteps(false);
   show(byId("step-result"), false);
   if (run.kind === "upload") address(run.id);
-  showRun(run, (last) => ended(run.id, last));
+  showRun(run, hand?.run === run.id ? hand.inspected.rows.data : null, (last) => ended(run.id, last));
   goTo(byId("run-title"));
 }
 
@@ -193,11 +194,22 @@ function showEnd(run, report) {
 const resume = (run) => ({ text: "Go on where it stopped", primary: true, act: () => goOn(run) });
 
 function actionsAfter(run) {
-  if (run.resumable) return [resume(run)];
-  if (run.outcome === "already-imported" && hand?.inspected) {
-    return [{ text: "Load it once more all the same", act: () => begin("/upload", { again: true }) }];
+  const actions = run.resumable ? [resume(run)] : [];
+  if (!hand?.inspected) return actions;
+  if (run.outcome === "already-imported" && run.id === hand.run) {
+    actions.push({ text: "Load it once more all the same", act: () => begin("/upload", { again: true }) });
   }
-  return [];
+  if (run.kind === "upload") actions.push({ text: `Back to ${hand.upload.name}`, act: back });
+  return actions;
+}
+
+/** From a result to the steps, where everything is as it was chosen. */
+function back() {
+  address(null);
+  show(byId("step-result"), false);
+  showSteps(true);
+  goTo(byId("target-title"));
+  inspect(hand.asking); // the tables are others by now
 }
 
 async function goOn(run) {
@@ -221,7 +233,6 @@ async function openRun(id) {
     leaveRun();
     address(id);
     showSteps(false);
-    byId("result-what")?.remove();
     showResult(run, report, actionsAfter(run));
     show(byId("step-result"));
     goTo(byId("result-title"));

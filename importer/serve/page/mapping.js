@@ -122,6 +122,9 @@ function row(column, sample, fields, choices, redraw) {
   return { node, tell, letter: column.letter };
 }
 
+/** A field's title, and its name where that is not the same word. */
+const called = ({ name, title }) => (!title ? name : plain(title) === plain(name) ? title : `${title}, ${name}`);
+
 function chooser(id, column, fields, choices, redraw) {
   const select = el(
     "select",
@@ -129,7 +132,7 @@ function chooser(id, column, fields, choices, redraw) {
     option("", "leave it out"),
     fields
       .filter((f) => f.fillable !== false)
-      .map((f) => option(f.name, `${f.title && f.title !== f.name ? `${f.title} · ` : ""}${f.name} (${type(f.type)}${f.required ? ", needed" : ""})`)),
+      .map((f) => option(f.name, `${called(f)} (${type(f.type)}${f.required ? ", needed" : ""})`)),
   );
   select.value = choices.get(column.letter) ?? "";
   select.addEventListener("change", () => {

@@ -3,7 +3,7 @@
 import { get } from "./api.js";
 import { byId, el, fill, table } from "./dom.js";
 import { showError } from "./notice.js";
-import { count, number, rule, seconds, within } from "./words.js";
+import { count, moment, number, rule, seconds, within } from "./words.js";
 
 const MOST_CELLS = 200;
 
@@ -19,7 +19,9 @@ export function showResult(run, report, actions) {
   const place = byId("result");
   fill(
     place,
+    el("p", { class: "hint" }, [run.workbook, run.sheet && `sheet ${run.sheet}`, moment(run.created_at)].filter(Boolean).join(" · ")),
     failure(run),
+    before(run, report),
     figures(run, report),
     set(run),
     conservation(report),
@@ -53,6 +55,13 @@ function failure(run) {
   return place;
 }
 
+/** The same workbook is loaded once. */
+function before(run, report) {
+  if (run.outcome !== "already-imported") return null;
+  const then = report?.run?.published_at;
+  return el("p", {}, `The same rows went into the same table ${then ? moment(then) : "before"}. To load a workbook twice is mostly a mistake.`);
+}
+
 function figures(run, report) {
   const stats = run.stats;
   if (!stats || run.outcome === "already-imported") return null;
@@ -82,7 +91,7 @@ const spent = (stats) => {
 
 /** The rows that were set aside: by rule, cell by cell, and as a workbook to mend. */
 function set(run) {
-  if (!run.rejects?.rows) return null;
+  if (!run.rejects?.rows || run.outcome === "already-imported") return null;
   const cells = el("div", { id: "bad-cells" });
   if (run.links.bad_cells) showCells(cells, run);
   return el(
@@ -168,6 +177,6 @@ function conservation(report) {
 }
 
 function reportNotes(report) {
-  if (!report?.notes?.length) return null;
+  if (!report?.notes?.length || report.outcome === "already-imported") return null;
   return el("ul", { class: "notes" }, report.notes.map((n) => el("li", {}, n)));
 }

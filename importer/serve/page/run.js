@@ -8,6 +8,7 @@ import { STAGES, count, number, seconds } from "./words.js";
 
 let stop = null;
 let current = null; // id of the run that is shown
+let known = null; // rows that the sheet has, where the page knows
 let ended = () => {};
 
 byId("cancel").addEventListener("click", cancel);
@@ -15,11 +16,13 @@ byId("cancel").addEventListener("click", cancel);
 /**
  * Show a run and follow it.
  * @param {Object} run
+ * @param {?number} sheetRows that the sheet has, where that is known
  * @param {(run: ?Object) => void} onEnd is told once; null when the service forgot it
  */
-export function showRun(run, onEnd) {
+export function showRun(run, sheetRows, onEnd) {
   leaveRun();
   current = run.id;
+  known = sheetRows;
   ended = onEnd;
   byId("run-title").textContent = run.kind === "check" ? "Checking" : "Loading";
   byId("run-what").textContent = [run.workbook, run.table && `into ${run.table}`].filter(Boolean).join(" ");
@@ -72,14 +75,16 @@ function draw({ state, queue_position: position, progress }) {
 }
 
 /** The part of the whole that is done, 0 to 1: every stage counts alike, which is honest enough and never goes back. */
-function part({ stage, stages: all, done_rows: done, total_rows: total }) {
+function part({ stage, stages: all, done_rows: done, total_rows: told }) {
+  const total = told ?? known;
   const at = Math.max(all.indexOf(stage), 0);
   return (at + (total ? Math.min(done / total, 1) : 0)) / all.length;
 }
 
-function rows({ done_rows: done, total_rows: total, rows_per_second: rate, elapsed }) {
+function rows({ done_rows: done, total_rows: told, rows_per_second: rate, elapsed }) {
+  const total = told ?? known;
   const parts = [];
-  if (total && done <= total) parts.push(`${number(done)} of ${count(total, "row")}`);
+  if (total && done && done <= total) parts.push(`${number(done)} of ${count(total, "row")}`);
   else if (done) parts.push(count(done, "row"));
   if (rate) parts.push(`${number(rate)} rows a second`);
   if (elapsed >= 1) parts.push(seconds(Math.floor(elapsed)));

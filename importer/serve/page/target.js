@@ -198,8 +198,10 @@ function nameError() {
   if (now.inspected.origin !== null || place() !== "new") return null;
   const name = byId("new-name").value.trim();
   if (name === "") return "Give the new table a name.";
-  const found = now.tables.find((t) => t.table === name || (t.name === name && t.schema === "public"));
-  return found ? "This table is there already. Choose it below, or take another name." : null;
+  // The same name in another schema can be right; the schema that a name alone means is the server's to know.
+  return now.tables.some((t) => t.table === name) || now.tables.filter((t) => t.name === name).length === 1
+    ? "A table of this name is there already. Choose it below, or take another name."
+    : null;
 }
 
 function budgetError() {
