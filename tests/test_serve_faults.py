@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
+import sqlite3
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +83,25 @@ def test_killed_service_goes_on_where_it_stopped(db: Database, folder: Path) -> 
         assert target(db) == [(2 * ROWS, 2 * ROWS)]
         assert len(service.kept()) == 1
     assert db.leftovers() == []
+
+
+def test_run_that_was_published_but_not_told(db: Database, folder: Path) -> None:
+    """The service died between the commit and the answer: a resume finds that all is done, and whose the table is."""
+    with serving(db.dsn, folder) as service:
+        upload = service.upload(numbers(1, 9), "told.xlsx", "/uploads").json()["upload"]["id"]
+        run = service.client.post("/upload", params={"upload": upload}).json()["run_id"]
+        kill_all(service.running)
+    with contextlib.closing(sqlite3.connect(folder / "service.sqlite", isolation_level=None)) as store:
+        (listed,) = store.execute("SELECT listed FROM runs WHERE id = ?", (run,)).fetchone()
+        before = json.dumps(json.loads(listed) | {"state": "running", "outcome": None})
+        store.execute("UPDATE runs SET state = 'running', report = NULL, listed = ? WHERE id = ?", (before, run))
+        store.execute("DELETE FROM owned")
+    with serving(db.dsn, folder) as service:
+        assert service.upload(numbers(10, 11), "told.xlsx").status_code == 403
+        service.client.post(f"/runs/{run}/resume")
+        assert service.until(run, "done")["outcome"] == "already-imported"
+        assert service.upload(numbers(10, 11), "told.xlsx").status_code == 200
+    assert db.rows("select count(*) from told") == [(11,)]
 
 
 def test_stopped_service_answers_and_leaves_no_file(db: Database, folder: Path) -> None:

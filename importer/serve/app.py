@@ -17,7 +17,7 @@ from . import pages, routes_about, routes_runs, routes_work
 from .answers import Refused
 from .body import Gone
 from .children import Crew
-from .door import Door, Keys
+from .door import Keys
 from .jobs import Jobs
 from .store import Store
 from .uploads import Uploads
@@ -50,7 +50,7 @@ class Service:
 
 def make_app(config: Config, database: Database) -> FastAPI:
     """The application of a service whose folder is owned and whose database was started."""
-    uploads, crew = Uploads(config), Crew(config.scratch)
+    uploads, crew = Uploads(config), Crew(config.scratch, config.concurrency)
     store = Store(config.folder / "service.sqlite", database.name)
     jobs = Jobs(config, store, uploads, crew, database)
     keys = Keys(config.token)
@@ -79,7 +79,6 @@ def make_app(config: Config, database: Database) -> FastAPI:
         app.include_router(routes.router)
     pages.add_pages(app)
     _add_answers(app)
-    app.add_middleware(Door, config=config, keys=keys)
     return app
 
 

@@ -137,6 +137,7 @@ class _Form:
     def __init__(self, request: Request, config: Config, uploads: Uploads, announced: int | None) -> None:
         self._request, self._config, self._uploads = request, config, uploads
         self._announced = announced
+        self._expected = config.upload_bytes if announced is None else announced
         self._body = Body()
         self._segment: MultipartSegment | None = None
         self._field = bytearray()
@@ -188,7 +189,7 @@ class _Form:
         if segment.name == "file":
             if self._body.upload is not None:
                 raise Refused(400, "the form has more than one file", choice="one request for each")
-            self._body.upload = self._uploads.begin(segment.filename, self._announced or 0)
+            self._body.upload = self._uploads.begin(segment.filename, self._expected)
             self._file = self._body.upload.path.open("xb")
 
     async def _flush(self) -> None:

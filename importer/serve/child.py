@@ -111,8 +111,11 @@ def _work(operation: Operation, command: dict[str, Any], talk: Talk) -> None:
     hidden = command.get("hidden", ())
     try:
         answer = operation(command, talk)
-    except KeyboardInterrupt:
-        talk.tell("error", error=error_words(Interrupted("the work was interrupted; nothing was published")))
+    except KeyboardInterrupt as exc:
+        unsure = getattr(exc, "unsure", False)
+        how = " while publishing, which may have been done" if unsure else "; nothing was published"
+        words = error_words(Interrupted(f"the work was interrupted{how}"))
+        talk.tell("error", error=words | {"unsure": unsure})
         raise
     except ImporterError as exc:
         if exc.exit_code == MachineError.exit_code:
@@ -127,8 +130,7 @@ def _work(operation: Operation, command: dict[str, Any], talk: Talk) -> None:
         talk.tell("error", **told)
     except BaseException as exc:  # noqa: BLE001 - whatever a library raises must not end the child without a word
         traceback.print_exception(exc)
-        error = MachineError(f"unexpected {type(exc).__name__}")
-        talk.tell("error", error=error_words(error, hidden))
+        talk.tell("error", error=error_words(MachineError(f"unexpected {type(exc).__name__}")))
     else:
         talk.tell("done", **answer)
 

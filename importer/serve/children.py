@@ -149,10 +149,12 @@ class Crew:
 
     Args:
         scratch: folder of their temporary files.
+        places: how many may be idle, and how many may answer questions about tables and contracts at once.
     """
 
-    def __init__(self, scratch: Path) -> None:
-        self._scratch = scratch
+    def __init__(self, scratch: Path, places: int) -> None:
+        self._scratch, self._places = scratch, places
+        self.questions = asyncio.Semaphore(places)
         self._idle: list[Child] = []
         self._all: set[Child] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -182,7 +184,7 @@ class Crew:
             child.kill()
             raise
         finally:
-            if child.is_alive:
+            if child.is_alive and len(self._idle) < self._places:
                 self._idle.append(child)
             else:
                 self._retire(child)

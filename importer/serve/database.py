@@ -102,7 +102,7 @@ async def asked(crew: Crew, command: dict[str, Any], seconds: float) -> dict[str
         Refused: it could not.
     """
     try:
-        async with asyncio.timeout(seconds), crew.child() as child:
+        async with asyncio.timeout(seconds), crew.questions, crew.child() as child:
             event = await child.work(command)
     except TimeoutError:
         raise Refused(503, f"not done within {seconds:g} s", kind="TimedOut", choice="try again later") from None

@@ -297,6 +297,8 @@ class Jobs:
             if event["oid"] is not None and run.identity is not None:
                 self.store.own(run.identity[1], run.identity[2], event["oid"])
             self._end(run, DONE, report=report)
+        elif run.cancelling and _is_unsure(run, error):
+            self._interrupt(run, error | {"choice": "resume the run: it tells whether the rows were published"})
         elif run.cancelling:
             self._end(run, CANCELLED)
             await self._forget_in_ledger(run)
@@ -318,7 +320,7 @@ class Jobs:
         """A run is over: its workbook is let go, its rejects stay."""
         run.state, run.error, run.finished_at = state, error, stamp()
         if state == CANCELLED:
-            run.message, run.has_rejects = "cancelled; nothing was loaded", False
+            run.message, run.has_rejects = "cancelled", False
         folder = self.folder(run.id)
         if folder.is_dir():
             for path in folder.iterdir():
@@ -340,6 +342,12 @@ def work_words(config: Config, scratch: Path, upload: Upload, folder: Path | Non
         "workbook": str(upload.path), "limits": limits, "rows": config.rows, "workers": config.workers,
         "scratch": str(scratch), "hidden": [str(path) for path in hidden if path],
     }  # fmt: skip
+
+
+def _is_unsure(run: Run, error: dict[str, Any]) -> bool:
+    """Whether a run that was stopped may have published its rows all the same."""
+    killed = error["type"] == "ChildDied" and run.progress is not None and run.progress.stage == "publish"
+    return run.kind == "upload" and (killed or bool(error.get("unsure")))
 
 
 def _words(status: int, error: str, kind: str) -> dict[str, Any]:

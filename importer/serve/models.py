@@ -301,7 +301,7 @@ class RunWords(BaseModel):
     stats: Stats | None
     rejects: Rejects | None
     resumable: bool
-    options: dict[str, Any]
+    options: dict[str, Any] | None = None
     links: Links
 
 

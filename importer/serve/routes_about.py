@@ -68,15 +68,20 @@ async def sign_in(request: Request) -> Response:
         refused.headers["WWW-Authenticate"] = 'Bearer realm="importer"'
         raise refused
     answer = JSONResponse({"token_required": service.keys.required, "signed_in": True})
-    answer.set_cookie(**cookie_words(service.keys.session(), secure=request.url.scheme == "https"))
+    answer.set_cookie(**cookie_words(service.keys.session(), secure=_is_secure(request)))
     return answer
 
 
 @router.delete("/session", summary="Sign out", responses={200: {"model": models.Session}, **failures(403, 421)})
 async def sign_out(request: Request) -> Response:
     answer = JSONResponse({"token_required": request.app.state.service.keys.required, "signed_in": False})
-    answer.set_cookie(**cookie_words(None, secure=request.url.scheme == "https"))
+    answer.set_cookie(**cookie_words(None, secure=_is_secure(request)))
     return answer
+
+
+def _is_secure(request: Request) -> bool:
+    """Whether the browser speaks https, maybe with a proxy in front of us."""
+    return request.url.scheme == "https" or request.headers.get("origin", "").startswith("https://")
 
 
 @router.get("/about", summary="Limits and choices", responses={200: {"model": models.About}, **failures(401, 421)})

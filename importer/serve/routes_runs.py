@@ -54,6 +54,8 @@ async def list_runs(
     jobs = _jobs(request)
     found = jobs.store.page(limit + 1, before, state)
     words = [jobs.words(jobs.find(stored["id"])) for stored in found[:limit]]
+    for run in words:
+        del run["options"]  # they can be long; the run itself tells them
     return JSONResponse({"runs": words, "more": len(found) > limit})
 
 

@@ -182,7 +182,7 @@ def _result(run: Run, upload: dict[str, Any] | None) -> dict[str, Any]:
     """
     words = run.words()
     if run.state == CANCELLED:
-        raise Refused(409, "the run was cancelled; nothing was loaded", kind="Cancelled", run=words)
+        raise Refused(409, "the run was cancelled", kind="Cancelled", run=words)
     if run.state != DONE:
         assert run.error is not None
         raise refused(run.error, run=words)

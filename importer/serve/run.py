@@ -156,7 +156,7 @@ class Run:
         }  # fmt: skip
 
     def _error_words(self) -> dict[str, Any] | None:
-        return None if self.error is None else {k: v for k, v in self.error.items() if k != "resumable"}
+        return None if self.error is None else {k: v for k, v in self.error.items() if k not in {"resumable", "unsure"}}
 
     def progress_words(self) -> dict[str, Any] | None:
         """How far it is; None where it does nothing."""

@@ -13,9 +13,10 @@ import uvicorn
 
 from ..errors import MachineError
 from ..settings import MIB, data_dir, find_dsn
-from .app import make_app
+from .app import Service, make_app
 from .config import Config, owned_folder
 from .database import Database
+from .door import Door
 from .protocol import Protocol
 
 #: Connections at once; beyond it the answer is 503.
@@ -78,21 +79,21 @@ def _listening(config: Config) -> socket.socket:
 class _Server(uvicorn.Server):
     """A server that stops the runs at once when it is told to stop: requests wait for them."""
 
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+
     def handle_exit(self, sig: int, frame: Any) -> None:
         """Stop; a second time: at once."""
         super().handle_exit(sig, frame)
-        service = self.config.app.state.service  # type: ignore[union-attr]
-        self._stopping = asyncio.get_running_loop().create_task(service.jobs.stop())
+        self._stopping = asyncio.get_running_loop().create_task(self._service.jobs.stop())
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, and say where."""
         await super().startup(sockets)
         if self.started and sockets:
-            service = self.config.app.state.service  # type: ignore[union-attr]
-            host, what = (
-                service.config.host,
-                "embedded database" if service.database.is_embedded else "database of --to",
-            )
+            host = self._service.config.host
+            what = "embedded database" if self._service.database.is_embedded else "database of --to"
             place = f"[{host}]" if ":" in host else host
             sys.stdout.write(f"serving on http://{place}:{sockets[0].getsockname()[1]} ({what}); Ctrl-C stops\n")
             sys.stdout.flush()
@@ -100,11 +101,10 @@ class _Server(uvicorn.Server):
 
 async def _serve(config: Config, database: Database, listener: socket.socket) -> None:
     app = make_app(config, database)
-    server = _Server(
-        uvicorn.Config(
-            app, http=Protocol, ws="none", loop="asyncio", lifespan="on", log_level="warning", access_log=False,
-            server_header=False, limit_concurrency=_CONNECTIONS, timeout_graceful_shutdown=_STOP_SECONDS,
-            proxy_headers=False,
-        )
+    service: Service = app.state.service
+    options = uvicorn.Config(
+        Door(app, config, service.keys), http=Protocol, ws="none", loop="asyncio", lifespan="on",
+        log_level="warning", access_log=False, server_header=False, proxy_headers=False,
+        limit_concurrency=_CONNECTIONS, timeout_graceful_shutdown=_STOP_SECONDS,
     )  # fmt: skip
-    await server.serve(sockets=[listener])
+    await _Server(options, service).serve(sockets=[listener])

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".xlsx", ".xlsm")
 #: Uploads that are kept at once, and their bytes in all as a multiple of what one may have.
-_MOST, _MOST_SIZES = 32, 4
+_MOST, _MOST_SIZES = 32, 8
 _ABOUT = "about.json"
 _LONGEST_NAME = 255
 #: Bytes of a file name without suffix; file systems take 255.
