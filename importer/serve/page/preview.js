@@ -11,6 +11,9 @@ export const isAdded = (column, inspected) => inspected.origin !== null && colum
 /** The columns that can be loaded. */
 export const loadable = (inspected) => inspected.columns.filter((c) => !isAdded(c, inspected));
 
+/** Nothing to load was found. */
+export const isEmpty = (inspected) => inspected.rows.data === 0 || loadable(inspected).length === 0;
+
 let chosen = () => {};
 
 /** Make the step ready; `onChange` is told {sheet, header_row} when the reader wants others. */
@@ -43,7 +46,7 @@ export function showPreview(inspected) {
   const [first, last] = inspected.header_rows ?? [];
   byId("header-row").value = !inspected.header_row ? "0" : first === last ? first : `${first}-${last}`;
   headerError(null);
-  fill(byId("preview-table"), sample(inspected));
+  fill(byId("preview-table"), isEmpty(inspected) ? nothing(inspected) : sample(inspected));
   fill(byId("preview-problems"), problems(inspected), notes(inspected));
 }
 
@@ -107,6 +110,11 @@ function sample(inspected) {
       el("tbody", {}, rows),
     ),
   );
+}
+
+function nothing(inspected) {
+  const where = inspected.header_row ? `below row ${number(inspected.header_row)} of sheet “${inspected.sheet}”` : `in sheet “${inspected.sheet}”`;
+  return el("div", { class: "notice bad" }, el("p", { class: "fact" }, `There are no rows ${where}.`), el("p", {}, "Choose another sheet or header row."));
 }
 
 const isNumber = (column) => ["whole number", "number"].includes(type(column.type));

@@ -2,7 +2,7 @@
 
 import { byId, el, fill, option, show } from "./dom.js";
 import * as mapping from "./mapping.js";
-import { loadable } from "./preview.js";
+import { isEmpty, loadable } from "./preview.js";
 import { count, number } from "./words.js";
 
 let now = null; // {inspected, tables, contracts, mended}
@@ -101,12 +101,16 @@ function showOrigin() {
   for (const id of ["place", "mode", "columns"]) show(byId(id), origin === null);
   show(byId("origin"), origin !== null);
   if (origin === null) return;
-  const rules = now.mended?.options.contract;
+  const usable = now.contracts.filter((c) => c.error === null);
   fill(
     byId("origin"),
     el("p", {}, "These rows were set aside from ", el("strong", {}, origin.workbook), ". They go where the others went: into ", el("strong", {}, origin.table), "."),
-    rules && el("p", { class: "hint" }, `They are checked by the same rules: contract ${rules}.`),
+    usable.length > 0 && [
+      el("label", { htmlFor: "origin-rules" }, "Checked by the rules of"),
+      el("select", { id: "origin-rules" }, option("", "the table"), usable.map((c) => option(c.name, `contract ${c.name}`))),
+    ],
   );
+  if (usable.length > 0) byId("origin-rules").value = now.mended?.options.contract ?? "";
 }
 
 /** What the place that is chosen takes: null for a new table. */
@@ -212,6 +216,7 @@ function budgetError() {
 
 /** What keeps the load from starting: {text, element to go to}, or null. */
 export function obstacle() {
+  if (isEmpty(now.inspected)) return { text: "There are no rows to load.", element: byId("header-row") };
   if (nameError()) return { text: nameError(), element: byId("new-name") };
   if (budgetError()) return { text: budgetError(), element: byId("max-rejects") };
   if (now.inspected.origin !== null) return null;
@@ -232,7 +237,7 @@ export function targetOptions() {
     method: byId("method").value || undefined,
     lineage: byId("lineage").checked || undefined,
   };
-  if (now.inspected.origin !== null) return { ...now.mended?.options, ...given };
+  if (now.inspected.origin !== null) return { ...now.mended?.options, contract: byId("origin-rules")?.value || undefined, ...given };
   const keyed = mode() === "upsert";
   return {
     ...given,
