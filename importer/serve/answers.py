@@ -36,3 +36,15 @@ def stamp(seconds: float | None = None) -> str:
     """A moment (seconds since the epoch; None: now) as text, in UTC."""
     moment = datetime.now(UTC) if seconds is None else datetime.fromtimestamp(seconds, UTC)
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def invalid_words(errors: Any) -> dict[str, Any]:
+    """What is wrong with options, in one sentence and one by one; the values are not repeated."""
+    details = [
+        {"field": str(e["loc"][-1])[:100] if e["loc"] else "body", "message": str(e["msg"])[:300]} for e in errors
+    ]
+    first = details[0]
+    return {
+        "error": f"{first['field']}: {first['message']}", "type": "UsageError", "place": first["field"], "choice": None,
+        "details": details,
+    }  # fmt: skip

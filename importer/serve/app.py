@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 
 from .. import __version__
 from . import pages, routes_about, routes_runs, routes_work
-from .answers import Refused
+from .answers import Refused, invalid_words
 from .body import Gone
 from .children import Crew
 from .door import Keys
@@ -114,15 +114,3 @@ def _add_answers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(Exception, unexpected)
-
-
-def invalid_words(errors: Any) -> dict[str, Any]:
-    """What is wrong with options, in one sentence and one by one; the values are not repeated."""
-    details = [
-        {"field": str(e["loc"][-1])[:100] if e["loc"] else "body", "message": str(e["msg"])[:300]} for e in errors
-    ]
-    first = details[0]
-    return {
-        "error": f"{first['field']}: {first['message']}", "type": "UsageError", "place": first["field"], "choice": None,
-        "details": details,
-    }  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import shutil
 from collections import deque
 from datetime import UTC, datetime, timedelta
@@ -11,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from .answers import Refused, stamp
 from .children import Child, ChildDied, Crew
+from .commands import load_command
+from .endings import GO_ON, error_of_service, is_unsure, stopped
 from .run import CANCELLED, DONE, FAILED, INTERRUPTED, QUEUED, RUNNING, Run
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ _GRACE_SECONDS = 20.0
 _STOP_SECONDS = 8.0
 #: Files of a run that stay when it ended.
 _RESULTS = frozenset({"rejects.xlsx", "bad_cells.json"})
-_GO_ON = "resume the run: it goes on where it stopped"
 
 
 class Jobs:
@@ -57,16 +57,16 @@ class Jobs:
         for stored in self.store.in_states(QUEUED, RUNNING, INTERRUPTED):
             run = Run.load(stored)
             if run.kind == "check":
-                self._end(run, FAILED, error=_stopped(None))
+                self._end(run, FAILED, error=stopped(None))
                 continue
             self._open[run.id] = run
             if run.state != INTERRUPTED:
-                run.state, run.error, run.finished_at = INTERRUPTED, _stopped(_GO_ON), stamp()
+                run.state, run.error, run.finished_at = INTERRUPTED, stopped(GO_ON), stamp()
                 self.store.save(run.stored())
         self._uploads.load({run.upload for run in self._open.values()})
         for run in list(self._open.values()):
             if self._uploads.hold(run.upload, run.id) is None:
-                self._end(run, FAILED, error=_stopped("send the workbook again") | {"resumable": False})
+                self._end(run, FAILED, error=stopped("send the workbook again") | {"resumable": False})
         known = set(self._open)
         for folder in self._config.results.iterdir():
             if folder.name not in known and self.store.get(folder.name) is None:
@@ -80,7 +80,7 @@ class Jobs:
                 run.child.terminate()
             elif run.state == QUEUED:
                 self._queue.remove(run)
-                self._interrupt(run, _stopped(_GO_ON if run.kind == "upload" else None))
+                self._stopped(run)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=_STOP_SECONDS)
 
@@ -97,7 +97,7 @@ class Jobs:
         Raises:
             Refused: the queue is full, or the service is stopping.
         """
-        self._check_room()
+        self.check_room()
         folder = self.folder(run.id)
         folder.mkdir(mode=0o700)
         for name, content in files.items():
@@ -106,20 +106,17 @@ class Jobs:
         self._enqueue(run)
         self.prune()
 
-    def _check_room(self) -> None:
+    def check_room(self) -> None:
+        """Refuse what there is no place for; early, before its workbook is here.
+
+        Raises:
+            Refused: the queue is full, or the service is stopping.
+        """
         if self.stopping.is_set():
             raise Refused(503, "the service is stopping", choice="try again later")
         if self._running >= self._config.concurrency and len(self._queue) >= self._config.queue:
             raise Refused(429, f"{len(self._queue)} uploads are waiting already", kind="QueueFull",
                           choice="try again later", retry_after=5)  # fmt: skip
-
-    def check_room(self) -> None:
-        """Refuse early what would be refused once its workbook is here.
-
-        Raises:
-            Refused: the queue is full.
-        """
-        self._check_room()
 
     def _enqueue(self, run: Run) -> None:
         run.state, run.error, run.finished_at, run.message = QUEUED, None, None, None
@@ -162,7 +159,7 @@ class Jobs:
         """
         if run.state != INTERRUPTED:
             raise Refused(409, f"a run that is {run.state} cannot be resumed", kind="NotResumable")
-        self._check_room()
+        self.check_room()
         self._enqueue(run)
 
     async def cancel(self, run: Run) -> str:
@@ -233,7 +230,7 @@ class Jobs:
             event = await self._executed(run)
             await self._settle(run, event)
         except Exception as exc:  # noqa: BLE001 - a run must end, whatever is wrong with the service
-            self._end(run, FAILED, error=_words(500, f"unexpected {type(exc).__name__}", "ServiceError"))
+            self._end(run, FAILED, error=error_of_service(500, f"unexpected {type(exc).__name__}", "ServiceError"))
         finally:
             run.child = None
             self._running -= 1
@@ -244,20 +241,24 @@ class Jobs:
         try:
             async with self._crew.child() as child:
                 run.child = child
-                if run.cancelling:
-                    return {"error": _stopped(None)}
+                if run.cancelling or self.stopping.is_set():
+                    return {"error": stopped(None)}
                 try:
                     async with asyncio.timeout(self._config.seconds + _GRACE_SECONDS):
                         return await child.work(self._command(run, child), lambda event: self._hear(run, event))
                 except TimeoutError:
                     child.kill()
-                    return {"error": _words(422, f"not done within {self._config.seconds:g} s", "TimedOut")}
+                    return {"error": error_of_service(422, f"not done within {self._config.seconds:g} s", "TimedOut")}
         except ChildDied as exc:
             how = "ran out of memory or was killed" if "SIGKILL" in exc.how else exc.how
-            words = _words(500, f"the process that did the work {how}", "ChildDied")
+            words = error_of_service(500, f"the process that did the work {how}", "ChildDied")
             return {"error": words | {"resumable": True}}
 
     def _hear(self, run: Run, event: dict[str, Any]) -> dict[str, Any] | None:
+        if event["event"] == "owned":
+            table = [event["schema"], event["table"]]
+            others = (r for r in self._open.values() if r is not run and r.state == RUNNING)
+            return {"owned": self.store.owned(), "pending": any(other.begun == table for other in others)}
         before = run.begun, run.identity, run.writing
         answer = run.hear(event)
         if (run.begun, run.identity, run.writing) != before:
@@ -266,24 +267,11 @@ class Jobs:
         return answer
 
     def _command(self, run: Run, child: Child) -> dict[str, Any]:
-        """What the child is told."""
-        folder, config = self.folder(run.id), self._config
         upload = self._uploads.hold(run.upload, run.id)
         if upload is None:
             raise ChildDied("found no workbook")
-        options = {k: v for k, v in run.options.items() if k not in {"contract", "columns", "key"}}
-        options |= {k: run.options[k].split(",") for k in ("columns", "key") if run.options.get(k)}
-        contract = next(iter(sorted(folder.glob("contract.*"))), None)
-        if contract is not None:
-            options["contract"] = str(contract)
-        inspected = folder / "inspected.json"
-        return {
-            **work_words(config, child.scratch, upload, folder), "op": "load", "options": options,
-            "dsn": self._database.dsn, "dry_run": run.kind == "check", "rejects": str(folder / "rejects.xlsx"),
-            "contract_file": str(folder / "mapped.json"), "patterns": config.allow_tables,
-            "owned": self.store.owned(), "begun": run.begun, "retry_for": config.retry_for, "seconds": config.seconds,
-            "inspected": json.loads(inspected.read_bytes()) if inspected.is_file() else None,
-        }  # fmt: skip
+        folder = self.folder(run.id)
+        return load_command(self._config, self._database, self.store, run, upload, folder, child.scratch)
 
     async def _settle(self, run: Run, event: dict[str, Any]) -> None:
         """Take in how a run ended."""
@@ -297,17 +285,24 @@ class Jobs:
             if event["oid"] is not None and run.identity is not None:
                 self.store.own(run.identity[1], run.identity[2], event["oid"])
             self._end(run, DONE, report=report)
-        elif run.cancelling and _is_unsure(run, error):
+        elif run.cancelling and is_unsure(run, error):
             self._interrupt(run, error | {"choice": "resume the run: it tells whether the rows were published"})
         elif run.cancelling:
             self._end(run, CANCELLED)
             await self._forget_in_ledger(run)
-        elif run.kind == "upload" and self.stopping.is_set():
-            self._interrupt(run, _stopped(_GO_ON))
+        elif self.stopping.is_set():
+            self._stopped(run)
         elif run.kind == "upload" and run.writing and error["resumable"]:
-            self._interrupt(run, error | {"choice": _GO_ON})
+            self._interrupt(run, error | {"choice": GO_ON})
         else:
             self._end(run, FAILED, error=error, report=report)
+
+    def _stopped(self, run: Run) -> None:
+        """The service is stopping: an upload can be resumed by the next one."""
+        if run.kind == "upload":
+            self._interrupt(run, stopped(GO_ON))
+        else:
+            self._end(run, FAILED, error=stopped(None))
 
     def _interrupt(self, run: Run, error: dict[str, Any]) -> None:
         run.state, run.error, run.finished_at = INTERRUPTED, error, stamp()
@@ -332,28 +327,3 @@ class Jobs:
         self._uploads.release(run.upload, run.id)
         self.store.save(run.stored(), report)
         run.ring()
-
-
-def work_words(config: Config, scratch: Path, upload: Upload, folder: Path | None = None) -> dict[str, Any]:
-    """What every child that reads a workbook is told."""
-    limits = {"part_bytes": config.inflated_bytes, "columns": config.columns, "memory_bytes": config.memory_bytes}
-    hidden = [upload.path.parent, scratch, folder, config.folder, config.contracts]
-    return {
-        "workbook": str(upload.path), "limits": limits, "rows": config.rows, "workers": config.workers,
-        "scratch": str(scratch), "hidden": [str(path) for path in hidden if path],
-    }  # fmt: skip
-
-
-def _is_unsure(run: Run, error: dict[str, Any]) -> bool:
-    """Whether a run that was stopped may have published its rows all the same."""
-    killed = error["type"] == "ChildDied" and run.progress is not None and run.progress.stage == "publish"
-    return run.kind == "upload" and (killed or bool(error.get("unsure")))
-
-
-def _words(status: int, error: str, kind: str) -> dict[str, Any]:
-    return {"error": error, "type": kind, "place": None, "choice": None, "status": status, "resumable": False}
-
-
-def _stopped(choice: str | None) -> dict[str, Any]:
-    words = _words(503, "the service was stopped meanwhile", "Interrupted")
-    return words | {"choice": choice, "resumable": choice is not None}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,11 +12,17 @@ from ..schema import SCHEMA
 from .outward import NotAllowed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ..contract import Contract
     from ..postgres import Session
     from ..target import Target
+
+    Ask = Callable[[str, str], tuple[frozenset["Owned"], bool]]
+
+
+#: How long a run waits to be told that another one created its table, and between two questions, in seconds.
+_PATIENCE_SECONDS, _PAUSE_SECONDS = 10.0, 0.1
 
 
 class Owned(NamedTuple):
@@ -45,24 +52,34 @@ class Policy:
             return any(fnmatchcase(f"{schema}.{name}" if "." in p else name, p) for p in self.patterns)
         return oid is None or Owned(schema, name, oid) in self.owned
 
-    def check(self, session: Session, target: Target, *, sha256: str, begun: Sequence[str] | None) -> None:
+    def check(
+        self, session: Session, target: Target, ask: Ask, *, sha256: str | None = None, begun: Sequence[str] = ()
+    ) -> None:
         """Refuse a target that is not allowed.
 
         Args:
             session: any.
             target: of the load.
+            ask: for the tables that the service created by now, and whether another run may be creating this one.
             sha256: of the workbook.
             begun: schema and name of the table that this run set out to create, when it was begun before.
 
         Raises:
             NotAllowed: it is not.
         """
-        schema, name, oid = target.schema, target.name, oid_of(session, target.schema, target.name)
-        if self.allows(schema, name, oid):
-            return
-        if oid is not None and begun and list(begun) == [schema, name] and published_here(session, oid, sha256):
-            return
-        raise NotAllowed(f"table {quote(schema, name)} is not one to load into here", choice=self._choice())
+        schema, name, now, pending = target.schema, target.name, self, True
+        end = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            oid = oid_of(session, schema, name)
+            if now.allows(schema, name, oid):
+                return
+            if oid is not None and [*begun] == [schema, name] and sha256 and published_here(session, oid, sha256):
+                return
+            if self.patterns or not pending or time.monotonic() > end:
+                raise NotAllowed(f"table {quote(schema, name)} is not one to load into here", choice=self._choice())
+            owned, pending = ask(schema, name)
+            now = replace(self, owned=owned)
+            time.sleep(_PAUSE_SECONDS if pending else 0)
 
     def check_references(self, session: Session, contract: Contract | None) -> None:
         """Refuse foreign keys to tables that are not allowed: they tell which keys those have.

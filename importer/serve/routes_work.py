@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Query
-from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -18,18 +16,17 @@ from . import models
 from .answers import Refused
 from .body import Body, Gone, read_body
 from .children import ChildDied
+from .commands import work_words
 from .database import refused
 from .failures import failures
 from .forms import form_of
-from .jobs import work_words
 from .options import InspectOptions, LoadOptions
 from .routes_about import contract_files
 from .run import CANCELLED, DONE, Run
+from .taking import no_file, taken, unless_gone
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
-
-    from .uploads import Upload, Uploads
+    from .uploads import Upload
 
 router = APIRouter()
 Options = TypeVar("Options", bound=InspectOptions)
@@ -51,7 +48,7 @@ async def upload_only(request: Request) -> Response:
     service = request.app.state.service
     body = await read_body(request, service.config, service.uploads)
     if body.upload is None:
-        raise _no_file()
+        raise no_file()
     service.uploads.keep(body.upload, body.size, once=False)
     return JSONResponse({"upload": service.uploads.words(body.upload)}, 201)
 
@@ -81,8 +78,8 @@ async def inspect(request: Request, query: Annotated[InspectOptions, Query()]) -
                       choice="try again later", retry_after=5)  # fmt: skip
     service.waiting += 1
     try:
-        options, upload, _ = await _taken(request, InspectOptions, once=False)
-        event = await _unless_gone(request, _inspected(service, options, upload))
+        options, upload, _ = await taken(request, InspectOptions, once=False)
+        event = await unless_gone(request, _inspected(service, options, upload))
     finally:
         service.waiting -= 1
     event.pop("event")
@@ -142,7 +139,7 @@ async def upload(request: Request, query: Annotated[LoadOptions, Query()]) -> Re
 async def _run(request: Request, kind: str) -> Response:
     service = request.app.state.service
     service.jobs.check_room()
-    options, workbook, body = await _taken(request, LoadOptions, once=kind == "upload")
+    options, workbook, body = await taken(request, LoadOptions, once=kind == "upload")
     try:
         run = Run(kind, workbook.id, workbook.name, workbook.size, _run_options(options))
         files = _files(service.config, options, body, workbook)
@@ -158,7 +155,7 @@ async def _run(request: Request, kind: str) -> Response:
         return JSONResponse(answer, 202, {"Location": words["links"]["run"]})
     if kind == "check":
         try:
-            await _unless_gone(request, service.jobs.over(run))
+            await unless_gone(request, service.jobs.over(run))
         except Gone:
             await service.jobs.cancel(run)
             raise
@@ -210,80 +207,3 @@ def _files(config: Any, options: LoadOptions, body: Body, workbook: Upload) -> d
     if options.mapping is not None and found is not None:
         files["inspected.json"] = json.dumps(found).encode()
     return files
-
-
-# ---- BODIES -----------------------------------------------------------------------------------------------------
-
-
-async def _taken(request: Request, model: type[Options], *, once: bool) -> tuple[Options, Upload, Body]:
-    """Options, workbook and body of a request; the workbook is kept."""
-    service = request.app.state.service
-    body = await read_body(request, service.config, service.uploads)
-    try:
-        options = _options(model, request, body)
-        return options, _workbook(service.uploads, options, body, once=once), body
-    except BaseException:
-        if body.upload is not None:
-            service.uploads.drop(body.upload)
-        raise
-
-
-def _workbook(uploads: Uploads, options: InspectOptions, body: Body, *, once: bool) -> Upload:
-    """The workbook that a request brought or names."""
-    if body.upload is not None and options.upload is not None:
-        raise Refused(400, "both a file and an upload were given", kind="UsageError", choice="one of them")
-    if body.upload is not None:
-        uploads.keep(body.upload, body.size, once=once)
-        return body.upload
-    if options.upload is None:
-        raise _no_file()
-    return uploads.get(options.upload)
-
-
-def _options(model: type[Options], request: Request, body: Body) -> Options:
-    from .app import invalid_words
-
-    # A browser's form has all its fields, filled or not.
-    query = {name: value for name, value in request.query_params.items() if value}
-    if body.contract is not None and "contract" in {*query, *body.fields}:
-        raise Refused(400, "two contracts were given", kind="UsageError", place="contract", choice="one of them")
-    try:
-        options = model.model_validate({**query, **body.fields})
-    except ValidationError as exc:
-        words = invalid_words(exc.errors(include_url=False, include_input=False))
-        raise Refused(400, words["error"], kind="UsageError", place=words["place"], details=words["details"]) from None
-    if isinstance(options, LoadOptions) and options.mapping is not None and options.columns is not None:
-        raise Refused(400, "a mapping chooses the columns already", kind="UsageError", place="columns",
-                      choice="leave out columns or mapping")  # fmt: skip
-    return options
-
-
-def _no_file() -> Refused:
-    return Refused(400, "no file was sent", kind="UsageError", place="file",
-                   choice="send it as a form field 'file', as in: curl -F 'file=@data.xlsx'")  # fmt: skip
-
-
-async def _unless_gone(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
-    """The result of work that ends when the caller goes away.
-
-    Raises:
-        Gone: the caller did.
-    """
-    working = asyncio.ensure_future(work)
-    watching = asyncio.ensure_future(_gone(request))
-    try:
-        await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            return working.result()
-        raise Gone
-    finally:
-        watching.cancel()
-        if not working.done():
-            working.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Refused):
-                await working
-
-
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass

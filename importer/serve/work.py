@@ -1,4 +1,4 @@
-"""Owns what a child can do: load (or check) a workbook, inspect one, list tables, ask the database, forget a run."""
+"""Owns the work of a child on a workbook: load (or check) it, inspect it."""
 
 from __future__ import annotations
 
@@ -9,24 +9,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import import_workbook
-from ..catalog import read_table
 from ..clock import Clock
 from ..contract import dump_contract
 from ..descriptor import load_contract, parse_contract
-from ..errors import ImporterError, TargetRefused
+from ..errors import ImporterError
 from ..headers import normalise
 from ..inspecting import inspect_workbook
 from ..origin import original_stem
 from ..patience import Patience
 from ..postgres import Session, quote
-from ..runs import forget, list_runs
 from ..settings import Dsn, Limits, Settings
 from ..source import open_source
 from ..target import find_target
 from .badcells import write_bad_cells
 from .mapping import apply_mapping
-from .outward import LimitPassed, NotAllowed, message, plain, report_words
+from .outward import LimitPassed, message, plain, report_words
 from .policy import Owned, Policy, oid_of
+from .questions import contracts, forget_run, ping, tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
 _PAUSE = 0.2
 #: Texts of cells that an inspection shows.
 _LONGEST_CELL, _LONGEST_HEADER = 200, 1_000
-_MOST_TABLES = 200
 
 
 class Watch:
@@ -105,7 +103,7 @@ def load(command: dict[str, Any], talk: Talk) -> dict[str, Any]:
     workbook, sheet = open_source(settings, Clock())
     with _connected(dsn, command["retry_for"]) as session:
         target = find_target(session, settings, contract, sheet, workbook.origin)
-        policy.check(session, target, sha256=workbook.sha256, begun=command.get("begun"))
+        policy.check(session, target, asking(talk), sha256=workbook.sha256, begun=command.get("begun") or ())
         policy.check_references(session, contract)
         if mapping:
             contract_path, options["columns"] = _mapped(mapping, command, contract, target)
@@ -113,7 +111,7 @@ def load(command: dict[str, Any], talk: Talk) -> dict[str, Any]:
              sha256=workbook.sha256)  # fmt: skip
     report = import_workbook(
         path, to=dsn.text, table=quote(target.schema, target.name), contract=contract_path, limits=limits,
-        progress=Watch(talk, command["rows"], _guarding(dsn, policy, target)), dry_run=command["dry_run"],
+        progress=Watch(talk, command["rows"], _guarding(dsn, policy, target, talk)), dry_run=command["dry_run"],
         temp_dir=command["scratch"], rejects=command["rejects"], retry_for=command["retry_for"],
         timeout=command["seconds"], **_workers(command), **options,
     )  # fmt: skip
@@ -156,7 +154,17 @@ def _connected(dsn: Dsn, retry_for: float) -> Iterator[Session]:
         yield session
 
 
-def _guarding(dsn: Dsn, policy: Policy, target: Target) -> Any:
+def asking(talk: Talk) -> Any:
+    """What asks the service for the tables that it created, and whether another run may be creating that one."""
+
+    def ask(schema: str, name: str) -> tuple[frozenset[Owned], bool]:
+        answer = talk.ask("owned", schema=schema, table=name)
+        return frozenset(Owned(*owned) for owned in answer["owned"]), answer["pending"]
+
+    return ask
+
+
+def _guarding(dsn: Dsn, policy: Policy, target: Target, talk: Talk) -> Any:
     """What looks once more before publishing: meanwhile somebody else may have made a table of that name.
 
     Our own is not visible to another session yet.
@@ -166,9 +174,7 @@ def _guarding(dsn: Dsn, policy: Policy, target: Target) -> Any:
 
     def look() -> None:
         with Session(dsn) as session:
-            oid = oid_of(session, target.schema, target.name)
-        if not policy.allows(target.schema, target.name, oid):
-            raise NotAllowed(f"table {target.quoted} was made by somebody else meanwhile", choice="another name")
+            policy.check(session, target, asking(talk))
 
     return look
 
@@ -216,88 +222,6 @@ def inspect(command: dict[str, Any], talk: Talk) -> dict[str, Any]:  # noqa: ARG
 def _origin(workbook: Workbook) -> dict[str, str] | None:
     origin = workbook.origin
     return {"workbook": origin.workbook, "table": f"{origin.schema}.{origin.table}"} if origin else None
-
-
-# ---- DATABASE ---------------------------------------------------------------------------------------------------
-
-_TABLES = """
-select n.nspname::text, c.relname::text, c.oid::int8, case when c.reltuples >= 0 then c.reltuples::int8 end
-from pg_class c join pg_namespace n on n.oid = c.relnamespace
-where c.relkind in ('r', 'p') and not c.relispartition and n.nspname not in ('information_schema', 'importer')
-  and n.nspname !~ '^pg_' and has_schema_privilege(n.oid, 'USAGE') and has_table_privilege(c.oid, 'INSERT')
-order by 1, 2
-"""
-
-
-def tables(command: dict[str, Any], talk: Talk) -> dict[str, Any]:  # noqa: ARG001
-    """The tables that callers may load into."""
-    policy = Policy(tuple(command["patterns"]), frozenset(Owned(*owned) for owned in command["owned"]))
-    with Session(Dsn(command["dsn"])) as session:
-        rows = [row for row in session.query(_TABLES) if policy.allows(*row[:3])]
-        found = [
-            _table(session, schema, name, rows_, created=Owned(schema, name, oid) in policy.owned)
-            for schema, name, oid, rows_ in rows[:_MOST_TABLES]
-        ]
-    return {"tables": [table for table in found if table], "truncated": len(rows) > _MOST_TABLES}
-
-
-def _table(session: Session, schema: str, name: str, rows: int | None, *, created: bool) -> dict[str, Any] | None:
-    try:
-        table = read_table(session, schema, name)
-    except TargetRefused:
-        return None  # dropped meanwhile
-    key = {column for primary, columns in table.keys if primary for column in columns}
-    return {
-        "table": f"{schema}.{name}", "schema": schema, "name": name, "quoted": quote(schema, name), "rows": rows,
-        "created_here": created,
-        "columns": [
-            {
-                "name": c.name, "type": str(c.pg_type), "key": c.name in key,
-                "required": c.not_null and not c.has_default and not c.filled_by_database,
-                "fillable": not c.filled_by_database, "has_default": c.has_default,
-            }
-            for c in table.columns
-        ],
-        "keys": [{"primary": primary, "columns": list(columns)} for primary, columns in table.keys],
-    }  # fmt: skip
-
-
-def ping(command: dict[str, Any], talk: Talk) -> dict[str, Any]:  # noqa: ARG001
-    """Nothing, when the database answers."""
-    with Session(Dsn(command["dsn"])) as session:
-        session.value("select 1")
-    return {}
-
-
-def forget_run(command: dict[str, Any], talk: Talk) -> dict[str, Any]:  # noqa: ARG001
-    """Drop what an unfinished run of a workbook into a table left behind, in the ledger and in staging."""
-    forgotten = []
-    with Session(Dsn(command["dsn"])) as session:
-        for run in list_runs(session):
-            same = (run["sha256"], run["target_schema"], run["target_table"]) == tuple(command["identity"])
-            if same and run["state"] not in {"published", "running"}:
-                with contextlib.suppress(ImporterError):
-                    forgotten.append(forget(session, run["id"])["id"])
-    return {"forgotten": forgotten}
-
-
-def contracts(command: dict[str, Any], talk: Talk) -> dict[str, Any]:  # noqa: ARG001
-    """The contracts in a folder; those that cannot be used, with the reason."""
-    return {"contracts": [_contract(name, Path(path), command) for name, path in sorted(command["files"].items())]}
-
-
-def _contract(name: str, path: Path, command: dict[str, Any]) -> dict[str, Any]:
-    shown: dict[str, Any] = {"name": name, "table": None, "fields": [], "primary_key": [], "error": None}
-    try:
-        contract = load_contract(path)
-    except ImporterError as exc:
-        return shown | {"error": plain(f"{exc.fact}{f' ({exc.place})' if exc.place else ''}", command["hidden"])}
-    fields = [{"name": f.name, "title": f.title, "type": f.type, "required": f.required} for f in contract.fields]
-    place = [part for part in (contract.schema, contract.table) if part]
-    return shown | {
-        "table": ".".join(place) if contract.table else None, "fields": fields,
-        "primary_key": list(contract.primary_key), "descriptor": dump_contract(contract),
-    }  # fmt: skip
 
 
 OPERATIONS: dict[str, Any] = {
