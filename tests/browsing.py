@@ -67,8 +67,8 @@ class Visit:
         self.page.add_init_script(_WATCH)
 
     def _heard(self, kind: str, text: str) -> None:
-        # An answer that is an error is told by the browser itself; whether the page shows it is what tests look at.
-        if kind in {"error", "warning"} and not text.startswith("Failed to load resource: the server responded with"):
+        # An answer that is an error, or none, is told by the browser itself; whether the page shows it is what tests look at.
+        if kind in {"error", "warning"} and not text.startswith("Failed to load resource: "):
             self.errors.append(f"{kind}: {text}")
 
     def _asked(self, url: str) -> None:

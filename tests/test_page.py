@@ -116,7 +116,7 @@ def test_page_contract_from_the_list(service: Service, visit: Visit, tmp_path: P
     page.select_option("#contract", "businesses")
     expect(page.locator("#columns-summary")).to_have_text("All 9 columns have their place")
     visit.load("9,987 of 10,000 rows are in the new table ")
-    visit.see("#bad-cells h4", "All 13 bad cells")
+    visit.see("#bad-cells h4", "13 bad cells")
     addresses = [row[0] for row in visit.table("#bad-cells")]
     assert addresses[:3] == ["A7", "D13", "C19"]
     assert all(re.fullmatch("[A-I][0-9]+", a) for a in addresses)
@@ -272,7 +272,7 @@ def test_page_errors_keep_what_was_typed(service: Service, visit: Visit) -> None
     page.click("#columns summary")
     page.fill("#map-B", "n")
     page.click("#load")
-    visit.see("#map-B-error", "Column A goes there already")
+    visit.see("#map-B-error", "Column A fills n already.")
     assert visit.focused()["id"] == "map-B"
 
 
@@ -346,7 +346,6 @@ def test_page_token_and_resume_after_a_crash(server: Dsn, service: Service, visi
                 first.until(first.json("/runs")["runs"][0]["id"], "running", stage="publish")
                 kill_all(first.running)
             visit.see("#run-note", "The service does not answer")
-            visit.errors.clear()  # the browser tells of a host that is gone
         with serving(service.dsn, folder, token=TOKEN) as second:
             visit = visiting(second.url)
             _sign_in(visit)

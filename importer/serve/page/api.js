@@ -12,6 +12,11 @@ export class ServiceError extends Error {
     this.run = body.run ?? null;
     this.retryAfter = retryAfter;
   }
+
+  /** Whether the same can succeed later. */
+  get passes() {
+    return this.status === 0 || this.status === 408 || this.status === 429 || this.status >= 500;
+  }
 }
 
 /** The service cannot be reached at all. */

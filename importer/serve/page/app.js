@@ -94,7 +94,7 @@ async function inspect(asking, fresh = false) {
     if (mine !== asked) return;
     if (!(problem instanceof ServiceError)) throw problem;
     if (fresh) showEmpty();
-    showError(error, problem, [{ text: "Try again", act: () => inspect(asking, fresh) }]);
+    showError(error, problem, problem.passes ? [{ text: "Try again", act: () => inspect(asking, fresh) }] : []);
   } finally {
     if (mine === asked) holder.removeAttribute("aria-busy");
   }
@@ -129,6 +129,7 @@ async function begin(path, more = {}) {
     showError(byId("action-error"), Object.assign(new Error(found.text)));
     found.element.closest("details:not([open])")?.setAttribute("open", "");
     found.element.focus();
+    found.element.scrollIntoView({ block: "center" }); // the bar below would cover it
     return;
   }
   if (path === "/upload" && replaces() && !(await confirmed(`${targetSentence()} This cannot be undone.`, "Replace them"))) return;

@@ -36,6 +36,7 @@ export function show(node, shown = true) {
 
 /** Move to a heading, so that those who listen hear where they are and those who look see it. */
 export function goTo(heading) {
+  document.title = `${heading.textContent} · Importer`;
   heading.tabIndex = -1;
   heading.focus({ preventScroll: true });
   const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;

@@ -6,7 +6,7 @@ import { isEnded } from "./events.js";
 import { clear, showError } from "./notice.js";
 import { STATES, count, moment } from "./words.js";
 
-const PAGE = 20;
+const PAGE = 10;
 const PAUSE = 3000; // ms between two looks while something runs
 
 let timer = null;

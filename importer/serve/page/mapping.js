@@ -46,7 +46,7 @@ export function judge(columns, fields, choices) {
     const name = choices.get(letter);
     if (name === "" || name === undefined) continue;
     if (name.trim() === "") wrong.set(letter, "Give it a name, or leave it out.");
-    else if (taken.has(name)) wrong.set(letter, `Column ${taken.get(name)} goes there already. Choose one of the two.`);
+    else if (taken.has(name)) wrong.set(letter, `Column ${taken.get(name)} fills ${name} already.`);
     else taken.set(name, letter);
   }
   const unfilled = (fields ?? []).filter((f) => f.required && !taken.has(f.name)).map((f) => f.name);

@@ -1,13 +1,7 @@
 // Owns how an error is shown: the fact, its place and the choice, where it happened.
 
 import { el, fill, say, show } from "./dom.js";
-import { number } from "./words.js";
-
-const sentence = (text) => {
-  const trimmed = text.trim();
-  const begun = trimmed.charAt(0).toUpperCase() + trimmed.slice(1);
-  return /[.!?:…)]$/.test(begun) ? begun : `${begun}.`;
-};
+import { number, sentence } from "./words.js";
 
 /**
  * Show an error.

@@ -1,7 +1,7 @@
 // Owns the second step: what is in the workbook, before anything is loaded.
 
 import { byId, el, fill, option, show, table } from "./dom.js";
-import { count, kind, number, type, within } from "./words.js";
+import { count, kind, number, sentence, within } from "./words.js";
 
 const FEW = 5; // problems shown without being asked for
 
@@ -117,7 +117,8 @@ function nothing(inspected) {
   return el("div", { class: "notice bad" }, el("p", { class: "fact" }, `There are no rows ${where}.`), el("p", {}, "Choose another sheet or header row."));
 }
 
-const isNumber = (column) => ["whole number", "number"].includes(type(column.type));
+/** Numbers stand under one another, even where a few texts are among them. */
+const isNumber = (column) => (column.kinds.number ?? 0) * 2 > column.cells;
 
 function problems(inspected) {
   const found = inspected.problems;
@@ -137,5 +138,5 @@ function problems(inspected) {
 
 function notes(inspected) {
   if (inspected.notes.length === 0) return null;
-  return el("ul", { class: "notes" }, inspected.notes.map((n) => el("li", {}, n)));
+  return el("ul", { class: "notes" }, inspected.notes.map((n) => el("li", {}, sentence(n))));
 }

@@ -3,7 +3,7 @@
 import { get } from "./api.js";
 import { byId, el, fill, table } from "./dom.js";
 import { showError } from "./notice.js";
-import { count, moment, number, rule, seconds, within } from "./words.js";
+import { count, moment, number, rule, seconds, sentence, within } from "./words.js";
 
 const MOST_CELLS = 200;
 
@@ -142,7 +142,7 @@ async function showCells(place, run) {
     c.message,
     held(c),
   ]);
-  const first = found.truncated ? `The first ${count(found.cells.length, "bad cell")}` : `All ${count(found.cells.length, "bad cell")}`;
+  const first = `${found.truncated ? "The first " : ""}${count(found.cells.length, "bad cell")}`;
   fill(place, el("h4", {}, first), table("Bad cells, with their addresses", heads, rows, "tall"));
 }
 
@@ -178,5 +178,5 @@ function conservation(report) {
 
 function reportNotes(report) {
   if (!report?.notes?.length || report.outcome === "already-imported") return null;
-  return el("ul", { class: "notes" }, report.notes.map((n) => el("li", {}, n)));
+  return el("ul", { class: "notes" }, report.notes.map((n) => el("li", {}, sentence(n))));
 }

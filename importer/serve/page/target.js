@@ -110,7 +110,8 @@ function showOrigin() {
       el("select", { id: "origin-rules" }, option("", "the table"), usable.map((c) => option(c.name, `contract ${c.name}`))),
     ],
   );
-  if (usable.length > 0) byId("origin-rules").value = now.mended?.options.contract ?? "";
+  const likely = usable.find((c) => c.table !== null && [origin.table, origin.table.split(".").at(-1)].includes(c.table));
+  if (usable.length > 0) byId("origin-rules").value = now.mended?.options.contract ?? likely?.name ?? "";
 }
 
 /** What the place that is chosen takes: null for a new table. */

@@ -35,6 +35,13 @@ export function moment(iso) {
   return `${today ? "today" : day.format(then)}, ${clock.format(then)}`;
 }
 
+/** What the service says in half a line, as a sentence. */
+export function sentence(text) {
+  const trimmed = text.trim();
+  const begun = trimmed.charAt(0).toUpperCase() + trimmed.slice(1);
+  return /[.!?:…)]$/.test(begun) ? begun : `${begun}.`;
+}
+
 /** A cell's address within the sheet that is talked of: "Orders!D17" -> "D17". */
 export function within(address, sheet) {
   const mark = (address ?? "").lastIndexOf("!");

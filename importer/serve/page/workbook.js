@@ -115,7 +115,7 @@ export async function send(file) {
 function showFailure(file, error) {
   show(byId("drop"));
   if (error instanceof ServiceError) {
-    showError(byId("workbook-error"), error, [{ text: "Send it again", act: () => arrived(file) }]);
+    showError(byId("workbook-error"), error, error.passes ? [{ text: "Send it again", act: () => arrived(file) }] : []);
   } else if (error.name === "AbortError") {
     say("Stopped. Nothing was sent.");
   } else {
