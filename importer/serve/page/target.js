@@ -174,12 +174,13 @@ function whyNoKey() {
 
 function refresh() {
   if (now === null) return;
-  const isNew = place() === "new";
   if (now.inspected.origin === null) {
+    // Nothing is there yet: no rows to keep or replace, but perhaps a key for those that come later.
+    const isNew = place() === "new" || (place() === "contract" && !contractTable());
     byId("columns-summary").textContent = mapping.summary(loadable(now.inspected), fields(), currentChoices());
     drawKeys();
     byId("mode").querySelector("legend").textContent = isNew ? "When more rows come later" : "Rows that are there already";
-    show(byId("mode-append").closest(".choice"), true);
+    show(byId("mode"), !isNew || !byId("mode-upsert").disabled);
     show(byId("mode-replace").closest(".choice"), !isNew);
     if (isNew && mode() === "replace") byId("mode-append").checked = true;
     label("mode-append", isNew ? "they are added" : "stay; the new ones are added");
