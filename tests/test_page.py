@@ -157,6 +157,21 @@ def test_page_rename_leave_out_and_key(service: Service, visit: Visit) -> None:
     assert service.rows("select sku, count from stock") == [("cog", 9)]
 
 
+def test_page_wide_sheet_into_a_wide_table(service: Service, visit: Visit) -> None:
+    """Lists that are filled only when they are used: 400 of 400 would be 160,000 elements."""
+    names = [f"c{n}" for n in range(400)]
+    service.upload(book(names, list(range(400))), "wide.xlsx")
+    visit.choose("wide.xlsx", book([*names[:-1], "other"], list(range(400))))
+    page = visit.page
+    expect(page.locator("#columns-summary")).to_have_text("399 of 400 columns; left out: other")
+    assert page.locator("#mapping option").count() == 799
+    page.focus("#map-OJ")
+    page.select_option("#map-OJ", "c399")
+    expect(page.locator("#columns-summary")).to_have_text("All 400 columns have their place")
+    visit.load("All 1 row is in")
+    assert service.rows("select c0, c398, c399 from wide order by 1") == [(0, 398, 399)] * 2
+
+
 def test_page_sheet_and_header_row(service: Service, visit: Visit) -> None:
     made = openpyxl.Workbook()
     made.active.append(["nothing here"])
@@ -245,6 +260,14 @@ def test_page_errors_keep_what_was_typed(service: Service, visit: Visit) -> None
     page.fill("#header-row", "top")
     page.press("#header-row", "Tab")
     visit.see("#header-error", "a row such as 3")
+    page.click("#load")
+    visit.see("#action-error", "a row such as 3")
+    page.fill("#header-row", "5-2")
+    page.press("#header-row", "Enter")
+    visit.see("#preview-error .fact")
+    assert page.input_value("#header-row") == "5-2"
+    page.click("#load")
+    visit.see("#action-error", "that can be shown first")
     page.fill("#header-row", "900")
     page.press("#header-row", "Enter")
     visit.see("#preview-table", "There are no rows below row 900")

@@ -75,6 +75,7 @@ async function inspect(asking, fresh = false) {
   const mine = ++asked;
   const holder = fresh ? byId("step-workbook") : byId("step-preview");
   holder.setAttribute("aria-busy", "true");
+  enableLoad(false);
   say("Looking into the workbook");
   const error = byId(fresh ? "workbook-error" : "preview-error");
   try {
@@ -83,21 +84,30 @@ async function inspect(asking, fresh = false) {
     if (mine !== asked) return;
     hand.asking = asking;
     hand.inspected = inspected;
+    hand.stale = false;
     clear(error);
     clear(byId("action-error"));
     showSteps(true);
     showPreview(inspected);
-    showTarget(inspected, tables.tables, contracts.contracts, mended, fresh);
+    showTarget(inspected, tables, contracts.contracts, mended, fresh);
     say(`Found ${byId("preview-summary").textContent}`);
     if (fresh) goTo(byId("preview-title"));
   } catch (problem) {
     if (mine !== asked) return;
     if (!(problem instanceof ServiceError)) throw problem;
+    hand.stale = true;
     if (fresh) showEmpty();
     showError(error, problem, problem.passes ? [{ text: "Try again", act: () => inspect(asking, fresh) }] : []);
   } finally {
-    if (mine === asked) holder.removeAttribute("aria-busy");
+    if (mine === asked) {
+      holder.removeAttribute("aria-busy");
+      enableLoad(true);
+    }
   }
+}
+
+function enableLoad(able) {
+  for (const id of ["load", "check"]) byId(id).disabled = !able;
 }
 
 /** Do something with the upload; when the service has dropped it meanwhile, send the file once more. */
@@ -122,9 +132,12 @@ function drawAction() {
   if (byId("step-result").dataset.state === "checked" && !byId("step-result").hidden) show(byId("step-result"), false);
 }
 
+/** The sheet or header row that was asked for could not be shown: nobody has seen what would be loaded. */
+const unseen = () => ({ text: "Choose a sheet and header row that can be shown first.", element: byId("header-row") });
+
 async function begin(path, more = {}) {
   clear(byId("action-error"));
-  const found = obstacle();
+  const found = (hand.stale && unseen()) || obstacle();
   if (found) {
     showError(byId("action-error"), Object.assign(new Error(found.text)));
     found.element.closest("details:not([open])")?.setAttribute("open", "");
@@ -133,7 +146,7 @@ async function begin(path, more = {}) {
     return;
   }
   if (path === "/upload" && replaces() && !(await confirmed(`${targetSentence()} This cannot be undone.`, "Replace them"))) return;
-  for (const id of ["load", "check"]) byId(id).disabled = true;
+  enableLoad(false);
   try {
     const { sheet } = hand.inspected;
     const { header_row } = hand.asking;
@@ -145,7 +158,7 @@ async function begin(path, more = {}) {
     if (!(error instanceof ServiceError)) throw error;
     showError(byId("action-error"), error);
   } finally {
-    for (const id of ["load", "check"]) byId(id).disabled = false;
+    enableLoad(true);
   }
 }
 

@@ -10,6 +10,7 @@ const PAGE = 10;
 const PAUSE = 3000; // ms between two looks while something runs
 
 let timer = null;
+let drawn = ""; // the list as it is shown
 let shown = PAGE;
 let opened = () => {};
 
@@ -38,7 +39,8 @@ export async function refreshHistory() {
   const runs = answer.runs.filter((r) => r.kind === "upload");
   show(byId("history"), runs.length > 0);
   show(byId("to-history"), runs.length > 0);
-  fill(byId("history-list"), runs.map(item));
+  if (JSON.stringify(runs) !== drawn) fill(byId("history-list"), runs.map(item)); // those who read it keep their place
+  drawn = JSON.stringify(runs);
   show(byId("history-more"), answer.more);
   if (focused) byId("history-list").querySelector(`[data-what="${focused}"]`)?.focus();
   if (runs.some((r) => !isEnded(r))) timer = setTimeout(refreshHistory, PAUSE);

@@ -122,19 +122,25 @@ function row(column, sample, fields, choices, redraw) {
   return { node, tell, letter: column.letter };
 }
 
+/** A longer list is filled only when it is used. */
+const MANY = 100;
+
 /** A field's title, and its name where that is not the same word. */
 const called = ({ name, title }) => (!title ? name : plain(title) === plain(name) ? title : `${title}, ${name}`);
 
 function chooser(id, column, fields, choices, redraw) {
-  const select = el(
-    "select",
-    { id, "aria-describedby": `${id}-error` },
+  const chosen = choices.get(column.letter) ?? "";
+  const offered = (those) => [
     option("", "leave it out"),
-    fields
-      .filter((f) => f.fillable !== false)
-      .map((f) => option(f.name, `${called(f)} (${type(f.type)}${f.required ? ", needed" : ""})`)),
-  );
-  select.value = choices.get(column.letter) ?? "";
+    those.map((f) => option(f.name, `${called(f)} (${type(f.type)}${f.required ? ", needed" : ""})`)),
+  ];
+  const all = fields.filter((f) => f.fillable !== false);
+  const select = el("select", { id, "aria-describedby": `${id}-error` }, offered(all.length > MANY ? all.filter((f) => f.name === chosen) : all));
+  select.value = chosen;
+  if (all.length > MANY) {
+    // A list of 1,600 in each of 1,600 rows would be millions of elements; each is filled when it is gone to.
+    select.addEventListener("focus", () => (fill(select, ...offered(all)), (select.value = choices.get(column.letter) ?? "")), { once: true });
+  }
   select.addEventListener("change", () => {
     choices.set(column.letter, select.value);
     redraw();

@@ -32,16 +32,17 @@ const chosenContract = () => now.contracts.find((c) => c.name === byId("contract
 /**
  * Show the step for a workbook.
  * @param {Object} inspected what is in it
- * @param {Array} tables that there are
+ * @param {{tables: Array, truncated: boolean}} found tables that there are
  * @param {Array} contracts that there are
  * @param {?Object} mended for rows that were set aside before: {options} to load them with as the others were
  * @param {boolean} fresh another workbook: what was chosen for the last one is forgotten
  */
-export function showTarget(inspected, tables, contracts, mended, fresh) {
+export function showTarget(inspected, found, contracts, mended, fresh) {
+  const { tables } = found;
   const before = now && !fresh ? { place: place(), table: byId("table").value, contract: byId("contract").value } : null;
   now = { inspected, tables, contracts, mended };
   if (!before || !sameColumns()) choices = new Map();
-  fillTables();
+  fillTables(found.truncated);
   fillContracts();
   propose(before);
   showOrigin();
@@ -58,7 +59,8 @@ function sameColumns() {
   return same;
 }
 
-function fillTables() {
+function fillTables(truncated) {
+  show(byId("table-hint"), truncated);
   fill(
     byId("table"),
     now.tables.map((t) => option(t.table, `${t.table}${t.rows === null ? "" : ` (${count(t.rows, "row")})`}`)),
@@ -218,6 +220,8 @@ function budgetError() {
 
 /** What keeps the load from starting: {text, element to go to}, or null. */
 export function obstacle() {
+  const row = byId("header-row");
+  if (row.getAttribute("aria-invalid") === "true") return { text: byId("header-error").textContent, element: row };
   if (isEmpty(now.inspected)) return { text: "There are no rows to load.", element: byId("header-row") };
   if (nameError()) return { text: nameError(), element: byId("new-name") };
   if (budgetError()) return { text: budgetError(), element: byId("max-rejects") };

@@ -113,7 +113,7 @@ export async function send(file) {
 }
 
 function showFailure(file, error) {
-  show(byId("drop"));
+  showEmpty();
   if (error instanceof ServiceError) {
     showError(byId("workbook-error"), error, error.passes ? [{ text: "Send it again", act: () => arrived(file) }] : []);
   } else if (error.name === "AbortError") {
@@ -136,4 +136,5 @@ export function showChosen(upload) {
 export function showEmpty() {
   show(byId("chosen"), false);
   show(byId("drop"));
+  if (document.activeElement === document.body) byId("file").focus({ preventScroll: true });
 }
