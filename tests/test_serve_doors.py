@@ -302,6 +302,32 @@ def test_hostile_files_cost_one_upload(service: Service, tmp_path: Path, case: s
     assert service.rows("select to_regclass('hostile')::text") == [(None,)]
 
 
+CONTRACTS = {
+    "surrogate": (b'{"fields": [{"name": "n", "title": "\\ud800"}]}', "json", 422),
+    "NUL": (b'{"fields": [{"name": "n\\u0000"}]}', "json", 422),
+    "nesting": (b'{"fields": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "json", 422),
+    "aliases": (
+        b"a0: &a0 [x, x]\n"
+        + b"".join(b"a%d: &a%d [%s]\n" % (n, n, b",".join([b"*a%d" % (n - 1)] * 9)) for n in range(1, 12))
+        + b"fields: [{name: n, type: any, constraints: {enum: *a11}}, {name: word}]\n",
+        "yaml",
+        422,
+    ),
+    "no object": (b"[]", "toml", 422),
+    "no text": (b"\xff\xfe", "json", 422),
+    "suffix": (b"{}", "exe", 400),
+}
+
+
+@pytest.mark.parametrize("case", CONTRACTS)
+def test_hostile_contracts_cost_one_upload(service: Service, case: str) -> None:
+    content, suffix, status = CONTRACTS[case]
+    answer = service.upload(numbers(1, 2), "contracted.xlsx", contract=(f"c.{suffix}", content, "text/plain"))
+    assert answer.status_code == status, answer.text
+    assert "Traceback" not in answer.text
+    assert str(service.folder) not in answer.text
+
+
 # ---- QUEUE ------------------------------------------------------------------------------------------------------
 
 

@@ -15,10 +15,11 @@ import signal
 import sys
 import threading
 import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ImporterError, Interrupted, MachineError
-from .outward import error_words
+from .outward import LimitPassed, error_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 #: Who is killed when the machine runs out of memory: rather a child than the service or the database.
 _OOM_SCORE = "700"
 _TERMINATED = 143
+#: What a command may add to the memory of this process at least.
+_MEMORY_BYTES = 1 << 30
 
 
 class Talk:
@@ -79,6 +82,20 @@ def _offer_to_die() -> None:
         file.write(_OOM_SCORE)
 
 
+def _limit_memory(limit: int) -> None:
+    """Let this process add no more than that to what it holds; a contract can be short to write and endless to read.
+
+    Workers have limits of their own. Only Linux tells what a process holds.
+    """
+    with contextlib.suppress(OSError, ValueError, ImportError):
+        import resource
+
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5])
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        most = sys.maxsize if hard == resource.RLIM_INFINITY else hard
+        resource.setrlimit(resource.RLIMIT_DATA, (min(pages * resource.getpagesize() + limit, most), hard))
+
+
 def _terminate(number: int, _frame: object) -> None:
     signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
@@ -100,6 +117,7 @@ def main() -> None:
         talk.tell("ready")
         while (command := talk.hear()) is not None:
             talk.busy = True
+            _limit_memory(max(command.get("limits", {}).get("memory_bytes", 0), _MEMORY_BYTES))
             _work(OPERATIONS[command["op"]], command, talk)
             talk.busy = False
     except (KeyboardInterrupt, BrokenPipeError):
@@ -128,6 +146,9 @@ def _work(operation: Operation, command: dict[str, Any], talk: Talk) -> None:
 
             told |= report_event(report, command)
         talk.tell("error", **told)
+    except MemoryError:
+        fact = "the workbook or the contract needs more memory than the service gives"
+        talk.tell("error", error=error_words(LimitPassed(fact)))
     except BaseException as exc:  # noqa: BLE001 - whatever a library raises must not end the child without a word
         traceback.print_exception(exc)
         talk.tell("error", error=error_words(MachineError(f"unexpected {type(exc).__name__}")))

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from .uploads import Upload
 
 
+#: In the name of a contract that a caller sent; the others are the operator's.
+SENT = ".sent"
+
+
 def load_command(
     config: Config, database: Database, store: Store, run: Run, upload: Upload, folder: Path, scratch: Path
 ) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from . import models
 from .answers import Refused
 from .body import Body, Gone, read_body
 from .children import ChildDied
-from .commands import work_words
+from .commands import SENT, work_words
 from .database import refused
 from .failures import failures
 from .forms import form_of
@@ -194,9 +194,9 @@ def _files(config: Any, options: LoadOptions, body: Body, workbook: Upload) -> d
     files = {}
     if body.contract is not None:
         suffix, content = body.contract
-        files[f"contract{suffix}"] = content
+        files[f"contract{SENT}{suffix}"] = content
     elif options.contract is not None and options.contract.lstrip().startswith("{"):
-        files["contract.json"] = options.contract.encode()
+        files[f"contract{SENT}.json"] = options.contract.encode()
     elif options.contract is not None:
         path = contract_files(config).get(options.contract)
         if path is None:

@@ -12,7 +12,7 @@ from .. import import_workbook
 from ..clock import Clock
 from ..contract import dump_contract
 from ..descriptor import load_contract, parse_contract
-from ..errors import ImporterError
+from ..errors import ContractError, ImporterError
 from ..headers import normalise
 from ..inspecting import inspect_workbook
 from ..origin import original_stem
@@ -22,6 +22,7 @@ from ..settings import Dsn, Limits, Settings
 from ..source import open_source
 from ..target import find_target
 from .badcells import write_bad_cells
+from .commands import SENT
 from .mapping import apply_mapping
 from .outward import LimitPassed, message, plain, report_words
 from .policy import Owned, Policy, oid_of
@@ -97,7 +98,7 @@ def load(command: dict[str, Any], talk: Talk) -> dict[str, Any]:
     dsn, mapping = Dsn(command["dsn"]), options.pop("mapping", None)
     if mapping and not command.get("inspected"):
         command["inspected"] = inspect({**command, "options": _reading(options)}, talk)
-    contract = load_contract(contract_path) if contract_path else None
+    contract = _contract(contract_path) if contract_path else None
     told = {"sheet": options.get("sheet"), "table": options.pop("table", None)}
     settings = Settings(workbook=path, limits=limits, **told)
     workbook, sheet = open_source(settings, Clock())
@@ -130,6 +131,31 @@ def report_event(report: Report, command: dict[str, Any]) -> dict[str, Any]:
     if report.outcome != "already-imported" and report.error_count and path.is_file():
         write_bad_cells(path, path.with_name("bad_cells.json"), report.error_count)
     return {"report": report_words(report, command.get("hidden", ())), "message": message(report)}
+
+
+def _contract(path: Path) -> Contract:
+    """The contract of a run.
+
+    Raises:
+        ContractError: see `load_contract`; or it holds what only somebody with bad intentions sends.
+    """
+    if SENT in path.suffixes and path.suffix in {".yaml", ".yml"}:
+        _refuse_aliases(path)
+    contract = load_contract(path)
+    try:
+        json.dumps(dump_contract(contract), ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError:
+        raise ContractError("the contract holds a text that is not Unicode", place=path.name) from None
+    return contract
+
+
+def _refuse_aliases(path: Path) -> None:
+    """A few lines with aliases of aliases are a list without end."""
+    import yaml
+
+    with contextlib.suppress(yaml.YAMLError, OSError, UnicodeDecodeError):  # told when it is loaded
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(path.read_text(encoding="utf-8-sig"))):
+            raise ContractError("a contract that is sent has no aliases", place=path.name, choice="write them out")
 
 
 def _workers(command: dict[str, Any]) -> dict[str, Any]:
