@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -107,4 +108,7 @@ async def _serve(config: Config, database: Database, listener: socket.socket) ->
         log_level="warning", access_log=False, server_header=False, proxy_headers=False,
         limit_concurrency=_CONNECTIONS, timeout_graceful_shutdown=_STOP_SECONDS,
     )  # fmt: skip
-    await _Server(options, service).serve(sockets=[listener])
+    server = _Server(options, service)
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, server.handle_exit)
+    await server.serve(sockets=[listener])
