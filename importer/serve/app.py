@@ -17,6 +17,7 @@ from . import pages, routes_about, routes_runs, routes_work
 from .answers import Refused, invalid_words
 from .body import Gone
 from .children import Crew
+from .describing import described
 from .door import Keys
 from .jobs import Jobs
 from .store import Store
@@ -78,6 +79,8 @@ def make_app(config: Config, database: Database) -> FastAPI:
     for routes in (routes_work, routes_runs, routes_about):
         app.include_router(routes.router)
     pages.add_pages(app)
+    describing = app.openapi
+    app.openapi = lambda: described(describing())  # type: ignore[method-assign]
     _add_answers(app)
     return app
 
