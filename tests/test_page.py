@@ -98,14 +98,6 @@ def test_page_drop_map_check_load_mend_and_load_again(service: Service, visit: V
     ]  # fmt: skip
 
 
-def test_page_usual_case_is_drop_and_load(service: Service, visit: Visit) -> None:
-    visit.drop(("plain.xlsx", numbers(1, 1200)))
-    visit.see("#action-text", "1,200 rows into the new table plain.")
-    visit.load("All 1,200 rows are in the new table ")
-    assert service.rows("select count(*), sum(n)::bigint from plain") == [(1200, 720_600)]
-    visit.see("#history-list", "1,200 rows loaded")
-
-
 def test_page_contract_from_the_list(service: Service, visit: Visit, tmp_path: Path) -> None:
     """The sample with its contract: 13 rows to mend, all with their addresses; they go in under the same rules."""
     service.sql("DROP TABLE IF EXISTS businesses")
@@ -203,42 +195,29 @@ def test_page_same_workbook_is_loaded_once(service: Service, visit: Visit) -> No
     assert service.rows("select count(*) from once") == [(6,)]
 
 
-def test_page_paste_a_file(visit: Visit) -> None:
-    visit.page.evaluate(
-        """(bytes) => {
-          const data = new DataTransfer();
-          data.items.add(new File([new Uint8Array(bytes)], "pasted.xlsx"));
-          document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data, bubbles: true }));
-        }""",
-        list(numbers(1, 4)),
-    )
-    visit.see("#preview-summary", "4 rows and 2 columns")
-
-
 # ---- WHAT GOES WRONG --------------------------------------------------------------------------------------------
 
 
-def test_page_hostile_texts_are_shown_as_text(visit: Visit) -> None:
+def test_page_hostile_texts_are_shown_as_text(service: Service, visit: Visit) -> None:
     """In a cell, a header, the sheet's name, the file's name, and what is told of a bad cell."""
-    visit.page.add_init_script("window.hacked = () => { throw new Error('a cell was run') }")
+    service.upload(book(["n", "t"], [1, "a"]), "hostile.xlsx")
+    page = visit.page
+    page.add_init_script("window.hacked = () => { throw new Error('a cell was run') }")
     visit.open()
     visit.see("#drop")
-    rows = [[HOSTILE, "n"], [HOSTILE, 1], ["b", HOSTILE]]
-    visit.drop((f"{HOSTILE}.xlsx", book(*rows, sheet=HOSTILE)))
+    visit.drop((f"{HOSTILE}.xlsx", book(["n", HOSTILE], [2, HOSTILE], [HOSTILE, "b"], sheet=HOSTILE)))
     visit.see("#preview-table tbody", HOSTILE)
-    page = visit.page
-    page.fill("#new-name", "hostile")
-    page.click("#columns summary")
+    visit.see("#preview-table thead", HOSTILE)
+    page.check("#place-table")
+    page.select_option("#table", page.locator("#table option", has_text=".hostile").get_attribute("value"))
     visit.see("#mapping", HOSTILE)
-    visit.load("All 2 rows are in")
-    visit.see("#history-list", f"{HOSTILE}.xlsx")
-    visit.choose("again.xlsx", book(["n"], *[[n] for n in range(3)]))
-    visit.load("All 3 rows are in")
-    visit.choose("again.xlsx", book(["n"], [7], [HOSTILE]))
+    page.select_option("#map-B", "t")
     visit.load("1 of 2 rows are in")
-    visit.see("#bad-cells", HOSTILE)
+    visit.see("#bad-cells table", HOSTILE)
+    visit.see("#history-list li:first-child", f"{HOSTILE}.xlsx")
     assert page.locator("img").count() == 1
     assert page.locator("img").get_attribute("src") == "/static/icon.svg"
+    assert service.rows("select t from hostile order by n") == [("a",), (HOSTILE,)]
 
 
 def test_page_refused_file_is_told_where_it_was_dropped(visit: Visit) -> None:
@@ -315,9 +294,17 @@ def test_page_over_the_budget_nothing_is_loaded(service: Service, visit: Visit) 
     assert service.rows("select n from budget order by 1") == [(1,), (2,)]
 
 
-def test_page_upload_that_is_gone_is_sent_again(service: Service, visit: Visit) -> None:
+def test_page_pasted_file_is_sent_again_when_the_service_dropped_it(service: Service, visit: Visit) -> None:
     with visit.page.expect_response("**/uploads") as sent:
-        visit.choose("gone.xlsx", numbers(1, 9))
+        visit.page.evaluate(
+            """(bytes) => {
+              const data = new DataTransfer();
+              data.items.add(new File([new Uint8Array(bytes)], "gone.xlsx"));
+              document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data, bubbles: true }));
+            }""",
+            list(numbers(1, 9)),
+        )
+    visit.see("#preview-summary", "9 rows and 2 columns")
     service.client.delete(f"/uploads/{sent.value.json()['upload']['id']}")
     visit.load("All 9 rows are in")
     assert service.rows("select count(*) from gone") == [(9,)]

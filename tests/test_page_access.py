@@ -133,7 +133,7 @@ def _tab_to(visit: Visit, target: str) -> None:
     raise AssertionError(f"{KEYS} tabs do not lead to #{target}")
 
 
-def test_page_tells_those_who_listen(service: Service, visiting: Visiting) -> None:
+def test_page_usual_case_is_drop_and_load_and_can_be_heard(service: Service, visiting: Visiting) -> None:
     """What happens is said in the live region, once each, in the order in which it happens."""
     visit = visiting(service.url)
     page = visit.open()
@@ -146,13 +146,16 @@ def test_page_tells_those_who_listen(service: Service, visiting: Visiting) -> No
         }"""
     )
     assert page.locator("#said").get_attribute("aria-live") == "polite"
-    visit.choose("listen.xlsx", numbers(1, 20))
-    visit.load("All 20 rows are in")
+    visit.drop(("plain.xlsx", numbers(1, 1200)))
+    visit.see("#action-text", "1,200 rows into the new table plain.")
+    visit.load("All 1,200 rows are in the new table ")
     said = page.evaluate("window.said")
     assert said[0] == "Looking into the workbook"
-    assert said[1].startswith("Found 20 rows and 2 columns in sheet")
-    assert said[-1].startswith("All 20 rows are in")
+    assert said[1].startswith("Found 1,200 rows and 2 columns in sheet")
+    assert said[-1].startswith("All 1,200 rows are in")
     assert len(said) == len(set(said))
+    assert service.rows("select count(*), sum(n)::bigint from plain") == [(1200, 720_600)]
+    visit.see("#history-list", "1,200 rows loaded")
 
 
 @pytest.mark.parametrize(("theme", "other"), [("light", "dark"), ("dark", "light")])
