@@ -278,7 +278,7 @@ def test_page_errors_keep_what_was_typed(service: Service, visit: Visit) -> None
     assert visit.focused()["id"] == "map-B"
 
 
-def test_page_over_the_budget_nothing_is_loaded(service: Service, visit: Visit) -> None:
+def test_page_over_the_budget_nothing_is_loaded(service: Service, visit: Visit, tmp_path: Path) -> None:
     service.upload(book(["n"], [1]), "budget.xlsx")
     visit.choose("budget.xlsx", book(["n"], [2], ["x"], ["y"]))
     page = visit.page
@@ -288,7 +288,14 @@ def test_page_over_the_budget_nothing_is_loaded(service: Service, visit: Visit) 
     visit.load("Nothing was loaded")
     visit.see("#result .notice.bad")
     visit.see("#bad-cells", "A3")
+    visit.see("#result", "Mend them in budget.xlsx itself")
+    expect(page.locator("#download")).to_have_count(0)
     assert service.rows("select n from budget") == [(1,)]
+    rejects = visit.save("#result a[download]", tmp_path)
+    page.set_input_files("#file", rejects)
+    visit.see("#origin", "The good rows of budget.xlsx are not in the table")
+    visit.choose("budget.xlsx", book(["n"], [2], ["x"], ["y"]))
+    page.check("#budget-limit")
     page.fill("#max-rejects", "2")
     visit.load("1 of 3 rows are in")
     assert service.rows("select n from budget order by 1") == [(1,), (2,)]

@@ -199,7 +199,7 @@ function showEnd(run, report) {
     byId("load").focus();
     return;
   }
-  showResult(run, report, actionsAfter(run));
+  showResult(run, report, actionsAfter(run, open));
   show(byId("step-result"));
   say(title(run, report));
   goTo(byId("result-title"));
@@ -207,13 +207,13 @@ function showEnd(run, report) {
 
 const resume = (run) => ({ text: "Go on where it stopped", primary: true, act: () => goOn(run) });
 
-function actionsAfter(run) {
+function actionsAfter(run, stepsShown) {
   const actions = run.resumable ? [resume(run)] : [];
   if (!hand?.inspected) return actions;
   if (run.outcome === "already-imported" && run.id === hand.run) {
     actions.push({ text: "Load it once more all the same", act: () => begin("/upload", { again: true }) });
   }
-  if (run.kind === "upload") actions.push({ text: `Back to ${hand.upload.name}`, act: back });
+  if (!stepsShown) actions.push({ text: `Back to ${hand.upload.name}`, act: back });
   return actions;
 }
 
@@ -247,7 +247,7 @@ async function openRun(id) {
     leaveRun();
     address(id);
     showSteps(false);
-    showResult(run, report, actionsAfter(run));
+    showResult(run, report, actionsAfter(run, false));
     show(byId("step-result"));
     goTo(byId("result-title"));
   } catch (error) {

@@ -8,7 +8,8 @@ const LOOKED_AT = 200; // newest runs among which the first one is looked for
 /**
  * The options of the run that a rejects workbook came from.
  * @param {Object} inspected
- * @returns {Promise<?{options: Object}>} null when it is no rejects workbook, or nothing is known of that run
+ * @returns {Promise<?{options: Object, published: boolean}>} null when it is no rejects workbook, or nothing is known of
+ *   that run; `published`: its good rows are in the table
  */
 export async function mendedOptions(inspected) {
   const { origin } = inspected;
@@ -16,7 +17,8 @@ export async function mendedOptions(inspected) {
   try {
     const { runs } = await get(`/runs?limit=${LOOKED_AT}`);
     const first = runs.find((r) => r.kind === "upload" && r.workbook === origin.workbook && r.table === origin.table && r.rejects);
-    return first ? { options: takeOver(await get(`/runs/${first.id}`), inspected) } : null;
+    if (!first) return null;
+    return { options: takeOver(await get(`/runs/${first.id}`), inspected), published: first.outcome === "published" };
   } catch (error) {
     if (error instanceof ServiceError) return null; // the table's own rules hold all the same
     throw error;

@@ -98,8 +98,7 @@ function set(run) {
     "div",
     { class: "aside" },
     el("h3", {}, `${count(run.rejects.rows, "row")} to mend`),
-    run.links.rejects && run.kind === "upload" && mending(run),
-    run.links.rejects && run.kind === "check" && el("p", {}, el("a", { href: run.links.rejects, download: "" }, "Download them (.xlsx)")),
+    run.links.rejects && (run.outcome === "published" ? mending(run) : list(run)),
     el("h4", {}, "What is wrong with them"),
     byRule(run),
     cells,
@@ -115,6 +114,10 @@ function mending(run) {
     ),
   ];
 }
+
+/** The good rows are not in the table either: mending only the bad ones would leave those out. */
+const list = (run) =>
+  el("p", {}, `Mend them in ${run.workbook} itself, then drop that again. `, el("a", { href: run.links.rejects, download: "" }, "Download a list of them (.xlsx)"));
 
 function byRule(run) {
   const heads = [{ text: "Column" }, { text: "What is wrong" }, { text: "Cells", number: true }, { text: "First at" }];

@@ -34,6 +34,7 @@ function ask() {
   show(byId("signin"));
   show(byId("steps"), false);
   show(byId("history"), false);
+  show(byId("to-history"), false);
   show(byId("signout"), false);
   byId("token").focus();
 }

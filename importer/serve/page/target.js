@@ -34,7 +34,7 @@ const chosenContract = () => now.contracts.find((c) => c.name === byId("contract
  * @param {Object} inspected what is in it
  * @param {{tables: Array, truncated: boolean}} found tables that there are
  * @param {Array} contracts that there are
- * @param {?Object} mended for rows that were set aside before: {options} to load them with as the others were
+ * @param {?Object} mended for rows that were set aside before: {options, published}, to load them as the others were
  * @param {boolean} fresh another workbook: what was chosen for the last one is forgotten
  */
 export function showTarget(inspected, found, contracts, mended, fresh) {
@@ -107,6 +107,8 @@ function showOrigin() {
   fill(
     byId("origin"),
     el("p", {}, "These rows were set aside from ", el("strong", {}, origin.workbook), ". They go where the others went: into ", el("strong", {}, origin.table), "."),
+    now.mended?.published === false &&
+      el("p", { class: "notice warn" }, `The good rows of ${origin.workbook} are not in the table: that load was given up. Mend ${origin.workbook} itself to have all of them.`),
     usable.length > 0 && [
       el("label", { htmlFor: "origin-rules" }, "Checked by the rules of"),
       el("select", { id: "origin-rules" }, option("", "the table"), usable.map((c) => option(c.name, `contract ${c.name}`))),

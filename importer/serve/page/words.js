@@ -107,10 +107,10 @@ const RULES = {
 /** What a rule says when it is broken. */
 export const rule = (name) => RULES[name] ?? name;
 
-/** The stages of a load, and what happens in them. `cut` and `rejects` are parts of others to those who look on. */
+/** The stages of a load, and what happens in them. */
 export const STAGES = {
   open: ["Open", "Opening the workbook"],
-  cut: ["Unpack", "Unpacking the workbook"],
+  unpack: ["Unpack", "Unpacking the workbook"],
   read: ["Read", "Reading the cells"],
   plan: ["Plan", "Comparing with the table"],
   validate: ["Check", "Checking every row"],
