@@ -1,8 +1,9 @@
-// Owns the third step: where the rows go, what happens to those that are there, and how strict the load is.
+// Owns the third step: where the rows go, and what happens to those that are there.
 
 import { byId, el, fill, option, show } from "./dom.js";
 import * as mapping from "./mapping.js";
 import { isEmpty, loadable } from "./preview.js";
+import { budgetError, drawStrictness, resetStrictness, strictOptions } from "./strictness.js";
 import { count, number } from "./words.js";
 
 let now = null; // {inspected, tables, contracts, mended}
@@ -14,18 +15,17 @@ export function prepareTarget(onChange) {
   changed = onChange;
 }
 
-for (const id of ["step-target"]) {
-  byId(id).addEventListener("change", (e) => {
-    if (["place", "table", "contract"].includes(e.target.name || e.target.id)) drawPlace();
-    refresh();
-  });
-  byId(id).addEventListener("input", (e) => {
-    if (["new-name", "max-rejects"].includes(e.target.id)) refresh();
-  });
-}
+byId("step-target").addEventListener("change", (e) => {
+  if (["place", "table", "contract"].includes(e.target.name || e.target.id)) drawPlace();
+  refresh();
+});
+byId("step-target").addEventListener("input", (e) => {
+  if (["new-name", "max-rejects"].includes(e.target.id)) refresh();
+});
 
 const place = () => document.querySelector("input[name=place]:checked")?.value ?? "new";
 const mode = () => document.querySelector("input[name=mode]:checked")?.value ?? "append";
+const isKeyed = () => now.inspected.origin === null && mode() === "upsert";
 const chosenTable = () => now.tables.find((t) => t.table === byId("table").value);
 const chosenContract = () => now.contracts.find((c) => c.name === byId("contract").value);
 
@@ -92,10 +92,8 @@ function propose(before) {
   if (found) byId("table").value = found.table;
   byId(`place-${contract ? "contract" : found ? "table" : "new"}`).checked = true;
   byId("mode-append").checked = true;
-  byId("budget-any").checked = true;
   byId("columns").open = false;
-  for (const id of ["error-cells", "hidden", "on-duplicate", "method"]) byId(id).value = "";
-  byId("lineage").checked = false;
+  resetStrictness();
 }
 
 function showOrigin() {
@@ -190,13 +188,11 @@ function refresh() {
     label("mode-append", isNew ? "they are added" : "stay; the new ones are added");
     label("mode-upsert", isNew ? "they update rows with the same key" : "are updated where the key is the same; the others are added");
   }
-  show(byId("duplicate-field"), mode() === "upsert");
-  for (const [id, text] of [["new-error", nameError()], ["max-error", budgetError()]]) {
-    byId(id).textContent = text ?? "";
-    show(byId(id), text !== null);
-  }
-  byId("new-name").setAttribute("aria-invalid", String(nameError() !== null));
-  byId("max-rejects").setAttribute("aria-invalid", String(budgetError() !== null));
+  const error = nameError();
+  byId("new-error").textContent = error ?? "";
+  show(byId("new-error"), error !== null);
+  byId("new-name").setAttribute("aria-invalid", String(error !== null));
+  drawStrictness(isKeyed());
   changed();
 }
 
@@ -212,12 +208,6 @@ function nameError() {
   return now.tables.some((t) => t.table === name) || now.tables.filter((t) => t.name === name).length === 1
     ? "A table of this name is there already. Choose it below, or take another name."
     : null;
-}
-
-function budgetError() {
-  if (!byId("budget-limit").checked) return null;
-  const text = byId("max-rejects").value.trim();
-  return /^(\d{1,9}|\d{1,2}(\.\d{1,6})?%|100%)$/.test(text) ? null : "This is a number such as 10, or a part such as 0.5%.";
 }
 
 /** What keeps the load from starting: {text, element to go to}, or null. */
@@ -238,22 +228,14 @@ export function obstacle() {
 
 /** What was chosen, as options of the service. */
 export function targetOptions() {
-  const given = {
-    max_rejects: byId("budget-limit").checked ? byId("max-rejects").value.trim() : undefined,
-    error_cells: byId("error-cells").value || undefined,
-    hidden: byId("hidden").value || undefined,
-    method: byId("method").value || undefined,
-    lineage: byId("lineage").checked || undefined,
-  };
-  if (now.inspected.origin !== null) return { ...now.mended?.options, contract: byId("origin-rules")?.value || undefined, ...given };
-  const keyed = mode() === "upsert";
+  const strict = strictOptions(isKeyed());
+  if (now.inspected.origin !== null) return { ...now.mended?.options, contract: byId("origin-rules")?.value || undefined, ...strict };
   return {
-    ...given,
+    ...strict,
     table: place() === "new" ? byId("new-name").value.trim() : place() === "table" ? chosenTable().quoted : undefined,
     contract: place() === "contract" ? byId("contract").value : undefined,
     mode: mode() === "append" ? undefined : mode(),
-    key: keyed ? byId("key").value : undefined,
-    on_duplicate: (keyed && byId("on-duplicate").value) || undefined,
+    key: isKeyed() ? byId("key").value : undefined,
     mapping: mapping.asOption(loadable(now.inspected), fields(), currentChoices()),
   };
 }
