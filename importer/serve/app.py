@@ -89,7 +89,7 @@ async def _tidy(service: Service) -> None:
     while True:
         await asyncio.sleep(_TIDY_SECONDS)
         service.uploads.expire()
-        service.jobs.prune()
+        await service.jobs.prune()
 
 
 def _add_answers(app: FastAPI) -> None:

@@ -104,7 +104,6 @@ class Jobs:
             (folder / name).write_bytes(content)
         self._uploads.hold(upload.id, run.id)
         self._enqueue(run)
-        self.prune()
 
     def check_room(self) -> None:
         """Refuse what there is no place for; early, before its workbook is here.
@@ -119,7 +118,7 @@ class Jobs:
                           choice="try again later", retry_after=5)  # fmt: skip
 
     def _enqueue(self, run: Run) -> None:
-        run.state, run.error, run.finished_at, run.message = QUEUED, None, None, None
+        run.begin_again()
         self._open[run.id] = run
         self._queue.append(run)
         self.store.save(run.stored())
@@ -201,13 +200,13 @@ class Jobs:
         except (TimeoutError, ChildDied):
             return  # `importer runs clean` finds it
 
-    def prune(self) -> None:
-        """Forget runs that ended long ago."""
+    async def prune(self) -> None:
+        """Forget runs that ended long ago, and give up those that nobody resumed."""
         old = datetime.now(UTC) - timedelta(days=self._config.keep_days)
         for stored in self.store.older_than(stamp(old.timestamp())):
-            if stored["id"] not in self._open:
-                self.store.delete(stored["id"])
-                shutil.rmtree(self.folder(stored["id"]), ignore_errors=True)
+            run = self.find(stored["id"])
+            if run.is_over:
+                await self.cancel(run)
 
     # ---- WORK ---------------------------------------------------------------------------------------------------
 

@@ -94,6 +94,12 @@ class Run:
         names = [f.name for f in fields(self) if f.name not in _NOT_STORED and not f.name.startswith("_")]
         return {name: getattr(self, name) for name in names}
 
+    def begin_again(self) -> None:
+        """Wait for a place, as if nothing had happened but what is in the database."""
+        self.state, self.error, self.finished_at, self.message = QUEUED, None, None, None
+        self.progress, self.notes, self.cancelling = None, [], False
+        self._began = self._stage_began = 0.0
+
     @property
     def is_over(self) -> bool:
         """Whether nothing more will happen by itself."""

@@ -128,7 +128,7 @@ def load(command: dict[str, Any], talk: Talk) -> dict[str, Any]:
 def report_event(report: Report, command: dict[str, Any]) -> dict[str, Any]:
     """A report as an answer; the bad cells are written beside the rejects."""
     path = Path(command["rejects"])
-    if report.outcome != "already-imported" and report.error_count and path.is_file():
+    if report.error_count and path.is_file():
         write_bad_cells(path, path.with_name("bad_cells.json"), report.error_count)
     return {"report": report_words(report, command.get("hidden", ())), "message": message(report)}
 
