@@ -286,6 +286,47 @@ def clean(to: str | None, as_json: bool, debug: bool) -> None:
         )
 
 
+serve_options = _stack([
+    click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Where to listen; anything but loopback needs a token."),
+    click.option("--port", type=click.IntRange(0, 65_535), default=8080, show_default=True, metavar="N", help="Port to listen on; 0: any free one."),
+    click.option("--to", metavar="DSN", help="Target server, found as by `run`."),
+    click.option("--token", envvar="IMPORTER_TOKEN", metavar="SECRET", help="What callers must know; better given as IMPORTER_TOKEN."),
+    click.option("--allow-host", "allow_hosts", multiple=True, metavar="NAME", help="Name by which callers may call the service; repeatable."),
+    click.option("--allow-tables", multiple=True, metavar="PATTERN", help="Tables that may be loaded into, as in 'shop.*'; repeatable.  [default: those that the service created]"),
+    click.option("--contracts", type=click.Path(file_okay=False, exists=True), metavar="DIR", help="Contracts that callers may choose from."),
+    click.option("--concurrency", type=click.IntRange(1), metavar="N", help="Imports at once.  [default: 2]"),
+    click.option("--queue", type=click.IntRange(0), metavar="N", help="Uploads that may wait; more are told to come again.  [default: 16]"),
+    click.option("--max-upload", type=click.IntRange(1), metavar="MIB", help="Size of a workbook.  [default: 512]"),
+    click.option("--max-inflated", type=click.IntRange(1), metavar="MIB", help="Size of a part of it, unzipped.  [default: 8192]"),
+    click.option("--max-rows", type=click.IntRange(1), metavar="N", help="Rows of a sheet.  [default: 1048576]"),
+    click.option("--max-columns", type=click.IntRange(1, 1600), metavar="N", help="Columns of a sheet.  [default: 1600]"),
+    click.option("--memory", type=click.IntRange(64), metavar="MIB", help="Memory that a worker may use.  [default: 2048]"),
+    click.option("--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="For an import, and for the sending of a workbook.  [default: 900]"),
+    click.option("--workers", type=click.IntRange(1), metavar="N", help="Worker processes of one import.  [default: one a core]"),
+    click.option("--folder", type=click.Path(file_okay=False), help="Where uploads, rejects and the history lie.  [default: in the data directory]"),
+])  # fmt: skip
+
+
+@cli.command()
+@serve_options
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+def serve(debug: bool, **options: Any) -> None:
+    """Take uploads over HTTP, with a page to do them on.
+
+    \b
+    importer serve
+    curl -X POST 'http://localhost:8080/upload?method=batch' -F 'file=@data.xlsx'
+    """
+    with _one_exit(debug=debug):
+        try:
+            from .serve.server import serve_with
+        except ModuleNotFoundError as exc:
+            raise MachineError(
+                f"the service is not installed ({exc.name})", choice="pip install 'importer[serve]'"
+            ) from None
+        serve_with(**options)
+
+
 @cli.group()
 def db() -> None:
     """The embedded PostgreSQL, which is used when no target is named."""

@@ -94,6 +94,7 @@ def inspect_workbook(workbook: str | Path, **options: Any) -> Inspection:
         source = read_source(settings, pool, folder, Clock())
         columns, _ = choose_columns(source.header, settings.columns)
         contract = infer_contract(columns, source.facts)
+        _ = source.places  # of mended rows these are looked up in the rows, which are there only now
         return Inspection(source, contract, _sample(source), _problems(source))
 
 

@@ -106,11 +106,11 @@ class _Reading:
                     tasks = itertools.chain(later, tasks)  # noqa: PLW2901 - one was taken to see whether there are more
                 if not streams:
                     self._take(pool.run(read_window, tasks, self._reader_died))
-            if stream is not None and streams:
-                with clock.stage("load"):
-                    self._take(stream.loaded(tasks, self._died))
-        with clock.stage("read"):
-            return self._so_far()
+                    return self._so_far()
+            assert stream is not None
+            with clock.stage("load"):
+                self._take(stream.loaded(tasks, self._died))
+                return self._so_far()
 
     def _so_far(self) -> Source:
         windows = in_order(self._windows, self._sheet)

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
+from browsing import browser, visiting  # noqa: F401 - fixtures
+from serving import Service, serving, short_folder, wait_for
 
 from importer import import_workbook
 from importer.embedded import Embedded
@@ -26,11 +28,13 @@ if TYPE_CHECKING:
 
     from importer.report import Report
 
+DATA = Path(__file__).parent.parent / "data"
 #: Modules about what no version of the server does differently. By default they use the first one only; `--everywhere`
 #: uses all.
 ONE_SERVER = {
     "test_api", "test_cli", "test_contract", "test_embedded", "test_errors", "test_formats", "test_headers",
-    "test_hostile", "test_keys", "test_lineage", "test_mending", "test_methods", "test_rejects", "test_timeline",
+    "test_hostile", "test_keys", "test_lineage", "test_mending", "test_methods", "test_page", "test_page_access",
+    "test_rejects", "test_serve", "test_serve_doors", "test_serve_faults", "test_serve_openapi", "test_timeline",
     "test_traps", "test_windows", "test_workers",
 }  # fmt: skip
 
@@ -167,3 +171,18 @@ def db(server: Dsn) -> Iterator[Database]:
         clean(session)
         session.run(f"DROP SCHEMA {schema} CASCADE")
         session.commit()
+
+
+@pytest.fixture(scope="session")
+def service(server: Dsn) -> Iterator[Service]:
+    """A service that all tests may use, which loads into a schema of its own; each takes other tables."""
+    schema = f"svc_{secrets.token_hex(4)}"
+    with Session(server, autocommit=True) as session:
+        session.run(f"CREATE SCHEMA {schema}")
+    joint = "&" if "?" in server.text else "?"
+    dsn = Dsn(f"{server.text}{joint}options=-csearch_path%3D{schema},public")
+    with short_folder() as folder, serving(dsn, folder, "--contracts", DATA, "--queue", "64") as running:
+        yield running
+        wait_for(lambda: not running.json("/runs", state="running")["runs"])
+    with Session(server, autocommit=True) as session:
+        session.run(f"DROP SCHEMA {schema} CASCADE")

@@ -12,6 +12,7 @@ from tables import contract, save
 
 from importer.cli import cli
 from importer.errors import ContractError, UsageError
+from importer.inspecting import inspect_workbook
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -155,3 +156,11 @@ def test_row_alone_is_no_rejects_workbook(db: Database, tmp_path: Path) -> None:
         db.load(path, keep_names=True)
     assert db.load(path).error_count == 0
     assert db.rows('select "row", n from t') == [(1, 2)]
+
+
+def test_mended_rejects_can_be_inspected(loaded: tuple[Path, Path]) -> None:
+    """Also without a problem cell, whose address would have been looked up while the rows were at hand."""
+    found = inspect_workbook(loaded[1]).to_dict()
+    assert found["problems"] == []
+    assert [row["cells"]["A"] for row in found["sample"]] == ["5", "6", "7", "8"]
+    assert any("addresses are those of sheet HR of staff.xlsx" in note for note in found["notes"])

@@ -1,0 +1,119 @@
+"""Owns the application: what is made when the service starts, and the answers to what goes wrong in requests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from .. import __version__
+from . import pages, routes_about, routes_runs, routes_work
+from .answers import Refused, invalid_words
+from .body import Gone
+from .children import Crew
+from .describing import described
+from .door import Keys
+from .jobs import Jobs
+from .store import Store
+from .uploads import Uploads
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.requests import Request
+
+    from .config import Config
+    from .database import Database
+
+#: How often is looked for uploads and runs that are too old, in seconds.
+_TIDY_SECONDS = 60.0
+
+
+@dataclass
+class Service:
+    """What the routes work with."""
+
+    config: Config
+    keys: Keys
+    database: Database
+    crew: Crew
+    uploads: Uploads
+    jobs: Jobs
+    reading: asyncio.Semaphore
+    waiting: int = 0
+
+
+def make_app(config: Config, database: Database) -> FastAPI:
+    """The application of a service whose folder is owned and whose database was started."""
+    uploads, crew = Uploads(config), Crew(config.scratch, config.concurrency)
+    store = Store(config.folder / "service.sqlite", database.name)
+    jobs = Jobs(config, store, uploads, crew, database)
+    keys = Keys(config.token)
+    service = Service(config, keys, database, crew, uploads, jobs, asyncio.Semaphore(config.concurrency))
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        jobs.load()
+        await crew.start()
+        tidying = asyncio.create_task(_tidy(service))
+        try:
+            yield
+        finally:
+            tidying.cancel()
+            await jobs.stop()
+            await crew.stop()
+            store.close()
+
+    app = FastAPI(
+        title="importer", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None,
+        description="Puts Excel workbooks into PostgreSQL tables, and accounts for every cell.",
+        separate_input_output_schemas=False,
+    )  # fmt: skip
+    app.state.service = service
+    for routes in (routes_work, routes_runs, routes_about):
+        app.include_router(routes.router)
+    pages.add_pages(app)
+    describing = app.openapi
+    app.openapi = lambda: described(describing())  # type: ignore[method-assign]
+    _add_answers(app)
+    return app
+
+
+async def _tidy(service: Service) -> None:
+    while True:
+        await asyncio.sleep(_TIDY_SECONDS)
+        service.uploads.expire()
+        await service.jobs.prune()
+
+
+def _add_answers(app: FastAPI) -> None:
+    """Every error is an answer of one shape."""
+
+    async def refused(_: Request, exc: Any) -> Response:
+        return JSONResponse(exc.words, exc.status, exc.headers)
+
+    async def gone(_: Request, _exc: Any) -> Response:
+        return Response(status_code=400)  # nobody reads it
+
+    async def invalid(_: Request, exc: Any) -> Response:
+        return JSONResponse(invalid_words(exc.errors()), 400)
+
+    async def http(_: Request, exc: Any) -> Response:
+        words = {"error": str(exc.detail).lower(), "type": "HTTPError", "place": None, "choice": None}
+        return JSONResponse(words, exc.status_code, exc.headers)
+
+    async def unexpected(_: Request, exc: Exception) -> Response:
+        words = {"error": f"unexpected {type(exc).__name__}", "type": "ServiceError", "place": None, "choice": None}
+        return JSONResponse(words, 500)
+
+    app.add_exception_handler(Refused, refused)
+    app.add_exception_handler(Gone, gone)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(Exception, unexpected)

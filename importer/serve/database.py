@@ -1,0 +1,120 @@
+"""Owns the target database as the service sees it: its address, and whether it answers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import time
+from typing import TYPE_CHECKING, Any
+
+from ..embedded import Embedded
+from ..errors import ImporterError
+from .answers import Refused
+from .children import ChildDied
+
+if TYPE_CHECKING:
+    from ..settings import Dsn
+    from .children import Crew
+
+#: How long the database may take to answer, in seconds.
+_PATIENCE_SECONDS = 5.0
+#: An answer is true for that long: who asks often does not load the database.
+_FRESH_SECONDS = 1.0
+
+
+class Database:
+    """The target database.
+
+    Args:
+        dsn: None: the embedded server, which runs as long as the service does.
+    """
+
+    def __init__(self, dsn: Dsn | None) -> None:
+        self._given, self._dsn = dsn, dsn
+        self._servers = contextlib.ExitStack()
+        self._asked: tuple[float, dict[str, Any] | None] = (0.0, None)
+        self._asking = asyncio.Lock()
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether it is our own server."""
+        return self._given is None
+
+    @property
+    def name(self) -> str:
+        """What tells the server from others, without secrets."""
+        return "embedded" if self._given is None else hashlib.sha256(self._given.text.encode()).hexdigest()
+
+    def start(self) -> None:
+        """Start the embedded server where it is meant.
+
+        Raises:
+            MachineError: it does not start.
+        """
+        if self._given is None:
+            self._dsn = self._servers.enter_context(Embedded().running())
+
+    def stop(self) -> None:
+        """Leave the embedded server; it stops when nobody else uses it."""
+        self._servers.close()
+
+    @property
+    def dsn(self) -> str:
+        """The connection string; for children only."""
+        assert self._dsn is not None
+        return self._dsn.text
+
+    async def health(self, crew: Crew) -> dict[str, Any] | None:
+        """Why the database does not answer, or None when it does."""
+        async with self._asking:
+            at, error = self._asked
+            if time.monotonic() - at > _FRESH_SECONDS:
+                error = await self._ask(crew)
+                if error is not None and self.is_embedded and await self._started_again():
+                    error = await self._ask(crew)
+                self._asked = time.monotonic(), error
+            return error
+
+    async def _ask(self, crew: Crew) -> dict[str, Any] | None:
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS), crew.child() as child:
+                event = await child.work({"op": "ping", "dsn": self.dsn})
+        except (TimeoutError, ChildDied):
+            return {"error": "the database does not answer", "type": "ConnectionFailed", "place": None, "choice": None}
+        return event.get("error")
+
+    async def _started_again(self) -> bool:
+        """Start the embedded server once more, when somebody stopped it."""
+        servers = contextlib.ExitStack()
+        try:
+            self._dsn = await asyncio.to_thread(servers.enter_context, Embedded().running())
+        except ImporterError:
+            return False
+        self._servers.push(servers)
+        return True
+
+
+async def asked(crew: Crew, command: dict[str, Any], seconds: float) -> dict[str, Any]:
+    """What a child answers to a question.
+
+    Raises:
+        Refused: it could not.
+    """
+    try:
+        async with asyncio.timeout(seconds), crew.questions, crew.child() as child:
+            event = await child.work(command)
+    except TimeoutError:
+        raise Refused(503, f"not done within {seconds:g} s", kind="TimedOut", choice="try again later") from None
+    except ChildDied as exc:
+        raise Refused(500, f"the process that did the work {exc.how}", kind="ChildDied") from None
+    if event["event"] == "error":
+        raise refused(event["error"])
+    return event
+
+
+def refused(error: dict[str, Any], **more: Any) -> Refused:
+    """The refusal that an error of a child means."""
+    return Refused(
+        error["status"], error["error"], kind=error["type"], place=error["place"], choice=error["choice"], **more
+    )

@@ -1,0 +1,328 @@
+"""Owns the runs of the service: the queue, the places where they run, their ends, and what a restart finds."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections import deque
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from .answers import Refused, stamp
+from .children import Child, ChildDied, Crew
+from .commands import load_command
+from .endings import GO_ON, error_of_service, is_unsure, stopped
+from .run import CANCELLED, DONE, FAILED, INTERRUPTED, QUEUED, RUNNING, Run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from .config import Config
+    from .database import Database
+    from .store import Store
+    from .uploads import Upload, Uploads
+
+#: What the importer may take beyond its own time limit to notice it, in seconds.
+_GRACE_SECONDS = 20.0
+#: How long a cancelled run may take to stop, in seconds; then it is killed.
+_STOP_SECONDS = 8.0
+#: Files of a run that stay when it ended.
+_RESULTS = frozenset({"rejects.xlsx", "bad_cells.json"})
+
+
+class Jobs:
+    """All runs that are not over, and the way to those that are.
+
+    Args:
+        config: of the service.
+        store: remembers them.
+        uploads: holds their workbooks.
+        crew: does the work.
+        database: that they fill.
+    """
+
+    def __init__(self, config: Config, store: Store, uploads: Uploads, crew: Crew, database: Database) -> None:
+        self._config, self.store, self._uploads = config, store, uploads
+        self._crew, self._database = crew, database
+        self._open: dict[str, Run] = {}
+        self._queue: deque[Run] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._running = 0
+        self.stopping = asyncio.Event()
+
+    # ---- START AND STOP -----------------------------------------------------------------------------------------
+
+    def load(self) -> None:
+        """Find what a former service was working on: its checks are over, its uploads can be resumed."""
+        for stored in self.store.in_states(QUEUED, RUNNING, INTERRUPTED):
+            run = Run.load(stored)
+            if run.kind == "check":
+                self._end(run, FAILED, error=stopped(None))
+                continue
+            self._open[run.id] = run
+            if run.state != INTERRUPTED:
+                run.state, run.error, run.finished_at = INTERRUPTED, stopped(GO_ON), stamp()
+                self.store.save(run.stored())
+        self._uploads.load({run.upload for run in self._open.values()})
+        for run in list(self._open.values()):
+            if self._uploads.hold(run.upload, run.id) is None:
+                self._end(run, FAILED, error=stopped("send the workbook again") | {"resumable": False})
+        known = set(self._open)
+        for folder in self._config.results.iterdir():
+            if folder.name not in known and self.store.get(folder.name) is None:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    async def stop(self) -> None:
+        """Interrupt what runs; it can be resumed by the next service."""
+        self.stopping.set()
+        for run in [r for r in self._open.values() if r.state in {QUEUED, RUNNING}]:
+            if run.child is not None:
+                run.child.terminate()
+            elif run.state == QUEUED:
+                self._queue.remove(run)
+                self._stopped(run)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_STOP_SECONDS)
+
+    # ---- ASKED FOR ----------------------------------------------------------------------------------------------
+
+    def submit(self, run: Run, upload: Upload, files: dict[str, bytes]) -> None:
+        """Queue a run.
+
+        Args:
+            run: new.
+            upload: its workbook.
+            files: that belong to it, by name.
+
+        Raises:
+            Refused: the queue is full, or the service is stopping.
+        """
+        self.check_room()
+        folder = self.folder(run.id)
+        folder.mkdir(mode=0o700)
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+        self._uploads.hold(upload.id, run.id)
+        self._enqueue(run)
+
+    def check_room(self) -> None:
+        """Refuse what there is no place for; early, before its workbook is here.
+
+        Raises:
+            Refused: the queue is full, or the service is stopping.
+        """
+        if self.stopping.is_set():
+            raise Refused(503, "the service is stopping", choice="try again later")
+        if self._running >= self._config.concurrency and len(self._queue) >= self._config.queue:
+            raise Refused(429, f"{len(self._queue)} uploads are waiting already", kind="QueueFull",
+                          choice="try again later", retry_after=5)  # fmt: skip
+
+    def _enqueue(self, run: Run) -> None:
+        run.begin_again()
+        self._open[run.id] = run
+        self._queue.append(run)
+        self.store.save(run.stored())
+        self._pump()
+
+    def find(self, run: str) -> Run:
+        """A run.
+
+        Raises:
+            Refused: there is none.
+        """
+        if run in self._open:
+            return self._open[run]
+        stored = self.store.get(run)
+        if stored is None:
+            raise Refused(404, "there is no such run")
+        return Run.load(stored)
+
+    def words(self, run: Run) -> dict[str, Any]:
+        """A run as answers tell it."""
+        return run.words(self._queue.index(run) + 1 if run in self._queue else None)
+
+    def folder(self, run: str) -> Path:
+        """Where the files of a run lie."""
+        return self._config.results / run
+
+    async def over(self, run: Run) -> None:
+        """Wait for the end of a run."""
+        while not run.is_over:
+            await run.bell.wait()
+
+    def resume(self, run: Run) -> None:
+        """Queue an interrupted run once more.
+
+        Raises:
+            Refused: it is not interrupted, or the queue is full.
+        """
+        if run.state != INTERRUPTED:
+            raise Refused(409, f"a run that is {run.state} cannot be resumed", kind="NotResumable")
+        self.check_room()
+        self._enqueue(run)
+
+    async def cancel(self, run: Run) -> str:
+        """End a run that is not over, or forget one that is; returns which."""
+        if run.state == INTERRUPTED:
+            self._end(run, CANCELLED)
+            await self._forget_in_ledger(run)
+        elif run.is_over:
+            self.store.delete(run.id)
+            shutil.rmtree(self.folder(run.id), ignore_errors=True)
+            return "forgotten"
+        elif run.state == QUEUED:
+            self._queue.remove(run)
+            self._end(run, CANCELLED)
+            await self._forget_in_ledger(run)
+        else:
+            await self._stop_one(run)
+        return "cancelled" if run.state == CANCELLED else run.state
+
+    async def _stop_one(self, run: Run) -> None:
+        run.cancelling = True
+        if run.child is not None:
+            run.child.terminate()
+        try:
+            await asyncio.wait_for(self.over(run), _STOP_SECONDS)
+        except TimeoutError:
+            if run.child is not None:
+                run.child.kill()
+            await self.over(run)
+
+    async def _forget_in_ledger(self, run: Run) -> None:
+        """Drop what the run wrote to staging, where it did."""
+        if not run.writing or run.identity is None or run.kind != "upload":
+            return
+        command = {"op": "forget", "dsn": self._database.dsn, "identity": run.identity}
+        try:
+            async with asyncio.timeout(30), self._crew.child() as child:
+                await child.work(command)
+        except (TimeoutError, ChildDied):
+            return  # `importer runs clean` finds it
+
+    async def prune(self) -> None:
+        """Forget runs that ended long ago, and give up those that nobody resumed."""
+        old = datetime.now(UTC) - timedelta(days=self._config.keep_days)
+        for stored in self.store.older_than(stamp(old.timestamp())):
+            run = self.find(stored["id"])
+            if run.is_over:
+                await self.cancel(run)
+
+    # ---- WORK ---------------------------------------------------------------------------------------------------
+
+    def _pump(self) -> None:
+        """Start what there is a place for."""
+        while self._queue and self._running < self._config.concurrency and not self.stopping.is_set():
+            run = self._queue.popleft()
+            self._running += 1
+            run.state, run.started_at = RUNNING, stamp()
+            self.store.save(run.stored())
+            task = asyncio.create_task(self._work(run))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        for run in self._queue:
+            run.ring()
+
+    async def _work(self, run: Run) -> None:
+        try:
+            run.ring()
+            event = await self._executed(run)
+            await self._settle(run, event)
+        except Exception as exc:  # noqa: BLE001 - a run must end, whatever is wrong with the service
+            self._end(run, FAILED, error=error_of_service(500, f"unexpected {type(exc).__name__}", "ServiceError"))
+        finally:
+            run.child = None
+            self._running -= 1
+            self._pump()
+
+    async def _executed(self, run: Run) -> dict[str, Any]:
+        """The last event of the child that did the work, or one that says how it died."""
+        try:
+            async with self._crew.child() as child:
+                run.child = child
+                if run.cancelling or self.stopping.is_set():
+                    return {"error": stopped(None)}
+                try:
+                    async with asyncio.timeout(self._config.seconds + _GRACE_SECONDS):
+                        return await child.work(self._command(run, child), lambda event: self._hear(run, event))
+                except TimeoutError:
+                    child.kill()
+                    return {"error": error_of_service(422, f"not done within {self._config.seconds:g} s", "TimedOut")}
+        except ChildDied as exc:
+            how = "ran out of memory or was killed" if "SIGKILL" in exc.how else exc.how
+            words = error_of_service(500, f"the process that did the work {how}", "ChildDied")
+            return {"error": words | {"resumable": True}}
+
+    def _hear(self, run: Run, event: dict[str, Any]) -> dict[str, Any] | None:
+        if event["event"] == "owned":
+            table = [event["schema"], event["table"]]
+            others = (r for r in self._open.values() if r is not run and r.state == RUNNING)
+            return {"owned": self.store.owned(), "pending": any(other.begun == table for other in others)}
+        before = run.begun, run.identity, run.writing
+        answer = run.hear(event)
+        if (run.begun, run.identity, run.writing) != before:
+            # Written before the child goes on: a restart must know what was begun.
+            self.store.save(run.stored())
+        return answer
+
+    def _command(self, run: Run, child: Child) -> dict[str, Any]:
+        upload = self._uploads.hold(run.upload, run.id)
+        if upload is None:
+            raise ChildDied("found no workbook")
+        folder = self.folder(run.id)
+        return load_command(self._config, self._database, self.store, run, upload, folder, child.scratch)
+
+    async def _settle(self, run: Run, event: dict[str, Any]) -> None:
+        """Take in how a run ended."""
+        report, error = event.get("report"), event.get("error")
+        if report is not None:
+            run.outcome, run.has_report = report["outcome"], True
+            run.stats = report["stats"] | {"duration": f"{report['stats']['duration']:.1f}s"}
+            run.rejects, run.message = report["rejects"], event["message"]
+            run.has_rejects = (self.folder(run.id) / "rejects.xlsx").is_file()
+        if error is None:
+            if event["oid"] is not None and run.identity is not None:
+                self.store.own(run.identity[1], run.identity[2], event["oid"])
+            self._end(run, DONE, report=report)
+        elif run.cancelling and is_unsure(run, error):
+            self._interrupt(run, error | {"choice": "resume the run: it tells whether the rows were published"})
+        elif run.cancelling:
+            self._end(run, CANCELLED)
+            await self._forget_in_ledger(run)
+        elif self.stopping.is_set():
+            self._stopped(run)
+        elif run.kind == "upload" and run.writing and error["resumable"]:
+            self._interrupt(run, error | {"choice": GO_ON})
+        else:
+            self._end(run, FAILED, error=error, report=report)
+
+    def _stopped(self, run: Run) -> None:
+        """The service is stopping: an upload can be resumed by the next one."""
+        if run.kind == "upload":
+            self._interrupt(run, stopped(GO_ON))
+        else:
+            self._end(run, FAILED, error=stopped(None))
+
+    def _interrupt(self, run: Run, error: dict[str, Any]) -> None:
+        run.state, run.error, run.finished_at = INTERRUPTED, error, stamp()
+        self.store.save(run.stored())
+        run.ring()
+
+    def _end(
+        self, run: Run, state: str, *, error: dict[str, Any] | None = None, report: dict[str, Any] | None = None
+    ) -> None:
+        """A run is over: its workbook is let go, its rejects stay."""
+        run.state, run.error, run.finished_at = state, error, stamp()
+        if state == CANCELLED:
+            run.message, run.has_rejects = "cancelled", False
+        folder = self.folder(run.id)
+        if folder.is_dir():
+            for path in folder.iterdir():
+                if path.name not in _RESULTS or not run.has_rejects:
+                    path.unlink(missing_ok=True)
+            if not run.has_rejects:
+                folder.rmdir()
+        self._open.pop(run.id, None)
+        self._uploads.release(run.upload, run.id)
+        self.store.save(run.stored(), report)
+        run.ring()

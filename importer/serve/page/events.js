@@ -1,0 +1,60 @@
+// Owns following a run: the service's events while they come, questions every second where they do not.
+
+import { ServiceError, get } from "./api.js";
+
+const ENDED = new Set(["done", "failed", "cancelled", "interrupted"]);
+const PAUSE = 1000; // ms between two questions
+
+export const isEnded = (run) => ENDED.has(run.state);
+
+/**
+ * Follow a run to its end.
+ * @param {string} id
+ * @param {{progress: Function, note: Function, lost: Function, end: Function}} tell `progress` gets {state,
+ *   queue_position, progress}; `lost` is told whether the service is out of reach; `end` gets the run, or null when the
+ *   service no longer knows it
+ * @returns {() => void} stops following
+ */
+export function follow(id, tell) {
+  let source = null;
+  let timer = null;
+  let over = false;
+
+  function stop() {
+    over = true;
+    source?.close();
+    clearTimeout(timer);
+  }
+
+  function end(run) {
+    if (over) return;
+    stop();
+    tell.end(run);
+  }
+
+  async function ask() {
+    source?.close();
+    try {
+      const { run } = await get(`/runs/${id}`);
+      if (over) return;
+      tell.lost(false);
+      if (isEnded(run)) return end(run);
+      tell.progress(run);
+    } catch (error) {
+      if (over) return;
+      if (error instanceof ServiceError && error.status === 404) return end(null);
+      tell.lost(true);
+    }
+    timer = setTimeout(ask, PAUSE);
+  }
+
+  source = new EventSource(`/runs/${id}/events`);
+  source.addEventListener("progress", (e) => !over && tell.progress(JSON.parse(e.data)));
+  source.addEventListener("note", (e) => !over && tell.note(JSON.parse(e.data).text));
+  source.addEventListener("end", (e) => end(JSON.parse(e.data).run));
+  source.onopen = () => tell.lost(false);
+  source.onerror = () => {
+    if (!over) ask();
+  };
+  return stop;
+}

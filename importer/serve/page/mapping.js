@@ -1,0 +1,166 @@
+// Owns which column of the sheet goes where: what is proposed, what the reader chose, and what is wrong with it.
+
+import { el, fill, option } from "./dom.js";
+import { count, type } from "./words.js";
+import { kindsOf } from "./preview.js";
+
+const plain = (text) => (text ?? "").trim().toLowerCase().replace(/[^\p{L}\p{N}]+/gu, "_");
+
+/**
+ * The proposal: the service's own order of trying, then letter case and punctuation aside.
+ * @param {Array} columns of the sheet
+ * @param {?Array<{name: string, title: ?string}>} fields to fill; null: a new table, every column gets its own
+ * @returns {Map<string, string>} letter -> name; "" is left out
+ */
+export function proposal(columns, fields) {
+  if (fields === null) return new Map(columns.map((c) => [c.letter, c.name]));
+  const found = new Map(columns.map((c) => [c.letter, ""]));
+  const free = new Set(fields);
+  const ways = [
+    (c, f) => f.title && f.title === c.header,
+    (c, f) => f.name === c.header,
+    (c, f) => f.name === c.name,
+    (c, f) => plain(f.title) === plain(c.header) || plain(f.name) === plain(c.header),
+  ];
+  for (const matches of ways) {
+    for (const column of columns) {
+      if (found.get(column.letter)) continue;
+      const field = [...free].find((f) => matches(column, f));
+      if (!field) continue;
+      found.set(column.letter, field.name);
+      free.delete(field);
+    }
+  }
+  return found;
+}
+
+/**
+ * What is wrong.
+ * @returns {{wrong: Map<string, string>, unfilled: string[], loaded: number}} letters with what is wrong there, fields
+ *   that need a value and get none, and how many columns are loaded
+ */
+export function judge(columns, fields, choices) {
+  const wrong = new Map();
+  const taken = new Map();
+  for (const { letter } of columns) {
+    const name = choices.get(letter);
+    if (name === "" || name === undefined) continue;
+    if (name.trim() === "") wrong.set(letter, "Give it a name, or leave it out.");
+    else if (taken.has(name)) wrong.set(letter, `Column ${taken.get(name)} fills ${name} already.`);
+    else taken.set(name, letter);
+  }
+  const unfilled = (fields ?? []).filter((f) => f.required && !taken.has(f.name)).map((f) => f.name);
+  return { wrong, unfilled, loaded: taken.size };
+}
+
+/** What to tell the service; undefined when it would do the same unasked. */
+export function asOption(columns, fields, choices) {
+  const own = proposal(columns, fields);
+  const same = columns.every((c) => choices.get(c.letter) === own.get(c.letter) && own.get(c.letter) !== "");
+  if (same) return undefined;
+  return Object.fromEntries(columns.map((c) => [c.letter, choices.get(c.letter)]).filter(([, name]) => name !== ""));
+}
+
+/** In a line: how many columns are loaded, and which are not. */
+export function summary(columns, fields, choices) {
+  const left = columns.filter((c) => !choices.get(c.letter));
+  if (left.length === 0) return fields ? `All ${count(columns.length, "column")} have their place` : `All ${count(columns.length, "column")}`;
+  const names = left.slice(0, 3).map((c) => c.header ?? c.letter);
+  const more = left.length > 3 ? ` and ${left.length - 3} more` : "";
+  return `${columns.length - left.length} of ${count(columns.length, "column")}; left out: ${names.join(", ")}${more}`;
+}
+
+/**
+ * Draw the choices.
+ * @param {HTMLElement} place
+ * @param {{columns: Array, sample: Array, fields: ?Array, choices: Map, changed: Function}} what
+ */
+export function draw(place, { columns, sample, fields, choices, changed }) {
+  const report = el("div", { class: "map-report", role: "status" });
+  const rows = columns.map((c) => row(c, sample, fields, choices, redraw));
+  fill(
+    place,
+    el("p", { class: "hint" }, fields ? "Choose for each column of the sheet what it fills." : "Rename columns, or leave some out."),
+    el("ul", { class: "map" }, rows.map((r) => r.node)),
+    report,
+  );
+  function redraw(telling = true) {
+    const { wrong, unfilled } = judge(columns, fields, choices);
+    for (const r of rows) r.tell(wrong.get(r.letter) ?? null);
+    fill(report, unfilled.length > 0 && el("p", { class: "wrong" }, needs(unfilled)));
+    if (telling) changed();
+  }
+  redraw(false);
+}
+
+export const needs = (unfilled) =>
+  `${unfilled.join(", ")} ${unfilled.length === 1 ? "needs a value, and no column fills it" : "need values, and no column fills them"}: all rows would be bad.`;
+
+function row(column, sample, fields, choices, redraw) {
+  const id = `map-${column.letter}`;
+  const error = el("p", { class: "wrong", id: `${id}-error`, hidden: true });
+  const control = fields ? chooser(id, column, fields, choices, redraw) : renamer(id, column, choices, redraw);
+  const example = sample.map((r) => r.cells[column.letter]).find((t) => t);
+  const node = el(
+    "li",
+    {},
+    el(
+      "label",
+      { htmlFor: id, class: "from" },
+      el("span", { class: "letter" }, el("span", { class: "unseen" }, "Column "), column.letter),
+      el("span", { class: "head" }, column.header ?? "no header"),
+      el("span", { class: "kinds" }, kindsOf(column)),
+      example && el("span", { class: "example", "aria-hidden": "true" }, example),
+    ),
+    el("div", { class: "to" }, control.nodes, error),
+  );
+  function tell(text) {
+    error.textContent = text ?? "";
+    error.hidden = text === null;
+    control.input.setAttribute("aria-invalid", String(text !== null));
+  }
+  return { node, tell, letter: column.letter };
+}
+
+/** A longer list is filled only when it is used. */
+const MANY = 100;
+
+/** A field's title, and its name where that is not the same word. */
+const called = ({ name, title }) => (!title ? name : plain(title) === plain(name) ? title : `${title}, ${name}`);
+
+function chooser(id, column, fields, choices, redraw) {
+  const chosen = choices.get(column.letter) ?? "";
+  const offered = (those) => [
+    option("", "leave it out"),
+    those.map((f) => option(f.name, `${called(f)} (${type(f.type)}${f.required ? ", needed" : ""})`)),
+  ];
+  const all = fields.filter((f) => f.fillable !== false);
+  const select = el("select", { id, "aria-describedby": `${id}-error` }, offered(all.length > MANY ? all.filter((f) => f.name === chosen) : all));
+  select.value = chosen;
+  if (all.length > MANY) {
+    // A list of 1,600 in each of 1,600 rows would be millions of elements; each is filled when it is gone to.
+    select.addEventListener("focus", () => (fill(select, ...offered(all)), (select.value = choices.get(column.letter) ?? "")), { once: true });
+  }
+  select.addEventListener("change", () => {
+    choices.set(column.letter, select.value);
+    redraw();
+  });
+  return { nodes: [select], input: select };
+}
+
+/** A name that was typed stays when its column is left out, and is there again when it is taken in. */
+function renamer(id, column, choices, redraw) {
+  const chosen = choices.get(column.letter) ?? "";
+  const input = el("input", { id, value: chosen || column.name, autocomplete: "off", maxLength: 63, "aria-describedby": `${id}-error` });
+  const taken = el("input", { type: "checkbox", id: `${id}-in`, checked: chosen !== "", "aria-label": `Load column ${column.letter}` });
+  input.spellcheck = false;
+  function keep() {
+    input.disabled = !taken.checked;
+    choices.set(column.letter, taken.checked ? input.value || " " : "");
+    redraw();
+  }
+  input.disabled = chosen === "";
+  input.addEventListener("input", keep);
+  taken.addEventListener("change", keep);
+  return { nodes: [el("span", { class: "pair" }, taken, input)], input };
+}

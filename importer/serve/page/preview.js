@@ -1,0 +1,142 @@
+// Owns the second step: what is in the workbook, before anything is loaded.
+
+import { byId, el, fill, option, show, table } from "./dom.js";
+import { count, kind, number, sentence, within } from "./words.js";
+
+const FEW = 5; // problems shown without being asked for
+
+/** Columns that a rejects workbook has for the reader; they are not loaded. */
+export const isAdded = (column, inspected) => inspected.origin !== null && column.type === null;
+
+/** The columns that can be loaded. */
+export const loadable = (inspected) => inspected.columns.filter((c) => !isAdded(c, inspected));
+
+/** Nothing to load was found. */
+export const isEmpty = (inspected) => inspected.rows.data === 0 || loadable(inspected).length === 0;
+
+let chosen = () => {};
+
+/** Make the step ready; `onChange` is told {sheet, header_row} when the reader wants others. */
+export function preparePreview(onChange) {
+  chosen = onChange;
+}
+
+byId("sheet").addEventListener("change", () => chosen({ sheet: byId("sheet").value }));
+byId("header-row").addEventListener("change", () => {
+  const text = byId("header-row").value.trim().replace(/\s*[-–]\s*/, "-");
+  const right = /^\d{1,7}(-\d{1,7})?$/.test(text) || text === "";
+  headerError(right ? null : "This is a row such as 3, two such as 2-4, or 0.");
+  if (right) chosen({ sheet: byId("sheet").value, header_row: text || undefined });
+});
+
+function headerError(text) {
+  const place = byId("header-error");
+  place.textContent = text ?? "";
+  show(place, text !== null);
+  byId("header-row").setAttribute("aria-invalid", String(text !== null));
+}
+
+/** Show what an inspection found. */
+export function showPreview(inspected) {
+  const columns = loadable(inspected);
+  byId("preview-summary").textContent =
+    `${count(inspected.rows.data, "row")} and ${count(columns.length, "column")} in sheet “${inspected.sheet}”.` +
+    aside(inspected.rows);
+  showSheets(inspected);
+  const [first, last] = inspected.header_rows ?? [];
+  byId("header-row").value = !inspected.header_row ? "0" : first === last ? first : `${first}-${last}`;
+  headerError(null);
+  fill(byId("preview-table"), isEmpty(inspected) ? nothing(inspected) : sample(inspected));
+  fill(byId("preview-problems"), problems(inspected), notes(inspected));
+}
+
+function aside(rows) {
+  const parts = [
+    rows.hidden && `${count(rows.hidden, "row")} hidden`,
+    rows.above_header && `${count(rows.above_header, "row")} above the header`,
+    rows.blank && `${count(rows.blank, "blank row")}`,
+  ].filter(Boolean);
+  return parts.length ? ` Beside them: ${parts.join(", ")}.` : "";
+}
+
+function showSheets(inspected) {
+  const sheets = inspected.sheets.filter((s) => s.kind === "worksheet");
+  fill(
+    byId("sheet"),
+    sheets.map((s) => option(s.name, s.visibility === "visible" ? s.name : `${s.name} (hidden)`)),
+  );
+  byId("sheet").value = inspected.sheet;
+  show(byId("sheet-field"), sheets.length > 1);
+}
+
+/** The kinds of a column's cells, the most frequent first: "text, 1 error value". */
+export function kindsOf(column) {
+  const kinds = Object.entries(column.kinds).sort((a, b) => b[1] - a[1]);
+  if (kinds.length === 0) return "blank";
+  if (kinds.length === 1) return kind(kinds[0][0], 1);
+  return kinds.map(([name, n], i) => (i === 0 ? kind(name, n) : `${number(n)} ${kind(name, n)}`)).join(", ");
+}
+
+function sample(inspected) {
+  const heads = inspected.columns.map((c) =>
+    el(
+      "th",
+      { scope: "col" },
+      el("span", { class: "letter" }, c.letter),
+      el("span", { class: "head" }, c.header ?? "no header"),
+      el("span", { class: "kinds" }, isAdded(c, inspected) ? "for you to read" : kindsOf(c)),
+    ),
+  );
+  const rows = inspected.sample.map((row) =>
+    el(
+      "tr",
+      {},
+      el("th", { scope: "row", class: "number" }, number(row.row)),
+      inspected.columns.map((c) => {
+        const text = row.cells[c.letter] ?? "";
+        return el("td", { class: isNumber(c) ? "number" : null, title: text }, text);
+      }),
+    ),
+  );
+  const caption = `The first rows of sheet ${inspected.sheet}`;
+  return el(
+    "div",
+    { class: "scroll sample", tabIndex: 0, role: "region", "aria-label": caption },
+    el(
+      "table",
+      {},
+      el("caption", { class: "unseen" }, caption),
+      el("thead", {}, el("tr", {}, el("th", { scope: "col", class: "number" }, el("span", { class: "unseen" }, "Row")), heads)),
+      el("tbody", {}, rows),
+    ),
+  );
+}
+
+function nothing(inspected) {
+  const where = inspected.header_row ? `below row ${number(inspected.header_row)} of sheet “${inspected.sheet}”` : `in sheet “${inspected.sheet}”`;
+  return el("div", { class: "notice bad" }, el("p", { class: "fact" }, `There are no rows ${where}.`), el("p", {}, "Choose another sheet or header row."));
+}
+
+/** Numbers stand under one another, even where a few texts are among them. */
+const isNumber = (column) => (column.kinds.number ?? 0) * 2 > column.cells;
+
+function problems(inspected) {
+  const found = inspected.problems;
+  if (found.length === 0) return null;
+  const item = (p) => el("li", {}, el("span", { class: "address" }, within(p.address, inspected.sheet)), ` ${kind(p.kind, 1)} `, p.raw && el("code", {}, p.raw));
+  const more = found.length >= 20 ? "At least " : "";
+  return el(
+    "div",
+    { class: "notice warn" },
+    el("p", { class: "fact" }, `${more}${count(found.length, "cell")} ${found.length === 1 ? "needs" : "need"} a look.`),
+    el("p", {}, "You can load all the same: their rows are set aside for you to mend."),
+    el("ul", {}, found.slice(0, FEW).map(item)),
+    found.length > FEW &&
+      el("details", {}, el("summary", {}, `${number(found.length - FEW)} more`), el("ul", {}, found.slice(FEW).map(item))),
+  );
+}
+
+function notes(inspected) {
+  if (inspected.notes.length === 0) return null;
+  return el("ul", { class: "notes" }, inspected.notes.map((n) => el("li", {}, sentence(n))));
+}

@@ -1,0 +1,60 @@
+// Owns signing in with the service's token, where it wants one.
+
+import { ServiceError, get, onSignedOut, post, remove } from "./api.js";
+import { byId, show } from "./dom.js";
+import { clear, showError } from "./notice.js";
+
+let signedIn = () => {};
+
+onSignedOut(ask);
+byId("signin-form").addEventListener("submit", submit);
+byId("signout").addEventListener("click", leave);
+
+/**
+ * Ask the service whether it wants a token, and the reader for it.
+ * @param {() => void} then is told each time the reader may go on
+ */
+export async function signIn(then) {
+  signedIn = then;
+  const session = await get("/session");
+  if (session.token_required && !session.signed_in) ask();
+  else go(session);
+}
+
+function go(session) {
+  show(byId("signin"), false);
+  show(byId("steps"));
+  show(byId("signout"), session.token_required);
+  signedIn();
+}
+
+/** What was typed and chosen stays where it is, behind the form. */
+function ask() {
+  if (!byId("signin").hidden) return;
+  show(byId("signin"));
+  show(byId("steps"), false);
+  show(byId("history"), false);
+  show(byId("to-history"), false);
+  show(byId("signout"), false);
+  byId("token").focus();
+}
+
+async function submit(event) {
+  event.preventDefault();
+  const place = byId("signin-error");
+  clear(place);
+  try {
+    const session = await post("/session", { token: byId("token").value });
+    byId("token").value = "";
+    go(session);
+  } catch (error) {
+    if (!(error instanceof ServiceError)) throw error;
+    showError(place, error);
+    byId("token").select();
+  }
+}
+
+async function leave() {
+  await remove("/session");
+  location.assign("/");
+}

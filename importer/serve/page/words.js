@@ -1,0 +1,132 @@
+// Owns how things are told in plain words: numbers, sizes, times, kinds of cells, rules, stages.
+
+const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const one = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
+const day = new Intl.DateTimeFormat("en", { day: "numeric", month: "short", year: "numeric" });
+const clock = new Intl.DateTimeFormat("en", { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+
+/** 12345 -> 12,345 */
+export const number = (n) => (n === null || n === undefined ? "–" : whole.format(n));
+
+/** "1 row", "2 rows" */
+export const count = (n, singular, plural = `${singular}s`) => `${number(n)} ${n === 1 ? singular : plural}`;
+
+/** 787350 -> 769 KB */
+export function size(bytes) {
+  const units = ["bytes", "KB", "MB", "GB"];
+  let value = bytes;
+  let unit = 0;
+  while (value >= 1000 && unit < units.length - 1) [value, unit] = [value / 1024, unit + 1];
+  return `${value < 10 && unit ? one.format(value) : whole.format(value)} ${units[unit]}`;
+}
+
+/** 73.2 -> 1 min 13 s */
+export function seconds(value) {
+  if (value < 10) return `${one.format(value)} s`;
+  if (value < 60) return `${whole.format(value)} s`;
+  const rounded = Math.round(value);
+  return `${whole.format(Math.floor(rounded / 60))} min ${rounded % 60} s`;
+}
+
+/** "today, 17:02", or with the date. */
+export function moment(iso) {
+  const then = new Date(iso);
+  const today = day.format(then) === day.format(new Date());
+  return `${today ? "today" : day.format(then)}, ${clock.format(then)}`;
+}
+
+/** What the service says in half a line, as a sentence. */
+export function sentence(text) {
+  const trimmed = text.trim();
+  const begun = trimmed.charAt(0).toUpperCase() + trimmed.slice(1);
+  return /[.!?:…)]$/.test(begun) ? begun : `${begun}.`;
+}
+
+/** A cell's address within the sheet that is talked of: "Orders!D17" -> "D17". */
+export function within(address, sheet) {
+  const mark = (address ?? "").lastIndexOf("!");
+  const name = (address ?? "").slice(0, Math.max(mark, 0)).replace(/^'|'$/g, "").replaceAll("''", "'");
+  return mark >= 0 && name === sheet ? address.slice(mark + 1) : (address ?? "");
+}
+
+const KINDS = {
+  text: ["text", "texts"],
+  number: ["number", "numbers"],
+  boolean: ["yes/no", "yes/no"],
+  date: ["date", "dates"],
+  datetime: ["date and time", "dates and times"],
+  time: ["time", "times"],
+  duration: ["duration", "durations"],
+  error: ["error value", "error values"],
+  formula: ["formula without a value", "formulas without a value"],
+};
+
+/** What a kind of cell is called. */
+export const kind = (name, n = 2) => (KINDS[name] ?? [name, name])[n === 1 ? 0 : 1];
+
+const TYPES = {
+  bigint: "whole number",
+  integer: "whole number",
+  smallint: "whole number",
+  "double precision": "number",
+  real: "number",
+  numeric: "number",
+  number: "number",
+  boolean: "yes/no",
+  text: "text",
+  string: "text",
+  "character varying": "text",
+  date: "date",
+  time: "time",
+  "time without time zone": "time",
+  datetime: "date and time",
+  timestamp: "date and time",
+  "timestamp without time zone": "date and time",
+  timestamptz: "date and time",
+  "timestamp with time zone": "date and time",
+  interval: "duration",
+  duration: "duration",
+};
+
+/** What a type of a table's column or of a contract's field is called; unknown ones by their own name. */
+export const type = (name) => TYPES[name] ?? TYPES[(name ?? "").replace(/\(.*\)/, "")] ?? name ?? "";
+
+const RULES = {
+  "type-error": "not the kind of value that belongs there",
+  "constraint-error": "breaks a rule of its column",
+  "unique-error": "appears more than once, but must not",
+  "primary-key": "the row's key is missing or appears more than once",
+  "foreign-key": "points to something that does not exist",
+  "missing-cell": "is blank, but must not be",
+  "extra-cell": "a cell beside the columns",
+  "error-cell": "holds an error such as #N/A",
+  "uncalculated-formula": "a formula without a value",
+  "database-error": "refused by the database",
+};
+
+/** What a rule says when it is broken. */
+export const rule = (name) => RULES[name] ?? name;
+
+/** The stages of a load, and what happens in them. */
+export const STAGES = {
+  open: ["Open", "Opening the workbook"],
+  unpack: ["Unpack", "Unpacking the workbook"],
+  read: ["Read", "Reading the cells"],
+  load: ["Load", "Reading, checking and writing the rows"],
+  plan: ["Plan", "Comparing with the table"],
+  validate: ["Check", "Checking every row"],
+  write: ["Write", "Writing the rows"],
+  verify: ["Verify", "Comparing what was written with the workbook"],
+  rejects: ["Set aside", "Setting the bad rows aside"],
+  publish: ["Finish", "Making the rows visible, all at once"],
+};
+
+/** States of a run. */
+export const STATES = {
+  queued: "waiting",
+  running: "running",
+  done: "loaded",
+  failed: "not loaded",
+  cancelled: "cancelled",
+  interrupted: "interrupted",
+};

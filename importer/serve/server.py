@@ -1,0 +1,114 @@
+"""Owns the start and the end of the service: its folder, its socket, its signals."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from ..errors import MachineError
+from ..settings import MIB, data_dir, find_dsn
+from .app import Service, make_app
+from .config import Config, owned_folder
+from .database import Database
+from .door import Door
+from .protocol import Protocol
+
+#: Connections at once; beyond it the answer is 503.
+_CONNECTIONS = 512
+#: How long requests may take to end when the service stops, in seconds.
+_STOP_SECONDS = 12
+
+
+def serve_with(
+    *, to: str | None, folder: str | None, max_upload: int | None, max_inflated: int | None, memory: int | None,
+    max_rows: int | None, max_columns: int | None, timeout: float | None, contracts: str | None, **options: Any,
+) -> None:  # fmt: skip
+    """Serve with the options of the command line; sizes are MiB, None means the default.
+
+    Raises:
+        ImporterError: see `serve`.
+    """
+    sizes = {"upload_bytes": max_upload, "inflated_bytes": max_inflated, "memory_bytes": memory}
+    given = {
+        **{name: None if size is None else size * MIB for name, size in sizes.items()},
+        "rows": max_rows, "columns": max_columns, "seconds": timeout,
+        "contracts": Path(contracts).resolve() if contracts else None, **options,
+    }  # fmt: skip
+    chosen = {name: value for name, value in given.items() if value is not None}
+    place = Path(folder).resolve() if folder else data_dir() / "service"
+    serve(Config(folder=place, dsn=find_dsn(to), **chosen))
+
+
+def serve(config: Config) -> None:
+    """Serve until a signal says to stop.
+
+    Raises:
+        ImporterError: it cannot be started.
+    """
+    with owned_folder(config), _listening(config) as listener:
+        database = Database(config.dsn)
+        database.start()
+        try:
+            # The signal that stopped the server comes once more behind its end.
+            with contextlib.suppress(KeyboardInterrupt):
+                asyncio.run(_serve(config, database, listener))
+        finally:
+            database.stop()
+
+
+def _listening(config: Config) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+        # Named as TCP, so that asyncio sends small answers at once instead of 40 ms later.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((config.host, config.port))
+    except OSError as exc:
+        raise MachineError(
+            f"cannot listen on {config.host} port {config.port} ({exc.strerror or exc})", choice="another --port"
+        ) from None
+    return listener
+
+
+class _Server(uvicorn.Server):
+    """A server that stops the runs at once when it is told to stop: requests wait for them."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """Stop; a second time: at once."""
+        super().handle_exit(sig, frame)
+        self._stopping = asyncio.get_running_loop().create_task(self._service.jobs.stop())
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and say where."""
+        await super().startup(sockets)
+        if self.started and sockets:
+            host = self._service.config.host
+            what = "embedded database" if self._service.database.is_embedded else "database of --to"
+            place = f"[{host}]" if ":" in host else host
+            sys.stdout.write(f"serving on http://{place}:{sockets[0].getsockname()[1]} ({what}); Ctrl-C stops\n")
+            sys.stdout.flush()
+
+
+async def _serve(config: Config, database: Database, listener: socket.socket) -> None:
+    app = make_app(config, database)
+    service: Service = app.state.service
+    options = uvicorn.Config(
+        Door(app, config, service.keys), http=Protocol, ws="none", loop="asyncio", lifespan="on",
+        log_level="warning", access_log=False, server_header=False, proxy_headers=False,
+        limit_concurrency=_CONNECTIONS, timeout_graceful_shutdown=_STOP_SECONDS,
+    )  # fmt: skip
+    server = _Server(options, service)
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, server.handle_exit)
+    await server.serve(sockets=[listener])
