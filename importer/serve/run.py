@@ -21,7 +21,8 @@ STATES = (QUEUED, RUNNING, DONE, FAILED, CANCELLED, INTERRUPTED)
 #: Stages of a run in their order, with words for people.
 STAGES = {
     "open": "opening", "unpack": "unpacking", "read": "reading", "load": "loading", "plan": "planning",
-    "validate": "checking", "write": "writing", "verify": "verifying", "rejects": "writing the rejects", "publish": "publishing",
+    "validate": "checking", "write": "writing", "verify": "verifying", "rejects": "writing the rejects",
+    "publish": "publishing",
 }  # fmt: skip
 #: From here on there is something in the database to go on with.
 _BEGUN = frozenset({"load", "write", "verify", "publish"})

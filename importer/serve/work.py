@@ -18,8 +18,8 @@ from ..inspecting import inspect_workbook
 from ..origin import original_stem
 from ..patience import Patience
 from ..postgres import Session, quote
-from ..settings import Dsn, Limits, Settings
 from ..reading import open_source
+from ..settings import Dsn, Limits, Settings
 from ..target import find_target
 from .badcells import write_bad_cells
 from .commands import SENT
