@@ -1,8 +1,9 @@
 """Owns the shape of a window in memory: one array per column and kind, of which at most one holds each cell.
 
-A frame has `_row` (sheet row, 1-based), `_hidden` where rows are hidden, and for sheet column `c` (0-based) the
-columns `c.number`, `c.text`… of the kinds that occur there. A cell is non-null in exactly one of them, or empty.
-So no cell has to change its kind to be carried, and counting the cells is counting the non-nulls.
+A frame has `_row` (sheet row, 1-based), `_hidden` where rows are hidden, `_pad_c` where numbers of sheet column `c`
+(0-based) are shown with leading zeros, and for each `c` the columns `c.number`, `c.text`… of the kinds that occur there.
+A cell is non-null in exactly one of these, or empty. So no cell has to change its kind to be carried, and counting the
+cells is counting the non-nulls.
 """
 
 from __future__ import annotations
@@ -29,6 +30,11 @@ PARTS = (*VALUE_PARTS, *PROBLEM_PARTS)
 def part(column: int, kind: str) -> str:
     """The name of the array of a sheet column (0-based) and a kind."""
     return f"{column}.{kind}"
+
+
+def pad(column: int) -> str:
+    """The name of the array that tells to how many digits the numbers of a sheet column are padded."""
+    return f"_pad_{column}"
 
 
 def parts_of(frame_columns: list[str], column: int) -> list[str]:
@@ -59,6 +65,17 @@ def shortest_text(number: pl.Expr) -> pl.Expr:
     """
     integral = (number == number.floor()) & (number.abs() < 2**53)
     return pl.when(integral).then(number.cast(pl.Int64, strict=False).cast(pl.String)).otherwise(number.cast(pl.String))
+
+
+def _shown_number(column: int) -> pl.Expr:
+    """The numbers of a column as text; whole ones with the zeros that their format puts before them."""
+    number = pl.col(part(column, "number"))
+    text = shortest_text(number)
+    # Not every frame has the column; an expression of none of its kind is null.
+    digits = pl.coalesce(pl.col(f"^{pad(column)}$"), pl.lit(None, pl.Int16))
+    padded = text.str.strip_prefix("-").str.zfill(digits)
+    padded = pl.when(number < 0).then(pl.concat_str(pl.lit("-"), padded)).otherwise(padded)
+    return pl.when(digits.is_not_null() & text.str.contains(r"^-?[0-9]+$")).then(padded).otherwise(text)
 
 
 def iso_datetime(stamp: pl.Expr) -> pl.Expr:
@@ -95,7 +112,7 @@ def as_text(column: int, kind: str) -> pl.Expr:
     cell = pl.col(part(column, kind))
     match kind:
         case "number":
-            return shortest_text(cell)
+            return _shown_number(column)
         case "boolean":
             return pl.when(cell).then(pl.lit("true")).when(~cell).then(pl.lit("false"))
         case "datetime":

@@ -13,6 +13,7 @@ import polars as pl
 from . import sheetxml, spool
 from .cutter import row_range
 from .errors import ConservationError, WorkbookRefused
+from .formats import mark_padded
 from .lookups import read_cells
 from .parts import HIDDEN, PARTS, ROW, part
 from .profiling import profile
@@ -68,6 +69,7 @@ def read_frame(task: ReadTask) -> tuple[pl.DataFrame, WindowRead]:
     ]
     frame = pl.concat(frames, how="diagonal") if len(frames) > 1 else frames[0]
     frame = _mark_hidden(frame, sheetxml.hidden_rows(rows, task.window.first_row)) if odd else frame
+    frame = mark_padded(frame, rows, task.padded) if task.padded else frame
     numbers = frame[ROW]
     facts = profile(frame)
     if max(facts, default=0) > _LAST_COLUMN:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from .ahead import ahead
 from .errors import ImporterError, ReaderDied
+from .formats import padded_styles
 from .source import Source, head_rows, head_windows, in_order, make_source
 from .tasks import ReadTask, StringsTask, WindowRead, parse_strings, read_window
 from .windows import AHEAD, Cutting
@@ -87,6 +88,7 @@ class _Reading:
         self._workbook, self._sheet, self._cutting = workbook, sheet, cutting
         self._settings, self._pool, self._folder, self._clock = settings, pool, folder, clock
         self._strings = folder / "strings.arrow" if workbook.shared_strings else None
+        self._padded = padded_styles(cutting.styles)
         self._windows: list[WindowRead] = []
 
     def run(self, stream: Stream | None) -> Source:
@@ -123,6 +125,7 @@ class _Reading:
         return ReadTask(
             window, self._cutting.width(), self._workbook.epoch_1904, self._settings.limits.window_cells,
             self._folder / f"window-{window.number}.arrow", self._strings, self._cutting.styles,
+            self._padded,
         )  # fmt: skip
 
     def _take(self, results: Iterator[WindowRead]) -> None:

@@ -13,7 +13,7 @@ from . import spool
 from .errors import MachineError
 from .headers import REJECT_COLUMNS
 from .origin import Places
-from .parts import ROW, part, parts_of, raw_text
+from .parts import ROW, pad, part, parts_of, raw_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -126,6 +126,8 @@ class Rejects:
                 for kind in names:
                     if row[part(index, kind)] is not None:
                         cells[index] = (kind, row[part(index, kind)])
+                if cells.get(index, ("", None))[0] == "number" and row.get(pad(index)):
+                    cells[index] = ("padded", (cells[index][1], row[pad(index)]))
             yield row[ROW], reasons[row[ROW]], cells
 
 
@@ -186,7 +188,7 @@ class _Workbook:
             "in_memory": False,
         }
         with path.open("wb") as file, xlsxwriter.Workbook(file, options) as book:
-            self._formats = _formats(book)
+            self._book, self._formats = book, _formats(book)
             for name, text in self._rejects.about.items():
                 book.set_custom_property(name, text, "text")
             sheet, line = None, 0
@@ -212,21 +214,23 @@ class _Workbook:
         kind: str
         value: Any
         kind, value = cell or ("empty", None)
-        form = self._formats[f"bad {kind}" if bad else kind] if bad or kind in _STAMPS else None
+        plain = "number" if kind == "padded" else kind
+        form = self._formats[f"bad {plain}" if bad else plain] if bad or kind in _STAMPS else None
         match kind:
             case "empty":
                 if bad:
                     sheet.write_blank(line, place, None, form)
             case "number":
                 sheet.write_number(line, place, _Number(value), form)
+            case "padded":
+                sheet.write_number(line, place, _Number(value[0]), self._padded(value[1], bad))
             case "boolean":
                 sheet.write_boolean(line, place, value, form)
             case "datetime":
                 self._stamp(sheet, line, place, value, form, bad)
-            case "time":
-                sheet.write_number(line, place, _Number(_clock(value)), form)
-            case "duration":
-                sheet.write_number(line, place, _Number(_days(value)), form)
+            case "time" | "duration":
+                days = _clock(value) if kind == "time" else _days(value)
+                sheet.write_number(line, place, _Number(days), form)
             case "error":
                 self._error(sheet, line, place, str(value), form)
             case "formula":
@@ -234,6 +238,13 @@ class _Workbook:
                 sheet.write_comment(line, place, f"never calculated: {value}"[:1000])
             case _:
                 self._text(sheet, line, place, str(value), form)
+
+    def _padded(self, digits: int, bad: bool) -> Any:
+        """The format of numbers with leading zeros, as they were in the original."""
+        name = f"{'bad ' if bad else ''}{'0' * digits}"
+        if name not in self._formats:
+            self._formats[name] = self._book.add_format((_BAD if bad else {}) | {"num_format": "0" * digits})
+        return self._formats[name]
 
     def _stamp(self, sheet: Any, line: int, place: int, value: datetime, form: Any, bad: bool) -> None:
         if value.time() != time.min:
@@ -276,12 +287,15 @@ _STAMPS = {"datetime": "yyyy-mm-dd", "time": "hh:mm:ss.000", "duration": "[h]:mm
 _ERROR_LITERALS = {"#DIV/0!", "#N/A", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!"}
 
 
+#: The look of a bad cell: Excel's own.
+_BAD = {"bg_color": "#FFC7CE", "font_color": "#9C0006"}
+
+
 def _formats(book: Any) -> dict[str, Any]:
     """Cell formats by kind, and the same in the colour of a bad cell."""
     shown = _STAMPS | {"stamp": "yyyy-mm-dd hh:mm:ss.000"}
     made = {kind: book.add_format({"num_format": code}) for kind, code in shown.items()}
     made["header"] = book.add_format({"bold": True, "bottom": 1})
     for kind in ("empty", "number", "text", "boolean", "error", "formula", "unreadable", *shown):
-        look = {"bg_color": "#FFC7CE", "font_color": "#9C0006"}
-        made[f"bad {kind}"] = book.add_format(look | ({"num_format": shown[kind]} if kind in shown else {}))
+        made[f"bad {kind}"] = book.add_format(_BAD | ({"num_format": shown[kind]} if kind in shown else {}))
     return made

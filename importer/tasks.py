@@ -65,6 +65,7 @@ class ReadTask:
         out: where the frame goes.
         strings: the shared strings (see `strings`), or None where the workbook has none.
         styles: its styles part, inflated, or None.
+        padded: cell styles that put zeros before numbers, and to how many digits.
     """
 
     window: Window
@@ -74,6 +75,7 @@ class ReadTask:
     out: Path
     strings: Path | None
     styles: Path | None
+    padded: tuple[tuple[int, int], ...] = ()
 
 
 class WindowRead(NamedTuple):

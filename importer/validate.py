@@ -18,12 +18,12 @@ from .parts import (
     PROBLEM_PARTS,
     ROW,
     VALUE_PARTS,
+    as_text,
     columns_of,
     kind_name,
     part,
     parts_of,
     raw_text,
-    shortest_text,
 )
 from .pgtypes import wire_of
 from .rules import CONSTRAINT_ERROR, ERROR_CELL, TYPE_ERROR, UNCALCULATED, checks, format_check
@@ -233,7 +233,7 @@ def _is_token(tokens: tuple[str, ...], column: int, kinds: list[str]) -> pl.Expr
     if "text" in kinds and tokens:
         found.append(_is_one_of(pl.col(part(column, "text")), tokens))
     if "number" in kinds and any(token.strip("-").replace(".", "", 1).isdigit() for token in tokens):
-        found.append(_is_one_of(shortest_text(pl.col(part(column, "number"))), tokens))
+        found.append(_is_one_of(as_text(column, "number"), tokens))
     return pl.any_horizontal(found) if found else None
 
 
