@@ -1,7 +1,7 @@
 """Owns the shape of a window in memory: one array per column and kind, of which at most one holds each cell.
 
 A frame has `_row` (sheet row, 1-based), `_hidden` where rows are hidden, `_pad_c` where numbers of sheet column `c`
-(0-based) are shown with leading zeros, and for each `c` the columns `c.number`, `c.text`… of the kinds that occur there.
+(0-based) are shown with leading zeros, and the columns `c.number`, `c.text`… of the kinds that occur in `c`.
 A cell is non-null in exactly one of these, or empty. So no cell has to change its kind to be carried, and counting the
 cells is counting the non-nulls.
 """
