@@ -11,6 +11,9 @@ import os
 # The thread itself must not be here: a fork in the middle of its work may leave a worker with a lock that nobody opens.
 os.environ["_RJEM_MALLOC_CONF"] = "background_thread:false,dirty_decay_ms:-1,muzzy_decay_ms:-1"
 
+# Nothing here multiplies matrices; the library that would starts threads when it is imported, for 50 ms of CPU time.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 # Thousands of classes are made, none is garbage. Frozen, the collector does not write to their pages, which the workers
 # share as long as nobody does.
 gc.disable()
