@@ -302,6 +302,7 @@ serve_options = _stack([
     click.option("--max-columns", type=click.IntRange(1, 1600), metavar="N", help="Columns of a sheet.  [default: 1600]"),
     click.option("--memory", type=click.IntRange(64), metavar="MIB", help="Memory that a worker may use.  [default: 2048]"),
     click.option("--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="For an import, and for the sending of a workbook.  [default: 900]"),
+    click.option("--idle", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="That a sender may be silent.  [default: 30]"),
     click.option("--workers", type=click.IntRange(1), metavar="N", help="Worker processes of one import.  [default: one a core]"),
     click.option("--folder", type=click.Path(file_okay=False), help="Where uploads, rejects and the history lie.  [default: in the data directory]"),
 ])  # fmt: skip

@@ -30,7 +30,7 @@ GIB = 1 << 30
 def narrow(server: Dsn) -> Iterator[Service]:
     """A service that wants a token, and takes little."""
     arguments = [
-        "--max-upload", "1", "--max-rows", "500", "--max-columns", "20", "--max-inflated", "8", "--timeout", "4",
+        "--max-upload", "1", "--max-rows", "500", "--max-columns", "20", "--max-inflated", "8", "--timeout", "60", "--idle", "3",
         "--concurrency", "1", "--queue", "1", "--allow-tables", "narrow_*", "--allow-tables", "importer_test.*",
         "--allow-host", "tables.example",
     ]  # fmt: skip

@@ -28,7 +28,8 @@ _STOP_SECONDS = 12
 
 def serve_with(
     *, to: str | None, folder: str | None, max_upload: int | None, max_inflated: int | None, memory: int | None,
-    max_rows: int | None, max_columns: int | None, timeout: float | None, contracts: str | None, **options: Any,
+    max_rows: int | None, max_columns: int | None, timeout: float | None, idle: float | None, contracts: str | None,
+    **options: Any,
 ) -> None:  # fmt: skip
     """Serve with the options of the command line; sizes are MiB, None means the default.
 
@@ -38,7 +39,7 @@ def serve_with(
     sizes = {"upload_bytes": max_upload, "inflated_bytes": max_inflated, "memory_bytes": memory}
     given = {
         **{name: None if size is None else size * MIB for name, size in sizes.items()},
-        "rows": max_rows, "columns": max_columns, "seconds": timeout,
+        "rows": max_rows, "columns": max_columns, "seconds": timeout, "idle_seconds": idle,
         "contracts": Path(contracts).resolve() if contracts else None, **options,
     }  # fmt: skip
     chosen = {name: value for name, value in given.items() if value is not None}
