@@ -133,6 +133,10 @@ class Claims:
         self._opened.set_result((workbook, sheet))
         self._clock.watch(self._check)
 
+    def dsn(self) -> Dsn | None:
+        """The server, once it is known."""
+        return self._dsn
+
     def get(self) -> Claim:
         """The claim, when there is one.
 

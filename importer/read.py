@@ -14,6 +14,7 @@ from . import sheetxml, spool
 from .cutter import row_range
 from .errors import ConservationError, WorkbookRefused
 from .formats import mark_padded
+from .ingest import connect_ahead
 from .lookups import read_cells
 from .parts import HIDDEN, PARTS, ROW, part
 from .profiling import profile
@@ -41,6 +42,8 @@ class _Piece(NamedTuple):
 
 def read_window(task: ReadTask) -> WindowRead:
     """Read one window into an Arrow IPC file; see `read_frame`."""
+    if task.dsn is not None:
+        connect_ahead(task.dsn)
     frame, read = read_frame(task)
     spool.write(frame, task.out)
     return read

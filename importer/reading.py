@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .ahead import ahead
@@ -102,7 +103,8 @@ class _Reading:
                 self._parse_strings()
                 if stream is not None:
                     first = head_windows(self._settings) + stream.more_windows(pool.workers)
-                    self._take(pool.run(read_window, itertools.islice(tasks, first), self._reader_died))
+                    early = (self._connecting(task, stream) for task in itertools.islice(tasks, first))
+                    self._take(pool.run(read_window, early, self._reader_died))
                     later = list(itertools.islice(tasks, 1))
                     streams = bool(later) and stream.begin(self._so_far, pool, big=self._is_big())
                     tasks = itertools.chain(later, tasks)  # noqa: PLW2901 - one was taken to see whether there are more
@@ -117,6 +119,10 @@ class _Reading:
     def _so_far(self) -> Source:
         windows = in_order(self._windows, self._sheet)
         return make_source(self._workbook, self._sheet, self._cutting.facts(), windows, self._settings)
+
+    def _connecting(self, task: ReadTask, stream: Stream) -> ReadTask:
+        """The task, whose worker connects meanwhile when it will write soon."""
+        return replace(task, dsn=stream.dsn()) if self._is_big() else task
 
     def _is_big(self) -> bool:
         return self._cutting.xml_bytes >= STREAMED_BYTES

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .contract import Contract
     from .plan import LoadPlan
     from .pool import Pool
-    from .settings import Settings
+    from .settings import Dsn, Settings
     from .source import Source
     from .tasks import ReadTask, WindowChecked, WindowRead
 
@@ -91,6 +91,10 @@ class Stream:
     def more_windows(self, workers: int) -> int:
         """How many windows to read before `begin`, beside those of the head: without a contract one for each worker."""
         return 0 if self._contract is not None else workers
+
+    def dsn(self) -> Dsn | None:
+        """Where the first workers may connect before anything is decided; None when that is not known."""
+        return None if self._dry_run or self._settings.method != "batch" else self._claims.dsn()
 
     def begin(self, so_far: Callable[[], Source], pool: Pool, *, big: bool) -> bool:
         """Decide what is to be done with all windows; False: nothing, they are only to be read.

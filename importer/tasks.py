@@ -66,6 +66,7 @@ class ReadTask:
         strings: the shared strings (see `strings`), or None where the workbook has none.
         styles: its styles part, inflated, or None.
         padded: cell styles that put zeros before numbers, and to how many digits.
+        dsn: where to connect meanwhile, or None.
     """
 
     window: Window
@@ -76,6 +77,7 @@ class ReadTask:
     strings: Path | None
     styles: Path | None
     padded: tuple[tuple[int, int], ...] = ()
+    dsn: Dsn | None = None
 
 
 class WindowRead(NamedTuple):
