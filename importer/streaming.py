@@ -90,7 +90,7 @@ class Stream:
 
     def more_windows(self, workers: int) -> int:
         """How many windows to read before `begin`, beside those of the head: without a contract one for each worker."""
-        return 0 if self._contract is not None else workers
+        return 0 if self._contract is not None else max(workers, 1)
 
     def dsn(self) -> Dsn | None:
         """Where the first workers may connect before anything is decided; None when that is not known."""
