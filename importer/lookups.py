@@ -8,12 +8,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
 
 from .engine import Cells, read_as, read_columns, sheet_of
 from .errors import WorkbookRefused
 from .serials import Epoch
 from .strings import lookup
+from .views import words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 #: What opens such a cell's value as Excel and nearly everybody else writes it. No text holds it, for its `<`.
 _SHARED = b' t="s"><v>'
+_SHARED_WORD = np.uint64(int.from_bytes(_SHARED[:8], "little"))
 #: The same with other attributes, or space, between.
 _SHARED_ANYHOW = re.compile(rb"""(<c\b[^>]*?) t="s"([^>]*>)\s*<v>""")
 #: The last characters of Unicode's private use area: a text with all of them is not expected.
@@ -49,9 +52,9 @@ def read_cells(task: ReadTask, rows: bytes, anchor: int | None, counts: Counts) 
     if task.strings is None or b' t="s"' not in rows:
         return read_columns(sheet_of(task, rows, anchor), rows, Epoch(task.epoch_1904))
     strings = lookup(task.strings)
-    if rows.count(_SHARED) == counts.values:
-        # Without its type such a cell is a number, which the engine reads fastest; there is no other cell.
-        numbers = read_as(sheet_of(task, rows.replace(_SHARED, b"><v>"), anchor), "float")
+    untyped = _untyped(rows, counts)
+    if untyped is not None:
+        numbers = read_as(sheet_of(task, untyped, anchor), "float")
         return {c: {"text": _of_numbers(strings, array)} for c, array in numbers.items()}
     mark = next(mark for mark in _marks() if mark.encode() not in rows)
     marked = _marked(rows, mark.encode())
@@ -60,6 +63,23 @@ def read_cells(task: ReadTask, rows: bytes, anchor: int | None, counts: Counts) 
         if "text" in kinds:
             kinds["text"] = _of_marked(strings, kinds["text"], mark)
     return columns
+
+
+def _untyped(rows: bytes, counts: Counts) -> bytes | None:
+    """The rows without the types of their cells, where all are such; None for others.
+
+    Without its type such a cell is a number, which the engine reads fastest. It is written over with spaces, because
+    that is done for all at once.
+    """
+    if counts.at is None or len(counts.at) != counts.values or not counts.values:
+        return None
+    data = np.frombuffer(rows, np.uint8).copy()
+    starts = counts.at - (len(_SHARED) - len(b"<v>"))
+    if not (starts >= 0).all() or not (words(data, 8)[starts] == _SHARED_WORD).all():
+        return None
+    for place in range(len(b' t="s"')):
+        data[starts + place] = ord(" ")
+    return data.tobytes()
 
 
 def _marks() -> Iterator[str]:

@@ -67,7 +67,7 @@ def read_frame(task: ReadTask) -> tuple[pl.DataFrame, WindowRead]:
             "the sheet's XML holds comments or CDATA far from its start", choice="save it again in Excel"
         )
     frames = [
-        _read_rows(task, piece, Counts(seen.values, seen.inline) if piece.whole else count_values(piece.rows), odd=odd)
+        _read_rows(task, piece, seen.counts if piece.whole else count_values(piece.rows), odd=odd)
         for piece in _pieces(task, rows, wider=seen.wider)
     ]
     frame = pl.concat(frames, how="diagonal") if len(frames) > 1 else frames[0]
@@ -135,6 +135,7 @@ def _read_rows(task: ReadTask, piece: _Piece, counts: Counts, *, odd: bool) -> p
     """The frame of some rows, checked against the count of their values in the XML (by a fast count)."""
     rows, first_row, expected = piece.rows, piece.first_row, counts.values
     fixed = sheetxml.repaired(rows) if odd else rows
+    counts = counts if fixed is rows else counts._replace(at=None)
     columns: Cells = {}
     if expected or odd or b"<v" in rows:  # an empty text may be written <v/>
         columns = read_cells(task, fixed, first_row - 1 or None, counts)

@@ -27,10 +27,18 @@ _LETTERS = np.isin(np.arange(256), np.frombuffer(bytes(range(65, 91)) + bytes(ra
 
 
 class Counts(NamedTuple):
-    """See `Scan`."""
+    """How many cells have a value, and where.
+
+    Attributes:
+        values: cells with a value, by a count that can be wrong where they are written oddly (`<v></v>`); the exact
+            count is the judge where this one differs from what the engine read.
+        inline: those of them that hold their text themselves.
+        at: where the `<v>` tags of the others are, as far as they have no attributes; None: not known.
+    """
 
     values: int
     inline: int
+    at: Positions | None = None
 
 
 class Scan(NamedTuple):
@@ -39,16 +47,13 @@ class Scan(NamedTuple):
     Attributes:
         odd: the window may hold anything but plain values: comments, errors, escapes, formulas, hidden rows, texts
             that the engine would trim, or bytes that are no UTF-8.
-        values: cells with a value, by a count that can be wrong where they are written oddly (`<v></v>`); the exact
-            count is the judge where this one differs from what the engine read.
-        inline: those of them that hold their text themselves.
+        counts: of the cells with a value.
         formulas: cells with a formula.
         wider: some cell lies in a column of more letters than the declared used range has.
     """
 
     odd: bool
-    values: int
-    inline: int
+    counts: Counts
     formulas: int
     wider: bool
 
@@ -71,7 +76,8 @@ def scan(rows: bytes, width: int | None) -> Scan:
     )
     inline = int(np.count_nonzero(names == _word(b"</is")))
     values = int(np.count_nonzero(names == _word(b"</v>"))) + inline
-    return Scan(odd, values, inline, formulas, _is_wider(rows, data, tags, names, letters_of(width)))
+    counts = Counts(values, inline, tags[(names & 0xFFFFFF) == _word(b"<v>")])
+    return Scan(odd, counts, formulas, _is_wider(rows, data, tags, names, letters_of(width)))
 
 
 def count_values(rows: bytes) -> Counts:
