@@ -32,15 +32,25 @@ def part(column: int, kind: str) -> str:
     return f"{column}.{kind}"
 
 
+_PAD = "_pad_"
+
+
 def pad(column: int) -> str:
     """The name of the array that tells to how many digits the numbers of a sheet column are padded."""
-    return f"_pad_{column}"
+    return f"{_PAD}{column}"
+
+
+class Padded(str):
+    """The kind `number` of a column in which numbers are padded; equal to that of others."""
+
+    __slots__ = ()
 
 
 def parts_of(frame_columns: list[str], column: int) -> list[str]:
     """The kinds that a sheet column has in a frame with these column names."""
     names = set(frame_columns)
-    return [kind for kind in PARTS if part(column, kind) in names]
+    kinds = [kind for kind in PARTS if part(column, kind) in names]
+    return _marked(kinds) if pad(column) in names else kinds
 
 
 def kinds_by_column(frame_columns: list[str]) -> dict[int, list[str]]:
@@ -50,7 +60,13 @@ def kinds_by_column(frame_columns: list[str]) -> dict[int, list[str]]:
         if not name.startswith("_"):
             column, _, kind = name.partition(".")
             found.setdefault(int(column), []).append(kind)
-    return {column: sorted(found[column], key=PARTS.index) for column in sorted(found)}
+    padded = {name for name in frame_columns if name.startswith(_PAD)}
+    kinds = {column: sorted(found[column], key=PARTS.index) for column in sorted(found)}
+    return {column: _marked(each) if pad(column) in padded else each for column, each in kinds.items()}
+
+
+def _marked(kinds: list[str]) -> list[str]:
+    return [Padded(kind) if kind == "number" else kind for kind in kinds]
 
 
 def columns_of(frame_columns: list[str]) -> list[int]:
@@ -67,12 +83,11 @@ def shortest_text(number: pl.Expr) -> pl.Expr:
     return pl.when(integral).then(number.cast(pl.Int64, strict=False).cast(pl.String)).otherwise(number.cast(pl.String))
 
 
-def _shown_number(column: int) -> pl.Expr:
+def _padded_number(column: int) -> pl.Expr:
     """The numbers of a column as text; whole ones with the zeros that their format puts before them."""
     number = pl.col(part(column, "number"))
     text = shortest_text(number)
-    # Not every frame has the column; an expression of none of its kind is null.
-    digits = pl.coalesce(pl.col(f"^{pad(column)}$"), pl.lit(None, pl.Int16))
+    digits = pl.col(pad(column))
     padded = text.str.strip_prefix("-").str.zfill(digits)
     padded = pl.when(number < 0).then(pl.concat_str(pl.lit("-"), padded)).otherwise(padded)
     return pl.when(digits.is_not_null() & text.str.contains(r"^-?[0-9]+$")).then(padded).otherwise(text)
@@ -112,7 +127,7 @@ def as_text(column: int, kind: str) -> pl.Expr:
     cell = pl.col(part(column, kind))
     match kind:
         case "number":
-            return _shown_number(column)
+            return _padded_number(column) if isinstance(kind, Padded) else shortest_text(cell)
         case "boolean":
             return pl.when(cell).then(pl.lit("true")).when(~cell).then(pl.lit("false"))
         case "datetime":

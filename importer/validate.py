@@ -233,7 +233,8 @@ def _is_token(tokens: tuple[str, ...], column: int, kinds: list[str]) -> pl.Expr
     if "text" in kinds and tokens:
         found.append(_is_one_of(pl.col(part(column, "text")), tokens))
     if "number" in kinds and any(token.strip("-").replace(".", "", 1).isdigit() for token in tokens):
-        found.append(_is_one_of(as_text(column, "number"), tokens))
+        number = kinds[kinds.index("number")]  # it tells whether numbers are padded
+        found.append(_is_one_of(as_text(column, number), tokens))
     return pl.any_horizontal(found) if found else None
 
 
