@@ -18,7 +18,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # share as long as nobody does.
 gc.disable()
 
-import pyarrow as pa  # noqa: E402, F401 - the engine answers in its arrays
+import pyarrow.compute  # noqa: E402, F401 - the engine answers in its arrays; polars imports this when it takes one
 
 from . import workers  # noqa: E402, F401 - polars reads the setting when it is imported
 from .memory import keep_freed_memory  # noqa: E402
