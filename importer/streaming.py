@@ -59,10 +59,13 @@ class _Orders:
     header_row: int
     keep: bool
     ingest: IngestTask | None
+    dsn: Dsn | None
 
     def task(self, read: ReadTask | None, number: int, frame: Path, rows: tuple[int, int]) -> LoadTask:
         """The task for a window that is to be read, or was (None)."""
-        check = CheckTask(number, frame, frame.parent, self.plan, self.header_row, skip_hidden=False)
+        # The worker of the head will write first, where nothing is written yet.
+        dsn = self.dsn if number == 0 else None
+        check = CheckTask(number, frame, frame.parent, self.plan, self.header_row, skip_hidden=False, dsn=dsn)
         return LoadTask(read, rows, self.keep, check, self.ingest)
 
 
@@ -144,7 +147,7 @@ class Stream:
         # Kept are frames that may be judged again: for a key, for a refusal, or by another plan.
         keep = not (sure and ingest is not None and claim.staging is not None and claim.staging.becomes_target)
         self._pool, self._early = pool, source.windows
-        self._orders = _Orders(plan, source.header.last_row, keep, ingest)
+        self._orders = _Orders(plan, source.header.last_row, keep, ingest, self.dsn())
         self.begun = Begun(plan, source.header.last_row, {})
 
     def _ingest(self, claim: Claim, contract: Contract, plan: LoadPlan) -> IngestTask:

@@ -37,8 +37,9 @@ def check_window(task: CheckTask) -> WindowChecked:
 
 def load_window(task: LoadTask) -> WindowLoaded:
     """Read, judge and write one window; nothing of it goes through the spool but what is wanted later."""
-    if task.ingest is not None:
-        connect_ahead(task.ingest.dsn)
+    dsn = task.ingest.dsn if task.ingest is not None else task.check.dsn
+    if dsn is not None:
+        connect_ahead(dsn)
     if task.read is None:
         frame, read = spool.read(task.check.frame), None
     else:
