@@ -59,7 +59,8 @@ for number, book in enumerate(books):
 
 def _importer(books: list[Path], dsn: str, table: str, append: bool) -> list[str]:
     del append  # its default mode appends to a table that is there
-    loads = "; ".join(f"import_workbook({str(b)!r}, to={dsn!r}, table={table!r})" for b in books)
+    # The workbooks of a shape with several are one file by many names, which is imported once unless it is asked for.
+    loads = "; ".join(f"import_workbook({str(b)!r}, to={dsn!r}, table={table!r}, again=True)" for b in books)
     if len(books) > 1:
         return [sys.executable, "-c", f"from importer import import_workbook; {loads}"]
     return [sys.executable, "-m", "importer", "run", str(books[0]), "--to", dsn, "--table", table, "--json"]

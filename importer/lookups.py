@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: What opens such a cell's value as Excel and nearly everybody else writes it. No text holds it, for its `<`.
 _SHARED = b' t="s"><v>'
+#: One that means no string: an empty cell.
+_EMPTY = _SHARED + b"</v>"
 _SHARED_WORD = np.uint64(int.from_bytes(_SHARED[:8], "little"))
 #: The same with other attributes, or space, between.
 _SHARED_ANYHOW = re.compile(rb"""(<c\b[^>]*?) t="s"([^>]*>)\s*<v>""")
@@ -52,6 +54,8 @@ def read_cells(task: ReadTask, rows: bytes, anchor: int | None, counts: Counts) 
     if task.strings is None or b' t="s"' not in rows:
         return read_columns(sheet_of(task, rows, anchor), rows, Epoch(task.epoch_1904))
     strings = lookup(task.strings)
+    if _EMPTY in rows:
+        rows, counts = rows.replace(_EMPTY, b">"), counts._replace(at=None)
     untyped = _untyped(rows, counts)
     if untyped is not None:
         numbers = read_as(sheet_of(task, untyped, anchor), "float")
@@ -59,9 +63,9 @@ def read_cells(task: ReadTask, rows: bytes, anchor: int | None, counts: Counts) 
     mark = next(mark for mark in _marks() if mark.encode() not in rows)
     marked = _marked(rows, mark.encode())
     columns = read_columns(sheet_of(task, marked, anchor), marked, Epoch(task.epoch_1904))
-    for kinds in columns.values():
-        if "text" in kinds:
-            kinds["text"] = _of_marked(strings, kinds["text"], mark)
+    texts = {c: kinds["text"] for c, kinds in columns.items() if "text" in kinds}
+    for c, found in _of_marked(strings, texts, mark).items():
+        columns[c]["text"] = found
     return columns
 
 
@@ -93,15 +97,24 @@ def _marked(rows: bytes, mark: bytes) -> bytes:
     return _SHARED_ANYHOW.sub(rb'\1 t="str"\2<v>' + mark, rows) if b' t="s"' in rows else rows
 
 
-def _of_marked(strings: pl.Series, texts: pl.Series, mark: str) -> pl.Series:
-    """Texts with those behind a mark looked up."""
-    is_marked = texts.str.starts_with(mark)
-    numbers = texts.str.strip_prefix(mark).cast(pl.Float64, strict=False)
-    frame = pl.DataFrame({"text": texts, "marked": is_marked, "number": numbers})
-    found = _of_numbers(strings, frame.select(pl.when("marked").then("number")).to_series())
-    if found.null_count() > texts.null_count():
-        frame = frame.with_columns(found.alias("found"))
-        return frame.select(pl.when("marked").then("found").otherwise("text")).to_series()
+def _of_marked(strings: pl.Series, texts: dict[int, pl.Series], mark: str) -> dict[int, pl.Series]:
+    """Texts with those behind a mark looked up, by sheet column; all columns at once, because there may be hundreds."""
+    frame = pl.DataFrame([array.alias(str(c)) for c, array in texts.items()])
+    marked = pl.all().str.starts_with(mark)
+    places = frame.select(
+        pl.when(marked).then(pl.all().str.strip_prefix(mark)).cast(pl.UInt32, strict=False).name.keep()
+    )
+    wanted = frame.select(marked.sum()).row(0)
+    if wanted != places.select(pl.all().count()).row(0):
+        raise WorkbookRefused("a cell of a shared string has no number", choice="open it in Excel and save it again")
+    last = max((n for n in places.max().row(0) if n is not None), default=-1)
+    if last >= len(strings):
+        raise _no_such_string(last, len(strings))
+    found = {}
+    for c, array, place, count in zip(texts, frame, places, wanted, strict=True):
+        looked_up = strings.gather(place)
+        others = len(array) - array.null_count() != count
+        found[c] = pl.select(pl.coalesce(looked_up, array)).to_series() if others else looked_up
     return found
 
 
@@ -111,8 +124,12 @@ def _of_numbers(strings: pl.Series, numbers: pl.Series) -> pl.Series:
     last = places.max()
     if places.cast(pl.Float64).ne_missing(numbers).any() or (isinstance(last, int) and last >= len(strings)):
         wrong = numbers.filter(places.cast(pl.Float64).ne_missing(numbers) | (places >= len(strings)))[0]
-        raise WorkbookRefused(
-            f"a cell means number {wrong:g} of the shared strings, which are {len(strings):,}, counted from 0",
-            choice="open it in Excel and save it again",
-        )
+        raise _no_such_string(wrong, len(strings))
     return strings.gather(places)
+
+
+def _no_such_string(number: float, count: int) -> WorkbookRefused:
+    return WorkbookRefused(
+        f"a cell means number {number:g} of the shared strings, which are {count:,}, counted from 0",
+        choice="open it in Excel and save it again",
+    )

@@ -839,6 +839,19 @@ def test_a_shared_string_that_is_not_there_is_refused(db: Database, path: Path) 
         db.load(path, table="t", workers=0)
 
 
+@pytest.mark.parametrize("other", ["", number("B2", 5)])
+def test_a_shared_string_without_a_number_is_an_empty_cell(db: Database, path: Path, other: str) -> None:
+    empty = '<c r="A2" t="s"><v></v></c>'
+    write_rows(
+        path,
+        row(1, shared("A1", 0), shared("B1", 1)) + row(2, empty, other) + row(3, shared("A3", 1)),
+        strings=["<t>a</t>", "<t>b</t>"],
+    )
+    report = db.load(path, table="t", workers=0, header_row=1)
+    assert [value for value in column(db, report, "A") if value is not None] == ["b"]
+    assert report.columns[0].kinds == {"text": 1}
+
+
 def test_single_quotes_do_not_hide_stray_cells(db: Database, path: Path) -> None:
     far = row(1048576, number("XFD1048576", 2)).replace('"', "'")
     write_rows(path, (row(1, inline("A1", "a")) + row(2, number("A2", 1))).replace('"', "'") + far)
