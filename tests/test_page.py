@@ -313,7 +313,7 @@ def test_page_pasted_file_is_sent_again_when_the_service_dropped_it(service: Ser
         visit.page.evaluate(
             """(bytes) => {
               const data = new DataTransfer();
-              data.items.add(new File([new Uint8Array(bytes)], "gone.xlsx"));
+              data.items.add(new File([new Uint8Array(bytes)], "dropped.xlsx"));
               document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data, bubbles: true }));
             }""",
             list(numbers(1, 9)),
@@ -321,7 +321,7 @@ def test_page_pasted_file_is_sent_again_when_the_service_dropped_it(service: Ser
     visit.see("#preview-summary", "9 rows and 2 columns")
     service.client.delete(f"/uploads/{sent.value.json()['upload']['id']}")
     visit.load("All 9 rows are in")
-    assert service.rows("select count(*) from gone") == [(9,)]
+    assert service.rows("select count(*) from dropped") == [(9,)]
 
 
 # ---- WHILE IT LOADS ---------------------------------------------------------------------------------------------
