@@ -18,8 +18,6 @@ from .strings import lookup
 from .views import words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from .scan import Counts
     from .tasks import ReadTask
 
@@ -30,6 +28,9 @@ _EMPTY = _SHARED + b"</v>"
 _SHARED_WORD = np.uint64(int.from_bytes(_SHARED[:8], "little"))
 #: The same with other attributes, or space, between.
 _SHARED_ANYHOW = re.compile(rb"""(<c\b[^>]*?) t="s"([^>]*>)\s*<v>""")
+#: References to characters, without the zeros that may lead.
+_HEXADECIMAL = re.compile(rb"&#[xX]0*([0-9A-Fa-f]{2,6});")
+_DECIMAL = re.compile(rb"&#0*([0-9]{3,7});")
 #: The last characters of Unicode's private use area: a text with all of them is not expected.
 _MARKS = [chr(code) for code in range(0xF8FF, 0xF800, -1)]
 
@@ -60,7 +61,7 @@ def read_cells(task: ReadTask, rows: bytes, anchor: int | None, counts: Counts) 
     if untyped is not None:
         numbers = read_as(sheet_of(task, untyped, anchor), "float")
         return {c: {"text": _of_numbers(strings, array)} for c, array in numbers.items()}
-    mark = next(mark for mark in _marks() if mark.encode() not in rows)
+    mark = _unused_mark(rows)
     marked = _marked(rows, mark.encode())
     columns = read_columns(sheet_of(task, marked, anchor), marked, Epoch(task.epoch_1904))
     texts = {c: kinds["text"] for c, kinds in columns.items() if "text" in kinds}
@@ -86,8 +87,12 @@ def _untyped(rows: bytes, counts: Counts) -> bytes | None:
     return data.tobytes()
 
 
-def _marks() -> Iterator[str]:
-    yield from _MARKS
+def _unused_mark(rows: bytes) -> str:
+    """A character that no text of the rows holds, neither as itself nor as a reference (`&#xF8FF;`)."""
+    referred = {int(code, 16) for code in _HEXADECIMAL.findall(rows)} | {int(code) for code in _DECIMAL.findall(rows)}
+    for mark in _MARKS:
+        if ord(mark) not in referred and mark.encode() not in rows:
+            return mark
     raise WorkbookRefused("the sheet uses all characters that are left for private use", choice="remove some")
 
 

@@ -88,7 +88,7 @@ class _Reading:
     ) -> None:
         self._workbook, self._sheet, self._cutting = workbook, sheet, cutting
         self._settings, self._pool, self._folder, self._clock = settings, pool, folder, clock
-        self._strings = folder / "strings.arrow" if workbook.shared_strings else None
+        self._strings = folder / "strings.views" if workbook.shared_strings else None
         self._padded = padded_styles(cutting.styles)
         self._windows: list[WindowRead] = []
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from .tasks import StringsTask
     from .views import Bytes, Positions, Views
 
@@ -45,8 +47,6 @@ _BLOCK_BYTES = 2 << 20
 _PLAIN = r"^\s*<si><t>([^<]*)</t>$"
 _ENTITIES = {"&amp;": "&", "&lt;": "<", "&gt;": ">", "&quot;": '"', "&apos;": "'"}
 _ENTITY = "|".join(_ENTITIES)
-#: The first bytes of an entity as a word. No other reference to a character starts like one of them.
-_ENTITY_WORDS = np.array([int.from_bytes(name.encode()[:4], "little") for name in _ENTITIES], np.uint32)
 _HINT = re.compile(rb"<rPh\b.*?</rPh>", re.DOTALL)
 _ITEM = re.compile(rb"<si\b[^>]*?(?:/>|>.*?</si>)", re.DOTALL)
 
@@ -177,7 +177,7 @@ def _without_marks(block: _Block, data: Bytes, starts: Positions) -> _Block:
     and_signs, escapes, returns = (_where(char, block.data, data) for char in (b"&", b"_", b"\r"))
     if not (len(and_signs) or len(escapes) or len(returns)):
         return block
-    known = np.isin(words(data, 4)[and_signs], _ENTITY_WORDS)
+    known = _are_known(words(data, 8)[and_signs])
     strange = [and_signs[~known], returns, escapes[data[escapes + 1] == ord("x")]]
     marked, left = np.zeros(len(starts), bool), np.zeros(len(starts), bool)
     for found, marks in ((marked, and_signs), *((left, marks) for marks in strange)):
@@ -191,6 +191,15 @@ def _without_marks(block: _Block, data: Bytes, starts: Positions) -> _Block:
         block.views[at] = moved(views, 0, len(block.data))
         block = block._replace(data=block.data + decoded)
     return block
+
+
+def _are_known(at: NDArray[np.unsignedinteger]) -> NDArray[np.bool_]:
+    """Whether words start with an entity that every XML has; of any other the engine is to say what it thinks."""
+    known = np.zeros(len(at), bool)
+    for name in _ENTITIES:
+        mask, word = (np.uint64(int.from_bytes(text, "little")) for text in (b"\xff" * len(name), name.encode()))
+        known |= (at & mask) == word
+    return known
 
 
 def _where(char: bytes, body: bytes, data: Bytes) -> Positions:

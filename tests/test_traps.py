@@ -839,6 +839,22 @@ def test_a_shared_string_that_is_not_there_is_refused(db: Database, path: Path) 
         db.load(path, table="t", workers=0)
 
 
+def test_a_text_that_looks_like_our_mark_is_a_text(db: Database, path: Path) -> None:
+    """The mark of a looked-up cell is a character that the rows do not hold, however they would write it."""
+    texts = ["&#xF8FF;1", "&#63742;1", "\uf8fd1"]
+    cells = [f'<c r="A{n}" t="inlineStr"><is><t>{text}</t></is></c>' for n, text in enumerate(texts, 3)]
+    rows = row(1, shared("A1", 0)) + row(2, shared("A2", 1)) + "".join(row(n, cell) for n, cell in enumerate(cells, 3))
+    write_rows(path, rows, strings=["<t>a</t>", "<t>b</t>"])
+    report = db.load(path, table="t", workers=0, header_row=1)
+    assert column(db, report, "A") == ["b", "\uf8ff1", "\uf8fe1", "\uf8fd1"]
+
+
+def test_a_reference_that_no_workbook_defines_is_not_kept_as_it_is_written(db: Database, path: Path) -> None:
+    write_rows(path, row(1, shared("A1", 0)) + row(2, shared("A2", 1)), strings=["<t>a</t>", "<t>x &amplify; y</t>"])
+    with pytest.raises(InputError):
+        db.load(path, table="t", workers=0, header_row=1)
+
+
 @pytest.mark.parametrize("other", ["", number("B2", 5)])
 def test_a_shared_string_without_a_number_is_an_empty_cell(db: Database, path: Path, other: str) -> None:
     empty = '<c r="A2" t="s"><v></v></c>'
