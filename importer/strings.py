@@ -75,17 +75,16 @@ def parse_strings(task: StringsTask) -> int:
         InputError: the engine refuses some of them.
     """
     count, at, others = 0, [np.empty(0, np.int64)], []
-    column = Column(task.out)
-    with Package(task.workbook, task.limits) as package:
+    with Package(task.workbook, task.limits) as package, Column(task.out) as column:
         items = _whole_items(plain_strings(package, task.part), task.limits.row_bytes)
         for block in mapped(_parsed, items, os.cpu_count() or 1):
             column.add(block.views, block.data)
             at.append(block.at + count)
             others += block.others
             count += len(block.views)
-    if others:
-        column.replace(np.concatenate(at), read_strings([_readable(item) for item in others], task.out))
-    count = column.close()
+        if others:
+            column.replace(np.concatenate(at), read_strings([_readable(item) for item in others], task.out))
+        count = column.finish()
     give_back_memory()
     return count
 

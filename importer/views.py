@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import mmap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import polars as pl
@@ -17,6 +17,7 @@ import pyarrow as pa
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from types import TracebackType
 
     from numpy.typing import NDArray
 
@@ -98,6 +99,8 @@ def _series(views: pa.Buffer, buffers: list[pa.Buffer]) -> pl.Series:
 class Column:
     """A column of texts in two files, beside each other: the views, and the bytes that they point into.
 
+    A context manager; what was not finished by its end is no column.
+
     Args:
         path: of the views.
     """
@@ -109,6 +112,12 @@ class Column:
         self._buffers = [0]
         self._end = 0
         self._file = path.with_suffix(".bytes").open("wb")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._file.close()
 
     def add(self, views: Views, data: bytes) -> None:
         """Append texts, with the bytes that their views mean by buffer 0."""
@@ -128,9 +137,9 @@ class Column:
         self._end += len(data)
         return views
 
-    def close(self) -> int:
+    def finish(self) -> int:
         """Write what is left to write; returns how many texts there are."""
-        self._file.close()
+        self._file.flush()
         with self._path.open("wb") as file:
             file.writelines(views.tobytes() for views in self._views)
         np.save(self._path.with_suffix(".npy"), np.array([*self._buffers, self._end], np.int64))
