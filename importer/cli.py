@@ -392,8 +392,10 @@ def main() -> None:
                 click.echo(json.dumps({"outcome": "failed", "error": error}, ensure_ascii=False, indent=2))
             exc.show()
             code = exc.exit_code
-        except KeyboardInterrupt as exc:
-            code = _interrupted(exc).exit_code
+        except (KeyboardInterrupt, click.Abort) as exc:
+            # click makes an Abort of what it catches between our own handlers.
+            cause = exc.__cause__ if isinstance(exc, click.Abort) else exc
+            code = _interrupted(cause if isinstance(cause, KeyboardInterrupt) else KeyboardInterrupt()).exit_code
         sys.exit(code if isinstance(code, int) else 0)
 
 

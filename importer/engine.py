@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import threading
 from typing import TYPE_CHECKING, Any
 
 import fastexcel
@@ -90,7 +91,7 @@ class _Scratch:
 
     def __init__(self, path: Path, styles: Path | None, room: int, *, epoch_1904: bool) -> None:
         self._path = path
-        self.serves = styles, epoch_1904
+        self.serves = path, styles, epoch_1904
         self.room = room
         path.unlink(missing_ok=True)
         with StoredZip(path) as archive:
@@ -107,19 +108,30 @@ class _Scratch:
             file.writelines(blocks)
 
 
-_scratch: _Scratch | None = None
+class _Kept(threading.local):
+    """The archive that is kept for the next window: one a thread, because callers may read in threads of theirs."""
+
+    scratch: _Scratch | None = None
+
+
+_kept = _Kept()
 
 
 def sheet_of(task: ReadTask, rows: bytes, anchor: int | None) -> Engine:
-    """The engine on some rows; until the next call."""
-    global _scratch  # noqa: PLW0603 - one of a worker
+    """The engine on some rows; until the next call in this thread."""
     blocks = sheet_blocks(rows, anchor)
     size = sum(map(len, blocks))
-    if _scratch is None or _scratch.serves != (task.styles, task.epoch_1904) or size > _scratch.room:
-        path = task.out.with_name(f"scratch-{os.getpid()}.zip")
-        _scratch = _Scratch(path, task.styles, size + size // 8, epoch_1904=task.epoch_1904)
-    _scratch.write(blocks)
-    return Engine(_scratch.reader, 0, anchor)
+    path = task.out.with_name(f"scratch-{os.getpid()}-{threading.get_native_id()}.zip")
+    scratch = _kept.scratch
+    if scratch is None or scratch.serves != (path, task.styles, task.epoch_1904) or size > scratch.room:
+        scratch = _kept.scratch = _Scratch(path, task.styles, size + size // 8, epoch_1904=task.epoch_1904)
+    scratch.write(blocks)
+    return Engine(scratch.reader, 0, anchor)
+
+
+def forget_sheet() -> None:
+    """Let go of the archive that this thread keeps; its file stays open otherwise."""
+    _kept.scratch = None
 
 
 def _opened(path: Path) -> Any:

@@ -42,6 +42,7 @@ Result = TypeVar("Result")
 #: Imported once by the fork server, so that a worker starts in 10 ms instead of a second.
 PRELOAD = ["importer.preload"]
 _WARM_UP: Remote[None, None] = Remote("workers", "warm_up")
+_LET_GO: Remote[None, None] = Remote("workers", "let_go")
 _HANGUP = [signal.SIGHUP] if sys.platform != "win32" else []
 
 
@@ -201,6 +202,8 @@ class Pool:
     ) -> None:
         if self._starter is not None:
             self._starter.join()
+        if not self.workers:
+            _LET_GO(None)
         for lane in [*self._lanes, *self._retired]:
             if lane is not None:
                 lane.close(kill=kind is not None)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -101,14 +102,24 @@ def lookup(path: Path) -> pl.Series:
 
     Each window looks at other ones, mostly: what the last one needed is not held.
     """
-    global _open  # noqa: PLW0603 - a cache of one per worker process
-    if _open is None or _open[0] != path:
-        _open = path, Mapped(path)
-    _open[1].forget()
-    return _open[1].texts
+    if _open.column is None or _open.column[0] != path:
+        _open.column = path, Mapped(path)
+    _open.column[1].forget()
+    return _open.column[1].texts
 
 
-_open: tuple[Path, Mapped] | None = None
+def forget_strings() -> None:
+    """Let go of the shared strings that this thread has mapped."""
+    _open.column = None
+
+
+class _Open(threading.local):
+    """The column that is kept: one a thread, because callers may read in threads of theirs."""
+
+    column: tuple[Path, Mapped] | None = None
+
+
+_open = _Open()
 
 
 def _whole_items(blocks: Iterable[bytes], most: int) -> Iterator[bytes]:

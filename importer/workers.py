@@ -7,12 +7,13 @@ import io
 import polars as pl
 
 from . import spool
+from .engine import forget_sheet
 from .hashes import source_checksums
-from .ingest import connect_ahead, ingest_chunk, write_rows
+from .ingest import close_session, connect_ahead, ingest_chunk, write_rows
 from .ledger import chunk_of
 from .parts import ROW
 from .read import read_frame, read_window
-from .strings import parse_strings
+from .strings import forget_strings, parse_strings
 from .tasks import CheckTask, LoadTask, WindowChecked, WindowLoaded
 from .validate import Checked, broken_rules, check, data_rows
 
@@ -25,6 +26,13 @@ def warm_up(_: None) -> None:
     frame = pl.DataFrame({"a": texts}).with_columns(pl.col("a").str.contains("[b-d]").alias("b"))
     frame.write_ipc(io.BytesIO())
     source_checksums(texts.to_frame(), "crc32c")
+
+
+def let_go(_: None) -> None:
+    """Give up what a worker keeps for the next window; a process gives it up by its end, a caller's thread does not."""
+    forget_sheet()
+    forget_strings()
+    close_session()
 
 
 def check_window(task: CheckTask) -> WindowChecked:

@@ -6,11 +6,12 @@ import inspect
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, get_type_hints
 
 import pytest
-from rawbook import inline, row, write_rows
+from rawbook import RawBook, RawSheet, inline, row, write_rows
 
 import importer
 from importer import BudgetExceeded, InputError, UsageError, import_workbook
@@ -202,6 +203,37 @@ def test_api_budget_error_brings_the_report(db: Database, tmp_path: Path) -> Non
 def test_api_usage_errors(tmp_path: Path, options: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         import_workbook(tmp_path / "none.xlsx", **{"to": "postgresql://h/d", **options})  # type: ignore[arg-type]
+
+
+def test_threads_of_the_caller_do_not_mix_workbooks(db: Database, tmp_path: Path) -> None:
+    """Each thread reads its own sheets, with the shared strings and styles of its own, again and again."""
+
+    def book(name: str) -> Path:
+        items = [f"<t>{name} {n}</t>" for n in range(50)]
+        lines = row(1, inline("A1", "n"), inline("B1", "s")) + "".join(
+            row(n, inline(f"A{n}", f"{name}-{n}"), f'<c r="B{n}" t="s"><v>{n - 2}</v></c>') for n in range(2, 52)
+        )
+        return RawBook([RawSheet(lines)], strings=items).write(tmp_path / f"{name}.xlsx")
+
+    def load(name: str) -> list[list[tuple[object, ...]]]:
+        found = []
+        for number in range(4):
+            table = f"{name}_{number}"
+            db.load(book(name) if number == 0 else tmp_path / f"{name}.xlsx", table=table, workers=0)
+            found.append(db.rows(f"select n, s from {table} order by s"))
+        return found
+
+    names = ["ann", "bob", "cid", "dan", "eve", "fay"]
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # as often as can be: between any two of our steps
+    try:
+        with ThreadPoolExecutor(len(names)) as threads:
+            loaded = dict(zip(names, threads.map(load, names), strict=True))
+    finally:
+        sys.setswitchinterval(usual)
+    for name in names:
+        rows = sorted(((f"{name}-{n}", f"{name} {n - 2}") for n in range(2, 52)), key=lambda line: line[1])
+        assert [sorted(each, key=lambda line: str(line[1])) for each in loaded[name]] == [rows] * 4
 
 
 def test_api_in_this_process(db: Database, tmp_path: Path) -> None:

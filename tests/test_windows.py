@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +13,10 @@ from reading import as_frame, check_read, read_cells, reading
 
 from importer.addresses import column_index, column_letters
 from importer.cutter import row_range
+from importer.engine import Engine, read_as, sheet_of
 from importer.settings import Limits
+from importer.tasks import ReadTask
+from importer.windows import Window
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +41,24 @@ def test_windows_give_the_same_cells_however_they_are_cut(
             facts.append((source.header, source.facts, source.rows, source.blank_rows))
     assert all(frame.equals(frames[-1]) for frame in frames)
     assert all(fact == facts[-1] for fact in facts)
+
+
+def test_threads_that_take_turns_read_their_own_rows(tmp_path: Path) -> None:
+    """What is kept for the next window belongs to the thread that keeps it, also where workbooks are alike."""
+
+    def engine(letter: str) -> Engine:
+        out = tmp_path / "window.arrow"
+        window = Window(0, 1, 1, out, 0, 0)
+        task = ReadTask(window, None, epoch_1904=False, window_cells=1000, out=out, strings=None, styles=None)
+        return sheet_of(task, row(1, inline("A1", letter * 3)).encode(), None)
+
+    def texts(sheet: Engine) -> list[str]:
+        return read_as(sheet, "string")[0].to_list()
+
+    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as two:
+        first = one.submit(engine, "a").result()
+        second = two.submit(engine, "b").result()
+        assert (one.submit(texts, first).result(), two.submit(texts, second).result()) == (["aaa"], ["bbb"])
 
 
 @pytest.mark.parametrize("window_cells", [1, 8, 50, 300])

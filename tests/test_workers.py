@@ -396,6 +396,20 @@ def test_signal_stops_a_run(db: Database, big: Path, stage: str, number: int, co
         assert_untouched(db)
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("where", ["make_context", "invoke"])
+def test_a_signal_while_options_are_parsed(where: str, number: signal.Signals, code: int) -> None:
+    """click turns what it catches there into an exception of its own."""
+    program = (
+        "import signal, click, importer.cli\n"
+        f"click.Group.{where} = lambda *args, **options: signal.raise_signal({int(number)})\n"
+        "importer.cli.main()"
+    )
+    ran = subprocess.run([sys.executable, "-c", program, "run", "t.xlsx"], check=False, capture_output=True, text=True)
+    assert ran.returncode == code
+    assert ran.stderr.strip() == ""
+
+
 @pytest.mark.parametrize("delay", [0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8])
 def test_ctrl_c_at_any_moment_shows_no_traceback(tmp_path: Path, delay: float) -> None:
     """From the first line of ours on: while modules are imported, the fork server starts, workers start."""
