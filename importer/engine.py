@@ -178,14 +178,14 @@ def read_strings(items: list[bytes], beside: Path) -> pl.Series:
     return texts.head(len(items) - 1)
 
 
-def read_columns(sheet: Engine, rows: bytes, epoch: Epoch) -> Cells:
-    """The arrays of a piece by sheet column and kind."""
+def read_columns(sheet: Engine, rows: bytes, epoch: Epoch, numbers: frozenset[int] = frozenset()) -> Cells:
+    """The arrays of a piece by sheet column and kind; `numbers` are columns of which that is the kind of all cells."""
     try:
         try:
-            columns = _pure(sheet, epoch)
+            columns = _pure(sheet, epoch, numbers)
         except _SCHEMA_FALLBACKS:
             columns = None
-        return columns if columns is not None else _mixed(sheet, rows, epoch)
+        return columns if columns is not None else _mixed(sheet, rows, epoch, numbers)
     except fastexcel.FastExcelError as exc:
         raise _unreadable(exc) from None
 
@@ -206,12 +206,13 @@ def _first_line(error: BaseException) -> str:
     return str(error).split("\n", 1)[0]
 
 
-def _pure(sheet: Engine, epoch: Epoch) -> Cells | None:
+def _pure(sheet: Engine, epoch: Epoch, numbers: frozenset[int]) -> Cells | None:
     """The arrays when every column holds one kind; None when some date needs a closer look.
 
     `strict` over all rows refuses every mixture that would have to be coerced, except those that it lists as errors.
     """
-    arrays, errors, dtypes = sheet.load(schema_sample_rows=None, dtype_coercion="strict")
+    told = dict.fromkeys(sorted(numbers), "float") or None
+    arrays, errors, dtypes = sheet.load(schema_sample_rows=None, dtype_coercion="strict", dtypes=told)
     columns: Cells = {}
     for c, array in arrays.items():
         kind = {"float": "number", "int": "number", "string": "text", "date": "datetime"}.get(dtypes[c], dtypes[c])
@@ -226,7 +227,7 @@ def _pure(sheet: Engine, epoch: Epoch) -> Cells | None:
     return columns
 
 
-def _mixed(sheet: Engine, rows: bytes, epoch: Epoch) -> Cells:
+def _mixed(sheet: Engine, rows: bytes, epoch: Epoch, known: frozenset[int]) -> Cells:
     """The arrays when columns hold several kinds.
 
     Read as boolean, a cell is non-null for booleans and numbers only, and the error list names kind and value of all
@@ -234,13 +235,15 @@ def _mixed(sheet: Engine, rows: bytes, epoch: Epoch) -> Cells:
     that load: their error list would hold every cell.
     """
     texts, text_errors, _ = sheet.load(dtypes="string")
-    pure = sheetxml.text_columns(rows) & set(texts)
+    pure = (sheetxml.text_columns(rows) - known) & set(texts)
     columns: Cells = {c: {"text": texts[c]} for c in pure}
     _scatter(columns, [e for e in text_errors if e[1] in pure], epoch, texts=None)
-    rest = [c for c in texts if c not in pure]
-    if rest:
+    rest = [c for c in texts if c not in pure | known]
+    if rest or known:
         numbers, _, _ = sheet.load(dtypes={c: "string" if c in pure else "float" for c in texts})
-        booleans, errors, _ = sheet.load(dtypes={c: "string" if c in pure else "boolean" for c in texts})
+        columns |= {c: {"number": numbers[c]} for c in known & set(texts)}
+    if rest:
+        booleans, errors, _ = sheet.load(dtypes={c: "boolean" if c in rest else "string" for c in texts})
         for c in rest:
             coerced, is_boolean = booleans[c].is_not_null(), texts[c].is_in(["true", "false"])
             columns[c] = {

@@ -1,18 +1,22 @@
 """Owns cells that hold the number of a shared string: shown to the engine as something else, and looked up behind it.
 
-The engine would parse all shared strings in every process to look them up itself (see `strings`).
+The engine would parse all shared strings in every process to look them up itself (see `strings`). Where a column holds
+nothing else it is shown their numbers, which it reads fastest; elsewhere marked texts, which it tells from numbers.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import polars as pl
 
+from .cells import SHARED, find_values
 from .engine import Cells, read_as, read_columns, sheet_of
 from .errors import WorkbookRefused
+from .scan import letters_of
 from .serials import Epoch
 from .strings import lookup
 from .views import words
@@ -20,14 +24,12 @@ from .views import words
 if TYPE_CHECKING:
     from .scan import Counts
     from .tasks import ReadTask
+    from .views import Positions
 
-#: What opens such a cell's value as Excel and nearly everybody else writes it. No text holds it, for its `<`.
-_SHARED = b' t="s"><v>'
-#: One that means no string: an empty cell.
-_EMPTY = _SHARED + b"</v>"
-_SHARED_WORD = np.uint64(int.from_bytes(_SHARED[:8], "little"))
-#: The same with other attributes, or space, between.
-_SHARED_ANYHOW = re.compile(rb"""(<c\b[^>]*?) t="s"([^>]*>)\s*<v>""")
+#: A cell of a shared string that means none: an empty cell.
+_EMPTY = SHARED + b"</v>"
+#: A cell of a shared string with other attributes, space, or a formula between.
+_SHARED_ANYHOW = re.compile(rb"""(<c\b[^>]*?) t="s"([^>]*>(?:\s*<f\b(?:[^>]*/>|[^>]*>[^<]*</f>))?\s*)<v>""")
 #: References to characters, without the zeros that may lead.
 _HEXADECIMAL = re.compile(rb"&#[xX]0*([0-9A-Fa-f]{2,6});")
 _DECIMAL = re.compile(rb"&#0*([0-9]{3,7});")
@@ -35,7 +37,7 @@ _DECIMAL = re.compile(rb"&#0*([0-9]{3,7});")
 _MARKS = [chr(code) for code in range(0xF8FF, 0xF800, -1)]
 
 
-def read_cells(task: ReadTask, rows: bytes, anchor: int | None, counts: Counts) -> Cells:
+def read_cells(task: ReadTask, rows: bytes, anchor: int | None, counts: Counts, *, formulas: bool = False) -> Cells:
     """The arrays of some rows by sheet column and kind.
 
     Args:
@@ -43,6 +45,7 @@ def read_cells(task: ReadTask, rows: bytes, anchor: int | None, counts: Counts) 
         rows: their XML.
         anchor: the row before them, or None when they start at row 1.
         counts: how many cells have a value, by a fast count.
+        formulas: some cells have one.
 
     Raises:
         InputError: the engine refuses the rows.
@@ -55,36 +58,107 @@ def read_cells(task: ReadTask, rows: bytes, anchor: int | None, counts: Counts) 
     if task.strings is None or b' t="s"' not in rows:
         return read_columns(sheet_of(task, rows, anchor), rows, Epoch(task.epoch_1904))
     strings = lookup(task.strings)
-    if _EMPTY in rows:
-        rows, counts = rows.replace(_EMPTY, b">"), counts._replace(at=None)
-    untyped = _untyped(rows, counts)
-    if untyped is not None:
-        numbers = read_as(sheet_of(task, untyped, anchor), "float")
+    numbered = _numbered(task, rows, counts, formulas=formulas)
+    if numbered is None:
+        return _read_marked(task, rows, anchor, strings, frozenset())
+    if numbered.counts is None:
+        # Without the workbook's styles: a number that is shown as a date would be none.
+        numbers = read_as(sheet_of(replace(task, styles=None), numbered.rows, anchor), "float")
         return {c: {"text": _of_numbers(strings, array)} for c, array in numbers.items()}
-    mark = _unused_mark(rows)
-    marked = _marked(rows, mark.encode())
-    columns = read_columns(sheet_of(task, marked, anchor), marked, Epoch(task.epoch_1904))
-    texts = {c: kinds["text"] for c, kinds in columns.items() if "text" in kinds}
+    columns = _read_marked(task, numbered.rows, anchor, strings, frozenset(numbered.counts))
+    found = {c: columns[c]["number"].count() for c in numbered.counts if "number" in columns.get(c, {})}
+    if found != numbered.counts:  # a style was written in some other place, or a number twice
+        return _read_marked(task, rows, anchor, strings, frozenset())
+    for c in found:
+        columns[c]["text"] = _of_numbers(strings, columns[c].pop("number"))
+    return columns
+
+
+def _read_marked(task: ReadTask, rows: bytes, anchor: int | None, strings: pl.Series, numbers: frozenset[int]) -> Cells:
+    """The arrays of rows, the shared strings that are left there shown as texts; `numbers` hold numbers alone."""
+    left = b' t="s"' in rows
+    rows = rows.replace(_EMPTY, b">") if left else rows
+    mark = _unused_mark(rows) if left else ""
+    marked = _marked(rows, mark.encode()) if left else rows
+    columns = read_columns(sheet_of(task, marked, anchor), marked, Epoch(task.epoch_1904), numbers)
+    texts = {c: kinds["text"] for c, kinds in columns.items() if left and "text" in kinds}
+    if not texts:
+        return columns
     for c, found in _of_marked(strings, texts, mark).items():
         columns[c]["text"] = found
     return columns
 
 
-def _untyped(rows: bytes, counts: Counts) -> bytes | None:
-    """The rows without the types of their cells, where all are such; None for others.
+# ---- SHOWN AS NUMBERS -------------------------------------------------------------------------------------------
 
-    Without its type such a cell is a number, which the engine reads fastest. It is written over with spaces, because
-    that is done for all at once.
+
+class _Numbered(NamedTuple):
+    """Rows with plain numbers in the place of shared strings.
+
+    Attributes:
+        rows: their XML.
+        counts: how many they are, by the columns that hold nothing else; None: all do.
     """
-    if counts.at is None or len(counts.at) != counts.values or not counts.values:
+
+    rows: bytes
+    counts: dict[int, int] | None
+
+
+def _numbered(task: ReadTask, rows: bytes, counts: Counts, *, formulas: bool) -> _Numbered | None:
+    """The rows with numbers where that is possible; None where it is nowhere."""
+    values = find_values(counts, formulas=formulas)
+    if values is None or counts.tags is None:
         return None
+    if values.shared.all():
+        return _Numbered(_untyped(rows, values.types), None)
+    columns = values.columns(counts.tags.data, letters_of(task.width))
+    if columns is None:
+        return None
+    every = np.bincount(columns)
+    shared = np.bincount(columns[values.shared], minlength=len(every))
+    alone = (shared == every) & (shared > 0)
+    if not alone.any():
+        return None
+    types = values.types[alone[columns[values.shared]]]
+    untyped = _untyped(rows, types, styled=task.styles is not None)
+    return _Numbered(untyped, {int(c): int(shared[c]) for c in np.flatnonzero(alone)})
+
+
+_SPACES = np.uint64(int.from_bytes(b" " * 8, "little"))
+#: What `cells.SHARED` becomes, as far as a word goes.
+_UNTYPED = np.uint64(int.from_bytes(b"      ><", "little"))
+_STYLE = np.uint32(int.from_bytes(b' s="', "little"))
+
+
+def _untyped(rows: bytes, types: Positions, *, styled: bool = False) -> bytes:
+    """The rows without the types of those cells, and without their styles.
+
+    Without its type such a cell is a number, which the engine reads fastest; without its style (` s="12"`, which Excel
+    writes before the type) it is not shown as a date. Both are written over with spaces, because that is done for all
+    at once.
+    """
     data = np.frombuffer(rows, np.uint8).copy()
-    starts = counts.at - (len(_SHARED) - len(b"<v>"))
-    if not (starts >= 0).all() or not (words(data, 8)[starts] == _SHARED_WORD).all():
-        return None
-    for place in range(len(b' t="s"')):
-        data[starts + place] = ord(" ")
+    at, heads = words(data, 8), words(data, 4)
+    for digits in range(1, 6) if styled else ():
+        starts = types - (digits + len(b' s=""'))
+        starts = starts[heads[starts] == _STYLE]
+        # A few bytes more than the style has do no harm: the type follows.
+        at[starts] = at[starts + 2] = _SPACES
+    at[types] = _UNTYPED
     return data.tobytes()
+
+
+def _of_numbers(strings: pl.Series, numbers: pl.Series) -> pl.Series:
+    """The shared strings of those numbers."""
+    places = numbers.cast(pl.UInt32, strict=False)
+    last = places.max()
+    if places.cast(pl.Float64).ne_missing(numbers).any() or (isinstance(last, int) and last >= len(strings)):
+        wrong = numbers.filter(places.cast(pl.Float64).ne_missing(numbers) | (places >= len(strings)))[0]
+        raise _no_such_string(wrong, len(strings))
+    return strings.gather(places)
+
+
+# ---- SHOWN AS TEXTS ---------------------------------------------------------------------------------------------
 
 
 def _unused_mark(rows: bytes) -> str:
@@ -98,7 +172,7 @@ def _unused_mark(rows: bytes) -> str:
 
 def _marked(rows: bytes, mark: bytes) -> bytes:
     """The rows, such cells turned into texts that are the number behind a mark."""
-    rows = rows.replace(_SHARED, b' t="str"><v>' + mark)
+    rows = rows.replace(SHARED, b' t="str"><v>' + mark)
     return _SHARED_ANYHOW.sub(rb'\1 t="str"\2<v>' + mark, rows) if b' t="s"' in rows else rows
 
 
@@ -121,16 +195,6 @@ def _of_marked(strings: pl.Series, texts: dict[int, pl.Series], mark: str) -> di
         others = len(array) - array.null_count() != count
         found[c] = pl.select(pl.coalesce(looked_up, array)).to_series() if others else looked_up
     return found
-
-
-def _of_numbers(strings: pl.Series, numbers: pl.Series) -> pl.Series:
-    """The shared strings of those numbers."""
-    places = numbers.cast(pl.UInt32, strict=False)
-    last = places.max()
-    if places.cast(pl.Float64).ne_missing(numbers).any() or (isinstance(last, int) and last >= len(strings)):
-        wrong = numbers.filter(places.cast(pl.Float64).ne_missing(numbers) | (places >= len(strings)))[0]
-        raise _no_such_string(wrong, len(strings))
-    return strings.gather(places)
 
 
 def _no_such_string(number: float, count: int) -> WorkbookRefused:

@@ -18,7 +18,7 @@ from .ingest import connect_ahead
 from .lookups import read_cells
 from .parts import HIDDEN, PARTS, ROW, part
 from .profiling import profile
-from .scan import Counts, count_values, is_wider, letters_of, scan
+from .scan import Counts, Scan, count_values, is_wider, letters_of, scan
 from .tasks import ReadTask, WindowRead
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def read_frame(task: ReadTask) -> tuple[pl.DataFrame, WindowRead]:
             "the sheet's XML holds comments or CDATA far from its start", choice="save it again in Excel"
         )
     frames = [
-        _read_rows(task, piece, seen.counts if piece.whole else count_values(piece.rows), odd=odd)
+        _read_rows(task, piece, seen.counts if piece.whole else count_values(piece.rows), seen)
         for piece in _pieces(task, rows, wider=seen.wider)
     ]
     frame = pl.concat(frames, how="diagonal") if len(frames) > 1 else frames[0]
@@ -131,14 +131,14 @@ def _runs(rows: bytes, following: int, most_cells: int) -> Iterator[_Piece]:
 # ---- ONE PIECE --------------------------------------------------------------------------------------------------
 
 
-def _read_rows(task: ReadTask, piece: _Piece, counts: Counts, *, odd: bool) -> pl.DataFrame:
+def _read_rows(task: ReadTask, piece: _Piece, counts: Counts, seen: Scan) -> pl.DataFrame:
     """The frame of some rows, checked against the count of their values in the XML (by a fast count)."""
-    rows, first_row, expected = piece.rows, piece.first_row, counts.values
+    rows, first_row, expected, odd = piece.rows, piece.first_row, counts.values, seen.odd
     fixed = sheetxml.repaired(rows) if odd else rows
-    counts = counts if fixed is rows else counts._replace(at=None)
+    counts = counts if fixed is rows else counts._replace(tags=None)
     columns: Cells = {}
     if expected or odd or b"<v" in rows:  # an empty text may be written <v/>
-        columns = read_cells(task, fixed, first_row - 1 or None, counts)
+        columns = read_cells(task, fixed, first_row - 1 or None, counts, formulas=seen.formulas > 0)
     height = max((len(s) for kinds in columns.values() for s in kinds.values()), default=0)
     frame = _correct(_frame(columns, first_row, height), rows, first_row, odd=odd)
     formulas = sum(frame[name].count() for name in frame.columns if name.endswith(".formula"))

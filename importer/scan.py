@@ -26,19 +26,33 @@ _SPACES = np.isin(np.arange(256), np.frombuffer(b" \t\r\n", np.uint8))
 _LETTERS = np.isin(np.arange(256), np.frombuffer(bytes(range(65, 91)) + bytes(range(97, 123)), np.uint8))
 
 
+class Tags(NamedTuple):
+    """All tags of a window.
+
+    Attributes:
+        data: its bytes, with zeros behind.
+        at: where each tag begins.
+        names: the first four bytes of each, as a little-endian word.
+    """
+
+    data: Bytes
+    at: Positions
+    names: NDArray[np.unsignedinteger]
+
+
 class Counts(NamedTuple):
-    """How many cells have a value, and where.
+    """How many cells have a value.
 
     Attributes:
         values: cells with a value, by a count that can be wrong where they are written oddly (`<v></v>`); the exact
             count is the judge where this one differs from what the engine read.
         inline: those of them that hold their text themselves.
-        at: where the `<v>` tags of the others are, as far as they have no attributes; None: not known.
+        tags: of all, or None where they were not looked at.
     """
 
     values: int
     inline: int
-    at: Positions | None = None
+    tags: Tags | None = None
 
 
 class Scan(NamedTuple):
@@ -68,15 +82,15 @@ def scan(rows: bytes, width: int | None) -> Scan:
     odd = (
         formulas > 0
         or bool((second == ord("!")).any())
-        or bool((names == _word(b"<v>#")).any())
+        or bool((names == word(b"<v>#")).any())
         or b"hidden=" in rows
         or _has_escape(rows, data)
         or not _is_utf8(rows)
         or _trims(rows, data, tags, names)
     )
-    inline = int(np.count_nonzero(names == _word(b"</is")))
-    values = int(np.count_nonzero(names == _word(b"</v>"))) + inline
-    counts = Counts(values, inline, tags[(names & 0xFFFFFF) == _word(b"<v>")])
+    inline = int(np.count_nonzero(names == word(b"</is")))
+    values = int(np.count_nonzero(names == word(b"</v>"))) + inline
+    counts = Counts(values, inline, Tags(data, tags, names))
     return Scan(odd, counts, formulas, _is_wider(rows, data, tags, names, letters_of(width)))
 
 
@@ -97,14 +111,15 @@ def is_wider(rows: bytes, letters: int) -> bool:
     return re.search(rb'r="[A-Za-z]{%d}' % (letters + 1), rows) is not None
 
 
-def _word(name: bytes) -> int:
+def word(name: bytes) -> int:
+    """The name of a tag as it stands in `Tags.names`; `<v>` has three bytes only, the fourth is what follows."""
     return int.from_bytes(name, "little")
 
 
 def _is_wider(rows: bytes, data: Bytes, tags: Positions, names: NDArray[np.unsignedinteger], letters: int) -> bool:
     """What `is_wider` says; quick where every cell tells its place first, as in Excel's own files."""
-    cells = tags[names == _word(b"<c r")]
-    if len(cells) != np.count_nonzero((names & 0xFFFFFF) == _word(b"<c ")):
+    cells = tags[names == word(b"<c r")]
+    if len(cells) != np.count_nonzero((names & 0xFFFFFF) == word(b"<c ")):
         return is_wider(rows, letters)
     return bool(_LETTERS[data[cells + _REF + letters]].any())
 
@@ -120,11 +135,11 @@ def _is_utf8(rows: bytes) -> bool:
 
 def _trims(rows: bytes, data: Bytes, tags: Positions, names: NDArray[np.unsignedinteger]) -> bool:
     """Whether the engine would trim a text: one with white space at an end, in a `<t>` without attributes."""
-    ends = np.flatnonzero(names == _word(b"</t>"))
+    ends = np.flatnonzero(names == word(b"</t>"))
     if not len(ends):
         return False
     # A text holds no tag, so the one before its end is its start.
-    ends = ends[(names[ends - 1] & 0xFFFFFF) == _word(b"<t>")]
+    ends = ends[(names[ends - 1] & 0xFFFFFF) == word(b"<t>")]
     first, last = data[tags[ends - 1] + len(b"<t>")], data[tags[ends] - 1]
     if (_SPACES[first] | _SPACES[last]).any():
         return True

@@ -855,6 +855,44 @@ def test_a_reference_that_no_workbook_defines_is_not_kept_as_it_is_written(db: D
         db.load(path, table="t", workers=0, header_row=1)
 
 
+#: A text is no date, however its cell is formatted.
+STYLED = {
+    "as Excel": '<c r="A{n}" s="1" t="s"><v>{i}</v></c>',
+    "type first": '<c r="A{n}" t="s" s="1"><v>{i}</v></c>',
+    "more attributes": '<c r="A{n}" s="1" cm="1" t="s"><v>{i}</v></c>',
+    "five digits": '<c r="A{n}" s="00001" t="s"><v>{i}</v></c>',
+    "a formula": '<c r="A{n}" s="1" t="s"><f>"a"</f><v>{i}</v></c>',
+}
+BESIDE = {
+    "alone": "",
+    "beside numbers": number("B{n}", 5),
+    "beside dates": number("B{n}", 45000, style=DATE),
+    "beside a formula": '<c r="B{n}"><f t="shared" si="0"/><v>5</v></c>',
+    "beside inline texts": inline("B{n}", "x"),
+    "far to the right": number("ABC{n}", 5),
+}
+
+
+@pytest.mark.parametrize("beside", BESIDE.values(), ids=BESIDE)
+@pytest.mark.parametrize("cell", STYLED.values(), ids=STYLED)
+def test_shared_strings_in_cells_that_show_dates(db: Database, path: Path, cell: str, beside: str) -> None:
+    """A date column in which somebody wrote texts, or a header that was formatted with its column."""
+    texts = [f"text {n}" for n in range(200)]
+    rows = [row(n, cell.format(n=n, i=n - 1), beside.format(n=n)) for n in range(2, 201)]
+    write_rows(path, row(1, shared("A1", 0)) + "".join(rows), strings=[f"<t>{text}</t>" for text in texts])
+    report = load(db, path, header_row=1)
+    assert column(db, report, "A") == texts[1:]
+
+
+@pytest.mark.parametrize("ref", ["a{n}", "AA{n}", "aa{n}"])
+def test_shared_strings_wherever_their_column_is(db: Database, path: Path, ref: str) -> None:
+    rows = [row(n, shared(ref.format(n=n), n), number(f"ZZ{n}", n)) for n in range(2, 101)]
+    strings = [f"<t>text {n}</t>" for n in range(101)]
+    write_rows(path, row(1, shared(ref.format(n=1), 1)) + "".join(rows), strings=strings)
+    report = load(db, path, header_row=1)
+    assert column(db, report, ref.format(n="").upper()) == [f"text {n}" for n in range(2, 101)]
+
+
 @pytest.mark.parametrize("other", ["", number("B2", 5)])
 def test_a_shared_string_without_a_number_is_an_empty_cell(db: Database, path: Path, other: str) -> None:
     empty = '<c r="A2" t="s"><v></v></c>'
