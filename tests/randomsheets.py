@@ -99,7 +99,8 @@ class Sheet:
             case "formula":
                 return rawbook.formula(ref, cell.value[1:])
             case "text":
-                return self._text(ref, cell)
+                place = f'r="{ref}"'
+                return self._text(ref, cell).replace(place, f'{place} s="{cell.style}"' if cell.style else place, 1)
             case _:
                 return rawbook.number(ref, cell.form, cell.style)
 
@@ -271,9 +272,9 @@ def _duration(milliseconds: int) -> Cell:
 def _texts() -> st.SearchStrategy[Cell]:
     characters = st.characters(exclude_categories=["Cs"])
     text = st.one_of(st.sampled_from(_TEXTS), st.text(characters, max_size=12), st.text("_x0aF5\0 \n", max_size=10))
-    return st.builds(
-        Cell, st.just("text"), text, st.sampled_from(["shared", "inline", "inline runs", "shared runs", "result"])
-    )
+    forms = st.sampled_from(["shared", "inline", "inline runs", "shared runs", "result"])
+    styles = st.sampled_from([rawbook.GENERAL, rawbook.DATE, rawbook.ELAPSED])
+    return st.builds(Cell, st.just("text"), text, forms, styles)
 
 
 def kinds(epoch_1904: bool) -> dict[str, st.SearchStrategy[Cell]]:
