@@ -6,7 +6,7 @@ in src/common/hashfn.c; unchanged since 8.4), computed here for whole columns at
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def source_checksums(rows: pl.DataFrame, text_hash: TextHash) -> dict[str, Checksum]:
     """The checksums of rows in wire types; see `checksums.sql_checksums`."""
-    found = {column.name: source_checksum(column) for column in rows}
+    found = _counts_and_sums(rows)
     texts = [name for name, dtype in rows.schema.items() if dtype == pl.String]
     if texts:
         joined = pl.concat_str([pl.col(name).fill_null("") for name in texts], separator=SEPARATOR)
@@ -40,29 +40,36 @@ def _crc32c(values: pl.Series) -> int:
     return sum(map(google_crc32c.value, values.cast(pl.Binary).to_list()))
 
 
-def source_checksum(values: pl.Series) -> Checksum:
-    """The checksum of a column in wire types: non-null count, then sums that depend on the type."""
-    values = values.drop_nulls() if values.null_count() else values
-    count = len(values)
-    match values.dtype:
-        case pl.Boolean:
-            return count, int(values.sum() or 0)
-        case pl.String:
-            return count, int(values.str.len_bytes().cast(pl.Int64).sum() or 0)
+def _counts_and_sums(rows: pl.DataFrame) -> dict[str, Checksum]:
+    """The checksum of each column: its non-null count, then a sum that depends on its type.
+
+    All columns are asked at once: there may be hundreds, and a question costs as much as its answer.
+    """
+    asked = [pl.all().count().name.prefix("n:")]
+    asked += [term.alias(f"{n}:{name}") for name, dtype in rows.schema.items() for n, term in _sums(name, dtype)]
+    told = rows.select(pl.len().alias("rows"), *asked).row(0, named=True)
+    floats = _float_hashes(rows.select(pl.col(pl.Float64, pl.Float32)))
+    return {name: (told[f"n:{name}"], floats[name] if name in floats else _sum(told, name)) for name in rows.columns}
+
+
+def _sums(name: str, dtype: pl.DataType) -> list[tuple[str, pl.Expr]]:
+    """What to sum up in a column: high and low words of integers apart, so that no sum can overflow."""
+    match dtype:
         case pl.Float64 | pl.Float32:
-            return count, _float_hashes(values)
-        case pl.Date:
-            return count, _exact_sum(values.cast(pl.Int64))
+            return []
+        case pl.Boolean:
+            return [("low", pl.col(name).sum())]
+        case pl.String:
+            return [("low", pl.col(name).str.len_bytes().cast(pl.Int64).sum())]
         case pl.Time:
-            return count, _exact_sum(values.cast(pl.Int64) // 1000)
-        case _:  # integers, and stamps and durations as microseconds
-            return count, _exact_sum(values.cast(pl.Int64))
+            value = pl.col(name).cast(pl.Int64) // 1000
+        case _:  # integers, days, and stamps and durations as microseconds
+            value = pl.col(name).cast(pl.Int64)
+    return [("high", (value // 2**32).sum()), ("low", (value % 2**32).sum())]
 
 
-def _exact_sum(values: pl.Series) -> int:
-    """A sum that cannot overflow: high and low words apart."""
-    high, low = values // 2**32, values % 2**32
-    return int(high.sum() or 0) * 2**32 + int(low.sum() or 0)
+def _sum(told: dict[str, Any], name: str) -> int:
+    return int(told.get(f"high:{name}") or 0) * 2**32 + int(told[f"low:{name}"] or 0)
 
 
 # ---- LOOKUP3 ----------------------------------------------------------------------------------------------------
@@ -198,11 +205,15 @@ def _signed_sum(hashes: Words) -> int:
     return int(hashes.view(np.int32).sum(dtype=np.int64))
 
 
-def _float_hashes(values: pl.Series) -> int:
-    """The sum of `hashfloat8` over a column of floats; the two zeros hash alike (to 0), as in PostgreSQL."""
-    numbers = values.cast(pl.Float64).to_numpy()
-    numbers = numbers[numbers != 0]
-    data = np.concatenate([np.frombuffer(numbers.tobytes(), np.uint8), np.zeros(12, np.uint8)])
-    starts = np.arange(len(numbers), dtype=np.int64) * 8
-    hashes = lookup3(data, starts, np.full(len(numbers), 8, np.int64))
-    return _signed_sum(hashes)
+def _float_hashes(floats: pl.DataFrame) -> dict[str, int]:
+    """The sum of `hashfloat8` over each column; the two zeros hash alike (to 0), as in PostgreSQL."""
+    if not floats.width:
+        return {}
+    # A null counts as little as a zero. All columns in one array: a step of the hash costs as much as a small column.
+    numbers = floats.select(pl.all().cast(pl.Float64).fill_null(0.0)).to_numpy(order="fortran").T.reshape(-1)
+    filled = np.flatnonzero(numbers)
+    data = np.concatenate([numbers[filled].view(np.uint8), np.zeros(12, np.uint8)])
+    hashes = np.zeros(len(numbers), np.int64)
+    starts = np.arange(len(filled), dtype=np.int64) * 8
+    hashes[filled] = lookup3(data, starts, np.full(len(filled), 8, np.int64)).view(np.int32)
+    return dict(zip(floats.columns, hashes.reshape(floats.width, -1).sum(axis=1).tolist(), strict=True))

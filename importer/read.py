@@ -173,19 +173,31 @@ def _correct(frame: pl.DataFrame, rows: bytes, first_row: int, *, odd: bool) -> 
     changes: dict[str, dict[tuple[int, int], str]] = {}
     if odd:
         changes = {"formula": sheetxml.uncalculated(rows, first_row), "error": sheetxml.unknown_errors(rows, first_row)}
-    numbers = [name for name in frame.columns if name.endswith(".number")]
-    if any((frame[name].abs() >= _LARGEST_EXACT).any() for name in numbers):
+    long, infinite = _doubtful(frame)
+    if long:
         changes["unreadable"] = sheetxml.long_integers(rows, first_row)
     for kind, found in changes.items():
         frame = _put(frame, kind, found) if found else frame
-    for name in numbers:
-        if frame[name].is_finite().all():
-            continue  # filtering a frame of thousands of columns for each of them takes minutes
+    for name in infinite:
         column = int(name.split(".")[0])
-        infinite = frame.filter(~pl.col(name).is_finite())
-        found = {(row, column): str(value) for row, value in zip(infinite[ROW], infinite[name], strict=True)}
-        frame = _put(frame, "unreadable", found)
+        cells = frame.filter(~pl.col(name).is_finite())
+        found = {(row, column): str(value) for row, value in zip(cells[ROW], cells[name], strict=True)}
+        frame = _put(frame, "unreadable", found) if found else frame
     return frame
+
+
+def _doubtful(frame: pl.DataFrame) -> tuple[bool, list[str]]:
+    """Whether some number may be an integer too long for a float; the arrays with numbers that are not finite.
+
+    All are asked at once: a frame may have thousands of columns, and a question costs as much as its answer.
+    """
+    names = [name for name in frame.columns if name.endswith(".number")]
+    if not names or frame.is_empty():
+        return False, []
+    numbers = pl.col(names)
+    long = (numbers.abs() >= _LARGEST_EXACT).any().name.prefix("long:")
+    row = frame.select(long, numbers.is_finite().all()).row(0, named=True)
+    return any(row[f"long:{name}"] for name in names), [name for name in names if not row[name]]
 
 
 def _put(frame: pl.DataFrame, kind: str, found: dict[tuple[int, int], str]) -> pl.DataFrame:

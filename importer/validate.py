@@ -19,8 +19,8 @@ from .parts import (
     ROW,
     VALUE_PARTS,
     as_text,
-    columns_of,
     kind_name,
+    kinds_by_column,
     part,
     parts_of,
     raw_text,
@@ -142,7 +142,11 @@ def _judge(frame: pl.DataFrame, plan: LoadPlan) -> tuple[pl.DataFrame, list[_Rul
     In steps, so that nothing is computed twice: what several expressions use is a column by then.
     """
     rules: list[_Rule] = []
-    cells = [_Cell(i, planned, frame.columns, plan) for i, planned in enumerate(plan.columns)]
+    kinds = kinds_by_column(frame.columns)
+    cells = [
+        _Cell(i, planned, kinds.get(planned.column.index, []) if planned.column else [], plan)
+        for i, planned in enumerate(plan.columns)
+    ]
     judged = frame.with_columns(cell.missing.alias(f"m{cell.position}") for cell in cells)
     judged = judged.with_columns(cell.value().alias(f"v{cell.position}") for cell in cells)
     judged = judged.with_columns(cell.formed().alias(f"f{cell.position}") for cell in cells if cell.form is not None)
@@ -156,11 +160,11 @@ def _judge(frame: pl.DataFrame, plan: LoadPlan) -> tuple[pl.DataFrame, list[_Rul
 class _Cell:
     """The expressions of one planned column, and the rules for it."""
 
-    def __init__(self, position: int, planned: ColumnPlan, names: list[str], plan: LoadPlan) -> None:
+    def __init__(self, position: int, planned: ColumnPlan, kinds: list[str], plan: LoadPlan) -> None:
         self.position = position
         self._planned = planned
         self._column = planned.column.index if planned.column else -1
-        self._kinds = parts_of(names, self._column)
+        self._kinds = kinds
         problems = [k for k in self._kinds if k in PROBLEM_PARTS]
         excused = [k for k in problems if plan.error_cells == "null" and k != "unreadable"]
         self._problems = [k for k in problems if k not in excused]
@@ -172,9 +176,8 @@ class _Cell:
         if not self._kinds:
             return pl.repeat(value=True, n=pl.len())
         held = [k for k in self._kinds if k not in excused]
-        empty = pl.all_horizontal(
-            [pl.col(part(self._column, k)).is_null() for k in held] or [pl.repeat(value=True, n=pl.len())]
-        )
+        nulls = [pl.col(part(self._column, k)).is_null() for k in held] or [pl.repeat(value=True, n=pl.len())]
+        empty = nulls[0] if len(nulls) == 1 else pl.all_horizontal(nulls)
         token = _is_token(self._planned.missing, self._column, self._kinds)
         return empty if token is None else empty | token
 
@@ -328,9 +331,13 @@ def _count(
         left_out: the others; their cells are ignored, as the user asked.
     """
     planned = {column.column.index: i for i, column in enumerate(plan.columns) if column.column}
-    filled = {column: _filled(frame.columns, column) for column in columns_of(frame.columns)}
+    filled = {column: _filled(column, kinds) for column, kinds in kinds_by_column(frame.columns).items()}
     held = [mask.sum().alias(str(column)) for column, mask in filled.items()]
-    cells, refused, unused = (rows.select(pl.len(), *held).row(0, named=True) for rows in (frame, rejected, left_out))
+    none = dict.fromkeys(map(str, filled), 0)
+    cells, refused, unused = (
+        none if rows.is_empty() else rows.select(pl.len(), *held).row(0, named=True)
+        for rows in (frame, rejected, left_out)
+    )
     ours = [(column, i) for column, i in planned.items() if column in filled]
     missing = [(filled[column] & pl.col(f"m{i}")).sum().alias(f"m{i}") for column, i in ours]
     found = kept.select(pl.len(), *missing, *[pl.col(f"w{i}").count() for _, i in ours]).row(0, named=True)
@@ -346,8 +353,8 @@ def _count(
     return counts
 
 
-def _filled(names: list[str], column: int) -> pl.Expr:
-    held = [pl.col(part(column, k)).is_not_null() for k in parts_of(names, column)]
+def _filled(column: int, kinds: list[str]) -> pl.Expr:
+    held = [pl.col(part(column, k)).is_not_null() for k in kinds]
     return held[0] if len(held) == 1 else pl.any_horizontal(held)
 
 
