@@ -10,7 +10,7 @@ from .dialect import plain_rows
 from .errors import WorkbookRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from .package import Package
     from .settings import Limits
@@ -50,12 +50,19 @@ class Cutter:
     TAIL_BYTES = 64 << 20
 
     def __init__(
-        self, package: Package, sheet: Sheet, limits: Limits, window_bytes: int, head_rows: int, chunk_rows: int | None
+        self,
+        package: Package,
+        sheet: Sheet,
+        limits: Limits,
+        window_bytes: Callable[[int], int],
+        head_rows: int,
+        chunk_rows: int | None,
     ) -> None:
         self._blocks = plain_rows(package, sheet.part)
         self._sheet = sheet
         self._limits = limits
-        self._window_bytes = window_bytes
+        self._size = window_bytes
+        self._window_bytes = window_bytes(0)
         self._head_rows = min(head_rows, chunk_rows or head_rows)
         self._chunk_rows = chunk_rows
         self._before = b""
@@ -127,6 +134,7 @@ class Cutter:
             position, count = end + 6, count + 1
         cut = bytes(self._buffer[:position])
         del self._buffer[:position]
+        self._window_bytes = self._size(position // max(count, 1))
         yield cut
 
     def _take(self) -> bytes:

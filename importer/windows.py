@@ -6,6 +6,7 @@ is small (the head): the header is looked for in it, and its texts do not make t
 
 from __future__ import annotations
 
+import functools
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
@@ -24,8 +25,12 @@ if TYPE_CHECKING:
 
 #: Rows that the header is looked for in. Title blocks above a table are rarely longer than 20 rows.
 HEAD_ROWS = 64
-#: Most XML of one window. 8 MiB keeps the engine's cells of a window in 30 MB, in the cache.
-WINDOW_BYTES = 8 << 20
+#: Most XML of one window. 6 MiB keep the engine's cells of a window in 25 MB, in the cache.
+WINDOW_BYTES = 6 << 20
+#: A window of long rows is larger, so that it has so many of them: each column of each window costs some calls.
+WINDOW_ROWS = 2_500
+#: Most XML of such a window.
+LONG_ROWS_BYTES = 12 << 20
 #: A window smaller than this costs more in calls than it gains in balance between workers.
 MIN_WINDOW_BYTES = 1 << 20
 #: What a cut may fall short of a full window, because rows are not torn apart.
@@ -71,9 +76,16 @@ class SheetFacts:
     merges: tuple[str, ...]
 
 
-def window_bytes(xml_bytes: int, workers: int) -> int:
-    """The size of a sheet's windows: equal ones, and as many for each worker, because the last one out counts."""
-    rounds = -(-xml_bytes // (workers * WINDOW_BYTES)) or 1
+def window_bytes(xml_bytes: int, workers: int, row_bytes: int) -> int:
+    """The size of a sheet's windows: equal ones, and as many for each worker, because the last one out counts.
+
+    Args:
+        xml_bytes: of the sheet.
+        workers: that read it.
+        row_bytes: of a row of it.
+    """
+    most = min(max(WINDOW_BYTES, row_bytes * WINDOW_ROWS), LONG_ROWS_BYTES)
+    rounds = -(-xml_bytes // (workers * most)) or 1
     return max(xml_bytes // (rounds * workers) + _ROW_ALLOWANCE, MIN_WINDOW_BYTES)
 
 
@@ -116,9 +128,10 @@ class Cutting:
         try:
             self.xml_bytes = self._package.size(sheet.part)
             self.styles = self._unpacked(workbook.styles, folder / "styles.xml") if workbook.styles else None
-            size = window_bytes(self.xml_bytes, max(workers, 1))
+            size = functools.partial(window_bytes, self.xml_bytes, max(workers, 1))
             self._cutter = Cutter(self._package, sheet, limits, size, head_rows, chunk_rows)
-            self._slots = _Slots(folder / "windows.xml", size)
+            # What a slot does not use of its room takes no space: nothing is written there.
+            self._slots = _Slots(folder / "windows.xml", size(LONG_ROWS_BYTES))
         except BaseException:
             self._package.__exit__(None, None, None)
             raise
