@@ -6,6 +6,8 @@ import contextlib
 import gc
 import sys
 
+from .interrupts import keep_interrupts
+
 #: Commands that read a workbook.
 _WITH_WORKERS = {"run", "check", "inspect", "contract"}
 
@@ -15,6 +17,7 @@ def main() -> None:
     # Importing makes many objects and no garbage; looking for some takes a tenth of the start.
     gc.set_threshold(100_000)
     try:
+        keep_interrupts()
         _start_early()
         from .cli import main as run
 

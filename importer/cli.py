@@ -407,12 +407,13 @@ class _Terminated(KeyboardInterrupt):
 def _stoppable() -> Iterator[None]:
     """Turn the signals that end a program into an exception, so that all is tidied: workers, staging, spool."""
     first: float | None = None
+    raised: _Terminated | None = None
 
     def stop(number: int, _frame: object) -> None:
-        nonlocal first
-        if first is None:
-            first = time.monotonic()
-            raise _Terminated(number)
+        nonlocal first, raised
+        if first is None or getattr(raised, "dropped", False):  # see `interrupts`
+            first, raised = time.monotonic(), _Terminated(number)
+            raise raised
         if time.monotonic() - first > _PATIENCE_SECONDS:
             os._exit(128 + number)
 

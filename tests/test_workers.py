@@ -410,6 +410,33 @@ def test_a_signal_while_options_are_parsed(where: str, number: signal.Signals, c
     assert ran.stderr.strip() == ""
 
 
+@pytest.mark.parametrize(
+    ("number", "code", "place"),
+    [
+        (signal.SIGINT, 130, "importer.__main__._start_early"),
+        (signal.SIGINT, 130, "click.Group.invoke"),
+        (signal.SIGTERM, 143, "click.Group.invoke"),
+    ],
+)
+def test_a_signal_that_python_drops_comes_again(number: signal.Signals, code: int, place: str) -> None:
+    """In a callback of a weak reference, of which an import makes many, no exception goes further."""
+    program = (
+        "import signal, sys, time, weakref, click, importer.__main__\n"
+        "class Held: pass\n"
+        "def interrupted(*args, **options):\n"
+        "    held = Held()\n"
+        f"    kept = weakref.ref(held, lambda _: signal.raise_signal({int(number)}))\n"
+        "    del held\n"
+        "    time.sleep(20)\n"
+        f"{place} = interrupted\n"
+        "importer.__main__.main()"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program, "runs"], check=False, capture_output=True, text=True, timeout=15
+    )
+    assert (ran.returncode, "Traceback" in ran.stderr) == (code, False)
+
+
 @pytest.mark.parametrize("delay", [0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8])
 def test_ctrl_c_at_any_moment_shows_no_traceback(tmp_path: Path, delay: float) -> None:
     """From the first line of ours on: while modules are imported, the fork server starts, workers start."""
