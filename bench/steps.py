@@ -1,0 +1,192 @@
+"""Shows what loading a workbook costs step by step: CPU seconds, in one process and one after the other.
+
+    python bench/steps.py big.xlsx [--to DSN] [--runs 3]
+
+Not a run as users start it, where the steps overlap on several cores: what each of them costs, and what none of them
+can do without. `bare` are inflating, the engine and COPY, which any program pays that reads with this engine and writes
+with COPY; the rest is what accounting for every cell costs, and shared strings. `server` is the backend's own CPU time
+during COPY (servers on this machine only).
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+os.environ["POLARS_MAX_THREADS"] = "1"
+
+import psutil
+
+from importer import preload, read, workers  # noqa: F401 - as a worker is set up
+from importer.contract import infer_contract
+from importer.embedded import Embedded
+from importer.engine import Engine
+from importer.headers import read_header
+from importer.plan import LoadPlan, match_fields
+from importer.postgres import Session
+from importer.profiling import profile
+from importer.settings import Dsn, Limits, find_dsn
+from importer.strings import parse_strings
+from importer.target import Target, plan_columns
+from importer.tasks import ReadTask, StringsTask
+from importer.validate import check, data_rows
+from importer.windows import HEAD_ROWS, Cutting
+from importer.workbook import open_workbook
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import polars as pl
+
+TABLE = "bench_steps"
+BARE = ("cut", "engine", "COPY")
+
+
+class Steps:
+    """CPU seconds by step."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    @contextlib.contextmanager
+    def step(self, name: str, outer: str | None = None) -> Iterator[None]:
+        """A step; a part of another one is taken out of that."""
+        start = time.process_time()
+        try:
+            yield
+        finally:
+            spent = time.process_time() - start
+            self.seconds[name] += spent
+            if outer:
+                self.seconds[outer] -= spent
+
+    def watch(self, owner: Any, function: str, name: str, outer: str) -> Any:
+        """Measure a function that a step calls; returns the function as it was."""
+        original = getattr(owner, function)
+
+        def measured(*args: Any, **options: Any) -> Any:
+            with self.step(name, outer):
+                return original(*args, **options)
+
+        setattr(owner, function, measured)
+        return original
+
+
+def main() -> None:
+    """Measure and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("workbook", type=Path, help="with a header in its first row")
+    parser.add_argument("--to", help="server (default: the environment's, else the embedded one)")
+    parser.add_argument("--runs", type=int, default=3)
+    options = parser.parse_args()
+    given = find_dsn(options.to)
+    with contextlib.nullcontext(given) if given else Embedded().running() as dsn:
+        runs = [_measured(options.workbook, Dsn(dsn.text)) for _ in range(options.runs)]
+    _print(options.workbook, runs)
+
+
+def _measured(workbook: Path, dsn: Dsn) -> dict[str, float]:
+    steps = Steps()
+    scan = steps.watch(read, "scan", "look at the XML", "rest of reading")
+    load = steps.watch(Engine, "load", "engine", "rest of reading")
+    try:
+        with tempfile.TemporaryDirectory() as folder, Session(dsn) as session:
+            _load(workbook, Path(folder), session, steps)
+    finally:
+        read.scan, Engine.load = scan, load  # type: ignore[method-assign]
+    return dict(steps.seconds)
+
+
+def _load(workbook: Path, folder: Path, session: Session, steps: Steps) -> None:
+    limits = Limits()
+    with steps.step("open"):
+        opened = open_workbook(workbook, limits)
+        sheet = opened.sheet(None)
+    strings = folder / "strings.views" if opened.shared_strings else None
+    if strings is not None and opened.shared_strings:
+        with steps.step("shared strings"):
+            parse_strings(StringsTask(workbook, opened.shared_strings, limits, strings))
+    backend = _backend(session)
+    plan = None
+    with Cutting(opened, sheet, folder, limits, head_rows=HEAD_ROWS, chunk_rows=None, workers=2) as cutting:
+        windows = cutting.windows()
+        head: pl.DataFrame | None = None
+        while True:
+            with steps.step("cut"):
+                window = next(windows, None)
+            if window is None:
+                break
+            task = ReadTask(
+                window, cutting.width(), opened.epoch_1904, limits.window_cells, folder / "frame", strings,
+                cutting.styles,
+            )  # fmt: skip
+            with steps.step("rest of reading"):
+                frame, told = read.read_frame(task)
+            cutting.release(window.number)
+            if head is None:
+                head = frame
+                continue
+            plan = plan or _plan(head, told.columns, session)
+            _write(data_rows(frame, 1, skip_hidden=False), plan, session, steps, backend)
+
+
+def _plan(head: pl.DataFrame, facts: Any, session: Session) -> LoadPlan:
+    """A plan by the types of the first window, and the table for it."""
+    header = read_header(head, (1, 1), set(profile(head)), (), keep_names=False, most_columns=1600)
+    contract = infer_contract(list(header.columns), facts)
+    found, left = match_fields(contract, list(header.columns), lenient=False)
+    plan = LoadPlan(plan_columns(contract, Target("public", TABLE, None), found, {}), tuple(left), (), "UTC", "reject")
+    columns = ", ".join(f'"{column.field.name}" {column.pg_type}' for column in plan.columns)
+    session.run(f"DROP TABLE IF EXISTS {TABLE}")
+    session.run(f"CREATE UNLOGGED TABLE {TABLE} ({columns})")
+    session.commit()
+    return plan
+
+
+def _write(rows: pl.DataFrame, plan: LoadPlan, session: Session, steps: Steps, backend: psutil.Process | None) -> None:
+    with steps.step("check"):
+        accepted = check(rows, plan, []).accepted.drop("_row")
+    with steps.step("checksums"):
+        workers.source_checksums(accepted, "crc32c")
+    before = _seconds(backend)
+    with steps.step("COPY"):
+        session.copy(accepted, "public", TABLE)
+        session.commit()
+    steps.seconds["server"] += _seconds(backend) - before
+
+
+def _backend(session: Session) -> psutil.Process | None:
+    try:
+        found = psutil.Process(int(session.value("SELECT pg_backend_pid()")))
+        return found if "postgres" in found.name() else None
+    except psutil.Error:
+        return None
+
+
+def _seconds(process: psutil.Process | None) -> float:
+    if process is None:
+        return 0.0
+    spent = process.cpu_times()
+    return spent.user + spent.system
+
+
+def _print(workbook: Path, runs: list[dict[str, float]]) -> None:
+    median = {name: statistics.median(run.get(name, 0.0) for run in runs) for name in runs[0]}
+    ours = sum(seconds for name, seconds in median.items() if name != "server")
+    bare = sum(median[name] for name in BARE)
+    print(f"{workbook.name}: CPU seconds of each step, medians of {len(runs)}\n")
+    print("| step | CPU, s |\n|---|---:|")
+    for name in sorted(median, key=lambda name: (name == "server", -median[name])):
+        print(f"| {name}{' (bare)' if name in BARE else ''} | {median[name]:.2f} |")
+    print(f"| all but the server | {ours:.2f} |\n| bare | {bare:.2f} |\n\nall / bare = {ours / bare:.2f}")
+
+
+if __name__ == "__main__":
+    main()
