@@ -302,7 +302,7 @@ def test_worker_killed_while_reading(db: Database, big: Path) -> None:
 
 
 def test_worker_killed_while_validating(db: Database, big: Path) -> None:
-    with loading(db, big, "--chunk-rows", "2000", "--method", "concurrent") as running:
+    with loading(db, big, "--chunk-rows", "500", "--method", "concurrent") as running:
         running.wait_for(lambda: stage_is(running, "validate"))
         kill_workers(running)
         ran = running.finish()
