@@ -76,15 +76,15 @@ def read_cells(task: ReadTask, rows: bytes, anchor: int | None, counts: Counts, 
 
 def _read_marked(task: ReadTask, rows: bytes, anchor: int | None, strings: pl.Series, numbers: frozenset[int]) -> Cells:
     """The arrays of rows, the shared strings that are left there shown as texts; `numbers` hold numbers alone."""
-    left = b' t="s"' in rows
-    rows = rows.replace(_EMPTY, b">") if left else rows
-    mark = _unused_mark(rows) if left else ""
-    marked = _marked(rows, mark.encode()) if left else rows
-    columns = read_columns(sheet_of(task, marked, anchor), marked, Epoch(task.epoch_1904), numbers)
-    texts = {c: kinds["text"] for c, kinds in columns.items() if left and "text" in kinds}
-    if not texts:
-        return columns
-    for c, found in _of_marked(strings, texts, mark).items():
+    epoch = Epoch(task.epoch_1904)
+    if b' t="s"' not in rows:
+        return read_columns(sheet_of(task, rows, anchor), rows, epoch, numbers)
+    rows = rows.replace(_EMPTY, b">")
+    mark = _unused_mark(rows)
+    marked = _marked(rows, mark.encode())
+    columns = read_columns(sheet_of(task, marked, anchor), marked, epoch, numbers)
+    texts = {c: kinds["text"] for c, kinds in columns.items() if "text" in kinds}
+    for c, found in _of_marked(strings, texts, mark).items() if texts else ():
         columns[c]["text"] = found
     return columns
 

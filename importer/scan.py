@@ -47,7 +47,7 @@ class Counts(NamedTuple):
         values: cells with a value, by a count that can be wrong where they are written oddly (`<v></v>`); the exact
             count is the judge where this one differs from what the engine read.
         inline: those of them that hold their text themselves.
-        tags: of all, or None where they were not looked at.
+        tags: of all, or None where they were not looked at, or the rows were changed since.
     """
 
     values: int

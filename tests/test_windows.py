@@ -16,7 +16,8 @@ from importer.cutter import row_range
 from importer.engine import Engine, read_as, sheet_of
 from importer.settings import Limits
 from importer.tasks import ReadTask
-from importer.windows import Window
+from importer.windows import HEAD_ROWS, LONG_ROWS_BYTES, WINDOW_BYTES, Cutting, Window
+from importer.workbook import open_workbook
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,6 +60,27 @@ def test_threads_that_take_turns_read_their_own_rows(tmp_path: Path) -> None:
         first = one.submit(engine, "a").result()
         second = two.submit(engine, "b").result()
         assert (one.submit(texts, first).result(), two.submit(texts, second).result()) == (["aaa"], ["bbb"])
+
+
+@pytest.mark.parametrize(("length", "least", "most"), [(500, 1, WINDOW_BYTES), (10_000, WINDOW_BYTES, LONG_ROWS_BYTES)])
+def test_windows_of_long_rows_are_larger(tmp_path: Path, length: int, least: int, most: int) -> None:
+    """Whole windows lie between the bounds; the file that they wait in is used again and again."""
+    cell = "x" * length
+    rows = "".join(row(n, inline(f"A{n}", cell)) for n in range(1, 30_000_000 // length))
+    path = write_rows(tmp_path / "l.xlsx", rows)
+    workbook = open_workbook(path, Limits())
+    cutting = Cutting(
+        workbook, workbook.sheet(None), tmp_path, Limits(), head_rows=HEAD_ROWS, chunk_rows=None, workers=1
+    )
+    sizes = []
+    with cutting:
+        for window in cutting.windows():
+            sizes.append(window.length)
+            cutting.release(window.number)
+    assert sum(sizes) > 30_000_000
+    assert all(least < size <= most for size in sizes[1:-1])
+    # A slot for the head, and one for the others in turn.
+    assert (tmp_path / "windows.xml").stat().st_size < 3 * LONG_ROWS_BYTES
 
 
 @pytest.mark.parametrize("window_cells", [1, 8, 50, 300])
