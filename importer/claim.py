@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from .clock import Clock
     from .contract import Contract
+    from .direct import Direct
     from .settings import Dsn, Settings
     from .staging import Staging
     from .target import Target
@@ -58,6 +59,7 @@ class Claim:
         notes: for the report.
         staging: where this run writes, from the moment that there is one.
         begun: the shape of staging, when chunks were written there while the sheet was still being read.
+        direct: writes into the target itself, where this run has no staging.
         resumed: rows that the dead run had written already.
     """
 
@@ -76,6 +78,7 @@ class Claim:
     notes: list[str] = field(default_factory=list)
     staging: Staging | None = None
     begun: str | None = None
+    direct: Direct | None = None
     resumed: int = 0
 
 

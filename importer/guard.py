@@ -79,8 +79,7 @@ class Guard:
         """
         if self._stuck:
             raise ConnectionFailed("the server did not answer a request to cancel")
-        self._background = self._background or Background("database")
-        future = self._background.submit(function)
+        future = self.later(function)
         try:
             return future.result(self._deadline.left())
         except BaseException as exc:
@@ -90,6 +89,11 @@ class Guard:
             if isinstance(exc, TimeoutError):
                 raise self._deadline.error() from None
             raise
+
+    def later(self, function: Callable[[], Result]) -> Future[Result]:
+        """Begin a call behind those that were begun before; whoever makes the next one waits for it as well."""
+        self._background = self._background or Background("database")
+        return self._background.submit(function)
 
     def expire(self, seconds: float) -> None:
         """Give what is still to be said that much time, whatever the deadline was."""

@@ -165,10 +165,10 @@ def written_chunks(session: Session, staging: str) -> dict[int, Chunk]:
     return {row[0]: Chunk(*row) for row in rows}
 
 
-def chunk_statement(run: str, staging: str, chunk: Chunk) -> str:
-    """The statement that writes a chunk's row; it waits for another transaction that writes the same chunk."""
-    values = ", ".join(map(sql_value, (run, staging, *chunk)))
-    return f"INSERT INTO {SCHEMA}.chunks (run, staging, number, first_row, last_row, rows, checksum) VALUES ({values})"
+def chunk_statement(run: str, staging: str, *chunks: Chunk) -> str:
+    """The statement that writes chunks' rows; it waits for another transaction that writes the same chunks."""
+    rows = ", ".join(f"({', '.join(map(sql_value, (run, staging, *chunk)))})" for chunk in chunks)
+    return f"INSERT INTO {SCHEMA}.chunks (run, staging, number, first_row, last_row, rows, checksum) VALUES {rows}"
 
 
 def mark_published(session: Session, run: str, target: str, counts: Mapping[str, Any], *, writers: bool) -> None:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from .checksums import Checksum, add
 from .errors import ImporterError, Unspooled, WriterDied
+from .filling import Published
 from .ingest import IngestTask, close_session, ingest_chunk, most_writers
 from .publish import publish
-from .resume import about_run, chunks_of, staging_of
+from .resume import about_run, chunks_of, direct_of, staging_of
 from .schema import SCHEMA
 from .staging import Staging, verify
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from .claim import Claim
     from .clock import Clock
     from .contract import Contract
-    from .filling import Published
     from .ledger import Chunk
     from .lineage import Lineage
     from .plan import LoadPlan
@@ -35,8 +35,9 @@ def loaded(
     settings: Settings, claim: Claim, contract: Contract, plan: LoadPlan, windows: dict[int, WindowChecked],
     report: Report, pool: Pool, clock: Clock, lineage: Lineage | None, *, dry_run: bool,
 ) -> Iterator[Published]:  # fmt: skip
-    """All chunks written to staging, verified and published, in a transaction that is still open: the caller commits.
+    """All chunks written, verified and published, in a transaction that is still open: the caller commits.
 
+    They go over staging, unless they went straight into the target while the sheet was read.
     Without a commit by the end, the target is as it was.
     """
     session, target = claim.session, claim.target
@@ -44,6 +45,13 @@ def loaded(
     chunks = chunks_of(windows)
     counts = {"total_records": report.total_records, "error_count": report.error_count}
     about = about_run(settings, claim, len(chunks), counts)
+    if claim.direct is not None:
+        with direct_of(claim) as direct:
+            with clock.stage("verify"):
+                direct.verify(accepted, _checksums(windows))
+            direct.record(chunks, about)
+            yield Published(accepted, 0, 0, 0, ())
+        return
     with staging_of(claim, contract, plan, chunks, about, dry_run=dry_run) as (staging, done):
         written = sum(chunks[number].rows for number in done)
         claim.resumed = 0 if claim.begun else written

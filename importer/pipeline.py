@@ -19,7 +19,7 @@ from .reading import open_source, read_source
 from .refusals import with_refusals
 from .rejectsfile import kept_rejects, prepare_rejects
 from .reporting import make_report
-from .resume import GO_ON, add_advice, settle
+from .resume import add_advice, advice_of, settle
 from .streaming import Stream
 from .target import check_mode
 from .timeline import write_timeline
@@ -94,6 +94,7 @@ class _Story:
         #: The windows judged by the last plan.
         self._judged: tuple[LoadPlan, dict[int, WindowChecked]] | None = None
         self._began = False
+        self._claim: Claim | None = None
         #: What was about to be committed.
         self._settled: tuple[Claim, Report, Rejects] | None = None
 
@@ -113,7 +114,9 @@ class _Story:
         """The sheet; where that is possible its rows are judged and written meanwhile."""
         self._tries += 1
         self._stream = (
-            Stream(self._settings, self._contract, claims, dry_run=self._dry_run) if self._tries == 1 else None
+            Stream(self._settings, self._contract, claims, self._clock.spans, dry_run=self._dry_run)
+            if self._tries == 1
+            else None
         )
         return read_source(self._settings, self._pool, self._folder, self._clock, opened, self._stream)
 
@@ -123,7 +126,7 @@ class _Story:
 
     def _loaded(self, source: Source, claim: Claim) -> Report:
         """The report of the run, from a sheet that was read."""
-        settings, clock = self._settings, self._clock
+        settings, clock, self._claim = self._settings, self._clock, claim
         if claim.done:
             return self._found(claim)
         self._began = self._began or claim.dead is not None or claim.begun is not None
@@ -169,13 +172,12 @@ class _Story:
     def advise(self, exc: BaseException) -> None:
         """Tell how to go on after an error that leaves something to go on with."""
         if self._began and (not isinstance(exc, ImporterError) or exc.resumable) and not self._dry_run:
-            add_advice(exc, GO_ON)
+            add_advice(exc, advice_of(self._claim))
 
     def _windows(self, source: Source, plan: LoadPlan, claim: Claim) -> dict[int, WindowChecked]:
         if self._judged is None or self._judged[0] != plan:
             dsn = claim.dsn if self._settings.method == "batch" else None
-            begun = self._stream.begun if self._stream else None
-            known = begun.windows if begun and begun.fits(plan, source) else None
+            known = self._stream.judged(plan, source) if self._stream else None
             self._judged = (
                 plan,
                 validate(self._settings, source, plan, self._pool, self._folder, self._clock, dsn, known),

@@ -153,7 +153,7 @@ class Session:
         # Cleaning up must not hide the first error, and a lost connection cannot be closed politely.
         for resource in (self._connection, self._database):
             with contextlib.suppress(adbc_driver_manager.Error, ImporterError):
-                self._interruptibly(resource.close, self._cancel)
+                self._interruptibly(resource.close, self.cancel)
         self.guard.close()
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -205,14 +205,15 @@ class Session:
     def commit(self) -> None:
         """End the transaction, keeping its work."""
         with database_errors(self._dsn):
-            self._interruptibly(self._connection.commit, self._cancel)
+            self._interruptibly(self._connection.commit, self.cancel)
 
     def rollback(self) -> None:
         """End the transaction, dropping its work."""
         with database_errors(self._dsn):
-            self._interruptibly(self._connection.rollback, self._cancel)
+            self._interruptibly(self._connection.rollback, self.cancel)
 
-    def _cancel(self) -> None:
+    def cancel(self) -> None:
+        """End the statement that runs, whichever thread waits for it; where none does, nothing happens."""
         with contextlib.suppress(adbc_driver_manager.Error):
             self._connection.cancel()
 

@@ -9,7 +9,7 @@ import polars as pl
 
 from . import spool
 from .catalog import constraint_columns
-from .errors import ConservationError
+from .errors import ConservationError, Unspooled
 from .filling import SKIPPED, RefusedRow
 from .parts import ROW
 from .validate import WHOLE_ROW, Checked, Refusal, broken_rules, check
@@ -42,14 +42,17 @@ def with_refusals(
         folder: of the spool.
 
     Raises:
+        Unspooled: a window with such rows was not kept.
         ConservationError: a refused row that was not an accepted one.
     """
     told = sorted(_refusals(session, plan, target, refused))
     rows = [refusal.row for refusal in told]
-    frames = {window.number: window.path for window in source.windows}
+    frames = {window.number: window.path for window in source.windows if window.kept}
     changed = dict(windows)
     for number, window in windows.items():
         mine = told[bisect_left(rows, window.first_row) : bisect_right(rows, window.last_row)]
+        if mine and number not in frames:
+            raise Unspooled("rows of a window that was not kept were refused")
         if mine:
             changed[number] = _with_rejects(window, frames[number], plan, mine, folder)
     return changed

@@ -20,14 +20,16 @@ if TYPE_CHECKING:
 
     from .claim import Claim
     from .contract import Contract
+    from .direct import Direct
     from .ledger import Chunk
     from .plan import LoadPlan
     from .report import Report
     from .settings import Settings
     from .tasks import WindowChecked
 
-#: What to do about a run that can be resumed.
-GO_ON = "run the same command again: it goes on where this one stopped"
+#: What to do about a run that can be resumed, with what it wrote or without.
+_AGAIN = "run the same command again"
+GO_ON = f"{_AGAIN}: it goes on where this one stopped"
 #: How long the last words of a failed run to the ledger may take, in seconds; without them it counts as dead as well.
 _LAST_WORDS_SECONDS = 0.5
 #: How long to wait for a table that a dying session still holds; it is found again by `importer runs clean`.
@@ -71,6 +73,17 @@ def staging_of(
         raise
     if dry_run:
         _drop(claim, made_schema=made_schema)
+
+
+@contextlib.contextmanager
+def direct_of(claim: Claim) -> Iterator[Direct]:
+    """What writes into the target itself; whatever fails in the block, and the table is as it was."""
+    assert claim.direct is not None
+    try:
+        yield claim.direct
+    except BaseException as exc:
+        _end(claim, exc, keep=_resumable(exc), made_schema=False)
+        raise
 
 
 def begin_staging(claim: Claim, contract: Contract, plan: LoadPlan, about: Mapping[str, Any]) -> Staging:
@@ -175,6 +188,8 @@ def drop_staging(claim: Claim, name: str) -> None:
 def _end(claim: Claim, exc: BaseException, *, keep: bool, made_schema: bool) -> None:
     """Write how the run ended, or take back all that it made; the first error is the one to show."""
     guard = claim.session.guard
+    if claim.direct is not None:
+        claim.direct.stop()
     if isinstance(exc, TimedOut) or not isinstance(exc, Exception | GeneratorExit):
         guard.expire(_LAST_WORDS_SECONDS)
     with contextlib.suppress(ImporterError):
@@ -186,11 +201,16 @@ def _end(claim: Claim, exc: BaseException, *, keep: bool, made_schema: bool) -> 
         else:
             _drop(claim, made_schema=made_schema)
     if keep:
-        add_advice(exc, GO_ON)
+        add_advice(exc, advice_of(claim))
 
 
 def _fact(exc: BaseException) -> str:
     return exc.fact if isinstance(exc, ImporterError) else type(exc).__name__.strip("_")
+
+
+def advice_of(claim: Claim | None) -> str:
+    """What to do about a run that stopped: its staging is taken over, a transaction of its own is gone."""
+    return GO_ON if claim is None or claim.direct is None else _AGAIN
 
 
 def add_advice(exc: BaseException, advice: str) -> None:
@@ -204,11 +224,12 @@ def add_advice(exc: BaseException, advice: str) -> None:
 
 def _drop(claim: Claim, *, made_schema: bool) -> None:
     session, staging = claim.session, claim.staging
-    if staging is None:
+    if staging is None and claim.direct is None:
         return
     with contextlib.suppress(DatabaseError):
         session.rollback()
-        session.run(f"DROP TABLE IF EXISTS {staging.quoted}")
+        if staging is not None:
+            session.run(f"DROP TABLE IF EXISTS {staging.quoted}")
         if session.value("select to_regclass($1)::text", [f"{SCHEMA}.runs"]):
             session.run(f"DELETE FROM {SCHEMA}.runs WHERE id = {literal(claim.run)} AND state <> '{ledger.PUBLISHED}'")
         session.commit()
@@ -220,12 +241,11 @@ def _drop(claim: Claim, *, made_schema: bool) -> None:
 def settle(claim: Claim, report: Report) -> None:
     """Commit what was published, and with it that it was; staging goes in the same transaction."""
     session, staging = claim.session, claim.staging
-    assert staging is not None
     counts = {k: v for k, v in report.stats.items() if k.endswith(("count", "records"))}
     counts |= {"rejects_file": report.rejects_file, **report.table_rows}
     writers = report.target["mode"] == "replace" and _may_look(claim)
     ledger.mark_published(session, claim.run, claim.target.quoted, counts, writers=writers)
-    if not staging.becomes_target:
+    if staging is not None and not staging.becomes_target:
         session.run(f"DROP TABLE {staging.quoted}")
     try:
         session.commit()

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .checksums import TEXTS, Checksum, TextHash, sql_checksums
 from .contract import DEFAULTS
-from .errors import VerificationFailed
 from .headers import NAME_BYTES, unique_name
 from .parts import ROW
 from .pgtypes import is_certain, needs_cast, wire_of
 from .postgres import literal, quote
 from .schema import SCHEMA
+from .verification import compare
 
 if TYPE_CHECKING:
+    from .checksums import Checksum, TextHash
     from .contract import Contract, ExtraColumn
     from .plan import ColumnPlan
     from .postgres import Session
@@ -146,21 +145,5 @@ def verify(session: Session, staging: Staging, rows: int, expected: dict[str, Ch
     Raises:
         VerificationFailed: a column differs; nothing may be published.
     """
-    columns = {c.field.name: (quote(c.field.name), staging.type_of(c)) for c in staging.columns}
-    asked = sql_checksums(columns, text_hash)
-    expressions = ["count(*)", *itertools.chain.from_iterable(asked.values())]
-    named = ", ".join(f"{expression} AS c{n}" for n, expression in enumerate(expressions))
-    numbers = iter([int(n) for n in session.query(f"SELECT {named} FROM {staging.quoted}")[0]])
-    count = next(numbers)
-    if count != rows:
-        raise VerificationFailed(
-            f"{rows:,} rows were accepted but staging holds {count:,}", choice="run again; nothing was published"
-        )
-    for name, parts in asked.items():
-        found = tuple(itertools.islice(numbers, len(parts)))
-        if found != expected.get(name, (0,) * len(parts)):
-            what = "what the texts of staging's rows hold" if name == TEXTS else f"column {name!r} of staging"
-            raise VerificationFailed(
-                f"{what} differs from what was read: {found} instead of {expected.get(name)}",
-                choice="run again; nothing was published",
-            )
+    types = {c.field.name: staging.type_of(c) for c in staging.columns}
+    compare(session, staging.quoted, types, rows, expected, text_hash)

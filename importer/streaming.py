@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from .claim import AlreadyImported
+from .direct import begin_direct
 from .errors import ImporterError
 from .headers import REJECT_COLUMNS
 from .ingest import IngestTask
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from .settings import Dsn, Settings
     from .source import Source
     from .tasks import ReadTask, WindowChecked, WindowRead
+    from .timeline import Span
 
 
 class Begun(NamedTuple):
@@ -76,18 +78,22 @@ class Stream:
         settings: of the run.
         contract: given, or None.
         claims: of the run.
+        spans: get the times of what happens in no worker.
         dry_run: leave no trace.
 
     Attributes:
         begun: what was decided and done, or None.
     """
 
-    def __init__(self, settings: Settings, contract: Contract | None, claims: Claims, *, dry_run: bool) -> None:
+    def __init__(
+        self, settings: Settings, contract: Contract | None, claims: Claims, spans: list[Span], *, dry_run: bool
+    ) -> None:
         self._settings, self._contract, self._claims, self._dry_run = settings, contract, claims, dry_run
+        self._spans = spans
         self._pool: Pool | None = None
         self._orders: _Orders | None = None
         self._early: tuple[WindowRead, ...] = ()
-        #: Its staging table is ours to look after.
+        #: Its staging table, or its open transaction, is ours to look after.
         self._claim: Claim | None = None
         self.begun: Begun | None = None
 
@@ -133,21 +139,28 @@ class Stream:
                 raise
             claim.session.rollback()
             return False
-        self._begin(claim, contract, plan, source, pool, writes=(big or bool(self._settings.chunk_rows)))
+        self._begin(claim, contract, plan, source, pool, big=big)
         return True
 
     def _begin(
-        self, claim: Claim, contract: Contract, plan: LoadPlan, source: Source, pool: Pool, *, writes: bool
+        self, claim: Claim, contract: Contract, plan: LoadPlan, source: Source, pool: Pool, *, big: bool
     ) -> None:
+        writes = big or bool(self._settings.chunk_rows)
         ingest = None
         if writes and not self._dry_run and not plan.keys:
             self._claim = claim
-            ingest = self._ingest(claim, contract, plan)
+            if big:
+                about = about_run(self._settings, claim, None, {})
+                claim.direct = begin_direct(self._settings, claim, plan, about, self._spans)
+            if claim.direct is None:
+                ingest = self._ingest(claim, contract, plan)
         sure = self._contract is not None or all(f.type == "string" for f in contract.fields)
+        new = ingest is not None and claim.staging is not None and claim.staging.becomes_target
         # Kept are frames that may be judged again: for a key, for a refusal, or by another plan.
-        keep = not (sure and ingest is not None and claim.staging is not None and claim.staging.becomes_target)
+        keep = claim.direct is None and not (sure and new)
         self._pool, self._early = pool, source.windows
-        self._orders = _Orders(plan, source.header.last_row, keep, ingest, self.dsn())
+        dsn = self.dsn() if claim.direct is None else None
+        self._orders = _Orders(plan, source.header.last_row, keep, ingest, dsn)
         self.begun = Begun(plan, source.header.last_row, {})
 
     def _ingest(self, claim: Claim, contract: Contract, plan: LoadPlan) -> IngestTask:
@@ -171,18 +184,24 @@ class Stream:
         assert self._pool is not None
         assert self._orders is not None
         assert self.begun is not None
-        again = self._orders.ingest is not None
+        direct = self._claim.direct if self._claim else None
+        written = self._orders.ingest is not None
 
         def told(task: LoadTask, how: str) -> ImporterError:
             error = died(*task.rows, how)
-            error.resumable = again
+            error.resumable = written
             return error
 
+        again = written or direct is not None
         for window in self._pool.run(load_window, self._tasks(tasks, self._orders), told, again=again):
             if window.checked is not None:
                 self.begun.windows[window.checked.number] = window.checked
+                if direct is not None:
+                    direct.put(window.checked)
             if window.read is not None:
                 yield window.read
+        if direct is not None and not direct.complete():
+            direct.undo()
 
     def _tasks(self, tasks: Iterable[ReadTask], orders: _Orders) -> Iterator[LoadTask]:
         for window in self._early:
@@ -190,6 +209,16 @@ class Stream:
                 yield orders.task(None, window.number, window.path, (window.first_row, window.last_row))
         for task in tasks:
             yield orders.task(task, task.window.number, task.out, (task.window.first_row, task.window.last_row))
+
+    def judged(self, plan: LoadPlan, source: Source) -> dict[int, WindowChecked] | None:
+        """The windows that were judged and written by the plan of the whole sheet; None where it was another one."""
+        if self.begun is None:
+            return None
+        if self.begun.fits(plan, source):
+            return self.begun.windows
+        if self._claim is not None and self._claim.direct is not None:
+            self._claim.direct.undo()
+        return None
 
     def handed_over(self) -> None:
         """Somebody else looks after the staging table from now on."""
