@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from .settings import Settings
     from .tasks import WindowChecked
 
+#: Sheets of less XML go over staging: their second pass takes less than a second, and what a run that is killed leaves
+#: there is worth more than that.
+DIRECT_BYTES = 128 << 20
 #: An index of expressions may refuse a row as well, but that is an error, and errors lead to staging.
 _OPEN = """
 select c.relkind = 'r' and not c.relhasrules and not c.relrowsecurity
@@ -138,7 +141,7 @@ class Direct:
 
 
 def begin_direct(
-    settings: Settings, claim: Claim, plan: LoadPlan, about: Mapping[str, Any], spans: list[Span]
+    settings: Settings, claim: Claim, plan: LoadPlan, about: Mapping[str, Any], spans: list[Span], *, xml_bytes: int
 ) -> Direct | None:
     """Open the transaction in which chunks go straight into the target; None where they have to go over staging.
 
@@ -150,9 +153,12 @@ def begin_direct(
         plan: of the load.
         about: columns of the ledger for this run.
         spans: get the times of the copies.
+        xml_bytes: of the sheet.
     """
     table, session = claim.target.table, claim.session
-    if table is None or settings.mode != "append" or plan.lineage or plan.keys or not all(map(_is_exact, plan.columns)):
+    if table is None or xml_bytes < DIRECT_BYTES or settings.mode != "append":
+        return None
+    if plan.lineage or plan.keys or not all(map(_is_exact, plan.columns)):
         return None
     try:
         if not _facts(claim, plan)[0]:

@@ -106,7 +106,8 @@ class _Reading:
                     early = (self._connecting(task, stream) for task in itertools.islice(tasks, first))
                     self._take(pool.run(read_window, early, self._reader_died))
                     later = list(itertools.islice(tasks, 1))
-                    streams = bool(later) and stream.begin(self._so_far, pool, big=self._is_big())
+                    size = self._cutting.xml_bytes
+                    streams = bool(later) and stream.begin(self._so_far, pool, big=self._is_big(), xml_bytes=size)
                     tasks = itertools.chain(later, tasks)  # noqa: PLW2901 - one was taken to see whether there are more
                 if not streams:
                     self._take(pool.run(read_window, tasks, self._reader_died))

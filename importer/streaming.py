@@ -105,13 +105,14 @@ class Stream:
         """Where the first workers may connect before anything is decided; None when that is not known."""
         return None if self._dry_run or self._settings.method != "batch" else self._claims.dsn()
 
-    def begin(self, so_far: Callable[[], Source], pool: Pool, *, big: bool) -> bool:
+    def begin(self, so_far: Callable[[], Source], pool: Pool, *, big: bool, xml_bytes: int) -> bool:
         """Decide what is to be done with all windows; False: nothing, they are only to be read.
 
         Args:
             so_far: what is known of the sheet.
             pool: to work with.
             big: it is worth a connection of each worker.
+            xml_bytes: of the sheet.
 
         Raises:
             AlreadyImported: there is nothing to do.
@@ -139,37 +140,36 @@ class Stream:
                 raise
             claim.session.rollback()
             return False
-        self._begin(claim, contract, plan, source, pool, big=big)
+        self._pool, self._early = pool, source.windows
+        writes = (big or bool(self._settings.chunk_rows)) and not self._dry_run and not plan.keys
+        ingest = self._writing(claim, contract, plan, xml_bytes) if writes else None
+        self._orders = self._ordered(claim, contract, plan, source, ingest)
+        self.begun = Begun(plan, source.header.last_row, {})
         return True
 
-    def _begin(
-        self, claim: Claim, contract: Contract, plan: LoadPlan, source: Source, pool: Pool, *, big: bool
-    ) -> None:
-        writes = big or bool(self._settings.chunk_rows)
-        ingest = None
-        if writes and not self._dry_run and not plan.keys:
-            self._claim = claim
-            if big:
-                about = about_run(self._settings, claim, None, {})
-                claim.direct = begin_direct(self._settings, claim, plan, about, self._spans)
-            if claim.direct is None:
-                ingest = self._ingest(claim, contract, plan)
-        sure = self._contract is not None or all(f.type == "string" for f in contract.fields)
-        new = ingest is not None and claim.staging is not None and claim.staging.becomes_target
-        # Kept are frames that may be judged again: for a key, for a refusal, or by another plan.
-        keep = claim.direct is None and not (sure and new)
-        self._pool, self._early = pool, source.windows
-        dsn = self.dsn() if claim.direct is None else None
-        self._orders = _Orders(plan, source.header.last_row, keep, ingest, dsn)
-        self.begun = Begun(plan, source.header.last_row, {})
-
-    def _ingest(self, claim: Claim, contract: Contract, plan: LoadPlan) -> IngestTask:
-        """How chunks are written to a staging table that is made for them."""
-        staging = begin_staging(claim, contract, plan, about_run(self._settings, claim, None, {}))
+    def _writing(self, claim: Claim, contract: Contract, plan: LoadPlan, xml_bytes: int) -> IngestTask | None:
+        """How workers write chunks to staging; None where the chunks go straight into the target."""
+        self._claim = claim
+        about = about_run(self._settings, claim, None, {})
+        claim.direct = begin_direct(self._settings, claim, plan, about, self._spans, xml_bytes=xml_bytes)
+        if claim.direct is not None:
+            return None
+        staging = begin_staging(claim, contract, plan, about)
         return IngestTask(
             -1, None, 0, 0, claim.dsn, SCHEMA, staging.name, "batch", staging.row_column, claim.run,
             retry_for=self._settings.retry_for,
         )  # fmt: skip
+
+    def _ordered(
+        self, claim: Claim, contract: Contract, plan: LoadPlan, source: Source, ingest: IngestTask | None
+    ) -> _Orders:
+        """What all tasks have in common."""
+        sure = self._contract is not None or all(f.type == "string" for f in contract.fields)
+        new = ingest is not None and claim.staging is not None and claim.staging.becomes_target
+        # Kept are frames that may be judged again: for a key, for a refusal, or by another plan.
+        keep = claim.direct is None and not (sure and new)
+        dsn = self.dsn() if claim.direct is None else None
+        return _Orders(plan, source.header.last_row, keep, ingest, dsn)
 
     def loaded(self, tasks: Iterable[ReadTask], died: Callable[[int, int, str], ImporterError]) -> Iterator[WindowRead]:
         """Load the windows that were read before, and those; yields what was read of the latter.

@@ -9,7 +9,7 @@ import pytest
 from rawbook import error, inline, number, row, write_rows
 from tables import contract
 
-from importer import BudgetExceeded, reading
+from importer import BudgetExceeded, direct, reading
 from importer.errors import TimedOut, VerificationFailed
 from importer.postgres import Session
 
@@ -28,6 +28,7 @@ OLD = "insert into t (n, t) values (-1, 'old'), (-2, null)"
 def every_sheet_is_big(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is worth it for a big sheet alone happens to every one."""
     monkeypatch.setattr(reading, "STREAMED_BYTES", 0)
+    monkeypatch.setattr(direct, "DIRECT_BYTES", 0)
 
 
 def plain(n: int) -> tuple[str, ...]:
@@ -262,6 +263,7 @@ def test_a_table_that_somebody_holds_is_left_to_staging(db: Database, tmp_path: 
 
 def test_a_role_that_may_not_read_the_table(db: Database, tmp_path: Path) -> None:
     """Nothing can be verified there, but over staging it can."""
+    load(db, book(tmp_path), table="u", mode="create")  # the ledger is there
     role = f"r{db.schema}"
     db.run(TABLE, f"create role {role} login", f"grant usage on schema {db.schema} to {role}",
            f"grant insert on t to {role}", f"grant usage, create on schema importer to {role}")  # fmt: skip

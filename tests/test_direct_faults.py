@@ -17,8 +17,8 @@ from commandline import Ran, importer
 from faults import SECONDS, Proxy, Server, finished, importing, kill_tree, own_server, small_disk, watching
 from rawbook import inline, number, row, write_rows
 
+from importer.direct import DIRECT_BYTES
 from importer.errors import ImporterError
-from importer.reading import STREAMED_BYTES
 from importer.settings import Dsn
 
 if TYPE_CHECKING:
@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 
-#: More than `STREAMED_BYTES` of XML; smaller sheets go over staging.
-ROWS = 60_000
-OPTIONS = ("--chunk-rows", 2_000, "--json")
+#: More than `DIRECT_BYTES` of XML; smaller sheets go over staging. Five rows fill a page of the table.
+ROWS, FILLER = 90_000, "x" * 1_450
+TABLE_BYTES = ROWS / 5 * 8_192
+OPTIONS = ("--chunk-rows", 3_000, "--json")
 STATE = "select count(*), coalesce(sum(number), 0)::text, count(id) from t"
 OLD, NEW = (2, "-3", 2), (ROWS + 2, str(ROWS * (ROWS + 1) // 2 - 3), ROWS + 2)
 
@@ -46,9 +47,9 @@ def own() -> Iterator[Server]:
 def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
     head = row(1, inline("A1", "number"), inline("B1", "name"))
     body = "".join(
-        row(n, number(f"A{n}", n - 1), inline(f"B{n}", f"name {n - 1} {'x' * 40}")) for n in range(2, ROWS + 2)
+        row(n, number(f"A{n}", n - 1), inline(f"B{n}", f"name {n - 1} {FILLER}")) for n in range(2, ROWS + 2)
     )
-    assert len(body) > STREAMED_BYTES
+    assert len(body) > DIRECT_BYTES
     return write_rows(tmp_path_factory.mktemp("direct") / "orders.xlsx", head + body, name="Orders")
 
 
@@ -81,7 +82,7 @@ def assert_one_load(own: Server, way: str | None = None) -> None:
     """The table is that of one clean load, and the ledger has one published run and nothing else."""
     assert own.rows(STATE) == [NEW]
     assert own.rows(
-        "select count(*) from t where number > 0 and name = 'name ' || number || ' ' || repeat('x', 40)"
+        "select count(*) from t where number > 0 and name = 'name ' || number || ' ' || repeat('x', 1450)"
     ) == [(ROWS,)]
     assert own.rows("select state, count(*) from importer.runs group by 1") == [("published", 1)]
     assert own.staging() == []
@@ -103,7 +104,7 @@ def run_on(own: Server, book: Path) -> Ran:
 def filled(own: Server) -> float:
     """How much of what it will be the table is already, though nobody sees a row."""
     with contextlib.suppress(ImporterError):
-        return int(own.rows("select pg_relation_size('t')")[0][0]) / (ROWS * 94)
+        return int(own.rows("select pg_relation_size('t')")[0][0]) / TABLE_BYTES
     return 0.0
 
 
@@ -215,7 +216,7 @@ def test_connection_cut_at_the_commit(own: Server, book: Path, how: str) -> None
 
 
 def test_disk_of_the_server_full(book: Path) -> None:
-    with small_disk("200m") as disk, own_server(disk) as own:
+    with small_disk("800m") as disk, own_server(disk) as own:
         reset(own)
         ballast = disk / "ballast"
         free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
@@ -254,7 +255,7 @@ def test_two_at_once_and_two_books_at_once(own: Server, book: Path, tmp_path: Pa
     reset(own)
     other = tmp_path / "other.xlsx"
     rows = row(1, inline("A1", "number"), inline("B1", "name"))
-    rows += "".join(row(n, number(f"A{n}", 10**6 + n), inline(f"B{n}", "y" * 150)) for n in range(2, ROWS + 2))
+    rows += "".join(row(n, number(f"A{n}", 10**6 + n), inline(f"B{n}", "y" * 1_450)) for n in range(2, ROWS + 2))
     write_rows(other, rows)
     with contextlib.ExitStack() as stack:
         started = [stack.enter_context(importing(own, path, *OPTIONS, "--workers", 1)) for path in (book, book, other)]
