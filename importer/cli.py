@@ -118,7 +118,7 @@ def check(workbook: str, **options: Any) -> None:
 def _load(workbook: str, options: dict[str, Any], *, dry_run: bool) -> None:
     as_json, quiet, verbose, debug = (options.pop(name) for name in ("as_json", "quiet", "verbose", "debug"))
     with _one_exit(as_json=as_json, quiet=quiet, debug=debug):
-        from .pool import warm_up
+        from .starting import warm_up
 
         warm_up()  # its imports run beside ours
         from . import import_workbook

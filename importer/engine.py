@@ -17,6 +17,7 @@ import polars as pl
 
 from . import sheetxml
 from .archive import MAIN, StoredZip, add_frame, sheet_blocks, sheet_part
+from .capsule import frame_of
 from .errors import InputError
 from .parts import VALUE_PARTS
 
@@ -64,8 +65,7 @@ class Engine:
         batch, errors = sheet.to_arrow_with_errors()
         infos = sheet.selected_columns
         found = [(*e.offset_position, e.detail) for e in errors.errors] if errors else []
-        frame = pl.from_arrow(batch)
-        assert isinstance(frame, pl.DataFrame)
+        frame = frame_of(batch)
         arrays = {info.absolute_index: frame.to_series(i) for i, info in enumerate(infos)}
         cells = [(row, infos[column].absolute_index, detail) for row, column, detail in found]
         if self.anchor is not None:

@@ -7,156 +7,31 @@ lane is in flight, so what waits costs nothing.
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import itertools
-import multiprocessing
-import os
-import signal
-import sys
-import tempfile
 import threading
 import time
-import traceback
-import types
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from .errors import ImporterError, MachineError
+from .lanes import Lane, take_lane
+from .outcome import Outcome, WorkerTraceback, timed
 from .patience import Deadline
 from .tasks import Remote
 from .timeline import Span
 
 if TYPE_CHECKING:
+    import types
     from collections.abc import Callable, Iterable, Iterator
-    from multiprocessing.context import BaseContext
-    from multiprocessing.process import BaseProcess
     from pathlib import Path
 
+    from .errors import ImporterError
     from .settings import Limits
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-#: Imported once by the fork server, so that a worker starts in 10 ms instead of a second.
-PRELOAD = ["importer.preload"]
-_WARM_UP: Remote[None, None] = Remote("workers", "warm_up")
 _LET_GO: Remote[None, None] = Remote("workers", "let_go")
-_HANGUP = [signal.SIGHUP] if sys.platform != "win32" else []
-
-
-class Outcome(NamedTuple):
-    """What a worker answers.
-
-    Attributes:
-        value: of the task.
-        error: of ours, when the task found one.
-        died: how the task failed otherwise (`ran out of memory`), or None.
-        trace: the traceback of that, for `--debug`.
-        killed: the process died of something else than the task itself, as far as one can tell.
-        began: when the task did, in seconds of the monotonic clock.
-        ended: likewise.
-    """
-
-    value: Any = None
-    error: ImporterError | None = None
-    died: str | None = None
-    trace: str = ""
-    killed: bool = False
-    began: float = 0.0
-    ended: float = 0.0
-
-
-class WorkerTraceback(Exception):  # a carrier, never raised: it is the cause of the error that is
-    """The text of a traceback from another process."""
-
-
-def context() -> BaseContext:
-    """The way processes start here: from a fork server with the heavy imports done; `spawn` on Windows.
-
-    Plain `fork` is never used: polars must not run in a child of a process where its threads have started.
-    """
-    if sys.platform == "win32":
-        return multiprocessing.get_context("spawn")
-    ctx = multiprocessing.get_context("forkserver")
-    ctx.set_forkserver_preload(PRELOAD)
-    return ctx
-
-
-def warm_up() -> None:
-    """Start the fork server now, so that its imports run beside ours.
-
-    Raises:
-        MachineError: there is no place for its socket.
-    """
-    if sys.platform != "win32":
-        from multiprocessing import forkserver, resource_tracker
-
-        _open_standard_streams()
-        context()
-        resource_tracker.ensure_running()  # on its own: it unblocks the signals that `_starting` blocks
-        try:
-            with _starting():
-                forkserver.ensure_running()
-        except OSError as exc:
-            # Its socket lies in the folder for temporary files; the path of a socket has at most 104-108 bytes.
-            raise MachineError(
-                f"workers cannot be started ({exc.strerror or exc})",
-                place=tempfile.gettempdir(),
-                choice="set TMPDIR to a writable folder with a short path",
-            ) from None
-
-
-def _open_standard_streams() -> None:
-    """Open what the caller closed of stdin, stdout and stderr.
-
-    Otherwise a pipe of ours gets the number 1 or 2, and a worker that redirects its output cuts it.
-    """
-    while (file := os.open(os.devnull, os.O_RDWR)) <= 2:  # noqa: PLR2004 - stderr
-        os.set_inheritable(file, True)
-    os.close(file)
-
-
-@contextlib.contextmanager
-def _starting() -> Iterator[None]:
-    """Hide the main module, and put off signals, while processes start.
-
-    multiprocessing imports the main module again in every child. Our tasks live in the package, and a user's script
-    that calls `import_workbook` at its top level must not run once more in each worker. An exception in the middle of
-    a start would leave a process that nobody knows. The blocked Ctrl-C is inherited: it reaches all processes of a
-    terminal, and only this one shall answer it.
-    """
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = types.ModuleType("__main__")
-    try:
-        with _signals_put_off():
-            blocked = None if sys.platform == "win32" else signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-            try:
-                yield
-            finally:
-                if sys.platform != "win32":
-                    signal.pthread_sigmask(signal.SIG_SETMASK, blocked or ())
-    finally:
-        sys.modules["__main__"] = main
-
-
-@contextlib.contextmanager
-def _signals_put_off() -> Iterator[None]:
-    """Keep the handlers of this process from raising before the block ends (any thread may catch a signal for them)."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    caught: list[int] = []
-    handled = [n for n in (signal.SIGINT, signal.SIGTERM, *_HANGUP) if callable(signal.getsignal(n))]
-    previous = {number: signal.signal(number, lambda n, _: caught.append(n)) for number in handled}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-        if caught:
-            signal.raise_signal(caught[0])
 
 
 class Pool:
@@ -176,9 +51,9 @@ class Pool:
     def __init__(self, workers: int, limits: Limits, log: Path, deadline: Deadline | None = None) -> None:
         self._limits = limits
         self._deadline = deadline or Deadline()
-        self._retired: list[_Lane] = []
+        self._retired: list[Lane] = []
         self._log = log
-        self._lanes: list[_Lane | None] = [None] * workers
+        self._lanes: list[Lane | None] = [None] * workers
         self._starting = threading.Lock()
         self._starter: threading.Thread | None = None
         self.spans: list[Span] = []
@@ -245,7 +120,7 @@ class Pool:
         """
         if not self.workers:
             for task in tasks:
-                yield _unwrap(self._noted(_timed(function, task), "worker", function), task, died)
+                yield _unwrap(self._noted(timed(function, task), "worker", function), task, died)
             return
         waiting = iter(tasks)
         second: list[Task] = []
@@ -282,16 +157,17 @@ class Pool:
             self.spans.append(Span(lane, name, outcome.began, outcome.ended))
         return outcome
 
-    def _lane(self, number: int) -> _Lane:
+    def _lane(self, number: int) -> Lane:
         with self._starting:
             lane = self._lanes[number]
             if lane is None:
                 # Known before it starts: Ctrl-C in the middle must not leave a process that nobody ends.
-                lane = self._lanes[number] = _Lane(self._limits.memory_bytes, self._log, self.workers)
+                lane = self._lanes[number] = take_lane(self.workers)
                 lane.start()
+                lane.set_up(self._limits.memory_bytes, self._log)
             return lane
 
-    def _drop(self, number: int) -> _Lane | None:
+    def _drop(self, number: int) -> Lane | None:
         """Kill the worker of a lane; the next task there gets a new one. Returns the dead lane."""
         lane, self._lanes[number] = self._lanes[number], None
         if lane is not None:
@@ -343,7 +219,7 @@ class Pool:
         """
         for future, (number, task, deadline) in list(running.items()):
             lane = self._lanes[number]
-            if lane is not None and lane.stuck:
+            if lane is not None and lane.stuck(_START_SECONDS):
                 del running[future]
                 self._drop(number)
                 running[self._submit(number, function, task)] = (number, task, deadline)
@@ -363,138 +239,9 @@ _START_SECONDS = 30.0
 _START_ATTEMPTS = 5
 
 
-class _Lane:
-    """One worker process behind an executor."""
-
-    def __init__(self, memory_bytes: int, log: Path, workers: int) -> None:
-        self._executor = ProcessPoolExecutor(
-            1, mp_context=context(), initializer=_start, initargs=(memory_bytes, str(log), workers)
-        )
-        self._ending: threading.Thread | None = None
-        self._life: Future[None] | None = None
-        self._started = time.monotonic()
-        # Its own way to kill them, `kill_workers`, came with Python 3.14, and it forgets them at its end.
-        self._processes: dict[int, BaseProcess] = self._executor._processes  # type: ignore[assignment]  # noqa: SLF001
-
-    def start(self) -> None:
-        with _starting():
-            self._life = self._executor.submit(_WARM_UP, None)
-        self._started = time.monotonic()
-
-    @property
-    def alive(self) -> bool:
-        """Whether the worker has done something."""
-        return self._life is not None and self._life.done()
-
-    @property
-    def stuck(self) -> bool:
-        """Whether it should have, long ago."""
-        return not self.alive and time.monotonic() - self._started >= _START_SECONDS
-
-    def submit(self, function: Callable[[Any], Any], task: Any) -> Future[Outcome]:
-        return self._executor.submit(_timed, function, task)
-
-    def retire(self) -> None:
-        # A second call of `shutdown` would not wait for what the first one left to do.
-        self._ending = threading.Thread(target=self._executor.shutdown, daemon=True)
-        self._ending.start()
-
-    def close(self, *, kill: bool) -> None:
-        """End the worker: at once, or when its task is done. No process is left when this returns."""
-        if kill:
-            # It may be deep in native code that no polite word reaches.
-            for process in list(self._processes.values()):
-                with contextlib.suppress(OSError):
-                    process.kill()
-        if self._ending is not None:
-            self._ending.join()
-        self._executor.shutdown(wait=True, cancel_futures=True)
-
-    def ending(self) -> str:
-        """How the dead worker ended (` (SIGKILL)`), as far as the system told."""
-        code = next((p.exitcode for p in self._processes.values() if p.exitcode), 0)
-        return f" ({signal.Signals(-code).name})" if -code in set(signal.Signals) else ""
-
-
 def _unwrap(outcome: Outcome, task: Any, died: Callable[[Any, str], ImporterError]) -> Any:
     if outcome.error is not None:
         raise outcome.error
     if outcome.died is not None:
         raise died(task, outcome.died) from (WorkerTraceback(outcome.trace) if outcome.trace else None)
     return outcome.value
-
-
-def _timed(function: Callable[[Any], Any], task: Any) -> Outcome:
-    began = time.monotonic()
-    return _guarded(function, task)._replace(began=began, ended=time.monotonic())
-
-
-def _guarded(function: Callable[[Any], Any], task: Any) -> Outcome:
-    """The outcome of a task; no exception of a foreign library crosses the process border (some cannot be pickled)."""
-    try:
-        return Outcome(function(task))
-    except ImporterError as exc:
-        return Outcome(error=exc)
-    except KeyboardInterrupt:
-        raise  # only without workers: they do not hear Ctrl-C
-    except OSError as exc:
-        if exc.errno == errno.ENOMEM:
-            return Outcome(died="ran out of memory")
-        return Outcome(
-            error=MachineError(
-                f"the machine refused: {exc.strerror or exc}", place=exc.filename, choice="is the disk full?"
-            )
-        )
-    except MemoryError:
-        return Outcome(died="ran out of memory")
-    except BaseException as exc:  # noqa: BLE001 - a Rust panic is a BaseException
-        fact = str(exc).split("\n", 1)[0][:300]
-        return Outcome(died=f"failed ({type(exc).__name__}: {fact})", trace=traceback.format_exc())
-
-
-# ---- IN THE WORKER ----------------------------------------------------------------------------------------------
-
-
-def _start(memory_bytes: int, log: str, workers: int) -> None:
-    """Set up a worker: limits, quiet streams, no interest in Ctrl-C, and no life after its parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ["POLARS_MAX_THREADS"] = str(max((os.cpu_count() or 1) // workers, 1))
-    _redirect(log)
-    _limit_memory(memory_bytes)
-    threading.Thread(target=_follow_parent, daemon=True).start()
-
-
-def _redirect(log: str) -> None:
-    """Send native and Python output to the log: an aborting library writes where nobody asked it to."""
-    try:
-        file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    except OSError:
-        file = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(file, 1)
-    os.dup2(file, 2)
-    os.close(file)
-
-
-def _limit_memory(memory_bytes: int) -> None:
-    """Bound the private memory to what the process has now plus `memory_bytes` (Linux; elsewhere not enforced).
-
-    RLIMIT_DATA, not RLIMIT_AS: address space that is only reserved (malloc arenas, thread stacks' guards) or that maps
-    the spool costs no memory, and a machine of 64 cores reserves gigabytes of it.
-    """
-    if not sys.platform.startswith("linux"):
-        return
-    import resource
-
-    with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123 - no path object needed here
-        pages = int(file.read().split()[5])
-    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    limit = pages * resource.getpagesize() + memory_bytes
-    resource.setrlimit(resource.RLIMIT_DATA, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
-
-
-def _follow_parent() -> None:
-    """End this worker when the process that asked for it is gone (kill -9 leaves no other sign)."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

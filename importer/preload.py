@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures.process  # noqa: F401 - what a worker is made of
 import gc
 import os
 
@@ -18,10 +19,12 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # share as long as nobody does.
 gc.disable()
 
-import pyarrow.compute  # noqa: E402, F401 - the engine answers in its arrays; polars imports this when it takes one
+import pyarrow as pa  # noqa: E402, F401 - the engine answers in its arrays
 
 from . import workers  # noqa: E402, F401 - polars reads the setting when it is imported
 from .memory import keep_freed_memory  # noqa: E402
+from .outcome import timed  # noqa: E402, F401 - what a worker runs all tasks by
+from .starting import begin  # noqa: E402, F401 - and begins with
 
 keep_freed_memory()
 

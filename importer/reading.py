@@ -100,7 +100,7 @@ class _Reading:
         with ahead((self._task(window) for window in cut), AHEAD) as tasks:
             streams = False
             with clock.stage("read"):
-                self._parse_strings()
+                self._parse_strings(stream)
                 if stream is not None:
                     first = head_windows(self._settings) + stream.more_windows(pool.workers)
                     early = (self._connecting(task, stream) for task in itertools.islice(tasks, first))
@@ -122,8 +122,8 @@ class _Reading:
         return make_source(self._workbook, self._sheet, self._cutting.facts(), windows, self._settings)
 
     def _connecting(self, task: ReadTask, stream: Stream) -> ReadTask:
-        """The task, whose worker connects meanwhile when it will write soon."""
-        return replace(task, dsn=stream.dsn()) if self._is_big() else task
+        """The task, whose worker connects meanwhile when it will write; that of the first window always will."""
+        return replace(task, dsn=stream.dsn()) if self._is_big() or task.window.number == 0 else task
 
     def _is_big(self) -> bool:
         return self._cutting.xml_bytes >= STREAMED_BYTES
@@ -141,15 +141,18 @@ class _Reading:
             self._clock.advance(result.rows)
             self._windows.append(result)
 
-    def _parse_strings(self) -> None:
-        """Let a worker parse the shared strings, while the first windows are cut."""
+    def _parse_strings(self, stream: Stream | None) -> None:
+        """Let the first worker parse the shared strings, while the first windows are cut, and connect meanwhile."""
         if self._strings is None or self._workbook.shared_strings is None:
             return
 
         def died(_: StringsTask, how: str) -> ImporterError:
             return self._death("the process that read the shared strings", how)
 
-        task = StringsTask(self._workbook.path, self._workbook.shared_strings, self._settings.limits, self._strings)
+        dsn = stream.dsn() if stream is not None else None
+        task = StringsTask(
+            self._workbook.path, self._workbook.shared_strings, self._settings.limits, self._strings, dsn
+        )
         for _ in self._pool.run(parse_strings, [task], died):
             pass
 

@@ -20,6 +20,7 @@ from .ahead import mapped
 from .dialect import plain_strings, wide_escapes
 from .engine import read_strings
 from .errors import WorkbookRefused
+from .ingest import connect_ahead
 from .memory import give_back_memory
 from .package import Package
 from .views import PADDING, Column, Mapped, as_series, make_views, moved, series_views, words
@@ -75,6 +76,8 @@ def parse_strings(task: StringsTask) -> int:
         WorkbookRefused: the part is damaged or hostile, or its text is not UTF-8.
         InputError: the engine refuses some of them.
     """
+    if task.dsn is not None:
+        connect_ahead(task.dsn)
     count, at, others = 0, [np.empty(0, np.int64)], []
     with Package(task.workbook, task.limits) as package, Column(task.out) as column:
         items = _whole_items(plain_strings(package, task.part), task.limits.row_bytes)

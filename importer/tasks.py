@@ -45,12 +45,13 @@ class Remote(Generic[Task, Answer]):
 
 @dataclass(frozen=True)
 class StringsTask:
-    """Which part of which workbook holds the shared strings, and where they go (`out`)."""
+    """Which part of which workbook holds the shared strings, where they go (`out`), and where to connect meanwhile."""
 
     workbook: Path
     part: str
     limits: Limits
     out: Path
+    dsn: Dsn | None = None
 
 
 @dataclass(frozen=True)

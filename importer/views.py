@@ -15,6 +15,8 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from .capsule import series_of
+
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
@@ -91,9 +93,7 @@ def as_series(views: Views, data: list[bytes]) -> pl.Series:
 
 def _series(views: pa.Buffer, buffers: list[pa.Buffer]) -> pl.Series:
     array = pa.Array.from_buffers(pa.string_view(), views.size // 16, [None, views, *buffers])
-    texts = pl.from_arrow(array)
-    assert isinstance(texts, pl.Series)
-    return texts
+    return series_of(array)
 
 
 class Column:

@@ -8,9 +8,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import pool as pools
 from .errors import MachineError
 from .pool import Pool
+from .starting import warm_up, workers_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from .patience import Deadline
     from .settings import Settings
 
-#: Workers for a workbook of that size are started before it is opened; its sheet may turn out to need more or less.
-ZIPPED_PER_WORKER = 256 << 10
 _BAD_FREE_SPACE = "free space, or point --temp-dir at another disk"
 
 
@@ -30,11 +28,11 @@ def working(settings: Settings, deadline: Deadline | None = None) -> Iterator[tu
     Raises:
         MachineError: the spool's disk is full.
     """
-    pools.warm_up()
+    warm_up()
     folder = Path(tempfile.mkdtemp(prefix="importer-", dir=settings.temp_dir))
     try:
         with Pool(settings.workers, settings.limits, folder / "workers.log", deadline) as pool:
-            pool.start(1 + _size(settings.workbook) // ZIPPED_PER_WORKER)
+            pool.start(workers_for(_size(settings.workbook)))
             yield folder, pool
     except OSError as exc:
         raise MachineError(

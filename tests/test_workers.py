@@ -20,11 +20,12 @@ from commandline import MIB, Running, assert_clean, importer, started
 from rawbook import inline, number, row, write_rows
 from workertasks import Task, stuck_once, task
 
-from importer import import_workbook
+from importer import import_workbook, lanes
 from importer import pool as pools
 from importer.errors import ImporterError, MachineError, ReaderDied, UsageError
-from importer.pool import Pool, context
+from importer.pool import Pool
 from importer.settings import Limits, Settings
+from importer.starting import context
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,7 +71,7 @@ def test_worker_that_never_comes_to_life_is_replaced(
     make_pool: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pools, "_START_SECONDS", 1.0)
-    monkeypatch.setattr(pools, "_WARM_UP", functools.partial(stuck_once, str(tmp_path / "first")))
+    monkeypatch.setattr(lanes, "_WARM_UP", functools.partial(stuck_once, str(tmp_path / "first")))
     assert sorted(run(make_pool(2), *(Task("echo", n) for n in range(6)))) == list(range(6))
     assert (tmp_path / "first").exists()
 
@@ -472,7 +473,7 @@ def test_second_ctrl_c_in_a_row_does_not_disturb_the_tidying(db: Database, big: 
 
 
 SCRIPT = """
-from importer import import_workbook
+from importer import import_workbook, lanes
 from importer import pool as pools
 print("once", flush=True)
 report = import_workbook({path!r}, to={dsn!r}, table="s", workers=2)

@@ -109,7 +109,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _terminate)
     talk = Talk()
     try:
-        from ..pool import warm_up
+        from ..starting import warm_up
 
         warm_up()
         from .work import OPERATIONS

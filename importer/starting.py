@@ -1,0 +1,196 @@
+"""Owns how worker processes start: from a fork server, without the caller's main module, whatever signals come."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+import threading
+import types
+from typing import TYPE_CHECKING
+
+from .errors import MachineError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from multiprocessing.context import BaseContext
+
+#: Imported once by the fork server, so that a worker starts in 10 ms instead of a second.
+PRELOAD = ["importer.preload"]
+#: Workers for a workbook of that size are started before it is opened; its sheet may turn out to need more or less.
+_ZIPPED_PER_WORKER = 256 << 10
+_HANGUP = [signal.SIGHUP] if sys.platform != "win32" else []
+
+
+def context() -> BaseContext:
+    """The way processes start here: from a fork server with the heavy imports done; `spawn` on Windows.
+
+    Plain `fork` is never used: polars must not run in a child of a process where its threads have started.
+    """
+    if sys.platform == "win32":
+        return multiprocessing.get_context("spawn")
+    ctx = multiprocessing.get_context("forkserver")
+    ctx.set_forkserver_preload(PRELOAD)
+    return ctx
+
+
+def warm_up() -> None:
+    """Start the fork server now, so that its imports run beside ours.
+
+    Raises:
+        MachineError: there is no place for its socket.
+    """
+    if sys.platform != "win32":
+        from multiprocessing import forkserver, resource_tracker
+
+        _open_standard_streams()
+        context()
+        resource_tracker.ensure_running()  # on its own: it unblocks the signals that `starting` blocks
+        try:
+            with starting():
+                forkserver.ensure_running()
+        except OSError as exc:
+            # Its socket lies in the folder for temporary files; the path of a socket has at most 104-108 bytes.
+            raise MachineError(
+                f"workers cannot be started ({exc.strerror or exc})",
+                place=tempfile.gettempdir(),
+                choice="set TMPDIR to a writable folder with a short path",
+            ) from None
+
+
+def _open_standard_streams() -> None:
+    """Open what the caller closed of stdin, stdout and stderr.
+
+    Otherwise a pipe of ours gets the number 1 or 2, and a worker that redirects its output cuts it.
+    """
+    while (file := os.open(os.devnull, os.O_RDWR)) <= 2:  # noqa: PLR2004 - stderr
+        os.set_inheritable(file, True)
+    os.close(file)
+
+
+def workers_for(size: int) -> int:
+    """How many workers a workbook of so many bytes may need."""
+    return 1 + size // _ZIPPED_PER_WORKER
+
+
+@contextlib.contextmanager
+def starting() -> Iterator[None]:
+    """Hide the main module, and put off signals, while processes start.
+
+    multiprocessing imports the main module again in every child. Our tasks live in the package, and a user's script
+    that calls `import_workbook` at its top level must not run once more in each worker. An exception in the middle of
+    a start would leave a process that nobody knows. The blocked Ctrl-C is inherited: it reaches all processes of a
+    terminal, and only this one shall answer it.
+    """
+    with _main_hidden(), _signals_put_off():
+        blocked = None if sys.platform == "win32" else signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            yield
+        finally:
+            if sys.platform != "win32":
+                signal.pthread_sigmask(signal.SIG_SETMASK, blocked or ())
+
+
+class _Hiding:
+    """Whether the main module is hidden: several threads may be starting processes, and the last one shows it again."""
+
+    lock = threading.Lock()
+    threads = 0
+    main: types.ModuleType | None = None
+
+
+@contextlib.contextmanager
+def _main_hidden() -> Iterator[None]:
+    with _Hiding.lock:
+        if not _Hiding.threads:
+            _Hiding.main, sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")
+        _Hiding.threads += 1
+    try:
+        yield
+    finally:
+        with _Hiding.lock:
+            _Hiding.threads -= 1
+            if not _Hiding.threads and _Hiding.main is not None:
+                sys.modules["__main__"] = _Hiding.main
+
+
+@contextlib.contextmanager
+def _signals_put_off() -> Iterator[None]:
+    """Keep the handlers of this process from raising before the block ends (any thread may catch a signal for them)."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    caught: list[int] = []
+    handled = [n for n in (signal.SIGINT, signal.SIGTERM, *_HANGUP) if callable(signal.getsignal(n))]
+    previous = {number: signal.signal(number, lambda n, _: caught.append(n)) for number in handled}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        if caught:
+            signal.raise_signal(caught[0])
+
+
+# ---- IN THE WORKER ----------------------------------------------------------------------------------------------
+
+
+def begin(threads: int) -> None:
+    """Set up a worker before it is known what for: no interest in Ctrl-C, and no life after its parent.
+
+    Args:
+        threads: that polars may use, which reads the number when it first needs one.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ["POLARS_MAX_THREADS"] = str(threads)
+    _redirect(os.devnull)
+    threading.Thread(target=_follow_parent, daemon=True).start()
+
+
+def set_up(memory_bytes: int, log: str) -> None:
+    """Give a worker what belongs to a run: where its output goes, and its limit."""
+    try:
+        _redirect(log)
+        _limit_memory(memory_bytes)
+    except BaseException:
+        os._exit(1)  # it would work without a limit
+        raise
+
+
+def _redirect(log: str) -> None:
+    """Send native and Python output to the log: an aborting library writes where nobody asked it to."""
+    try:
+        file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    except OSError:
+        file = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
+
+
+def _limit_memory(memory_bytes: int) -> None:
+    """Bound the private memory to what the process has now plus `memory_bytes` (Linux; elsewhere not enforced).
+
+    RLIMIT_DATA, not RLIMIT_AS: address space that is only reserved (malloc arenas, thread stacks' guards) or that maps
+    the spool costs no memory, and a machine of 64 cores reserves gigabytes of it.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    import resource
+
+    with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123 - no path object needed here
+        pages = int(file.read().split()[5])
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = pages * resource.getpagesize() + memory_bytes
+    resource.setrlimit(resource.RLIMIT_DATA, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+
+
+def _follow_parent() -> None:
+    """End this worker when the process that asked for it is gone (kill -9 leaves no other sign)."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
