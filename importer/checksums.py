@@ -62,11 +62,23 @@ def sql_checksums(columns: Mapping[str, tuple[str, str]], text_hash: TextHash) -
     asked = {name: sql_checksum(quoted, staging_type) for name, (quoted, staging_type) in columns.items()}
     texts = [_text(quoted) for quoted, staging_type in columns.values() if staging_type not in _COUNTED]
     if texts:
-        joined = f"array_to_string(array[{', '.join(texts)}], chr({ord(SEPARATOR)}), '')"
+        joined = _joined([f"coalesce({text}, '')" for text in texts])
         # `textsend` gives the bytes that the client would get, and those are UTF-8.
         hashed = f"crc32c(textsend({joined}))" if text_hash == "crc32c" else f"hashtext({joined})::bigint"
         asked[TEXTS] = [f"coalesce(sum({hashed}), 0)::text"]
     return asked
+
+
+def _joined(texts: list[str]) -> str:
+    """SQL for some texts with separators between them.
+
+    `||` takes half the time of `array_to_string` and two thirds of that of `concat`. It copies what stands before it,
+    so it joins halves.
+    """
+    if len(texts) == 1:
+        return texts[0]
+    half = len(texts) // 2
+    return f"({_joined(texts[:half])} || chr({ord(SEPARATOR)}) || {_joined(texts[half:])})"
 
 
 #: Types with a sum of their own; all others are texts on the wire.
