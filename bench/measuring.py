@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tempfile
 import time
@@ -11,6 +12,10 @@ import psutil
 
 #: Between two looks at the process tree. What a process used after the last look is missed.
 _LOOK_SECONDS = 0.05
+
+#: Python keeps what it has compiled, as it does unless told otherwise: an installed package was compiled when it was
+#: installed, one in a checkout would be at every start.
+_ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 class Measured(NamedTuple):
@@ -38,7 +43,7 @@ def measure(command: list[str]) -> Measured:
     # Files, not pipes: nobody empties a pipe here, and a progress bar (DuckDB's) fills it and stands still for ever.
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
         start = time.perf_counter()
-        process = subprocess.Popen(command, stdout=output, stderr=errors)
+        process = subprocess.Popen(command, stdout=output, stderr=errors, env=_ENVIRONMENT)
         root, peak, used = psutil.Process(process.pid), 0, {}
         while process.poll() is None:
             memory, cpu = _look(root)

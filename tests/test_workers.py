@@ -25,7 +25,7 @@ from importer import pool as pools
 from importer.errors import ImporterError, MachineError, ReaderDied, UsageError
 from importer.pool import Pool
 from importer.settings import Limits, Settings
-from importer.starting import context
+from importer.starting import context, starting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -205,6 +205,84 @@ def test_pool_abandoned_generator_frees_its_lanes(make_pool: Any) -> None:
 
 def test_pool_method_is_never_fork() -> None:
     assert context().get_start_method() == "forkserver"
+
+
+# ---- WORKERS THAT WERE STARTED AHEAD ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ahead() -> Iterator[None]:
+    """Workers that no test took are ended behind it."""
+    yield
+    lanes.end_ahead()
+
+
+def spares(number: int) -> list[int]:
+    """Start workers ahead; the processes, which are ready and wait where a pool finds them."""
+    lanes.start_ahead(number)
+    ready = [lanes._ahead._ready.get() for _ in range(lanes._ahead._coming)]
+    for lane in ready:
+        lanes._ahead._ready.put(lane)
+    return [next(iter(lane._executor._processes)) for lane in ready if lane is not None]
+
+
+def gone(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+@pytest.mark.usefixtures("ahead")
+def test_pool_takes_workers_that_were_started_ahead(make_pool: Any) -> None:
+    cores = os.cpu_count() or 1
+    known = spares(cores)
+    pool = make_pool(cores)
+    assert set(run(pool, *(Task("pid", 0.2) for _ in range(2 * cores)))) <= set(known)
+    assert lanes._ahead._coming == 0
+
+
+@pytest.mark.usefixtures("ahead")
+def test_a_worker_started_ahead_has_the_limit_of_its_pool(make_pool: Any) -> None:
+    spares(1)
+    with pytest.raises(Died, match="memory ran out of memory"):
+        run(make_pool(os.cpu_count() or 1, memory_bytes=512 * MIB), Task("memory"))
+
+
+@pytest.mark.usefixtures("ahead")
+def test_a_worker_started_ahead_that_died_is_replaced(make_pool: Any) -> None:
+    (pid,) = spares(1)
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: gone(pid))
+    pool = make_pool(os.cpu_count() or 1)
+    assert sorted(run(pool, *(Task("echo", n) for n in range(6)))) == list(range(6))
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one worker of one core has all threads in any case")
+@pytest.mark.usefixtures("ahead")
+def test_workers_started_ahead_for_other_settings_are_ended(make_pool: Any) -> None:
+    """A single worker may use all cores; those that were started to share them are of no use to it."""
+    others = spares(2)
+    (pid,) = run(make_pool(1), Task("pid", 0))
+    assert pid not in others
+    wait_until(lambda: all(map(gone, others)))
+
+
+def test_workers_that_nobody_takes_are_ended() -> None:
+    started = spares(2)
+    lanes.end_ahead()
+    wait_until(lambda: all(map(gone, started)))
+    lanes.end_ahead()  # nothing is left, and nothing is waited for
+
+
+def test_the_main_module_is_shown_again_when_the_last_thread_has_started_its_processes() -> None:
+    main = sys.modules["__main__"]
+    with contextlib.ExitStack() as first, starting():
+        first.enter_context(starting())
+        assert sys.modules["__main__"] is not main
+        first.close()
+        assert sys.modules["__main__"] is not main
+    assert sys.modules["__main__"] is main
 
 
 @pytest.mark.parametrize("limits", [{"task_seconds": 0}, {"memory_bytes": -1}])
