@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
     from pathlib import Path
 
+#: No process or memory for one; a fork server that was killed; a worker that died at once.
+CANNOT_START = (OSError, EOFError, BrokenProcessPool)
 _WARM_UP: Remote[None, None] = Remote("workers", "warm_up")
 
 
@@ -120,7 +122,7 @@ class _Ahead:
             try:
                 lane = Lane(workers)
                 lane.start()
-            except (OSError, RuntimeError):
+            except CANNOT_START:
                 lane = None  # the pool starts its own, and tells why it cannot
             finally:
                 self._ready.put(lane)

@@ -7,6 +7,7 @@ lane is in flight, so what waits costs nothing.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
 import time
@@ -14,7 +15,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from .lanes import Lane, take_lane
+from .lanes import CANNOT_START, Lane, take_lane
 from .outcome import Outcome, WorkerTraceback, timed
 from .patience import Deadline
 from .tasks import Remote
@@ -66,8 +67,9 @@ class Pool:
         """Start up to that many workers, in a thread: the fork server may still be importing."""
 
         def start() -> None:
-            for number in range(min(workers, self.workers)):
-                self._lane(number)
+            with contextlib.suppress(*CANNOT_START):  # whoever wants the worker tries again, and is told
+                for number in range(min(workers, self.workers)):
+                    self._lane(number)
 
         self._starter = threading.Thread(target=start, daemon=True)
         self._starter.start()
@@ -163,7 +165,11 @@ class Pool:
             if lane is None:
                 # Known before it starts: Ctrl-C in the middle must not leave a process that nobody ends.
                 lane = self._lanes[number] = take_lane(self.workers)
-                lane.start()
+                try:
+                    lane.start()
+                except CANNOT_START:
+                    self._drop(number)
+                    raise
                 lane.set_up(self._limits.memory_bytes, self._log)
             return lane
 

@@ -275,6 +275,30 @@ def test_workers_that_nobody_takes_are_ended() -> None:
     lanes.end_ahead()  # nothing is left, and nothing is waited for
 
 
+@pytest.mark.usefixtures("ahead")
+@pytest.mark.parametrize("error", [EOFError(), OSError(errno.EAGAIN, "no process")])
+def test_a_worker_that_could_not_be_started_ahead_is_started_by_the_pool(
+    make_pool: Any, monkeypatch: pytest.MonkeyPatch, error: Exception, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Neither by the command line nor by the pool's own thread; whoever wants it tries once more."""
+    left, start = [2], lanes.Lane.start
+
+    def refused(lane: lanes.Lane) -> None:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise error
+        start(lane)
+
+    monkeypatch.setattr(lanes.Lane, "start", refused)
+    lanes.start_ahead(1)
+    pool = make_pool(os.cpu_count() or 1)
+    pool.start(1)
+    pool._starter.join()
+    assert run(pool, Task("echo", 1)) == [1]
+    assert left[0] < 0
+    assert capfd.readouterr().err == ""
+
+
 def test_the_main_module_is_shown_again_when_the_last_thread_has_started_its_processes() -> None:
     main = sys.modules["__main__"]
     with contextlib.ExitStack() as first, starting():
