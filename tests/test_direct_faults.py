@@ -125,7 +125,7 @@ def test_it_is_the_direct_way(own: Server, book: Path) -> None:
 def test_killed_at_any_moment(own: Server, book: Path, seed: int, times: Callable[[int], int]) -> None:
     """kill -9 of the whole tree; what was copied is gone, and the next run begins anew, over staging."""
     chance, ways = random.Random(seed), []
-    for _ in range(times(4)):
+    for _ in range(times(2)):
         reset(own)
         with watching(own, STATE) as seen:
             with importing(own, book, *OPTIONS) as running:
@@ -162,7 +162,7 @@ def test_sessions_terminated(own: Server, book: Path, seed: int, times: Callable
     """An administrator ends the session that writes: the chunks go over staging, in the same run."""
     chance = random.Random(seed)
     writer = "select pg_terminate_backend(pid) from pg_locks where locktype = 'transactionid' and granted and mode = 'ExclusiveLock'"
-    for _ in range(times(3)):
+    for _ in range(times(2)):
         reset(own)
         with importing(own, book, *OPTIONS) as running:
             wait_until_filled(own, running, chance.random() * 0.9)
