@@ -113,8 +113,9 @@ class _Ahead:
 
     def start(self, number: int) -> None:
         workers = os.cpu_count() or 1
-        self._coming = min(number, workers)
-        threading.Thread(target=self._start, args=[self._coming, workers], daemon=True).start()
+        number = min(number, workers)
+        self._coming += number
+        threading.Thread(target=self._start, args=[number, workers], daemon=True).start()
 
     def _start(self, number: int, workers: int) -> None:
         for _ in range(number):
