@@ -58,6 +58,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Property tests have no deadline (machines differ), a bounded number of examples, and no database of their own in the checkout."""
+    # A thousand command lines are started here; each would compile the package again. Users do not tell Python so, either.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     shared: dict[str, Any] = {
         "deadline": None,
         "database": None,
