@@ -13,11 +13,11 @@ import threading
 import time
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from .outcome import Outcome, timed
-from .starting import begin, context, set_up, starting
+from .starting import begin, context, kill_fork_server, set_up, starting
 from .tasks import Remote
 
 if TYPE_CHECKING:
@@ -140,9 +140,12 @@ class _Ahead:
         return None
 
     def end(self) -> None:
-        with self._taking, contextlib.suppress(Empty):
+        with self._taking:
+            if self._ready.qsize() < self._coming:
+                # A worker that comes to life when this process has ended would complain about that.
+                kill_fork_server()
             while self._coming:
-                lane = self._ready.get_nowait()
+                lane = self._ready.get()
                 self._coming -= 1
                 if lane is not None:
                     lane.close(kill=True)
@@ -157,7 +160,7 @@ def start_ahead(number: int) -> None:
 
 
 def end_ahead() -> None:
-    """End those that no pool took; one that is still to come ends with this process."""
+    """End those that no pool took, at the end of this process: where one is still to come, no other will."""
     _ahead.end()
 
 

@@ -71,6 +71,18 @@ def _open_standard_streams() -> None:
     os.close(file)
 
 
+def kill_fork_server() -> None:
+    """Kill it, so that no process comes any more that was asked for; whoever waits for one gets an EOFError."""
+    if sys.platform != "win32":
+        from multiprocessing import forkserver
+
+        # Its own way, `_stop`, waits for the end of its imports.
+        pid = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]  # noqa: SLF001
+        if pid is not None:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+
+
 def workers_for(size: int) -> int:
     """How many workers a workbook of so many bytes may need."""
     return 1 + size // _ZIPPED_PER_WORKER

@@ -252,8 +252,10 @@ def test_a_worker_started_ahead_has_the_limit_of_its_pool(make_pool: Any) -> Non
 @pytest.mark.usefixtures("ahead")
 def test_a_worker_started_ahead_that_died_is_replaced(make_pool: Any) -> None:
     (pid,) = spares(1)
+    lane = lanes._ahead._ready.get()
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: gone(pid))
+    wait_until(lambda: lane._executor._broken)
+    lanes._ahead._ready.put(lane)
     pool = make_pool(os.cpu_count() or 1)
     assert sorted(run(pool, *(Task("echo", n) for n in range(6)))) == list(range(6))
 
@@ -273,6 +275,20 @@ def test_workers_that_nobody_takes_are_ended() -> None:
     lanes.end_ahead()
     wait_until(lambda: all(map(gone, started)))
     lanes.end_ahead()  # nothing is left, and nothing is waited for
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5])
+def test_the_program_ends_while_workers_are_still_to_come(tmp_path: Path, delay: float) -> None:
+    """None of them complains that it came too late, and none stays."""
+    code = (
+        "import sys, time\nfrom importer import __main__, cli\n"
+        f"def refused(): time.sleep({delay}); sys.exit(2)\ncli.main = refused\n__main__.main()"
+    )
+    path = write_rows(tmp_path / "s.xlsx", GOOD)
+    with started(sys.executable, "-c", code, "run", str(path), env=UNWARNED) as running:
+        ran = running.finish()
+    assert (ran.code, ran.err) == (2, "")
+    assert_clean(ran)
 
 
 @pytest.mark.usefixtures("ahead")
