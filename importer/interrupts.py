@@ -24,11 +24,21 @@ def keep_interrupts() -> None:
         if not isinstance(error, KeyboardInterrupt):
             others(dropped)
             return
-        error.__dict__["dropped"] = True
-        number = error.args[0] if error.args else signal.SIGINT
-        threading.Timer(_MOMENT, _interrupt, [number]).start()
+        while error is not None:
+            error.__dict__["dropped"] = True
+            number = error.args[0] if error.args else signal.SIGINT
+            error = _again(number)
 
     sys.unraisablehook = hook
+
+
+def _again(number: int) -> KeyboardInterrupt | None:
+    """Let the signal come again; returns what it raised where it came so early that it would be dropped, too."""
+    try:
+        threading.Timer(_MOMENT, _interrupt, [number]).start()
+    except KeyboardInterrupt as exc:
+        return exc
+    return None
 
 
 def _interrupt(number: int) -> None:

@@ -556,6 +556,30 @@ def test_a_signal_that_python_drops_comes_again(number: signal.Signals, code: in
     assert (ran.returncode, "Traceback" in ran.stderr) == (code, False)
 
 
+def test_a_signal_that_comes_again_too_early_comes_once_more() -> None:
+    """On a busy machine the moment passes while Python is still busy with the first one."""
+    program = (
+        "import signal, threading, time, weakref, click, importer.__main__\n"
+        "start, early = threading.Timer.start, [1, 1]\n"
+        "def slow(timer):\n"
+        "    start(timer)\n"
+        "    if early and early.pop(): time.sleep(0.2)\n"
+        "threading.Timer.start = slow\n"
+        "class Held: pass\n"
+        "def interrupted(*args, **options):\n"
+        "    held = Held()\n"
+        "    kept = weakref.ref(held, lambda _: signal.raise_signal(15))\n"
+        "    del held\n"
+        "    time.sleep(20)\n"
+        "click.Group.invoke = interrupted\n"
+        "importer.__main__.main()"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program, "runs"], check=False, capture_output=True, text=True, timeout=15
+    )
+    assert (ran.returncode, "Traceback" in ran.stderr) == (143, False)
+
+
 @pytest.mark.parametrize("delay", [0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8])
 def test_ctrl_c_at_any_moment_shows_no_traceback(tmp_path: Path, delay: float) -> None:
     """From the first line of ours on: while modules are imported, the fork server starts, workers start."""
