@@ -146,7 +146,7 @@ def test_killed_at_any_moment(own: Server, book: Path, seed: int, times: Callabl
 def test_one_worker_killed(own: Server, book: Path, seed: int, times: Callable[[int], int]) -> None:
     """Its window is read by a fresh worker, once."""
     chance = random.Random(seed)
-    for _ in range(times(2)):
+    for _ in range(times(1)):
         reset(own)
         with importing(own, book, *OPTIONS) as running:
             wait_until_filled(own, running, chance.random() * 0.6)
@@ -162,7 +162,7 @@ def test_sessions_terminated(own: Server, book: Path, seed: int, times: Callable
     """An administrator ends the session that writes: the chunks go over staging, in the same run."""
     chance = random.Random(seed)
     writer = "select pg_terminate_backend(pid) from pg_locks where locktype = 'transactionid' and granted and mode = 'ExclusiveLock'"
-    for _ in range(times(2)):
+    for _ in range(times(1)):
         reset(own)
         with importing(own, book, *OPTIONS) as running:
             wait_until_filled(own, running, chance.random() * 0.9)
