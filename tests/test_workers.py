@@ -615,7 +615,7 @@ def test_second_ctrl_c_in_a_row_does_not_disturb_the_tidying(db: Database, big: 
 
 
 SCRIPT = """
-from importer import import_workbook, lanes
+from importer import import_workbook
 from importer import pool as pools
 print("once", flush=True)
 report = import_workbook({path!r}, to={dsn!r}, table="s", workers=2)
