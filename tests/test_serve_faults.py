@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -179,6 +180,26 @@ def test_killed_child_costs_one_upload(db: Database, folder: Path) -> None:
         service.until(run, "done")
         assert target(db) == [(2 * ROWS, 2 * ROWS)]
         assert_tidy(service)
+
+
+def test_child_killed_a_moment_ago_costs_nothing(db: Database, folder: Path) -> None:
+    from importer.serve.children import Crew
+
+    async def ask() -> dict[str, Any]:
+        crew = Crew(folder, places=1)
+        await crew.start()
+        try:
+            async with crew.child() as first:
+                await first.work({"op": "ping", "dsn": db.dsn.text})
+            (idle,) = (p for p in psutil.Process().children() if "importer.serve.child" in p.cmdline())
+            idle.kill()  # asyncio does not know yet: nothing is awaited in between
+            async with crew.child() as second:
+                return await second.work({"op": "ping", "dsn": db.dsn.text})
+        finally:
+            await crew.stop()
+
+    assert asyncio.run(ask())["event"] == "done"
+    assert list(folder.iterdir()) == []
 
 
 def test_caller_that_goes_away_does_not_stop_an_upload_but_a_check(db: Database, folder: Path) -> None:

@@ -116,6 +116,9 @@ def main() -> None:
 
         talk.tell("ready")
         while (command := talk.hear()) is not None:
+            if command["op"] == "hello":
+                talk.tell("hello")
+                continue
             talk.busy = True
             _limit_memory(max(command.get("limits", {}).get("memory_bytes", 0), _MEMORY_BYTES))
             _work(OPERATIONS[command["op"]], command, talk)

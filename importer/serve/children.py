@@ -26,7 +26,7 @@ _COMMANDS = 50
 _LINE_BYTES = 64 << 20
 #: How long a child may tidy up after SIGTERM, in seconds; the importer promises two.
 _TIDY_SECONDS = 8.0
-#: How long a child may start, in seconds; a busy machine takes a tenth of it.
+#: How long an idle child may take to say that it is there, in seconds; it may still be importing.
 _START_SECONDS = 60.0
 #: What a child must not find in its environment: secrets, and servers that are not meant.
 _NOT_INHERITED = frozenset({"IMPORTER_TOKEN", "IMPORTER_DSN", "DATABASE_URL", "PYTHONWARNINGS", *LIBPQ_VARIABLES})
@@ -67,6 +67,22 @@ class Child:
     def is_alive(self) -> bool:
         """Whether it can take another command."""
         return self._process.returncode is None and not self._ending and self._commands < _COMMANDS
+
+    async def answers(self) -> bool:
+        """Whether it is there and waits for a command.
+
+        The system may have killed it a moment ago, while nobody looked: asyncio learns that later than the caller, whose
+        command would be lost with it.
+        """
+        if not self.is_alive:
+            return False
+        self._say({"op": "hello"})
+        with contextlib.suppress(ChildDied, TimeoutError):
+            async with asyncio.timeout(_START_SECONDS):
+                while (await self._hear())["event"] != "hello":
+                    pass
+                return True
+        return False
 
     async def work(self, command: dict[str, Any], hear: Hear | None = None) -> dict[str, Any]:
         """The last event of a command: `done` or `error`.
@@ -171,13 +187,7 @@ class Crew:
     @contextlib.asynccontextmanager
     async def child(self) -> AsyncIterator[Child]:
         """A child for one command; it is used again when it ended well."""
-        child = None
-        while self._idle and child is None:
-            child = self._idle.pop()
-            if not child.is_alive:
-                self._retire(child)
-                child = None
-        child = child or await self._new()
+        child = await self._waiting() or await self._new()
         try:
             yield child
         except BaseException:
@@ -188,6 +198,20 @@ class Crew:
                 self._idle.append(child)
             else:
                 self._retire(child)
+
+    async def _waiting(self) -> Child | None:
+        """An idle child that answers, if there is one; those that do not are ended."""
+        while self._idle:
+            child = self._idle.pop()
+            answers = False
+            try:
+                answers = await child.answers()
+            finally:
+                if not answers:
+                    self._retire(child)
+            if answers:
+                return child
+        return None
 
     def _retire(self, child: Child) -> None:
         self._all.discard(child)
