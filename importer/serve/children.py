@@ -71,8 +71,8 @@ class Child:
     async def answers(self) -> bool:
         """Whether it is there and waits for a command.
 
-        The system may have killed it a moment ago, while nobody looked: asyncio learns that later than the caller, whose
-        command would be lost with it.
+        The system may have killed it a moment ago, while nobody looked: asyncio learns that later than the caller,
+        whose command would be lost with it.
         """
         if not self.is_alive:
             return False
