@@ -189,12 +189,11 @@ def _of_marked(strings: pl.Series, texts: dict[int, pl.Series], mark: str) -> di
     last = max((n for n in places.max().row(0) if n is not None), default=-1)
     if last >= len(strings):
         raise _no_such_string(last, len(strings))
-    found = {}
-    for c, array, place, count in zip(texts, frame, places, wanted, strict=True):
-        looked_up = strings.gather(place)
-        others = len(array) - array.null_count() != count
-        found[c] = pl.select(pl.coalesce(looked_up, array)).to_series() if others else looked_up
-    return found
+    looked_up = {c: strings.gather(place) for c, place in zip(texts, places, strict=True)}
+    mixed = [c for c, array, n in zip(texts, frame, wanted, strict=True) if len(array) - array.null_count() != n]
+    both = frame.with_columns(looked_up[c].alias(f"{c}:found") for c in mixed)
+    filled = both.select(pl.coalesce(f"{c}:found", str(c)).alias(str(c)) for c in mixed)
+    return looked_up | {c: filled[str(c)] for c in mixed}
 
 
 def _no_such_string(number: float, count: int) -> WorkbookRefused:

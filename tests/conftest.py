@@ -39,11 +39,16 @@ ONE_SERVER = {
 }  # fmt: skip
 
 
+def _programs(version: str) -> list[str]:
+    """Where the machine's own PostgreSQL of that version has its programs, if it is installed."""
+    return glob.glob(f"/usr/lib/postgresql/{version}/bin") + glob.glob(f"/opt/homebrew/opt/postgresql@{version}/bin")
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--servers",
-        default=os.environ.get("IMPORTER_TEST_SERVERS", "18,16,15"),
-        help="servers to test on, of 18, 16 (embedded), 15 (the machine's)",
+        default=os.environ.get("IMPORTER_TEST_SERVERS", f"18,{'15' if _programs('15') else '16'}"),
+        help="servers to test on, of 18, 16 (embedded), 15 (the machine's); else the newest and the oldest that is here",
     )
     parser.addoption(
         "--dsn",
@@ -101,7 +106,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Dsn]:
 
 def _system_server(folder: Path, version: str) -> Iterator[Dsn]:
     """The machine's own PostgreSQL, where its binaries are installed."""
-    found = glob.glob(f"/usr/lib/postgresql/{version}/bin") + glob.glob(f"/opt/homebrew/opt/postgresql@{version}/bin")
+    found = _programs(version)
     if not found:
         pytest.skip(f"PostgreSQL {version} is not installed on this machine")
     as_user: dict[str, Any] = {"user": "postgres"} if os.geteuid() == 0 else {}

@@ -125,7 +125,7 @@ def test_it_is_the_direct_way(own: Server, book: Path) -> None:
 def test_killed_at_any_moment(own: Server, book: Path, seed: int, times: Callable[[int], int]) -> None:
     """kill -9 of the whole tree; what was copied is gone, and the next run begins anew, over staging."""
     chance, ways = random.Random(seed), []
-    for _ in range(times(2)):
+    for _ in range(times(1)):
         reset(own)
         with watching(own, STATE) as seen:
             with importing(own, book, *OPTIONS) as running:

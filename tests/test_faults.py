@@ -201,7 +201,7 @@ def test_killed_at_any_moment(own: Server, book: Path, scenario: str, seed: int,
     chance = random.Random(seed)
     mode, _, old, new = SCENARIOS[scenario]
     longest, seen_stages = 2.0, []
-    for _ in range(times(4)):
+    for _ in range(times(2)):
         reset(own, scenario)
         with watching(own, STATE) as seen:
             with importing(own, book, *OPTIONS, mode=mode) as running:
