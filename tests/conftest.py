@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
+from asking import ask, held_session
 from browsing import browser, visiting  # noqa: F401 - fixtures
 from serving import Service, serving, short_folder, wait_for
 
@@ -139,14 +140,14 @@ class Database:
 
     dsn: Dsn
     schema: str
+    server: Dsn
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        with Session(self.dsn) as session:
-            return session.query(sql)
+        return ask(self.server, sql, f"{self.schema}, public")
 
     def run(self, *statements: str) -> None:
-        with Session(self.dsn, autocommit=True) as session:
-            for sql in statements:
+        with held_session(self.server, autocommit=True) as session:
+            for sql in ("reset all", f"set search_path = {self.schema}, public", *statements):
                 session.run(sql)
 
     def load(self, path: Path, **options: Any) -> Report:
@@ -168,12 +169,12 @@ class Database:
 def db(server: Dsn) -> Iterator[Database]:
     """A schema of its own for one test."""
     schema = f"t_{secrets.token_hex(6)}"
-    with Session(server, autocommit=True) as session:
+    with held_session(server, autocommit=True) as session:
         session.run(f"CREATE SCHEMA {schema}")
     joint = "&" if "?" in server.text else "?"
-    made = Database(Dsn(f"{server.text}{joint}options=-csearch_path%3D{schema},public"), schema)
+    made = Database(Dsn(f"{server.text}{joint}options=-csearch_path%3D{schema},public"), schema, server)
     yield made
-    with Session(server) as session:
+    with held_session(server) as session:
         # What a failed run left for its next try is not the business of the next test.
         clean(session)
         session.run(f"DROP SCHEMA {schema} CASCADE")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import psutil
+from asking import ask
 from commandline import Running, started
 from openpyxl import Workbook
 
@@ -73,8 +74,7 @@ class Service:
         return found
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        with Session(self.dsn) as session:
-            return session.query(sql)
+        return ask(self.dsn, sql)
 
     def sql(self, *statements: str) -> None:
         with Session(self.dsn, autocommit=True) as session:

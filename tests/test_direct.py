@@ -272,7 +272,7 @@ def test_a_role_that_may_not_read_the_table(db: Database, tmp_path: Path) -> Non
 
         dsn = Dsn(db.dsn.text.replace("postgres:@", f"{role}@").replace("postgres@", f"{role}@"))
         assert role in dsn.text
-        type(db)(dsn, db.schema).load(book(tmp_path), table="t", workers=1, chunk_rows=50)
+        type(db)(dsn, db.schema, dsn).load(book(tmp_path), table="t", workers=1, chunk_rows=50)
         assert ways(db) == {"stage"}
         assert db.rows("select count(*) from t") == [(LAST - 1,)]
     finally:
