@@ -34,6 +34,11 @@ class Outcome(NamedTuple):
     began: float = 0.0
     ended: float = 0.0
 
+    @property
+    def failed(self) -> bool:
+        """Whether there is no value."""
+        return self.error is not None or self.died is not None
+
 
 class WorkerTraceback(Exception):  # a carrier, never raised: it is the cause of the error that is
     """The text of a traceback from another process."""

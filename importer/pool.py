@@ -8,13 +8,10 @@ lane is in flight, so what waits costs nothing.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import threading
-import time
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from .inflight import InFlight
 from .lanes import CANNOT_START, Lane, take_lane
 from .outcome import Outcome, WorkerTraceback, timed
 from .patience import Deadline
@@ -27,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .errors import ImporterError
+    from .inflight import Ended
     from .settings import Limits
 
 Task = TypeVar("Task")
@@ -69,7 +67,7 @@ class Pool:
         def start() -> None:
             with contextlib.suppress(*CANNOT_START):  # whoever wants the worker tries again, and is told
                 for number in range(min(workers, self.workers)):
-                    self._lane(number)
+                    self.lane(number)
 
         self._starter = threading.Thread(target=start, daemon=True)
         self._starter.start()
@@ -89,7 +87,7 @@ class Pool:
         """Use at most that many workers from now on, and start them, so that none has to be waited for later."""
         self.workers = min(self.workers, workers)
         for number in range(self.workers):
-            self._lane(number)
+            self.lane(number)
 
     def retire(self) -> None:
         """Tell the workers that no task will come; they end while we go on (a task would get a new one)."""
@@ -124,34 +122,25 @@ class Pool:
             for task in tasks:
                 yield _unwrap(self._noted(timed(function, task), "worker", function), task, died)
             return
-        waiting = iter(tasks)
-        second: list[Task] = []
-        free = list(range(min(lanes or self.workers, self.workers)))
-        running: dict[Future[Outcome], tuple[int, Task, float]] = {}
+        number = min(lanes or self.workers, self.workers)
+        work = InFlight(self, function, tasks, number, self._limits.task_seconds, again=again)
+        ended: list[Ended] = []
         try:
             while True:
-                while free and (task := next(waiting, _NOTHING)) is not _NOTHING:
-                    number = free.pop(0)
-                    running[self._submit(number, function, task)] = (
-                        number,
-                        task,
-                        time.monotonic() + self._limits.task_seconds,
-                    )
-                if not running:
+                for each in ended:
+                    if each.outcome.failed:
+                        _unwrap(each.outcome, each.task, died)
+                # Before a result is given away: who takes it may think about it for long.
+                work.fill()
+                for each in ended:
+                    yield _unwrap(each.outcome, each.task, died)
+                if not work.running:
                     return
-                for future in self._wait(running, died, function):
-                    number, task, _ = running.pop(future)
-                    free.append(number)
-                    outcome = self._noted(self._outcome(future, number), f"worker {number + 1}", function)
-                    if again and outcome.killed and not any(task is other for other in second):
-                        second.append(task)
-                        waiting = itertools.chain([task], waiting)
-                    else:
-                        yield _unwrap(outcome, task, died)
+                ended = work.collect(died, self._deadline)
+                for each in ended:
+                    self._noted(each.outcome, f"worker {each.lane + 1}", function)
         finally:
-            # What still runs after an error is of no use, and its lanes must be free for the next tasks.
-            for number, _, _ in running.values():
-                self._drop(number)
+            work.drop()
 
     def _noted(self, outcome: Outcome, lane: str, function: Callable[[Any], Any]) -> Outcome:
         if outcome.ended:
@@ -159,7 +148,8 @@ class Pool:
             self.spans.append(Span(lane, name, outcome.began, outcome.ended))
         return outcome
 
-    def _lane(self, number: int) -> Lane:
+    def lane(self, number: int) -> Lane:
+        """The worker of that number; started where it was not."""
         with self._starting:
             lane = self._lanes[number]
             if lane is None:
@@ -168,81 +158,21 @@ class Pool:
                 try:
                     lane.start()
                 except CANNOT_START:
-                    self._drop(number)
+                    self.drop(number)
                     raise
                 lane.set_up(self._limits.memory_bytes, self._log)
             return lane
 
-    def _drop(self, number: int) -> Lane | None:
+    def known(self, number: int) -> Lane | None:
+        """The worker of that number, as far as it was started."""
+        return self._lanes[number]
+
+    def drop(self, number: int) -> Lane | None:
         """Kill the worker of a lane; the next task there gets a new one. Returns the dead lane."""
         lane, self._lanes[number] = self._lanes[number], None
         if lane is not None:
             lane.close(kill=True)
         return lane
-
-    def _submit(self, number: int, function: Callable[[Any], Any], task: Any) -> Future[Outcome]:
-        for _ in range(_START_ATTEMPTS):
-            try:
-                return self._lane(number).submit(function, task)
-            except BrokenProcessPool:
-                # Its worker died while it had nothing to do, so nothing was lost.
-                self._drop(number)
-        failed: Future[Outcome] = Future()
-        failed.set_result(Outcome(died="was killed, or ran out of memory, as often as it was started"))
-        return failed
-
-    def _wait(
-        self,
-        running: dict[Future[Outcome], tuple[int, Task, float]],
-        died: Callable[[Task, str], ImporterError],
-        function: Callable[[Any], Any],
-    ) -> Iterable[Future[Outcome]]:
-        while True:
-            deadline = min(entry[2] for entry in running.values())
-            left = self._deadline.left()
-            seconds = min(max(deadline - time.monotonic(), 0), threading.TIMEOUT_MAX if left is None else left)
-            done, _ = wait(running, timeout=min(seconds, self._start_seconds(running)), return_when=FIRST_COMPLETED)
-            self._deadline.check()
-            if done:
-                return done
-            if time.monotonic() >= deadline:
-                _, task, _ = min(running.values(), key=lambda entry: entry[2])
-                raise died(task, f"took longer than {self._limits.task_seconds:g} s")
-            self._replace_stuck(running, function)
-
-    def _start_seconds(self, running: dict[Future[Outcome], tuple[int, Task, float]]) -> float:
-        """How long to wait before workers that have not come to life are looked at."""
-        lanes = [self._lanes[number] for number, _, _ in running.values()]
-        return _START_SECONDS if any(lane is not None and not lane.alive for lane in lanes) else threading.TIMEOUT_MAX
-
-    def _replace_stuck(
-        self, running: dict[Future[Outcome], tuple[int, Task, float]], function: Callable[[Any], Any]
-    ) -> None:
-        """Give the tasks of workers that never came to life to fresh ones.
-
-        A process that is forked while a thread of a library holds a lock has that lock for ever. No library that is
-        loaded here is known for it; polars has a thread of its own from its import on.
-        """
-        for future, (number, task, deadline) in list(running.items()):
-            lane = self._lanes[number]
-            if lane is not None and lane.stuck(_START_SECONDS):
-                del running[future]
-                self._drop(number)
-                running[self._submit(number, function, task)] = (number, task, deadline)
-
-    def _outcome(self, future: Future[Outcome], number: int) -> Outcome:
-        try:
-            return future.result()
-        except BrokenProcessPool:
-            lane = self._drop(number)
-            return Outcome(died=f"was killed, or ran out of memory{lane.ending() if lane else ''}", killed=True)
-
-
-_NOTHING: Any = object()
-#: A worker that has not come to life after so many seconds never will; it takes a fraction of one.
-_START_SECONDS = 30.0
-#: How often a worker that dies before it gets a task is replaced.
-_START_ATTEMPTS = 5
 
 
 def _unwrap(outcome: Outcome, task: Any, died: Callable[[Any, str], ImporterError]) -> Any:

@@ -20,8 +20,7 @@ from commandline import MIB, Running, assert_clean, importer, started
 from rawbook import inline, number, row, write_rows
 from workertasks import Task, stuck_once, task
 
-from importer import import_workbook, lanes
-from importer import pool as pools
+from importer import import_workbook, inflight, lanes
 from importer.errors import ImporterError, MachineError, ReaderDied, UsageError
 from importer.pool import Pool
 from importer.settings import Limits, Settings
@@ -70,7 +69,7 @@ def test_pool_results(make_pool: Any, workers: int) -> None:
 def test_worker_that_never_comes_to_life_is_replaced(
     make_pool: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pools, "_START_SECONDS", 1.0)
+    monkeypatch.setattr(inflight, "_START_SECONDS", 1.0)
     monkeypatch.setattr(lanes, "_WARM_UP", functools.partial(stuck_once, str(tmp_path / "first")))
     assert sorted(run(make_pool(2), *(Task("echo", n) for n in range(6)))) == list(range(6))
     assert (tmp_path / "first").exists()
