@@ -198,7 +198,7 @@ def _parse_field(descriptor: Any, number: int) -> Field:
 def _format(form: Any, kind: str, place: str) -> str:
     allowed = _FORMATS.get(kind, {"default"})
     if kind in _STAMP_TYPES and isinstance(form, str) and form not in {"default", "any"}:
-        from .convert import pattern_fault
+        from .stamps import pattern_fault
 
         fault = pattern_fault(kind, form)
         if fault:

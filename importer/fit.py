@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 import polars as pl
 
-from .convert import is_json, to_text
+from .composites import is_json
 from .parts import shortest_text
 from .pgtypes import TEXT_WIRE, UNFIT, UNFIT_FAMILIES, PgType, wire_of
+from .spelling import to_text
 
 INTEGER_RANGES = {"smallint": 2**15, "integer": 2**31, "bigint": 2**63}
 #: What Excel shows of a number, and what a decimal keeps through a 64-bit float.

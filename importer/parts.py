@@ -150,3 +150,13 @@ def kind_name(column: int, kinds: list[str]) -> pl.Expr:
     if not kinds:
         return pl.lit(None, pl.String)
     return pl.coalesce([pl.when(pl.col(part(column, kind)).is_not_null()).then(pl.lit(kind)) for kind in kinds])
+
+
+def array_of(kinds: list[str], column: int, kind: str, otherwise: pl.DataType | type[pl.DataType]) -> pl.Expr:
+    """The array of one kind of a column, or nulls of another type."""
+    return pl.col(part(column, kind)) if kind in kinds else pl.lit(None, otherwise)
+
+
+def texts_of(column: int, kinds: list[str]) -> pl.Expr:
+    """The texts of a column, or nulls."""
+    return array_of(kinds, column, "text", pl.String)

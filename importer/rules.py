@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 
-from .convert import literal, to_text
+from .convert import literal
 from .errors import ContractError
+from .spelling import to_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
