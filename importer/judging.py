@@ -6,11 +6,11 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from .counting import ColumnCount
 from .errors import ConservationError, ImporterError, MachineError, Unspooled
 from .ingest import most_writers
 from .keys import duplicates, superseded
 from .tasks import CheckTask, WindowChecked, check_window
-from .validate import ColumnCount
 
 if TYPE_CHECKING:
     from pathlib import Path

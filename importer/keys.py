@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import polars as pl
 
 from . import spool
+from .findings import Refusal
 from .parts import ROW
-from .validate import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -11,8 +11,9 @@ from . import spool
 from .catalog import constraint_columns
 from .errors import ConservationError, Unspooled
 from .filling import SKIPPED, RefusedRow
+from .findings import WHOLE_ROW, Refusal, broken_rules
 from .parts import ROW
-from .validate import WHOLE_ROW, Checked, Refusal, broken_rules, check
+from .validate import Checked, check
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from .validate import ColumnCount
+    from .counting import ColumnCount
 
 
 @dataclass(frozen=True)

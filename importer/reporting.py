@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .counting import ColumnCount
 from .headers import REJECT_COLUMNS
 from .judging import totals
 from .mending import mend_command
@@ -11,7 +12,6 @@ from .origin import Origin
 from .rejects import Rejects
 from .rejectsfile import rejects_path
 from .report import ColumnReport, Report, RuleReport
-from .validate import ColumnCount
 
 if TYPE_CHECKING:
     from .claim import Claim

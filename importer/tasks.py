@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .checksums import Checksum
+    from .counting import ColumnCount
+    from .findings import Refusal
     from .ingest import IngestTask
     from .plan import LoadPlan
     from .profiling import ColumnFacts
     from .settings import Dsn, Limits
-    from .validate import ColumnCount, Refusal
     from .windows import Window
 
 Task = TypeVar("Task")

@@ -8,6 +8,7 @@ import polars as pl
 
 from . import spool
 from .engine import forget_sheet
+from .findings import broken_rules
 from .hashes import source_checksums
 from .ingest import close_session, connect_ahead, ingest_chunk, write_rows
 from .ledger import chunk_of
@@ -15,7 +16,7 @@ from .parts import ROW
 from .read import read_frame, read_window
 from .strings import forget_strings, parse_strings
 from .tasks import CheckTask, LoadTask, WindowChecked, WindowLoaded
-from .validate import Checked, broken_rules, check, data_rows
+from .validate import Checked, check, data_rows
 
 __all__ = ["check_window", "ingest_chunk", "load_window", "parse_strings", "read_window"]
 

@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from judging import ErrorCell, Formula, frame_of, judge, outcome, plan_of
 
+from importer.counting import ColumnCount
+from importer.findings import Refusal
 from importer.parts import ROW
-from importer.validate import ColumnCount, Refusal, check
+from importer.validate import check
 
 BROKEN = ["constraint-error"]
 TYPE = ["type-error"]
