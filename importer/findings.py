@@ -29,7 +29,7 @@ class Refusal(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """A rule over the columns that `verdicts.judge` adds to a frame; `broken` is true (not null) where a cell breaks it."""
+    """A rule over the columns that `verdicts.judge` adds; `broken` is true (not null) where a cell breaks it."""
 
     field: int
     rule: str
