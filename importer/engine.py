@@ -1,48 +1,31 @@
-"""Owns the Excel engine: the only importer of `fastexcel`, and of what it says of cells that it could not coerce.
-
-A window whose columns hold one kind each costs one load; otherwise the columns are loaded as text, number and boolean,
-and the list of cells that could not be coerced tells the kind of the rest.
-"""
+"""Owns the Excel engine: the only importer of `fastexcel`; sheets of an archive as arrays, whatever they hold."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
-import re
 import threading
 from typing import TYPE_CHECKING, Any
 
 import fastexcel
 import polars as pl
 
-from . import sheetxml
 from .archive import MAIN, StoredZip, add_frame, sheet_blocks, sheet_part
 from .capsule import frame_of
 from .errors import InputError
-from .parts import VALUE_PARTS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from .serials import Epoch
     from .tasks import ReadTask
 
 # The engine tells of every column without values on stderr; that is no news.
 logging.getLogger("fastexcel").setLevel(logging.CRITICAL)
 
-_SCHEMA_FALLBACKS = (fastexcel.UnsupportedColumnTypeCombinationError, fastexcel.CalamineCellError)
-_STAMP = re.compile(r"value: (\S+), datetime_type: (\w+)")
-_QUOTED = re.compile(r'\("(.*)"\)', re.DOTALL)
-_ERROR_VALUES = {
-    "Div0": "#DIV/0!",
-    "NA": "#N/A",
-    "Name": "#NAME?",
-    "Null": "#NULL!",
-    "Num": "#NUM!",
-    "Ref": "#REF!",
-    "Value": "#VALUE!",
-    "GettingData": "#GETTING_DATA",
-}
+#: What the engine raises of a column that holds several kinds.
+MIXED = (fastexcel.UnsupportedColumnTypeCombinationError, fastexcel.CalamineCellError)
 #: Arrays by sheet column and kind.
 Cells = dict[int, dict[str, pl.Series]]
 
@@ -168,142 +151,30 @@ def read_strings(items: list[bytes], beside: Path) -> pl.Series:
             archive.add(sheet_part(number), sheet_blocks(rows.encode(), None))
         add_frame(archive, sheets=len(starts), epoch_1904=False, strings=True, styles=False)
     reader = _opened(path)
-    try:
+    with engine_errors():
         texts = pl.concat([Engine(reader, n, None).load(dtypes="string")[0][0] for n in range(len(starts))])
-    except fastexcel.FastExcelError as exc:
-        raise _unreadable(exc) from None
     path.unlink()
     if len(texts) != len(items) or texts[-1] != "end" or texts.null_count():
         raise InputError("the engine cannot tell the shared strings apart", choice="save it again in Excel")
     return texts.head(len(items) - 1)
 
 
-def read_columns(sheet: Engine, rows: bytes, epoch: Epoch, numbers: frozenset[int] = frozenset()) -> Cells:
-    """The arrays of a piece by sheet column and kind; `numbers` are columns of which that is the kind of all cells."""
-    try:
-        try:
-            columns = _pure(sheet, epoch, numbers)
-        except _SCHEMA_FALLBACKS:
-            columns = None
-        return columns if columns is not None else _mixed(sheet, rows, epoch, numbers)
-    except fastexcel.FastExcelError as exc:
-        raise _unreadable(exc) from None
-
-
 def read_as(sheet: Engine, dtype: str) -> dict[int, pl.Series]:
     """The cells of a piece that holds nothing but texts (`string`) or numbers (`float`), by sheet column."""
-    try:
+    with engine_errors():
         return sheet.load(dtypes=dtype)[0]
+
+
+@contextlib.contextmanager
+def engine_errors() -> Iterator[None]:
+    """Turn what the engine raises into an `InputError`."""
+    try:
+        yield
     except fastexcel.FastExcelError as exc:
-        raise _unreadable(exc) from None
-
-
-def _unreadable(exc: fastexcel.FastExcelError) -> InputError:
-    return InputError(f"the engine cannot read the sheet: {_first_line(exc)}", choice="save it again in Excel")
+        raise InputError(
+            f"the engine cannot read the sheet: {_first_line(exc)}", choice="save it again in Excel"
+        ) from None
 
 
 def _first_line(error: BaseException) -> str:
     return str(error).split("\n", 1)[0]
-
-
-def _pure(sheet: Engine, epoch: Epoch, numbers: frozenset[int]) -> Cells | None:
-    """The arrays when every column holds one kind; None when some date needs a closer look.
-
-    `strict` over all rows refuses every mixture that would have to be coerced, except those that it lists as errors.
-    """
-    told = dict.fromkeys(sorted(numbers), "float") or None
-    arrays, errors, dtypes = sheet.load(schema_sample_rows=None, dtype_coercion="strict", dtypes=told)
-    columns: Cells = {}
-    for c, array in arrays.items():
-        kind = {"float": "number", "int": "number", "string": "text", "date": "datetime"}.get(dtypes[c], dtypes[c])
-        if kind == "datetime":
-            stamps = array.cast(VALUE_PARTS["datetime"])
-            if epoch.doubtful(stamps):
-                return None
-            columns[c] = epoch.split(stamps)
-        elif kind in VALUE_PARTS:
-            columns[c] = {kind: array.cast(VALUE_PARTS[kind])}
-    _scatter(columns, errors, epoch, texts=None)
-    return columns
-
-
-def _mixed(sheet: Engine, rows: bytes, epoch: Epoch, known: frozenset[int]) -> Cells:
-    """The arrays when columns hold several kinds.
-
-    Read as boolean, a cell is non-null for booleans and numbers only, and the error list names kind and value of all
-    others. Of the two, booleans are those whose text is `true` or `false`. Columns of texts alone are left out of
-    that load: their error list would hold every cell.
-    """
-    texts, text_errors, _ = sheet.load(dtypes="string")
-    pure = (sheetxml.text_columns(rows) - known) & set(texts)
-    columns: Cells = {c: {"text": texts[c]} for c in pure}
-    _scatter(columns, [e for e in text_errors if e[1] in pure], epoch, texts=None)
-    rest = [c for c in texts if c not in pure | known]
-    if rest or known:
-        numbers, _, _ = sheet.load(dtypes={c: "string" if c in pure else "float" for c in texts})
-        columns |= {c: {"number": numbers[c]} for c in known & set(texts)}
-    if rest:
-        booleans, errors, _ = sheet.load(dtypes={c: "boolean" if c in rest else "string" for c in texts})
-        columns |= _told_apart(rest, booleans, numbers, texts)
-        _scatter(columns, [e for e in errors if e[1] in set(rest)], epoch, texts=texts)
-    return columns
-
-
-def _told_apart(
-    which: list[int], booleans: dict[int, pl.Series], numbers: dict[int, pl.Series], texts: dict[int, pl.Series]
-) -> Cells:
-    """The booleans and numbers of those columns; all are told apart at once, because there may be thousands."""
-    given = {"b": booleans, "n": numbers, "t": texts}
-    frame = pl.DataFrame([arrays[c].alias(f"{kind}{c}") for kind, arrays in given.items() for c in which])
-    asked = []
-    for c in which:
-        coerced = pl.col(f"b{c}").is_not_null()
-        is_boolean = pl.col(f"t{c}").is_in(["true", "false"]).fill_null(value=False)
-        asked += [
-            pl.when(coerced & is_boolean).then(pl.col(f"b{c}")).alias(f"b{c}"),
-            pl.when(coerced & ~is_boolean).then(pl.col(f"n{c}")).alias(f"n{c}"),
-        ]
-    found = frame.select(asked)
-    return {c: {"boolean": found[f"b{c}"], "number": found[f"n{c}"]} for c in which}
-
-
-def _scatter(
-    columns: Cells, errors: list[tuple[int, int, str]], epoch: Epoch, texts: dict[int, pl.Series] | None
-) -> None:
-    """Put the cells of the engine's error list into arrays of their kinds.
-
-    Args:
-        columns: receives the arrays.
-        errors: (index, column, detail); the detail is Rust's debug form of the cell.
-        epoch: of the workbook's dates.
-        texts: exact texts by column, or None where only blanks and NA words can occur (their debug form is exact).
-    """
-    found: dict[tuple[int, str], dict[int, Any]] = {}
-    for index, column, detail in errors:
-        kind, value = _parse(detail, epoch)
-        if kind == "text" and texts is not None:
-            value = texts[column][index]
-        found.setdefault((column, kind), {})[index] = value
-    for (column, kind), cells in found.items():
-        kinds = columns.setdefault(column, {})
-        height = max(len(s) for s in kinds.values()) if kinds else len(texts[column]) if texts else max(cells) + 1
-        values = kinds[kind].to_list() if kind in kinds else [None] * height
-        for index, value in cells.items():
-            values[index] = value
-        kinds[kind] = pl.Series(values, dtype=VALUE_PARTS.get(kind, pl.String))
-
-
-def _parse(detail: str, epoch: Epoch) -> tuple[str, Any]:
-    """Kind and value of a cell from `Expected float but got 'DateTime(ExcelDateTime { value: 1.5, …`."""
-    shown = detail.partition("got '")[2].removesuffix("'")
-    name, _, rest = shown.partition("(")
-    if name == "Error":
-        code = rest.rstrip("')")
-        return "error", _ERROR_VALUES.get(code, f"#{code.upper()}")
-    if name == "DateTime" and (match := _STAMP.search(rest)):
-        return epoch.value(float(match[1]), elapsed=match[2] == "TimeDelta")
-    quoted = _QUOTED.search(shown)
-    text = quoted[1] if quoted else rest.rstrip("')")
-    if name == "String":
-        return "text", text
-    return epoch.iso(text) if name == "DateTimeIso" else ("unreadable", text)

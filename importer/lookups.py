@@ -14,11 +14,12 @@ import numpy as np
 import polars as pl
 
 from .cells import SHARED, find_values
-from .engine import Cells, read_as, read_columns, sheet_of
+from .engine import Cells, read_as, sheet_of
 from .errors import WorkbookRefused
 from .scan import letters_of
 from .serials import Epoch
 from .strings import lookup
+from .telling import read_columns
 from .views import words
 
 if TYPE_CHECKING:
