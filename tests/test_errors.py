@@ -259,4 +259,4 @@ def test_modules_raise_only_what_the_tree_has() -> None:
         )
         if found and path.name != "errors.py":
             own[path.name] = found
-    assert own == {"claim.py": ["AlreadyImported"], "cli.py": ["_Terminated"], "outcome.py": ["WorkerTraceback"]}
+    assert own == {"claim.py": ["AlreadyImported"], "cli_ending.py": ["_Terminated"], "outcome.py": ["WorkerTraceback"]}

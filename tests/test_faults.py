@@ -430,8 +430,15 @@ def test_disk_of_the_spool_full(own: Server, book: Path) -> None:
 def test_same_workbook_many_times_at_once(own: Server, book: Path, runs: int) -> None:
     """One loads, the others wait for it and have nothing to do."""
     reset(own)
+    sessions = (
+        "select count(*) from pg_stat_activity where backend_type = 'client backend' and application_name <> 'tests'"
+    )
     with contextlib.ExitStack() as stack:
-        started = [stack.enter_context(importing(own, book, *OPTIONS, "--workers", 1)) for _ in range(runs)]
+        with locked_table(own):
+            started = [stack.enter_context(importing(own, book, *OPTIONS, "--workers", 1)) for _ in range(runs)]
+            # One session of each, that of the one worker which writes, and the one that holds the table.
+            started[0].wait_for(lambda: is_publishing(own) and own.rows(sessions)[0][0] >= runs + 2)
+            time.sleep(0.5)
         ended = [running.finish(SECONDS) for running in started]
     assert [ran.code for ran in ended] == [0] * runs, ended
     assert sorted(ran.json["outcome"] for ran in ended) == ["already-imported"] * (runs - 1) + ["published"]
