@@ -436,8 +436,8 @@ def test_same_workbook_many_times_at_once(own: Server, book: Path, runs: int) ->
     with contextlib.ExitStack() as stack:
         with locked_table(own):
             started = [stack.enter_context(importing(own, book, *OPTIONS, "--workers", 1)) for _ in range(runs)]
-            # One session of each, that of the one worker which writes, and the one that holds the table.
-            started[0].wait_for(lambda: is_publishing(own) and own.rows(sessions)[0][0] >= runs + 2)
+            # One session of each, and the one that holds the table; the worker that wrote has ended, or will.
+            started[0].wait_for(lambda: is_publishing(own) and own.rows(sessions)[0][0] > runs)
             time.sleep(0.5)
         ended = [running.finish(SECONDS) for running in started]
     assert [ran.code for ran in ended] == [0] * runs, ended
