@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
-from asking import ask
+from asking import NAME, ask
 from commandline import Ran, Running, started
 
 from importer.embedded import Embedded
@@ -150,6 +150,15 @@ def kill_tree(running: Running) -> None:
         with contextlib.suppress(psutil.Error):
             process.kill()
     running.process.wait()
+
+
+def wait_for_backends(server: Server) -> None:
+    """Wait until the server has noticed that a killed run is gone: what it was given it finishes first."""
+    theirs = f"select 1 from pg_stat_activity where backend_type = 'client backend' and application_name <> '{NAME}'"
+    end = time.monotonic() + SECONDS
+    while server.rows(theirs):
+        assert time.monotonic() < end, "backends of a killed run are still there"
+        time.sleep(0.01)
 
 
 @contextlib.contextmanager

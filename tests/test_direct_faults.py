@@ -14,7 +14,18 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 from commandline import Ran, importer
-from faults import SECONDS, Proxy, Server, finished, importing, kill_tree, own_server, small_disk, watching
+from faults import (
+    SECONDS,
+    Proxy,
+    Server,
+    finished,
+    importing,
+    kill_tree,
+    own_server,
+    small_disk,
+    wait_for_backends,
+    watching,
+)
 from rawbook import inline, number, row, write_rows
 
 from importer.direct import DIRECT_BYTES
@@ -280,6 +291,7 @@ def test_dead_run_is_listed_and_forgotten(own: Server, book: Path) -> None:
         running.process.send_signal(signal.SIGSTOP)
         assert [run["state"] for run in ledger()["runs"]] == ["running"]
         kill_tree(running)
+    wait_for_backends(own)
     listed = ledger()
     assert ([run["state"] for run in listed["runs"]], listed["leftovers"]) == (["died"], [])
     assert ledger("forget", listed["runs"][0]["id"])

@@ -28,6 +28,7 @@ from faults import (
     kill_tree,
     own_server,
     small_disk,
+    wait_for_backends,
     watching,
 )
 from rawbook import inline, number, row, write_rows
@@ -223,6 +224,7 @@ def test_resume_keeps_what_was_written(own: Server, book: Path, seed: int) -> No
     with locked_table(own), importing(own, book, *OPTIONS) as running:
         running.wait_for(lambda: written(own) >= wanted)
         kill_tree(running)
+    wait_for_backends(own)
     kept, rows = own.rows("select count(*), sum(rows)::int8 from importer.chunks")[0]
     run = own.rows("select id::text from importer.runs")[0][0]
     ran = run_on(own, book)
@@ -470,6 +472,7 @@ def test_corrupted_staging_is_caught(own: Server, book: Path) -> None:
     with locked_table(own), importing(own, book, *OPTIONS) as running:
         running.wait_for(lambda: written(own) >= CHUNKS)
         kill_tree(running)
+    wait_for_backends(own)
     (staging,) = own.staging()
     changed = f"update importer.{staging} set city = 'c9' where number = (select min(number) from importer.{staging})"
     own.run(changed)
@@ -531,6 +534,7 @@ def test_dead_run_is_listed_cleaned_and_forgotten(own: Server, book: Path) -> No
         assert [run["state"] for run in ledger_command(own)["runs"]] == ["running"]
         assert ledger_command(own, "clean") == {"dropped": []}
         kill_tree(running)
+    wait_for_backends(own)
     (staging,) = own.staging()
     listed = ledger_command(own)
     (run,) = listed["runs"]
