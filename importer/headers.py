@@ -12,12 +12,11 @@ import polars as pl
 from .addresses import column_index, column_letters
 from .errors import SheetError
 from .parts import ROW, kinds_by_column, part, raw_text
+from .pgtypes import NAME_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-#: PostgreSQL's NAMEDATALEN - 1, in bytes.
-NAME_BYTES = 63
 #: A header row fills at least this share of the columns that the rows around it fill; a title row fills one or two.
 HEADER_SHARE = 0.6
 #: A header merged over more rows than this is no header.

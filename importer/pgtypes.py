@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
+#: Most bytes of a name: PostgreSQL's NAMEDATALEN - 1.
+NAME_BYTES = 63
 _ALIASES = {
     "bool": "boolean", "int2": "smallint", "int": "integer", "int4": "integer", "int8": "bigint",
     "float4": "real", "float8": "double precision", "decimal": "numeric", "dec": "numeric",

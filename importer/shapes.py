@@ -6,8 +6,8 @@ import reprlib
 from typing import Any
 
 from .errors import ContractError
+from .pgtypes import NAME_BYTES
 
-_NAME_BYTES = 63
 #: YAML can make values that are short to write and endless to print.
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 60
@@ -57,10 +57,7 @@ def refuse_repeated(names: list[str], what: str) -> None:
 def is_name(name: Any) -> bool:
     """Whether PostgreSQL can have a table or column of that name."""
     return (
-        isinstance(name, str)
-        and bool(name)
-        and "\0" not in name
-        and len(name.encode("utf-8", "replace")) <= _NAME_BYTES
+        isinstance(name, str) and bool(name) and "\0" not in name and len(name.encode("utf-8", "replace")) <= NAME_BYTES
     )
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .contract import DEFAULTS
-from .headers import NAME_BYTES, unique_name
+from .headers import unique_name
 from .parts import ROW
-from .pgtypes import is_certain, needs_cast, wire_of
+from .pgtypes import NAME_BYTES, is_certain, needs_cast, wire_of
 from .postgres import literal, quote
 from .schema import SCHEMA
 from .verification import compare

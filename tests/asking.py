@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: What such a session calls itself.
 NAME = "tests"
+#: So many are kept open: some tests have a server, or an address of it, of their own, and a server takes a hundred.
+_MOST = 4
 
 
 class _Held(threading.local):
@@ -44,6 +46,8 @@ def held_session(server: Dsn, *, autocommit: bool = False) -> Iterator[Session]:
         session.close()
         raise
     _held.sessions[key] = session
+    while len(_held.sessions) > _MOST:
+        _held.sessions.pop(next(iter(_held.sessions))).close()
 
 
 def _opened(server: Dsn, autocommit: bool) -> Session:

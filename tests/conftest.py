@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import random
 import secrets
 import shutil
 import subprocess
@@ -25,7 +26,7 @@ from importer.runs import clean
 from importer.settings import Dsn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from importer.report import Report
 
@@ -194,3 +195,18 @@ def service(server: Dsn) -> Iterator[Service]:
         wait_for(lambda: not running.json("/runs", state="running")["runs"])
     with Session(server, autocommit=True) as session:
         session.run(f"DROP SCHEMA {schema} CASCADE")
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    given = request.config.getoption("--seed")
+    chosen = given if given is not None else random.SystemRandom().randrange(1_000_000)
+    print(f"seed {chosen}: repeat with --seed {chosen}")
+    return int(chosen)
+
+
+@pytest.fixture
+def times(request: pytest.FixtureRequest) -> Callable[[int], int]:
+    """How many moments to try: so many, or sixty, or as many as were asked for."""
+    asked = request.config.getoption("--moments") or (60 if request.config.getoption("--long") else None)
+    return lambda few: asked or few

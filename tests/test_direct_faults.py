@@ -64,21 +64,6 @@ def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_rows(tmp_path_factory.mktemp("direct") / "orders.xlsx", head + body, name="Orders")
 
 
-@pytest.fixture
-def seed(request: pytest.FixtureRequest) -> int:
-    given = request.config.getoption("--seed")
-    chosen = given if given is not None else random.SystemRandom().randrange(1_000_000)
-    print(f"seed {chosen}: repeat with --seed {chosen}")
-    return int(chosen)
-
-
-@pytest.fixture
-def times(request: pytest.FixtureRequest) -> Callable[[int], int]:
-    """How many moments to try: so many, or sixty, or as many as were asked for."""
-    asked = request.config.getoption("--moments") or (60 if request.config.getoption("--long") else None)
-    return lambda few: asked or few
-
-
 def reset(own: Server) -> None:
     """The table as it was before, and an empty ledger."""
     own.run(

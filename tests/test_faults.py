@@ -60,21 +60,6 @@ def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_book(tmp_path_factory.mktemp("faults") / "orders.xlsx", 1)
 
 
-@pytest.fixture
-def seed(request: pytest.FixtureRequest) -> int:
-    given = request.config.getoption("--seed")
-    chosen = given if given is not None else random.SystemRandom().randrange(1_000_000)
-    print(f"seed {chosen}: repeat with --seed {chosen}")
-    return int(chosen)
-
-
-@pytest.fixture
-def times(request: pytest.FixtureRequest) -> Callable[[int], int]:
-    """How many moments to try: so many, or sixty, or as many as were asked for."""
-    asked = request.config.getoption("--moments") or (60 if request.config.getoption("--long") else None)
-    return lambda few: asked or few
-
-
 def make_book(path: Path, first: int, rows: int = ROWS) -> Path:
     head = row(1, inline("A1", "number"), inline("B1", "name"), inline("C1", "city"))
     body = "".join(
