@@ -1,4 +1,4 @@
-"""Owns what the tags of a window tell of its values: where they are, in which columns, which mean shared strings."""
+"""Derives from the tags of a window where its values are, in which columns, and which are shared strings."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
     Mask = NDArray[np.bool_]
 
-#: What stands between the place of a cell and the number of a shared string, as Excel and nearly everybody writes it.
-#: No text holds it, for its `<`.
+#: The bytes between a cell's address (or style) and the index of a shared string, as Excel and nearly all programs
+#: write them. They cannot occur in a text because of the `<`.
 SHARED = b' t="s"><v>'
-#: From there to the tag of the value.
+#: Number of bytes from the start of `SHARED` to its `<v>` tag.
 _TO_VALUE = SHARED.index(b"<")
 _SHARED_WORD = np.uint64(int.from_bytes(SHARED[:8], "little"))
 _NAME = np.uint32(0xFFFFFF)
@@ -29,12 +29,12 @@ _LETTERS = 26
 
 
 class Values(NamedTuple):
-    """The values of a window, in the order in which they are written.
+    """The values of a window, in document order.
 
     Attributes:
-        cells: where the `<c>` of each begins.
-        types: where ` t="s"` begins, of those that are written so.
-        shared: which those are.
+        cells: offset of the `<c>` tag of each value.
+        types: offset of ` t="s"` of each shared string.
+        shared: mask of the values that are shared strings.
     """
 
     cells: Positions
@@ -42,7 +42,12 @@ class Values(NamedTuple):
     shared: Mask
 
     def columns(self, data: Bytes, letters: int) -> Positions | None:
-        """The sheet columns (0-based) of the values, of at most so many letters; None where they are not all told."""
+        """Return the sheet column (0-based) of each value, or None if a value's `r` does not start with capital letters.
+
+        Args:
+            data: bytes of the window.
+            letters: maximum number of letters in a column.
+        """
         held = words(data, 4)[self.cells + _REF]
         columns = (held & 0xFF).astype(np.int64) - ord("A")
         told = (columns >= 0) & (columns < _LETTERS)
@@ -57,11 +62,11 @@ class Values(NamedTuple):
 
 
 def find_values(counts: Counts, *, formulas: bool) -> Values | None:
-    """The values of a window; None where they are written in a way that is left to the engine.
+    """Return the values of a window, or None if their spelling is left to the engine.
 
     Args:
-        counts: what the look at the window told.
-        formulas: some cells have one, which stands before the value.
+        counts: counts and tags from the scan of the window.
+        formulas: whether some cells have a formula, which comes before the value.
     """
     tags = counts.tags
     if tags is None:

@@ -1,4 +1,4 @@
-"""Owns one pass over a sheet part: its rows as cuts of bounded size, and what stands before and behind them."""
+"""Splits a sheet part at row borders into cuts of bounded size, and keeps the XML before and after the rows."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _ROW_NUMBER = re.compile(rb"""\br=["'](\d{1,7})["']""")
 
 
 def row_range(rows: bytes, following: int) -> tuple[int, int]:
-    """First and last sheet row of a cut; `following` is what a first row without a number counts as.
+    """Return the first and last sheet row of a cut; a first row without a number counts as row `following`.
 
-    A row without `r` is the one after its predecessor (ECMA-376 part 1, 18.3.1.73).
+    A row without `r` comes right after its predecessor (ECMA-376 part 1, 18.3.1.73).
     """
     start = _ROW_TAG.search(rows)
     if start is None:
@@ -42,11 +42,11 @@ def row_range(rows: bytes, following: int) -> tuple[int, int]:
 
 
 class Cutter:
-    """The state of one pass over a sheet part: what lies before, in and behind `<sheetData>`."""
+    """The state of one pass over a sheet part: the XML before, in and after `<sheetData>`."""
 
-    #: What precedes the rows: views, formats, column widths. Excel writes a few KiB.
+    #: Maximum XML before the rows: views, formats, column widths. Excel writes a few KiB.
     HEAD_BYTES = 64 << 20
-    #: What follows the rows: merges, validations, links; only merges are used.
+    #: Maximum XML kept from after the rows: merges, validations, links; only merges are used.
     TAIL_BYTES = 64 << 20
 
     def __init__(
@@ -71,7 +71,7 @@ class Cutter:
         self._done = False
 
     def cuts(self) -> Iterator[bytes]:
-        """The raw XML of each window's rows; at least one cut, which may be empty."""
+        """Yield the raw XML of each window's rows; at least one cut, which may be empty."""
         self._skip_to_rows()
         yield from self._head()
         while True:
@@ -102,7 +102,7 @@ class Cutter:
         raise self.refuse("has no rows element (sheetData)")
 
     def _fill(self) -> bool:
-        """Append one block of rows; False at the end of the rows."""
+        """Append one block of rows to the buffer; return False at the end of the rows."""
         if self._done:
             return False
         block = next(self._blocks, None)
@@ -138,7 +138,7 @@ class Cutter:
         yield cut
 
     def _take(self) -> bytes:
-        """The longest run of whole rows in the buffer that is no longer than a window (or one row)."""
+        """Remove and return the longest run of whole rows in the buffer that fits a window (at least one row)."""
         if self._done and len(self._buffer) <= self._window_bytes:
             cut = len(self._buffer)
         else:
@@ -156,7 +156,7 @@ class Cutter:
         return self.refuse(f"has a row of more than {self._limits.row_bytes:,} bytes, or one without end")
 
     def _split(self, rows: bytes) -> Iterator[bytes]:
-        """The cut, or cuts of at most `chunk_rows` rows each."""
+        """Yield the cut as it is, or split into cuts of at most `chunk_rows` rows each."""
         if self._chunk_rows is None or rows.count(b"</row>") <= self._chunk_rows:
             yield rows
             return
@@ -168,7 +168,7 @@ class Cutter:
                 yield part if last else part + b"</row>"
 
     def hidden_columns(self) -> tuple[tuple[int, int], ...]:
-        """Ranges of hidden columns, 0-based and inclusive."""
+        """Return the ranges of hidden columns, 0-based and inclusive."""
         found = []
         for tag in re.findall(rb"<col\b[^>]*>", self._before):
             bounds = re.search(rb'\bmin="(\d+)"', tag), re.search(rb'\bmax="(\d+)"', tag)
@@ -177,17 +177,17 @@ class Cutter:
         return tuple(found)
 
     def merges(self) -> tuple[str, ...]:
-        """Merged ranges as written; known when all rows were cut."""
+        """Return the merged ranges as written; known once all rows have been cut."""
         return tuple(
             ref.decode("ascii", "replace")
             for ref in re.findall(rb'<mergeCell\b[^>]*\bref="([^"]{2,32})"', bytes(self._behind))
         )
 
     def width(self) -> int | None:
-        """Columns of the declared used range; known when the first row was cut."""
+        """Return the number of columns in the declared used range, or None; known once the first row has been cut."""
         match = re.search(rb'<dimension\b[^>]*\bref="(?:[A-Z]+\d+:)?([A-Z]{1,3})\d+"', self._before)
         return column_index(match[1].decode()) + 1 if match else None
 
     def refuse(self, fact: str) -> WorkbookRefused:
-        """The error for a sheet of which that fact holds."""
+        """Return the error that refuses the sheet because of `fact`."""
         return WorkbookRefused(f"sheet {self._sheet.name!r} {fact}", choice="open it in Excel and save it again")

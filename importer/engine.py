@@ -1,4 +1,4 @@
-"""Owns the Excel engine: the only importer of `fastexcel`; sheets of an archive as arrays, whatever they hold."""
+"""Owns the Excel engine, and is the only module that imports `fastexcel`: loads sheets of an archive as arrays."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
     from .tasks import ReadTask
 
-# The engine tells of every column without values on stderr; that is no news.
+# The engine logs every column without values to stderr, which is of no interest.
 logging.getLogger("fastexcel").setLevel(logging.CRITICAL)
 
-#: What the engine raises of a column that holds several kinds.
+#: Errors that the engine raises for a column of several kinds.
 MIXED = (fastexcel.UnsupportedColumnTypeCombinationError, fastexcel.CalamineCellError)
-#: Arrays by sheet column and kind.
+#: Arrays by sheet column (0-based) and kind.
 Cells = dict[int, dict[str, pl.Series]]
 
 
 class Engine:
-    """One sheet of an archive, loaded with one or another set of dtypes."""
+    """One sheet of an archive, which can be loaded several times with different dtypes."""
 
     def __init__(self, reader: Any, index: int, anchor: int | None) -> None:
         self._reader = reader
@@ -39,9 +39,12 @@ class Engine:
         self.anchor = anchor
 
     def load(self, **options: Any) -> tuple[dict[int, pl.Series], list[tuple[int, int, str]], dict[int, str]]:
-        """Arrays by sheet column, cells that could not be read as (index, column, detail), dtypes by column.
+        """Load the sheet; return arrays by column, unreadable cells as (index, column, detail), and dtypes by column.
 
-        The anchor's own row is dropped from both.
+        The anchor row is dropped from arrays and cells.
+
+        Raises:
+            InputError: the anchor is not the first row, so the rows are out of order.
         """
         skip = 0 if self.anchor is None else None
         sheet = self._reader.load_sheet(self._index, header_row=None, skip_rows=skip, **options)
@@ -63,13 +66,13 @@ class Engine:
 
 
 class _Scratch:
-    """This worker's archive: the workbook's styles, and room for one sheet that is written again and again.
+    """An archive of one worker: the workbook's styles, and room for one sheet that is overwritten for each window.
 
     Args:
-        path: of the archive.
-        styles: the inflated part, or None.
-        epoch_1904: how the workbook counts days.
-        room: bytes of the longest sheet.
+        path: file of the archive.
+        styles: file with the inflated styles part, or None.
+        epoch_1904: whether the workbook counts days from 1904-01-01.
+        room: maximum size of a sheet, in bytes.
     """
 
     def __init__(self, path: Path, styles: Path | None, room: int, *, epoch_1904: bool) -> None:
@@ -85,14 +88,14 @@ class _Scratch:
         self.reader = _opened(path)
 
     def write(self, blocks: list[bytes]) -> None:
-        """Put another sheet in the place of the last one."""
+        """Overwrite the previous sheet with another one."""
         with self._path.open("r+b") as file:
             file.seek(self._offset)
             file.writelines(blocks)
 
 
 class _Kept(threading.local):
-    """The archive that is kept for the next window: one a thread, because callers may read in threads of theirs."""
+    """The archive kept for the next window; one per thread, because callers may read in threads of their own."""
 
     scratch: _Scratch | None = None
 
@@ -101,7 +104,13 @@ _kept = _Kept()
 
 
 def sheet_of(task: ReadTask, rows: bytes, anchor: int | None) -> Engine:
-    """The engine on some rows; until the next call in this thread."""
+    """Return an engine for some rows; it is valid until the next call in this thread.
+
+    Args:
+        task: the task that the rows belong to.
+        rows: `<row>` elements.
+        anchor: number of the row before them, or None if they start at row 1.
+    """
     blocks = sheet_blocks(rows, anchor)
     size = sum(map(len, blocks))
     path = task.out.with_name(f"scratch-{os.getpid()}-{threading.get_native_id()}.zip")
@@ -113,7 +122,7 @@ def sheet_of(task: ReadTask, rows: bytes, anchor: int | None) -> Engine:
 
 
 def forget_sheet() -> None:
-    """Let go of the archive that this thread keeps; its file stays open otherwise."""
+    """Drop the archive that this thread keeps; otherwise its file stays open."""
     _kept.scratch = None
 
 
@@ -126,19 +135,19 @@ def _opened(path: Path) -> Any:
         ) from None
 
 
-#: Most rows of a sheet that the engine is given.
+#: Maximum number of rows in a sheet given to the engine.
 _SHEET_ROWS = 1 << 20
 
 
 def read_strings(items: list[bytes], beside: Path) -> pl.Series:
-    """The texts that the engine makes of some shared strings.
+    """Parse shared strings with the engine and return their texts.
 
     Args:
         items: `<si>` elements, each with a text.
-        beside: a file in whose folder there is room.
+        beside: a file next to which a temporary archive may be written.
 
     Raises:
-        InputError: the engine refuses them.
+        InputError: the engine refuses the items or returns another number of texts.
     """
     path = beside.with_suffix(".zip")
     items = [*items, b"<si><t>end</t></si>"]
@@ -155,19 +164,19 @@ def read_strings(items: list[bytes], beside: Path) -> pl.Series:
         texts = pl.concat([Engine(reader, n, None).load(dtypes="string")[0][0] for n in range(len(starts))])
     path.unlink()
     if len(texts) != len(items) or texts[-1] != "end" or texts.null_count():
-        raise InputError("the engine cannot tell the shared strings apart", choice="save it again in Excel")
+        raise InputError("the engine miscounts the shared strings", choice="save it again in Excel")
     return texts.head(len(items) - 1)
 
 
 def read_as(sheet: Engine, dtype: str) -> dict[int, pl.Series]:
-    """The cells of a piece that holds nothing but texts (`string`) or numbers (`float`), by sheet column."""
+    """Return the arrays of a sheet that holds only texts (`string`) or only numbers (`float`), by sheet column."""
     with engine_errors():
         return sheet.load(dtypes=dtype)[0]
 
 
 @contextlib.contextmanager
 def engine_errors() -> Iterator[None]:
-    """Turn what the engine raises into an `InputError`."""
+    """Turn exceptions of the engine into an `InputError`."""
     try:
         yield
     except fastexcel.FastExcelError as exc:

@@ -1,4 +1,4 @@
-"""Owns the header: which rows it is, what its cells say, and the column names made of them."""
+"""Finds the header rows of a sheet, reads their texts and derives column names from them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from .pgtypes import NAME_BYTES
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-#: A header row fills at least this share of the columns that the rows around it fill; a title row fills one or two.
+#: Minimum share of the widest row's cells that a header row fills; a title row fills only one or two cells.
 HEADER_SHARE = 0.6
-#: A header merged over more rows than this is no header.
+#: Maximum number of header rows; a header that is merged further down is cut off there.
 MOST_HEADER_ROWS = 12
-#: Columns that every table has; PostgreSQL refuses them as names.
+#: System columns of every table; PostgreSQL refuses them as column names.
 _SYSTEM_COLUMNS = {"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"}
-#: Columns that a rejects workbook adds; they are no data when it is mended and read again.
+#: Columns that a rejects workbook adds; they are not data when the fixed workbook is read again.
 REJECT_COLUMNS = ("_row", "_errors")
 
 
@@ -32,9 +32,9 @@ class SheetColumn:
     """A column of the sheet.
 
     Attributes:
-        index: 0-based.
-        header: the header cell's text, stripped, or None where it is blank.
-        name: the column name made of it; unique in the sheet.
+        index: position of the column in the sheet, from 0.
+        header: text of the header cell, stripped, or None if the cell is blank.
+        name: column name derived from the header; unique in the sheet.
     """
 
     index: int
@@ -52,10 +52,10 @@ class Header:
     """The header of a sheet.
 
     Attributes:
-        first_row: its first row, 1-based; 0 when the sheet has none.
-        last_row: its last row; data begins behind it.
-        columns: all columns with a header or with data, left to right.
-        notes: what was unusual, for people.
+        first_row: first header row, 1-based; 0 if the sheet has no header.
+        last_row: last header row; data begins after it.
+        columns: all columns that have a header or data, left to right.
+        notes: messages for the user about unusual headers.
     """
 
     first_row: int
@@ -65,14 +65,14 @@ class Header:
 
 
 def find_header(head: pl.DataFrame, merges: Iterable[str] = ()) -> tuple[int, int]:
-    """The header's rows in the head of a sheet, as first and last row; (0, 0) when the sheet has no cell.
+    """Return the first and last header row in the head of a sheet; (0, 0) if the head has no cells.
 
-    It starts with the first row that fills most of the columns and holds mostly text, else with the first that fills
-    most of them. Where a cell of that row is merged downwards, the header reaches as far down.
+    The header starts at the first row that fills most of the columns and holds mostly text, else at the first row that
+    fills most of them. If a cell of that row is merged downwards, the header extends as far down.
 
     Args:
         head: frame of the head window.
-        merges: merged ranges of the sheet.
+        merges: merged ranges of the sheet, as written (`A1:B2`).
     """
     filled = _filled(head)
     if filled.is_empty():
@@ -85,7 +85,7 @@ def find_header(head: pl.DataFrame, merges: Iterable[str] = ()) -> tuple[int, in
 
 
 def _filled(head: pl.DataFrame) -> pl.DataFrame:
-    """For every row of the head: non-blank cells, and how many of them are texts."""
+    """Return for every non-blank row of the head the number of cells and how many of them are texts."""
     columns = kinds_by_column(head.columns)
     if not columns:
         return pl.DataFrame(schema={ROW: pl.Int64, "cells": pl.UInt32, "texts": pl.UInt32})
@@ -109,18 +109,18 @@ def read_header(
     keep_names: bool,
     most_columns: int,
 ) -> Header:
-    """The header in the given rows of the head.
+    """Read the header from the given rows of the head.
 
     Args:
         head: frame of the head window.
-        rows: first and last header row; (0, 0) for a sheet without header.
-        data_columns: columns (0-based) that hold data behind it.
-        merges: merged ranges of the sheet; a text merged over several header cells belongs to each.
-        keep_names: take header texts as column names as they are.
-        most_columns: more than this are refused.
+        rows: first and last header row; (0, 0) for a sheet without a header.
+        data_columns: columns (0-based) that hold data below the header.
+        merges: merged ranges of the sheet; a text merged over several header cells counts for each of them.
+        keep_names: use header texts unchanged as column names.
+        most_columns: maximum number of columns.
 
     Raises:
-        SheetError: more columns than a table can have.
+        SheetError: the header has more than `most_columns` columns.
     """
     texts = _texts(head, rows, merges)
     indices = sorted({*texts, *data_columns})
@@ -136,7 +136,7 @@ def read_header(
 
 
 def _texts(head: pl.DataFrame, rows: tuple[int, int], merges: Iterable[str]) -> dict[int, str]:
-    """The text of each header column; cells of several rows are joined from top to bottom."""
+    """Return the header text of each column; texts from several rows are joined from top to bottom."""
     lines: dict[int, list[str]] = {}
     wanted = head.filter(pl.col(ROW).is_between(*rows))
     spans = [span for span in map(_span, merges) if span] if rows[1] > rows[0] else []
@@ -168,12 +168,12 @@ def _span(ref: str) -> _Span | None:
 
 
 def tidy(text: str) -> str:
-    """A header text without white space around it, and with single spaces in it."""
+    """Return `text` with outer white space removed and inner white space collapsed to single spaces."""
     return " ".join(text.split())
 
 
 def column_names(labels: list[str | None], indices: list[int], *, keep: bool) -> tuple[list[str], list[str]]:
-    """Unique column names for header texts, and notes about those that had to change beyond spelling."""
+    """Return unique column names for header texts, and notes about names that differ in more than spelling."""
     names: list[str] = []
     notes: list[str] = []
     taken: set[str] = set()
@@ -194,26 +194,28 @@ def column_names(labels: list[str | None], indices: list[int], *, keep: bool) ->
 
 
 def normalise(label: str) -> str:
-    """A header text as a snake_case name of at most 63 bytes: letters and digits of any script; may be empty."""
+    """Return a header text as a snake_case name of at most 63 bytes, of letters and digits of any script; may be empty.
+    """
     return shorten(_usable(_snake_case(label)), "")
 
 
 def _snake_case(label: str) -> str:
-    """Letters, digits and marks of any script in lower case, `_` between words and before a leading digit."""
+    """Return letters, digits and marks of any script in lower case, with `_` between words and before a leading digit.
+    """
     text = unicodedata.normalize("NFKC", label).lower()
-    # The vowels of Indic scripts are marks, which `\w` does not know.
+    # The vowels of Indic scripts are marks, which `\w` does not match.
     words = "".join(c if c.isalnum() or unicodedata.category(c).startswith("M") else " " for c in text)
     name = "_".join(words.split())
     return f"_{name}" if name[:1].isdigit() else name
 
 
 def _usable(name: str) -> str:
-    """`name`, with a `_` before it where PostgreSQL refuses it."""
+    """Return `name`, prefixed with `_` if PostgreSQL refuses it as a column name."""
     return f"_{name}" if name in _SYSTEM_COLUMNS else name
 
 
 def unique_name(wanted: str, taken: set[str]) -> str:
-    """`wanted`, or `wanted_2`, `wanted_3`… whichever is free; at most 63 bytes."""
+    """Return the first of `wanted`, `wanted_2`, `wanted_3`… that is not taken; at most 63 bytes."""
     name, number = shorten(wanted, ""), 2
     while name in taken:
         name, number = shorten(wanted, f"_{number}"), number + 1
@@ -221,5 +223,5 @@ def unique_name(wanted: str, taken: set[str]) -> str:
 
 
 def shorten(name: str, suffix: str) -> str:
-    """`name` + `suffix` in at most 63 bytes, cut between characters."""
+    """Return `name + suffix` in at most 63 bytes, with `name` cut between characters."""
     return name.encode()[: NAME_BYTES - len(suffix.encode())].decode("utf-8", "ignore") + suffix

@@ -1,7 +1,7 @@
-"""Owns where the rows of a mended rejects workbook came from: what such a workbook says of itself, and the addresses.
+"""Owns the origin of a rejects workbook: the workbook, sheet and table that its rows came from, and their addresses.
 
-It says so in its document properties, which Excel and LibreOffice keep. Where another program dropped them, `_row`
-still tells the row, and the name of the file the table.
+The origin is stored in the document properties, which Excel and LibreOffice keep. If another program dropped them,
+`_row` still gives the row, and the file's name the table.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
     from .source import Source
 
 _PART = "docProps/custom.xml"
-#: xlsxwriter takes no longer text as a property.
+#: Maximum length of a text property in xlsxwriter.
 _LONGEST = 255
 _PREFIX = "importer "
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What a rejects workbook says of itself.
+    """The origin that a rejects workbook records about itself.
 
     Attributes:
         workbook: name of the workbook whose rows were rejected.
-        sheet: of that.
-        schema: of the table that the good rows went to.
-        table: that.
-        letters: of the columns behind `_row` and `_errors`, as they were in the sheet.
+        sheet: name of the sheet in that workbook.
+        schema: schema of the table that the good rows were loaded into.
+        table: name of that table.
+        letters: letters that the columns after `_row` and `_errors` had in the original sheet.
     """
 
     workbook: str
@@ -47,7 +47,7 @@ class Origin:
     letters: tuple[str, ...]
 
     def properties(self) -> dict[str, str]:
-        """The document properties that say it."""
+        """Return the origin as document properties."""
         said = {"workbook": self.workbook, "sheet": self.sheet, "schema": self.schema, "table": self.table}
         letters = ",".join(self.letters)
         said |= {f"columns {n}": letters[n : n + _LONGEST] for n in range(0, len(letters), _LONGEST)}
@@ -55,7 +55,7 @@ class Origin:
 
 
 def read_origin(package: Package) -> Origin | None:
-    """What a workbook says of itself when it is a rejects workbook; None for others."""
+    """Return the origin recorded in a rejects workbook; None for any other workbook."""
     if _PART not in package:
         return None
     found = _properties(package)
@@ -68,7 +68,7 @@ def read_origin(package: Package) -> Origin | None:
 
 
 def _properties(package: Package) -> dict[str, str]:
-    """The custom document properties; none where they cannot be read, as they are no data."""
+    """Return the custom document properties; empty if they cannot be parsed, because they are not data."""
     found: dict[str, str] = {}
     name = ""
 
@@ -91,18 +91,18 @@ def _properties(package: Package) -> dict[str, str]:
 
 
 def original_stem(stem: str) -> str:
-    """The name of a workbook (without suffix) that a rejects file of that name belongs to."""
+    """Return the stem of the original workbook for the stem of its rejects file."""
     return re.sub(r"\.rejects(?:-\d+)?$", "", stem) or stem
 
 
 @dataclass(frozen=True)
 class Places:
-    """The addresses that people know rows and cells by.
+    """The addresses of rows and cells in the original sheet.
 
     Attributes:
-        sheet: its name.
-        rows: row of the sheet -> row of the original, where that is another one.
-        letters: column (0-based) -> letters in the original.
+        sheet: name of the original sheet.
+        rows: row of this sheet -> row of the original sheet, both 1-based; rows not listed have the same number.
+        letters: column of this sheet (0-based) -> letters in the original sheet; columns not listed have their own.
     """
 
     sheet: str
@@ -110,22 +110,22 @@ class Places:
     letters: dict[int, str] = field(default_factory=dict)
 
     def row(self, row: int) -> int:
-        """The row's number."""
+        """Return the row's number in the original sheet."""
         return self.rows.get(row, row)
 
     def letter(self, column: int) -> str:
-        """The column's letters."""
+        """Return the column's letters in the original sheet."""
         return self.letters.get(column) or column_letters(column)
 
     def address(self, row: int, column: int) -> str:
-        """The address of a cell as people write it; of a whole row when the sheet has no such column."""
+        """Return the A1-style address of a cell, or that of the whole row if `column` is negative."""
         name = self.sheet if self.sheet.isidentifier() else "'" + self.sheet.replace("'", "''") + "'"
         row = self.row(row)
         return f"{name}!{self.letter(column)}{row}" if column >= 0 else f"{name}!{row}:{row}"
 
 
 def places_of(source: Source) -> Places:
-    """The addresses of a sheet's cells; those of the original where it holds the rejects of one."""
+    """Return the addresses of a sheet's cells; for a rejects workbook, those in the original sheet."""
     by_header = {c.header: c for c in source.header.columns}
     if not set(REJECT_COLUMNS) <= set(by_header):
         return Places(source.sheet.name)

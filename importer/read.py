@@ -1,7 +1,7 @@
-"""Owns the reading of one window through the engine: exact kinds, exact values, true addresses. Runs in a worker.
+"""Reads one window through the engine, with exact kinds, exact values and true addresses. Runs in a worker.
 
-What the engine says is checked against the XML: the cells are counted there too, and what only the XML knows
-(formulas never calculated, error values that the engine does not know, integers too long for a float) is put right.
+The engine's result is checked against the XML: the cells are counted there too, and what only the XML shows
+(uncalculated formulas, error values unknown to the engine, integers too long for a float) is corrected.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _LAST_COLUMN = 16_383  # XFD, 0-based
 
 
 class _Piece(NamedTuple):
-    """Rows that the engine reads at once: their XML, first and last row, and whether they are the whole window."""
+    """Rows that the engine reads in one call: XML, first and last sheet row, whether they are the whole window."""
 
     rows: bytes
     first_row: int
@@ -50,12 +50,12 @@ def read_window(task: ReadTask) -> WindowRead:
 
 
 def read_frame(task: ReadTask) -> tuple[pl.DataFrame, WindowRead]:
-    """Read one window.
+    """Read one window into a frame, and return it with the window's row and cell counts and column facts.
 
     Raises:
         InputError: the engine refuses the window.
-        ConservationError: the engine and the XML disagree about the cells.
-        WorkbookRefused: comments or CDATA in the middle of a sheet.
+        ConservationError: the engine and the XML disagree about the number of cells.
+        WorkbookRefused: comments or CDATA in the middle of a sheet, or a cell beyond column XFD.
     """
     with task.window.path.open("rb") as file:
         file.seek(task.window.offset)
@@ -64,7 +64,7 @@ def read_frame(task: ReadTask) -> tuple[pl.DataFrame, WindowRead]:
     odd = seen.odd
     if odd and b"<!" in rows:
         raise WorkbookRefused(
-            "the sheet's XML holds comments or CDATA far from its start", choice="save it again in Excel"
+            "the sheet's XML contains comments or CDATA far from its start", choice="save it again in Excel"
         )
     frames = [
         _read_rows(task, piece, seen.counts if piece.whole else count_values(piece.rows), seen)
@@ -85,13 +85,13 @@ def read_frame(task: ReadTask) -> tuple[pl.DataFrame, WindowRead]:
     )
 
 
-# ---- PIECES: what is too sparse to be read at once is read in parts --------------------------------------------
+# ---- PIECES: a window too sparse for one call of the engine is read in parts -----------------------------------
 
 
 def _pieces(task: ReadTask, rows: bytes, *, wider: bool) -> Iterator[_Piece]:
-    """The window, or runs of its rows whose bounding box the engine can hold.
+    """Yield the whole window, or runs of its rows whose bounding box the engine can hold.
 
-    The engine's memory is height x width, however few cells there are.
+    The engine's memory grows with height x width, however few cells there are.
     """
     window = task.window
     width = task.width if task.width and not wider else 26 ** letters_of(task.width)
@@ -106,12 +106,12 @@ def _pieces(task: ReadTask, rows: bytes, *, wider: bool) -> Iterator[_Piece]:
 
 def _beyond_last_column() -> WorkbookRefused:
     return WorkbookRefused(
-        "a cell lies beyond column XFD, the last that a sheet can have", choice="save it again in Excel"
+        "a cell lies beyond column XFD, the last one a sheet can have", choice="save it again in Excel"
     )
 
 
 def _runs(rows: bytes, following: int, most_cells: int) -> Iterator[_Piece]:
-    """Consecutive rows whose bounding box stays under `most_cells`; rows without cells are left out."""
+    """Yield runs of rows whose bounding box has at most `most_cells` cells; rows without cells are left out."""
     held: list[bytes] = []
     first = width = 0
     last = following - 1
@@ -132,7 +132,10 @@ def _runs(rows: bytes, following: int, most_cells: int) -> Iterator[_Piece]:
 
 
 def _read_rows(task: ReadTask, piece: _Piece, counts: Counts, seen: Scan) -> pl.DataFrame:
-    """The frame of some rows, checked against the count of their values in the XML (by a fast count)."""
+    """Return the frame of a piece after comparing its number of values with the fast count from the XML.
+
+    Where the two differ, the exact count decides.
+    """
     rows, first_row, expected, odd = piece.rows, piece.first_row, counts.values, seen.odd
     fixed = sheetxml.repaired(rows) if odd else rows
     counts = counts if fixed is rows else counts._replace(tags=None)
@@ -152,7 +155,7 @@ def _read_rows(task: ReadTask, piece: _Piece, counts: Counts, seen: Scan) -> pl.
 
 
 def _frame(columns: Cells, base: int, height: int) -> pl.DataFrame:
-    """The arrays side by side with their row numbers, without blank rows and empty arrays."""
+    """Return a frame of row numbers and arrays, without blank rows and all-null arrays."""
     arrays = {
         part(c, kind): kinds[kind].alias(part(c, kind))
         for c, kinds in sorted(columns.items())
@@ -169,7 +172,10 @@ def _frame(columns: Cells, base: int, height: int) -> pl.DataFrame:
 
 
 def _correct(frame: pl.DataFrame, rows: bytes, first_row: int, *, odd: bool) -> pl.DataFrame:
-    """The frame with what only the XML knows: formulas never calculated, unknown errors, integers too long."""
+    """Return the frame with corrections from the XML: uncalculated formulas, unknown errors, too long integers.
+
+    Infinite and NaN values become unreadable cells as well.
+    """
     changes: dict[str, dict[tuple[int, int], str]] = {}
     if odd:
         changes = {"formula": sheetxml.uncalculated(rows, first_row), "error": sheetxml.unknown_errors(rows, first_row)}
@@ -187,9 +193,9 @@ def _correct(frame: pl.DataFrame, rows: bytes, first_row: int, *, odd: bool) -> 
 
 
 def _doubtful(frame: pl.DataFrame) -> tuple[bool, list[str]]:
-    """Whether some number may be an integer too long for a float; the arrays with numbers that are not finite.
+    """Return whether any number reaches 2**53, and the names of the arrays that hold inf or nan.
 
-    All are asked at once: a frame may have thousands of columns, and a question costs as much as its answer.
+    One query covers all arrays: a frame may have thousands of columns, and each query has a fixed cost.
     """
     names = [name for name in frame.columns if name.endswith(".number")]
     if not names or frame.is_empty():
@@ -201,7 +207,7 @@ def _doubtful(frame: pl.DataFrame) -> tuple[bool, list[str]]:
 
 
 def _put(frame: pl.DataFrame, kind: str, found: dict[tuple[int, int], str]) -> pl.DataFrame:
-    """The frame with these cells of that kind, and of no other."""
+    """Return the frame with the cells in `found` set to `kind`, and to null in all other kinds."""
     for column in sorted({c for _, c in found}):
         mine = {row: text for (row, c), text in found.items() if c == column}
         name = part(column, kind)

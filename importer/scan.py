@@ -1,6 +1,6 @@
-"""Owns the look at a window's XML before the engine reads it: all tags are found at once, and told by their names.
+"""Scans a window's XML before it is decoded: finds all tags in one pass and classifies them by name.
 
-Searching for each mark alone would pass over the window ten times. Element meanings: ECMA-376 part 1, 18.3.1.
+Searching for each tag separately would take ten passes over the window. Element meanings: ECMA-376 part 1, 18.3.1.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from .views import Bytes, Positions
 
-#: How far a tag is looked into, and so how many bytes must follow the last one.
+#: Number of bytes read from the start of a tag, and so the padding needed after the last one.
 _AHEAD = 16
 _REF = len(b'<c r="')
 _SPACES = np.isin(np.arange(256), np.frombuffer(b" \t\r\n", np.uint8))
@@ -30,9 +30,9 @@ class Tags(NamedTuple):
     """All tags of a window.
 
     Attributes:
-        data: its bytes, with zeros behind.
-        at: where each tag begins.
-        names: the first four bytes of each, as a little-endian word.
+        data: bytes of the window, padded with zeros at the end.
+        at: offset of each tag in `data`.
+        names: first four bytes of each tag, as a little-endian word.
     """
 
     data: Bytes
@@ -41,13 +41,13 @@ class Tags(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """How many cells have a value.
+    """Counts of the cells that have a value.
 
     Attributes:
-        values: cells with a value, by a count that can be wrong where they are written oddly (`<v></v>`); the exact
-            count is the judge where this one differs from what the engine read.
-        inline: those of them that hold their text themselves.
-        tags: of all, or None where they were not looked at, or the rows were changed since.
+        values: number of cells with a value, by a fast count that can be wrong for unusual spellings (`<v></v>`); where
+            it differs from what the engine read, the exact count decides.
+        inline: number of those cells whose text is inline (`<is>`).
+        tags: tags of the window, or None if they were not scanned or the rows have changed since.
     """
 
     values: int
@@ -56,14 +56,14 @@ class Counts(NamedTuple):
 
 
 class Scan(NamedTuple):
-    """What the look tells.
+    """The result of a scan.
 
     Attributes:
-        odd: the window may hold anything but plain values: comments, errors, escapes, formulas, hidden rows, texts
-            that the engine would trim, or bytes that are no UTF-8.
-        counts: of the cells with a value.
-        formulas: cells with a formula.
-        wider: some cell lies in a column of more letters than the declared used range has.
+        odd: whether the window may hold more than plain values: comments, errors, escapes, formulas, hidden rows, texts
+            that the engine would trim, or bytes that are not UTF-8.
+        counts: counts of the cells with a value.
+        formulas: number of cells with a formula.
+        wider: whether a cell's column has more letters than the last column of the declared used range.
     """
 
     odd: bool
@@ -73,7 +73,12 @@ class Scan(NamedTuple):
 
 
 def scan(rows: bytes, width: int | None) -> Scan:
-    """Look at the rows of a window of a sheet that declares so many columns (None: nothing)."""
+    """Scan the rows of a window.
+
+    Args:
+        rows: XML of the rows.
+        width: number of columns in the sheet's declared used range, or None if none is declared.
+    """
     data = np.frombuffer(rows + b"\0" * _AHEAD, np.uint8)
     tags = np.flatnonzero(data == ord("<"))
     names = words(data, 4)[tags]
@@ -95,29 +100,29 @@ def scan(rows: bytes, width: int | None) -> Scan:
 
 
 def count_values(rows: bytes) -> Counts:
-    """How many cells have a value."""
+    """Return the fast count of cells with a value, without tags."""
     inline = rows.count(b"</is>")
     return Counts(rows.count(b"</v>") + inline, inline)
 
 
 def letters_of(width: int | None) -> int:
-    """How many letters the last of so many columns has."""
+    """Return how many letters the last of `width` columns has; 1 if the width is unknown."""
     return len(column_letters(width - 1)) if width else 1
 
 
 def is_wider(rows: bytes, letters: int) -> bool:
-    """Whether some cell lies in a column of more than that many letters (1: beyond Z, 2: beyond ZZ)."""
+    """Return whether any cell's column has more than `letters` letters (1: beyond Z, 2: beyond ZZ)."""
     # No anchor before `r=`: a literal prefix keeps this search at memory speed.
     return re.search(rb'r="[A-Za-z]{%d}' % (letters + 1), rows) is not None
 
 
 def word(name: bytes) -> int:
-    """The name of a tag as it stands in `Tags.names`; `<v>` has three bytes only, the fourth is what follows."""
+    """Return the start of a tag as a word comparable to `Tags.names`; for three bytes (`<v>`), mask off the fourth."""
     return int.from_bytes(name, "little")
 
 
 def _is_wider(rows: bytes, data: Bytes, tags: Positions, names: NDArray[np.unsignedinteger], letters: int) -> bool:
-    """What `is_wider` says; quick where every cell tells its place first, as in Excel's own files."""
+    """Return the same as `is_wider`, faster if `r` is the first attribute of every cell, as in Excel's own files."""
     cells = tags[names == word(b"<c r")]
     if len(cells) != np.count_nonzero((names & 0xFFFFFF) == word(b"<c ")):
         return is_wider(rows, letters)
@@ -125,7 +130,7 @@ def _is_wider(rows: bytes, data: Bytes, tags: Positions, names: NDArray[np.unsig
 
 
 def _has_escape(rows: bytes, data: Bytes) -> bool:
-    """Whether `_x` occurs, with which Excel escapes characters."""
+    """Return whether `_x` occurs, which starts Excel's escapes of characters."""
     return b"_" in rows and bool((data[np.flatnonzero(data == ord("_")) + 1] == ord("x")).any())
 
 
@@ -134,14 +139,14 @@ def _is_utf8(rows: bytes) -> bool:
 
 
 def _trims(rows: bytes, data: Bytes, tags: Positions, names: NDArray[np.unsignedinteger]) -> bool:
-    """Whether the engine would trim a text: one with white space at an end, in a `<t>` without attributes."""
+    """Return whether the engine would trim a text: white space at an end, in a `<t>` without attributes."""
     ends = np.flatnonzero(names == word(b"</t>"))
     if not len(ends):
         return False
-    # A text holds no tag, so the one before its end is its start.
+    # A text contains no tags, so the tag before its end tag is its start tag.
     ends = ends[(names[ends - 1] & 0xFFFFFF) == word(b"<t>")]
     first, last = data[tags[ends - 1] + len(b"<t>")], data[tags[ends] - 1]
     if (_SPACES[first] | _SPACES[last]).any():
         return True
-    # White space may be written as a reference, too.
+    # White space may also be written as a character reference.
     return bool(((first == ord("&")) | (last == ord(";"))).any()) and b"&#" in rows

@@ -1,4 +1,4 @@
-"""Owns the reading half of a run: from the path to spooled frames, the header, and the facts of every column."""
+"""Owns the source of a run: the sheet that was read, its spooled frames, header and column facts."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from .tasks import WindowRead
     from .workbook import Sheet, Workbook
 
-#: Another worker is started for every so many bytes of XML: reading less than that takes as long as starting one.
+#: Bytes of XML per worker: reading less than this takes as long as starting another worker.
 XML_PER_WORKER = 1 << 20
-#: Sheets of more XML are written while they are read; for smaller ones each worker's connection costs more than it
-#: brings (see `ingest.most_writers`).
+#: Sheets with more XML than this are written while they are read; for smaller ones each worker's connection costs more
+#: than it gains (see `ingest.most_writers`).
 STREAMED_BYTES = 8 << 20
 
 
@@ -37,16 +37,16 @@ class Source:
     """A sheet that was read.
 
     Attributes:
-        workbook: it is in.
-        sheet: that was read.
-        header: found or given.
+        workbook: the file that the sheet belongs to.
+        sheet: entry of the sheet in the workbook.
+        header: the header, found or given.
         windows: spooled frames, in sheet order.
-        facts: of the data rows, by sheet column.
-        cut: what stands around the rows.
-        rows: data rows that are not blank.
-        hidden_rows: of the data rows, those hidden.
-        blank_rows: rows without cells between the header and the last data row.
-        above_header: rows with cells above the header.
+        facts: facts of the data rows, by sheet column (0-based).
+        cut: facts from the sheet part outside its rows.
+        rows: number of data rows that are not blank.
+        hidden_rows: number of data rows that are hidden.
+        blank_rows: number of rows without cells between the header and the last data row.
+        above_header: number of rows with cells above the header.
     """
 
     workbook: Workbook
@@ -62,19 +62,19 @@ class Source:
 
     @functools.cached_property
     def places(self) -> Places:
-        """The addresses of its cells."""
+        """The addresses of the sheet's cells, as shown to the user."""
         return places_of(self)
 
     def address(self, row: int, column: int) -> str:
-        """The address of a cell as people write it; of a whole row when the sheet has no such column."""
+        """Return the A1-style address of a cell, or that of the whole row if `column` is negative."""
         return self.places.address(row, column)
 
     def notes(self) -> list[str]:
-        """What a careful reader should know of the sheet."""
+        """Return notes for the report about the sheet: unusual headers, unread sheets, hidden rows and columns…"""
         found = list(self.header.notes)
         if self.places.rows:
             book = f" of {self.workbook.origin.workbook}" if self.workbook.origin else ""
-            found.append(f"these are mended rejects: addresses are those of sheet {self.places.sheet}{book}")
+            found.append(f"the rows are fixed rejects: addresses are those of sheet {self.places.sheet}{book}")
         others = [
             s.name + ("" if s.visibility == "visible" else f" ({s.visibility.lower()})")
             for s in self.workbook.sheets
@@ -104,10 +104,10 @@ class Source:
 
 
 def in_order(windows: list[WindowRead], sheet: Sheet) -> tuple[WindowRead, ...]:
-    """The windows in the order of the sheet.
+    """Return the windows in sheet order.
 
     Raises:
-        SheetError: the rows of one lie before those of another that it follows.
+        SheetError: a window's rows do not come after those of the window before it.
     """
     last = 0
     for window in sorted(windows):
@@ -120,12 +120,12 @@ def in_order(windows: list[WindowRead], sheet: Sheet) -> tuple[WindowRead, ...]:
 
 
 def head_rows(settings: Settings) -> int:
-    """The rows at the top of a sheet that the header is looked for in; a given one may be further down."""
+    """Return the number of rows at the top of a sheet to search for the header; a given header may be further down."""
     return max(HEAD_ROWS, settings.header_rows[1] if settings.header_rows else 0)
 
 
 def head_windows(settings: Settings) -> int:
-    """How many windows hold those rows: one, unless the user wants smaller ones."""
+    """Return the number of windows that hold the head rows: one, unless the user set smaller windows."""
     rows = head_rows(settings)
     return -(-rows // min(settings.chunk_rows or rows, rows))
 
@@ -133,10 +133,10 @@ def head_windows(settings: Settings) -> int:
 def make_source(
     workbook: Workbook, sheet: Sheet, cut: SheetFacts, windows: tuple[WindowRead, ...], settings: Settings
 ) -> Source:
-    """What is known of a sheet of which these windows were read.
+    """Build the source from a sheet's windows: find the header, merge the column facts, count the rows.
 
     Raises:
-        SheetError: no header, or hidden rows that are not to be there.
+        SheetError: too many columns, or hidden rows or columns that the settings forbid.
     """
     heads = head_windows(settings)
     head = pl.concat([spool.read(w.path) for w in windows[:heads]], how="diagonal")
@@ -160,7 +160,7 @@ def make_source(
 
 
 def _facts(windows: tuple[WindowRead, ...], header_row: int, *, skip_hidden: bool) -> Iterable[dict[int, ColumnFacts]]:
-    """The facts of every window's data rows; only windows with other rows are looked at again."""
+    """Yield the facts of every window's data rows; only windows with other rows are profiled again."""
     for window in windows:
         if window.rows and (window.first_row <= header_row or (skip_hidden and window.hidden)):
             yield profile(data_rows(spool.read(window.path), header_row, skip_hidden=skip_hidden))
@@ -169,7 +169,7 @@ def _facts(windows: tuple[WindowRead, ...], header_row: int, *, skip_hidden: boo
 
 
 def _hidden(window: WindowRead, header_row: int) -> int:
-    """The hidden data rows of a window that has hidden rows."""
+    """Return the number of hidden data rows in a window that has hidden rows."""
     if window.first_row > header_row:
         return window.hidden
     frame = spool.read(window.path)
@@ -187,7 +187,7 @@ def _check_hidden(settings: Settings, cut: SheetFacts, rows: int, columns: set[i
 
 
 def hidden_columns(source: Source) -> set[int]:
-    """The hidden columns (0-based) of the sheet that hold data."""
+    """Return the hidden columns (0-based) of the sheet that hold data."""
     return {
         c for low, high in source.cut.hidden_columns for c in range(low, min(high, 16_383) + 1) if c in source.facts
     }

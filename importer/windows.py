@@ -1,7 +1,7 @@
-"""Owns the cutting of a sheet into windows: runs of consecutive rows, each a small sheet that the engine reads alone.
+"""Splits a sheet into windows: runs of consecutive rows, each decoded as a small sheet of its own.
 
-The sheet part is inflated once, as a stream, and cut behind `</row>`. Cells are not looked at here. The first window
-is small (the head): the header is looked for in it, and its texts do not make the columns of a larger window mixed.
+The sheet part is inflated once, as a stream, and cut after `</row>`; cells are not examined here. The first window (the
+head) is small: the header is searched in it, and its texts do not make the columns of a larger window mixed.
 """
 
 from __future__ import annotations
@@ -23,36 +23,36 @@ if TYPE_CHECKING:
     from .settings import Limits
     from .workbook import Sheet, Workbook
 
-#: Rows that the header is looked for in. Title blocks above a table are rarely longer than 20 rows.
+#: Number of rows at the top that are searched for the header. Title blocks above a table rarely exceed 20 rows.
 HEAD_ROWS = 64
-#: Most XML of one window. 6 MiB keep the engine's cells of a window in 25 MB, in the cache.
+#: Maximum XML size of a window. With 6 MiB the engine's cells of a window take 25 MB and stay in the cache.
 WINDOW_BYTES = 6 << 20
-#: A window of long rows is larger, so that it has so many of them: each column of each window costs some calls.
+#: Windows of long rows may be larger, to hold this many rows: every column of every window costs a few calls.
 WINDOW_ROWS = 2_500
-#: Most XML of such a window.
+#: Maximum XML size of a window of long rows.
 LONG_ROWS_BYTES = 12 << 20
-#: A window smaller than this costs more in calls than it gains in balance between workers.
+#: Minimum size of a window: a smaller one costs more in calls than it gains in balance between workers.
 MIN_WINDOW_BYTES = 1 << 20
-#: What a cut may fall short of a full window, because rows are not torn apart.
+#: Number of bytes by which a window may fall short of its full size, because rows are never split.
 _ROW_ALLOWANCE = 64 << 10
 
-#: The last row that a sheet can have (Excel's specification).
+#: Maximum number of rows in a sheet (Excel's specification).
 MAX_ROWS = 1_048_576
-#: Windows that are cut before a worker asks for them.
+#: Number of windows that are cut before a worker asks for them.
 AHEAD = 2
 
 
 @dataclass(frozen=True)
 class Window:
-    """A run of sheet rows, whose XML lies in a file.
+    """A run of consecutive sheet rows whose XML is stored in a file.
 
     Attributes:
-        number: 0-based; 0 is the head.
-        first_row: sheet row of its first `<row>`, 1-based.
-        last_row: sheet row of its last `<row>`.
-        path: the file.
-        offset: where the XML starts, in bytes.
-        length: how long it is, in bytes.
+        number: index of the window, from 0; window 0 is the head.
+        first_row: sheet row of the first `<row>`, 1-based.
+        last_row: sheet row of the last `<row>`, 1-based.
+        path: file that holds the XML.
+        offset: start of the XML in the file, in bytes.
+        length: length of the XML, in bytes.
     """
 
     number: int
@@ -65,10 +65,10 @@ class Window:
 
 @dataclass(frozen=True)
 class SheetFacts:
-    """What a sheet's part says around its rows; complete when all windows were cut.
+    """Facts from the sheet part outside its rows; complete once all windows have been cut.
 
     Attributes:
-        hidden_columns: 0-based inclusive ranges of columns that are hidden.
+        hidden_columns: ranges of hidden columns, 0-based and inclusive.
         merges: merged ranges, as written (`A1:B2`).
     """
 
@@ -77,12 +77,14 @@ class SheetFacts:
 
 
 def window_bytes(xml_bytes: int, workers: int, row_bytes: int) -> int:
-    """The size of a sheet's windows: equal ones, and as many for each worker, because the last one out counts.
+    """Return the window size in bytes that gives every worker the same number of windows of equal size.
+
+    The reading takes as long as its slowest worker, hence the even split.
 
     Args:
-        xml_bytes: of the sheet.
-        workers: that read it.
-        row_bytes: of a row of it.
+        xml_bytes: inflated size of the sheet.
+        workers: number of workers that read it.
+        row_bytes: average size of a row.
     """
     most = min(max(WINDOW_BYTES, row_bytes * WINDOW_ROWS), LONG_ROWS_BYTES)
     rounds = -(-xml_bytes // (workers * most)) or 1
@@ -90,26 +92,26 @@ def window_bytes(xml_bytes: int, workers: int, row_bytes: int) -> int:
 
 
 class Cutting:
-    """A sheet on its way into windows; a context manager.
+    """One pass that cuts a sheet into windows; a context manager.
 
-    Windows lie in slots of a file; a slot is written again when its window was read: the inflated sheet never lies on
-    the disk as a whole.
+    Windows are stored in slots of a file. A slot is reused once its window has been read, so the inflated sheet is
+    never on disk as a whole.
 
     Attributes:
-        xml_bytes: size of the sheet, as the zip directory declares it.
-        styles: the inflated styles part, or None where the workbook has none.
+        xml_bytes: inflated size of the sheet, as declared in the zip directory.
+        styles: file with the inflated styles part, or None if the workbook has none.
 
     Args:
         workbook: the opened workbook.
         sheet: one of its worksheets.
         folder: an existing spool folder.
-        limits: what the workbook may cost.
-        head_rows: `<row>` elements of the head window; at least the last header row.
-        chunk_rows: most rows of a window, or None for windows by size only.
-        workers: how many will read; small sheets are cut so that all have work.
+        limits: resource limits for the workbook.
+        head_rows: number of `<row>` elements in the head window; at least the number of the last header row.
+        chunk_rows: maximum number of rows in a window, or None to limit windows by size only.
+        workers: number of workers that will read; small sheets are cut so that all of them have work.
 
     Raises:
-        WorkbookRefused: the sheet is damaged, hostile, or not XML of a worksheet; also while cutting.
+        WorkbookRefused: the sheet is damaged, hostile, or not worksheet XML; also raised while cutting.
     """
 
     def __init__(
@@ -130,7 +132,7 @@ class Cutting:
             self.styles = self._unpacked(workbook.styles, folder / "styles.xml") if workbook.styles else None
             size = functools.partial(window_bytes, self.xml_bytes, max(workers, 1))
             self._cutter = Cutter(self._package, sheet, limits, size, head_rows, chunk_rows)
-            # What a slot does not use of its room takes no space: nothing is written there.
+            # The unused rest of a slot takes no disk space: the file is sparse there.
             self._slots = _Slots(folder / "windows.xml", size(LONG_ROWS_BYTES))
         except BaseException:
             self._package.__exit__(None, None, None)
@@ -148,7 +150,7 @@ class Cutting:
         self._package.__exit__(kind, error, tb)
 
     def windows(self) -> Iterator[Window]:
-        """Each window as soon as its rows lie in the archive."""
+        """Yield each window as soon as its rows are in the file."""
         previous = 0
         for number, rows in enumerate(self._cutter.cuts()):
             first, last = row_range(rows, previous + 1)
@@ -163,24 +165,24 @@ class Cutting:
             )
 
     def release(self, number: int) -> None:
-        """The window of that number was read; its slot may be used again."""
+        """Mark the window with this number as read, so that its slot can be reused."""
         self._slots.release(number)
 
     def facts(self) -> SheetFacts:
-        """What stands around the rows; to be asked after the last window."""
+        """Return the facts outside the rows; call it after the last window."""
         return SheetFacts(self._cutter.hidden_columns(), self._cutter.merges())
 
     def width(self) -> int | None:
-        """Columns of the declared used range, or None where none is declared; to be asked after the first window."""
+        """Return the number of columns in the declared used range, or None; call it after the first window."""
         return self._cutter.width()
 
 
 class _Slots:
-    """A file with room for windows, used again and again.
+    """A file divided into reusable slots for windows.
 
     Args:
-        path: of the file.
-        room: bytes of a slot; a longer window gets a place of its own behind them.
+        path: the file, created if missing.
+        room: size of a slot in bytes; a longer window gets its own place at the end of the file.
     """
 
     def __init__(self, path: Path, room: int) -> None:
@@ -192,7 +194,7 @@ class _Slots:
         path.touch()
 
     def put(self, number: int, rows: bytes) -> tuple[Path, int]:
-        """Write a window; returns the file, and where it starts there."""
+        """Write a window and return the file and the window's offset in it."""
         fits = len(rows) <= self._room
         if fits and self._free:
             offset = self._free.popleft()
@@ -207,6 +209,6 @@ class _Slots:
         return self._path, offset
 
     def release(self, number: int) -> None:
-        """Let the slot of a window be used again."""
+        """Make the slot of a window available again."""
         if number in self._held:
             self._free.append(self._held.pop(number))

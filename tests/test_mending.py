@@ -63,7 +63,7 @@ def test_mended_rejects_complete_the_import(db: Database, tmp_path: Path, loaded
     assert report.target["table"] == "people"
     assert db.rows("select id, name from people order by id") == [(1, "a"), (2, "b"), (4, "d"), (6, "f")]
     assert {r.key: r.example for r in report.rules} == {"age|database-error": "HR!D6", "age|type-error": "HR!D8"}
-    assert any("mended rejects" in note and "staff.xlsx" in note for note in report.notes)
+    assert any("fixed rejects" in note and "staff.xlsx" in note for note in report.notes)
     rows = _sheet(again)
     assert rows[0] == ("_row", "_errors", "id", "name", "age")
     assert [row[0] for row in rows[1:]] == [6, 8]
