@@ -1,10 +1,10 @@
-"""Owns the letters of columns, as in `A1`."""
+"""Converts between column indexes and column letters, as in `A1`."""
 
 from __future__ import annotations
 
 
 def column_index(letters: str) -> int:
-    """0-based index of a column: `A` is 0, `XFD` is 16383."""
+    """Return the 0-based index of a column: `A` is 0, `XFD` is 16383."""
     index = 0
     for letter in letters:
         index = index * 26 + ord(letter) - 64
@@ -12,7 +12,7 @@ def column_index(letters: str) -> int:
 
 
 def column_letters(index: int) -> str:
-    """The letters of a 0-based column index."""
+    """Return the letters of a 0-based column index."""
     letters = ""
     index += 1
     while index:

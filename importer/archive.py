@@ -1,10 +1,9 @@
-"""Owns the stored workbook that the engine reads: our own package around the original styles and a window's rows.
+"""Writes the uncompressed workbook that the engine reads: our own package around the original styles and some rows.
 
-The engine lists sheets by `xl/workbook.xml`. Writing that part ourselves has four uses: every window of a sheet is a
-sheet of its own, and can be read while later ones are still being cut; other sheets (macro sheets that the engine
-refuses) are not there; the date epoch is set by us
-(the `x15:workbookPr` element of Excel 2013 makes calamine forget it, calamine issue 706); and nothing is inflated
-twice.
+The engine finds sheets through `xl/workbook.xml`. Writing that part ourselves has four advantages: every window of a
+sheet is a sheet of its own and can be read while later windows are still being cut; other sheets (macro sheets that
+the engine refuses) are left out; the date epoch is set by us (the `x15:workbookPr` element of Excel 2013 makes calamine
+lose it, calamine issue 706); and nothing is inflated twice.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _END64 = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR64 = struct.Struct("<4sLQL")
 _END = struct.Struct("<4s4H2LH")
 _ZIP64_VERSION = 45
-_DOS_DATE = 0x21  # 1980-01-01, the first date that zip knows
+_DOS_DATE = 0x21  # 1980-01-01, the earliest date that zip can express
 _MAX32 = 0xFFFFFFFF
 
 MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
@@ -38,7 +37,7 @@ SHEET_CLOSE = b"</sheetData></worksheet>"
 
 
 class StoredZip:
-    """A zip of stored (uncompressed) parts, written front to back; zip64 where a part lies beyond 4 GiB."""
+    """A writer for a zip of stored (uncompressed) parts, in zip64 format; a context manager."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -56,7 +55,7 @@ class StoredZip:
             self._file.close()
 
     def add(self, name: str, blocks: Iterable[bytes]) -> tuple[int, int]:
-        """Write one part; returns the offset and the length of its bytes in the file."""
+        """Write one part and return the offset and length of its bytes in the file."""
         start, crc, size = self._file.tell(), 0, 0
         self._file.write(self._local(name.encode(), 0, 0))
         offset = self._file.tell()
@@ -71,10 +70,10 @@ class StoredZip:
         return offset, size
 
     def reserve(self, name: str, size: int) -> int:
-        """Leave room for a part of that size, to be written later; returns the offset of its bytes.
+        """Reserve room for a part of `size` bytes to be written later, and return the offset of its bytes.
 
-        The engine looks neither at the CRC nor beyond the end of the rows, so a part may be written after the archive
-        was opened, and again, and need not fill its room.
+        The engine checks no CRC and reads nothing after the end of the rows, so the part may be written after the
+        archive was opened, may be overwritten, and need not fill its room.
         """
         start = self._file.tell()
         self._file.write(self._local(name.encode(), 0, size))
@@ -84,7 +83,7 @@ class StoredZip:
         return offset
 
     def _local(self, name: bytes, crc: int, size: int) -> bytes:
-        # A fixed-size zip64 field for every part keeps the header's length known before the size is.
+        # With a fixed-size zip64 field the header's length is known before the part's size is.
         extra = struct.pack("<2H2Q", 1, 16, size, size)
         return (
             _LOCAL.pack(b"PK\3\4", _ZIP64_VERSION, 0, 0, 0, _DOS_DATE, crc, _MAX32, _MAX32, len(name), len(extra))
@@ -109,26 +108,34 @@ class StoredZip:
 
 
 def sheet_part(number: int) -> str:
-    """The part name of the cut with that 0-based number."""
+    """Return the part name of sheet `number`, counted from 0."""
     return f"xl/worksheets/cut{number}.xml"
 
 
 def sheet_blocks(rows: bytes, anchor: int | None) -> list[bytes]:
-    """A worksheet part around the raw XML of some rows.
+    """Return a worksheet part around the raw XML of some rows, in blocks.
+
+    The anchor row pins the engine's used range, so that positions become absolute. Its only cell is an error in
+    column A, because an error is the one kind of cell that does not affect the dtype the engine chooses for a column.
 
     Args:
         rows: `<row>` elements in the main namespace without prefix.
-        anchor: number of the row before them, or None when they start at row 1.
-
-    The anchor row pins the engine's used range, so that positions become absolute: its only cell is an error in
-    column A, because an error is the one kind of cell that does not change what the engine takes a column for.
+        anchor: number of the row before them, or None if they start at row 1.
     """
     pin = f'<row r="{anchor}"><c r="A{anchor}" t="e"><v>#N/A</v></c></row>'.encode() if anchor else b""
     return [SHEET_OPEN, pin, rows, SHEET_CLOSE]
 
 
 def add_frame(archive: StoredZip, *, sheets: int, epoch_1904: bool, strings: bool, styles: bool) -> None:
-    """Write the parts that make a workbook of the cuts: content types, relationships, the workbook itself."""
+    """Write the parts that make the sheets a workbook: content types, relationships and the workbook part.
+
+    Args:
+        archive: the zip to write to.
+        sheets: number of sheets.
+        epoch_1904: whether dates count from 1904-01-01.
+        strings: whether the archive has a shared strings part.
+        styles: whether the archive has a styles part.
+    """
     listed = "".join(f'<sheet name="cut{n}" sheetId="{n + 1}" r:id="rId{n + 1}"/>' for n in range(sheets))
     epoch = ' date1904="1"' if epoch_1904 else ""
     parts = {

@@ -42,7 +42,7 @@ class Values(NamedTuple):
     shared: Mask
 
     def columns(self, data: Bytes, letters: int) -> Positions | None:
-        """Return the sheet column (0-based) of each value, or None if a value's `r` does not start with capital letters.
+        """Return the sheet column (0-based) of each value, or None if some addresses are not in capital letters.
 
         Args:
             data: bytes of the window.

@@ -1,7 +1,8 @@
-"""Owns unusual spellings of worksheet XML: what is not written the way Excel writes it is rewritten that way first.
+"""Normalizes XML: parts that are not spelled as Excel spells them are rewritten that way before they are read.
 
-Excel writes UTF-8, no namespace prefix, no comments, no CDATA. The cutter and the scanners rely on it. Other programs
-(the Open XML SDK uses the prefix `x:`) are brought into that form by expat, which is slower and rarely needed.
+Excel writes UTF-8 without namespace prefixes, comments or CDATA, and the cutter and the scanners rely on that. The
+output of other programs (the Open XML SDK uses the prefix `x:`) is rewritten with expat, which is slower and rarely
+needed.
 """
 
 from __future__ import annotations
@@ -20,39 +21,40 @@ if TYPE_CHECKING:
     from .package import Package
 
 _SNIFF_BYTES = 4096
-#: Halves of a surrogate pair are one match, so that they can be joined.
+#: Both halves of a surrogate pair are one match, so that they can be joined.
 _ESCAPE = re.compile(rb"_x[Dd][89ABab][0-9A-Fa-f]{2}__x[Dd][C-Fc-f][0-9A-Fa-f]{2}_|_x[0-9A-Fa-f]{4}_")
-#: calamine 0.36 decodes `_xHHHH_` up to U+00FF (measured over all of them).
+#: Code points below this are decoded by the engine: calamine 0.36 decodes `_xHHHH_` up to U+00FF (measured over all).
 _DECODED_BY_ENGINE = 0x100
-#: Behind views, formats and column widths come rows; some hundred of them show how cells are spelled.
+#: Number of bytes searched for odd spellings. It covers views, formats, column widths and a few hundred rows, which is
+#: enough to show how the cells are spelled.
 _SPELLING_BYTES = 64 << 10
-#: Well-formed XML that the scanners would not see: single quotes or spaces around `=`, end tags with a space.
+#: Well-formed XML that the scanners would miss: single quotes or spaces around `=`, end tags with a space.
 _ODD_SPELLING = re.compile(rb"""\s(?:r|t|s|ref|min|max|hidden)(?:\s+=\s*["']|=\s+["']|=')|</\w+\s+>""")
 
 
 def plain_rows(package: Package, part: str) -> Iterator[bytes]:
-    """The bytes of a worksheet part in Excel's own spelling, as a stream of blocks.
+    """Yield the bytes of a worksheet part in Excel's spelling, in blocks.
 
     Raises:
-        WorkbookRefused: not well-formed, or not a worksheet.
+        WorkbookRefused: the part is not well-formed, or not a worksheet.
     """
     return _plain(package, part, "worksheet")
 
 
 def plain_strings(package: Package, part: str) -> Iterator[bytes]:
-    """The bytes of a shared strings part in Excel's own spelling, as a stream of blocks.
+    """Yield the bytes of a shared strings part in Excel's spelling, in blocks.
 
     Raises:
-        WorkbookRefused: not well-formed, or no shared strings.
+        WorkbookRefused: the part is not well-formed, or does not hold shared strings.
     """
     return _plain(package, part, "sst")
 
 
 def wide_escapes(xml: bytes) -> bytes:
-    """`xml` with the escapes of characters beyond U+00FF (`_x4E2D_`) decoded: the engine decodes those below alone.
+    """Decode the escapes of characters above U+00FF (`_x4E2D_`) in `xml`; the engine decodes only those up to it.
 
-    Two that are halves of one character in UTF-16 become that character; a lone half, which is none, stays escaped.
-    The result may hold U+FFFE and U+FFFF, at which the engine, unlike XML 1.0, takes no offence.
+    Two escapes that form a UTF-16 surrogate pair become one character; a lone surrogate stays escaped. The result may
+    contain U+FFFE and U+FFFF, which the engine accepts, although XML 1.0 forbids them.
     """
 
     def character(match: re.Match[bytes]) -> bytes:
@@ -77,10 +79,10 @@ def _plain(package: Package, part: str, root: str) -> Iterator[bytes]:
 
 
 def _is_plain(head: bytes, root: str) -> bool:
-    """Whether a part starts as Excel writes it: UTF-8, no prefixes, double quotes, no comments or CDATA.
+    """Return whether a part starts in Excel's spelling: UTF-8, no prefixes, double quotes, no comments or CDATA.
 
-    A program spells alike from its first cell on. Comments come from templating code, which writes them early if at
-    all; one that is found later stops the run (see `read_window`).
+    A program spells all cells the same way. Comments come from templating code, which writes them early if at all; a
+    comment found later stops the run (see `read_window`).
     """
     start = head[:_SNIFF_BYTES]
     encoding = re.search(rb"""<\?xml[^>]*encoding=["']([\w-]+)["']""", start)
@@ -92,8 +94,8 @@ def _is_plain(head: bytes, root: str) -> bool:
 
 
 def _rewritten(package: Package, part: str, root: str) -> Iterator[bytes]:
-    """The same elements with local names only; comments, processing instructions and CDATA marks dropped."""
-    from xml.sax.saxutils import escape, quoteattr  # brings urllib along
+    """Yield the part with local names only, without comments, processing instructions and CDATA marks."""
+    from xml.sax.saxutils import escape, quoteattr  # imported here because it imports urllib
 
     out: list[str] = []
     opened: list[str] = []
@@ -101,7 +103,7 @@ def _rewritten(package: Package, part: str, root: str) -> Iterator[bytes]:
     def start(name: str, attributes: dict[str, str]) -> None:
         local = _local(name)
         if not opened and local != root:
-            raise WorkbookRefused(f"part {part!r} is no {root} but {local!r}", place=package.path.name)
+            raise WorkbookRefused(f"part {part!r} does not have the root element {root} but {local!r}", place=package.path.name)
         opened.append(local)
         written = "".join(f" {_attribute(k)}={quoteattr(v)}" for k, v in attributes.items())
         out.append(f"<{local}{written}>")
@@ -134,5 +136,5 @@ def _local(name: str) -> str:
 
 
 def _attribute(name: str) -> str:
-    """`xml:space` keeps its prefix; every other attribute that matters has none."""
+    """Return the local name of an attribute; `xml:space` keeps its prefix, all others that matter have none."""
     return "xml:space" if name.endswith("namespace}space") else _local(name)

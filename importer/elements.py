@@ -1,4 +1,4 @@
-"""Owns the reading of small XML parts: some elements of theirs, in order."""
+"""Reads chosen elements from small XML parts, in document order."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from .package import SMALL_PART_BYTES
 if TYPE_CHECKING:
     from .package import Package
 
-#: Elements of interest in a part: 1,048,576 rows of a workbook's list of sheets or parts are an attack.
+#: Maximum number of wanted elements in a part. A workbook that lists more sheets or parts is an attack.
 _MOST_ELEMENTS = 100_000
 
 
 class Element(NamedTuple):
-    """An element of a small XML part: local name, depth (0: the root), attributes (`namespace}name`)."""
+    """An element of a small XML part: local name, depth (0 for the root), attributes by `namespace}name`."""
 
     name: str
     depth: int
@@ -25,10 +25,11 @@ class Element(NamedTuple):
 
 
 def find_elements(package: Package, part: str, wanted: set[str]) -> list[Element]:
-    """The elements with one of these local names, in order; the rest of the part is not kept.
+    """Return the elements whose local name is in `wanted`, in document order; the rest of the part is not kept.
 
     Raises:
-        WorkbookRefused: not well-formed, or with a document type declaration, in whatever encoding.
+        WorkbookRefused: the part is too large, not well-formed, lists too many wanted elements, or has a document type
+            declaration in any encoding.
     """
     found: list[Element] = []
     depth = -1
@@ -40,7 +41,7 @@ def find_elements(package: Package, part: str, wanted: set[str]) -> list[Element
             found.append(Element(name, depth, attributes))
             if len(found) > _MOST_ELEMENTS:
                 raise WorkbookRefused(
-                    f"part {part!r} lists more than {_MOST_ELEMENTS:,} things", place=package.path.name
+                    f"part {part!r} lists more than {_MOST_ELEMENTS:,} entries", place=package.path.name
                 )
 
     def end(_tag: str) -> None:
@@ -71,5 +72,5 @@ def find_elements(package: Package, part: str, wanted: set[str]) -> list[Element
 
 
 def local_name(tag: str) -> str:
-    """A tag or an attribute without its namespace."""
+    """Return the name of a tag or an attribute without its namespace."""
     return tag.rsplit("}", 1)[-1]

@@ -1,7 +1,7 @@
-"""Owns number formats that show more than the number: `00000` shows 2494 as 02494, a postal code or an article number.
+"""Finds cells whose number format pads with zeros: `00000` shows 2494 as 02494, a postal code or an article number.
 
-The styles part lists custom formats in `numFmts`, and for each cell style (the attribute `s` of a cell is its place in
-`cellXfs`) which format it has (ECMA-376 part 1, 18.8.10 and 18.8.31). Of Excel's built-in formats none pads with zeros.
+The styles part lists custom formats in `numFmts`, and in `cellXfs` the format of each cell style (the attribute `s` of
+a cell is an index into it; ECMA-376 part 1, 18.8.10 and 18.8.31). None of Excel's built-in formats pads with zeros.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from .parts import ROW, pad, part
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: Two zeros or more, also as the format of positive numbers in front of others (`00000;-00000`).
+#: Two or more zeros, also as the positive section of a longer format (`00000;-00000`).
 _ZEROS = re.compile(r"(0{2,255})(?:;.*)?")
 _LIKELY = re.compile(rb"""formatCode=["']00""")
 
 
 def padded_styles(styles: Path | None) -> tuple[tuple[int, int], ...]:
-    """The cell styles that pad with zeros, and to how many digits.
+    """Return the cell styles that pad with zeros, as pairs of style index and number of digits.
 
     Args:
-        styles: the inflated part, or None where the workbook has none.
+        styles: file with the inflated styles part, or None if the workbook has none.
     """
     xml = b"" if styles is None else styles.read_bytes()
     if _LIKELY.search(xml) is None:
@@ -50,17 +50,17 @@ def padded_styles(styles: Path | None) -> tuple[tuple[int, int], ...]:
     try:
         parser.Parse(xml, True)
     except expat.ExpatError:
-        return ()  # the engine is to say that the styles cannot be read
+        return ()  # the engine reports that the styles cannot be read
     return tuple((style, digits[number]) for style, number in enumerate(used) if number in digits)
 
 
 def mark_padded(frame: pl.DataFrame, rows: bytes, styles: tuple[tuple[int, int], ...]) -> pl.DataFrame:
-    """The frame with the digits to which numbers are padded, for the columns where some are.
+    """Return the frame with an added array of padded widths (in digits) for each column that has padded numbers.
 
     Args:
-        frame: of a window.
-        rows: its XML.
-        styles: that pad, and to how many digits.
+        frame: frame of a window.
+        rows: XML of the window.
+        styles: pairs of style index and number of digits, from `padded_styles`.
     """
     known = {b"%d" % style: digits for style, digits in styles if b's="%d"' % style in rows}
     if not known:

@@ -194,14 +194,12 @@ def column_names(labels: list[str | None], indices: list[int], *, keep: bool) ->
 
 
 def normalise(label: str) -> str:
-    """Return a header text as a snake_case name of at most 63 bytes, of letters and digits of any script; may be empty.
-    """
+    """Return a header text as a snake_case name (letters and digits of any script, at most 63 bytes); may be empty."""
     return shorten(_usable(_snake_case(label)), "")
 
 
 def _snake_case(label: str) -> str:
-    """Return letters, digits and marks of any script in lower case, with `_` between words and before a leading digit.
-    """
+    """Return a text's letters, digits and marks in lower case, with `_` between words and before a leading digit."""
     text = unicodedata.normalize("NFKC", label).lower()
     # The vowels of Indic scripts are marks, which `\w` does not match.
     words = "".join(c if c.isalnum() or unicodedata.category(c).startswith("M") else " " for c in text)

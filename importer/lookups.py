@@ -1,7 +1,8 @@
-"""Owns cells that hold the number of a shared string: shown to the engine as something else, and looked up behind it.
+"""Reads cells that hold shared strings: the engine gets numbers or marked texts instead, which are looked up after it.
 
-The engine would parse all shared strings in every process to look them up itself (see `strings`). Where a column holds
-nothing else it is shown their numbers, which it reads fastest; elsewhere marked texts, which it tells from numbers.
+To look the strings up itself, the engine would parse all of them in every process (see `strings`). In a column that
+holds only shared strings, the engine gets their indexes as numbers, which it reads fastest; in other columns it gets
+marked texts, which differ from real numbers.
 """
 
 from __future__ import annotations
@@ -27,33 +28,33 @@ if TYPE_CHECKING:
     from .tasks import ReadTask
     from .views import Positions
 
-#: A cell of a shared string that means none: an empty cell.
+#: A shared string cell without an index: an empty cell.
 _EMPTY = SHARED + b"</v>"
-#: A cell of a shared string with other attributes, space, or a formula between.
+#: A shared string cell with other attributes, spaces or a formula in between.
 _SHARED_ANYHOW = re.compile(rb"""(<c\b[^>]*?) t="s"([^>]*>(?:\s*<f\b(?:[^>]*/>|[^>]*>[^<]*</f>))?\s*)<v>""")
-#: References to characters, without the zeros that may lead.
+#: Character references, without leading zeros.
 _HEXADECIMAL = re.compile(rb"&#[xX]0*([0-9A-Fa-f]{2,6});")
 _DECIMAL = re.compile(rb"&#0*([0-9]{3,7});")
-#: The last characters of Unicode's private use area: a text with all of them is not expected.
+#: Possible marks: the last characters of Unicode's private use area. No sheet is expected to use all of them.
 _MARKS = [chr(code) for code in range(0xF8FF, 0xF800, -1)]
 
 
 def read_cells(task: ReadTask, rows: bytes, anchor: int | None, counts: Counts, *, formulas: bool = False) -> Cells:
-    """The arrays of some rows by sheet column and kind.
+    """Read some rows as arrays by sheet column and kind.
 
     Args:
-        task: of the window.
-        rows: their XML.
-        anchor: the row before them, or None when they start at row 1.
-        counts: how many cells have a value, by a fast count.
-        formulas: some cells have one.
+        task: the task of the window.
+        rows: XML of the rows.
+        anchor: number of the row before them, or None if they start at row 1.
+        counts: fast counts of the cells with a value.
+        formulas: whether some cells have a formula.
 
     Raises:
         InputError: the engine refuses the rows.
-        WorkbookRefused: a cell means a shared string that there is not.
+        WorkbookRefused: a cell refers to a shared string that does not exist.
     """
     if counts.inline and counts.inline == counts.values:
-        # All are texts. Asked for, the engine need not look for the kind of each column first.
+        # All cells are texts. With a given dtype the engine need not infer the kind of each column first.
         texts = read_as(sheet_of(task, rows, anchor), "string")
         return {c: {"text": array} for c, array in texts.items()}
     if task.strings is None or b' t="s"' not in rows:
@@ -63,12 +64,12 @@ def read_cells(task: ReadTask, rows: bytes, anchor: int | None, counts: Counts, 
     if numbered is None:
         return _read_marked(task, rows, anchor, strings, frozenset())
     if numbered.counts is None:
-        # Without the workbook's styles: a number that is shown as a date would be none.
+        # Without the workbook's styles, because a number with a date format would be read as a date.
         numbers = read_as(sheet_of(replace(task, styles=None), numbered.rows, anchor), "float")
         return {c: {"text": _of_numbers(strings, array)} for c, array in numbers.items()}
     columns = _read_marked(task, numbered.rows, anchor, strings, frozenset(numbered.counts))
     found = {c: columns[c]["number"].count() for c in numbered.counts if "number" in columns.get(c, {})}
-    if found != numbered.counts:  # a style was written in some other place, or a number twice
+    if found != numbered.counts:  # a style is in an unusual place, or a cell occurs twice
         return _read_marked(task, rows, anchor, strings, frozenset())
     for c in found:
         columns[c]["text"] = _of_numbers(strings, columns[c].pop("number"))
@@ -76,7 +77,7 @@ def read_cells(task: ReadTask, rows: bytes, anchor: int | None, counts: Counts, 
 
 
 def _read_marked(task: ReadTask, rows: bytes, anchor: int | None, strings: pl.Series, numbers: frozenset[int]) -> Cells:
-    """The arrays of rows, the shared strings that are left there shown as texts; `numbers` hold numbers alone."""
+    """Read rows whose shared strings are replaced by marked texts; the columns `numbers` hold only numbers."""
     epoch = Epoch(task.epoch_1904)
     if b' t="s"' not in rows:
         return read_columns(sheet_of(task, rows, anchor), rows, epoch, numbers)
@@ -90,15 +91,15 @@ def _read_marked(task: ReadTask, rows: bytes, anchor: int | None, strings: pl.Se
     return columns
 
 
-# ---- SHOWN AS NUMBERS -------------------------------------------------------------------------------------------
+# ---- READ AS NUMBERS --------------------------------------------------------------------------------------------
 
 
 class _Numbered(NamedTuple):
-    """Rows with plain numbers in the place of shared strings.
+    """Rows with plain numbers in place of shared strings.
 
     Attributes:
-        rows: their XML.
-        counts: how many they are, by the columns that hold nothing else; None: all do.
+        rows: XML of the rows.
+        counts: number of shared strings in each column that holds only shared strings; None if all columns do.
     """
 
     rows: bytes
@@ -106,7 +107,10 @@ class _Numbered(NamedTuple):
 
 
 def _numbered(task: ReadTask, rows: bytes, counts: Counts, *, formulas: bool) -> _Numbered | None:
-    """The rows with numbers where that is possible; None where it is nowhere."""
+    """Return the rows with numbers in columns that hold only shared strings; None if there are no such columns.
+
+    None also if the spelling of the rows does not allow it.
+    """
     values = find_values(counts, formulas=formulas)
     if values is None or counts.tags is None:
         return None
@@ -126,16 +130,16 @@ def _numbered(task: ReadTask, rows: bytes, counts: Counts, *, formulas: bool) ->
 
 
 _SPACES = np.uint64(int.from_bytes(b" " * 8, "little"))
-#: What `cells.SHARED` becomes, as far as a word goes.
+#: The word that replaces the first eight bytes of `cells.SHARED`.
 _UNTYPED = np.uint64(int.from_bytes(b"      ><", "little"))
 _STYLE = np.uint32(int.from_bytes(b' s="', "little"))
 
 
 def _untyped(rows: bytes, types: Positions, *, styled: bool = False) -> bytes:
-    """The rows without the types of those cells, and without their styles.
+    """Return the rows without the type attributes at `types` and, if `styled`, without the styles of these cells.
 
     Without its type such a cell is a number, which the engine reads fastest; without its style (` s="12"`, which Excel
-    writes before the type) it is not shown as a date. Both are written over with spaces, because that is done for all
+    writes before the type) it is not read as a date. Both are overwritten with spaces, which can be done for all cells
     at once.
     """
     data = np.frombuffer(rows, np.uint8).copy()
@@ -143,14 +147,18 @@ def _untyped(rows: bytes, types: Positions, *, styled: bool = False) -> bytes:
     for digits in range(1, 6) if styled else ():
         starts = types - (digits + len(b' s=""'))
         starts = starts[heads[starts] == _STYLE]
-        # A few bytes more than the style has do no harm: the type follows.
+        # A few bytes beyond the style may be overwritten: they belong to the type.
         at[starts] = at[starts + 2] = _SPACES
     at[types] = _UNTYPED
     return data.tobytes()
 
 
 def _of_numbers(strings: pl.Series, numbers: pl.Series) -> pl.Series:
-    """The shared strings of those numbers."""
+    """Look up the shared strings with these indexes.
+
+    Raises:
+        WorkbookRefused: a number is not an index of the strings.
+    """
     places = numbers.cast(pl.UInt32, strict=False)
     last = places.max()
     if places.cast(pl.Float64).ne_missing(numbers).any() or (isinstance(last, int) and last >= len(strings)):
@@ -159,26 +167,32 @@ def _of_numbers(strings: pl.Series, numbers: pl.Series) -> pl.Series:
     return strings.gather(places)
 
 
-# ---- SHOWN AS TEXTS ---------------------------------------------------------------------------------------------
+# ---- READ AS MARKED TEXTS ---------------------------------------------------------------------------------------
 
 
 def _unused_mark(rows: bytes) -> str:
-    """A character that no text of the rows holds, neither as itself nor as a reference (`&#xF8FF;`)."""
+    """Return a character that does not occur in the rows, neither literally nor as a reference (`&#xF8FF;`)."""
     referred = {int(code, 16) for code in _HEXADECIMAL.findall(rows)} | {int(code) for code in _DECIMAL.findall(rows)}
     for mark in _MARKS:
         if ord(mark) not in referred and mark.encode() not in rows:
             return mark
-    raise WorkbookRefused("the sheet uses all characters that are left for private use", choice="remove some")
+    raise WorkbookRefused("the sheet uses all private use characters U+F801 to U+F8FF", choice="remove some")
 
 
 def _marked(rows: bytes, mark: bytes) -> bytes:
-    """The rows, such cells turned into texts that are the number behind a mark."""
+    """Return the rows with shared string cells turned into texts: the mark, then the index."""
     rows = rows.replace(SHARED, b' t="str"><v>' + mark)
     return _SHARED_ANYHOW.sub(rb'\1 t="str"\2<v>' + mark, rows) if b' t="s"' in rows else rows
 
 
 def _of_marked(strings: pl.Series, texts: dict[int, pl.Series], mark: str) -> dict[int, pl.Series]:
-    """Texts with those behind a mark looked up, by sheet column; all columns at once, because there may be hundreds."""
+    """Replace marked texts by the strings they refer to, by sheet column.
+
+    All columns are handled in one query, because there may be hundreds.
+
+    Raises:
+        WorkbookRefused: the text after a mark is not an index of the strings.
+    """
     frame = pl.DataFrame([array.alias(str(c)) for c, array in texts.items()])
     marked = pl.all().str.starts_with(mark)
     places = frame.select(
@@ -186,7 +200,7 @@ def _of_marked(strings: pl.Series, texts: dict[int, pl.Series], mark: str) -> di
     )
     wanted = frame.select(marked.sum()).row(0)
     if wanted != places.select(pl.all().count()).row(0):
-        raise WorkbookRefused("a cell of a shared string has no number", choice="open it in Excel and save it again")
+        raise WorkbookRefused("a shared string cell has no valid index", choice="open it in Excel and save it again")
     last = max((n for n in places.max().row(0) if n is not None), default=-1)
     if last >= len(strings):
         raise _no_such_string(last, len(strings))
@@ -199,6 +213,6 @@ def _of_marked(strings: pl.Series, texts: dict[int, pl.Series], mark: str) -> di
 
 def _no_such_string(number: float, count: int) -> WorkbookRefused:
     return WorkbookRefused(
-        f"a cell means number {number:g} of the shared strings, which are {count:,}, counted from 0",
+        f"a cell refers to index {number:g} of the shared strings, but there are {count:,} (counted from 0)",
         choice="open it in Excel and save it again",
     )

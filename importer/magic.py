@@ -1,4 +1,4 @@
-"""Owns what a file is by its first bytes: a zip that may be a workbook, or something else, with its own advice."""
+"""Identifies a file by its first bytes, and refuses everything that is not a zip, with advice for each format."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from .errors import WorkbookRefused
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: What helps with most files of another format.
+#: Advice for most other formats.
 SAVE_AS = "open it in Excel or LibreOffice and save it as .xlsx"
 _OLE_MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-#: So many files of a folder are listed when the named one is not there.
+#: Maximum number of workbooks listed when the named file does not exist.
 _NEIGHBOURS = 8
 
 
 def check_magic(path: Path) -> None:
-    """Refuse, each with its own advice, everything that is not a zip.
+    """Refuse every file that is not a zip, with advice for its format.
 
     Raises:
-        WorkbookRefused: see above; also for a path that is no readable file.
+        WorkbookRefused: the file is not a zip, or not a readable file.
     """
     head = _head(path)
     if not head:
@@ -32,22 +32,22 @@ def check_magic(path: Path) -> None:
     if text.startswith(b"<"):
         raise WorkbookRefused("the file is HTML or XML with the name of a workbook", place=str(path), choice=SAVE_AS)
     if b"\0" in head:
-        raise WorkbookRefused("the file is no workbook (unknown binary content)", place=str(path), choice=SAVE_AS)
+        raise WorkbookRefused("the file is not a workbook (unknown binary content)", place=str(path), choice=SAVE_AS)
     raise WorkbookRefused("the file is plain text (CSV?), not a workbook", place=str(path), choice=SAVE_AS)
 
 
 def _head(path: Path) -> bytes:
-    """The first bytes of the file.
+    """Return the first 4 KiB of the file.
 
     Raises:
-        WorkbookRefused: no readable file, or an OLE document (whose kind lies deeper in it).
+        WorkbookRefused: the file is not readable, or is an OLE document (whose kind shows only further inside).
     """
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
             raise WorkbookRefused(f"{str(path)!r} is a folder", choice=_workbooks_in(path) or "name one workbook")
         if not stat.S_ISREG(mode):
-            # A pipe can be read once only, and a workbook is read from its end.
+            # A pipe can be read only once, and a workbook is read from its end.
             raise WorkbookRefused(f"{str(path)!r} is a pipe or a device", choice="save it to a file first")
         with path.open("rb") as file:
             head = file.read(4096)
@@ -63,7 +63,7 @@ def _head(path: Path) -> bytes:
 
 
 def _refuse_ole(path: Path, content: bytes) -> WorkbookRefused:
-    # [MS-OFFCRYPTO]: an encrypted workbook is an OLE container with a stream of this name, in UTF-16.
+    # An encrypted workbook is an OLE container with a stream of this name, in UTF-16 ([MS-OFFCRYPTO]).
     if "EncryptedPackage".encode("utf-16-le") in content:
         return WorkbookRefused("the workbook is encrypted", place=str(path), choice="save it without a password")
     return WorkbookRefused(

@@ -1,6 +1,6 @@
-"""Owns the zip container of a workbook: its directory, its guards, and streams of parts whose CRC was checked.
+"""Owns the zip container of a workbook: its directory, the checks on it, and streams of parts with verified CRC.
 
-The engine checks neither CRC nor sizes, so no part reaches it that did not pass through here. The format is
+The engine checks neither CRC nor sizes, so every part passes through here before it reaches the engine. The format is
 PKWARE's APPNOTE 6.3; only what Open Packaging allows (stored and deflated parts, no encryption) is accepted.
 """
 
@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 
 _LOCAL_HEADER = struct.Struct("<4s5H3L2H")
 _READ_BYTES = 256 << 10
-#: The largest block that a stream yields; bounds what one read of a hostile part can inflate to at once.
+#: Maximum size of a block that a stream yields; limits what one read of a hostile part can inflate to at once.
 BLOCK_BYTES = 4 << 20
-#: Workbook, relationships, content types: read whole. Excel's own are far below 1 MiB even with thousands of sheets.
+#: Maximum size of parts that are read whole: workbook, relationships, content types. Those written by Excel are far
+#: below 1 MiB even with thousands of sheets.
 SMALL_PART_BYTES = 64 << 20
-#: Where the end-of-directory record of a zip can start: 22 bytes and a comment of at most 64 KiB.
+#: Maximum size of a zip's end-of-directory record: 22 bytes and a comment of at most 64 KiB.
 _END_BYTES = 22 + 0xFFFF
-#: An entry of the directory: 46 bytes and the name. Names of parts are below 100 bytes.
+#: Maximum average size of a directory entry: 46 bytes and the name; names of parts are below 100 bytes.
 _ENTRY_BYTES = 512
 _ELEMENT = re.compile(rb"<[A-Za-z_]")
 _ENCRYPTED = 0x1
@@ -38,10 +39,10 @@ _RESAVE = "open it in the program that made it and save it again as .xlsx"
 
 
 class Package:
-    """An open zip whose directory passed the guards; a context manager.
+    """An open zip whose directory passed all checks; a context manager.
 
     Raises:
-        WorkbookRefused: not a readable zip, encrypted parts, too many parts, two parts of one name.
+        WorkbookRefused: not a readable zip, too many parts, or two parts with the same name.
     """
 
     def __init__(self, path: Path, limits: Limits) -> None:
@@ -81,13 +82,13 @@ class Package:
         return parts
 
     def _check_directory_size(self) -> None:
-        """Refuse a directory that would fill the memory before its entries could be counted."""
+        """Refuse a directory that would fill the memory before its entries can be counted."""
         size = self._file.seek(0, 2)
         self._file.seek(max(size - _END_BYTES, 0))
         tail = self._file.read()
         self._file.seek(0)
         end = tail.rfind(b"PK\x05\x06")
-        # Its 4 bytes at 12 say the directory's size; zip64 writes 0xFFFFFFFF there, and nothing so large is read here.
+        # The 4 bytes at offset 12 are the directory's size; zip64 writes 0xFFFFFFFF there, which is refused.
         directory = int.from_bytes(tail[end + 12 : end + 16], "little") if end >= 0 else 0
         if directory > self._limits.part_count * _ENTRY_BYTES:
             most = f"{self._limits.part_count:,}"
@@ -101,28 +102,30 @@ class Package:
 
     @property
     def names(self) -> list[str]:
-        """The names of all parts, as written in the directory."""
+        """Names of all parts, as written in the directory."""
         return [info.filename for info in self._parts.values()]
 
     def size(self, name: str) -> int:
-        """The inflated size that the directory declares for a part, in bytes (it may lie; `stream` checks it)."""
+        """Return the inflated size declared in the directory, in bytes; it may be false, `stream` verifies it."""
         return self._parts[name.lower()].file_size
 
     def read(self, name: str) -> bytes:
-        """One small part, whole.
+        """Return the bytes of one small part.
 
         Raises:
-            WorkbookRefused: the part is missing, damaged or too large.
+            KeyError: there is no such part.
+            WorkbookRefused: the part is damaged or too large.
         """
         if self.size(name) > SMALL_PART_BYTES:
             raise self._refuse(name, f"is {self.size(name):,} bytes, far more than such a part needs")
         return b"".join(self.stream(name))
 
     def stream(self, name: str) -> Iterator[bytes]:
-        """The inflated bytes of a part in blocks of at most 4 MiB; CRC, declared size and ratio are checked.
+        """Yield the inflated bytes of a part in blocks of at most 4 MiB, checking CRC, declared size and ratio.
 
         Raises:
-            WorkbookRefused: damaged, larger than declared, over the limits, or with a document type declaration.
+            WorkbookRefused: the part is damaged, larger than declared, over the limits, or has a document type
+                declaration.
         """
         info = self._parts[name.lower()]
         if info.file_size > self._limits.part_bytes:
@@ -141,8 +144,8 @@ class Package:
                 doctype = doctype or _doctype(block)
                 if doctype in block or doctype in tail + block[: len(doctype)]:
                     raise self._refuse(name, "has a document type declaration, which no workbook needs and attacks use")
-                # It can only stand before the first element (XML 1.0, production 22). A comment may hold what looks
-                # like one; an element in a wide encoding is not recognised, and all of such a part is searched.
+                # It must come before the first element (XML 1.0, production 22). A comment may contain what looks like
+                # an element; elements in a wide encoding are not recognised, and such a part is searched to its end.
                 prolog = b"<!" in block or _ELEMENT.search(block) is None
                 tail = block[-len(doctype) :]
             yield block
@@ -150,7 +153,7 @@ class Package:
             raise self._refuse(name, "fails its checksum: the file was altered or damaged after it was saved")
 
     def _inflate(self, name: str, info: zipfile.ZipInfo) -> Iterator[bytes]:
-        """The raw blocks of a part, nothing checked but the deflate format."""
+        """Yield the inflated blocks of a part; only the deflate format is checked."""
         if info.flag_bits & _ENCRYPTED:
             raise self._refuse(name, "is encrypted", "remove the password and save it again")
         if info.compress_type == zipfile.ZIP_STORED:
@@ -175,7 +178,7 @@ class Package:
             raise self._refuse(name, "is cut short")
 
     def _raw(self, info: zipfile.ZipInfo) -> Iterator[bytes]:
-        """The stored bytes of a part as they lie in the file."""
+        """Yield the bytes of a part as stored in the file, in blocks."""
         self._file.seek(info.header_offset)
         header = self._file.read(_LOCAL_HEADER.size)
         if len(header) < _LOCAL_HEADER.size or header[:4] != b"PK\x03\x04":
@@ -184,7 +187,7 @@ class Package:
         start = info.header_offset + _LOCAL_HEADER.size + name_length + extra_length
         position, end = start, start + info.compress_size
         while position < end:
-            # Sought again each time: another part may have been read between two blocks of this one.
+            # Seek every time: another part may have been read between two blocks of this one.
             self._file.seek(position)
             raw = self._file.read(min(end - position, _READ_BYTES))
             if not raw:
@@ -203,7 +206,7 @@ class Package:
 
 
 def _doctype(start: bytes) -> bytes:
-    """What opens a document type declaration in the encoding of a part that starts so (XML 1.0, appendix F)."""
+    """Return `<!DOCTYPE` in the encoding of a part that begins with `start` (XML 1.0, appendix F)."""
     wide = (
         "utf-16-le"
         if start[:2] == b"\xff\xfe" or start[1:2] == b"\0"

@@ -1,7 +1,7 @@
-"""Owns Excel's dates: serial numbers, their two epochs, and which of them are no date at all.
+"""Converts Excel's date serials in both date systems, and detects serials that are not a date.
 
-Serial 1 is 1900-01-01, and serial 60 is 1900-02-29, a day that never was (ECMA-376 part 1, 18.17.4.1, keeps the bug of
-Lotus 1-2-3). In the 1904 system serial 0 is 1904-01-01. Serials in [0, 1) are times of day; the last one is 9999-12-31.
+Serial 1 is 1900-01-01, and serial 60 is 1900-02-29, which did not exist (ECMA-376 part 1, 18.17.4.1, keeps the bug of
+Lotus 1-2-3). In the 1904 system serial 0 is 1904-01-01. Serials in [0, 1) are times of day; the last day is 9999-12-31.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _BUG_MS = ((date(1900, 2, 28).toordinal() - _UNIX_DAY) * _DAY_MS, (date(1900, 3,
 
 
 class Epoch:
-    """One of the two date systems.
+    """One of Excel's two date systems, counting from 1899-12-31 or from 1904-01-01.
 
     Attributes:
-        day_zero: the day of serial 0, as times of day show it.
+        day_zero: the day of serial 0, on which the engine puts times of day.
     """
 
     def __init__(self, epoch_1904: bool) -> None:
@@ -30,8 +30,8 @@ class Epoch:
         self.day_zero = datetime(1904, 1, 1) if epoch_1904 else datetime(1899, 12, 31)  # noqa: DTZ001
 
     def doubtful(self, stamps: pl.Series) -> bool:
-        """Whether the engine's stamps may hide a serial that is no date (negative, 60, beyond 9999)."""
-        # Integers, because Python's datetime ends where the doubtful ones begin.
+        """Return whether some of the engine's stamps may come from an invalid serial (negative, 60, after 9999)."""
+        # Compared as integers, because Python's datetime cannot represent stamps after 9999.
         milliseconds = stamps.cast(pl.Int64)
         first = (self.day_zero.toordinal() - _UNIX_DAY) * _DAY_MS
         wrong = (milliseconds < first) | (milliseconds >= _END_MS)
@@ -40,7 +40,7 @@ class Epoch:
         return bool(wrong.any())
 
     def split(self, stamps: pl.Series) -> dict[str, pl.Series]:
-        """The engine's stamps as datetimes and times of day (which it puts on the day of serial 0)."""
+        """Split the engine's stamps into datetimes and times of day (which it puts on the day of serial 0)."""
         is_time = stamps < self.day_zero + timedelta(days=1)
         if not is_time.any():
             return {"datetime": stamps}
@@ -51,22 +51,22 @@ class Epoch:
         }
 
     def value(self, serial: float, *, elapsed: bool) -> tuple[str, Any]:
-        """Kind and value of a cell with a date or time format, rounded to milliseconds as the engine does.
+        """Return kind and value of a cell with a date or time format, rounded to milliseconds as the engine does.
 
         Args:
-            serial: days.
-            elapsed: the format counts hours beyond 24 (`[h]:mm`).
+            serial: date serial, in days.
+            elapsed: whether the format is for durations, with hours beyond 24 (`[h]:mm`).
         """
         if elapsed:
             return "duration", timedelta(milliseconds=round(serial * _DAY_MS))
         if not self._is_1904 and _LEAP_BUG <= serial < _LEAP_BUG + 1:
-            return "unreadable", f"date serial {serial:g} (1900-02-29, a day that never was)"
+            return "unreadable", f"date serial {serial:g} (1900-02-29, which did not exist)"
         if serial < 0:
-            return "unreadable", f"date serial {serial:g} (before the first day that a sheet can have)"
+            return "unreadable", f"date serial {serial:g} (before the first valid date)"
         milliseconds = round(serial * _DAY_MS)
         if milliseconds < _DAY_MS:
             return "time", (self.day_zero + timedelta(milliseconds=milliseconds)).time()
-        # Behind the day that never was, serials are one ahead.
+        # From the nonexistent 1900-02-29 on, serials are one too high.
         ahead = 0 if self._is_1904 or serial < _LEAP_BUG else 1
         try:
             stamp = self.day_zero + timedelta(milliseconds=milliseconds - ahead * _DAY_MS)
@@ -75,9 +75,9 @@ class Epoch:
         return "datetime", stamp
 
     def iso(self, text: str) -> tuple[str, Any]:
-        """Kind and value of a cell that holds its date as ISO 8601 text (`t="d"`).
+        """Return kind and value of a cell that holds its date as ISO 8601 text (`t="d"`).
 
-        A sheet knows no zones and we carry milliseconds: what says more than that is unreadable.
+        Sheets have no time zones and we keep milliseconds, so a text with a zone or more digits is unreadable.
         """
         for kind, parse in (("datetime", datetime.fromisoformat), ("time", time.fromisoformat)):
             try:

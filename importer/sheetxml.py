@@ -1,7 +1,7 @@
-"""Owns what only the raw XML of a window tells: which cells have a value, formulas never calculated, hidden rows.
+"""Extracts from a window's raw XML what the engine does not report: exact counts, uncalculated formulas, hidden rows.
 
-The engine parses the cells; this module counts them independently, so that a cell which the engine loses is noticed,
-and repairs the few spellings on which the engine gives up. Element meanings: ECMA-376 part 1, 18.3.1.
+The engine parses the cells. This module counts them independently, so that a cell lost by the engine is noticed, and
+rewrites the few spellings that the engine cannot read. Element meanings: ECMA-376 part 1, 18.3.1.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _UNCALCULATED = re.compile(
     rb"<c\b[^>]*>\s*<f\b(?:[^>]*/>|[^>]*>[^<]*</f>)\s*(?:<v\s*/>|<v>\s*</v>)?\s*</c>",
 )
 _LONG_INTEGER = re.compile(rb"<c\b[^>]*>(?:\s*<f\b(?:[^>]*/>|[^>]*>[^<]*</f>))?\s*<v>-?\d{16,}(?:\.0*)?</v>\s*</c>")
-#: Error values that calamine knows; on any other it refuses the whole sheet.
+#: Error values that calamine knows; for any other value it refuses the whole sheet.
 _KNOWN_ERRORS = {b"#DIV/0!", b"#N/A", b"#NAME?", b"#NULL!", b"#NUM!", b"#REF!", b"#VALUE!"}
 _UNKNOWN_ERROR = re.compile(rb"<v>#(?!(?:DIV/0!|N/A|NAME\?|NULL!|NUM!|REF!|VALUE!)</v>)")
 _ERROR_CELL = re.compile(
@@ -39,14 +39,14 @@ _ESCAPE = re.compile(rb"_x[0-9A-Fa-f]{4}_")
 _ESCAPED_RESULT = re.compile(
     rb"""(<c\b[^>]*\bt=["'])str(["'][^>]*>)(?:\s*<f\b(?:[^>]*/>|[^>]*>[^<]*</f>))?\s*<v\b[^>]*>([^<]*_x[0-9A-Fa-f]{4}_[^<]*)</v>"""
 )
-#: How much of a window tells whether its strings are inline ones.
+#: Number of bytes at the start of a window that show whether its strings are inline.
 _SNIFF_BYTES = 16 << 10
 _TEXT_TYPES = {b"s", b"str", b"inlineStr"}
 Address = tuple[int, int]
 
 
 class Cell(NamedTuple):
-    """One `<c>` element: its sheet row (1-based), column (0-based), type attribute and content."""
+    """A `<c>` element: its sheet row (1-based), column (0-based), type attribute (`n` if absent) and inner XML."""
 
     row: int
     column: int
@@ -55,7 +55,7 @@ class Cell(NamedTuple):
 
     @property
     def value(self) -> bytes | None:
-        """The text of `<v>`; None where the element is missing."""
+        """The text of `<v>`, or None if there is no such element."""
         match = _VALUE.search(self.content)
         return (match[1] or b"") if match else None
 
@@ -69,13 +69,13 @@ class Cell(NamedTuple):
 
     @property
     def formula(self) -> str | None:
-        """The formula's text with its `=`, `=` alone for a shared one, or None."""
+        """The formula with a leading `=`; only `=` for a shared formula without text; None if there is no formula."""
         match = _FORMULA.search(self.content)
         return "=" + unescape((match[1] or b"").decode("utf-8", "replace")) if match else None
 
 
 def cells(rows: bytes, first_row: int) -> Iterator[Cell]:
-    """Every cell of a window in order; a row or cell without `r` follows its predecessor."""
+    """Yield every cell of a window in document order; a row or cell without `r` follows its predecessor."""
     row, column = first_row - 1, -1
     for match in _ITEM.finditer(rows):
         if match[1] is not None:
@@ -90,10 +90,10 @@ def cells(rows: bytes, first_row: int) -> Iterator[Cell]:
 
 
 def _matching(pattern: re.Pattern[bytes], mark: bytes, rows: bytes, first_row: int) -> Iterator[Cell]:
-    """The cells around a mark that a pattern of whole `<c>` elements takes.
+    """Return the cells that contain `mark` and match `pattern`, a pattern of whole `<c>` elements.
 
-    All cells, when one of those does not say where it is. Searching the mark and stepping back to the cell's start is
-    ten times faster than trying the pattern on every cell.
+    If one of these has no address, return all cells instead. Searching for the mark and stepping back to the start of
+    the cell is ten times faster than trying the pattern on every cell.
     """
     found = []
     position = rows.find(mark)
@@ -113,21 +113,21 @@ def _matching(pattern: re.Pattern[bytes], mark: bytes, rows: bytes, first_row: i
 
 
 def count_values_exactly(rows: bytes, first_row: int) -> int:
-    """How many cells have a value, cell by cell."""
+    """Return the number of cells that have a value, checking each cell."""
     return sum(cell.has_value for cell in cells(rows, first_row))
 
 
 def uncalculated(rows: bytes, first_row: int) -> dict[Address, str]:
-    """Formulas without a cached result, by address.
+    """Return the formulas without a cached result, by address.
 
-    A formula that returned an empty text has `t="str"` and an empty `<v>`: that is a value.
+    A formula that returned an empty text has `t="str"` and an empty `<v>`, which counts as a value.
     """
     found = _matching(_UNCALCULATED, b"<f", rows, first_row)
     return {(c.row, c.column): c.formula or "=" for c in found if c.formula is not None and not c.has_value}
 
 
 def hidden_rows(rows: bytes, first_row: int) -> list[int]:
-    """The hidden rows of a window (also those that a filter hides), ascending."""
+    """Return the hidden rows of a window in ascending order, including rows hidden by a filter."""
     if b"hidden=" not in rows:
         return []
     found, row = [], first_row - 1
@@ -140,10 +140,10 @@ def hidden_rows(rows: bytes, first_row: int) -> list[int]:
 
 
 def long_integers(rows: bytes, first_row: int) -> dict[Address, str]:
-    """Integers of 16 digits and more that a 64-bit float cannot hold, by address.
+    """Return integers of 16 or more digits that a 64-bit float cannot represent exactly, by address.
 
-    Excel writes at most 17 significant digits; other writers store whole integers, which any reader of Excel files
-    (Excel too) rounds.
+    Excel writes at most 17 significant digits. Other programs write all digits, which every reader of Excel files
+    rounds, Excel included.
     """
     found = {}
     for cell in _matching(_LONG_INTEGER, b"<v>", rows, first_row):
@@ -156,7 +156,7 @@ def long_integers(rows: bytes, first_row: int) -> dict[Address, str]:
 
 
 def unknown_errors(rows: bytes, first_row: int) -> dict[Address, str]:
-    """Error cells whose value the engine does not know (`#SPILL!`, `#CALC!`…), by address."""
+    """Return the error values that the engine does not know (`#SPILL!`, `#CALC!`…), by address."""
     if _UNKNOWN_ERROR.search(rows) is None:
         return {}
     return {
@@ -167,11 +167,11 @@ def unknown_errors(rows: bytes, first_row: int) -> dict[Address, str]:
 
 
 def repaired(rows: bytes) -> bytes:
-    """`rows` with what the engine misreads spelled in a way that it reads right; the same object when nothing is.
+    """Return `rows` with everything the engine would misread respelled; the same object if nothing had to change.
 
-    - error values that it does not know become `#VALUE!` (`unknown_errors` keeps the true one);
-    - texts that it would trim are marked;
-    - formula results with `_x000D_` escapes, which it decodes in strings only, become inline strings.
+    - Error values that the engine does not know become `#VALUE!` (`unknown_errors` returns the true ones).
+    - Texts that it would trim are marked to preserve spaces.
+    - Formula results with `_x000D_` escapes, which it decodes only in strings, become inline strings.
     """
     if _UNKNOWN_ERROR.search(rows):
         rows = _ERROR_CELL.sub(lambda m: m[0] if m[2] in _KNOWN_ERRORS else m[1] + b"#VALUE!" + m[3], rows)
@@ -183,7 +183,7 @@ def repaired(rows: bytes) -> bytes:
 
 
 def text_columns(rows: bytes) -> set[int]:
-    """The columns whose cells are all texts, as far as the XML's type attributes tell; empty when they do not."""
+    """Return the columns whose cells all have a text type in the XML; empty if some cells have an unusual spelling."""
     pairs = _PLAIN_CELL.findall(rows)
     if len(pairs) != rows.count(b"<c "):
         return set()
@@ -192,14 +192,17 @@ def text_columns(rows: bytes) -> set[int]:
 
 
 def width(rows: bytes) -> int:
-    """How many columns some rows reach to, or a little more: cells without `r` are counted as if they came last."""
+    """Return an upper bound of the number of columns that some rows span.
+
+    It is the last column with an address, or the number of cells if that is larger (cells may lack an address).
+    """
     letters = set(re.findall(rb'r="([A-Za-z]{1,3})\d', rows))
     last = max((column_index(found.decode().upper()) for found in letters), default=-1)
     return max(last + 1, rows.count(b"<c ") + rows.count(b"<c>"))
 
 
 def numbered_row(piece: bytes, number: int) -> bytes:
-    """The last row of `piece`, which lacks its end tag, with its sheet row said and its end tag."""
+    """Return the last row of `piece`, which lacks its end tag, with its row number and the end tag added."""
     row = piece[piece.rfind(b"<row") :]
     tag = row[: row.index(b">")]
     return (row if _ROW_NUMBER.search(tag) else b'<row r="%d"' % number + row[4:]) + b"</row>"

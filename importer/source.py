@@ -70,7 +70,7 @@ class Source:
         return self.places.address(row, column)
 
     def notes(self) -> list[str]:
-        """Return notes for the report about the sheet: unusual headers, unread sheets, hidden rows and columns…"""
+        """Return notes for the report about the sheet, such as unusual headers, unread sheets and hidden rows."""
         found = list(self.header.notes)
         if self.places.rows:
             book = f" of {self.workbook.origin.workbook}" if self.workbook.origin else ""

@@ -1,9 +1,9 @@
-"""Owns the shared strings of a workbook: parsed once, into one Arrow column that every worker maps. Runs in a worker.
+"""Owns the shared strings of a workbook: parsed once into one Arrow column that every worker maps. Runs in a worker.
 
-A cell with `t="s"` holds the number of an `<si>` element (ECMA-376 part 1, 18.4.8). Nearly all of those are one plain
-text, `<si><t>text</t></si>`, and whole blocks of them are taken apart at once. The engine parses the others (rich text,
-phonetic hints, escapes), so that every text is what it makes of it. A reader of its own strings parses all of them, in
-every process: 1.5 s and 0.6 GB for 5.8 million; here a worker costs what its cells look up.
+A cell with `t="s"` holds the index of an `<si>` element (ECMA-376 part 1, 18.4.8). Nearly all of these are plain texts,
+`<si><t>text</t></si>`, and whole blocks of them are parsed at once. The engine parses the others (rich text, phonetic
+hints, escapes), so that every text equals the engine's. If each process parsed the strings itself, it would parse all
+of them: 1.5 s and 0.6 GB for 5.8 million. This way a worker only pays for the strings that its cells refer to.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ if TYPE_CHECKING:
     from .views import Bytes, Positions, Views
 
 _KEEPING = b'<t xml:space="preserve">'
-#: What stands before and behind the text of a plain item.
+#: The tags before and after the text of a plain item.
 _FIRST, _LAST = b"<si><t>", b"</t></si>"
 _END = "</si>"
-#: The first bytes of those tags as a word.
+#: The first bytes of these tags as a word.
 _FIRST_WORD, _FIRST_MASK = (np.uint64(int.from_bytes(text, "little")) for text in (_FIRST, b"\xff" * len(_FIRST)))
 _LAST_WORD = np.uint64(int.from_bytes(_LAST[:8], "little"))
-#: The words of a tag that keeps spaces, by their place in it.
+#: The words of a `<t>` tag that preserves spaces, with their offsets in it.
 _KEEPING_WORDS = [(place, np.uint64(int.from_bytes(_KEEPING[place : place + 8], "little"))) for place in (0, 8, 16)]
-#: Least bytes of a block: enough that calls do not count, and no more than a cache holds.
+#: Minimum size of a block in bytes: large enough to make the cost of calls negligible, small enough for the cache.
 _BLOCK_BYTES = 2 << 20
-#: A plain item, without its end tag, in a block where not all are plain.
+#: A plain item without its end tag, in a block where not all items are plain.
 _PLAIN = r"^\s*<si><t>([^<]*)</t>$"
 _ENTITIES = {"&amp;": "&", "&lt;": "<", "&gt;": ">", "&quot;": '"', "&apos;": "'"}
 _ENTITY = "|".join(_ENTITIES)
@@ -57,10 +57,10 @@ class _Block(NamedTuple):
     """Consecutive items.
 
     Attributes:
-        views: of their texts.
-        data: that the views point into.
-        at: which of them are left to the engine.
-        others: the XML of those.
+        views: string views of the items' texts.
+        data: bytes that the views point into.
+        at: positions of the items that are left to the engine.
+        others: XML of these items.
     """
 
     views: Views
@@ -70,11 +70,11 @@ class _Block(NamedTuple):
 
 
 def parse_strings(task: StringsTask) -> int:
-    """Write the shared strings as a column of texts; returns how many they are.
+    """Write the shared strings as a column of texts and return their number.
 
     Raises:
         WorkbookRefused: the part is damaged or hostile, or its text is not UTF-8.
-        InputError: the engine refuses some of them.
+        InputError: the engine refuses some of the strings.
     """
     if task.dsn is not None:
         connect_ahead(task.dsn)
@@ -94,16 +94,19 @@ def parse_strings(task: StringsTask) -> int:
 
 
 def _readable(item: bytes) -> bytes:
-    """An item as the engine reads it right; it leaves out one that has no text at all, and miscounts those behind."""
+    """Return an item in a form that the engine reads correctly.
+
+    The engine skips items that have no text at all, which would shift the index of all later items.
+    """
     if b"<t" not in _HINT.sub(b"", item):
         return _FIRST + _LAST
     return wide_escapes(item.replace(b"<t>", _KEEPING))
 
 
 def lookup(path: Path) -> pl.Series:
-    """The shared strings that were written there; mapped, and kept for the next window.
+    """Return the shared strings written at `path`; they are memory-mapped, and kept for the next window.
 
-    Each window looks at other ones, mostly: what the last one needed is not held.
+    Windows mostly refer to different strings, so the pages that the last window used are released.
     """
     if _open.column is None or _open.column[0] != path:
         _open.column = path, Mapped(path)
@@ -112,12 +115,12 @@ def lookup(path: Path) -> pl.Series:
 
 
 def forget_strings() -> None:
-    """Let go of the shared strings that this thread has mapped."""
+    """Drop the shared strings that this thread has mapped."""
     _open.column = None
 
 
 class _Open(threading.local):
-    """The column that is kept: one a thread, because callers may read in threads of theirs."""
+    """The mapped column kept for the next window; one per thread, because callers may read in threads of their own."""
 
     column: tuple[Path, Mapped] | None = None
 
@@ -126,7 +129,12 @@ _open = _Open()
 
 
 def _whole_items(blocks: Iterable[bytes], most: int) -> Iterator[bytes]:
-    """The same bytes in blocks that end before an `<si`, so that no item is torn apart; the first one has the head."""
+    """Yield the same bytes in blocks that end before an `<si`, so that no item is split; the first one has the head.
+
+    Args:
+        blocks: bytes of the shared strings part.
+        most: maximum size of an item in bytes.
+    """
     carry = b""
     for block in blocks:
         held = carry + block
@@ -134,11 +142,13 @@ def _whole_items(blocks: Iterable[bytes], most: int) -> Iterator[bytes]:
             carry = held
             continue
         cut = held.rfind(b"<si")
-        # What stands behind the last item's name is not known yet when a block ends there.
+        # Without an item after the first one, no complete item can be cut off yet.
         if cut <= 0:
             carry = held
             if len(carry) > most:
-                raise WorkbookRefused(f"a shared string has more than {most:,} bytes", choice="is it an attack?")
+                raise WorkbookRefused(
+                    f"a shared string has more than {most:,} bytes", choice="check where the file comes from"
+                )
             continue
         yield held[:cut]
         carry = held[cut:]
@@ -147,7 +157,7 @@ def _whole_items(blocks: Iterable[bytes], most: int) -> Iterator[bytes]:
 
 
 def _parsed(xml: bytes) -> _Block:
-    """The items of a block."""
+    """Parse the items of a block."""
     start = xml.find(b"<si")
     if start < 0:
         return _texts_block(pl.Series([], dtype=pl.String), pl.Series([], dtype=pl.String))
@@ -156,7 +166,7 @@ def _parsed(xml: bytes) -> _Block:
 
 
 def _plain_items(body: bytes) -> _Block | None:
-    """The items of a block in which all are plain, with nothing between them; None for others."""
+    """Parse a block in which all items are plain, with nothing between them; return None for any other block."""
     data = np.frombuffer(body + b"\0" * PADDING, np.uint8)
     tags = np.flatnonzero(data == ord("<"))
     if len(tags) % 4 or tags[0]:
@@ -186,7 +196,7 @@ def _plain_items(body: bytes) -> _Block | None:
 
 
 def _without_marks(block: _Block, data: Bytes, starts: Positions) -> _Block:
-    """A block of plain items in which those with an entity are decoded, and those with an escape left to the engine."""
+    """Return a block of plain items with entities decoded, and items with escapes left to the engine."""
     and_signs, escapes, returns = (_where(char, block.data, data) for char in (b"&", b"_", b"\r"))
     if not (len(and_signs) or len(escapes) or len(returns)):
         return block
@@ -207,7 +217,7 @@ def _without_marks(block: _Block, data: Bytes, starts: Positions) -> _Block:
 
 
 def _are_known(at: NDArray[np.unsignedinteger]) -> NDArray[np.bool_]:
-    """Whether words start with an entity that every XML has; of any other the engine is to say what it thinks."""
+    """Return a mask of the words that start with a predefined XML entity; all others are left to the engine."""
     known = np.zeros(len(at), bool)
     for name in _ENTITIES:
         mask, word = (np.uint64(int.from_bytes(text, "little")) for text in (b"\xff" * len(name), name.encode()))
@@ -216,16 +226,16 @@ def _are_known(at: NDArray[np.unsignedinteger]) -> NDArray[np.bool_]:
 
 
 def _where(char: bytes, body: bytes, data: Bytes) -> Positions:
-    """Where a character is."""
+    """Return the offsets of a character in `body`, whose bytes `data` holds."""
     return np.flatnonzero(data == ord(char)) if char in body else np.empty(0, np.int64)
 
 
 def _mixed_items(body: bytes) -> _Block:
-    """The items of any block."""
+    """Parse a block that may hold any kind of item."""
     _check_utf8(body)
     items = pl.Series([body.decode()]).str.split(_END).explode()
     if body.count(b"<si") != len(items) - 1:
-        # Empty ones, `<si/>`: no program is known that writes them.
+        # The block has empty items, `<si/>`; no program is known to write them.
         items = pl.Series([item.decode() for item in _ITEM.findall(body)], dtype=pl.String)
         return _texts_block(pl.Series([None] * len(items), dtype=pl.String), items)
     items = items.head(len(items) - 1)
@@ -237,18 +247,18 @@ def _mixed_items(body: bytes) -> _Block:
 
 
 def _texts_block(texts: pl.Series, items: pl.Series) -> _Block:
-    """The block of some texts, null for those that are left to the engine, and the XML of all."""
+    """Build a block from texts, null where they are left to the engine, and the XML of all items."""
     views, data = series_views(texts.fill_null(""))
     left = texts.is_null()
     return _Block(views, data, left.arg_true().to_numpy().astype(np.int64), [i.encode() for i in items.filter(left)])
 
 
 def _decoded(raw: pl.Series) -> pl.Series:
-    """Texts with their entities replaced."""
+    """Return texts with their entities replaced by characters."""
     return raw.str.replace_many(list(_ENTITIES), list(_ENTITIES.values()))
 
 
 def _check_utf8(xml: bytes) -> None:
-    # The cast checks five times as fast as Python decodes.
+    # The cast is five times as fast as decoding in Python.
     if pl.Series([xml], dtype=pl.Binary).cast(pl.String, strict=False).null_count():
         raise WorkbookRefused("the shared strings are not UTF-8", choice="open it in Excel and save it again")

@@ -1,7 +1,7 @@
-"""Owns the telling apart of kinds: which cells of a column are texts, numbers, booleans, dates, errors.
+"""Determines the kinds of cells: which cells of a column are texts, numbers, booleans, dates, errors.
 
-A window whose columns hold one kind each costs one load; otherwise the columns are loaded as text, number and boolean,
-and the list of cells that could not be coerced tells the kind of the rest.
+A window whose columns hold one kind each takes one load. Otherwise the columns are loaded as text, number and boolean,
+and the engine's list of cells that could not be coerced gives the kind of the rest.
 """
 
 from __future__ import annotations
@@ -33,7 +33,17 @@ _ERROR_VALUES = {
 
 
 def read_columns(sheet: Engine, rows: bytes, epoch: Epoch, numbers: frozenset[int] = frozenset()) -> Cells:
-    """The arrays of a piece by sheet column and kind; `numbers` are columns of which that is the kind of all cells."""
+    """Load some rows as arrays by sheet column and kind.
+
+    Args:
+        sheet: the engine on these rows.
+        rows: XML of the rows.
+        epoch: date system of the workbook.
+        numbers: columns that are known to hold only numbers.
+
+    Raises:
+        InputError: the engine refuses the rows.
+    """
     with engine_errors():
         try:
             columns = _pure(sheet, epoch, numbers)
@@ -43,9 +53,10 @@ def read_columns(sheet: Engine, rows: bytes, epoch: Epoch, numbers: frozenset[in
 
 
 def _pure(sheet: Engine, epoch: Epoch, numbers: frozenset[int]) -> Cells | None:
-    """The arrays when every column holds one kind; None when some date needs a closer look.
+    """Load columns that hold one kind each; return None if a date needs a closer look.
 
-    `strict` over all rows refuses every mixture that would have to be coerced, except those that it lists as errors.
+    With `strict` coercion over all rows the engine refuses every mixture that it would have to coerce, except the cells
+    that it lists as errors.
     """
     told = dict.fromkeys(sorted(numbers), "float") or None
     arrays, errors, dtypes = sheet.load(schema_sample_rows=None, dtype_coercion="strict", dtypes=told)
@@ -64,11 +75,11 @@ def _pure(sheet: Engine, epoch: Epoch, numbers: frozenset[int]) -> Cells | None:
 
 
 def _mixed(sheet: Engine, rows: bytes, epoch: Epoch, known: frozenset[int]) -> Cells:
-    """The arrays when columns hold several kinds.
+    """Load columns that hold several kinds.
 
-    Read as boolean, a cell is non-null for booleans and numbers only, and the error list names kind and value of all
-    others. Of the two, booleans are those whose text is `true` or `false`. Columns of texts alone are left out of
-    that load: their error list would hold every cell.
+    Loaded as boolean, only booleans and numbers are non-null, and the error list gives kind and value of all other
+    cells. Of the non-null ones, booleans are those whose text is `true` or `false`. Columns that hold only texts are
+    left out of that load: their error list would contain every cell.
     """
     texts, text_errors, _ = sheet.load(dtypes="string")
     pure = (sheetxml.text_columns(rows) - known) & set(texts)
@@ -88,7 +99,7 @@ def _mixed(sheet: Engine, rows: bytes, epoch: Epoch, known: frozenset[int]) -> C
 def _told_apart(
     which: list[int], booleans: dict[int, pl.Series], numbers: dict[int, pl.Series], texts: dict[int, pl.Series]
 ) -> Cells:
-    """The booleans and numbers of those columns; all are told apart at once, because there may be thousands."""
+    """Separate booleans from numbers in the columns `which`, in one query, because there may be thousands."""
     given = {"b": booleans, "n": numbers, "t": texts}
     frame = pl.DataFrame([arrays[c].alias(f"{kind}{c}") for kind, arrays in given.items() for c in which])
     asked = []
@@ -106,13 +117,13 @@ def _told_apart(
 def _scatter(
     columns: Cells, errors: list[tuple[int, int, str]], epoch: Epoch, texts: dict[int, pl.Series] | None
 ) -> None:
-    """Put the cells of the engine's error list into arrays of their kinds.
+    """Add the cells of the engine's error list to the arrays of their kinds.
 
     Args:
-        columns: receives the arrays.
-        errors: (index, column, detail); the detail is Rust's debug form of the cell.
-        epoch: of the workbook's dates.
-        texts: exact texts by column, or None where only blanks and NA words can occur (their debug form is exact).
+        columns: arrays to extend, by column and kind; changed in place.
+        errors: cells as (index, column, detail); the detail contains Rust's debug form of the cell.
+        epoch: date system of the workbook.
+        texts: exact texts by column, or None if only blanks and NA words can occur (their debug form is exact).
     """
     found: dict[tuple[int, str], dict[int, Any]] = {}
     for index, column, detail in errors:
@@ -130,7 +141,7 @@ def _scatter(
 
 
 def _parse(detail: str, epoch: Epoch) -> tuple[str, Any]:
-    """Kind and value of a cell from `Expected float but got 'DateTime(ExcelDateTime { value: 1.5, …`."""
+    """Parse kind and value of a cell from `Expected float but got 'DateTime(ExcelDateTime { value: 1.5, …`."""
     shown = detail.partition("got '")[2].removesuffix("'")
     name, _, rest = shown.partition("(")
     if name == "Error":

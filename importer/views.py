@@ -1,8 +1,8 @@
-"""Owns columns of text that point into bytes lying elsewhere: Arrow's string views, made for whole blocks at once.
+"""Owns text columns that point into bytes stored elsewhere: Arrow string views, built for whole blocks at once.
 
-A view has 16 bytes: the length, then the text itself when it has at most 12 bytes, else its first 4 bytes, the number
-of a buffer and an offset there (Arrow columnar format, "Variable-size Binary View Layout"). So texts need not be moved
-to become a column, and a column in a file is used where it lies.
+A view has 16 bytes: the length, then the text itself if it has at most 12 bytes, else its first 4 bytes, the index of
+a buffer and an offset in it (Arrow columnar format, "Variable-size Binary View Layout"). So texts need not be copied to
+become a column, and a column in a file is used in place.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 
     Bytes = NDArray[np.uint8]
     Positions = NDArray[np.int64]
-    #: One row a text, of four little-endian 32-bit words.
+    #: One row per text, of four little-endian 32-bit words.
     Views = NDArray[np.uint32]
 
 _INLINE = 12
-#: Most bytes of a buffer: an offset has 31 bits.
+#: Maximum size of a buffer in bytes: an offset has 31 bits.
 _BUFFER = 1 << 30
-#: Bytes that must follow the last text, so that whole words can be read.
+#: Number of bytes that must follow the last text, so that whole words can be read.
 PADDING = 12
 
 
 def _masks(size: int, dtype: str) -> NDArray[np.unsignedinteger]:
-    """For 0 to `size` bytes: which bits of a word they are."""
+    """Return the masks that select the lowest 0 to `size` bytes of a word."""
     return np.array([(1 << (8 * n)) - 1 for n in range(size + 1)], dtype)
 
 
@@ -44,17 +44,17 @@ _LOW, _HIGH = _masks(8, "<u8"), _masks(4, "<u4")
 
 
 def words(data: Bytes, size: int) -> NDArray[np.unsignedinteger]:
-    """The little-endian word of `size` bytes at every position of `data`; a view, nothing is copied."""
+    """Return the little-endian word of `size` bytes at every position of `data`, as a view without copying."""
     return np.ndarray((len(data) - size + 1,), f"<u{size}", data.data, strides=(1,))
 
 
 def make_views(data: Bytes, starts: Positions, lengths: Positions) -> Views:
-    """The views of texts that lie in `data`, which becomes buffer 0.
+    """Return the views of texts in `data`, which becomes buffer 0.
 
     Args:
-        data: with `PADDING` bytes behind the last text.
-        starts: of the texts.
-        lengths: in bytes.
+        data: bytes of the texts, with `PADDING` bytes after the last text.
+        starts: offset of each text.
+        lengths: length of each text in bytes.
     """
     views = np.empty((len(starts), 4), "<u4")
     first, last = words(data, 8)[starts], words(data, 4)[starts + 8]
@@ -69,7 +69,7 @@ def make_views(data: Bytes, starts: Positions, lengths: Positions) -> Views:
 
 
 def moved(views: Views, buffer: int, offset: int) -> Views:
-    """The same views, now that their bytes start at that offset of that buffer."""
+    """Change views in place, so that their bytes start at `offset` of buffer `buffer`, and return them."""
     far = views[:, 0] > _INLINE
     views[far, 2] = buffer
     views[far, 3] += np.uint32(offset)
@@ -77,7 +77,7 @@ def moved(views: Views, buffer: int, offset: int) -> Views:
 
 
 def series_views(texts: pl.Series) -> tuple[Views, bytes]:
-    """The views of a column of texts without nulls, and the bytes that they point into."""
+    """Return the views of a text column without nulls, and the bytes that they point into."""
     array = texts.to_arrow(compat_level=pl.CompatLevel.oldest())
     _, offsets, data = array.buffers()
     ends = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
@@ -87,7 +87,7 @@ def series_views(texts: pl.Series) -> tuple[Views, bytes]:
 
 
 def as_series(views: Views, data: list[bytes]) -> pl.Series:
-    """The texts of some views and the buffers that they mean; valid UTF-8 is the caller's word."""
+    """Return views and their buffers as a text column; the caller guarantees valid UTF-8."""
     return _series(pa.py_buffer(views.tobytes()), [pa.py_buffer(each) for each in data])
 
 
@@ -97,18 +97,18 @@ def _series(views: pa.Buffer, buffers: list[pa.Buffer]) -> pl.Series:
 
 
 class Column:
-    """A column of texts in two files, beside each other: the views, and the bytes that they point into.
+    """A writer for a text column: a file of views, with the bytes they point into in a second file beside it.
 
-    A context manager; what was not finished by its end is no column.
+    A context manager; the column is only complete after `finish`.
 
     Args:
-        path: of the views.
+        path: file for the views.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._views: list[Views] = []
-        #: Where each buffer starts in the file of bytes.
+        #: Offset of each buffer in the file of bytes.
         self._buffers = [0]
         self._end = 0
         self._file = path.with_suffix(".bytes").open("wb")
@@ -120,16 +120,16 @@ class Column:
         self._file.close()
 
     def add(self, views: Views, data: bytes) -> None:
-        """Append texts, with the bytes that their views mean by buffer 0."""
+        """Append texts, given as views and the bytes that these use as buffer 0."""
         self._views.append(self._placed(views, data))
 
     def replace(self, positions: Positions, texts: pl.Series) -> None:
-        """Put these texts in the place of others."""
+        """Replace the texts at `positions`."""
         self._views = [np.concatenate(self._views)]
         self._views[0][positions] = self._placed(*series_views(texts))
 
     def _placed(self, views: Views, data: bytes) -> Views:
-        """The views, after their bytes were written."""
+        """Write the bytes of some views, and return the views rebased to their place in the file."""
         if self._end - self._buffers[-1] + len(data) > _BUFFER:
             self._buffers.append(self._end)
         views = moved(views, len(self._buffers) - 1, self._end - self._buffers[-1])
@@ -138,7 +138,7 @@ class Column:
         return views
 
     def finish(self) -> int:
-        """Write what is left to write; returns how many texts there are."""
+        """Write the views and the buffer bounds, and return the number of texts."""
         self._file.flush()
         with self._path.open("wb") as file:
             file.writelines(views.tobytes() for views in self._views)
@@ -147,13 +147,13 @@ class Column:
 
 
 class Mapped:
-    """A column as it was written; mapped, not read.
+    """A written text column, memory-mapped.
 
     Args:
-        path: of the views.
+        path: file of the views.
 
     Attributes:
-        texts: of the column.
+        texts: the column's texts.
     """
 
     def __init__(self, path: Path) -> None:
@@ -163,13 +163,13 @@ class Mapped:
         self.texts = _series(views, [data.slice(low, high - low) for low, high in itertools.pairwise(bounds)])
 
     def forget(self) -> None:
-        """Give back the pages that were looked at; they are mapped again when they are needed."""
+        """Release the pages that were accessed; they are loaded again when needed."""
         for each in self._maps:
             if each is not None and hasattr(mmap, "MADV_DONTNEED"):
                 each.madvise(mmap.MADV_DONTNEED)
 
 
 def _mapped(path: Path) -> mmap.mmap | None:
-    """A file in memory; None for an empty one, which cannot be mapped."""
+    """Map a file into memory; return None for an empty file, which cannot be mapped."""
     with path.open("rb") as file:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else None

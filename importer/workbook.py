@@ -1,7 +1,7 @@
-"""Owns what a workbook is: identity, format, sheets and their visibility, the date epoch; no cell values.
+"""Owns the facts of a workbook outside its cells: hash, format, sheets and their visibility, date epoch.
 
-Formats are told by content, never by the file's name. Parts and relationships follow ECMA-376 part 1 and 2, in
-the transitional and the strict namespace.
+The format is detected from the content, never from the file's name. Parts and relationships follow ECMA-376 part 1
+and 2, in the transitional and the strict namespace.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ class Sheet:
     """One entry of the workbook's list of sheets.
 
     Attributes:
-        name: as on the tab.
-        kind: `worksheet`, or what it is instead (`chartsheet`, `dialogsheet`, `macrosheet`).
+        name: name of the sheet, as on its tab.
+        kind: `worksheet`, `chartsheet`, `dialogsheet` or `macrosheet`.
         visibility: `visible`, `hidden` or `veryHidden`.
-        part: name of its part in the package.
+        part: name of the sheet's part in the package.
     """
 
     name: str
@@ -51,18 +51,18 @@ class Sheet:
 
 @dataclass(frozen=True)
 class Workbook:
-    """A workbook that passed the guards.
+    """A workbook that passed all checks that need no cells.
 
     Attributes:
-        path: where it lies.
-        sha256: of the whole file, hex.
-        size: bytes.
-        sheets: in the order of the tabs.
-        epoch_1904: dates count from 1904-01-01 instead of 1899-12-31.
-        recalculates: the program that wrote it left formula results to be calculated on opening.
-        shared_strings: name of that part, or None.
-        styles: name of that part, or None.
-        origin: what it says of itself when it holds rejects.
+        path: location of the file.
+        sha256: SHA-256 of the whole file, in hex.
+        size: size of the file in bytes.
+        sheets: all sheets, in the order of the tabs.
+        epoch_1904: whether dates count from 1904-01-01 instead of 1899-12-31.
+        recalculates: whether the workbook asks for its formulas to be recalculated on opening.
+        shared_strings: name of the shared strings part, or None.
+        styles: name of the styles part, or None.
+        origin: origin of the rows if this is a rejects workbook, else None.
     """
 
     path: Path
@@ -76,10 +76,10 @@ class Workbook:
     origin: Origin | None = None
 
     def sheet(self, name: str | None) -> Sheet:
-        """The sheet of that name, or the first visible worksheet.
+        """Return the sheet of that name; without a name the first visible worksheet, else the first worksheet.
 
         Raises:
-            SheetError: there is none, or it holds no cells by its nature.
+            SheetError: there is no such sheet, or it is not a worksheet and so has no cells.
         """
         worksheets = [s for s in self.sheets if s.kind == "worksheet"]
         listed = ", ".join(repr(s.name) for s in worksheets) or "none"
@@ -99,10 +99,10 @@ class Workbook:
 
 
 def open_workbook(path: Path, limits: Limits) -> Workbook:
-    """The workbook's identity and sheets, after all guards that need no cell.
+    """Open a workbook: run all checks that need no cells, hash the file, list its sheets.
 
     Raises:
-        WorkbookRefused: missing, unreadable, of another format, encrypted, damaged or hostile.
+        WorkbookRefused: the file is missing, unreadable, of another format, encrypted, damaged or hostile.
     """
     check_magic(path)
     with path.open("rb") as file:
@@ -125,7 +125,7 @@ def open_workbook(path: Path, limits: Limits) -> Workbook:
 
 
 def _main_part(package: Package) -> str:
-    """The name of the workbook part, after the content type was checked."""
+    """Return the name of the workbook part, after checking its content type."""
     place = package.path.name
     if "[Content_Types].xml" not in package:
         if "mimetype" in package and b"opendocument" in package.read("mimetype"):
@@ -143,12 +143,12 @@ def _main_part(package: Package) -> str:
         raise WorkbookRefused("the file is a binary workbook (.xlsb)", place=place, choice=SAVE_AS)
     if kind and not kind.endswith(_SPREADSHEET):
         what = next((name for word, name in _OTHER_OFFICE.items() if word in kind), f"document of type {kind}")
-        raise WorkbookRefused(f"the file is no workbook but a {what}", place=place, choice="name a workbook")
+        raise WorkbookRefused(f"the file is a {what}, not a workbook", place=place, choice="name a workbook")
     return main
 
 
 def _content_type(package: Package, part: str) -> str:
-    """The declared content type of a part, lower case; empty when none is declared."""
+    """Return the declared content type of a part in lower case; empty if none is declared."""
     default = ""
     for element in find_elements(package, "[Content_Types].xml", {"Override", "Default"}):
         kind = element.attributes.get("ContentType", "").lower()
@@ -161,7 +161,7 @@ def _content_type(package: Package, part: str) -> str:
 
 
 def _relations(package: Package, part: str) -> dict[str, tuple[str, str]]:
-    """Relationship id -> (last word of the type, name of the target part) of a part (`""`: of the package)."""
+    """Return the relationships of a part (`""`: of the package) by id, as (last word of the type, target part)."""
     folder, name = posixpath.split(part)
     rels = posixpath.join(folder, "_rels", f"{name}.rels")
     if rels not in package:
@@ -194,6 +194,6 @@ def _sheets(package: Package, elements: list[Element], relations: dict[str, tupl
 
 
 def _flag(elements: list[Element], name: str, attribute: str) -> bool:
-    """Whether a direct child of the root says so; Excel 2013 writes another `workbookPr` deeper in the part."""
+    """Return whether a flag is set on a child of the root; Excel 2013 writes another `workbookPr` deeper down."""
     element = next((e for e in elements if e.name == name and e.depth == 1), None)
     return element is not None and re.fullmatch(r"1|true|on", element.attributes.get(attribute, "")) is not None

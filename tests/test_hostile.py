@@ -275,7 +275,7 @@ REFUSED = {
     bomb("xl/styles.xml", BOMB): "document type declaration",
     bomb("[Content_Types].xml", BOMB): "document type declaration",
     bomb("_rels/.rels", BOMB): "document type declaration",
-    many_sheets: "lists more than 100,000 things",
+    many_sheets: "lists more than 100,000 entries",
     lying_size(-1): "but holds more",
     lying_size(+1): "fails its checksum",
     lying_size(+(1 << 31)): "fails its checksum",
