@@ -1,4 +1,4 @@
-"""Reads cells that hold shared strings: the engine gets numbers or marked texts instead, which are looked up after it.
+"""Reads cells with shared strings: gives the engine numbers or marked texts instead, then looks the strings up.
 
 To look the strings up itself, the engine would parse all of them in every process (see `strings`). In a column that
 holds only shared strings, the engine gets their indexes as numbers, which it reads fastest; in other columns it gets
