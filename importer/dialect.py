@@ -103,7 +103,7 @@ def _rewritten(package: Package, part: str, root: str) -> Iterator[bytes]:
     def start(name: str, attributes: dict[str, str]) -> None:
         local = _local(name)
         if not opened and local != root:
-            raise WorkbookRefused(f"part {part!r} does not have the root element {root} but {local!r}", place=package.path.name)
+            raise WorkbookRefused(f"part {part!r} does not hold {root} but {local!r}", place=package.path.name)
         opened.append(local)
         written = "".join(f" {_attribute(k)}={quoteattr(v)}" for k, v in attributes.items())
         out.append(f"<{local}{written}>")
