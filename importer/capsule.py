@@ -1,4 +1,4 @@
-"""Owns how arrays of pyarrow become those of polars: by Arrow's own interface, so that nothing more is imported."""
+"""Converts pyarrow arrays to polars by the Arrow PyCapsule interface, so that nothing else is imported."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import polars as pl
 
 
 class _Capsule:
-    """A batch or an array of which polars sees nothing but the Arrow PyCapsule interface.
+    """Wraps a batch or an array, and exposes only the Arrow PyCapsule interface to polars.
 
-    Where it sees that it is pyarrow's, it imports `pyarrow.compute`, which is a tenth of a worker's start.
+    Given a pyarrow object itself, polars imports `pyarrow.compute`, which takes a tenth of a worker's start.
     """
 
     def __init__(self, array: Any) -> None:
@@ -21,10 +21,10 @@ class _Capsule:
 
 
 def frame_of(batch: Any) -> pl.DataFrame:
-    """A `pyarrow.RecordBatch` as a frame; nothing is copied but what polars keeps in another form."""
+    """Return a `pyarrow.RecordBatch` as a frame, copying only what polars stores in another format."""
     return pl.DataFrame(_Capsule(batch))
 
 
 def series_of(array: Any) -> pl.Series:
-    """A `pyarrow.Array` as a series; likewise."""
+    """Return a `pyarrow.Array` as a series, copying only what polars stores in another format."""
     return pl.Series(_Capsule(array))

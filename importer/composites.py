@@ -1,4 +1,4 @@
-"""Owns the meaning of texts that hold more than one value: JSON, lists, geographic points."""
+"""Converts texts that hold more than one value: JSON, lists, geographic points."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 _LONGITUDE, _LATITUDE = 180, 90
 _ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
-#: `numeric` has 131,072 digits before the decimal point and 16,383 behind it.
+#: `numeric` has up to 131,072 digits before the decimal point and 16,383 after it.
 _LARGEST_EXPONENT = 16_000
 
 
 def is_json(text: str, kind: type | tuple[type, ...] = object) -> bool:
-    """Whether a text is JSON that `jsonb` can hold, and its value of that Python type."""
+    """Return whether a text is JSON that `jsonb` can hold, and its value is an instance of `kind`."""
     try:
         value = json.loads(text, parse_constant=_refuse_constant, parse_float=_refuse_huge)
-        # jsonb has no NUL and no half of a surrogate pair.
+        # jsonb cannot hold NUL or a lone surrogate.
         json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         return False
@@ -34,24 +34,24 @@ def is_json(text: str, kind: type | tuple[type, ...] = object) -> bool:
 
 
 def _refuse_constant(name: str) -> Any:
-    raise ValueError(name)  # NaN and Infinity are Python's, not JSON's
+    raise ValueError(name)  # NaN and Infinity are extensions of Python, not JSON
 
 
 def _refuse_huge(text: str) -> float:
     mantissa, _, exponent = text.lower().partition("e")
     if len(mantissa) + abs(int(exponent or 0)) > _LARGEST_EXPONENT:
         raise ValueError(text)
-    return float(mantissa)  # the value is not used, only that there is one
+    return float(mantissa)  # the value is not used
 
 
 def to_json(field: Field, column: int, kinds: list[str]) -> pl.Expr:
-    """The texts of a column that are JSON of the field's kind."""
+    """Return the texts of a column that are JSON of the field's type; null for the others."""
     wanted = {"object": dict, "geojson": dict, "array": list}[field.type]
     return texts_of(column, kinds).map_elements(lambda t: t if is_json(t, wanted) else None, return_dtype=pl.String)
 
 
 def to_list(field: Field, column: int, kinds: list[str]) -> pl.Expr:
-    """The texts of a column as JSON arrays of their items."""
+    """Return the texts of a column as JSON arrays of their items; null if an item is not of the field's `itemType`."""
     delimiter, item = field.options.get("delimiter", ","), _ITEMS[field.options.get("itemType", "string")]
 
     def parse(text: str) -> str | None:
@@ -64,7 +64,7 @@ def to_list(field: Field, column: int, kinds: list[str]) -> pl.Expr:
 
 
 def _item(expression: str) -> Callable[[str], str]:
-    """Items that are JSON as they are written, when they look like that."""
+    """Return a parser of items that are valid JSON as written if they match a regular expression."""
 
     def check(text: str) -> str:
         if not re.fullmatch(expression, text, re.ASCII):
@@ -94,7 +94,7 @@ _ITEMS: dict[str, Callable[[str], str]] = {
 
 
 def to_geopoint(field: Field, column: int, kinds: list[str]) -> pl.Expr:
-    """PostgreSQL's spelling of a point, `(lon,lat)`."""
+    """Return the points of a column in PostgreSQL's syntax, `(lon,lat)`, in degrees."""
 
     def parse(text: str) -> str | None:
         try:

@@ -1,8 +1,8 @@
-"""Owns the contract: what a Table Schema descriptor (Data Package v2) says, inferred from a sheet, and written out.
+"""Owns the contract: the content of a Table Schema descriptor (Data Package v2), also inferred or written out.
 
-What the standard has no word for stands under the key `postgresql`: `schema`, `table`, `types` (column -> PostgreSQL
-type), `extraColumns` (filled by the database) and `indexes`. Keys of the standard that do not concern loading
-(`description`, `example`, `rdfType`…) are accepted and left alone.
+Settings beyond the standard are under the key `postgresql`: `schema`, `table`, `types` (column -> PostgreSQL type),
+`extraColumns` (filled by the database) and `indexes`. Keys of the standard that do not affect loading (`description`,
+`example`, `rdfType`…) are accepted and ignored.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from .headers import SheetColumn
     from .profiling import ColumnFacts
 
-#: What may fill an extra column. A contract may come from a stranger, so SQL expressions are not taken.
+#: Function calls allowed as the default of an extra column. A contract can be untrusted, so other SQL is refused.
 DEFAULTS = ("now()", "current_timestamp", "current_date", "current_user", "gen_random_uuid()", "clock_timestamp()")
 
 
 @dataclass(frozen=True)
 class Field:
-    """One column of the contract; `title` is the header text in the workbook."""
+    """A field of the contract; `title` is the header text in the workbook."""
 
     name: str
     type: str = "string"
@@ -52,7 +52,7 @@ class ExtraColumn:
 
 @dataclass(frozen=True)
 class ForeignKey:
-    """Fields that refer to another table."""
+    """Fields that reference fields of a table; an empty `table` means their own."""
 
     fields: tuple[str, ...]
     table: str
@@ -61,7 +61,7 @@ class ForeignKey:
 
 @dataclass(frozen=True)
 class Contract:
-    """What the table is to be."""
+    """The fields, keys and rules that a load must follow, and the settings of the table."""
 
     fields: tuple[Field, ...]
     missing_values: tuple[str, ...] = ("",)
@@ -76,11 +76,11 @@ class Contract:
     indexes: tuple[tuple[str, ...], ...] = ()
 
     def missing_of(self, field: Field) -> tuple[str, ...]:
-        """The texts that mean a missing value in that field."""
+        """Return the texts that mean a missing value in that field."""
         return self.missing_values if field.missing_values is None else field.missing_values
 
     def all_keys(self) -> list[tuple[str, tuple[str, ...]]]:
-        """All keys as (rule, fields): the primary key, unique keys, and fields that are unique by themselves."""
+        """Return all keys as (rule, field names): the primary key, unique keys, and fields with `unique`."""
         found = [("primary-key", self.primary_key)] if self.primary_key else []
         found += [("unique-error", key) for key in self.unique_keys]
         found += [("unique-error", (f.name,)) for f in self.fields if f.constraints.get("unique")]
@@ -90,7 +90,7 @@ class Contract:
 
 
 def infer_type(facts: ColumnFacts) -> str:
-    """The Table Schema type that holds every value of a column; several kinds make it a string."""
+    """Return the Table Schema type that holds every value of a column; `string` if the kinds are mixed."""
     match sorted(facts.typed):
         case ["number"]:
             return "integer" if facts.integral else "number"
@@ -109,14 +109,14 @@ def infer_type(facts: ColumnFacts) -> str:
 
 
 def infer_contract(columns: list[SheetColumn], facts: dict[int, ColumnFacts]) -> Contract:
-    """The contract that the sheet itself suggests, decided from all its rows."""
+    """Return the contract inferred from all rows of the sheet."""
     from .profiling import ColumnFacts as Facts
 
     return Contract(tuple(Field(c.name, infer_type(facts.get(c.index, Facts())), title=c.header) for c in columns))
 
 
 def dump_contract(contract: Contract) -> dict[str, Any]:
-    """The descriptor of a contract; `descriptor.parse_contract` reads it back equal."""
+    """Return the descriptor of a contract, from which `descriptor.parse_contract` makes an equal contract."""
     descriptor: dict[str, Any] = {
         "fields": [_dump_field(f) for f in contract.fields],
         "missingValues": list(contract.missing_values),

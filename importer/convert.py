@@ -1,7 +1,7 @@
-"""Owns the meaning of cells: from the kinds that a column holds to the values of a Table Schema field type.
+"""Converts cells of any kind to values of a Table Schema field type.
 
-Each function takes a field and the sheet column's kinds in one window and returns an expression that is null wherever
-the cell cannot mean that type. Cells that are missing, or problems, are handled by `validate` before it asks.
+Each converter takes a field and the kinds that a sheet column holds in one window, and returns an expression that is
+null for every cell that has no value of that type. Missing cells and cells without a value are handled by `validate`.
 Lexical forms are those of Table Schema (Data Package v2); dates given as text follow `format`.
 """
 
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
 _MAX_EXACT = 2**53
 _TRUE = ["true", "True", "TRUE", "1"]
 _FALSE = ["false", "False", "FALSE", "0"]
-#: More significant digits than this and two decimal numbers can share one 64-bit float.
+#: With more significant digits than this, two decimal numbers can share one 64-bit float.
 _SAFE_DIGITS = 15
-#: Below it a float keeps fewer digits than that.
+#: Smallest normal 64-bit float; below it a float keeps fewer than `_SAFE_DIGITS` digits.
 _SMALLEST = 2.2250738585072014e-308
 
 
 def convert(field: Field, column: int, kinds: list[str]) -> pl.Expr:
-    """The cells of a sheet column as values of the field's type; null where they have none.
+    """Return the cells of a sheet column as values of the field's type; null for a cell without such a value.
 
     Args:
-        field: of the contract.
-        column: 0-based sheet column.
-        kinds: those that the column holds in this window.
+        field: the contract's field for this column.
+        column: sheet column, from 0.
+        kinds: the kinds that the column holds in this window.
     """
     values = [kind for kind in kinds if kind in VALUE_PARTS]
     return _CONVERTERS[field.type](field, column, values)
@@ -50,9 +50,10 @@ def _string(_field: Field, column: int, kinds: list[str]) -> pl.Expr:
 
 
 def _plain_number(field: Field, text: pl.Expr) -> pl.Expr:
-    """Number texts with the field's decimal and group characters and surrounding words taken away.
+    """Return number texts with a dot as decimal point, and without group characters and surrounding words.
 
-    Groups are of three digits, the inner ones of two or three (India); `1.5` is no number where the dot groups.
+    A group has three digits, an inner group two or three (India); if the dot is the group character, `1.5` is not a
+    number.
     """
     text = text.str.strip_chars()
     if field.options.get("bareNumber") is False:
@@ -76,7 +77,7 @@ def _number(field: Field, column: int, kinds: list[str]) -> pl.Expr:
     digits = mantissa.str.len_chars()
     lexical = text.str.contains(r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$") & (digits <= _SAFE_DIGITS)
     parsed = pl.when(lexical).then(text).str.strip_prefix("+").cast(pl.Float64, strict=False)
-    # 1e400 is infinite and 1e-400 is zero to a float: neither is what the cell says.
+    # As a float, 1e400 is infinite and 1e-400 is zero: neither is the value of the cell.
     return pl.coalesce(number, pl.when(parsed.is_finite() & ((parsed.abs() >= _SMALLEST) | (digits == 0))).then(parsed))
 
 
@@ -112,9 +113,9 @@ _CONVERTERS: dict[str, Callable[[Field, int, list[str]], pl.Expr]] = {
 
 
 def literal(field: Field, value: Any) -> Any:
-    """A bound or enum member, as written in the contract, as a value of the field's type; None if it has none.
+    """Return a bound or enum member of the contract as a value of the field's type; None if it has no such value.
 
-    YAML and TOML have dates of their own; they are taken in ISO 8601 whatever the field's format.
+    Native dates of YAML and TOML are parsed as ISO 8601, whatever the field's format.
     """
     if value is None:
         return None
@@ -134,7 +135,7 @@ def _literal(field: Field, value: Any) -> Any:
 
 
 def _cell_of(field: Field, value: Any) -> tuple[str, Any]:
-    """The cell (kind and value) that would mean what a contract's literal says."""
+    """Return the kind and the value of a cell that holds the same as a literal of the contract."""
     if isinstance(value, bool):
         return "boolean", value
     if isinstance(value, (int, float)) and field.type != "integer":

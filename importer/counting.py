@@ -1,4 +1,4 @@
-"""Owns the equation of a column: every cell is loaded, missing, ignored or rejected, each number counted on its own."""
+"""Counts the cells of a column: in all, loaded, missing, ignored and rejected, each counted independently."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ColumnCount:
-    """Where the non-empty cells of a column went; the first number is the sum of the others, or the run fails."""
+    """The numbers of a column's non-empty cells by outcome; `cells` must be the sum of the others, or the run fails."""
 
     cells: int = 0
     loaded: int = 0
@@ -40,14 +40,14 @@ class ColumnCount:
 def count_cells(
     frame: pl.DataFrame, kept: pl.DataFrame, rejected: pl.DataFrame, plan: LoadPlan, left_out: pl.DataFrame
 ) -> dict[int, ColumnCount]:
-    """Where the cells of every sheet column went, each number counted on its own.
+    """Return the cell counts of every sheet column (0-based), each number counted independently.
 
     Args:
         frame: all rows.
-        kept: the accepted ones, judged.
-        rejected: those with errors.
-        plan: of the load.
-        left_out: the others; their cells are ignored, as the user asked.
+        kept: accepted rows, with the columns that `verdicts.judge` adds.
+        rejected: rows with errors.
+        plan: the plan of the load.
+        left_out: all other rows; their cells count as ignored, as the user asked.
     """
     planned = {column.column.index: i for i, column in enumerate(plan.columns) if column.column}
     filled = {column: _filled(column, kinds) for column, kinds in kinds_by_column(frame.columns).items()}

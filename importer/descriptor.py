@@ -1,4 +1,4 @@
-"""Owns the loading of contracts: descriptors in JSON, YAML or TOML, checked key by key, from strangers too."""
+"""Loads contracts from descriptors in JSON, YAML or TOML; trusts none of them, and checks them key by key."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _CALL = re.compile(r"[\w.]+\(.*\)", re.DOTALL)
 
 
 def load_contract(path: Path) -> Contract:
-    """The contract in a `.json`, `.yaml`, `.yml` or `.toml` file.
+    """Load the contract in a `.json`, `.yaml`, `.yml` or `.toml` file.
 
     Raises:
-        ContractError: unreadable, or not a contract; the message names the field and the key.
+        ContractError: the file is unreadable or not a contract; the message names the field and the key.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -65,7 +65,7 @@ def _one_line(error: Exception) -> str:
 
 
 def parse_contract(descriptor: Any) -> Contract:
-    """The contract that a decoded descriptor says.
+    """Return the contract that a decoded descriptor describes.
 
     Raises:
         ContractError: see `load_contract`.
@@ -115,11 +115,11 @@ def _foreign_key(given: Any, names: list[str]) -> ForeignKey:
     there = reference.get("fields")
     references = [there] if isinstance(there, str) else a_list(there, f"{place}, reference, fields")
     if len(references) != len(fields) or not all(is_name(r) for r in references):
-        raise ContractError("a foreign key names as many fields of the table that it refers to", place=place)
-    # Without a resource, or with the empty one, the key refers to its own table.
+        raise ContractError("a foreign key must reference as many fields as it has", place=place)
+    # Without a resource, or with an empty one, the key references its own table.
     table = reference.get("resource", "")
     if not isinstance(table, str) or "\0" in table:
-        raise ContractError(f"resource is the name of a table, not {shown(table)}", place=place)
+        raise ContractError(f"resource must be the name of a table, not {shown(table)}", place=place)
     return ForeignKey(fields, table, tuple(references))
 
 
@@ -148,9 +148,9 @@ def _extra_column(given: Any, names: list[str]) -> ExtraColumn:
         raise ContractError(f"{shown(kind)} is not a PostgreSQL type", place=place)
     for key in ("identity", "primaryKey", "notNull"):
         if not isinstance(given.get(key, False), bool):
-            raise ContractError(f"{key} is true or false", place=place)
+            raise ContractError(f"{key} must be true or false", place=place)
     if given.get("identity") and (pg_type.name not in {"smallint", "integer", "bigint"} or default is not None):
-        raise ContractError("an identity column is a smallint, integer or bigint, without a default", place=place)
+        raise ContractError("an identity column must be a smallint, integer or bigint, without a default", place=place)
     return ExtraColumn(
         str(name),
         kind,
@@ -162,17 +162,17 @@ def _extra_column(given: Any, names: list[str]) -> ExtraColumn:
 
 
 def _default(given: Any, place: str) -> str | int | float | bool | None:
-    """A constant, or one of the calls in `DEFAULTS`; everything else could be somebody's SQL."""
+    """Return a default that is a constant or one of the calls in `DEFAULTS`; any other text could be injected SQL."""
     if isinstance(given, float) and not math.isfinite(given):
         given = [given]
     if given is not None and not isinstance(given, (str, int, float)):
-        raise ContractError(f"default {shown(given)} is neither a text nor a number, true or false", place=place)
+        raise ContractError(f"default {shown(given)} is not a text, a number, true or false", place=place)
     if isinstance(given, str):
         if given.lower() in DEFAULTS:
             return given.lower()
         if _CALL.fullmatch(given) or "\0" in given:
             raise ContractError(
-                f"default {shown(given)} is not one that a contract may ask for",
+                f"default {shown(given)} is not allowed in a contract",
                 place=place,
                 choice=", ".join(DEFAULTS),
             )

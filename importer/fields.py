@@ -1,4 +1,4 @@
-"""Owns what a contract says of a field: type, format, constraints and options, checked before any cell meets them."""
+"""Loads a field of a contract: type, format, constraints and options, all checked before any cell is read."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _FIELD_KEYS = {"name", "type", "title", "format", "constraints", "missingValues"
 
 
 def parse_field(descriptor: Any, number: int) -> Field:
-    """The field that an element of `fields` says; `number` counts from 1.
+    """Return the field that an element of `fields` describes; `number` is its position, from 1.
 
     Raises:
         ContractError: see `descriptor.load_contract`.
@@ -49,7 +49,7 @@ def parse_field(descriptor: Any, number: int) -> Field:
     if not isinstance(kind, str) or kind not in FIELD_TYPES:
         raise ContractError(f"unknown type {shown(kind)}", place=place, choice=", ".join(FIELD_TYPES))
     if title is not None and not isinstance(title, str):
-        raise ContractError(f"title is a text, not {shown(title)}", place=place)
+        raise ContractError(f"title must be a text, not {shown(title)}", place=place)
     result = Field(
         name=name,
         type=kind,
@@ -72,7 +72,7 @@ def _format(form: Any, kind: str, place: str) -> str:
         fault = pattern_fault(kind, form)
         if fault:
             raise ContractError(
-                f"{form!r} is no format of a {kind}: {fault}",
+                f"{form!r} is not a format of a {kind}: {fault}",
                 place=place,
                 choice="default, any, or a pattern such as %d.%m.%Y",
             )
@@ -92,12 +92,12 @@ def _constraints(given: Any, kind: str, place: str) -> dict[str, Any]:
         if "imum" in key and kind not in _ORDERED_TYPES:
             raise ContractError(f"{key} does not fit type {kind}", place=place)
         if key == "enum" and (not isinstance(value, list) or not value):
-            raise ContractError("enum is a non-empty list", place=place)
+            raise ContractError("enum must be a non-empty list", place=place)
         if key in {"required", "unique"} and not isinstance(value, bool):
-            raise ContractError(f"{key} is true or false", place=place)
+            raise ContractError(f"{key} must be true or false", place=place)
         if key == "jsonSchema" and (not isinstance(value, dict) or kind not in _JSON_TYPES):
             raise ContractError(
-                f"jsonSchema is an object, for a field of type {', '.join(sorted(_JSON_TYPES))}", place=place
+                f"jsonSchema must be an object, in a field of type {', '.join(sorted(_JSON_TYPES))}", place=place
             )
         if key == "pattern":
             _check_pattern(value, place)
@@ -116,29 +116,29 @@ def _check_options(field: Field, place: str) -> None:
     options = field.options
     decimal, group = options.get("decimalChar", "."), options.get("groupChar", "")
     if not isinstance(decimal, str) or len(decimal) != 1 or decimal.isdigit():
-        raise ContractError("decimalChar is one character", place=place)
+        raise ContractError("decimalChar must be one character that is not a digit", place=place)
     if not isinstance(group, str) or len(group) > 1 or group.isdigit() or decimal == group:
-        raise ContractError("groupChar is one character, and another one than decimalChar", place=place)
+        raise ContractError("groupChar must be one character that is neither a digit nor decimalChar", place=place)
     for key in ("trueValues", "falseValues"):
         values = options.get(key, [])
         if not isinstance(values, list) or not all(isinstance(v, str) for v in values):
-            raise ContractError(f"{key} is a list of texts", place=place)
+            raise ContractError(f"{key} must be a list of texts", place=place)
     both = set(options.get("trueValues", [])) & set(options.get("falseValues", []))
     if both:
-        raise ContractError(f"{min(both)!r} is both in trueValues and in falseValues", place=place)
+        raise ContractError(f"{min(both)!r} is in both trueValues and falseValues", place=place)
     if not isinstance(options.get("bareNumber", True), bool):
-        raise ContractError("bareNumber is true or false", place=place)
+        raise ContractError("bareNumber must be true or false", place=place)
     if field.type == "list":
         _check_list_options(options, place)
     categories = options.get("categories")
     if categories is not None and (not isinstance(categories, list) or not categories):
-        raise ContractError("categories is a non-empty list", place=place)
+        raise ContractError("categories must be a non-empty list", place=place)
 
 
 def _check_list_options(options: Mapping[str, Any], place: str) -> None:
     delimiter = options.get("delimiter", ",")
     if not isinstance(delimiter, str) or not delimiter:
-        raise ContractError("delimiter is a text of at least one character", place=place)
+        raise ContractError("delimiter must be a text of at least one character", place=place)
     if options.get("itemType", "string") not in _ITEM_TYPES:
         raise ContractError(
             f"unknown itemType {shown(options['itemType'])}", place=place, choice=", ".join(_ITEM_TYPES)
@@ -146,7 +146,7 @@ def _check_list_options(options: Mapping[str, Any], place: str) -> None:
 
 
 def _check_members(field: Field) -> None:
-    """Have bounds, enum members, categories and jsonSchema read once, before any cell meets them."""
+    """Raise ContractError for an invalid bound, enum member, category or jsonSchema, by building all checks once."""
     if set(field.constraints) - {"required", "unique"} or "categories" in field.options:
         import polars as pl
 

@@ -1,4 +1,4 @@
-"""Owns the errors of a window as rows of a frame: which cell, which rule, and why."""
+"""Builds the frame of a window's errors: one row per error, with its cell, rule and reason."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ ERRORS_SCHEMA = {
     ROW: pl.Int64, "column": pl.Int32, "field": pl.String, "rule": pl.String,
     "kind": pl.String, "raw": pl.String, "reason": pl.String,
 }  # fmt: skip
-#: The field of an error that is about the row as a whole.
+#: The field of an error that concerns the whole row.
 WHOLE_ROW = "*"
 
 
 class Refusal(NamedTuple):
-    """An error that was found elsewhere (over several windows, by the database) and belongs to a row here."""
+    """An error of a row of this window that was found elsewhere: across windows, or by the database."""
 
     row: int
     field: str
@@ -29,7 +29,7 @@ class Refusal(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """A rule over the columns that `verdicts.judge` adds; `broken` is true (not null) where a cell breaks it."""
+    """A rule over the columns that `verdicts.judge` adds; `broken` is true (not null) where a cell breaks the rule."""
 
     field: int
     rule: str
@@ -38,9 +38,9 @@ class Rule(NamedTuple):
 
 
 def find_errors(judged: pl.DataFrame, plan: LoadPlan, rules: list[Rule], refusals: list[Refusal]) -> pl.DataFrame:
-    """Every error, in the order of rows, then of columns."""
+    """Return every error, ordered by row, then by column."""
     found = [pl.DataFrame(schema=ERRORS_SCHEMA)]
-    # Most rules are broken nowhere: ask that first, for all of them at once, and look closer only at the others.
+    # Most rules are broken nowhere: test all of them in one pass, and collect error rows only for the others.
     hit = (
         judged.select(rule.broken.any().alias(str(n)) for n, rule in enumerate(rules)).row(0)
         if rules and len(judged)
@@ -53,7 +53,7 @@ def find_errors(judged: pl.DataFrame, plan: LoadPlan, rules: list[Rule], refusal
 
 
 def _refused(judged: pl.DataFrame, plan: LoadPlan, refusals: list[Refusal]) -> list[pl.DataFrame]:
-    """The errors that were found elsewhere; there may be as many as rows, so they are joined and not looked up."""
+    """Return the errors found elsewhere; there can be as many as rows, so they are joined, not looked up one by one."""
     by_name = {column.field.name: column for column in plan.columns}
     grouped: dict[tuple[str, str], list[Refusal]] = {}
     for refusal in refusals:
@@ -83,7 +83,7 @@ def _error_rows(rows: pl.DataFrame, planned: ColumnPlan | None, rule: str, reaso
 
 
 def broken_rules(errors: pl.DataFrame) -> dict[str, tuple[int, int, int]]:
-    """For every `field|rule`: how many errors, and the address of the first."""
+    """Return, by `field|rule`, the number of errors, and the row and sheet column of the first."""
     grouped = errors.group_by("field", "rule", maintain_order=True).agg(
         pl.len(), pl.col(ROW).first(), pl.col("column").first()
     )

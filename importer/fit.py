@@ -1,4 +1,4 @@
-"""Owns the last step before the wire: a field's value in its target column's exact type, or why it does not fit."""
+"""Casts a field's values to the exact type of the target column, or gives the reason why they do not fit."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .pgtypes import TEXT_WIRE, UNFIT, UNFIT_FAMILIES, PgType, wire_of
 from .spelling import to_text
 
 INTEGER_RANGES = {"smallint": 2**15, "integer": 2**31, "bigint": 2**63}
-#: What Excel shows of a number, and what a decimal keeps through a 64-bit float.
+#: Significant digits that Excel shows of a number, and that a decimal keeps in a 64-bit float.
 _DECIMAL_DIGITS = 15
-#: A float's shortest text without exponent is not longer; beyond it the regular expression only grows.
+#: The shortest text of a float without exponent is not longer; a larger regular expression would gain nothing.
 _LONGEST_TEXT = 40
 _PLAIN_UUID = r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}"
 _UUID = rf"^(?:{_PLAIN_UUID}|\{{{_PLAIN_UUID}\}})$"
-#: Field types whose values a type can take; types not listed take text.
+#: Field types that a column of each type accepts; types not listed accept text.
 _TAKES = {
     "boolean": {"boolean"},
     "smallint": {"integer", "number", "year"},
@@ -38,11 +38,11 @@ _TEXT_TYPES = {"text", "character varying", "character", "citext", "name"}
 
 
 class Fit(NamedTuple):
-    """A value on its way to a column.
+    """Values cast to the wire type of a target column.
 
     Attributes:
-        value: the expression in the wire's type; null where it does not fit.
-        reason: why it may not fit, for the reject.
+        value: expression in the wire type; null where the value does not fit.
+        reason: error text for the values that do not fit.
     """
 
     value: pl.Expr
@@ -50,7 +50,7 @@ class Fit(NamedTuple):
 
 
 def misfit(field_type: str, pg_type: PgType) -> str | None:
-    """Why no value of a field type can go into a column of that type, or None when it can."""
+    """Return why a field of this type cannot fill a column of that type, or None if it can."""
     if pg_type.array:
         return "arrays cannot be filled from a sheet"
     if pg_type.name in UNFIT or pg_type.name.startswith(UNFIT_FAMILIES):
@@ -64,21 +64,21 @@ def misfit(field_type: str, pg_type: PgType) -> str | None:
 
 
 def keeps_lexical(field_type: str, pg_type: PgType) -> bool:
-    """Whether a text column takes the cell as it is written, once it is a value of the field's type.
+    """Return whether a text column stores the cell as written, if it is a value of the field's type.
 
-    Lists and points have a PostgreSQL spelling of their own, which only a column of such a type needs.
+    Lists and points are converted to PostgreSQL's own syntax, which a text column does not need.
     """
     return field_type in {"list", "geopoint"} and pg_type.name in _TEXT_TYPES
 
 
 def fit(field_type: str, value: pl.Expr, pg_type: PgType, timezone: str) -> Fit:
-    """The value in the wire's type of a target column.
+    """Return values in the wire type of a target column.
 
     Args:
         field_type: Table Schema type of `value`.
-        value: as `convert` made it.
-        pg_type: of the target column; `misfit` said None.
-        timezone: what naive stamps mean for `timestamptz`.
+        value: expression of the values that `convert` returned.
+        pg_type: type of the target column, for which `misfit` returned None.
+        timezone: time zone of datetimes that go into a `timestamptz` column.
     """
     name = pg_type.name
     if name in INTEGER_RANGES:
@@ -91,7 +91,7 @@ def fit(field_type: str, value: pl.Expr, pg_type: PgType, timezone: str) -> Fit:
         return _timestamp(value, pg_type, timezone)
     if name == "date":
         day = value if field_type == "date" else pl.when(value == value.dt.truncate("1d")).then(value)
-        return Fit(day.cast(pl.Date), "has a time of day, the column holds dates only")
+        return Fit(day.cast(pl.Date), "has a time of day, but the column holds only dates")
     if name in {"time", "interval"}:
         return _clock(value, field_type, pg_type)
     if name == "boolean":
@@ -102,19 +102,19 @@ def fit(field_type: str, value: pl.Expr, pg_type: PgType, timezone: str) -> Fit:
 def _integer(value: pl.Expr, field_type: str, name: str) -> pl.Expr:
     bound = INTEGER_RANGES[name]
     if field_type == "number":
-        # 2^53 rather than the column's own bound: beyond it a float is no longer one certain integer.
+        # 2^53, not the column's own bound: above it a float no longer stands for exactly one integer.
         limit = float(min(bound, 2**53))
         value = pl.when((value == value.floor()) & (value >= -limit) & (value <= limit)).then(value)
     return value.cast(wire_of(PgType(name)).frame, strict=False)
 
 
 def _numeric(value: pl.Expr, field_type: str, pg_type: PgType) -> Fit:
-    """Decimals travel as their shortest text, which the server reads exactly."""
+    """Return decimals as their shortest text, which the server parses exactly."""
     text = shortest_text(value) if field_type == "number" else value.cast(pl.String)
     if not pg_type.args:
         return Fit(text, "is not a number")
     precision, scale = pg_type.args[0], pg_type.args[1] if len(pg_type.args) > 1 else 0
-    # Nearly all texts are short enough as they stand; the others are looked at one by one.
+    # Nearly all texts fit as written; the others are checked one by one.
     plain = _plain_decimal(precision, scale)
     fits = text.str.contains(plain) if plain else pl.lit(value=False)
     odd = (
@@ -124,7 +124,7 @@ def _numeric(value: pl.Expr, field_type: str, pg_type: PgType) -> Fit:
 
 
 def _plain_decimal(precision: int, scale: int) -> str | None:
-    """The regular expression of decimals that fit as they are written, without exponent; None where it would be odd."""
+    """Return a regular expression for decimals that fit as written, without exponent; None for unusual scales."""
     if not 0 <= scale <= precision or precision > _LONGEST_TEXT:
         return None
     fraction = rf"(?:\.\d{{1,{scale}}})?" if scale else ""
@@ -132,9 +132,9 @@ def _plain_decimal(precision: int, scale: int) -> str | None:
 
 
 def _decimal_or_none(text: str, precision: int, scale: int) -> str | None:
-    """The decimal at that scale, when it is the same number but for the noise of binary fractions (0.1 + 0.2)."""
+    """Return the decimal at that scale if it is the same number up to binary rounding noise (0.1 + 0.2), or None."""
     number = Decimal(text)
-    # The noise is beyond the digits that the sheet shows; a real third decimal is not.
+    # Noise is beyond the digits that Excel shows; a real digit beyond the scale is not.
     with localcontext(prec=1100):
         rounded = number.quantize(Decimal(1).scaleb(-scale), ROUND_HALF_EVEN)
         close = abs(number - rounded) <= abs(number).scaleb(-_DECIMAL_DIGITS)
@@ -160,7 +160,7 @@ def _timestamp(value: pl.Expr, pg_type: PgType, timezone: str) -> Fit:
         stamp = pl.when(stamp.dt.microsecond() % 10 ** (6 - digits) == 0).then(stamp)
     if pg_type.name == "timestamp":
         return Fit(stamp, f"has fractions of a second that {pg_type} drops")
-    # A clock reading that occurs twice is the earlier one; one that a change of clocks skips does not exist.
+    # A local time that occurs twice is taken as the earlier one; one that a clock change skips does not exist.
     zoned = stamp.dt.replace_time_zone(timezone, ambiguous="earliest", non_existent="null")
     return Fit(
         zoned.dt.convert_time_zone("UTC"),
@@ -178,14 +178,14 @@ def _clock(value: pl.Expr, field_type: str, pg_type: PgType) -> Fit:
 
 
 def _text(text: pl.Expr, pg_type: PgType) -> Fit:
-    """Text for a text column, or for a type that the server reads from text."""
+    """Return texts for a text column, or for a type that the server parses from text."""
     assert wire_of(pg_type) == TEXT_WIRE
     clean = pl.when(~text.str.contains("\0", literal=True)).then(text)
     if pg_type.labels is not None:
         labels = ", ".join(pg_type.labels[:12])
-        return Fit(pl.when(text.is_in(list(pg_type.labels))).then(text), f"is none of {pg_type}'s labels ({labels})")
+        return Fit(pl.when(text.is_in(list(pg_type.labels))).then(text), f"is not one of {pg_type}'s labels ({labels})")
     if pg_type.name in {"bit", "bit varying"}:
-        return Fit(pl.when(text.str.contains(_bits(pg_type))).then(text), f"is not a text of bits that fits {pg_type}")
+        return Fit(pl.when(text.str.contains(_bits(pg_type))).then(text), f"is not a bit string that fits {pg_type}")
     if pg_type.name in {"character varying", "character"} and pg_type.args:
         return Fit(
             pl.when(clean.str.len_chars() <= pg_type.args[0]).then(clean), f"is longer than {pg_type}, or holds a NUL"
@@ -200,7 +200,7 @@ def _text(text: pl.Expr, pg_type: PgType) -> Fit:
 
 
 def _bits(pg_type: PgType) -> str:
-    """What a bit type takes; the server's cast would cut or fill up what is too long or too short."""
+    """Return a regular expression for texts of a bit type; the server's cast would truncate or pad other lengths."""
     size = pg_type.args[0] if pg_type.args else 1
     if pg_type.name == "bit":
         return rf"^[01]{{{size}}}$"

@@ -1,7 +1,7 @@
-"""Owns the rules that need all rows: keys that must be unique over the whole sheet.
+"""Checks the rules that need all rows: keys that must be unique over the whole sheet.
 
-A row holds its keys when no accepted row before it holds one of them; every later row with such a key is refused. A row
-that is rejected for another reason holds nothing, but is told as well when its key is taken.
+A row owns its keys if no accepted row above it owns one of them; every later row with such a key is rejected. A row
+that is rejected for another reason owns no keys, but repeating a key that is owned is one more error of that row.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ def duplicates(
     left_out: Iterable[int] = (),
     shown: Callable[[int], int] = int,
 ) -> dict[int, list[Refusal]]:
-    """Refusals for rows that repeat a key, by window number.
+    """Return the errors of rows that repeat a key, by window number.
 
     Args:
-        spooled: window number and the Arrow IPC file of its keys.
-        keys: (rule, field names).
-        left_out: rows that do not count.
-        shown: the number that people know a row by.
+        spooled: pairs of window number and the Arrow IPC file of its keys.
+        keys: pairs of rule and field names.
+        left_out: sheet rows to leave out of account.
+        shown: maps a row to the row number to show in messages.
     """
     frames = [spool.read(path).with_columns(pl.lit(number).alias("_window")) for number, path in spooled if path]
     if not frames or not keys:
@@ -48,7 +48,7 @@ def duplicates(
 def superseded(
     spooled: Iterable[tuple[int, Path | None]], key: tuple[str, ...], which: Literal["first", "last"]
 ) -> dict[int, tuple[int, ...]]:
-    """Rows that give way to the first or last accepted row with the same key, by window number."""
+    """Return the rows that the first or last accepted row with the same key replaces, by window number."""
     frames = [spool.read(path).with_columns(pl.lit(number).alias("_window")) for number, path in spooled if path]
     if not frames or not key:
         return {}
@@ -60,7 +60,7 @@ def superseded(
 
 
 def _repeated(key: tuple[str, ...]) -> pl.Expr:
-    """Rows whose key is complete and not the only one of its value (nulls are never equal, as in SQL)."""
+    """Return whether a row's key is complete and occurs more than once (nulls are never equal, as in SQL)."""
     complete = pl.all_horizontal([pl.col(name).is_not_null() for name in key])
     return complete & pl.struct(key).is_duplicated()
 

@@ -1,4 +1,4 @@
-"""Owns the columns that tell where a row came from: workbook, sheet, row, and the run of the ledger."""
+"""Owns the lineage columns, which hold the origin of each row: workbook, sheet, row, and run of the ledger."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from .source import Source
     from .target import Target
 
-#: Name -> type in a new table.
+#: Lineage columns: name -> type in a new table.
 COLUMNS = {"_source_file": "text", "_source_sheet": "text", "_source_row": "bigint", "_run_id": "uuid"}
 _TEXTS = ("text", "character varying", "citext")
-#: Types of an existing table's column that take it without loss.
+#: Types that an existing table's column may have, since they hold the value without loss.
 _TAKES = {
     "_source_file": _TEXTS,
     "_source_sheet": _TEXTS,
@@ -28,13 +28,13 @@ _TAKES = {
 
 @dataclass(frozen=True)
 class Lineage:
-    """Where the rows of a run come from; of mended rejects the workbook, sheet and rows that they were in at first.
+    """The origin of a run's rows; for fixed rejects, the workbook, sheet and rows where they were originally.
 
     Attributes:
-        file: name of the workbook.
-        sheet: of it.
-        rows: row of the sheet that is read -> row there, where that is another one.
-        run: id in the ledger.
+        file: name of the original workbook.
+        sheet: name of the original sheet.
+        rows: row of the sheet being read -> original row, for rows where these differ.
+        run: id of the run in the ledger.
     """
 
     file: str
@@ -43,10 +43,10 @@ class Lineage:
     run: str
 
     def values(self, row_column: str) -> dict[str, str]:
-        """The columns -> expressions over staging, whose `row_column` holds the sheet's row."""
+        """Return column -> SQL expression over the staging table, whose `row_column` holds the sheet row."""
         row = quote(row_column)
         if self.rows:
-            # As text, because that is what an object of JSON has for keys.
+            # The row is cast to text because the keys of a JSON object are texts.
             known = literal(json.dumps(self.rows))
             row = f"coalesce(({known}::jsonb ->> {row}::text)::bigint, {row})"
         told = (literal(self.file), literal(self.sheet), row, literal(self.run))
@@ -54,17 +54,17 @@ class Lineage:
 
 
 def make_lineage(source: Source, run: str) -> Lineage:
-    """The lineage of a sheet's rows."""
+    """Return the lineage of a sheet's rows."""
     origin = source.workbook.origin
     file = origin.workbook if origin else source.workbook.path.name
     return Lineage(file, source.places.sheet, source.places.rows, run)
 
 
 def with_lineage(target: Target) -> Target:
-    """The target, its columns of lineage filled by us: nobody has to find them in the sheet.
+    """Return the target with its lineage columns marked as filled, so that they are not required of the sheet.
 
     Raises:
-        TargetRefused: the table lacks one, or it has another type.
+        TargetRefused: the table lacks a lineage column, or one has a type that cannot hold its values.
     """
     table = target.table
     if table is None:
@@ -86,13 +86,13 @@ def _check(target: Target, table: Table) -> None:
         column = table.column(name)
         if column is None or column.filled_by_database or column.pg_type.domain or column.pg_type.name not in takes:
             raise TargetRefused(
-                f"column {name!r} of {target.quoted} cannot take what --lineage fills it with",
-                choice=f"make it {COLUMNS[name]}, or leave --lineage out",
+                f"column {name!r} of {target.quoted} cannot hold the values that --lineage writes",
+                choice=f"change its type to {COLUMNS[name]}, or omit --lineage",
             )
 
 
 def check_names(names: set[str]) -> None:
-    """Raise ContractError when the sheet has a column of one of these names itself."""
+    """Raise ContractError if one of the names is that of a lineage column."""
     taken = names & set(COLUMNS)
     if taken:
         raise ContractError(

@@ -1,9 +1,9 @@
-"""Owns the shape of a window in memory: one array per column and kind, of which at most one holds each cell.
+"""Owns the layout of a window in memory: one array per sheet column and kind; a cell is non-null in at most one.
 
-A frame has `_row` (sheet row, 1-based), `_hidden` where rows are hidden, `_pad_c` where numbers of sheet column `c`
-(0-based) are shown with leading zeros, and the columns `c.number`, `c.text`… of the kinds that occur in `c`.
-A cell is non-null in exactly one of these, or empty. So no cell has to change its kind to be carried, and counting the
-cells is counting the non-nulls.
+A frame has `_row` (sheet row, 1-based), `_hidden` if any row is hidden, `_pad_c` if numbers of sheet column `c`
+(0-based) are shown with leading zeros, and the columns `c.number`, `c.text`… for the kinds that occur in `c`.
+A non-empty cell is non-null in exactly one of these. So every cell keeps its kind in memory, and the number of
+non-empty cells is the number of non-nulls.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import polars as pl
 ROW = "_row"
 HIDDEN = "_hidden"
 
-#: Kinds with a value, and the type that carries them. `datetime` holds dates too (at midnight).
+#: Kinds that hold a value, and the type of their arrays. `datetime` holds dates too (at midnight).
 VALUE_PARTS: dict[str, type[pl.DataType] | pl.DataType] = {
     "number": pl.Float64,
     "text": pl.String,
@@ -22,13 +22,13 @@ VALUE_PARTS: dict[str, type[pl.DataType] | pl.DataType] = {
     "time": pl.Time,
     "duration": pl.Duration("ms"),
 }
-#: Kinds without one: the error value, the formula's text, the raw text of a value that no type can hold.
+#: Kinds that hold no value: an error value, the text of a formula, the raw text of a value that no type can hold.
 PROBLEM_PARTS = ("error", "formula", "unreadable")
 PARTS = (*VALUE_PARTS, *PROBLEM_PARTS)
 
 
 def part(column: int, kind: str) -> str:
-    """The name of the array of a sheet column (0-based) and a kind."""
+    """Return the name of the array for a sheet column (0-based) and a kind."""
     return f"{column}.{kind}"
 
 
@@ -36,25 +36,25 @@ _PAD = "_pad_"
 
 
 def pad(column: int) -> str:
-    """The name of the array that tells to how many digits the numbers of a sheet column are padded."""
+    """Return the name of the array with the number of digits that each number of a sheet column is padded to."""
     return f"{_PAD}{column}"
 
 
 class Padded(str):
-    """The kind `number` of a column in which numbers are padded; equal to that of others."""
+    """The kind `number` of a column with zero-padded numbers; compares equal to the plain `number`."""
 
     __slots__ = ()
 
 
 def parts_of(frame_columns: list[str], column: int) -> list[str]:
-    """The kinds that a sheet column has in a frame with these column names."""
+    """Return the kinds that a sheet column has in a frame with these column names."""
     names = set(frame_columns)
     kinds = [kind for kind in PARTS if part(column, kind) in names]
     return _marked(kinds) if pad(column) in names else kinds
 
 
 def kinds_by_column(frame_columns: list[str]) -> dict[int, list[str]]:
-    """What `parts_of` says of every column (ascending), in one pass over the names."""
+    """Return what `parts_of` returns, for every column (ascending), in one pass over the names."""
     found: dict[int, list[str]] = {}
     for name in frame_columns:
         if not name.startswith("_"):
@@ -70,21 +70,21 @@ def _marked(kinds: list[str]) -> list[str]:
 
 
 def columns_of(frame_columns: list[str]) -> list[int]:
-    """The sheet columns (0-based, ascending) of a frame with these column names."""
+    """Return the sheet columns (0-based, ascending) of a frame with these column names."""
     return sorted({int(name.split(".")[0]) for name in frame_columns if not name.startswith("_")})
 
 
 def shortest_text(number: pl.Expr) -> pl.Expr:
-    """Numbers as the shortest text that reads back as the same 64-bit float: `1`, `0.1`, `1e-10`.
+    """Return numbers as the shortest text that reads back as the same 64-bit float: `1`, `0.1`, `1e-10`.
 
-    Integral values below 2^53 have no decimal point; the others are what Ryū prints.
+    Integral values below 2^53 have no decimal point; all others are printed by Ryū.
     """
     integral = (number == number.floor()) & (number.abs() < 2**53)
     return pl.when(integral).then(number.cast(pl.Int64, strict=False).cast(pl.String)).otherwise(number.cast(pl.String))
 
 
 def _padded_number(column: int) -> pl.Expr:
-    """The numbers of a column as text; whole ones with the zeros that their format puts before them."""
+    """Return the numbers of a column as text; whole numbers with the leading zeros of their number format."""
     number = pl.col(part(column, "number"))
     text = shortest_text(number)
     digits = pl.col(pad(column))
@@ -94,7 +94,7 @@ def _padded_number(column: int) -> pl.Expr:
 
 
 def iso_datetime(stamp: pl.Expr) -> pl.Expr:
-    """Datetimes in ISO 8601: the date alone at midnight, milliseconds only where there are any."""
+    """Return datetimes in ISO 8601: the date alone at midnight, milliseconds only if they are not zero."""
     midnight = stamp == stamp.dt.truncate("1d")
     whole = stamp.dt.millisecond() == 0
     text = (
@@ -106,7 +106,7 @@ def iso_datetime(stamp: pl.Expr) -> pl.Expr:
 
 
 def iso_duration(duration: pl.Expr) -> pl.Expr:
-    """Durations as `[-]H:MM:SS[.mmm]`, hours unbounded, as Excel's `[h]:mm:ss` shows them."""
+    """Return durations as `[-]H:MM:SS[.mmm]` with unbounded hours, like Excel's format `[h]:mm:ss`."""
     total = duration.dt.total_milliseconds()
     size = total.abs()
     sign = pl.when(total < 0).then(pl.lit("-")).otherwise(pl.lit(""))
@@ -117,13 +117,13 @@ def iso_duration(duration: pl.Expr) -> pl.Expr:
 
 
 def iso_time(time: pl.Expr) -> pl.Expr:
-    """Times of day as `HH:MM:SS[.mmm]`."""
+    """Return times of day as `HH:MM:SS[.mmm]`."""
     whole = time.dt.nanosecond() == 0
     return pl.when(whole).then(time.dt.strftime("%H:%M:%S")).otherwise(time.dt.strftime("%H:%M:%S%.3f"))
 
 
 def as_text(column: int, kind: str) -> pl.Expr:
-    """The cells of one kind as people write them; lossless for every kind."""
+    """Return the cells of one kind as human-readable text; lossless for every kind."""
     cell = pl.col(part(column, kind))
     match kind:
         case "number":
@@ -141,22 +141,22 @@ def as_text(column: int, kind: str) -> pl.Expr:
 
 
 def raw_text(column: int, kinds: list[str]) -> pl.Expr:
-    """Every cell of a column as text, whatever its kind; null where it is empty."""
+    """Return every cell of a column as text, whatever its kind; null for an empty cell."""
     return pl.coalesce([as_text(column, kind) for kind in kinds]) if kinds else pl.lit(None, pl.String)
 
 
 def kind_name(column: int, kinds: list[str]) -> pl.Expr:
-    """The kind of every cell of a column; null where it is empty."""
+    """Return the kind of every cell of a column; null for an empty cell."""
     if not kinds:
         return pl.lit(None, pl.String)
     return pl.coalesce([pl.when(pl.col(part(column, kind)).is_not_null()).then(pl.lit(kind)) for kind in kinds])
 
 
 def array_of(kinds: list[str], column: int, kind: str, otherwise: pl.DataType | type[pl.DataType]) -> pl.Expr:
-    """The array of one kind of a column, or nulls of another type."""
+    """Return the array of one kind of a column, or nulls of type `otherwise` if the column does not have that kind."""
     return pl.col(part(column, kind)) if kind in kinds else pl.lit(None, otherwise)
 
 
 def texts_of(column: int, kinds: list[str]) -> pl.Expr:
-    """The texts of a column, or nulls."""
+    """Return the texts of a column, or nulls if it has none."""
     return array_of(kinds, column, "text", pl.String)

@@ -1,4 +1,4 @@
-"""Owns the plan of a load: which sheet column fills which table column, by which rules; what travels to the workers."""
+"""Owns the plan of a load, as sent to the workers: which sheet column fills which table column, by which rules."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ColumnPlan:
-    """One field on its way: from a sheet column (None: the sheet has no such column) to a table column."""
+    """A field, its sheet column (None if the sheet has none), the type of its table column, and its missing values."""
 
     field: Field
     column: SheetColumn | None
@@ -30,18 +30,18 @@ class ColumnPlan:
 
 @dataclass(frozen=True)
 class LoadPlan:
-    """What every worker needs to know of a load.
+    """What every worker needs to know about a load.
 
     Attributes:
-        columns: in the order of the contract.
+        columns: planned columns, in the order of the contract's fields.
         ignored: sheet columns that are left out on purpose.
-        keys: (rule, field names) that must be unique over the sheet.
-        timezone: what naive stamps mean for `timestamptz`.
-        error_cells: `reject`, or `null` to take error cells as missing.
-        key: fields by which an upsert recognises a row, else those of the primary key.
-        on_duplicate: which row of the sheet is loaded of several with that key.
-        lineage: where the rows come from is written beside them.
-        text_hash: how the server sums up texts, for the verification.
+        keys: pairs of rule and field names; each key must be unique over the sheet.
+        timezone: time zone of datetimes that go into a `timestamptz` column.
+        error_cells: `reject`, or `null` to treat error cells as missing.
+        key: names of the fields that identify a row: the upsert's key, or the primary key.
+        on_duplicate: which of several rows of the sheet with the same `key` is loaded.
+        lineage: whether the origin of each row is written with it.
+        text_hash: the server's hash function for texts, used by verification.
     """
 
     columns: tuple[ColumnPlan, ...]
@@ -56,20 +56,20 @@ class LoadPlan:
 
 
 def choose_columns(header: Header, wanted: tuple[str, ...] | None) -> tuple[list[SheetColumn], list[SheetColumn]]:
-    """The sheet columns to load and those to leave out.
+    """Return the sheet columns to load, and those to leave out.
 
     Args:
-        header: of the sheet.
-        wanted: header texts, column names or letters; None for all.
+        header: the sheet's header.
+        wanted: header texts, column names or letters; None for all columns.
 
     Raises:
-        SheetError: a wanted column that the sheet does not have.
+        SheetError: the sheet does not have a wanted column.
     """
     columns = list(header.columns)
     names = {c.name for c in columns}
     extra = set(REJECT_COLUMNS) if set(REJECT_COLUMNS) <= {c.header for c in columns} else set()
     if wanted is None:
-        # A mended rejects workbook: its two own columns are no data.
+        # A fixed rejects workbook: the two columns that the rejects file adds are not data.
         return [c for c in columns if c.header not in extra], [c for c in columns if c.header in extra]
     chosen = []
     for word in wanted:
@@ -81,7 +81,7 @@ def choose_columns(header: Header, wanted: tuple[str, ...] | None) -> tuple[list
 
 
 def column_by_word(columns: list[SheetColumn], word: str) -> SheetColumn | None:
-    """The column that a word means: header text, then name, then normalised name, then letters."""
+    """Return the column that a word names: by header text, then name, then normalised name, then letters."""
     tests: tuple[Callable[[SheetColumn], bool], ...] = (
         lambda c: c.header is not None and c.header == tidy(word),
         lambda c: c.name == word,
@@ -94,15 +94,15 @@ def column_by_word(columns: list[SheetColumn], word: str) -> SheetColumn | None:
 def match_fields(
     contract: Contract, columns: list[SheetColumn], *, lenient: bool
 ) -> tuple[dict[str, SheetColumn | None], list[SheetColumn]]:
-    """Which sheet column each field means (by title, then name, then normalised name), and the columns left over.
+    """Return the sheet column of each field (by title, then name, then normalised name), and the columns left over.
 
     Args:
-        contract: with the fields.
-        columns: of the sheet, those to load.
-        lenient: leave extra columns out instead of refusing them (the user chose columns).
+        contract: the contract with the fields.
+        columns: sheet columns to load.
+        lenient: whether to leave out extra columns instead of refusing them (the user chose the columns).
 
     Raises:
-        ContractError: a field without a column, or columns without a field, as `fieldsMatch` rules.
+        ContractError: `fieldsMatch` forbids a field without a column, a column without a field, or the order.
     """
     found = field_columns(contract.fields, columns)
     taken = [c for c in found.values() if c is not None]
@@ -128,7 +128,7 @@ def match_fields(
 
 
 def field_columns(fields: tuple[Field, ...], columns: list[SheetColumn]) -> dict[str, SheetColumn | None]:
-    """The column of each field; a better match of one field goes before a worse one of another."""
+    """Return the column of each field; a better match of one field takes precedence over a worse one of another."""
     tests: tuple[Callable[[Field, SheetColumn], bool], ...] = (
         lambda f, c: f.title is not None and c.header == tidy(f.title),
         lambda f, c: f.title is not None and (c.header or "").casefold() == tidy(f.title).casefold(),
@@ -153,13 +153,13 @@ def _check_order(contract: Contract, found: dict[str, SheetColumn | None]) -> No
     indices = [c.index for c in found.values() if c is not None]
     if indices != sorted(indices):
         raise ContractError(
-            "incorrect-label: the sheet's columns are in another order than the fields",
+            "incorrect-label: the sheet's columns are not in the order of the fields",
             choice="set fieldsMatch to 'equal'",
         )
 
 
 def check_keys(contract: Contract, names: Iterable[str]) -> None:
-    """Raise ContractError when a key uses a field that will not be loaded."""
+    """Raise ContractError if a key uses a field that will not be loaded."""
     loaded = set(names)
     for _, key in contract.all_keys():
         for name in key:

@@ -1,4 +1,4 @@
-"""Owns the planning of a load: from the sheet, the contract and the target to what every worker is told."""
+"""Makes the plan of a load from the sheet, the contract and the target."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from .settings import Settings
 
 
-#: Names of our own in frames of rows (see `parts` and `keys`).
+#: Columns that frames of rows have besides the fields (see `parts` and `keys`).
 _RESERVED = frozenset({ROW, "_ok", "_window"})
 
 
 def plan_load(
     settings: Settings, source: Source, target: Target, contract: Contract | None, session: Session
 ) -> tuple[Contract, LoadPlan]:
-    """The contract that holds (given, else the existing table, else inferred), and the plan that follows from it."""
+    """Return the contract to use (the given one, else the existing table's, else an inferred one), and its plan."""
     if source.workbook.origin and settings.mode == "replace":
         raise UsageError(
-            f"the workbook holds rejects of {source.workbook.origin.workbook}; nothing but them would be left",
+            f"the workbook holds rejects of {source.workbook.origin.workbook}; the table would keep no other rows",
             choice="--mode append or upsert",
         )
     target = with_lineage(target) if settings.lineage else target
@@ -61,22 +61,22 @@ def plan_load(
 
 
 def _check_reserved(names: Iterable[str]) -> None:
-    """Raise ContractError for a field with one of the names that rows carry beside their values."""
+    """Raise ContractError if a field has one of the names that frames of rows reserve."""
     taken = sorted(_RESERVED & set(names))
     if taken:
         raise ContractError(
-            f"no column that is loaded can be named {', '.join(taken)}", choice="leave it out, or name it in a contract"
+            f"a loaded column cannot be named {', '.join(taken)}", choice="leave it out, or rename it in a contract"
         )
 
 
 def _keyed(
     settings: Settings, contract: Contract, target: Target, found: dict[str, SheetColumn | None]
 ) -> tuple[Contract, tuple[str, ...]]:
-    """The contract with the key that tells rows apart, and that key: the upsert's, else the primary key.
+    """Return the contract with the key that identifies rows, and that key: the upsert's, or the primary key.
 
     Raises:
-        UsageError: an upsert without a key.
-        ContractError: a key column that is not loaded.
+        UsageError: an upsert has no key.
+        ContractError: a key column is not loaded.
         TargetRefused: the table has no unique index on the key of an upsert.
     """
     if settings.mode != "upsert":
@@ -84,13 +84,13 @@ def _keyed(
     key = tuple(_key_field(word, found) for word in settings.key) or contract.primary_key
     if not key:
         raise UsageError(
-            "an upsert needs a key that tells which row is which",
+            "an upsert needs a key that identifies each row",
             choice="--key A,B, or primaryKey in the contract, or a primary key of the table",
         )
     if target.table and not any(set(key) == set(arbiter) for arbiter in target.table.arbiters):
         listed = ", ".join(quote(name) for name in key)
         raise TargetRefused(
-            f"{target.quoted} has no unique index on ({listed}), so it cannot tell new rows from old ones",
+            f"{target.quoted} has no unique index on ({listed}), so new rows cannot be distinguished from old ones",
             choice=f"CREATE UNIQUE INDEX ON {target.quoted} ({listed});  or another --key",
         )
     if not contract.primary_key:
@@ -101,7 +101,7 @@ def _keyed(
 
 
 def _key_field(word: str, found: dict[str, SheetColumn | None]) -> str:
-    """The field that a word of `--key` means."""
+    """Return the field that a word of `--key` names."""
     if word in found:
         return word
     column = column_by_word([c for c in found.values() if c], word)

@@ -1,4 +1,4 @@
-"""Owns the facts about a column: which kinds it holds, counted over all rows, and what decides its type."""
+"""Computes the facts that decide the type of a column: which kinds it holds, counted over all rows."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from .parts import kinds_by_column, part
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-#: Beyond it neighbouring integers share a 64-bit float.
+#: Above this, neighbouring integers can share one 64-bit float.
 EXACT_INTEGER = 2**53
 
 
 @dataclass(frozen=True)
 class ColumnFacts:
-    """What one column holds, in one window or in all of them.
+    """What one sheet column holds, in one window or in all of them.
 
     Attributes:
-        kinds: non-empty cells by kind; `date` are datetimes at midnight.
-        blank: texts of length zero, which are counted in `kinds["text"]` too.
-        integral: every number is a whole one within ±2^53.
+        kinds: number of non-empty cells per kind; `date` counts the datetimes at midnight.
+        blank: number of texts of length zero, also counted in `kinds["text"]`.
+        integral: whether every number is whole and within ±2^53.
     """
 
     kinds: dict[str, int] = field(default_factory=dict)
@@ -32,25 +32,25 @@ class ColumnFacts:
 
     @property
     def cells(self) -> int:
-        """Non-empty cells."""
+        """The number of non-empty cells."""
         return sum(self.kinds.values())
 
     @property
     def typed(self) -> frozenset[str]:
-        """The kinds that decide the type: values, without empty texts and without problems."""
+        """The kinds that decide the type: those that hold values, without `text` if all texts are empty."""
         found = {k for k, n in self.kinds.items() if n and k not in {"error", "formula", "unreadable"}}
         if self.kinds.get("text", 0) == self.blank:
             found.discard("text")
         return frozenset(found)
 
     def merged(self, other: ColumnFacts) -> ColumnFacts:
-        """The facts of both together."""
+        """Return the facts of the cells of both."""
         kinds = {k: self.kinds.get(k, 0) + other.kinds.get(k, 0) for k in {**self.kinds, **other.kinds}}
         return ColumnFacts(kinds, self.blank + other.blank, self.integral and other.integral)
 
 
 def profile(frame: pl.DataFrame) -> dict[int, ColumnFacts]:
-    """The facts of every sheet column (0-based) of a window's frame."""
+    """Return the facts of every sheet column (0-based) of a window's frame."""
     columns = kinds_by_column(frame.columns)
     if not columns:
         return {}
@@ -82,7 +82,7 @@ def _facts(column: int, present: list[str], row: dict[str, int]) -> ColumnFacts:
 
 
 def merge(windows: Iterable[dict[int, ColumnFacts]]) -> dict[int, ColumnFacts]:
-    """The facts of every column over several windows."""
+    """Return the facts of every sheet column (0-based) over several windows."""
     total: dict[int, ColumnFacts] = {}
     for facts in windows:
         for column, mine in facts.items():

@@ -1,4 +1,4 @@
-"""Owns the constraints of Table Schema as masks over the values of a field: true where a value breaks the rule."""
+"""Builds masks over the values of a field from Table Schema constraints: true where a value breaks the rule."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Check(NamedTuple):
     """One rule on one field.
 
     Attributes:
-        rule: its name.
-        broken: mask; null counts as not broken.
-        reason: what a value that breaks it is told, after the field's name.
+        rule: name of the rule.
+        broken: mask, true where a value breaks the rule; null counts as not broken.
+        reason: text of the error, to follow the field's name.
     """
 
     rule: str
@@ -43,17 +43,17 @@ class Check(NamedTuple):
 
 
 def format_check(field: Field, value: pl.Expr) -> Check | None:
-    """The rule that a string's format is, or None; a value that breaks it is no value of the field's type."""
+    """Return the check of a string field's format, or None; breaking it is a type error, not a constraint error."""
     if field.type != "string" or field.format not in FORMATS:
         return None
     return Check(TYPE_ERROR, ~value.str.contains(FORMATS[field.format]), f"is not a valid {field.format}")
 
 
 def checks(field: Field, value: pl.Expr) -> Iterator[Check]:
-    """All constraints of a field except `required` and `unique`, over its converted values.
+    """Yield a check for every constraint of a field except `required` and `unique`, over its converted values.
 
     Raises:
-        ContractError: a bound or an enum member that is no value of the field's type.
+        ContractError: a bound or an enum member is not a value of the field's type.
     """
     given = field.constraints
     if "minLength" in given:
@@ -85,11 +85,11 @@ def checks(field: Field, value: pl.Expr) -> Iterator[Check]:
             ]
             yield Check(CONSTRAINT_ERROR, ~value.is_in(members), f"is not in {key} {_listed(allowed)}")
     if "jsonSchema" in given:
-        yield Check(CONSTRAINT_ERROR, ~_follows(value, given["jsonSchema"], field), "does not follow its jsonSchema")
+        yield Check(CONSTRAINT_ERROR, ~_follows(value, given["jsonSchema"], field), "does not match its jsonSchema")
 
 
 def _length(field: Field, value: pl.Expr) -> pl.Expr:
-    """Characters of a text, items of an array or object."""
+    """Return the number of characters of a text, or of items of an array or object."""
     if field.type in {"array", "list", "object", "geojson"}:
         return value.map_elements(lambda text: len(json.loads(text)), return_dtype=pl.Int64)
     return value.str.len_chars()
@@ -123,30 +123,30 @@ def _listed(allowed: list[Any]) -> str:
 
 
 def _matches(text: pl.Expr, pattern: str) -> pl.Expr:
-    """Whether the whole text matches (Table Schema: XML Schema patterns are anchored)."""
+    """Return whether the whole text matches: as in XML Schema, patterns of Table Schema are anchored."""
     if _rust_takes(pattern):
         return text.str.contains(_anchored(pattern))
-    # Look-arounds and back references: Python's engine, cell by cell.
+    # Look-arounds and backreferences need Python's engine, cell by cell.
     compiled = re.compile(pattern)
     return text.map_elements(lambda t: compiled.fullmatch(t) is not None, return_dtype=pl.Boolean)
 
 
 def pattern_fault(pattern: str) -> str | None:
-    """Why a text is no pattern for cells, or None when it is one."""
+    """Return why a text cannot be used as a pattern, or None if it can."""
     operator = _class_operator(pattern)
     if operator:
-        return f"{operator} inside [...] means different things to different programs; escape it"
+        return f"{operator} inside [...] has different meanings in different regular expression engines; escape it"
     if _rust_takes(pattern):
         return None
     try:
         re.compile(pattern)
     except (re.error, RecursionError, OverflowError) as exc:
-        return str(exc) or "it is too deep"
+        return str(exc) or "it is nested too deeply"
     return None
 
 
 def _class_operator(pattern: str) -> str | None:
-    """A nested class or set operator in a character class: a union, a difference or plain characters, by the engine."""
+    """Return the first `[` or set operator in a character class, or None; engines disagree on what these mean."""
     inside = False
     for match in re.finditer(r"\\.|\[\^?\]?|&&|--|~~|\]", pattern, re.DOTALL):
         found = match[0]
@@ -165,7 +165,7 @@ def _anchored(pattern: str) -> str:
 
 def _rust_takes(pattern: str) -> bool:
     try:
-        # Alone too: `a)|(b` is no pattern, but becomes one inside the brackets.
+        # Also try it unanchored: `a)|(b` is not a pattern, but becomes one inside the group.
         pl.select(pl.lit("").str.contains(pattern), pl.lit("").str.contains(_anchored(pattern)).alias("anchored"))
     except pl.exceptions.PolarsError:
         return False
@@ -173,7 +173,7 @@ def _rust_takes(pattern: str) -> bool:
 
 
 class _Nowhere(dict[str, Any]):
-    """Handlers for every scheme of a reference, known or not: none is followed."""
+    """Handlers for references of every URI scheme, known or not, that refuse to follow them."""
 
     def __contains__(self, scheme: object) -> bool:
         return True

@@ -1,4 +1,4 @@
-"""Owns the shapes of what a contract is made of: lists, objects, names, tokens; anything else is an error."""
+"""Checks the parts of a contract's descriptor (lists, objects, names, tokens), and refuses anything else."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from typing import Any
 from .errors import ContractError
 from .pgtypes import NAME_BYTES
 
-#: YAML can make values that are short to write and endless to print.
+#: Limits what is printed: a short YAML text can decode to a value with an endless representation.
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 60
 
 
 def a_list(given: Any, place: str) -> list[Any]:
-    """A list, as it is given.
+    """Return a value that must be a list, unchanged.
 
     Raises:
-        ContractError: it is none.
+        ContractError: the value is not a list.
     """
     if not isinstance(given, list):
-        raise ContractError(f"{place} is a list, not {shown(given)}", place=place)
+        raise ContractError(f"{place} must be a list, not {shown(given)}", place=place)
     return given
 
 
 def an_object(given: Any, place: str, keys: tuple[str, ...] | None = None) -> dict[str, Any]:
-    """An object, as it is given, with no other keys than those.
+    """Return a value that must be an object, unchanged; if `keys` is given, it may have no other keys.
 
     Raises:
-        ContractError: it is none.
+        ContractError: the value is not an object, or has an unknown key.
     """
     if not isinstance(given, dict):
-        raise ContractError(f"{place} is an object, not {shown(given)}", place=place)
+        raise ContractError(f"{place} must be an object, not {shown(given)}", place=place)
     for key in given:
         if keys is not None and key not in keys:
             raise ContractError(f"unknown key {key!r}", place=place, choice=", ".join(keys))
@@ -39,15 +39,15 @@ def an_object(given: Any, place: str, keys: tuple[str, ...] | None = None) -> di
 
 
 def shown(given: Any) -> str:
-    """A value of the wrong kind, short enough for a message."""
+    """Return the representation of a wrong value, short enough for a message."""
     return _SHORT.repr(given)
 
 
 def refuse_repeated(names: list[str], what: str) -> None:
-    """See to it that no name stands there twice.
+    """Refuse a list in which a name occurs twice.
 
     Raises:
-        ContractError: one does.
+        ContractError: a name occurs twice.
     """
     for name in names:
         if names.count(name) > 1:
@@ -55,30 +55,30 @@ def refuse_repeated(names: list[str], what: str) -> None:
 
 
 def is_name(name: Any) -> bool:
-    """Whether PostgreSQL can have a table or column of that name."""
+    """Return whether a value can be the name of a table or column in PostgreSQL."""
     return (
         isinstance(name, str) and bool(name) and "\0" not in name and len(name.encode("utf-8", "replace")) <= NAME_BYTES
     )
 
 
 def missing_tokens(given: Any, place: str) -> tuple[str, ...]:
-    """Tokens from a list of texts, or of objects with a `value` (v2)."""
+    """Return the tokens in a list of texts, or of objects with a `value` (v2)."""
     values = [v.get("value") if isinstance(v, dict) else v for v in given] if isinstance(given, list) else [None]
     texts = tuple(v for v in values if isinstance(v, str))
     if len(texts) < len(values):
-        raise ContractError("missingValues is a list of texts", place=place)
+        raise ContractError("missingValues must be a list of texts", place=place)
     return texts
 
 
 def field_names(given: Any, known: list[str], place: str) -> tuple[str, ...]:
-    """One or more names of known fields.
+    """Return one or more names of known fields.
 
     Raises:
-        ContractError: none, an unknown one, or one twice.
+        ContractError: there is no name, an unknown one, or one that occurs twice.
     """
     names = [given] if isinstance(given, str) else given
     if not isinstance(names, list) or not names:
-        raise ContractError(f"a key is a non-empty list of field names, not {shown(given)}", place=place)
+        raise ContractError(f"a key must be a non-empty list of field names, not {shown(given)}", place=place)
     for name in names:
         if name not in known:
             raise ContractError(

@@ -1,4 +1,4 @@
-"""Owns how values are spelled in a text column of the target."""
+"""Converts values of field types to text for a text column of the target."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .parts import iso_datetime, iso_duration, iso_time, shortest_text
 
 
 def to_text(field_type: str, value: pl.Expr) -> pl.Expr:
-    """Values of a field type as text for a text column of the target."""
+    """Return values of a field type as text for a text column of the target."""
     match field_type:
         case "datetime":
             micro = value.dt.strftime("%Y-%m-%dT%H:%M:%S%.6f")
@@ -30,7 +30,7 @@ def to_text(field_type: str, value: pl.Expr) -> pl.Expr:
 
 
 def _duration_text(value: pl.Expr) -> pl.Expr:
-    """`iso_duration`, with microseconds where there are any (only texts can have them)."""
+    """Return what `iso_duration` returns, with microseconds if there are any (only texts can have them)."""
     total = value.dt.total_microseconds()
     size = total.abs()
     sign = pl.when(total < 0).then(pl.lit("-")).otherwise(pl.lit(""))

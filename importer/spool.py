@@ -1,4 +1,4 @@
-"""Owns the spool: frames on disk as Arrow IPC, between one stage and the next, mapped instead of copied when read."""
+"""Owns the spool: frames on disk as Arrow IPC files between two stages, memory-mapped when read instead of copied."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 
 def write(frame: pl.DataFrame, path: Path) -> Path:
-    """Write a frame; returns the path.
+    """Write a frame to a path, and return the path.
 
     Raises:
         OSError: the disk is full or not writable.
     """
     try:
-        # Opened here, because polars' own errors about a full disk lose the errno.
+        # Open the file here: when the disk is full, polars' own errors lose the errno.
         with path.open("wb") as file:
             frame.write_ipc(file)
     except pl.exceptions.PolarsError as exc:
@@ -26,15 +26,15 @@ def write(frame: pl.DataFrame, path: Path) -> Path:
 
 
 def write_some(frame: pl.DataFrame | None, path: Path) -> Path | None:
-    """Write a frame that has rows; None for others."""
+    """Write a frame if it has rows; return the path, or None if nothing was written."""
     return None if frame is None or frame.is_empty() else write(frame, path)
 
 
 def read(path: Path) -> pl.DataFrame:
-    """A frame as it was written."""
+    """Return a spooled frame as it was written."""
     return pl.read_ipc(path)
 
 
 def names(path: Path) -> list[str]:
-    """The column names of a spooled frame, without its data."""
+    """Return the column names of a spooled frame without reading its data."""
     return list(pl.read_ipc_schema(path))

@@ -1,4 +1,4 @@
-"""Owns the meaning of dates, times and durations, given as such or as texts: ISO 8601, or by a strptime pattern."""
+"""Converts cells to dates, times and durations; texts are parsed as ISO 8601 or by a strptime pattern."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _CLOCK = ("%H:%M:%S.%f", "%H:%M:%S", "%H:%M")
 _YEAR_69 = 2069
 _DAY_MS = 86_400_000
 
-#: Directives of strptime patterns and what they take. The engine (chrono) is more lenient than that: it reads the year
-#: 20 from `%Y`, drops the seventh digit of a second, and makes 23:59:60 the next day.
+#: Directives of strptime patterns, and the texts that each accepts. The engine (chrono) is more lenient: it reads the
+#: year 20 from `%Y`, drops the seventh digit of a second, and turns 23:59:60 into the next day.
 _DIRECTIVES = {
     "Y": r"\d{4}", "y": r"\d{2}", "m": r"\d{1,2}", "d": r"\d{1,2}", "j": r"\d{1,3}",
     "H": r"\d{1,2}", "I": r"\d{1,2}", "M": r"\d{1,2}", "S": r"[0-5]?\d", "f": r"\d{1,6}", "p": r"[AaPp][Mm]",
@@ -29,11 +29,11 @@ _DIRECTIVES = {
 
 
 def pattern_fault(kind: str, form: str) -> str | None:
-    """Why a strptime pattern cannot be the format of a `date`, `time` or `datetime`; None when it can."""
+    """Return why a strptime pattern cannot be the format of a `date`, `time` or `datetime`; None if it can."""
     found = re.findall(r"%(.?)", form, re.DOTALL)
     for letter in found:
         if letter not in _DIRECTIVES:
-            return f"%{letter} is not known here"
+            return f"%{letter} is not supported"
     if "f" in found and ".%f" not in form:
         return "%f needs a dot before it"
     given = set(found)
@@ -41,20 +41,20 @@ def pattern_fault(kind: str, form: str) -> str | None:
     some_day, some_clock = bool(given & set("YymdjbBaA")), bool(given & set("HIMSfp"))
     clock = "M" in given and ("H" in given or {"I", "p"} <= given) and ("S" in given or "f" not in given)
     if kind == "time":
-        return "a time has hours and minutes, and no date" if some_day or not clock else None
+        return "a time needs hours and minutes, and has no date" if some_day or not clock else None
     if not day:
         return "it does not determine a day"
     if kind == "date":
-        return "a date has no time of day; the type could be datetime" if some_clock else None
+        return "a date has no time of day; use type datetime" if some_clock else None
     return "its time needs hours and minutes" if some_clock and not clock else None
 
 
 def _strict(form: str, *, fixed: bool) -> tuple[str, str]:
-    """A strptime pattern as the engine spells it, and the regular expression of the texts that it takes.
+    """Return a strptime pattern in the engine's syntax, and a regular expression for the texts that it accepts.
 
     Args:
-        form: with Python's directives.
-        fixed: every number has two digits (the year four), as in ISO 8601.
+        form: pattern with Python's directives.
+        fixed: whether every number has two digits (the year four), as in ISO 8601.
     """
     tokens = re.findall(r"%.|[^%]+", form, re.DOTALL)
     expression = ""
@@ -62,7 +62,7 @@ def _strict(form: str, *, fixed: bool) -> tuple[str, str]:
         if not token.startswith("%"):
             expression += re.escape(token)
             continue
-        # Numbers without anything between them need all their digits, or 2020105 has two readings.
+        # Adjacent numbers need all their digits; otherwise 2020105 is ambiguous.
         close = any(t.startswith("%") and t[1] in "YymdjHIMS" for t in tokens[max(n - 1, 0) : n + 2] if t is not token)
         expression += {True: {r"\d{1,2}": r"\d{2}", r"[0-5]?\d": r"[0-5]\d", r"\d{1,3}": r"\d{3}"}, False: {}}[
             fixed or close
@@ -71,13 +71,13 @@ def _strict(form: str, *, fixed: bool) -> tuple[str, str]:
 
 
 def _first(field: Field, texts: pl.Expr, parse: Callable[[pl.Expr, str], pl.Expr], formats: tuple[str, ...]) -> pl.Expr:
-    """The texts by the first pattern that takes them."""
+    """Return each text as parsed by the first pattern that accepts it."""
     found = []
     for form in formats:
         engine, expression = _strict(form, fixed=field.format == "default")
         value = parse(pl.when(texts.str.contains(expression)).then(texts), engine)
         if "%y" in form:
-            # POSIX begins the two-digit years with 1969, the engine with 1970.
+            # In POSIX, two-digit years start at 1969; in the engine, at 1970.
             value = pl.when(value.dt.year() == _YEAR_69).then(value.dt.offset_by("-100y")).otherwise(value)
         found.append(value)
     return pl.coalesce(found)
@@ -96,12 +96,12 @@ def _parse_time(text: pl.Expr, form: str) -> pl.Expr:
 
 
 def _formats(field: Field, default: tuple[str, ...], anything: tuple[str, ...]) -> tuple[str, ...]:
-    """The strptime patterns of a date-like field."""
+    """Return the strptime patterns of a date-like field."""
     return {"default": default, "any": anything}.get(field.format, (field.format,))
 
 
 def to_date(field: Field, column: int, kinds: list[str]) -> pl.Expr:
-    """The days of a column: stamps at midnight, and texts."""
+    """Return the dates of a column: datetimes at midnight, and parsed texts."""
     stamp = array_of(kinds, column, "datetime", pl.Datetime("ms"))
     day = pl.when(stamp == stamp.dt.truncate("1d")).then(stamp.cast(pl.Date))
     if "text" not in kinds:
@@ -112,7 +112,7 @@ def to_date(field: Field, column: int, kinds: list[str]) -> pl.Expr:
 
 
 def to_datetime(field: Field, column: int, kinds: list[str]) -> pl.Expr:
-    """Stamps; texts may lack the time of day. One with a zone is refused: a stamp here has none to keep it in."""
+    """Return the datetimes of a column; texts may lack the time of day, but a time zone is refused: none is stored."""
     stamp = array_of(kinds, column, "datetime", pl.Datetime("ms")).cast(pl.Datetime("us"))
     if "text" not in kinds:
         return stamp
@@ -129,11 +129,11 @@ def to_datetime(field: Field, column: int, kinds: list[str]) -> pl.Expr:
 
 
 def to_time(field: Field, column: int, kinds: list[str]) -> pl.Expr:
-    """The times of day of a column, elapsed ones below 24 hours among them."""
+    """Return the times of day of a column: times, durations below 24 hours, and parsed texts."""
     clock = array_of(kinds, column, "time", pl.Time)
     duration = array_of(kinds, column, "duration", pl.Duration("ms"))
     size = duration.dt.total_milliseconds()
-    # A time of day typed as elapsed time ([h]:mm) is the same clock reading.
+    # A time of day formatted as a duration ([h]:mm) is the same clock reading.
     within = pl.when((size >= 0) & (size < _DAY_MS)).then(size * 1_000_000).cast(pl.Time)
     if "text" not in kinds:
         return pl.coalesce(clock, within)
@@ -143,7 +143,7 @@ def to_time(field: Field, column: int, kinds: list[str]) -> pl.Expr:
 
 
 def to_yearmonth(_field: Field, column: int, kinds: list[str]) -> pl.Expr:
-    """The months of a column: stamps at the first of a month, and texts."""
+    """Return the months (`YYYY-MM`) of a column: datetimes at the start of a month, and texts."""
     stamp = array_of(kinds, column, "datetime", pl.Datetime("ms"))
     first = pl.when(stamp == stamp.dt.truncate("1mo")).then(stamp.dt.strftime("%Y-%m"))
     text = texts_of(column, kinds)
@@ -151,14 +151,14 @@ def to_yearmonth(_field: Field, column: int, kinds: list[str]) -> pl.Expr:
 
 
 def to_duration(_field: Field, column: int, kinds: list[str]) -> pl.Expr:
-    """The elapsed times of a column: as such, times of day, and texts."""
+    """Return the durations of a column: durations, times of day, and parsed texts."""
     elapsed = array_of(kinds, column, "duration", pl.Duration("ms")).cast(pl.Duration("us"))
     clock = array_of(kinds, column, "time", pl.Time).cast(pl.Int64) // 1000
     return pl.coalesce(elapsed, clock.cast(pl.Duration("us")), _iso_duration(texts_of(column, kinds)))
 
 
 def _iso_duration(text: pl.Expr) -> pl.Expr:
-    """ISO 8601 durations of weeks, days and time; years and months have no fixed length and are refused."""
+    """Parse ISO 8601 durations of weeks, days and time; years and months have no fixed length and are refused."""
     pattern = r"^(-?)P(?:(\d+)W)?(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d{1,6})?)S)?)?$"
     part_of = [text.str.extract(pattern, n) for n in range(1, 7)]
     units = (604_800.0, 86_400.0, 3_600.0, 60.0, 1.0)

@@ -1,4 +1,4 @@
-"""Owns the meeting of contract and target: which table, whether it exists, and the exact type of every column."""
+"""Resolves the target of a load against the contract: the table, whether it exists, and each column's exact type."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Target:
-    """Where a load goes: an existing table, or the name for a new one."""
+    """The target of a load: an existing table, or the name of a new one (`table` is None)."""
 
     schema: str
     name: str
@@ -31,17 +31,17 @@ class Target:
 
     @property
     def quoted(self) -> str:
-        """The quoted, qualified name."""
+        """The quoted, schema-qualified name."""
         return quote(self.schema, self.name)
 
 
 def find_target(
     session: Session, settings: Settings, contract: Contract | None, sheet: Sheet, origin: Origin | None = None
 ) -> Target:
-    """The target that `--table`, else a rejects workbook, else the contract, else the workbook's name means.
+    """Return the target named by `--table`, else a rejects workbook, else the contract, else the workbook's name.
 
     Raises:
-        TargetRefused: not a table.
+        TargetRefused: the name belongs to something that is not a table.
     """
     schema, name = contract.schema if contract else None, contract.table if contract else None
     if origin:
@@ -56,15 +56,15 @@ def find_target(
 
 
 def check_mode(settings: Settings, target: Target) -> None:
-    """Refuse what the mode must not do to the target.
+    """Refuse a mode that the target does not allow.
 
     Raises:
-        TargetRefused: it exists and the mode is `create`; or `replace` would change other tables.
+        TargetRefused: the table exists and the mode is `create`, or `replace` would change other tables.
     """
     schema, name, table = target.schema, target.name, target.table
     if table and settings.mode == "create":
         raise TargetRefused(
-            f"table {quote(schema, name)} exists already", choice="--mode append or replace, or another --table"
+            f"table {quote(schema, name)} already exists", choice="--mode append or replace, or another --table"
         )
     if table and table.cascades and settings.mode == "replace":
         raise TargetRefused(
@@ -74,7 +74,7 @@ def check_mode(settings: Settings, target: Target) -> None:
 
 
 def contract_from_table(table: Table, columns: list[SheetColumn]) -> Contract:
-    """The contract that an existing table is: a field for each of its columns that the sheet has or must have."""
+    """Return the contract of an existing table: a field for each column that the sheet has, or that needs values."""
     described = {c.name: _described(c) for c in table.columns}
     present = field_columns(tuple(described.values()), columns)
     fields = [described[c.name] for c in table.columns if present[c.name] or _needs_values(c)]
@@ -96,7 +96,7 @@ def _needs_values(column: TableColumn) -> bool:
 
 
 def with_table_rules(contract: Contract, table: Table) -> Contract:
-    """The contract with the table's own rules: NOT NULL, and the unique keys whose columns are all loaded."""
+    """Return the contract with the table's own rules: NOT NULL, and unique keys whose columns are all loaded."""
     names = {f.name for f in contract.fields}
     keys = [key for _, key in table.keys if set(key) <= names]
     primary = contract.primary_key or next((key for is_primary, key in table.keys if is_primary and key in keys), ())
@@ -111,7 +111,7 @@ def with_table_rules(contract: Contract, table: Table) -> Contract:
 
 
 def with_required_keys(contract: Contract, key: tuple[str, ...] = ()) -> Contract:
-    """The contract with every field of the primary key, and of a further key, required."""
+    """Return the contract with every field of the primary key, and of `key`, required."""
     return replace(contract, fields=_required(contract.fields, {*contract.primary_key, *key}))
 
 
@@ -122,16 +122,16 @@ def _required(fields: tuple[Field, ...], names: set[str]) -> tuple[Field, ...]:
 def plan_columns(
     contract: Contract, target: Target, found: dict[str, SheetColumn | None], types: dict[str, PgType]
 ) -> tuple[ColumnPlan, ...]:
-    """Each field with its sheet column and the exact type of its table column.
+    """Return the plan of each field: its sheet column, and the exact type of its table column.
 
     Args:
-        contract: that holds.
-        target: of the load.
-        found: sheet column by field.
-        types: of a new table's columns, where the contract asks for one (see `new_types`).
+        contract: the contract to use.
+        target: the target of the load.
+        found: sheet column by field name.
+        types: types that the contract sets for columns of a new table, by field name (see `new_types`).
 
     Raises:
-        TargetRefused: a table column that is missing, filled by the database, or of a type that the field cannot fill.
+        TargetRefused: a table column is missing, filled by the database, or of a type that the field cannot fill.
     """
     planned = []
     for field in contract.fields:
@@ -157,7 +157,7 @@ def _column_type(field: Field, target: Target, types: dict[str, PgType]) -> PgTy
     if column.filled_by_database:
         how = {"identity": "GENERATED ALWAYS AS IDENTITY", "generated": "GENERATED ALWAYS"}[column.filled_by_database]
         raise TargetRefused(
-            f"column {field.name!r} of {target.quoted} is {how}, it takes no values",
+            f"column {field.name!r} of {target.quoted} is {how} and accepts no values",
             choice="leave it out with --columns",
         )
     return column.pg_type
@@ -173,10 +173,10 @@ def _check_unfilled(table: Table, names: set[str]) -> None:
 
 
 def new_types(session: Session, contract: Contract) -> dict[str, PgType]:
-    """The types that a contract asks for by field, as the server knows them.
+    """Return the types that a contract sets, by field name, as the server resolves them.
 
     Raises:
-        TargetRefused: one that the server lacks.
+        TargetRefused: the server does not have one of the types.
     """
     for column in contract.extra_columns:
         find_type(session, column.type)

@@ -1,6 +1,6 @@
-"""Owns the judgement of a window against the plan: accepted rows in wire types, and every error of every other row.
+"""Checks a window against the plan: accepted rows in wire types, and every error of the rejected rows.
 
-Pure and columnar: a frame of parts goes in, frames come out, no I/O.
+Pure and columnar: takes a frame (see `parts`), returns frames, does no I/O.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Checked:
-    """What came out of a window.
+    """The result of checking a window.
 
     Attributes:
-        accepted: rows to load, in wire types and under the names of the table, with `_row`.
-        errors: one row an error, see `ERRORS_SCHEMA`.
-        rejected: the rejected rows as they were read.
-        keys: `_row`, `_ok` and the key fields of all rows, or None without keys.
-        counts: by sheet column.
+        accepted: rows to load: `_row`, and the values in wire types, named by field.
+        errors: one row per error, see `ERRORS_SCHEMA`.
+        rejected: rejected rows as they were read.
+        keys: `_row`, `_ok` (whether the row is accepted) and the key fields, for all rows; None without keys.
+        counts: cell counts by sheet column, from 0.
     """
 
     accepted: pl.DataFrame
@@ -40,13 +40,13 @@ class Checked:
 
 
 def check(frame: pl.DataFrame, plan: LoadPlan, refusals: list[Refusal], superseded: tuple[int, ...] = ()) -> Checked:
-    """Judge the rows of a window.
+    """Check the rows of a window.
 
     Args:
-        frame: of parts (see `parts`), data rows only.
-        plan: of the load.
+        frame: the window (see `parts`), data rows only.
+        plan: the plan of the load.
         refusals: errors found elsewhere, for rows of this window.
-        superseded: good rows that another one with the same key stands for.
+        superseded: sheet rows to leave out because another row with the same key is loaded in their place.
     """
     judged, rules = judge(frame, plan)
     errors = find_errors(judged, plan, rules, refusals)
@@ -79,7 +79,7 @@ def _keys(judged: pl.DataFrame, plan: LoadPlan, good: pl.Series | None) -> pl.Da
 
 
 def _as_index_sees(value: pl.Expr, pg_type: PgType) -> pl.Expr:
-    """Values that a unique index of that type holds for equal, made equal."""
+    """Map values that a unique index of that type treats as equal to equal values."""
     match pg_type.name:
         case "citext":
             return value.str.to_lowercase()
@@ -92,7 +92,7 @@ def _as_index_sees(value: pl.Expr, pg_type: PgType) -> pl.Expr:
 
 
 def data_rows(frame: pl.DataFrame, header_row: int, *, skip_hidden: bool) -> pl.DataFrame:
-    """The rows of a window that are data: behind the header, and not hidden where those are to be skipped."""
+    """Return the data rows of a window: those after the header row, without hidden rows if `skip_hidden`."""
     if frame.is_empty():
         return frame
     frame = frame.filter(pl.col(ROW) > header_row) if int(frame[ROW][0]) <= header_row else frame

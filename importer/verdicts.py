@@ -1,6 +1,6 @@
-"""Owns the judgement of cells: what each means as a value of its field, how it travels, and which rules it breaks.
+"""Evaluates cells: the value of each as its field's type and as its wire type, and the rules that it breaks.
 
-A failed conversion is one error; the other rules on that cell are then unknown, not failed.
+A failed conversion is one error; the other rules are then unknown for that cell, not broken.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 _PROBLEM_RULES = {
     "error": (ERROR_CELL, "is an error value"),
     "formula": (UNCALCULATED, "is a formula that was never calculated; open the workbook in Excel and save it"),
-    "unreadable": (TYPE_ERROR, "holds a value that no reader can keep exactly"),
+    "unreadable": (TYPE_ERROR, "holds a value that cannot be stored exactly"),
 }
 
 
 def judge(frame: pl.DataFrame, plan: LoadPlan) -> tuple[pl.DataFrame, list[Rule]]:
-    """The rules, and the frame with `m{i}` (missing), `v{i}` (the value) and `w{i}` (on the wire) for field `i`.
+    """Return the frame with `m{i}` (missing), `v{i}` (value) and `w{i}` (wire value) for field `i`, and the rules.
 
-    In steps, so that nothing is computed twice: what several expressions use is a column by then.
+    Works in steps, so that nothing is computed twice: what several expressions use is already a column.
     """
     rules: list[Rule] = []
     kinds = kinds_by_column(frame.columns)
@@ -64,7 +64,7 @@ class _Cell:
         self.form = format_check(planned.field, pl.col(f"v{position}"))
 
     def _missing(self, excused: list[str]) -> pl.Expr:
-        """Empty, or a token that means a missing value, or an error cell that was declared to mean one."""
+        """Return whether a cell is empty, holds a missing-value token, or is an error cell that counts as missing."""
         if not self._kinds:
             return pl.repeat(value=True, n=pl.len())
         held = [k for k in self._kinds if k not in excused]
@@ -74,12 +74,12 @@ class _Cell:
         return empty if token is None else empty | token
 
     def value(self) -> pl.Expr:
-        """The values of the field's type, null where a cell is missing or cannot mean one."""
+        """Return the values of the field's type; null for a cell that is missing or has no such value."""
         value = convert(self._planned.field, self._column, self._kinds)
         return pl.when(~pl.col(f"m{self.position}")).then(value)
 
     def formed(self) -> pl.Expr:
-        """The values without those that break the string's format: they are no values of the field's type."""
+        """Return the values without those that break the string's format, which are not values of the field's type."""
         assert self.form is not None
         return pl.when(~self.form.broken).then(pl.col(f"v{self.position}"))
 
@@ -87,7 +87,7 @@ class _Cell:
         return pl.col(f"v{self.position}" if self.form is None else f"f{self.position}")
 
     def fit(self, timezone: str) -> Fit:
-        """The values in the wire's type."""
+        """Return the values in the wire type."""
         planned, value = self._planned, self._final()
         if keeps_lexical(planned.field.type, planned.pg_type):
             value = pl.when(value.is_not_null()).then(raw_text(self._column, self._kinds))
@@ -97,7 +97,7 @@ class _Cell:
         return Fit(fitted.value.cast(wire_of(planned.pg_type).frame), fitted.reason)
 
     def rules(self, misfit: str) -> Iterator[Rule]:
-        """All rules of the field; a cell that breaks one of the first breaks none of the later ones."""
+        """Yield all rules of the field; a cell that breaks one of the first ones breaks none of the later ones."""
         field, i = self._planned.field, self.position
         for kind in self._problems:
             rule, reason = _PROBLEM_RULES[kind]
@@ -123,17 +123,17 @@ def _format_hint(planned: ColumnPlan) -> str:
 
 
 def _is_token(tokens: tuple[str, ...], column: int, kinds: list[str]) -> pl.Expr | None:
-    """Whether a cell holds one of the tokens that mean a missing value; None when none can."""
+    """Return whether a cell holds one of the missing-value tokens; None if no cell can."""
     found = []
     if "text" in kinds and tokens:
         found.append(_is_one_of(pl.col(part(column, "text")), tokens))
     if "number" in kinds and any(token.strip("-").replace(".", "", 1).isdigit() for token in tokens):
-        number = kinds[kinds.index("number")]  # it tells whether numbers are padded
+        number = kinds[kinds.index("number")]  # a `Padded` if numbers are zero-padded
         found.append(_is_one_of(as_text(column, number), tokens))
     return pl.any_horizontal(found) if found else None
 
 
 def _is_one_of(text: pl.Expr, tokens: tuple[str, ...]) -> pl.Expr:
-    # Most contracts have one token, the empty text; a comparison is a tenth of a set look-up.
+    # Most contracts have one token, the empty text; a comparison takes a tenth of the time of a set lookup.
     found = text == tokens[0] if len(tokens) == 1 else text.is_in(list(tokens))
     return found.fill_null(value=False)

@@ -54,7 +54,7 @@ def test_append_makes_a_table_and_adds_to_it(db: Database, book: Path) -> None:
 
 def test_create_refuses_an_existing_table(db: Database, book: Path) -> None:
     db.load(book, mode="create")
-    with pytest.raises(TargetRefused, match="exists already"):
+    with pytest.raises(TargetRefused, match="already exists"):
         db.load(book, mode="create", again=True)
     assert _all(db) == LOADED
 
