@@ -1,6 +1,7 @@
-"""Owns the claim of a run on its import: the connection, the lock on its key, and what the ledger knows of it.
+"""Owns the claim of a run on its import: the connection, the lock on the import's key, and its rows in the ledger.
 
-It is staked beside the reading of the workbook, so that it costs a run no time, and anew when the connection was lost.
+The claim is acquired in the background while the workbook is read, so that it costs a run no time, and acquired again
+after the connection was lost.
 """
 
 from __future__ import annotations
@@ -33,34 +34,35 @@ if TYPE_CHECKING:
     from .target import Target
     from .workbook import Sheet, Workbook
 
-#: Seconds between two looks at a lock that another run holds. Polled, because a signal must end the wait.
+#: Seconds between two attempts to take a lock that another run holds. Polled, because a signal must end the wait.
 _POLL_SECONDS = 0.1
-#: How long the end of a run waits for a connection in the making.
+#: How long the end of a run waits for a connection that is being opened.
 _CLOSE_SECONDS = 0.5
 
 
 @dataclass
 class Claim:
-    """What a run knows of its import when nobody else works on it.
+    """The state of an import that this run holds the lock of.
 
     Attributes:
-        dsn: of the server.
-        session: that holds the lock.
-        server: its version.
-        workbook: that is imported.
-        sheet: of it.
-        target: as it is now.
-        key: of the import.
+        dsn: connection string of the target server.
+        session: the session that holds the lock.
+        server: version of the server, such as `15.8`.
+        workbook: the workbook to import.
+        sheet: the sheet to import.
+        target: the target table as found after the lock was taken.
+        key: key of the import (hex).
         options: the settings that are part of the key.
-        contract_sha256: of the given contract, or None.
-        run: id of this run (that of the dead one that it continues).
-        dead: the unfinished run that it continues.
-        done: the published run that makes this one needless.
-        notes: for the report.
-        staging: where this run writes, from the moment that there is one.
-        begun: the shape of staging, when chunks were written there while the sheet was still being read.
-        direct: writes into the target itself, where this run has no staging.
-        resumed: rows that the dead run had written already.
+        contract_sha256: checksum of the given contract, or None.
+        run: id of this run; when it continues a dead run, the id of that one.
+        dead: the unfinished run that this one continues, or None.
+        done: the published run that makes this one unnecessary, or None.
+        notes: notes for the run report.
+        staging: the staging table of this run; None before it is created.
+        begun: shape (checksum of its definition) of a staging table that is filled while the sheet is still being
+            read, or None.
+        direct: copies chunks into the target itself, or None when they go through staging.
+        resumed: number of rows that the dead run had written already.
     """
 
     dsn: Dsn
@@ -83,10 +85,10 @@ class Claim:
 
 
 class AlreadyImported(Exception):
-    """Ends the reading of a workbook that need not be read; never leaves the pipeline.
+    """Raised to end the reading of a workbook that is imported already; the pipeline catches it.
 
     Attributes:
-        claim: that says so.
+        claim: the claim, whose `done` is the published run.
     """
 
     def __init__(self, claim: Claim) -> None:
@@ -95,13 +97,13 @@ class AlreadyImported(Exception):
 
 
 class Claims:
-    """Stakes the claim of a run, in the background; a context manager that gives it up.
+    """Acquires the claim of a run in the background; a context manager that releases it.
 
     Args:
-        settings: of the run.
-        contract: given, or None.
-        clock: of the run: its deadline, and whom to tell that we wait.
-        dry_run: leave no trace: no lock that others mean, no ledger.
+        settings: settings of the run.
+        contract: the given contract, or None.
+        clock: clock of the run, with its deadline and the listener that is told about waiting.
+        dry_run: whether to leave no trace: a random key, whose lock blocks no other run, and no ledger.
     """
 
     def __init__(self, settings: Settings, contract: Contract | None, clock: Clock, *, dry_run: bool) -> None:
@@ -125,32 +127,32 @@ class Claims:
         self._opened.cancel()
         self._background.close()
         with contextlib.suppress(BaseException):
-            # The embedded server, once asked to start, must be known to have started before it can be stopped.
+            # An embedded server that is starting can only be stopped after it has started.
             self._claim.exception(_CLOSE_SECONDS if self._settings.dsn else 60)
         if self._session is not None:
             self._session.close()
         self._servers.close()
 
     def opened(self, workbook: Workbook, sheet: Sheet) -> None:
-        """Tell which sheet is claimed."""
+        """Set the workbook and sheet to import, without which the claim cannot be acquired."""
         self._opened.set_result((workbook, sheet))
         self._clock.watch(self._check)
 
     def dsn(self) -> Dsn | None:
-        """The server, once it is known."""
+        """Return the server's connection string, or None as long as it is not known."""
         return self._dsn
 
     def get(self) -> Claim:
-        """The claim, when there is one.
+        """Wait for the claim and return it.
 
         Raises:
-            ImporterError: the server cannot be reached, the target is refused, or the deadline came.
+            ImporterError: the server cannot be reached, the target is refused, or the deadline passed.
         """
         self._clock.watch(None)
         return self._result()
 
     def renew(self) -> None:
-        """Stake it anew, over a new connection."""
+        """Start to acquire the claim again, over a new connection; `get` returns it."""
         old, self._session = self._session, None
         if old is not None:
             old.close()
@@ -163,7 +165,7 @@ class Claims:
             raise self._clock.deadline.error() from None
 
     def _check(self) -> None:
-        """End the reading when it is needless; hold it up while somebody else loads the same."""
+        """Block while another run loads the same import; raise AlreadyImported once it is known to be imported."""
         if self._claim.done() or self._waiting.is_set():
             claim = self._result()
             if claim.done:
@@ -195,14 +197,14 @@ class Claims:
         key = random_key() if self._dry_run else key
         claim = Claim(self._dsn, session, version, workbook, sheet, target, key, options, contract, self._run)
         if self._lock(session, claim.key):
-            # Whoever had the lock may have made the table.
+            # The run that held the lock may have created the table.
             claim.target = find_target(session, self._settings, self._contract, sheet, workbook.origin)
         if not self._dry_run:
             self._look_up(claim)
         return claim
 
     def _lock(self, session: Session, key: str) -> bool:
-        """Lock the key, and let the ledger be there; returns whether somebody else had it before."""
+        """Lock the key and create the ledger if needed; return whether another session held the lock before."""
         number, waited = lock_number(key), False
         ask = "select pg_try_advisory_lock($1::bigint) as locked, obj_description(to_regclass($2)), pg_backend_pid()"
         while True:
@@ -215,7 +217,7 @@ class Claims:
             self._waiting.set()
             self._clock.deadline.check()
             if self._closing.wait(_POLL_SECONDS):
-                raise ImporterError("the run was given up")
+                raise ImporterError("the run ended while it waited for its lock")
         self._waiting.clear()
         self._old_backend = backend
         if not self._dry_run:
@@ -223,7 +225,13 @@ class Claims:
         return waited
 
     def _ask_holder(self, session: Session, number: int, *, told: bool) -> None:
-        """Say who holds the lock; where it is a lost connection of our own, end it."""
+        """Report who holds the lock; if it is a lost connection of this run, terminate that.
+
+        Args:
+            session: session with the target server.
+            number: number of the advisory lock.
+            told: whether the holder was reported already.
+        """
         unsigned = number % 2**64
         found = session.query(
             """
@@ -251,7 +259,7 @@ class Claims:
         if published is None:
             return
         if published.id == self._run:
-            # Ours: the answer to the commit was lost.
+            # This run published it, but the answer to its commit was lost.
             claim.done = published
         elif not self._settings.again:
             gone = _what_changed(claim, published, self._settings.mode)
@@ -262,13 +270,13 @@ class Claims:
 
 
 def _what_changed(claim: Claim, published: Run, mode: str) -> str | None:
-    """Why a published run does not make this one needless; None when it does."""
+    """Return why a published run does not make this one unnecessary, or None if it does."""
     target, session = claim.target, claim.session
     oid = session.value("select to_regclass($1)::oid::int8", [target.quoted])
     if oid is None:
         return f"table {target.quoted} is gone"
     if oid != published.target_oid:
-        return f"table {target.quoted} is another one now"
+        return f"table {target.quoted} was replaced by another table"
     if mode != "replace":
         return None
     if not published.newest:
@@ -277,7 +285,7 @@ def _what_changed(claim: Claim, published: Run, mode: str) -> str | None:
 
 
 def _rows_unchanged(session: Session, target: Target, published: Run) -> bool:
-    """Whether the table holds exactly the rows that the run left: as many, all written by its transactions."""
+    """Return whether the table holds exactly the rows that the run left: as many, all written by its transactions."""
     try:
         count, foreign = session.query(
             f"""
@@ -287,7 +295,7 @@ def _rows_unchanged(session: Session, target: Target, published: Run) -> bool:
             [published.xids or ""],
         )[0]
     except ImporterError:
-        # A role that may not read the table cannot tell; to replace the rows once more does no harm.
+        # A role that may not read the table cannot check that; replacing the rows once more does no harm.
         session.rollback()
         return False
     return bool(count == published.counts.get("inserted") and foreign == 0)

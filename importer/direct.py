@@ -1,10 +1,10 @@
-"""Owns the short way into an existing table: chunks are copied straight into it, in the transaction that publishes.
+"""Copies chunks straight into an existing table, in the transaction that publishes, without a staging table.
 
-That saves the second pass, from staging into the table. It is taken where the server has no reason left to refuse or
-change a row: no unique or exclusion constraint on what is loaded, no check, no trigger, rule or policy, and types that
+That saves the second pass, from staging into the table. It is used only where the server has no reason to refuse or
+change a row: no unique or exclusion constraint on the loaded columns, no check, trigger, rule or policy, and types that
 COPY fills exactly. The transaction begins while the sheet is still being read and ends with the run, so nobody sees a
-row before all are there and verified. Its price: a run that dies begins anew, because what it wrote is gone. Whatever
-goes wrong here, the chunks are still in the spool, and the way over staging is open.
+row before all are written and verified. The cost: a run that dies starts from scratch, because its rows are rolled
+back. Whatever fails here, the chunks are still in the spool and can be loaded through staging.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from .settings import Settings
     from .tasks import WindowChecked
 
-#: Sheets of less XML go over staging: their second pass takes less than a second, and what a run that is killed leaves
-#: there is worth more than that.
+#: Sheets with fewer bytes of XML go through staging: their second pass takes less than a second, and chunks that
+#: survive a killed run are worth more than that.
 DIRECT_BYTES = 128 << 20
-#: An index of expressions may refuse a row as well, but that is an error, and errors lead to staging.
+#: An expression index may refuse a row, too; that raises an error, and after an error the load goes through staging.
 _OPEN = """
 select c.relkind = 'r' and not c.relhasrules and not c.relrowsecurity
        and not exists (select from pg_trigger t where t.tgrelid = c.oid and t.tgtype & 4 <> 0)
@@ -55,20 +55,25 @@ from pg_class c where c.oid = to_regclass($1)
 
 
 class _Place(NamedTuple):
-    """Where our rows are: whose transaction writes them, and from which block on, unless there are gaps before."""
+    """Where the rows of this run are in the target.
+
+    Attributes:
+        xid: id of the transaction that writes them (`xmin` of the rows).
+        block: first block they may be in, unless some filled free space in earlier blocks.
+    """
 
     xid: str
     block: int
 
 
 class Direct:
-    """Chunks on their way into the target, over the session of the claim; its thread writes them one by one.
+    """Copies chunks into the target one by one, in the background thread of the claim's session.
 
     Args:
-        claim: of the run.
-        plan: of the load.
-        place: of the rows.
-        spans: get the times of the copies.
+        claim: claim of the run; its session has the open transaction.
+        plan: the load plan.
+        place: where the rows of this run are in the target.
+        spans: list to which the time span of each copy is appended.
     """
 
     def __init__(self, claim: Claim, plan: LoadPlan, place: _Place, spans: list[Span]) -> None:
@@ -80,24 +85,24 @@ class Direct:
         self._stopped = self._copying = False
 
     def put(self, window: WindowChecked) -> None:
-        """Copy the chunk of a window behind those that were put before; returns at once."""
+        """Queue the chunk of a window to be copied after those queued before; return at once."""
         if window.chunk is not None:
             self._session.guard.later(partial(self._copy, window.chunk))
 
     def complete(self) -> bool:
-        """Wait for the last chunk; whether all are in the table."""
+        """Wait for the last chunk, and return whether all are in the table."""
         self._session.guard.call(lambda: None, self.stop)
         return self._failed is None
 
     def undo(self) -> None:
-        """Take back what was written; the chunks go over staging."""
+        """Roll back what was written; the chunks then go through staging."""
         self.stop()
         self._claim.direct = None
-        with contextlib.suppress(ImporterError):  # a lost connection is told by the next call
+        with contextlib.suppress(ImporterError):  # the next call reports a lost connection
             self._session.rollback()
 
     def stop(self) -> None:
-        """Begin no further copy, and end the one that runs; returns at once."""
+        """Start no further copy and cancel the one that runs; return at once."""
         self._stopped = True
         if self._copying:
             canceller = Background("cancel")
@@ -107,8 +112,15 @@ class Direct:
     def verify(self, rows: int, expected: Mapping[str, Checksum]) -> None:
         """Compare the rows of this transaction with what was read; see `verification`.
 
-        A table of many older rows is looked at from where it ended when the copies began; only where some of ours
-        went into gaps before, all of it is.
+        When most blocks of the table are older, the first scan begins at the block where the table ended when the
+        copies began. The whole table is scanned only if that differs, because rows may be in free space before it.
+
+        Args:
+            rows: number of accepted rows.
+            expected: checksums of the accepted rows by column.
+
+        Raises:
+            VerificationFailed: a count or a column differs.
         """
         table = f"ONLY {self._target.quoted} WHERE xmin = '{self._place.xid}'::xid"
         check = partial(compare, self._session, place=f"table {self._target.quoted}")
@@ -122,7 +134,12 @@ class Direct:
         check(table, self._types, rows, expected, self._text_hash)
 
     def record(self, chunks: Mapping[int, ledger.Chunk], about: Mapping[str, Any]) -> None:
-        """Write into the ledger, in the same transaction, which chunks there are, and what else is known by now."""
+        """Write the run and its chunks into the ledger, in the same transaction.
+
+        Args:
+            chunks: chunks of this run, by number.
+            about: the ledger's columns for this run, as known by now.
+        """
         run, session = self._claim.run, self._session
         ledger.open_run(session, {"id": run, "key": self._claim.key, "staging": None, **about})
         if chunks:
@@ -134,7 +151,7 @@ class Direct:
         began, self._copying = time.monotonic(), True
         try:
             self._session.copy(spool.read(chunk).drop(ROW), self._target.schema, self._target.name)
-        except BaseException as exc:  # noqa: BLE001 - whatever it is, the chunk is not in the table
+        except BaseException as exc:  # noqa: BLE001 - whatever the error, the chunk is not in the table
             self._failed = exc
         self._copying = False
         self._spans.append(Span("writer", "write", began, time.monotonic()))
@@ -143,17 +160,17 @@ class Direct:
 def begin_direct(
     settings: Settings, claim: Claim, plan: LoadPlan, about: Mapping[str, Any], spans: list[Span], *, xml_bytes: int
 ) -> Direct | None:
-    """Open the transaction in which chunks go straight into the target; None where they have to go over staging.
+    """Open the transaction in which chunks are copied into the target; return None if they must go through staging.
 
-    The run is in the ledger by then, committed.
+    The run's ledger row is committed before that transaction begins.
 
     Args:
-        settings: of the run.
-        claim: of the run; its session has no open transaction that matters.
-        plan: of the load.
-        about: columns of the ledger for this run.
-        spans: get the times of the copies.
-        xml_bytes: of the sheet.
+        settings: settings of the run.
+        claim: claim of the run; any transaction open in its session may be committed or rolled back.
+        plan: the load plan.
+        about: the ledger's columns for this run.
+        spans: list to which the time span of each copy is appended.
+        xml_bytes: size of the sheet's XML, inflated.
     """
     table, session = claim.target.table, claim.session
     if table is None or xml_bytes < DIRECT_BYTES or settings.mode != "append":
@@ -165,7 +182,7 @@ def begin_direct(
             return None
         ledger.open_run(session, {"id": claim.run, "key": claim.key, "staging": None, **about})
         session.commit()
-        # Whoever holds the table now would hold up the reading.
+        # NOWAIT: waiting for a session that holds the table would hold up the reading of the sheet.
         session.run(f"LOCK TABLE ONLY {claim.target.quoted} IN ROW EXCLUSIVE MODE NOWAIT")
         session.run("SET LOCAL idle_in_transaction_session_timeout = 0")
         is_open, block = _facts(claim, plan)
@@ -173,19 +190,19 @@ def begin_direct(
             xid = session.value("select pg_current_xact_id()::xid::text")
             return Direct(claim, plan, _Place(xid, max(block - 1, 0)), spans)
     except DatabaseError:
-        pass  # staging does without it, or says what is wrong
+        pass  # loading through staging works without this, or reports the error
     with contextlib.suppress(ImporterError):
         session.rollback()
     return None
 
 
 def _is_exact(column: ColumnPlan) -> bool:
-    """Whether COPY fills the column with what was read, and no value of it can be refused."""
+    """Return whether COPY stores the column's values exactly as read and the server can refuse none of them."""
     return column.column is not None and is_certain(column.pg_type) and not needs_cast(column.pg_type)
 
 
 def _facts(claim: Claim, plan: LoadPlan) -> tuple[bool, int]:
-    """Whether nothing in the table refuses or changes a row, and how many blocks it has."""
+    """Return whether nothing in the table refuses or changes a row, and how many blocks the table has."""
     loaded = ", ".join(literal(c.field.name) for c in plan.columns)
     found = claim.session.query(_OPEN.replace("{loaded}", loaded), [claim.target.quoted])
     return (bool(found[0][0]), int(found[0][1])) if found else (False, 0)

@@ -1,10 +1,10 @@
-"""Owns the moving of staging's rows into an existing table, and the finding of those that the server refuses.
+"""Inserts staging's rows into an existing table and finds the rows that the server refuses, by bisection.
 
-It happens in one call of a function that lives for that call alone. All rows are tried at once; when the server refuses
-them, they are tried in batches in the order of the sheet, each under a savepoint (an exception block), and a batch that
-is refused is halved until one row is left, which is the refused one. So the server itself says what it takes: keys,
-checks, foreign keys, exclusions, domains, triggers, policies, casts, and rows of this load that came before. A client
-cannot do that: the driver refuses every statement, even ROLLBACK TO, in a transaction in which one has failed.
+All of it happens in one call of a PL/pgSQL function that is dropped after the call. First all rows are tried at once.
+If the server refuses them, they are tried in batches in sheet order, each under a savepoint (an exception block), and a
+refused batch is halved until one row is left: the refused one. So the server itself decides what it accepts: keys,
+checks, foreign keys, exclusions, domains, triggers, policies, casts, and conflicts with earlier rows of this load. A
+client cannot do that: the driver refuses every statement, even ROLLBACK TO, in a transaction in which one has failed.
 """
 
 from __future__ import annotations
@@ -24,32 +24,32 @@ if TYPE_CHECKING:
     from .staging import Staging
     from .statements import Statement
 
-#: Rows of a batch, at first and at most. With one row in a hundred refused, 64, 256 and 1,024 were alike (100,000 rows
-#: cost the server 0.65 s clean and 1.5 s with 1,000 refused; all refused, 4 s).
+#: Rows per batch, at first and at most. With one row in a hundred refused, first batches of 64, 256 and 1,024 rows took
+#: the same time (100,000 rows cost the server 0.65 s clean, 1.5 s with 1,000 refused, 4 s with all refused).
 _FIRST_BATCH, _LARGEST_BATCH = 256, 8192
-#: Beyond the last row of any sheet.
+#: A row number beyond the last row of any sheet.
 _EVERY_ROW = 1 << 40
-#: SQLSTATE of our own: a trigger or rule did away with a row without a word.
+#: Our own SQLSTATE: a trigger or rule left a row out without an error.
 SKIPPED = "IM001"
-#: Classes that no row is guilty of: connection, transaction state, conflicts, resources, operator, system, internal.
+#: SQLSTATE classes no row can cause: connection, transaction state, conflicts, resources, operator, system, internal.
 _NEVER = ("08", "25", "26", "40", "53", "57", "58", "F0", "XX")
-#: Classes that a row is guilty of only where a trigger or a policy may have said so: privileges and broken SQL.
+#: SQLSTATE classes that a row causes only if a trigger or policy may raise them: privileges and invalid SQL.
 _RARELY = ("0A", "28", "2B", "3D", "3F", "42")
-#: So many rows refused in a row by one of those, and none taken before: it is not the rows.
+#: After this many refusals of those classes and no accepted row, the rows are not the cause and the load fails.
 _HOPELESS = 8
 
 
 class RefusedRow(NamedTuple):
-    """A row that the server refused, and what it said.
+    """A row that the server refused, and the server's error.
 
     Attributes:
-        row: of the sheet.
-        sqlstate: five characters.
-        message: the server's first line; no DETAIL.
-        schema: of the table that the server named, or empty.
-        table: that the server named, or empty.
-        constraint: that was violated, or empty.
-        column: of the table, where the server named one or a cast failed, or empty.
+        row: sheet row number.
+        sqlstate: the error's SQLSTATE, five characters.
+        message: first line of the server's message, without DETAIL.
+        schema: schema of the table that the server named, or empty.
+        table: table that the server named, or empty.
+        constraint: constraint that was violated, or empty.
+        column: column that the server named or whose cast failed, or empty.
     """
 
     row: int
@@ -63,7 +63,7 @@ class RefusedRow(NamedTuple):
 
 @dataclass(frozen=True)
 class Published:
-    """What became of the rows of staging and of those that were in the table."""
+    """The outcome of publishing: counts of rows inserted, updated, unchanged and deleted, and the refused rows."""
 
     inserted: int
     updated: int
@@ -73,17 +73,17 @@ class Published:
 
 
 def fill(session: Session, staging: Staging, table: Table, statement: Statement, rows: int) -> Published:
-    """Move staging's rows into a table, but for those that the server refuses.
+    """Insert staging's rows into a table, except those that the server refuses.
 
     Args:
-        session: whose open transaction it happens in.
-        staging: with row numbers.
-        table: that exists.
-        statement: that moves rows.
-        rows: in staging.
+        session: session whose open transaction is used.
+        staging: the staging table, with a row number column.
+        table: the existing table to insert into.
+        statement: the INSERT to run.
+        rows: number of rows in staging.
 
     Raises:
-        DatabaseError: the server refuses, and not because of some rows.
+        DatabaseError: the server refuses for a reason that lies in no single row.
         VerificationFailed: the server's counts do not add up.
     """
     assert staging.row_column is not None
@@ -91,8 +91,9 @@ def fill(session: Session, staging: Staging, table: Table, statement: Statement,
     session.run(_function(function, staging, table, statement))
     called = f"{function}(0, {_EVERY_ROW}, NULL)"
     if statement.replaces:
-        # One statement deletes and calls: foreign keys that point here are checked at its end, when the rows are back.
-        # TRUNCATE would show an empty table to older snapshots. The sub-select makes the deletion happen first.
+        # One statement deletes the rows and calls the function, because foreign keys that refer to this table are
+        # checked at its end, when the rows are back. TRUNCATE would show an empty table to older snapshots. The
+        # sub-select makes the deletion happen first.
         answers = session.query(
             f"WITH gone AS (DELETE FROM {statement.target} RETURNING 1) "
             f"SELECT {called}, (SELECT count(*) FROM gone) WHERE (SELECT count(*) FROM gone) >= 0"
@@ -104,14 +105,14 @@ def fill(session: Session, staging: Staging, table: Table, statement: Statement,
 
 
 def _checked(answers: list[tuple[str, int]], rows: int) -> Published:
-    """The function's answers; every row must be in one of its counts."""
+    """Parse the function's answers and check that they account for every row."""
     (new, changed, same), *refused = [json.loads(text) for text, _ in reversed(answers)]
     filled = Published(new, changed, same, answers[0][1], tuple(sorted(RefusedRow(*row) for row in refused)))
     if filled.inserted + filled.updated + filled.unchanged + len(filled.refused) != rows:
         raise VerificationFailed(
             f"{rows:,} rows were sent to the table but the server accounts for {filled.inserted:,} inserted, "
             f"{filled.updated:,} updated, {filled.unchanged:,} unchanged and {len(filled.refused):,} refused",
-            choice="nothing was published; look for rules and triggers of the table",
+            choice="nothing was published; check the rules and triggers of the table",
         )
     if refused and len(filled.refused) == rows and all(row.sqlstate[:2] in _RARELY for row in filled.refused):
         first = filled.refused[0]
@@ -120,10 +121,10 @@ def _checked(answers: list[tuple[str, int]], rows: int) -> Published:
 
 
 def _function(name: str, staging: Staging, table: Table, statement: Statement) -> str:
-    """The statement that creates the function; it answers with one JSON array for each refused row, and the counts."""
+    """Return the statement that creates the function; it returns a JSON array per refused row, then the counts."""
     assert staging.row_column is not None
     number = quote(staging.row_column)
-    # Columns win over variables of the same name, and statements name the parameters by number alone.
+    # Columns take precedence over variables of the same name; parameters are referred to by number only.
     parts = {
         "attempt": _attempt(statement, staging, f"{number} BETWEEN $1 AND $2", table),
         "attempt_waiting": _attempt(statement, staging, f"{number} = ANY($3)", table),
@@ -143,7 +144,7 @@ def _function(name: str, staging: Staging, table: Table, statement: Statement) -
 
 
 def _attempt(statement: Statement, staging: Staging, rows: str, table: Table) -> str:
-    """The lines that try some rows and count what became of them; they raise SKIPPED when rows got lost on the way."""
+    """Return the PL/pgSQL that tries some rows and counts the outcome; it raises SKIPPED if rows were left out."""
     counted = f"SELECT count(*) INTO importer_count FROM {staging.quoted} WHERE {rows};"
     lost = (
         f"RAISE EXCEPTION USING ERRCODE = '{SKIPPED}', "
@@ -154,7 +155,7 @@ def _attempt(statement: Statement, staging: Staging, rows: str, table: Table) ->
         return f"{statement.insert(rows)}; GET DIAGNOSTICS importer_new = ROW_COUNT; {check}"
     check = ""
     if table.may_skip:
-        # A row that is not written is unchanged, or a trigger prevented it: then it prevents this, too.
+        # A row that is not written is unchanged, or a trigger prevented the write: then it prevents this one, too.
         forced = f"WITH importer_done AS ({statement.insert_always(rows)} RETURNING 1)"
         check = f"""
         IF importer_same > 0 THEN
@@ -173,7 +174,7 @@ def _attempt(statement: Statement, staging: Staging, rows: str, table: Table) ->
 
 
 def _probe(cast: tuple[str, str], staging: Staging, number: str) -> str:
-    """The lines that find out whether a cast is what failed in row `$1`."""
+    """Return the PL/pgSQL that finds out whether a cast is what failed in row `$1`."""
     name, expression = cast
     return f"""
           IF importer_column = '' AND importer_table = '' THEN
@@ -198,7 +199,8 @@ _TAKE = """
       importer_news := importer_news + importer_new;
       importer_changes := importer_changes + importer_changed;
       importer_sames := importer_sames + importer_same;"""
-#: `$1` to `$2` is the batch, `$3` the rows that wait for others of the same load (foreign keys to the table itself).
+#: `$1` to `$2` is the current batch; `$3` holds the rows that refer to rows not loaded yet (foreign keys to the table
+#: itself).
 _BODY = (
     """
 #variable_conflict use_column
@@ -251,7 +253,8 @@ BEGIN
   RETURN NEXT jsonb_build_array(importer_news, importer_changes, importer_sames)::text;
 END"""
 )
-#: Together first, for rows that need each other; then one by one, back and forth, as long as it helps.
+#: Tries the waiting rows together, for rows that refer to each other; then one by one, in alternating order, as long as
+#: each pass loads some of them.
 _AGAIN = (
     """
   WHILE cardinality(importer_waiting) > 0 LOOP

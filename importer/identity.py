@@ -1,4 +1,4 @@
-"""Owns what makes two runs the same import: the key, and the number of the lock that stands for it."""
+"""Computes the key that two runs of the same import share, and the advisory lock and staging name of a key."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from .target import Target
     from .workbook import Sheet, Workbook
 
-#: Settings that do not change what is loaded: where things lie, how the work is done, how long it may take; and those
-#: whose meaning has its own part in the key. All others, also later ones, are part of it.
+#: Settings left out of the key: those that do not change what is loaded (locations, how the work is done, time limits),
+#: and those that the key covers by another part of it. All others, including ones added later, are part of it.
 _NOT_IN_KEY = frozenset({
     "workbook", "dsn", "table", "sheet", "contract",
     "method", "workers", "chunk_rows", "temp_dir", "limits", "rejects", "max_rejects", "again", "retry_for", "timeout",
@@ -28,9 +28,9 @@ _NOT_IN_KEY = frozenset({
 def run_key(
     settings: Settings, workbook: Workbook, sheet: Sheet, contract_sha256: str | None, target: Target
 ) -> tuple[str, dict[str, Any]]:
-    """The key of a run (hex), and the options in it.
+    """Return the key of a run (hex), and the options that are part of it.
 
-    A contract that was not given is not in it: the first run makes the table, and that is the second one's contract.
+    Only a given contract is part of the key: the first run creates the table, which is the contract of the second.
     """
     options = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings) if f.name not in _NOT_IN_KEY}
     parts = [workbook.sha256, sheet.name, target.schema, target.name, contract_sha256, options]
@@ -38,22 +38,26 @@ def run_key(
 
 
 def contract_sha256(contract: Contract | None) -> str | None:
-    """A checksum (hex) of what a contract says, however it is written; None without one."""
+    """Return a checksum (hex) of a contract's meaning, independent of its notation, or None without a contract."""
     return None if contract is None else hashlib.sha256(_canonical(dump_contract(contract))).hexdigest()
 
 
 def random_key() -> str:
-    """A key that no other run has, for one that leaves no trace."""
+    """Return a key that no other run has, for a run that leaves no trace."""
     return secrets.token_hex(32)
 
 
 def lock_number(key: str) -> int:
-    """The advisory lock of a key, or of a staging table by the digits in its name: 64 bits with a sign."""
+    """Return the number of the advisory lock of a key, a signed 64-bit integer.
+
+    Args:
+        key: the key (hex), or the part of a staging table's name after `stage_`; only the first 16 digits count.
+    """
     return int.from_bytes(bytes.fromhex(key[:16]), signed=True)
 
 
 def staging_name(key: str) -> str:
-    """A new name for the staging table of a key; it tells the key's lock, and so whether somebody works on it."""
+    """Return a new staging table name for a key; the key's lock, and so whether a run is alive, follows from it."""
     return f"stage_{key[:16]}_{secrets.token_hex(4)}"
 
 

@@ -1,9 +1,9 @@
-"""Owns the writing of one chunk into staging, by one of three methods. Runs in a worker.
+"""Writes one chunk into staging, by one of three methods. Runs in a worker.
 
-`batch` is one binary COPY, in one transaction with the chunk's row in the
-ledger; after any trouble it is simply tried again, and the ledger tells whether it is needed. The other two are the
-baseline that the benchmark compares with: one INSERT and one transaction a row, over one connection or over several. A
-chunk of theirs that stops half-way makes staging disagree with the ledger, and is the reason to make it anew.
+`batch` is one binary COPY, in one transaction with the chunk's row in the ledger. After a failure that may pass it is
+retried, and the ledger shows whether the chunk is in staging already. The other two methods are the baseline that the
+benchmark compares with: one INSERT and one transaction per row, over one connection or over several. If one of them
+stops half-way through a chunk, staging disagrees with the ledger and the next run creates it from scratch.
 """
 
 from __future__ import annotations
@@ -29,36 +29,36 @@ if TYPE_CHECKING:
     from .settings import Dsn, Method
 
 
-#: The key of table `chunks`: this chunk is in staging.
+#: Primary key of table `chunks`; a violation says that this chunk is in staging already.
 _WRITTEN = "chunks_pkey"
 
 
-#: A worker's connection takes as long as copying so many cells, on both sides.
+#: Connecting one more worker costs as much time, on client and server, as copying this many cells.
 _CELLS_PER_WRITER = 250_000
 
 
 def most_writers(cells: int) -> int:
-    """How many workers may write so many cells, each over a connection of its own, before more make it slower."""
+    """Return how many workers, each with its own connection, write `cells` cells fastest; more would be slower."""
     return 1 + cells // _CELLS_PER_WRITER
 
 
 @dataclass(frozen=True)
 class IngestTask:
-    """Which chunk goes where, and how.
+    """One chunk to write: its rows, the table it goes to, and the method.
 
     Attributes:
-        number: of the chunk.
-        chunk: Arrow IPC of its rows; None where they are at hand.
-        first_row: sheet row of its first row.
-        last_row: of the last.
-        dsn: of the server.
-        schema: of the table.
-        table: to write to.
-        method: of writing.
-        row_column: takes the rows' numbers; None: they stay behind.
-        run: id of the run whose ledger gets a row for the chunk; None: no ledger.
-        checksum: of the rows, for the ledger.
-        retry_for: seconds that trouble with the server may last.
+        number: index of the chunk, the same as that of its window.
+        chunk: path of the Arrow IPC file with its rows; None when the rows are in memory.
+        first_row: sheet row number of the chunk's first row.
+        last_row: sheet row number of the chunk's last row.
+        dsn: connection string of the target server.
+        schema: schema of the table to write to.
+        table: name of the table to write to.
+        method: how rows are written (`sequential`, `concurrent`, `batch`).
+        row_column: column that stores the sheet row numbers; None to leave them out.
+        run: id of the run whose ledger gets a row for the chunk; None to write no ledger row.
+        checksum: checksum of the chunk's rows, stored in the ledger.
+        retry_for: seconds during which failures of the server are retried.
     """
 
     number: int
@@ -75,13 +75,17 @@ class IngestTask:
     retry_for: float = 0.0
 
     def of_chunk(self, chunk: Chunk) -> IngestTask:
-        """The same task for that chunk."""
+        """Return this task with the number, row range and checksum of `chunk`."""
         return replace(
             self, number=chunk.number, first_row=chunk.first_row, last_row=chunk.last_row, checksum=chunk.checksum
         )
 
     def statement(self, rows: int) -> str | None:
-        """What writes the chunk's row in the ledger."""
+        """Return the SQL that writes the chunk's ledger row, or None when the task has no run.
+
+        Args:
+            rows: number of rows in the chunk.
+        """
         if self.run is None:
             return None
         chunk = Chunk(self.number, self.first_row, self.last_row, rows, self.checksum)
@@ -89,17 +93,17 @@ class IngestTask:
 
 
 def ingest_chunk(task: IngestTask) -> tuple[int, int]:
-    """Write a chunk; returns its number and the rows written.
+    """Write a spooled chunk and return its number and the number of rows written.
 
     Raises:
-        DatabaseError: the server refused; nothing of the chunk remains (batch), or some rows (the other methods).
+        DatabaseError: the server refused; no row of the chunk remains (`batch`), or some may (the other methods).
     """
     assert task.chunk is not None
     return task.number, write_rows(task, spool.read(task.chunk))
 
 
 def write_rows(task: IngestTask, rows: pl.DataFrame) -> int:
-    """Write the rows of a chunk, with their numbers; returns how many they are. See `ingest_chunk`."""
+    """Write the rows of a chunk, given with their sheet row numbers, and return their count; see `ingest_chunk`."""
     data = rows.drop(ROW) if task.row_column is None else rows.rename({ROW: task.row_column})
     if task.method == "batch":
         _copy(task, data)
@@ -114,7 +118,7 @@ def _copy(task: IngestTask, data: pl.DataFrame) -> None:
         try:
             _copy_rows(_session(task.dsn), task, data)
         except DatabaseError as exc:
-            # Its transaction is over; the next chunk would be refused for that, and not for what is wrong with it.
+            # The failed transaction makes the connection unusable: the server would refuse the next chunk as well.
             close_session()
             if exc.constraint == _WRITTEN:
                 return
@@ -124,8 +128,8 @@ def _copy(task: IngestTask, data: pl.DataFrame) -> None:
 
 
 def _copy_rows(session: Session, task: IngestTask, data: pl.DataFrame) -> None:
-    # First the ledger: whoever else may still be writing this chunk (a session whose client was killed, or whose answer
-    # to a commit was lost) is waited for here, and found out.
+    # The ledger row comes first: it waits for any other session that may still be writing this chunk (one whose client
+    # was killed, or whose commit was not answered), and fails if that session commits.
     if statement := task.statement(len(data)):
         session.run(statement)
     session.copy(data, task.schema, task.table)
@@ -133,10 +137,10 @@ def _copy_rows(session: Session, task: IngestTask, data: pl.DataFrame) -> None:
 
 
 class _Open(threading.local):
-    """The connection that is kept: one a thread, because workers may be threads of the caller's as well."""
+    """The connection that is kept open between chunks: one per thread, because workers may also be threads."""
 
     session: tuple[str, Session] | None = None
-    #: One that is being made.
+    #: A connection that is being opened in the background.
     coming: Future[tuple[str, Session]] | None = None
 
 
@@ -144,7 +148,10 @@ _open = _Open()
 
 
 def _session(dsn: Dsn) -> Session:
-    """This worker's connection; kept, because the driver reads the whole catalog of types on connecting (60 ms)."""
+    """Return this worker's connection.
+
+    It is kept open because the driver reads the whole catalog of types on connecting (60 ms).
+    """
     _arrived()
     if _open.session is None or _open.session[0] != dsn.text:
         _open.session = (dsn.text, Session(dsn))
@@ -152,7 +159,7 @@ def _session(dsn: Dsn) -> Session:
 
 
 def connect_ahead(dsn: Dsn) -> None:
-    """Begin to connect in a thread, so that the first chunk need not wait for it."""
+    """Start connecting in a background thread, so that the first chunk need not wait for the connection."""
     if _open.session is None and _open.coming is None:
         thread = ThreadPoolExecutor(1)
         _open.coming = thread.submit(lambda: (dsn.text, Session(dsn)))
@@ -160,7 +167,7 @@ def connect_ahead(dsn: Dsn) -> None:
 
 
 def _arrived() -> None:
-    """Take the connection that was begun ahead; if that failed, the next one says why."""
+    """Wait for the connection that `connect_ahead` started; if it failed, the next attempt reports the error."""
     coming, _open.coming = _open.coming, None
     if coming is not None:
         with contextlib.suppress(DatabaseError):
@@ -168,7 +175,7 @@ def _arrived() -> None:
 
 
 def close_session() -> None:
-    """Close the connection that `ingest_chunk` kept, where it ran in this thread."""
+    """Close the connection that `ingest_chunk` kept open in this thread, if any."""
     if _open.coming is not None:
         _arrived()
     if _open.session is not None:
@@ -181,7 +188,7 @@ def _insert_rows(task: IngestTask, data: pl.DataFrame) -> None:
     columns = ", ".join(quote(name) for name in data.columns)
     statement = f"INSERT INTO {quote(task.schema, task.table)} ({columns}) VALUES ({places})"
     with Session(task.dsn, autocommit=True) as session:
-        # The plain loop of every tutorial: a statement, a round trip and a commit for each row.
+        # The plain loop of a tutorial: one statement, one round trip and one commit per row.
         session.run_each(statement, data)
         if written := task.statement(len(data)):
             session.run(written)

@@ -1,7 +1,7 @@
-"""Owns the ledger: which runs there were, and which chunks of them are in staging; two tables in the target database.
+"""Owns the ledger: two tables in the target database that record all runs and which of their chunks are in staging.
 
-A chunk's row commits in the transaction of its COPY, a run's `published` in the transaction of its publishing. So the
-ledger is the judge wherever the answer to a commit was lost.
+A chunk's row commits in the transaction of its COPY, a run's state `published` in the transaction that publishes. So
+the ledger decides whenever the answer to a commit was lost.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from .postgres import Session
     from .tasks import WindowChecked
 
-#: Written as the comment of table `runs`; a later program finds it there, and migrates or refuses.
+#: Stored as the comment of table `runs`, where a later version of this program finds it and migrates or refuses.
 VERSION = "importer ledger, version 1"
-#: States of a run. `loading` is also what a killed one stays in: whether it lives is told by the lock on its key.
+#: States of a run. A killed run stays `loading`; the lock on its key shows whether it is alive.
 LOADING, PUBLISHED, FAILED, INTERRUPTED = "loading", "published", "failed", "interrupted"
 
 _CREATE = (
@@ -49,14 +49,14 @@ _CREATE = (
         PRIMARY KEY (staging, number))
     """,
     f"CREATE INDEX chunks_run ON {SCHEMA}.chunks (run)",
-    # Who may use the schema is the administrator's decision; within it all runs share the ledger.
+    # The administrator decides who may use the schema; within it all runs share the ledger.
     f"GRANT SELECT, INSERT, UPDATE, DELETE ON {SCHEMA}.runs, {SCHEMA}.chunks TO PUBLIC",
     f"COMMENT ON TABLE {SCHEMA}.runs IS '{VERSION}'",
 )  # fmt: skip
 
 
 class Chunk(NamedTuple):
-    """A chunk: its rows of the sheet, how many it has, and a checksum of them."""
+    """A chunk: its index, its first and last sheet row, how many rows it has, and a checksum of them."""
 
     number: int
     first_row: int
@@ -66,14 +66,18 @@ class Chunk(NamedTuple):
 
 
 def chunk_of(window: WindowChecked) -> Chunk:
-    """The chunk of a judged window that has accepted rows."""
+    """Return the chunk of a checked window that has accepted rows."""
     digest = hashlib.sha256(repr(sorted(window.checksums.items())).encode()).hexdigest()[:32]
     return Chunk(window.number, window.first_row, window.last_row, window.accepted, digest)
 
 
 @dataclass(frozen=True)
 class Run:
-    """A row of table `runs`, as far as a run wants to know of an earlier one; times are texts."""
+    """A row of table `runs`, with the columns that a later run needs; times are texts.
+
+    Attributes:
+        newest: whether no later run was published into the same target.
+    """
 
     id: str
     state: str
@@ -91,25 +95,25 @@ class Run:
 
 
 def ensure_ledger(session: Session, comment: str | None) -> None:
-    """Create the ledger's tables where they are missing. Commits.
+    """Create the ledger's tables if they are missing. Commits.
 
     Args:
-        session: any.
-        comment: of table `runs`, None where there is no such table.
+        session: session with the target server.
+        comment: comment of table `runs`; None if there is no such table.
 
     Raises:
-        TargetRefused: the role may not, or a newer program made them.
+        TargetRefused: the role may not create them, or another version of this program did.
     """
     if comment == VERSION:
         return
     if comment is not None:
         raise TargetRefused(
-            f"the ledger in schema {SCHEMA!r} was made by another version of this program ({comment!r})",
+            f"the ledger in schema {SCHEMA!r} was created by another version of this program ({comment!r})",
             choice="use that version",
         )
 
     def create() -> None:
-        # One maker at a time; whoever waited finds the tables made.
+        # One session creates the tables; one that waited for the lock finds them.
         session.run("SELECT pg_advisory_xact_lock(hashtext('importer ledger'))")
         if session.value("select to_regclass($1)::text", [f"{SCHEMA}.runs"]) is None:
             for statement in _CREATE:
@@ -129,7 +133,7 @@ from {SCHEMA}.runs r where key = $1 and (state <> 'published' or finished_at =
 
 
 def find_runs(session: Session, key: str) -> tuple[Run | None, Run | None]:
-    """The last published run of a key, and the unfinished one."""
+    """Return the last published run of a key and the unfinished one, each None if there is none."""
     found = [_run(row) for row in session.query(_RUNS, [key])]
     published = next((r for r in found if r.state == PUBLISHED), None)
     return published, next((r for r in found if r.state != PUBLISHED), None)
@@ -142,7 +146,12 @@ def _run(row: tuple[Any, ...]) -> Run:
 
 
 def open_run(session: Session, values: Mapping[str, Any]) -> None:
-    """Write a run as `loading`: a new row, or the same run once more. Does not commit."""
+    """Insert a run as `loading`, or set its existing row to `loading` again. Does not commit.
+
+    Args:
+        session: session with the target server.
+        values: value by column of table `runs`, `id` included.
+    """
     columns = ", ".join(values)
     again = ", ".join(f"{name} = excluded.{name}" for name in values if name != "id")
     written = ", ".join(map(sql_value, values.values()))
@@ -153,12 +162,12 @@ def open_run(session: Session, values: Mapping[str, Any]) -> None:
 
 
 def forget_chunks(session: Session, run: str) -> None:
-    """Delete the chunks of a run, whose staging will be made anew. Does not commit."""
+    """Delete the chunk rows of a run whose staging is about to be created from scratch. Does not commit."""
     session.run(f"DELETE FROM {SCHEMA}.chunks WHERE run = {literal(run)}")
 
 
 def written_chunks(session: Session, staging: str) -> dict[int, Chunk]:
-    """The chunks that are in a staging table, by number."""
+    """Return the chunks that are in a staging table, by number."""
     rows = session.query(
         f"select number, first_row, last_row, rows, checksum from {SCHEMA}.chunks where staging = $1", [staging]
     )
@@ -166,20 +175,21 @@ def written_chunks(session: Session, staging: str) -> dict[int, Chunk]:
 
 
 def chunk_statement(run: str, staging: str, *chunks: Chunk) -> str:
-    """The statement that writes chunks' rows; it waits for another transaction that writes the same chunks."""
+    """Return the INSERT of chunks' ledger rows; it waits for any other transaction that writes the same chunks."""
     rows = ", ".join(f"({', '.join(map(sql_value, (run, staging, *chunk)))})" for chunk in chunks)
     return f"INSERT INTO {SCHEMA}.chunks (run, staging, number, first_row, last_row, rows, checksum) VALUES {rows}"
 
 
 def mark_published(session: Session, run: str, target: str, counts: Mapping[str, Any], *, writers: bool) -> None:
-    """Write a run as published, in the transaction of its publishing. Does not commit.
+    """Set a run's state to published, in the transaction that publishes. Does not commit.
 
     Args:
-        session: with that transaction open.
-        run: id.
+        session: session with that transaction open.
+        run: id of the run.
         target: quoted name of the table.
-        counts: what the report says in numbers.
-        writers: remember which transactions wrote the table's rows, so that later changes can be told.
+        counts: the counts of the run report.
+        writers: whether to store the ids of the transactions that wrote the table's rows, so that later changes of
+            the table can be detected.
     """
     xids = f"(SELECT string_agg(DISTINCT xmin::text, ',') FROM {target})" if writers else "NULL"
     session.run(
@@ -190,7 +200,7 @@ def mark_published(session: Session, run: str, target: str, counts: Mapping[str,
 
 
 def mark_ended(session: Session, run: str, state: str, error: str) -> None:
-    """Write a run as failed or interrupted; its staging stays for the next try. Does not commit."""
+    """Set a run's state to failed or interrupted; its staging stays for the next attempt. Does not commit."""
     session.run(
         f"UPDATE {SCHEMA}.runs SET state = '{state}', error = {literal(error)}, finished_at = clock_timestamp() "
         f"WHERE id = {literal(run)} AND state = '{LOADING}'"
@@ -203,7 +213,7 @@ def delete_run(session: Session, run: str) -> None:
 
 
 def sql_value(value: Any) -> str:
-    """A value as SQL: NULL, a number, a text, or JSON of anything else."""
+    """Return a value as SQL: NULL, a number, a quoted text, or JSON for anything else."""
     if value is None:
         return "NULL"
     if isinstance(value, int):

@@ -1,4 +1,4 @@
-"""Owns publishing: one transaction that makes staging's rows visible in the target, all of them or none."""
+"""Publishes a load: makes all rows of staging visible in the target, in one transaction, or none of them."""
 
 from __future__ import annotations
 
@@ -38,18 +38,19 @@ def publish(
     """Put staging's rows into the target, in a transaction that the caller commits or rolls back.
 
     Args:
-        session: whose open transaction it happens in.
-        staging: what was loaded and verified.
-        target: of the load.
-        contract: what a new table is to be.
-        mode: what happens to the rows that are there.
-        rows: in staging.
-        key: of an upsert.
-        lineage: of the rows, where it is written beside them.
+        session: session whose open transaction is used.
+        staging: the staging table, loaded and verified.
+        target: the table that the load goes to.
+        contract: the contract, which describes a new table.
+        mode: what happens to rows that exist in the table.
+        rows: number of rows in staging.
+        key: key columns of an upsert.
+        lineage: lineage of the rows, if it is written into columns beside them.
 
     Raises:
-        DatabaseError: the server refuses a row, a key or the privilege; the target is as it was.
-        Conflict: the table was created by somebody else meanwhile.
+        DatabaseError: the server refuses; the target is unchanged.
+        TargetRefused: the role lacks a privilege; the target is unchanged.
+        Conflict: another session created the table in the meantime.
     """
     try:
         if staging.becomes_target:
@@ -63,7 +64,7 @@ def publish(
         taken = exc.sqlstate in _EXISTS and (exc.constraint or "pg_").startswith("pg_")
         if target.table is None and taken:
             raise Conflict(
-                f"table {target.quoted} was created by somebody else meanwhile",
+                f"table {target.quoted} was created by another session in the meantime",
                 choice="run again",
                 sqlstate=exc.sqlstate,
             ) from None
@@ -77,7 +78,7 @@ def publish(
 
 
 def _become(session: Session, staging: Staging, target: Target, contract: Contract) -> None:
-    """Turn the staging table into the new target: final types, name, keys, indexes. Only a cast copies rows."""
+    """Turn the staging table into the new target: final types, name, keys, indexes. Only casts rewrite the rows."""
     casts = [_cast(c) for c in staging.columns if needs_cast(c.pg_type)]
     if casts:
         session.run(f"ALTER TABLE {staging.quoted} {', '.join(casts)}")
@@ -91,7 +92,10 @@ def _become(session: Session, staging: Staging, target: Target, contract: Contra
 
 
 def _create(session: Session, staging: Staging, target: Target, contract: Contract, further: dict[str, str]) -> Table:
-    """The new target, with all its keys and indexes: it may refuse rows, so they are moved like those of any table."""
+    """Create the new target with its keys and indexes.
+
+    It may refuse rows, so they are inserted as into any existing table.
+    """
     columns = final_columns(target, contract, [(c, str(c.pg_type)) for c in staging.columns])
     columns += [f"{quote(name)} {pg_type}" for name, pg_type in further.items()]
     session.run(f"CREATE TABLE {target.quoted} ({', '.join(columns)})")
@@ -101,7 +105,10 @@ def _create(session: Session, staging: Staging, target: Target, contract: Contra
 
 
 def _default_grants(session: Session, target: Target) -> list[str]:
-    """What ALTER DEFAULT PRIVILEGES promises for new tables of the target's schema; staging was made in another one."""
+    """Return the GRANTs that ALTER DEFAULT PRIVILEGES defines for new tables in the target's schema.
+
+    PostgreSQL did not apply them, because staging was created in another schema.
+    """
     rows = session.query(
         """
         select a.privilege_type::text, a.is_grantable,
@@ -127,7 +134,7 @@ def _cast(column: ColumnPlan) -> str:
 
 
 def _rename_sequence(session: Session, target: Target, column: str) -> None:
-    """Give an identity column's sequence the name it would have had; it was made under the staging table's."""
+    """Rename an identity column's sequence, which is named after the staging table, as if created with the target."""
     sequence = session.value("select pg_get_serial_sequence($1, $2)", [target.quoted, column])
     label, number = "seq", 0
     while session.value(
@@ -139,7 +146,7 @@ def _rename_sequence(session: Session, target: Target, column: str) -> None:
 
 
 def _constraints(session: Session, target: Target, contract: Contract, columns: tuple[ColumnPlan, ...]) -> list[str]:
-    """The statements that add keys and indexes to a new table."""
+    """Return the statements that add keys and indexes to a new table."""
     add = f"ALTER TABLE {target.quoted} ADD"
     primary = contract.primary_key or tuple(c.name for c in contract.extra_columns if c.primary_key)
     statements = [f"{add} PRIMARY KEY ({_list(primary)})"] if primary else []
@@ -158,7 +165,10 @@ def _constraints(session: Session, target: Target, contract: Contract, columns: 
 
 
 def _referenced(session: Session, target: Target, text: str) -> str:
-    """The table that a foreign key names: the target itself, one beside it, else one on the search path."""
+    """Return the quoted table that a foreign key refers to.
+
+    That is the target itself (no name), a table in the target's schema, else one on the search path.
+    """
     if not text:
         return target.quoted
     schema, name = parse_table_name(text)

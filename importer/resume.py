@@ -1,4 +1,4 @@
-"""Owns the staging of a run that can be resumed: taken over where ledger and table agree, else made from nothing."""
+"""Owns the staging table of a run: takes over that of a dead run if ledger and table agree, else creates a new one."""
 
 from __future__ import annotations
 
@@ -27,12 +27,13 @@ if TYPE_CHECKING:
     from .settings import Settings
     from .tasks import WindowChecked
 
-#: What to do about a run that can be resumed, with what it wrote or without.
+#: Advice for a run that stopped: with `GO_ON` the next one keeps the written chunks, with `_AGAIN` alone it does not.
 _AGAIN = "run the same command again"
 GO_ON = f"{_AGAIN}: it goes on where this one stopped"
-#: How long the last words of a failed run to the ledger may take, in seconds; without them it counts as dead as well.
+#: How long the last ledger update of a failed run may take, in seconds; without it the run counts as dead as well.
 _LAST_WORDS_SECONDS = 0.5
-#: How long to wait for a table that a dying session still holds; it is found again by `importer runs clean`.
+#: How long to wait for a table that a session being terminated still holds; after that it is left to `importer runs
+#: clean`.
 _DROP_MILLISECONDS = 2000
 
 
@@ -41,21 +42,21 @@ def staging_of(
     claim: Claim, contract: Contract, plan: LoadPlan, chunks: Mapping[int, Chunk], about: Mapping[str, Any],
     *, dry_run: bool,
 ) -> Iterator[tuple[Staging, frozenset[int]]]:  # fmt: skip
-    """A staging table, and the numbers of the chunks that are in it.
+    """Provide a staging table and the numbers of the chunks that are in it.
 
-    What fails for a reason that may pass leaves the table for the next try; what the data or the target are to blame
-    for, and a dry run, leave nothing.
+    A failure for a reason that may pass leaves the table for the next attempt. A failure caused by the data or the
+    target, and a dry run, leave nothing.
 
     Args:
-        claim: of the run.
-        contract: that holds.
-        plan: of the load.
-        chunks: of this run, by number.
-        about: columns of the ledger for this run.
-        dry_run: leave no trace.
+        claim: claim of the run.
+        contract: the contract of the load.
+        plan: the load plan.
+        chunks: chunks of this run, by number.
+        about: the ledger's columns for this run.
+        dry_run: whether to leave no trace.
 
     Raises:
-        TargetRefused: the role may not create it.
+        TargetRefused: the role may not create the table.
     """
     staging, statement, shape = _planned(claim, contract, plan)
     made_schema = False
@@ -77,7 +78,7 @@ def staging_of(
 
 @contextlib.contextmanager
 def direct_of(claim: Claim) -> Iterator[Direct]:
-    """What writes into the target itself; whatever fails in the block, and the table is as it was."""
+    """Provide the direct copy into the target; on any failure in the block, the table is as it was before."""
     assert claim.direct is not None
     try:
         yield claim.direct
@@ -87,9 +88,9 @@ def direct_of(claim: Claim) -> Iterator[Direct]:
 
 
 def begin_staging(claim: Claim, contract: Contract, plan: LoadPlan, about: Mapping[str, Any]) -> Staging:
-    """A staging table for chunks that are written while the sheet is still being read; `staging_of` takes it over.
+    """Create a staging table for chunks that are written while the sheet is still being read.
 
-    What fails in between is to be told to `end_staging`.
+    `staging_of` takes it over; a failure before that must be passed to `end_staging`.
     """
     staging, statement, shape = _planned(claim, contract, plan)
     claim.begun = shape
@@ -98,12 +99,12 @@ def begin_staging(claim: Claim, contract: Contract, plan: LoadPlan, about: Mappi
 
 
 def end_staging(claim: Claim, exc: BaseException) -> None:
-    """Write how a run ended whose staging nobody took over, or take it back; see `staging_of`."""
+    """Record how a run ended before `staging_of` took over its staging, or undo it; see `staging_of`."""
     _end(claim, exc, keep=_resumable(exc), made_schema=False)
 
 
 def _planned(claim: Claim, contract: Contract, plan: LoadPlan) -> tuple[Staging, str, str]:
-    """What staging is to be, the statement that makes it, and a checksum of that."""
+    """Return the planned staging table, the statement that creates it, and that statement's checksum (the shape)."""
     staging = plan_staging(staging_name(claim.key), claim.target, plan.columns, contract, lineage=plan.lineage)
     statement = define_staging(staging, claim.target, contract)
     return staging, statement, hashlib.sha256(statement.replace(staging.name, "").encode()).hexdigest()
@@ -112,7 +113,7 @@ def _planned(claim: Claim, contract: Contract, plan: LoadPlan) -> tuple[Staging,
 def _found(
     claim: Claim, fresh: Staging, shape: str, chunks: Mapping[int, Chunk], about: Mapping[str, Any]
 ) -> tuple[Staging, frozenset[int]] | None:
-    """The staging that this run began, or a dead one left, and the chunks in it; None where it does not fit."""
+    """Return the staging that this run began or a dead one left, and the chunks in it; None if it does not fit."""
     if claim.begun is None:
         return _taken_over(claim, fresh, shape, chunks)
     if claim.begun != shape or claim.staging is None:
@@ -133,7 +134,7 @@ def _resumable(exc: BaseException) -> bool:
 def _taken_over(
     claim: Claim, fresh: Staging, shape: str, chunks: Mapping[int, Chunk]
 ) -> tuple[Staging, frozenset[int]] | None:
-    """The staging of the dead run and the chunks in it, where it is what the ledger says and fits this run's plan."""
+    """Return the dead run's staging and the chunks in it; None if it differs from the ledger or from this plan."""
     dead, session = claim.dead, claim.session
     if dead is None or dead.staging is None or dead.shape != shape:
         return None
@@ -146,10 +147,10 @@ def _taken_over(
     except DatabaseError as exc:
         if exc.transient:
             raise
-        # It is gone, or another role's.
+        # The table was dropped or belongs to another role.
         session.rollback()
         return None
-    # A crash of the server empties an unlogged table, and an INSERT per row leaves some of a chunk.
+    # A crash of the server empties an unlogged table, and the methods that insert row by row may leave part of a chunk.
     if rows != sum(chunk.rows for chunk in written.values()):
         return None
     session.commit()
@@ -157,10 +158,10 @@ def _taken_over(
 
 
 def _make(claim: Claim, staging: Staging, statement: str, about: dict[str, Any] | None) -> bool:
-    """Create the staging table, and the run's row in the same transaction; returns whether the schema was made."""
+    """Create the staging table and the run's row in one transaction; return whether the schema was created, too."""
     session = claim.session
     old = claim.staging.name if claim.staging else claim.dead.staging if claim.dead else None
-    # Known before it is made: a signal may come when the table is there and we do not know it yet.
+    # Set before the table is created: a signal may arrive after its creation and before the next line runs.
     claim.staging = staging
 
     def create() -> None:
@@ -177,7 +178,7 @@ def _make(claim: Claim, staging: Staging, statement: str, about: dict[str, Any] 
 
 
 def drop_staging(claim: Claim, name: str) -> None:
-    """Drop a staging table that nobody needs, unless somebody holds it; never fails. Commits."""
+    """Drop a staging table that is no longer needed, unless a session holds it. Ignores database errors. Commits."""
     with contextlib.suppress(DatabaseError):
         claim.session.rollback()
         claim.session.run(f"SET LOCAL lock_timeout = {_DROP_MILLISECONDS}")
@@ -186,7 +187,7 @@ def drop_staging(claim: Claim, name: str) -> None:
 
 
 def _end(claim: Claim, exc: BaseException, *, keep: bool, made_schema: bool) -> None:
-    """Write how the run ended, or take back all that it made; the first error is the one to show."""
+    """Record how the run ended, or undo all that it created; errors here are ignored in favor of `exc`."""
     guard = claim.session.guard
     if claim.direct is not None:
         claim.direct.stop()
@@ -209,12 +210,12 @@ def _fact(exc: BaseException) -> str:
 
 
 def advice_of(claim: Claim | None) -> str:
-    """What to do about a run that stopped: its staging is taken over, a transaction of its own is gone."""
+    """Return the advice for a run that stopped: its staging can be continued, a direct copy was rolled back."""
     return GO_ON if claim is None or claim.direct is None else _AGAIN
 
 
 def add_advice(exc: BaseException, advice: str) -> None:
-    """Tell the user what to do about an error, behind what it says already."""
+    """Append advice for the user to an error, after the advice it already has."""
     if isinstance(exc, ImporterError):
         if exc.choice is None or advice not in exc.choice:
             exc.choice = f"{exc.choice}; or {advice}" if exc.choice else advice
@@ -239,7 +240,7 @@ def _drop(claim: Claim, *, made_schema: bool) -> None:
 
 
 def settle(claim: Claim, report: Report) -> None:
-    """Commit what was published, and with it that it was; staging goes in the same transaction."""
+    """Mark the run as published, drop staging, and commit both together with the published rows."""
     session, staging = claim.session, claim.staging
     counts = {k: v for k, v in report.stats.items() if k.endswith(("count", "records"))}
     counts |= {"rejects_file": report.rejects_file, **report.table_rows}
@@ -250,14 +251,14 @@ def settle(claim: Claim, report: Report) -> None:
     try:
         session.commit()
     except (KeyboardInterrupt, TimedOut) as exc:
-        # It may have been done: whoever tells the user must not say that it was not.
+        # The commit may have happened: the message to the user must not say that it did not.
         exc.unsure = True  # type: ignore[union-attr]
         raise
     clean_behind(session, claim.key, claim.workbook.path.name, claim.target.schema, claim.target.name)
 
 
 def _may_look(claim: Claim) -> bool:
-    """Whether the role may read the target, and its rows tell who wrote them."""
+    """Return whether the role may read the target and its rows have an `xmin` (it is a plain table)."""
     return bool(
         claim.session.value(
             "select relkind = 'r' and has_table_privilege(oid, 'select') from pg_class where oid = to_regclass($1)",
@@ -267,12 +268,19 @@ def _may_look(claim: Claim) -> bool:
 
 
 def chunks_of(windows: Mapping[int, WindowChecked]) -> dict[int, Chunk]:
-    """The chunks of judged windows, by number, each with a checksum of its rows."""
+    """Return the chunks of checked windows that have accepted rows, by number."""
     return {number: ledger.chunk_of(window) for number, window in sorted(windows.items()) if window.accepted}
 
 
 def about_run(settings: Settings, claim: Claim, chunks: int | None, counts: Mapping[str, int]) -> dict[str, Any]:
-    """What the ledger says of a run that begins to write; the chunks are None as long as they are not known."""
+    """Return the ledger's columns for a run that begins to write.
+
+    Args:
+        settings: settings of the run.
+        claim: claim of the run.
+        chunks: number of chunks; None while it is not known.
+        counts: the counts of the run report.
+    """
     import os
     import socket
 

@@ -1,4 +1,4 @@
-"""Owns what a user does with the ledger: list runs, look at one, forget one, and clean up behind the dead."""
+"""Gives users access to the ledger: lists runs, shows one, deletes one, and drops what dead runs left."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-#: Hex digits of a key in the name of its staging table, behind `stage_`.
+#: Number of hex digits of the key in a staging table's name, after `stage_`.
 _DIGITS = 16
-#: How long to wait for a staging table that a dying session still holds.
+#: How long to wait for a staging table that a session being terminated still holds.
 _DROP_MILLISECONDS = 2000
 _COLUMNS = """
     id::text, key, state, workbook, sheet, sha256, target_schema, target_table, mode, contract_sha256,
@@ -35,14 +35,14 @@ _NAMES = (
 
 @contextlib.contextmanager
 def ledger_session(to: str | None) -> Iterator[Session]:
-    """A session with the target server, found by the rules of `run`."""
+    """Open a session with the target server, which is found by the rules of the command `run`."""
     dsn = find_dsn(to)
     with contextlib.ExitStack() as stack:
         yield stack.enter_context(Session(dsn or stack.enter_context(Embedded().running())))
 
 
 def list_runs(session: Session) -> list[dict[str, Any]]:
-    """All runs, the newest first; `state` is `running` or `died` where the ledger says `loading`."""
+    """Return all runs, newest first; where the ledger says `loading`, `state` is `running` or `died`."""
     if not _has_ledger(session):
         return []
     return [
@@ -52,14 +52,14 @@ def list_runs(session: Session) -> list[dict[str, Any]]:
 
 
 def show_run(session: Session, text: str) -> dict[str, Any]:
-    """One run, with its chunks.
+    """Return one run, with its chunks.
 
     Args:
-        session: with the target server.
-        text: its id, or the beginning of it.
+        session: session with the target server.
+        text: the run's id, or the beginning of it.
 
     Raises:
-        UsageError: there is none, or more than one.
+        UsageError: no run matches, or more than one.
     """
     found = []
     if _has_ledger(session):
@@ -80,7 +80,7 @@ def show_run(session: Session, text: str) -> dict[str, Any]:
 
 
 def leftovers(session: Session) -> list[dict[str, Any]]:
-    """Staging tables that nobody works on, with their size in bytes."""
+    """Return the staging tables that no live run uses, each as `table` and `bytes`."""
     rows = session.query(
         """
         select c.relname::text, pg_total_relation_size(c.oid) as size from pg_class c
@@ -94,11 +94,11 @@ def leftovers(session: Session) -> list[dict[str, Any]]:
 
 
 def forget(session: Session, text: str) -> dict[str, Any]:
-    """Delete a run from the ledger, and its staging table; what it published stays. Returns what it was.
+    """Delete a run from the ledger and drop its staging table; return the run. What it published stays.
 
     Raises:
-        UsageError: there is no such run.
-        Conflict: it is under way.
+        UsageError: no run matches, or more than one.
+        Conflict: the run is under way.
     """
     run = show_run(session, text)
     if run["state"] == "running" or not _lock(session, lock_number(run["key"])):
@@ -111,14 +111,22 @@ def forget(session: Session, text: str) -> dict[str, Any]:
 
 
 def clean(session: Session) -> list[str]:
-    """Drop what dead runs left; returns the names of the tables. Their next try begins from nothing."""
+    """Drop the staging tables of dead runs and return their names; these runs then start from scratch."""
     return [table["table"] for table in leftovers(session) if _clean_one(session, table["table"])]
 
 
 def clean_behind(session: Session, key: str, workbook: str, schema: str, table: str) -> None:
-    """Drop what earlier tries of this import left, and those of the same workbook, as it was, into the same table.
+    """Drop staging tables left by earlier attempts of this import.
 
-    Never fails: the import is done, and `clean` finds what remains.
+    Those of unfinished runs of a workbook of the same name, whatever its content, into the same table are dropped, too.
+    Database errors are ignored: the import is done, and `clean` finds what remains.
+
+    Args:
+        session: session with the target server.
+        key: key of the import.
+        workbook: file name of the workbook.
+        schema: schema of the target table.
+        table: name of the target table.
     """
     with contextlib.suppress(DatabaseError):
         rows = session.query(
@@ -136,7 +144,7 @@ def clean_behind(session: Session, key: str, workbook: str, schema: str, table: 
 
 
 def _clean_one(session: Session, name: str) -> bool:
-    """Drop a staging table that nobody works on; whether it was done."""
+    """Drop a staging table unless a live run uses it, and return whether it was dropped."""
     number = _lock_of(name)
     if not _lock(session, number):
         return False
@@ -150,7 +158,7 @@ def _clean_one(session: Session, name: str) -> bool:
             )
         session.commit()
     except DatabaseError:
-        # Another role's, or still held by a session that is about to die.
+        # The table belongs to another role, or a session being terminated still holds it.
         session.rollback()
         return False
     finally:
@@ -203,7 +211,7 @@ def _described(session: Session, row: tuple[Any, ...]) -> dict[str, Any]:
 
 
 def print_runs(runs: list[dict[str, Any]], left: list[dict[str, Any]], console: Console) -> None:
-    """Show runs as a table, and what dead ones left."""
+    """Print runs as a table, and the staging tables that dead ones left."""
     from rich.table import Table
 
     from .report import safe
@@ -230,7 +238,7 @@ def print_runs(runs: list[dict[str, Any]], left: list[dict[str, Any]], console: 
 
 
 def print_run(run: dict[str, Any], console: Console) -> None:
-    """Show all that the ledger knows of a run."""
+    """Print everything the ledger holds about a run."""
     for name, value in run.items():
         if name not in {"chunks", "plan", "counts"} and value is not None:
             console.print(f"{name:<16}{value}", highlight=False, markup=False, soft_wrap=True)

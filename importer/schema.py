@@ -1,4 +1,4 @@
-"""Owns schema `importer` of the target database: made where it is missing, by whoever comes first."""
+"""Owns schema `importer` of the target database; the first run that needs it creates it."""
 
 from __future__ import annotations
 
@@ -14,18 +14,24 @@ if TYPE_CHECKING:
 
 SCHEMA = "importer"
 _DENIED = "42501"
-#: Unique violation in a catalog, duplicate schema or table, schema does not exist, row of a catalog changed meanwhile.
+#: SQLSTATEs of a race with another run: unique violation in a catalog, duplicate schema, table or other object, schema
+#: does not exist, catalog row changed concurrently.
 _RACE = ("23505", "42P06", "42P07", "42710", "3F000", "XX000")
 _ATTEMPTS = 5
 
 
 def create_in_schema(session: Session, create: Callable[[], None]) -> bool:
-    """Create something in the schema, and the schema where it is missing; returns whether it was. Commits.
+    """Create something in the schema, and the schema if it is missing; return whether it was missing. Commits.
 
-    Another run may make the same at the same time, or remove the schema because its own table was the last.
+    Retries when another run creates the same object at the same time, or drops the schema together with its own last
+    table.
+
+    Args:
+        session: session with the target server.
+        create: runs the statements; it may be called more than once, each time in a new transaction.
 
     Raises:
-        TargetRefused: the role may not create there.
+        TargetRefused: the role may not create the schema or objects in it.
     """
     for attempt in range(_ATTEMPTS):
         try:
@@ -63,13 +69,13 @@ def _may_not(session: Session) -> TargetRefused:
 
 
 def session_role(session: Session) -> str:
-    """The quoted name of the session's role."""
+    """Roll the session's transaction back and return the quoted name of its role."""
     session.rollback()
     return quote(str(session.value("select current_user::text")))
 
 
 def drop_empty_schema(session: Session) -> None:
-    """Remove the schema that this run made, when nothing is left in it (a dry run leaves no trace)."""
+    """Drop the schema that this run created if it is empty (a dry run leaves no trace)."""
     if not session.value(
         "select 1 from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1 limit 1", [SCHEMA]
     ):

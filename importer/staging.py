@@ -1,4 +1,4 @@
-"""Owns staging: the table in schema `importer` that chunks are written to, out of sight of the target's readers."""
+"""Owns staging: the table in schema `importer` that chunks are written to, invisible to readers of the target."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Staging:
     """A staging table.
 
     Attributes:
-        name: in schema `importer`.
-        becomes_target: the table is published by renaming, so it has the final columns.
-        columns: those that chunks fill.
-        row_column: the column with the rows' numbers in the sheet, by which a refused row is found; None where the
-            server has no reason left to refuse one.
+        name: name of the table, in schema `importer`.
+        becomes_target: whether the table is published by renaming it, so that it has the final columns.
+        columns: the columns that chunks fill.
+        row_column: name of the column that holds sheet row numbers, by which a refused row is found; None when the
+            server has no reason to refuse a row.
     """
 
     name: str
@@ -40,20 +40,20 @@ class Staging:
 
     @property
     def quoted(self) -> str:
-        """The quoted, qualified name."""
+        """Return the quoted, qualified name."""
         return quote(SCHEMA, self.name)
 
     def type_of(self, column: ColumnPlan) -> str:
-        """The type of a staging column: the final one where COPY can fill it, else the wire's."""
+        """Return the type of a staging column: the final type if COPY can fill it, else the wire type."""
         if self.becomes_target and not needs_cast(column.pg_type):
             return str(column.pg_type)
         return wire_of(column.pg_type).staging
 
 
 def define_staging(staging: Staging, target: Target, contract: Contract) -> str:
-    """The statement that creates a staging table.
+    """Return the statement that creates a staging table.
 
-    A table that becomes the target is logged from the start; one that is copied from is not worth its WAL.
+    A table that becomes the target is logged from the start; one whose rows are moved later is not worth its WAL.
     """
     kind = "TABLE" if staging.becomes_target else "UNLOGGED TABLE"
     return f"CREATE {kind} {staging.quoted} ({', '.join(_columns(staging, target, contract))})"
@@ -62,14 +62,14 @@ def define_staging(staging: Staging, target: Target, contract: Contract) -> str:
 def plan_staging(
     name: str, target: Target, columns: tuple[ColumnPlan, ...], contract: Contract, *, lineage: bool = False
 ) -> Staging:
-    """What the staging table of a load is to be: the new target itself, where nothing can refuse a row any more.
+    """Return the staging table of a load; it becomes a new target itself when nothing can refuse a row any more.
 
     Args:
-        name: of the table, in schema `importer`.
-        target: of the load.
-        columns: that chunks fill.
-        contract: what a new table is to be.
-        lineage: the rows' numbers are wanted.
+        name: name of the staging table, in schema `importer`.
+        target: the table that the load goes to.
+        columns: the columns that chunks fill.
+        contract: the contract, which describes a new table.
+        lineage: whether sheet row numbers are needed after staging.
     """
     judged = lineage or bool(contract.foreign_keys) or any(not is_certain(c.pg_type) for c in columns)
     if target.table is None and not judged:
@@ -79,7 +79,7 @@ def plan_staging(
 
 
 def _columns(staging: Staging, target: Target, contract: Contract) -> list[str]:
-    """The definitions of the table's columns."""
+    """Return the definitions of the staging table's columns."""
     if staging.becomes_target:
         return final_columns(target, contract, [(c, staging.type_of(c)) for c in staging.columns])
     defined = [f"{quote(c.field.name)} {staging.type_of(c)}" for c in staging.columns]
@@ -87,12 +87,12 @@ def _columns(staging: Staging, target: Target, contract: Contract) -> list[str]:
 
 
 def final_columns(target: Target, contract: Contract, types: list[tuple[ColumnPlan, str]]) -> list[str]:
-    """The definitions of a new table's columns; those of a key that the database fills come first.
+    """Return the definitions of a new table's columns; keys that the database fills come first.
 
     Args:
         target: the new table.
-        contract: with the extra columns.
-        types: the columns that are loaded, each with its type.
+        contract: the contract, which has the extra columns.
+        types: the loaded columns, each with its type.
     """
     taken: set[str] = set()
     fields = []
@@ -104,7 +104,10 @@ def final_columns(target: Target, contract: Contract, types: list[tuple[ColumnPl
 
 
 def object_name(table: str, column: str, label: str) -> str:
-    """The name that PostgreSQL gives to what hangs on a column: `table_column_label`, the longer name cut to fit."""
+    """Return the name that PostgreSQL gives a column's constraint or sequence: `table_column_label`, cut to fit.
+
+    The longer of the two names is cut first.
+    """
     first, second = table.encode(), column.encode()
     while len(first) + len(second) + len(label) + 2 > NAME_BYTES:
         first, second = (first[:-1], second) if len(first) > len(second) else (first, second[:-1])
@@ -112,7 +115,7 @@ def object_name(table: str, column: str, label: str) -> str:
 
 
 def _not_null(target: Target, column: str, taken: set[str]) -> str:
-    """NOT NULL under the name that it would have in the target: PostgreSQL 18 keeps it when a table is renamed."""
+    """Return NOT NULL with the constraint name it would have in the target; PostgreSQL 18 keeps it on a rename."""
     name, number = object_name(target.name, column, "not_null"), 0
     while name in taken:
         number += 1
@@ -136,14 +139,14 @@ def verify(session: Session, staging: Staging, rows: int, expected: dict[str, Ch
     """Compare what staging holds with what was read, column by column, and the texts of each row.
 
     Args:
-        session: any transaction that sees the chunks.
+        session: session whose transaction sees the chunks.
         staging: the table.
-        rows: that were accepted.
+        rows: number of accepted rows.
         expected: checksums of the accepted rows by column.
-        text_hash: by which those of the texts were made.
+        text_hash: hash used for the checksum of the texts.
 
     Raises:
-        VerificationFailed: a column differs; nothing may be published.
+        VerificationFailed: a count or a column differs; nothing may be published.
     """
     types = {c.field.name: staging.type_of(c) for c in staging.columns}
     compare(session, staging.quoted, types, rows, expected, text_hash)

@@ -1,4 +1,4 @@
-"""Owns the INSERT from staging into an existing table: exact casts, and what happens to a row whose key is there."""
+"""Builds the INSERT from staging into an existing table: exact casts, and the action for a row whose key exists."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from .settings import Mode
     from .staging import Staging
 
-#: Columns that tell when a row was last written. An upsert gives them their default again where the sheet has no such
-#: column; without that, the sample's own `updated_at` would tell a lie.
+#: Columns that hold when a row was last written. An upsert resets them to their default when the sheet has no such
+#: column; without that, `updated_at` of an updated row would be wrong.
 TOUCHED = ("updated_at", "modified_at")
-#: Types whose `=` is missing, or takes different values for equal (areas, letter case, 24 hours and 1 day).
+#: Types that have no `=`, or whose `=` holds for different values (equal areas, letter case, 24 hours and 1 day).
 _COMPARED_AS_TEXT = {
     "json", "xml", "point", "line", "lseg", "box", "path", "polygon", "circle", "interval",
     "text", "character varying", "citext",
@@ -26,17 +26,17 @@ _COMPARED_AS_TEXT = {
 
 @dataclass(frozen=True)
 class Statement:
-    """An INSERT without its choice of rows.
+    """An INSERT whose rows are chosen later.
 
     Attributes:
-        source: the staging table, quoted.
-        target: the table, quoted.
-        values: column -> expression over staging.
-        casts: of them, those whose expression may fail.
-        replaces: the rows that are there are deleted first.
-        key: columns by which a row is recognised; without any, every row is new.
-        updates: for a row that is there: column -> expression over `excluded`.
-        differs: when such a row is written at all, over `importer_target` and `excluded`.
+        source: quoted name of the staging table.
+        target: quoted name of the target table.
+        values: expression over staging by target column.
+        casts: the (column, expression) pairs of `values` whose cast may fail.
+        replaces: whether the table's existing rows are deleted first.
+        key: columns that identify an existing row; if empty, every row is new.
+        updates: (column, expression over `excluded`) pairs that update an existing row.
+        differs: condition over `importer_target` and `excluded` under which an existing row is updated.
     """
 
     source: str
@@ -49,7 +49,11 @@ class Statement:
     differs: str = ""
 
     def insert(self, rows: str) -> str:
-        """The INSERT of the staging rows that meet a condition; of a row that is there, only when it differs."""
+        """Return the INSERT of the staging rows that meet a condition; it updates an existing row only if it differs.
+
+        Args:
+            rows: SQL condition on the staging table.
+        """
         if not self.key:
             return self._insert(rows)
         action = "NOTHING"
@@ -59,13 +63,13 @@ class Statement:
         return f"{self._insert(rows)} ON CONFLICT ({_list(self.key)}) DO {action}"
 
     def insert_always(self, rows: str) -> str:
-        """The same, but every row that is there is written, as long as no trigger or rule prevents it."""
+        """Return the same INSERT, except that it updates every existing row, unless a trigger or rule prevents it."""
         updates = self.updates or tuple((name, f"excluded.{quote(name)}") for name in self.key)
         assigned = ", ".join(f"{quote(name)} = {value}" for name, value in updates)
         return f"{self._insert(rows)} ON CONFLICT ({_list(self.key)}) DO UPDATE SET {assigned}"
 
     def _insert(self, rows: str) -> str:
-        # Everybody who writes the same keys takes them in the same order, lest two runs wait for each other.
+        # All runs write the same keys in the same order, so that two of them cannot deadlock.
         order = f" ORDER BY {', '.join(self.values[name] for name in self.key)}" if self.key else ""
         return (
             f"INSERT INTO {self.target} AS importer_target ({_list(tuple(self.values))}) "
@@ -76,16 +80,16 @@ class Statement:
 def make_statement(
     staging: Staging, table: Table, mode: Mode, key: tuple[str, ...] = (), extra: dict[str, str] | None = None
 ) -> Statement:
-    """The INSERT of a load into a table that exists.
+    """Return the INSERT of a load into an existing table.
 
     Args:
-        staging: with the rows.
-        table: they go to.
-        mode: what happens to rows that are there.
-        key: of an upsert.
-        extra: further columns -> expressions over staging; they do not count when rows are compared.
+        staging: the staging table that holds the rows.
+        table: the table that the rows go to.
+        mode: what happens to rows that exist in the table.
+        key: key columns of an upsert.
+        extra: expressions over staging by further column; ignored when rows are compared.
     """
-    # A field that the sheet has no column for is not written, so that the table's default holds.
+    # A field without a column in the sheet is not written, so that the table's default applies.
     columns = [c for c in staging.columns if c.column]
     values = {c.field.name: f"{quote(c.field.name)}::{c.pg_type}" for c in columns}
     casts = tuple((c.field.name, values[c.field.name]) for c in columns if wire_of(c.pg_type).staging != str(c.pg_type))

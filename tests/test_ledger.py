@@ -128,7 +128,7 @@ def test_table_that_is_gone_is_loaded_again(db: Database, book: Path, then: str)
 def test_table_made_anew_is_loaded_again(db: Database, book: Path) -> None:
     db.load(book)
     db.run("drop table t", "create table t (id bigint, name text)")
-    assert any("is another one now" in note for note in db.load(book).notes)
+    assert any("was replaced by another table" in note for note in db.load(book).notes)
     assert _all(db) == LOADED
 
 
