@@ -1,4 +1,4 @@
-"""Owns what PostgreSQL's catalog says of a table: columns with their exact types, keys, and who refers to it."""
+"""Reads PostgreSQL's catalog: a table's columns with their exact types, its keys, and the tables that refer to it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class TableColumn:
     """A column of an existing table.
 
     Attributes:
-        name: of the column.
-        pg_type: exact; of a domain its base type, with the domain's name.
-        not_null: whether it refuses null.
-        has_default: whether the database fills it when it is not given (default, identity).
-        filled_by_database: `identity` (always), `generated`, or None when values may be given.
+        name: name of the column.
+        pg_type: exact type; for a domain, its base type with the domain's name.
+        not_null: whether the column refuses null.
+        has_default: whether the database fills it when no value is given (default, identity).
+        filled_by_database: `identity` (GENERATED ALWAYS), `generated`, or None if values may be given.
     """
 
     name: str
@@ -38,15 +38,15 @@ class Table:
     """An existing table.
 
     Attributes:
-        schema: it lies in.
-        name: of the table.
-        columns: in their order.
-        keys: (is the primary key, column names) of its unique indexes without expressions and predicates.
-        cascades: tables whose rows would change when rows here are deleted.
-        may_skip: it has triggers or rules, which can do away with a row without a word.
-        judges_rows: triggers, rules or policies of its own may refuse a row for any reason.
-        refers_to_itself: one of its foreign keys points to itself.
-        arbiters: of `keys` those that ON CONFLICT takes (neither deferrable nor half built).
+        schema: schema of the table.
+        name: name of the table.
+        columns: columns in table order.
+        keys: (is primary key, column names) of each unique index that has neither expressions nor a predicate.
+        cascades: tables whose rows change when rows of this table are deleted.
+        may_skip: whether triggers or rules may leave a row out without an error.
+        judges_rows: whether triggers, rules or policies of the table may refuse a row for any reason.
+        refers_to_itself: whether a foreign key of the table refers to the table itself.
+        arbiters: column names of those `keys` that ON CONFLICT accepts (neither deferrable nor invalid).
     """
 
     schema: str
@@ -60,15 +60,15 @@ class Table:
     arbiters: tuple[tuple[str, ...], ...] = ()
 
     def column(self, name: str) -> TableColumn | None:
-        """The column of that name, or None."""
+        """Return the column of that name, or None."""
         return next((c for c in self.columns if c.name == name), None)
 
 
 def parse_table_name(text: str) -> tuple[str | None, str]:
-    """Schema (or None) and table from `table`, `schema.table` or `"My Schema"."My.Table"`.
+    """Parse `table`, `schema.table` or `"My Schema"."My.Table"` into schema (or None) and table.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: the text has none of these forms.
     """
     match = re.fullmatch(r'(?:("(?:[^"]|"")+"|[^".]+)\.)?("(?:[^"]|"")+"|[^".]+)', text.strip())
     if not match:
@@ -84,18 +84,23 @@ def _unquoted(part: str) -> str:
     return part[1:-1].replace('""', '"') if part.startswith('"') else part
 
 
-#: The server's own, and ours.
+#: Schemas of the server, and our own.
 _SYSTEM_SCHEMAS = ("pg_catalog", "information_schema", "pg_toast", "importer")
 
 
 def find_table(session: Session, schema: str | None, name: str) -> tuple[str, Table | None]:
-    """The schema that a table name means, and the table if it exists there.
+    """Return the schema that a table name refers to, and the table, or None if it does not exist.
+
+    Args:
+        session: session with the target server.
+        schema: the given schema; None to use the search path.
+        name: name of the table.
 
     Raises:
-        TargetRefused: no such schema, or something of that name that is not a table.
+        TargetRefused: the schema does not exist or is not for data, or the name belongs to something else.
     """
     if schema in _SYSTEM_SCHEMAS:
-        raise TargetRefused(f"schema {schema!r} is not for tables of data", choice="name another: --table schema.table")
+        raise TargetRefused(f"schema {schema!r} is reserved", choice="name another: --table schema.table")
     if schema is None:
         found = session.query(
             "select nspname from pg_namespace n join pg_class c on n.oid = relnamespace where c.oid = to_regclass($1)",
@@ -123,13 +128,13 @@ def find_table(session: Session, schema: str | None, name: str) -> tuple[str, Ta
             "f": "a foreign table",
             "i": "an index",
             "S": "a sequence",
-        }.get(kind, "no table")
+        }.get(kind, "not a table")
         raise TargetRefused(f"{quote(schema, name)} is {what}", choice="name another table with --table")
     return schema, read_table(session, schema, name)
 
 
 def read_table(session: Session, schema: str, name: str) -> Table:
-    """What the catalog says of a table that exists."""
+    """Read an existing table from the catalog."""
     keys = _keys(session, schema, name)
     triggers, policies, itself = session.query(_JUDGES, [quote(schema, name)])[0]
     return Table(
@@ -145,7 +150,7 @@ def read_table(session: Session, schema: str, name: str) -> Table:
     )
 
 
-#: Triggers of partitions count as well: rows go straight to them.
+#: Triggers of partitions count as well, because rows are inserted into the partitions.
 _JUDGES = """
 select c.relhasrules or exists (
            select from pg_trigger t where not t.tgisinternal
@@ -186,7 +191,7 @@ def _columns(session: Session, schema: str, name: str) -> tuple[TableColumn, ...
 
 
 def _described(session: Session, spelling: str, kind: str, oid: int) -> PgType:
-    """The type with that spelling (by `format_type`), `typtype` and oid; an enum with its labels."""
+    """Return the type with that spelling (by `format_type`), `typtype` and oid; an enum gets its labels."""
     if kind == "c":
         return PgType("record")
     if kind == "e":
@@ -236,10 +241,10 @@ from base where kind <> 'd'
 
 
 def find_type(session: Session, text: str) -> PgType:
-    """The type that a contract's spelling means on that server, with an enum's labels and a domain's base type.
+    """Return the type that a contract names, as the server defines it, with an enum's labels or a domain's base type.
 
     Raises:
-        TargetRefused: the server has no such type, or none that a column can have.
+        TargetRefused: the server has no such type, or no column can have it.
     """
     asked = parse_type(text)
     bare = str(replace(asked, args=(), array=False)) if asked else text
@@ -257,7 +262,7 @@ def find_type(session: Session, text: str) -> PgType:
 
 
 def constraint_columns(session: Session, schema: str, table: str, constraint: str) -> tuple[str, ...]:
-    """The columns of a table that a constraint or unique index of it is about; none when an expression is."""
+    """Return the columns of a table's constraint or unique index; empty if there is none or it has expressions."""
     rows = session.query(
         """
         select array(select a.attname::text from unnest(keys) as k(number)

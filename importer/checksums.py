@@ -1,9 +1,9 @@
-"""Owns the checksums of rows: computed over those that were read, and by PostgreSQL over those that staging holds.
+"""Builds the SQL checksums of rows that staging holds; `hashes` computes the same numbers for the rows that were read.
 
-Both sides give the same numbers whatever the order of the rows: for each column how many values are not null, and a sum
-that depends on the type. What texts hold is in one sum over a hash of all texts of a row together: that takes less than
-a hash of each text, and tells texts that were swapped between rows. The hash is CRC-32C where the server has it
-(PostgreSQL 18), because both sides have an instruction for it, else `hashtext`. `hashes` computes them here.
+Both sides give the same numbers in any order of the rows: for each column the number of non-null values, and a sum that
+depends on the type. The content of texts is in one sum over a hash of all texts of a row together: that is cheaper than
+a hash of each text, and detects texts that were swapped between rows. The hash is CRC-32C if the server has it
+(PostgreSQL 18), because both sides have a CPU instruction for it, else `hashtext`.
 """
 
 from __future__ import annotations
@@ -16,16 +16,21 @@ if TYPE_CHECKING:
     from .postgres import Session
 
 Checksum = tuple[int, ...]
-#: How the server sums up texts.
+#: The hash that the server applies to the texts of a row.
 TextHash = Literal["crc32c", "hashtext"]
-#: The key of what all texts of a row together give; no column has that name.
+#: The key of the checksum over the texts of all columns; no column has an empty name.
 TEXTS = ""
-#: Stands between the texts of a row: a control character for that very purpose (ASCII, unit separator).
+#: Separates the texts of a row: the ASCII control character for that purpose (unit separator).
 SEPARATOR = "\x1f"
 
 
 def sql_checksum(column: str, staging_type: str) -> list[str]:
-    """The same numbers as SQL aggregates over a quoted column of a staging type; `null` sums mean 0."""
+    """Return a column's checksum as SQL aggregates: its non-null count and a sum, which is 0 if it has no values.
+
+    Args:
+        column: quoted name of the column.
+        staging_type: PostgreSQL type of the column in that table.
+    """
     count = f"count({column})"
     match staging_type:
         case "boolean":
@@ -45,7 +50,7 @@ def sql_checksum(column: str, staging_type: str) -> list[str]:
 
 
 def find_text_hash(session: Session) -> TextHash:
-    """The hash that a server has, and this machine is fast at: without its compiled part the library is not."""
+    """Return the text hash to use: CRC-32C if the server has it and the library here is compiled (fast)."""
     import google_crc32c
 
     fast = google_crc32c.implementation == "c"
@@ -53,27 +58,27 @@ def find_text_hash(session: Session) -> TextHash:
 
 
 def sql_checksums(columns: Mapping[str, tuple[str, str]], text_hash: TextHash) -> dict[str, list[str]]:
-    """The same of all columns of a table: key -> SQL aggregates.
+    """Return the checksums of all columns of a table as SQL aggregates, by column name, and under `TEXTS` the texts'.
 
     Args:
-        columns: name -> quoted name and staging type, in the order of the rows' texts.
-        text_hash: that the server has.
+        columns: (quoted name, staging type) by column name, in the order in which the texts of a row are joined.
+        text_hash: the hash to use, which the server must have.
     """
     asked = {name: sql_checksum(quoted, staging_type) for name, (quoted, staging_type) in columns.items()}
     texts = [_text(quoted) for quoted, staging_type in columns.values() if staging_type not in _COUNTED]
     if texts:
         joined = _joined([f"coalesce({text}, '')" for text in texts])
-        # `textsend` gives the bytes that the client would get, and those are UTF-8.
+        # `textsend` gives the bytes that the client would receive, and those are UTF-8.
         hashed = f"crc32c(textsend({joined}))" if text_hash == "crc32c" else f"hashtext({joined})::bigint"
         asked[TEXTS] = [f"coalesce(sum({hashed}), 0)::text"]
     return asked
 
 
 def _joined(texts: list[str]) -> str:
-    """SQL for some texts with separators between them.
+    """Return SQL that joins texts with separators between them.
 
-    `||` takes half the time of `array_to_string` and two thirds of that of `concat`. It copies what stands before it,
-    so it joins halves.
+    `||` takes half the time of `array_to_string` and two thirds of that of `concat`. It copies its left operand, so
+    halves are joined recursively.
     """
     if len(texts) == 1:
         return texts[0]
@@ -81,7 +86,7 @@ def _joined(texts: list[str]) -> str:
     return f"({_joined(texts[:half])} || chr({ord(SEPARATOR)}) || {_joined(texts[half:])})"
 
 
-#: Types with a sum of their own; all others are texts on the wire.
+#: Types with a sum of their own; all others are sent as text.
 _COUNTED = frozenset({
     "boolean", "real", "double precision", "date", "time", "interval", "timestamp", "timestamp with time zone",
     "smallint", "integer", "bigint",
@@ -93,5 +98,5 @@ def _text(column: str) -> str:
 
 
 def add(first: Checksum | None, second: Checksum) -> Checksum:
-    """The checksum of two runs of rows together."""
+    """Return the checksum of two sets of rows together."""
     return second if first is None else tuple(a + b for a, b in zip(first, second, strict=True))

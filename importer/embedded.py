@@ -1,8 +1,8 @@
-"""Owns the embedded PostgreSQL: the server that is used when nobody names one.
+"""Owns the embedded PostgreSQL: the server that is used when no other is named.
 
-Its data lies in the user's data directory. It is started by the first program that needs it and stopped by the last,
-unless `importer db start` asked it to stay. Who uses it is told by a shared file lock, which the kernel drops when a
-process dies, so a killed run never keeps the server alive by its mere memory.
+Its data is in the user's data directory. The first process that needs it starts it and the last one stops it, unless
+`importer db start` asked it to stay. Each user holds a shared file lock, which the kernel releases when the process
+dies, so a killed run does not keep the server running.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from .settings import Dsn, data_dir
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Variables of psql itself; those of a connection would lead it to another server.
+#: PG* variables that psql keeps from the environment; those that describe a connection could lead it to another server.
 _PSQL_OWN = frozenset({"PGCLIENTENCODING", "PGTZ", "PGDATESTYLE", "PGOPTIONS", "PGDATABASE"})
 #: The newer of the two versions that the wheel ships.
 VERSION = 18
-#: Appended once to the new cluster's configuration: one user's server on one machine, loading in bulk.
+#: Appended once to a new cluster's configuration, for bulk loads by one user on one machine.
 _TUNING = """
 # importer: bulk loads on one machine
 shared_buffers = '256MB'
@@ -37,7 +37,7 @@ checkpoint_timeout = '15min'
 maintenance_work_mem = '256MB'
 """
 
-#: File locks belong to the process, so its own users of a data folder are counted: folder -> (its lock, how many).
+#: Lock and number of users in this process by data folder; they are counted because file locks belong to the process.
 _USERS: dict[Path, tuple[Any, int]] = {}
 _USERS_LOCK = threading.Lock()
 
@@ -53,10 +53,10 @@ class Embedded:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Dsn]:
-        """The server's connection string, while the server runs; stopped behind the last user.
+        """Start the server if needed and provide its connection string; stop it after the last user.
 
         Raises:
-            MachineError: it cannot be created or started.
+            MachineError: the server cannot be created or started.
         """
         with _USERS_LOCK:
             lock, users = _USERS.get(self.root) or (self._lock(), 0)
@@ -81,7 +81,7 @@ class Embedded:
             return dsn
 
     def stop(self) -> bool:
-        """Stop the server, whoever uses it; False when it did not run."""
+        """Stop the server even if it is in use; return False if it was not running."""
         if not self.cluster.exists():
             return False
         self._keep.unlink(missing_ok=True)
@@ -89,19 +89,19 @@ class Embedded:
 
     @property
     def is_running(self) -> bool:
-        """Whether the server answers for its data folder."""
+        """Whether a server runs for the data folder (by `pg_ctl status`)."""
         status = self._pg_ctl("status")
         return status.returncode == 0
 
     def psql(self, arguments: list[str]) -> int:
-        """Run psql on the server with the caller's terminal; returns its exit code."""
+        """Run psql on the server in the caller's terminal and return its exit code."""
         with self.running() as dsn:
             place = dict(pair.split("=") for pair in dsn.text.partition("?")[2].split("&"))
-            # Variables, not arguments: `-d other` and the like then still mean this server.
+            # Variables instead of arguments, so that `-d other` and the like still connect to this server.
             env = {name: value for name, value in os.environ.items() if not name.startswith("PG") or name in _PSQL_OWN}
             env |= {f"PG{name.upper()}": value for name, value in place.items()} | {"PGUSER": "postgres"}
             env.setdefault("PGDATABASE", "postgres")
-            # Ctrl-C on the terminal means psql's query, not us.
+            # Ctrl-C in the terminal is for psql's query, not for this process.
             before = signal.signal(signal.SIGINT, lambda *_: None)
             try:
                 return subprocess.call([str(self._bin() / "psql"), *arguments], env=env)  # noqa: S603 - our own binary
@@ -134,9 +134,9 @@ class Embedded:
         return self._answering() or self._start_with_library()
 
     def _answering(self) -> Dsn | None:
-        """The connection string of a server that already runs, from its pid file; None when it does not.
+        """Return the connection string of a running server, from its pid file, or None if it does not run.
 
-        The library would find it too, after a tour through the permissions of all its files.
+        The library would find it too, but only after checking the permissions of all its files.
         """
         try:
             lines = (self.cluster / "postmaster.pid").read_text().splitlines()
@@ -148,7 +148,7 @@ class Embedded:
         return Dsn(f"postgresql://postgres:@/postgres?host={folder}&port={port}")
 
     def _is_postmaster(self, pid: int) -> bool:
-        """Whether that process is this cluster's server; after a crash its number may belong to anybody."""
+        """Return whether that process is this cluster's server; after a crash, another process may have its pid."""
         import psutil
 
         try:
@@ -162,15 +162,15 @@ class Embedded:
         library = _library(self.root)
         try:
             server = library.get_server(self.cluster, cleanup_mode=None, start=False, postgres_version=self.version)
-            with server._lock:  # noqa: SLF001 - it has no public way to make a cluster without starting it
+            with server._lock:  # noqa: SLF001 - no public way to create a cluster without starting it
                 fresh = not (self.cluster / "PG_VERSION").exists()
                 server.ensure_pgdata_inited()
                 if fresh:
                     with (self.cluster / "postgresql.conf").open("a", encoding="utf-8") as file:
                         file.write(_TUNING)
             server.start()
-            # Who stops the server is our business: the library must not remember it, nor tidy up at exit.
-            atexit.unregister(server._cleanup)  # noqa: SLF001 - it has no public way
+            # This module decides when the server stops: the library must not keep it or clean up at exit.
+            atexit.unregister(server._cleanup)  # noqa: SLF001 - no public way
             library.PostgresServer._instances.pop(server.pgdata, None)  # noqa: SLF001 - likewise
             return self._answering() or Dsn(server.get_uri())
         except (OSError, RuntimeError, AssertionError, subprocess.SubprocessError, LookupError) as exc:
@@ -190,18 +190,19 @@ class Embedded:
     def _pg_ctl(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
         options: dict[str, Any] = {}
         if sys.platform != "win32" and os.geteuid() == 0:
-            # PostgreSQL refuses to run as root; the library made this user for it.
+            # PostgreSQL refuses to run as root; the library created this user for it.
             options = {"user": "pgserver"}
         command = [str(self._bin() / "pg_ctl"), "-w", "-D", str(self.cluster), *arguments]
         return subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)  # noqa: S603
 
 
 def _library(root: Path) -> Any:
-    """The package that ships the server, its lock moved into `root`.
+    """Import the package that ships the server, and move its lock into `root`.
 
-    Its own lock lies in the folder for temporary files, where the first user of a machine would lock out the others.
-    It asks platformdirs for the user's folder for sockets only to fall back to the one for temporary files where that
-    is missing, with a warning; newer releases of platformdirs raise an error there when others may write to TMPDIR.
+    Its own lock is in the folder for temporary files, where the first user of a machine would lock out the others.
+    On import it asks platformdirs for the user's runtime folder (sockets) and, if that is missing, warns and falls back
+    to the folder for temporary files; newer releases of platformdirs raise an error there when others may write to
+    TMPDIR. So that folder is given to it directly.
     """
     import fasteners
     import platformdirs

@@ -1,6 +1,6 @@
-"""Owns the checksums of what was read: `checksums.sql_checksums` gives the same numbers on the server.
+"""Computes the checksums of rows that were read; `checksums.sql_checksums` gives the same numbers on the server.
 
-CRC-32C is that of RFC 3720. `hashtext` and `hashfloat8` are PostgreSQL's own hash (Bob Jenkins' lookup3, public domain,
+CRC-32C is that of RFC 3720. `hashtext` and `hashfloat8` use PostgreSQL's own hash (Bob Jenkins' lookup3, public domain,
 in src/common/hashfn.c; unchanged since 8.4), computed here for whole columns at once.
 """
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def source_checksums(rows: pl.DataFrame, text_hash: TextHash) -> dict[str, Checksum]:
-    """The checksums of rows in wire types; see `checksums.sql_checksums`."""
+    """Return the checksums of rows in wire types, by column name and `TEXTS`; see `checksums.sql_checksums`."""
     found = _counts_and_sums(rows)
     texts = [name for name, dtype in rows.schema.items() if dtype == pl.String]
     if texts:
@@ -34,16 +34,16 @@ def source_checksums(rows: pl.DataFrame, text_hash: TextHash) -> dict[str, Check
 
 
 def _crc32c(values: pl.Series) -> int:
-    """The sum of `crc32c` over a column of texts without nulls."""
+    """Return the sum of `crc32c` over a column of texts without nulls."""
     import google_crc32c
 
     return sum(map(google_crc32c.value, values.cast(pl.Binary).to_list()))
 
 
 def _counts_and_sums(rows: pl.DataFrame) -> dict[str, Checksum]:
-    """The checksum of each column: its non-null count, then a sum that depends on its type.
+    """Return the checksum of each column: its non-null count, then a sum that depends on its type.
 
-    All columns are asked at once: there may be hundreds, and a question costs as much as its answer.
+    One query covers all columns: there may be hundreds, and a query's overhead costs as much as its work on a column.
     """
     asked = [pl.all().count().name.prefix("n:")]
     asked += [term.alias(f"{n}:{name}") for name, dtype in rows.schema.items() for n, term in _sums(name, dtype)]
@@ -53,7 +53,7 @@ def _counts_and_sums(rows: pl.DataFrame) -> dict[str, Checksum]:
 
 
 def _sums(name: str, dtype: pl.DataType) -> list[tuple[str, pl.Expr]]:
-    """What to sum up in a column: high and low words of integers apart, so that no sum can overflow."""
+    """Return the sums that make up a column's checksum, high and low words separately so that none overflows."""
     match dtype:
         case pl.Float64 | pl.Float32:
             return []
@@ -63,7 +63,7 @@ def _sums(name: str, dtype: pl.DataType) -> list[tuple[str, pl.Expr]]:
             return [("low", pl.col(name).str.len_bytes().cast(pl.Int64).sum())]
         case pl.Time:
             value = pl.col(name).cast(pl.Int64) // 1000
-        case _:  # integers, days, and stamps and durations as microseconds
+        case _:  # integers, dates as days, timestamps and durations as microseconds
             value = pl.col(name).cast(pl.Int64)
     return [("high", (value // 2**32).sum()), ("low", (value % 2**32).sum())]
 
@@ -75,9 +75,9 @@ def _sum(told: dict[str, Any], name: str) -> int:
 # ---- LOOKUP3 ----------------------------------------------------------------------------------------------------
 
 _SEED = np.uint32(0x9E3779B9 + 3923095 & 0xFFFFFFFF)
-#: Rows whose texts are joined at once: a sheet of the longest texts that a cell can have must not fill the memory.
+#: Number of rows whose texts are joined at once; bounds memory for a sheet of the longest texts that a cell can have.
 _JOINED = 4096
-#: Rows hashed at once; keeps the arrays of one step in the cache.
+#: Number of rows hashed at once; keeps the arrays of one step in the CPU cache.
 _BATCH = 16_384
 
 
@@ -107,12 +107,12 @@ def _final(a: Words, b: Words, c: Words) -> Words:
 
 
 def lookup3(data: NDArray[np.uint8], starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> Words:
-    """`hash_bytes` of PostgreSQL for many byte strings that lie in one buffer (little-endian).
+    """Return PostgreSQL's `hash_bytes` of many byte strings in one buffer, as on a little-endian machine.
 
     Args:
-        data: the bytes, with at least 12 more behind the last string.
-        starts: where each string starts.
-        lengths: how long each is.
+        data: the buffer, with at least 12 more bytes after the last string.
+        starts: offset of each string in bytes.
+        lengths: length of each string in bytes.
     """
     words = np.ndarray((len(data) - 3,), dtype="<u4", buffer=data.data, strides=(1,))
     blocks = lengths // 12
@@ -139,13 +139,13 @@ def _longest_first(blocks: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _still_there(blocks: NDArray[np.int64]) -> list[int]:
-    """How many strings have a first block, a second one…; `blocks` descends."""
+    """Return how many strings have at least 1, 2, 3… blocks; `blocks` is sorted in descending order."""
     most = int(blocks[0]) if len(blocks) else 0
     return [int(n) for n in np.searchsorted(-blocks, -np.arange(most), side="left")]
 
 
 def _mask_table(offset: int) -> Words:
-    """For 0-11 bytes left: which bits of the word at that offset belong to the string."""
+    """Return, for 0-11 remaining bytes, a mask of the bits of the word at that offset that belong to the string."""
     return np.array([(1 << (8 * min(max(left - offset, 0), 4))) - 1 for left in range(12)], np.uint32)
 
 
@@ -153,17 +153,20 @@ _MASKS = {offset: _mask_table(offset) for offset in (0, 4, 8)}
 
 
 def _tail(words: Words, position: NDArray[np.int64], left: NDArray[np.int64], a: Words, b: Words, c: Words) -> Words:
-    """The last 0-11 bytes; the lowest byte of `c` is reserved for the length, so its bytes are shifted by one."""
+    """Mix in the last 0-11 bytes and return the hashes.
+
+    The lowest byte of `c` is reserved for the length, so the bytes added to it are shifted by one.
+    """
     word = {offset: words[position + offset] & _MASKS[offset][left] for offset in _MASKS}
     return _final(a + word[0], b + word[4], c + (word[8] << np.uint32(8)))
 
 
-#: A string view holds texts of so many bytes itself (see `views`), and zeros behind shorter ones.
+#: A string view stores texts of up to this many bytes inline (see `views`), padded with zeros.
 _INLINE = 12
 
 
 def _text_hashes(values: pl.Series) -> int:
-    """The sum of `hashtext` (signed 32 bits) over a column of texts without nulls."""
+    """Return the sum of `hashtext` (signed 32 bits) over a column of texts without nulls."""
     array = values.to_arrow(compat_level=pl.CompatLevel.newest())
     _, views, *buffers = array.buffers()
     every = np.frombuffer(views, np.uint32).reshape(-1, 4)[array.offset : array.offset + len(array)]
@@ -172,7 +175,7 @@ def _text_hashes(values: pl.Series) -> int:
 
 
 def _view_hashes(views: Words, data: list[NDArray[np.uint8]]) -> int:
-    """The sum of the hashes of texts, from their views and the buffers that those mean."""
+    """Return the sum of the hashes of texts, given their views and the buffers that the views refer to."""
     lengths = views[:, 0]
     short = views if int(lengths.max()) < _INLINE else views[lengths < _INLINE]
     a = _SEED + short[:, 0]
@@ -190,8 +193,8 @@ def _view_hashes(views: Words, data: list[NDArray[np.uint8]]) -> int:
 
 
 def _far_hashes(buffer: NDArray[np.uint8], starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> int:
-    """The sum of the hashes of texts that lie in a buffer."""
-    # `lookup3` reads whole blocks, also behind the end of a text.
+    """Return the sum of the hashes of texts in a buffer."""
+    # `lookup3` reads whole blocks, also past the end of a text, so texts near the buffer's end are padded first.
     last = starts + lengths + _INLINE > len(buffer)
     total = _signed_sum(lookup3(buffer, starts[~last], lengths[~last])) if not last.all() else 0
     for start, length in zip(starts[last], lengths[last], strict=True):
@@ -206,10 +209,11 @@ def _signed_sum(hashes: Words) -> int:
 
 
 def _float_hashes(floats: pl.DataFrame) -> dict[str, int]:
-    """The sum of `hashfloat8` over each column; the two zeros hash alike (to 0), as in PostgreSQL."""
+    """Return the sum of `hashfloat8` over each column; both zeros hash to 0, as in PostgreSQL."""
     if not floats.width:
         return {}
-    # A null counts as little as a zero. All columns in one array: a step of the hash costs as much as a small column.
+    # A null counts as 0, like a zero. All columns form one array, because a step of the hash costs as much as hashing a
+    # small column.
     numbers = floats.select(pl.all().cast(pl.Float64).fill_null(0.0)).to_numpy(order="fortran").T.reshape(-1)
     filled = np.flatnonzero(numbers)
     data = np.concatenate([numbers[filled].view(np.uint8), np.zeros(12, np.uint8)])

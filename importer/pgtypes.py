@@ -1,8 +1,8 @@
-"""Owns PostgreSQL's types as data: their spellings, what each can take from a sheet, and how it travels (the wire).
+"""Owns PostgreSQL's types as data: spellings, which values of a sheet each accepts, and how those are sent (the wire).
 
-COPY in binary does not check types of equal width (a float64 sent into a bigint column is stored as its bits), so a
-value is sent only in a type that the staging column has exactly. Types that COPY cannot take from Arrow (uuid, jsonb,
-numeric…) travel as text and are cast by the server, in publish.
+Binary COPY does not check types of equal width (a float64 sent into a bigint column is stored as its bits), so a value
+is sent only in exactly the type of the staging column. Types that COPY cannot fill from Arrow (uuid, jsonb, numeric…)
+are sent as text and cast by the server, in publish.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-#: Most bytes of a name: PostgreSQL's NAMEDATALEN - 1.
+#: Maximum length of a name in bytes: PostgreSQL's NAMEDATALEN - 1.
 NAME_BYTES = 63
 _ALIASES = {
     "bool": "boolean", "int2": "smallint", "int": "integer", "int4": "integer", "int8": "bigint",
@@ -35,11 +35,11 @@ class PgType:
     """A PostgreSQL type.
 
     Attributes:
-        name: as `format_type` spells it, without arguments (`character varying`).
+        name: the name as `format_type` spells it, without arguments (`character varying`).
         args: length, or precision and scale.
-        array: whether it is an array of that.
-        labels: of an enum, else None.
-        domain: the domain's name when the column's type is one (name and args are then its base type's).
+        array: whether the type is an array of the named type.
+        labels: the labels of an enum; None for other types.
+        domain: the name of a domain, or None; for a domain, `name` and `args` are those of its base type.
     """
 
     name: str
@@ -57,7 +57,7 @@ class PgType:
 
 
 def parse_type(text: str) -> PgType | None:
-    """The type that a spelling means, or None when it is no type's name."""
+    """Parse a type as spelled in SQL; return None if the text is not a type name."""
     match = _SPELLING.fullmatch(text)
     if match is None:
         return None
@@ -76,7 +76,12 @@ def parse_type(text: str) -> PgType | None:
 
 @dataclass(frozen=True)
 class Wire:
-    """How values travel: the staging column's type, and the Polars type that COPY writes into exactly that."""
+    """How values are sent.
+
+    Attributes:
+        staging: PostgreSQL type of the staging column.
+        frame: Polars type that COPY writes into exactly that type.
+    """
 
     staging: str
     frame: pl.DataType | type[pl.DataType]
@@ -96,22 +101,22 @@ WIRES = {
     "interval": Wire("interval", pl.Duration("us")),
 }
 TEXT_WIRE = Wire("text", pl.String)
-#: Types that COPY fills from Arrow text as they are, so that a new table needs no cast.
+#: Types that COPY fills from Arrow text directly, so that a new table needs no cast.
 #: `character` is not one of them: it drops trailing blanks, so staging would not hold what was read.
 TEXT_LIKE = ("text", "character varying", "citext", "json")
-#: Types whose values are binary or composite: nothing in a sheet means one of them.
+#: Types with binary, composite or otherwise special values, which no cell of a sheet can mean.
 UNFIT = ("bytea", "record", "oid", "xid", "tsvector", "tsquery", "money", '"char"', "time with time zone")
-#: `interval hour` and the like: the server's cast drops what is smaller.
+#: Prefixes of further such types: for `interval hour` and the like, the server's cast drops smaller units.
 UNFIT_FAMILIES = ("interval ",)
 
 
 def wire_of(pg_type: PgType) -> Wire:
-    """How values for a column of that type travel."""
+    """Return how values for a column of that type are sent."""
     return TEXT_WIRE if pg_type.array else WIRES.get(pg_type.name, TEXT_WIRE)
 
 
 def needs_cast(pg_type: PgType) -> bool:
-    """Whether a new table's column is staged in another type than its own, and cast by publish."""
+    """Return whether a new table's column is staged in a type other than its own and cast by publish."""
     if pg_type.domain or pg_type.array:
         return True
     wire = WIRES.get(pg_type.name)
@@ -120,12 +125,12 @@ def needs_cast(pg_type: PgType) -> bool:
     return pg_type.name not in TEXT_LIKE
 
 
-#: Types cast from text whose every value `fit` has proven to be one.
+#: Types cast from text whose values `fit` has all checked, so that the cast cannot fail.
 _PROVEN = ("numeric", "uuid", "character", "bit", "bit varying", "name")
 
 
 def is_certain(pg_type: PgType) -> bool:
-    """Whether the server takes every value that fits a column of that type; it has the last word on all others."""
+    """Return whether the server accepts every value that fits that type; for other types it may refuse some."""
     if pg_type.domain or pg_type.array:
         return False
     return pg_type.name in {*WIRES, *TEXT_LIKE, *_PROVEN} or pg_type.labels is not None
@@ -141,7 +146,7 @@ FIELD_TYPES = {
 
 
 def field_type_for(pg_type: PgType) -> tuple[str, str]:
-    """The Table Schema type and format that describe an existing column of that type."""
+    """Return the Table Schema type and format that describe an existing column of that type."""
     simple = {
         "boolean": "boolean", "smallint": "integer", "integer": "integer", "bigint": "integer",
         "real": "number", "double precision": "number", "numeric": "number", "date": "date", "time": "time",

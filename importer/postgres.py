@@ -1,4 +1,4 @@
-"""Owns sessions with PostgreSQL: connecting, quoting, running statements, and the mapping of the driver's errors."""
+"""Owns sessions with PostgreSQL: connects, quotes names, runs statements, and maps the driver's errors to ours."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-#: SQLSTATE classes and codes that another try can mend (PostgreSQL manual, appendix A).
+#: SQLSTATE classes and codes where another attempt may succeed (PostgreSQL manual, appendix A).
 _LOST = ("08", "57P01", "57P02", "57P03", "57P05", "53300")
 _CONFLICT = ("40001", "40P01", "55P03")
 _DENIED, _DISK_FULL = "42501", "53100"
-#: What a user can do about an error of the server.
+#: What a user can do about an error of the server, by SQLSTATE.
 _CHOICES = {
     _DENIED: "ask for the privilege, or name another target",
     _DISK_FULL: "free space on the server",
     "23505": "rows with such a key are in the table already: load only new rows, or use --mode replace",
-    "23503": "load the rows that are referred to first",
+    "23503": "load the referenced rows first",
 }
-#: The oldest server whose catalog and syntax the SQL here was written for.
+#: `server_version_num` of the oldest server whose catalog and syntax our SQL supports.
 MIN_SERVER = 130_000
 
 
 def quote(*names: str) -> str:
-    """Names as a quoted, dotted identifier.
+    """Return names as one quoted, dotted identifier.
 
     Raises:
-        TargetRefused: a name that PostgreSQL cannot have.
+        TargetRefused: a name is empty, too long or has a NUL character.
     """
     for name in names:
         if not name or "\0" in name or len(name.encode()) > 63:  # noqa: PLR2004 - NAMEDATALEN - 1
@@ -51,11 +51,11 @@ def quote(*names: str) -> str:
 
 
 def literal(text: str) -> str:
-    """A text as a quoted SQL literal."""
+    """Return a text as a quoted SQL literal."""
     return "E'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
-#: What libpq says of a connection that no later try will get; all else may pass (it gives no code to tell by).
+#: Messages of libpq for connections that no later attempt will get; all other failures may pass. libpq gives no codes.
 _LOGIN = re.compile(
     r"password|authentication|does not exist|pg_hba|not translate host name|invalid|SSL|certificate|permission denied"
     r"|is not permitted|not currently accepting|missing|unrecognized"
@@ -64,7 +64,7 @@ _LOGIN = re.compile(
 
 @contextlib.contextmanager
 def database_errors(dsn: Dsn | None = None, *, connecting: bool = False) -> Iterator[None]:
-    """Turn every error of the driver into one of ours; values of rows (DETAIL) are dropped."""
+    """Convert every error of the driver into one of ours, without values of rows (DETAIL)."""
     try:
         yield
     except adbc_driver_manager.Error as exc:
@@ -95,15 +95,15 @@ def _mapped(exc: adbc_driver_manager.Error, dsn: Dsn | None, *, connecting: bool
 
 
 def _primary(text: str) -> str:
-    """The server's first line out of the driver's message; never its DETAIL."""
+    """Extract the server's first line from the driver's message, without DETAIL."""
     match = re.search(r"(?:ERROR|FATAL|PANIC):\s*([^\n]+)", text)
     return match[1].strip() if match else text.split("\n", 1)[0].strip()
 
 
 def _about_connection(text: str, dsn: Dsn | None) -> str:
-    """What libpq says about a connection, unless it quotes a malformed connection string (and so a password)."""
+    """Return libpq's message about a failed connection, unless it quotes the connection string (and a password)."""
     if dsn is not None and dsn.misread:
-        return "cannot connect: user or password hold a character that must be percent-encoded (@ as %40, / as %2F)"
+        return "cannot connect: user or password has a character that must be percent-encoded (@ as %40, / as %2F)"
     cause = re.search(r"(connection to server .*)", text, re.DOTALL)
     if cause:
         return "cannot connect: " + " ".join(cause[1].split())
@@ -119,18 +119,19 @@ def _about_connection(text: str, dsn: Dsn | None) -> str:
 
 
 class Session:
-    """A connection; a context manager that rolls back what was not committed.
+    """A connection to the server; a context manager that rolls back what was not committed.
 
-    It stands on the driver manager's own objects, not on its DB-API module: that one imports most of pyarrow, which
+    It uses the driver manager's own objects, not its DB-API module, because the latter imports most of pyarrow, which
     takes longer than loading a small workbook.
 
     Args:
-        dsn: of the server.
-        autocommit: every statement is its own transaction.
-        deadline: ends what is waited for in the main thread, as signals do.
+        dsn: connection string of the server.
+        autocommit: whether every statement is its own transaction.
+        deadline: time at which calls in the main thread are cancelled, as they are by signals; None for no limit.
 
     Raises:
-        ConnectionFailed: the server cannot be reached or refuses the connection.
+        ConnectionFailed: the server cannot be reached.
+        LoginRefused: the connection string or the login is wrong; another attempt would fail, too.
     """
 
     def __init__(self, dsn: Dsn, *, autocommit: bool = False, deadline: Deadline | None = None) -> None:
@@ -150,16 +151,16 @@ class Session:
 
     def close(self) -> None:
         """Close the connection; what was not committed is rolled back."""
-        # Cleaning up must not hide the first error, and a lost connection cannot be closed politely.
+        # Errors are ignored: cleanup must not hide the first error, and closing a lost connection fails.
         for resource in (self._connection, self._database):
             with contextlib.suppress(adbc_driver_manager.Error, ImporterError):
                 self._interruptibly(resource.close, self.cancel)
         self.guard.close()
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """All rows of a query."""
+        """Run a query and return all its rows."""
         with self._statement() as statement:
-            # Without COPY the server answers before the first row is looked at, so every error is one of the driver.
+            # Without COPY the query is complete before its first row is read, so every error is raised by the driver.
             statement.set_options(**{"adbc.postgresql.use_copy": "false"})
             statement.set_sql_query(sql)
             if parameters:
@@ -169,20 +170,20 @@ class Session:
             return _rows(stream)
 
     def value(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
-        """The first column of the first row, or None."""
+        """Run a query and return the first column of its first row, or None if it has no rows."""
         rows = self.query(sql, parameters)
         return rows[0][0] if rows else None
 
     def run(self, sql: str) -> int:
-        """Run a statement; returns the rows that it touched (-1 where the server does not say)."""
+        """Run a statement and return the number of rows affected (-1 if the server does not report it)."""
         with self._statement() as statement:
             statement.set_sql_query(sql)
             return int(self._interruptibly(statement.execute_update, statement.cancel))
 
     def copy(self, rows: pl.DataFrame, schema: str, table: str) -> None:
-        """Append rows to a table by one binary COPY; columns are found by name and not checked (FACTS 3.1).
+        """Append rows to a table by one binary COPY; columns are matched by name, types are not checked (FACTS 3.1).
 
-        Without autocommit it is part of the open transaction.
+        Without autocommit the COPY is part of the open transaction.
         """
         with self._statement() as statement:
             statement.set_options(**{
@@ -194,7 +195,7 @@ class Session:
             self._interruptibly(statement.execute_update, statement.cancel)
 
     def run_each(self, sql: str, rows: pl.DataFrame) -> None:
-        """Run a statement once for every row, whose columns are its parameters; each is a round trip."""
+        """Run a statement once per row, with the row's columns as parameters; each row is a round trip."""
         with self._statement() as statement:
             statement.set_sql_query(sql)
             statement.prepare()
@@ -203,17 +204,17 @@ class Session:
                 statement.execute_update()
 
     def commit(self) -> None:
-        """End the transaction, keeping its work."""
+        """Commit the transaction."""
         with database_errors(self._dsn):
             self._interruptibly(self._connection.commit, self.cancel)
 
     def rollback(self) -> None:
-        """End the transaction, dropping its work."""
+        """Roll the transaction back."""
         with database_errors(self._dsn):
             self._interruptibly(self._connection.rollback, self.cancel)
 
     def cancel(self) -> None:
-        """End the statement that runs, whichever thread waits for it; where none does, nothing happens."""
+        """Cancel the running statement, in whatever thread it was started; without one, do nothing."""
         with contextlib.suppress(adbc_driver_manager.Error):
             self._connection.cancel()
 
@@ -223,9 +224,9 @@ class Session:
             yield statement
 
     def _interruptibly(self, function: Callable[[], Result], cancel: Callable[[], None]) -> Result:
-        """The result of a native call that may take long; a signal or the deadline cancels it first.
+        """Return the result of a native call that may take long; a signal or the deadline cancels it.
 
-        Python runs signal handlers in the main thread only, and not while that is in native code.
+        Python runs signal handlers in the main thread only, and not while that thread is in native code.
         """
         if threading.current_thread() is not threading.main_thread():
             return function()
@@ -233,12 +234,13 @@ class Session:
 
 
 def _rows(stream: Any) -> list[tuple[Any, ...]]:
-    """The rows of an Arrow stream as Python values.
+    """Return the rows of an Arrow stream as Python values.
 
-    Polars is at hand; it knows neither equal names nor intervals. Importing pyarrow takes 60 ms more.
+    Polars is imported already but supports neither equal column names nor intervals; pyarrow does, but importing it
+    takes another 60 ms.
     """
     try:
-        pl.Schema(stream)  # does not begin to read
+        pl.Schema(stream)  # does not start reading the stream
         return pl.DataFrame(stream).rows()
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
         import pyarrow as pa
@@ -248,22 +250,22 @@ def _rows(stream: Any) -> list[tuple[Any, ...]]:
 
 
 def _one_row(values: Sequence[Any]) -> pl.DataFrame:
-    """Parameters as a row; one that is None is a text, because the driver cannot bind a column without a type."""
+    """Return parameters as a one-row frame; None becomes text, because the driver cannot bind a column of no type."""
     return pl.DataFrame([pl.Series(f"{n}", [v], dtype=pl.String if v is None else None) for n, v in enumerate(values)])
 
 
 def check_server(session: Session) -> str:
-    """The server's version (`15.8`), after checking that we can work with it.
+    """Check that the server is supported, and return its version (`15.8`).
 
     Raises:
-        TargetRefused: older than 13, or read-only (a standby).
+        TargetRefused: the server is older than 13, or read-only (a standby).
     """
     number, version, recovering = session.query(
         "select current_setting('server_version_num')::int as number, current_setting('server_version') as version, "
         "pg_is_in_recovery()"
     )[0]
     if number < MIN_SERVER:
-        raise TargetRefused(f"the server is PostgreSQL {version}, 13 is the oldest that works")
+        raise TargetRefused(f"the server is PostgreSQL {version}, but 13 is the oldest supported version")
     if recovering:
-        raise TargetRefused("the server is a standby, it takes no writes", choice="connect to the primary")
+        raise TargetRefused("the server is a standby and accepts no writes", choice="connect to the primary")
     return str(version).split()[0]

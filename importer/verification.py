@@ -1,4 +1,4 @@
-"""Owns the comparison of what the server holds with what was read: column by column, and the texts of each row."""
+"""Compares the rows that the server holds with those that were read: column by column, and the texts of each row."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def compare(
     """Compare rows that were written with what was read.
 
     Args:
-        session: any transaction that sees them.
-        rows_of: behind FROM: which rows of which table.
-        types: column -> type in that table, in the order of the rows' texts.
-        rows: that were accepted.
+        session: session whose transaction sees the rows.
+        rows_of: SQL after FROM: the table and, if needed, a WHERE clause.
+        types: type in that table by column, in the order in which the texts of a row are joined.
+        rows: number of accepted rows.
         expected: checksums of the accepted rows by column.
-        text_hash: by which those of the texts were made.
-        place: what the message calls the table.
+        text_hash: hash used for the checksum of the texts.
+        place: name of the table for the message.
 
     Raises:
-        VerificationFailed: a column differs; nothing may be published.
+        VerificationFailed: the number of rows or a column differs; nothing may be published.
     """
     asked = sql_checksums({name: (quote(name), pg_type) for name, pg_type in types.items()}, text_hash)
     expressions = ["count(*)", *itertools.chain.from_iterable(asked.values())]
@@ -45,7 +45,7 @@ def compare(
     for name, parts in asked.items():
         found = tuple(itertools.islice(numbers, len(parts)))
         if found != expected.get(name, (0,) * len(parts)):
-            what = f"what the texts of {place}'s rows hold" if name == TEXTS else f"column {name!r} of {place}"
+            what = f"the text content of {place}'s rows" if name == TEXTS else f"column {name!r} of {place}"
             raise VerificationFailed(
                 f"{what} differs from what was read: {found} instead of {expected.get(name)}", choice=_CHOICE
             )
