@@ -1,4 +1,4 @@
-"""Owns the command line: what each command calls; its options, its ends and the ledger's commands lie beside it."""
+"""Defines the commands; `cli_options` has their options, `cli_ending` the exits, `cli_admin` the ledger's commands."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _REJECTED = 1
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(__version__, prog_name="importer")
 def cli() -> None:
-    """Put an Excel workbook into a PostgreSQL table, fast, and account for every cell.
+    """Load an Excel workbook into a PostgreSQL table, fast, and account for every cell.
 
-    Without a target server, an embedded PostgreSQL keeps the tables in your data directory (see `importer db`).
+    If you name no target server, an embedded PostgreSQL keeps the tables in your data directory (see `importer db`).
 
     \b
     Exit codes:  0 done  ·  1 done, some rows rejected  ·  2 usage  ·  3 input refused
@@ -36,9 +36,9 @@ def cli() -> None:
 @sheet_options
 @output_options
 def run(workbook: str, **options: Any) -> None:
-    """Load a sheet of WORKBOOK into a table: all of it or nothing.
+    """Load a sheet of WORKBOOK into a table, all of its good rows or none.
 
-    Rows that break a rule are not loaded but written to the rejects file, with their row number and the reasons.
+    Rows that break a rule are written to the rejects file instead, with their row numbers and the reasons.
 
     \b
     importer run data.xlsx
@@ -53,7 +53,7 @@ def run(workbook: str, **options: Any) -> None:
 @sheet_options
 @output_options
 def check(workbook: str, **options: Any) -> None:
-    """Do everything that `run` does, then roll it back: tells what would be loaded and rejected."""
+    """Do everything that `run` does, then roll it back, and report what would be loaded and rejected."""
     _load(workbook, options, dry_run=True)
 
 
@@ -68,7 +68,7 @@ def _load(workbook: str, options: dict[str, Any], *, dry_run: bool) -> None:
                 workbook, dry_run=dry_run, progress=progress, limits=_limits(options), **_split(options)
             )
         show_report(report, as_json=as_json, quiet=quiet, verbose=verbose)
-        # With a budget, rejects within it are what the user asked for.
+        # With a budget, the user accepts the rejects within it.
         done = report.outcome != "already-imported"
         sys.exit(_REJECTED if done and report.error_count and options["max_rejects"] is None else 0)
 
@@ -92,7 +92,7 @@ def _split(options: dict[str, Any]) -> dict[str, Any]:
 @sheet_options
 @output_options
 def inspect(workbook: str, as_json: bool, quiet: bool, verbose: bool, debug: bool, **options: Any) -> None:
-    """Show the sheets of WORKBOOK, the header, the columns with what they hold, and problems. Needs no database."""
+    """Show the sheets of WORKBOOK, the header, the columns with their contents, and problems. Needs no database."""
     with one_exit(as_json=as_json, quiet=quiet, debug=debug):
         from .inspecting import inspect_workbook, print_inspection
 
@@ -109,11 +109,11 @@ def inspect(workbook: str, as_json: bool, quiet: bool, verbose: bool, debug: boo
 @workbook_argument
 @sheet_options
 @click.option(
-    "--format", "form", type=click.Choice(["json", "yaml"]), default="json", show_default=True, help="How to write it."
+    "--format", "form", type=click.Choice(["json", "yaml"]), default="json", show_default=True, help="Output format."
 )
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def contract(workbook: str, form: str, debug: bool, **options: Any) -> None:
-    """Print the contract that WORKBOOK suggests: a Table Schema descriptor to edit and give to `run --contract`."""
+    """Print the contract that WORKBOOK suggests. Edit this Table Schema descriptor and give it to `run --contract`."""
     with one_exit(debug=debug):
         from .inspecting import suggest_contract
 
@@ -130,7 +130,7 @@ def contract(workbook: str, form: str, debug: bool, **options: Any) -> None:
 @serve_options
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def serve(debug: bool, **options: Any) -> None:
-    """Take uploads over HTTP, with a page to do them on.
+    """Serve imports over HTTP, with a web page for uploading workbooks.
 
     \b
     importer serve
@@ -151,7 +151,7 @@ cli.add_command(db)
 
 
 def main() -> None:
-    """Run the command line and exit with its code; `--json` holds for usage errors too."""
+    """Run the command line and exit with its code; with `--json`, usage errors are printed as JSON too."""
     with stoppable():
         try:
             code = cli(prog_name="importer", standalone_mode=False)
@@ -168,7 +168,7 @@ def main() -> None:
             exc.show()
             code = exc.exit_code
         except (KeyboardInterrupt, click.Abort) as exc:
-            # click makes an Abort of what it catches between our own handlers.
+            # click turns what it catches outside our own handlers into an Abort.
             cause = exc.__cause__ if isinstance(exc, click.Abort) else exc
             code = interrupted(cause if isinstance(cause, KeyboardInterrupt) else KeyboardInterrupt()).exit_code
         sys.exit(code if isinstance(code, int) else 0)

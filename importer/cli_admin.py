@@ -1,4 +1,4 @@
-"""Owns the commands that look after things: `runs` (the target's ledger) and `db` (the embedded server)."""
+"""Defines the administrative commands: `runs` (the target's ledger) and `db` (the embedded server)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .cli_options import ledger_options
 
 
 def _of_group(name: str, given: Any) -> Any:
-    """An option of a command of `runs`, which may stand before the command as well."""
+    """Return the value of an option of a `runs` command, which may also be given before the command."""
     parent = click.get_current_context().parent
     return given or (parent.params.get(name) if parent is not None else None)
 
@@ -29,9 +29,9 @@ class _Runs(click.Group):
 @ledger_options
 @click.pass_context
 def runs(ctx: click.Context, to: str | None, as_json: bool, debug: bool) -> None:
-    """List the runs that the target's ledger knows, the newest first; `importer runs ID` shows one.
+    """List the runs in the target's ledger, the newest first; `importer runs ID` shows one.
 
-    A run that died is finished by running the same command again. Until then its staging table stays.
+    To finish a run that died, run the same command again. Until then its staging table stays.
     """
     if ctx.invoked_subcommand is not None:
         return
@@ -51,7 +51,7 @@ def runs(ctx: click.Context, to: str | None, as_json: bool, debug: bool) -> None
 @click.argument("run_id", metavar="ID")
 @ledger_options
 def show(run_id: str, to: str | None, as_json: bool, debug: bool) -> None:
-    """Show one run: its id, or the beginning of it."""
+    """Show one run. ID is the id of the run, or the beginning of it."""
     with one_exit(as_json=as_json, debug=debug):
         from .report import output
         from .runs import ledger_session, print_run, show_run
@@ -68,7 +68,7 @@ def show(run_id: str, to: str | None, as_json: bool, debug: bool) -> None:
 @click.argument("run_id", metavar="ID")
 @ledger_options
 def forget(run_id: str, to: str | None, as_json: bool, debug: bool) -> None:
-    """Delete a run from the ledger, and its staging table; the same workbook can then be imported once more."""
+    """Delete a run from the ledger, with its staging table; the same workbook can then be imported again."""
     with one_exit(as_json=as_json, debug=debug):
         from .runs import forget as forget_run
         from .runs import ledger_session
@@ -81,7 +81,7 @@ def forget(run_id: str, to: str | None, as_json: bool, debug: bool) -> None:
 @runs.command()
 @ledger_options
 def clean(to: str | None, as_json: bool, debug: bool) -> None:
-    """Drop the staging tables of runs that did not finish; their next try begins from nothing."""
+    """Drop the staging tables of unfinished runs; the next attempt of each starts from scratch."""
     with one_exit(as_json=as_json, debug=debug):
         from .runs import clean as clean_runs
         from .runs import ledger_session
@@ -97,7 +97,7 @@ def clean(to: str | None, as_json: bool, debug: bool) -> None:
 
 @click.group()
 def db() -> None:
-    """The embedded PostgreSQL, which is used when no target is named."""
+    """Manage the embedded PostgreSQL, which is used when no target is named."""
 
 
 @db.command()
@@ -132,7 +132,7 @@ def stop() -> None:
 )
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def psql(arguments: tuple[str, ...]) -> None:
-    """Open psql on the server; ARGUMENTS are psql's own, as in: db psql -c 'select count(*) from businesses'."""
+    """Open psql on the server. ARGUMENTS go to psql, as in: db psql -c 'select count(*) from businesses'."""
     with one_exit():
         from .embedded import Embedded
 

@@ -1,4 +1,4 @@
-"""Owns how the command line ends: every error a message and an exit code, signals likewise, nothing untidy left."""
+"""Turns errors and signals into messages and exit codes, and lets the run clean up before it ends."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
     from .report import Report
 
-#: A wrapper that passes Ctrl-C on makes two signals of one; only one that comes later is a wish to leave at once.
+#: A wrapper that forwards Ctrl-C turns one signal into two; only a second signal later than this ends the run at once.
 _PATIENCE_SECONDS = 2.0
 
 
 class _Terminated(KeyboardInterrupt):
-    """A signal that ends the run as Ctrl-C does; its argument is the signal's number."""
+    """A signal that ends the run as Ctrl-C does; its first argument is the signal's number."""
 
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Turn the signals that end a program into an exception, so that all is tidied: workers, staging, spool."""
+    """Turn the signals that end a program into an exception, so that workers, staging and spool are cleaned up."""
     first: float | None = None
     raised: _Terminated | None = None
 
@@ -43,21 +43,21 @@ def stoppable() -> Iterator[None]:
             os._exit(128 + number)
 
     numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    # What the caller ignores (nohup, a background job of sh) stays ignored.
+    # Signals that the caller ignores (nohup, a background job of sh) stay ignored.
     for number in numbers:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, stop)
     try:
         yield
     finally:
-        # All is said and tidied. The interpreter gives Ctrl-C its deadly meaning back while it shuts down, unless it is
-        # ignored; it must not change the exit code any more.
+        # Everything is reported and cleaned up. While it shuts down, the interpreter restores the default action of
+        # Ctrl-C unless it is ignored; a late Ctrl-C must not change the exit code.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager
 def one_exit(*, as_json: bool = False, quiet: bool = False, debug: bool = False) -> Iterator[None]:
-    """Turn every error into a message on stderr (and JSON on stdout where asked for) and its exit code."""
+    """Turn every error into a message on stderr (and JSON on stdout with `as_json`) and its exit code."""
     try:
         yield
         if sys.stdout is not None:
@@ -80,7 +80,7 @@ def one_exit(*, as_json: bool = False, quiet: bool = False, debug: bool = False)
 
 
 def interrupted(exc: KeyboardInterrupt) -> ImporterError:
-    """What a signal means as an error; it tells whether publishing was under way, and how to go on."""
+    """Return the error that a signal means; it says whether publishing was under way, and how to continue."""
     number = exc.args[0] if isinstance(exc, _Terminated) else signal.SIGINT
     word = "interrupted" if number == signal.SIGINT else "terminated"
     unsure = getattr(exc, "unsure", False)
@@ -126,7 +126,7 @@ def _fail(error: ImporterError, *, as_json: bool, quiet: bool) -> None:
 
 @contextmanager
 def _writable() -> Iterator[None]:
-    """Give up on a stdout that nobody reads or that is full, lest Python complains about it once more at its end."""
+    """Give up on a stdout that is closed or full, so that Python does not report it again at exit."""
     try:
         yield
         if sys.stdout is not None:
@@ -137,7 +137,7 @@ def _writable() -> Iterator[None]:
 
 
 def show_report(report: Report, *, as_json: bool, quiet: bool, verbose: bool) -> None:
-    """Print a report as the user wants it."""
+    """Print a report as JSON or as text, or not at all if `quiet`."""
     if as_json:
         click.echo(json.dumps(report.to_dict(), ensure_ascii=False, indent=2))
     elif not quiet:

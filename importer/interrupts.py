@@ -1,4 +1,4 @@
-"""Owns interrupts that Python drops: one that arrives in a callback or a finalizer is printed there and forgotten."""
+"""Repeats interrupts that Python drops: one that arrives in a callback or a finalizer is only printed there."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import signal
 import sys
 import threading
 
-#: Until the callback is over, in seconds.
+#: Seconds until the callback should be over.
 _MOMENT = 0.01
 
 
 def keep_interrupts() -> None:
-    """Interrupt the main thread again, a moment later, where that happened.
+    """Install a hook that interrupts the main thread again, a moment after an interrupt was dropped.
 
-    An import alone runs dozens of such callbacks. The exception gets an attribute `dropped`, which tells a handler that
-    nobody has seen it.
+    Importing a module alone runs dozens of such callbacks. The exception gets an attribute `dropped`, which says to a
+    handler that the interrupt was never handled.
     """
     others = sys.unraisablehook
 
@@ -33,7 +33,7 @@ def keep_interrupts() -> None:
 
 
 def _again(number: int) -> KeyboardInterrupt | None:
-    """Let the signal come again; returns what it raised where it came so early that it would be dropped, too."""
+    """Schedule the signal again; return the interrupt that arrived meanwhile, which would be dropped too, or None."""
     try:
         threading.Timer(_MOMENT, _interrupt, [number]).start()
     except KeyboardInterrupt as exc:
@@ -45,5 +45,5 @@ def _interrupt(number: int) -> None:
     if sys.platform == "win32":
         _thread.interrupt_main(number)
     else:
-        # To that thread itself, so that it also wakes up.
+        # Sent to the main thread itself, so that a blocking call there is woken too.
         signal.pthread_kill(threading.main_thread().ident or 0, number)

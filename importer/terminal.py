@@ -1,4 +1,4 @@
-"""Owns the progress bars on a terminal: stage, rows, rate, time left; nothing where stderr is not a terminal."""
+"""Draws progress bars on a terminal (stage, rows, rate, time left); prints plain lines if stderr is not one."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _WORDS = {
 
 @contextlib.contextmanager
 def progress_bars(*, quiet: bool, bars: bool = True) -> Iterator[Progress]:
-    """Progress that draws on stderr while the block runs, when somebody can see it."""
-    # Without a stderr (closed, or pythonw) it is None.
+    """Yield a Progress that draws on stderr while the block runs, or prints lines or nothing if it cannot draw."""
+    # sys.stderr is None where it is closed, or under pythonw.
     if quiet or sys.stderr is None:
         yield Silent()
         return
@@ -46,7 +46,7 @@ def progress_bars(*, quiet: bool, bars: bool = True) -> Iterator[Progress]:
 
 
 class _Lines(Silent):
-    """Progress without bars: only what a user who waits wants to know."""
+    """Progress without bars: prints only messages that a waiting user needs."""
 
     def say(self, text: str) -> None:
         with contextlib.suppress(OSError):
@@ -55,7 +55,7 @@ class _Lines(Silent):
 
 
 class _Drawn:
-    """One bar, reused from stage to stage."""
+    """Progress as one bar, reused for every stage."""
 
     def __init__(self, bars: Bars) -> None:
         self._bars = bars
