@@ -1,6 +1,6 @@
-"""Puts an Excel workbook into a PostgreSQL table, fast, and accounts for every cell.
+"""Loads an Excel workbook into a PostgreSQL table, fast, and accounts for every cell.
 
-`import_workbook` is what the command line calls. Nothing heavy is imported until it is called.
+`import_workbook` does what `importer run` does. Nothing heavy is imported until it is called.
 """
 
 from __future__ import annotations
@@ -60,47 +60,47 @@ def import_workbook(
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> Report:
-    """Load one sheet of a workbook into a PostgreSQL table, all of it or nothing.
+    """Load one sheet of a workbook into a PostgreSQL table, all of its good rows or none.
 
     Args:
         workbook: path of an `.xlsx` or `.xlsm` file.
         to: connection string; None: IMPORTER_DSN, DATABASE_URL, libpq's variables, else the embedded server.
-        table: `table` or `schema.table`; None: the contract's, else made of the workbook's name.
+        table: `table` or `schema.table`; None: the contract's, else derived from the workbook's name.
         mode: `append` (creates a missing table), `create`, `replace`, `upsert`.
-        key: columns by which an upsert recognises a row; None: the contract's or the table's primary key.
-        on_duplicate: of rows with the same primary key in the sheet, load the first and `reject` the others, or load
-            the `first` or `last` and leave the others out.
-        timeline: where a picture of what each process did when goes (`.svg`, `.html`); None: nowhere.
+        key: columns that identify a row in an upsert; None: the contract's or the table's primary key.
+        on_duplicate: what to do with sheet rows that share a primary or upsert key: load the first and `reject` the
+            others, or load the `first` or `last` and leave the others out.
         lineage: fill columns `_source_file`, `_source_sheet`, `_source_row` and `_run_id`.
-        sheet: name; None: the first visible worksheet.
-        header_row: 1-based row, or a range such as `"2-4"`; 0: no header; None: found.
+        timeline: file for a chart of what each process did when (`.svg`, `.html`); None: no chart.
+        sheet: sheet name; None: the first visible worksheet.
+        header_row: 1-based row, or a range such as `"2-4"`; 0: no header; None: detect it.
         contract: path of a Table Schema descriptor (JSON, YAML, TOML).
         columns: header texts, names or letters of the columns to load; None: all.
-        keep_names: take header texts as column names as they are.
+        keep_names: use header texts as column names unchanged.
         hidden: what to do with hidden rows and columns.
         error_cells: `reject` rows with error cells, or load them as `null`.
-        timezone: what dates and times without a zone mean for `timestamptz`.
-        rejects: where rejected rows go (`.xlsx`, `.csv`, `.parquet`); None: an `.xlsx` in the current folder.
-        max_rejects: budget, a number of rows or `"1%"`; None: no limit.
+        timezone: zone assumed for dates and times without one, where the column is `timestamptz`.
+        rejects: file for rejected rows (`.xlsx`, `.csv`, `.parquet`); None: an `.xlsx` in the current folder.
+        max_rejects: most rejected rows to accept, a number of rows or `"1%"`; None: no limit.
         method: `batch` (parallel COPY), `concurrent`, `sequential`.
-        workers: processes; None: one a core; 0: everything in this process, without limits.
-        chunk_rows: most rows of a chunk; None: by size.
-        temp_dir: where the spool goes; None: the system's.
-        again: load once more what was imported already.
-        retry_for: seconds that trouble with the server may last; 0: no second try.
+        workers: number of worker processes; None: one per core; 0: run everything in this process, without limits.
+        chunk_rows: most rows in a chunk; None: chosen by size.
+        temp_dir: folder for temporary files (the spool); None: the system's.
+        again: load the workbook even if it was imported already.
+        retry_for: seconds to keep retrying while the server fails; 0: do not retry.
         timeout: seconds for the whole run; None: no limit.
-        limits: what the workbook may cost.
-        dry_run: do everything, roll it back, leave no trace.
-        progress: is told of stages and rows.
+        limits: upper bounds on the workbook's size and on the memory and time of a worker.
+        dry_run: do everything, then roll it back and leave no trace.
+        progress: receives the stages and row counts of the run.
 
     Returns:
         The report; its `error_count` says how many rows were rejected.
 
     Raises:
-        UsageError: arguments that cannot be meant.
+        UsageError: the arguments are invalid or contradict each other.
         InputError: the workbook or the contract is refused.
-        DatabaseError: the server is not reachable, or refuses.
-        BudgetExceeded: more rejects than `max_rejects`; its `report` tells which.
+        DatabaseError: the server cannot be reached, or refused a statement.
+        BudgetExceeded: there are more rejects than `max_rejects`; its `report` lists them.
     """
     from pathlib import Path as P  # noqa: N817 - the name is taken by the type import
 

@@ -1,27 +1,27 @@
-"""Owns the error tree: what can go wrong, the exit code it means, and whether trying again can help.
+"""Defines the error tree: what can go wrong, its exit code, and whether a retry can help.
 
     ImporterError
     ├── UsageError            2  the command line or the settings contradict themselves
     ├── InputError            3  the workbook or the contract is refused
-    │   ├── WorkbookRefused      not a workbook we read, damaged, or hostile
+    │   ├── WorkbookRefused      not a supported workbook, damaged, or hostile
     │   ├── SheetError           no such sheet, no header, no such column
     │   ├── ContractError        the contract is wrong, or does not fit the sheet
-    │   ├── ReaderDied           the worker that read some rows was killed or ran out of memory or time
+    │   ├── ReaderDied           the worker that read some rows was killed, or ran out of memory or time
     │   └── ConservationError    a cell is not accounted for
-    ├── DatabaseError         4  PostgreSQL said no
+    ├── DatabaseError         4  PostgreSQL refused a statement
     │   ├── ConnectionFailed     transient: not reachable, too many connections, connection lost
     │   │   └── LoginRefused     final: no such host, database or role, wrong password
-    │   ├── Conflict             transient: deadlock, serialization failure, lock not available, table made meanwhile
-    │   ├── TargetRefused        the target table and the data cannot meet
-    │   └── VerificationFailed   staging holds something else than what was read
-    ├── Unspooled             4  transient: what was not kept is wanted after all, the sheet is read again; never shown
+    │   ├── Conflict             transient: deadlock, serialization failure, lock not available, table created meanwhile
+    │   ├── TargetRefused        the target table and the data do not fit together
+    │   └── VerificationFailed   staging does not hold what was read
+    ├── Unspooled             4  transient: rows that were not kept are needed, the sheet is read again; never shown
     ├── MachineError          4  the machine failed: disk full
-    │   └── WriterDied           the worker that wrote some rows was killed; tried again once
-    ├── TimedOut              4  not done within --timeout
+    │   └── WriterDied           the worker that wrote some rows was killed; retried once
+    ├── TimedOut              4  not finished within --timeout
     ├── BudgetExceeded        5  more rejects than the budget allows
-    └── Interrupted         130  the user stopped the run (143: a SIGTERM did)
+    └── Interrupted         130  the user stopped the run (143: by SIGTERM)
 
-Every error is picklable, because it may be raised on one side of a process border and shown on the other.
+Every error can be pickled, because it may be raised in one process and shown by another.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ if TYPE_CHECKING:
     from .report import Report
 
 
-#: SQLSTATE classes that speak of the server and not of the data: connection, resources (disk full), operator
+#: SQLSTATE classes that concern the server and not the data: connection, resources (disk full), operator
 #: intervention, system and internal errors.
 _SERVER_TROUBLE = ("08", "53", "57", "58", "XX")
 
 
 class ImporterError(Exception):
-    """The root: a fact, the place where it holds, and what the user can do.
+    """The root of all errors: a fact, the place where it holds, and what the user can do.
 
     Attributes:
         fact: what is wrong, lower case, no full stop.
         place: where (a file, a sheet, a cell, a server), or None.
         choice: what to type or change next, or None.
-        transient: whether trying again at once can help.
-        resumable: whether the same command later can go on with what was written so far.
+        transient: whether an immediate retry can help.
+        resumable: whether the same command can later continue from what was written so far.
     """
 
     exit_code = 4
@@ -71,7 +71,7 @@ class ImporterError(Exception):
 
 
 def _rebuild(cls: type[ImporterError], fields: dict[str, object]) -> ImporterError:
-    """An error with the same fields: what pickle calls on the other side."""
+    """Recreate an error from its fields; pickle calls this in the receiving process."""
     error = cls.__new__(cls, str(fields["fact"]))
     error.__dict__.update(fields)
     error.args = (fields["fact"],)
@@ -91,11 +91,11 @@ class InputError(ImporterError):
 
 
 class WorkbookRefused(InputError):
-    """Not a workbook that we read, damaged, or hostile."""
+    """The file is not a supported workbook, is damaged, or is hostile."""
 
 
 class SheetError(InputError):
-    """No such sheet, no header, or no such column."""
+    """There is no such sheet, no header, or no such column."""
 
 
 class ContractError(InputError):
@@ -111,10 +111,10 @@ class ConservationError(InputError):
 
 
 class DatabaseError(ImporterError):
-    """PostgreSQL said no.
+    """PostgreSQL refused a statement.
 
     Attributes:
-        sqlstate: the five-character code, or None where the driver gave none.
+        sqlstate: the five-character code, or None if the driver gave none.
         constraint: the name of the violated constraint, or None.
     """
 
@@ -144,35 +144,35 @@ class ConnectionFailed(DatabaseError):
 
 
 class LoginRefused(ConnectionFailed):
-    """The server lets nobody in under that name, or is not there at all: no such host, database, role or password."""
+    """The login failed for good: no such host, database or role, or a wrong password."""
 
     transient = False
 
 
 class Conflict(DatabaseError):
-    """Another session was in the way: deadlock, serialization failure, lock not available."""
+    """Another session interfered: deadlock, serialization failure, lock not available."""
 
     transient = True
     resumable = True
 
 
 class TargetRefused(DatabaseError):
-    """The target table and the data cannot meet; nothing was written."""
+    """The target table and the data do not fit together; nothing was written."""
 
 
 class VerificationFailed(DatabaseError):
-    """Staging holds something else than what was read; nothing is published."""
+    """Staging does not hold what was read; nothing is published."""
 
 
 class Unspooled(ImporterError):
-    """Rows that were used at once and not kept are wanted after all; the pipeline reads the sheet again."""
+    """Rows that were not kept after use are needed again; the pipeline rereads the sheet."""
 
     transient = True
     resumable = True
 
 
 class MachineError(ImporterError):
-    """The machine failed: disk full, no process to be had."""
+    """The machine failed: the disk is full, or no process can be started."""
 
     resumable = True
 
@@ -182,10 +182,10 @@ class WriterDied(MachineError):
 
 
 class TimedOut(ImporterError):
-    """The run was not done within `--timeout`.
+    """The run was not finished within `--timeout`.
 
     Attributes:
-        unsure: it ended while publishing was being committed, which may have been done.
+        unsure: the run ended during the commit of publishing, so the rows may have been published.
     """
 
     resumable = True
@@ -196,7 +196,7 @@ class BudgetExceeded(ImporterError):
     """More rows were rejected than the budget allows; nothing is published.
 
     Attributes:
-        report: what the run found (`report.Report`), or None.
+        report: the run's findings (`report.Report`), or None.
     """
 
     exit_code = 5

@@ -1,4 +1,4 @@
-"""Owns what can be said of a workbook without a database: sheets, header, columns, problems, a suggested contract."""
+"""Inspects a workbook without a database: sheets, header, columns, problems, a suggested contract."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _PROBLEMS = 20
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a sheet holds.
+    """The findings about a sheet.
 
     Attributes:
         source: the sheet that was read.
-        contract: that it suggests.
-        sample: row number and texts of the first data rows, by column index.
+        contract: the contract that the sheet suggests.
+        sample: (row number, texts by column index) of the first data rows.
         problems: (address, kind, raw text) of the first cells that would be rejected.
     """
 
@@ -45,7 +45,7 @@ class Inspection:
     problems: list[tuple[str, str, str]]
 
     def to_dict(self) -> dict[str, Any]:
-        """The inspection as JSON."""
+        """Return the inspection as a dict that JSON can hold."""
         source, book = self.source, self.source.workbook
         types = {f.name: FIELD_TYPES[f.type] for f in self.contract.fields}
         return {
@@ -74,12 +74,12 @@ class Inspection:
         return {c.letter: cells[c.index] for c in self.source.header.columns if c.index in cells}
 
     def facts(self, index: int) -> ColumnFacts:
-        """The facts of a sheet column."""
+        """Return the facts of the sheet column with that index."""
         return self.source.facts.get(index, ColumnFacts())
 
 
 def inspect_workbook(workbook: str | Path, **options: Any) -> Inspection:
-    """Read a sheet and say what it holds.
+    """Read a sheet and return what it holds.
 
     Args:
         workbook: path of an `.xlsx` or `.xlsm` file.
@@ -94,12 +94,12 @@ def inspect_workbook(workbook: str | Path, **options: Any) -> Inspection:
         source = read_source(settings, pool, folder, Clock())
         columns, _ = choose_columns(source.header, settings.columns)
         contract = infer_contract(columns, source.facts)
-        _ = source.places  # of mended rows these are looked up in the rows, which are there only now
+        _ = source.places  # for a rejects workbook these are computed from the spooled rows, which are deleted below
         return Inspection(source, contract, _sample(source), _problems(source))
 
 
 def suggest_contract(workbook: str | Path, **options: Any) -> dict[str, Any]:
-    """The descriptor of the contract that a sheet suggests; see `inspect_workbook` for the arguments."""
+    """Return the descriptor of the contract that a sheet suggests; see `inspect_workbook` for the arguments."""
     return dump_contract(inspect_workbook(workbook, **options).contract)
 
 
@@ -146,7 +146,7 @@ def _problems(source: Source) -> list[tuple[str, str, str]]:
 
 
 def print_inspection(found: Inspection, console: Console, *, verbose: bool = False) -> None:
-    """Show an inspection as a few short tables."""
+    """Print an inspection as a few short tables."""
     from rich.table import Table
 
     from .report import header_words, safe

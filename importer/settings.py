@@ -1,4 +1,4 @@
-"""Owns the settings of one run: frozen, checked on construction, and the only reader of environment variables."""
+"""Owns the settings of one run, frozen and checked on construction; nothing else reads environment variables."""
 
 from __future__ import annotations
 
@@ -21,40 +21,40 @@ HiddenPolicy = Literal["include", "skip", "error"]
 ErrorCells = Literal["reject", "null"]
 
 MIB = 1 << 20
-#: Connection options that never hold a secret; in messages the values of all others are hidden.
+#: Connection options that never hold a secret; messages hide the values of all others.
 SHOWN_OPTIONS = frozenset({
     "host", "hostaddr", "port", "dbname", "user", "service",
     "sslmode", "options", "application_name", "connect_timeout",
     "client_encoding", "target_session_attrs", "sslrootcert", "gssencmode", "keepalives",
 })  # fmt: skip
-#: libpq's own variables that name a server; any of them means that the user has a server in mind.
+#: libpq's own variables that name a server; if any of them is set, the user means a server.
 LIBPQ_VARIABLES = ("PGSERVICE", "PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a workbook may cost. Sizes are bytes, times are seconds.
+    """Upper bounds on what a workbook may cost. Sizes are in bytes, times in seconds.
 
-    The defaults let every sheet through that Excel itself can save; a hostile file meets them early.
+    The defaults admit every sheet that Excel itself can save; a hostile file exceeds them early.
     """
 
     #: A deflate stream cannot exceed 1032:1. Sheets of repeated text reach about 100:1, because row numbers differ.
     inflate_ratio: int = 200
-    #: The ratio is only looked at beyond this size: small parts of blanks compress without end and harm nobody.
+    #: The ratio is checked only above this size: small parts full of blanks compress extremely well and are harmless.
     ratio_grace_bytes: int = 64 * MIB
-    #: One part (a sheet, the shared strings). A full sheet of 1,048,576 x 50 short texts is about 4 GiB.
+    #: Size of one part (a sheet, the shared strings). A full sheet of 1,048,576 x 50 short texts is about 4 GiB.
     part_bytes: int = 16 * 1024 * MIB
-    #: Parts other than sheets, strings and styles are never inflated; this bounds the directory.
+    #: Number of parts. Those other than sheets, strings and styles are never inflated; this bounds the directory.
     part_count: int = 20_000
-    #: One row of a sheet. 16,384 cells of 1,000 characters are 16 MiB.
+    #: XML of one sheet row. 16,384 cells of 1,000 characters are 16 MiB.
     row_bytes: int = 256 * MIB
-    #: Cells that the engine may hold at once for one window; it keeps 24-32 bytes for each, empty or not.
+    #: Cells that the engine may hold at once for one window; each takes 24-32 bytes, empty or not.
     window_cells: int = 8_000_000
-    #: Header cells. Excel's own limit is 16,384, PostgreSQL's is 1,600 columns.
+    #: Number of header cells. Excel's own limit is 16,384, PostgreSQL's is 1,600 columns.
     columns: int = 1_600
-    #: Heap that one worker may add to what it starts with.
+    #: Heap that one worker may allocate beyond what it starts with.
     memory_bytes: int = 2048 * MIB
-    #: Wall time of one task (a window read, a chunk written).
+    #: Wall time of one task (reading a window, writing a chunk).
     task_seconds: float = 900.0
 
 
@@ -77,7 +77,7 @@ class Dsn:
             return _KEYWORD.sub(_masked_option, self.text)
         text = self.text
         if "@" in text:
-            # A password may hold any character, unescaped by mistake: it ends at the last @.
+            # A password may hold any character, even unescaped by mistake: it ends at the last @.
             head, _, place = text.rpartition("@")
             text = re.sub(r"^((?>(?:(?:[\w+.-]+:)+//)?)[^:]*:).*", r"\1***", head, flags=re.DOTALL) + "@" + place
         elif "://" in text:
@@ -88,7 +88,7 @@ class Dsn:
 
     @property
     def misread(self) -> bool:
-        """Whether it is a URI whose user or password holds a bare `@` or `/`: libpq takes a part of it for the host."""
+        """Whether it is a URI with a bare `@` or `/` in user or password: libpq takes a part of those for the host."""
         user = re.sub(r"^\w+://", "", self.text.partition("?")[0]).rpartition("@")[0]
         return "://" in self.text and re.search(r"[@/]", user) is not None
 
@@ -105,17 +105,17 @@ def _masked_option(match: re.Match[str]) -> str:
 
 @dataclass(frozen=True)
 class RejectBudget:
-    """How many rejected rows a run may have: a count, or a share of the data rows in percent."""
+    """The most rejected rows that a run may have: a count, or a percentage of the data rows."""
 
     amount: float
     percent: bool = False
 
     @classmethod
     def parse(cls, text: str) -> RejectBudget:
-        """A budget from `10` or `0.5%`.
+        """Parse a budget such as `10` or `0.5%`.
 
         Raises:
-            UsageError: neither a whole number nor a percentage.
+            UsageError: the text is neither a whole number nor a percentage.
         """
         match = re.fullmatch(r"(\d+)|(\d+(?:\.\d+)?)\s*%", text.strip())
         if not match or (match[2] and float(match[2]) > 100):  # noqa: PLR2004 - a percentage
@@ -123,7 +123,7 @@ class RejectBudget:
         return cls(float(match[1] or match[2]), percent=match[2] is not None)
 
     def allows(self, rejected: int, rows: int) -> bool:
-        """Whether `rejected` of `rows` data rows are within the budget."""
+        """Return whether `rejected` of `rows` data rows are within the budget."""
         return rejected <= (rows * self.amount / 100 if self.percent else self.amount)
 
     def __str__(self) -> str:
@@ -132,15 +132,15 @@ class RejectBudget:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Everything that a run is told; checked here, so that no stage has to doubt it.
+    """The settings of a run, checked on construction, so that no stage has to check them again.
 
     Raises:
-        UsageError: a value that cannot be meant.
+        UsageError: a value is invalid, or two contradict each other.
     """
 
     workbook: Path
     sheet: str | None = None
-    #: First and last row of the header, 1-based; None: found.
+    #: First and last row of the header, 1-based; None: detect it.
     header_rows: tuple[int, int] | None = None
     contract: Path | None = None
     columns: tuple[str, ...] | None = None
@@ -151,14 +151,14 @@ class Settings:
     dsn: Dsn | None = None
     table: str | None = None
     mode: Mode = "append"
-    #: Columns by which an upsert recognises a row, by header, name or letter; empty: the primary key.
+    #: Columns that identify a row in an upsert, by header, name or letter; empty: the primary key.
     key: tuple[str, ...] = ()
-    #: Which of several rows of the sheet with the same primary key is loaded: the first, the others rejected; or the
-    #: first or the last, the others superseded.
+    #: Which of several sheet rows with the same key is loaded. `reject`: the first, and the others are rejects;
+    #: `first` or `last`: that one, and the others are left out (superseded).
     on_duplicate: OnDuplicate = "reject"
-    #: Add columns that tell where each row came from.
+    #: Add columns that record where each row came from.
     lineage: bool = False
-    #: Where the picture of who did what when goes (`.svg` or `.html`).
+    #: File for a chart of what each process did when (`.svg` or `.html`).
     timeline: Path | None = None
     method: Method = "batch"
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
@@ -166,9 +166,9 @@ class Settings:
     rejects: Path | None = None
     max_rejects: RejectBudget | None = None
     temp_dir: Path | None = None
-    #: Load once more what was imported already.
+    #: Load the workbook even if it was imported already.
     again: bool = False
-    #: Seconds that trouble with the server may last.
+    #: Seconds to keep retrying while the server fails.
     retry_for: float = 60.0
     #: Seconds for the whole run.
     timeout: float | None = None
@@ -208,7 +208,7 @@ class Settings:
         if self.limits.task_seconds <= 0 or self.limits.memory_bytes <= 0:
             raise UsageError("limits must be positive")
         if not self.retry_for >= 0 or (self.timeout is not None and not self.timeout > 0):
-            raise UsageError("--retry-for takes seconds, 0 for no second try; --timeout takes more than 0 seconds")
+            raise UsageError("--retry-for takes seconds, 0 for no retry; --timeout takes more than 0 seconds")
         if self.chunk_rows is not None and self.chunk_rows < 1:
             raise UsageError("chunk rows must be at least 1")
 
@@ -221,10 +221,10 @@ def _check_timezone(name: str) -> None:
 
 
 def parse_header_rows(text: str) -> tuple[int, int]:
-    """The header's first and last row from `3` or `2-4` (1-based; `0`: the sheet has no header).
+    """Parse the header's first and last row from `3` or `2-4` (1-based; `0`: the sheet has no header).
 
     Raises:
-        UsageError: not a row or a range of rows.
+        UsageError: the text is neither a row nor a range of rows.
     """
     match = re.fullmatch(r"\s*(\d{1,7})(?:\s*[-:]\s*(\d{1,7}))?\s*", text)
     if not match:
@@ -234,23 +234,23 @@ def parse_header_rows(text: str) -> tuple[int, int]:
 
 
 def find_dsn(given: str | None, environ: Mapping[str, str] | None = None) -> Dsn | None:
-    """The target server: `given`, else IMPORTER_DSN, else DATABASE_URL, else libpq's own variables, else None.
+    """Return the target server: `given`, else IMPORTER_DSN, else DATABASE_URL, else libpq's own variables, else None.
 
     Returns:
-        None when nobody named a server: the embedded one is meant.
+        None when no server is named: the embedded one is used.
 
     Raises:
-        UsageError: `given` is blank, as from an unset shell variable; the embedded server is not what was meant.
+        UsageError: `given` is blank, as from an unset shell variable, which does not mean the embedded server.
     """
     env = os.environ if environ is None else environ
     if given is not None and not given.strip():
         raise UsageError(
-            "the target server is named by an empty text",
-            choice="a DSN after --to; without --to the embedded server is used",
+            "the target server is an empty text",
+            choice="give a DSN after --to, or leave out --to to use the embedded server",
         )
     text = given or env.get("IMPORTER_DSN") or env.get("DATABASE_URL")
     if text:
-        # SQLAlchemy and Heroku spellings that libpq does not know.
+        # libpq does not accept the spellings of SQLAlchemy and Heroku.
         return Dsn(re.sub(r"^postgres(?:ql)?(?:\+\w+)?://", "postgresql://", text.strip()))
     if any(env.get(name) for name in LIBPQ_VARIABLES):
         return Dsn("postgresql://")
@@ -258,7 +258,7 @@ def find_dsn(given: str | None, environ: Mapping[str, str] | None = None) -> Dsn
 
 
 def data_dir(environ: Mapping[str, str] | None = None) -> Path:
-    """The folder of the embedded server's data: IMPORTER_DATA_DIR, else the user's data directory."""
+    """Return the folder of the embedded server's data: IMPORTER_DATA_DIR, else the user's data directory."""
     env = os.environ if environ is None else environ
     given = env.get("IMPORTER_DATA_DIR")
     if given:

@@ -212,7 +212,7 @@ def test_api_budget_error_brings_the_report(db: Database, tmp_path: Path) -> Non
         ({"timezone": "Mars/Olympus"}, "no time zone 'Mars/Olympus'"),
         ({"timezone": "../etc/passwd"}, "no time zone"),
         ({"max_rejects": "many"}, "--max-rejects takes a number of rows or a percentage"),
-        ({"to": ""}, "the target server is named by an empty text"),
+        ({"to": ""}, "the target server is an empty text"),
     ],
 )
 def test_api_usage_errors(tmp_path: Path, options: dict[str, object], message: str) -> None:

@@ -232,7 +232,7 @@ def test_dsn_is_found(given: str | None, environ: dict[str, str], found: str | N
 
 @pytest.mark.parametrize("blank", ["", "  "])
 def test_dsn_blank_is_not_the_embedded_server(blank: str) -> None:
-    with pytest.raises(errors.UsageError, match="named by an empty text"):
+    with pytest.raises(errors.UsageError, match="target server is an empty text"):
         find_dsn(blank, {"IMPORTER_DSN": "postgresql://h/d"})
 
 
