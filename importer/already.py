@@ -1,4 +1,4 @@
-"""Owns the report of a run that had nothing to do, because another one did it; and what reports say of the ledger."""
+"""Builds the report of a run whose workbook was imported before, and the ledger part of every report."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 def imported_report(settings: Settings, claim: Claim, clock: Clock) -> Report:
-    """What a published run left, as the report of one that found it."""
+    """Build the report of a run that found the import published already."""
     done = claim.done
     assert done is not None
     counts, book = done.counts, claim.workbook
     rejected, file = counts["error_count"], counts.get("rejects_file")
-    notes = [f"already imported by run {done.id} at {done.finished_at}; --again loads it once more"]
+    notes = [f"already imported by run {done.id} at {done.finished_at}; --again loads it again"]
     if rejected:
         notes.append(f"{rejected:,} rows were rejected then{f', and written to {file}' if file else ''}")
     return Report(
@@ -45,7 +45,7 @@ def imported_report(settings: Settings, claim: Claim, clock: Clock) -> Report:
 
 
 def run_words(claim: Claim) -> dict[str, Any]:
-    """What the JSON report says of the ledger's run: its id, and how much of a dead one's work it took over."""
+    """Return the ledger part of the JSON report: the run's id, and how many rows a dead run had written for it."""
     done = claim.done
     return {
         "id": done.id if done else claim.run,

@@ -1,4 +1,4 @@
-"""Owns the command that loads a rejects workbook once it is mended: what the user said, as far as it still holds."""
+"""Builds the command that loads a fixed rejects workbook: the options of this run, as far as they still apply."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 def mend_command(settings: Settings, plan: LoadPlan, rejects: str) -> str:
-    """The command line; the rejects workbook itself knows the table, and its good rows are there already."""
+    """Return the command line. It names no table, which the rejects workbook records itself."""
     words = ["importer", "run", rejects]
     if settings.contract:
         words += ["--contract", str(settings.contract)]
     if settings.mode == "upsert":
         words += ["--mode", "upsert", "--key", ",".join(plan.key)]
     if settings.dsn is not None and settings.dsn != find_dsn(None):
-        # A password is not repeated; libpq finds it in its own ways, or the user types it.
+        # The password is masked; libpq finds it elsewhere, or the user types it.
         words += ["--to", settings.dsn.masked]
     if settings.columns:
         words += ["--columns", ",".join(c.column.name for c in plan.columns if c.column)]

@@ -1,4 +1,4 @@
-"""Owns the rejects file: the rows that were not loaded, as they were in the sheet, with row number and reasons."""
+"""Writes the rejects file: the rows that were not loaded, as they were in the sheet, with row number and reasons."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from .tasks import WindowChecked
 
 ROW_COLUMN, ERRORS_COLUMN = REJECT_COLUMNS
-#: Rows of a worksheet, less the header.
+#: The most rows of a worksheet below its header.
 _SHEET_ROWS = 1_048_575
 _CELL_CHARACTERS = 32_767
 _SHEET_NAME = 31
 
 
 class Rejects:
-    """All rejected rows of a run, in the order of the sheet."""
+    """All rejected rows of a run, in sheet order."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Rejects:
         #: Document properties of the workbook (see `origin`).
         self.about = about or {}
         paths = [(w.errors, w.rejected) for w in sorted(windows) if w.errors and w.rejected]
-        # The two columns that an earlier rejects file added are told anew, for the rows of this sheet.
+        # Leave out the two columns that an earlier rejects file added; they are written again for this sheet's rows.
         again = set(REJECT_COLUMNS) <= {c.header for c in columns}
         self.columns = [c for c in columns if not (again and c.header in REJECT_COLUMNS)]
         self.errors = pl.concat([spool.read(e) for e, _ in paths]) if paths else pl.DataFrame()
@@ -53,7 +53,7 @@ class Rejects:
         return len(self._rows)
 
     def write(self, path: Path, sheet: str) -> None:
-        """Write the rejects as the suffix of `path` says (`.xlsx`, `.csv`, `.parquet`), in place of an old file.
+        """Write the rejects in the format of the suffix (`.xlsx`, `.csv`, `.parquet`), replacing an old file.
 
         Raises:
             MachineError: the file cannot be written.
@@ -80,20 +80,20 @@ class Rejects:
         if suffix == ".xlsx":
             _Workbook(self, sheet).write(path)
             return
-        # Opened here, because the errors of the writers hide what the system said.
+        # Opened here, because the errors of the writers hide the operating system's message.
         with path.open("wb") as file:
             self._table().write_csv(file) if suffix == ".csv" else self._table().write_parquet(file)
 
     def _reasons(self) -> pl.DataFrame:
-        """`_row` and all its reasons, each with the column's letters."""
+        """Return one row per rejected row: `_row`, and all its reasons, each with the address of the cell."""
         letters = {c.index: self._places.letter(c.index) for c in self.columns}
-        # A field that the sheet has no column for is an error of the row as a whole.
+        # An error in a field that has no column in the sheet concerns the row as a whole.
         cell = pl.col("column").replace_strict(letters, default="row ", return_dtype=pl.String)
         shown = pl.concat_str(cell, self._shown_row().cast(pl.String), pl.lit(" "), "rule", pl.lit(": "), "reason")
         return self.errors.group_by(ROW, maintain_order=True).agg(shown.str.join("; ").alias(ERRORS_COLUMN))
 
     def _table(self) -> pl.DataFrame:
-        """The rejects as text columns under the header texts, `_row` and `_errors` first."""
+        """Return the rejects as text columns under the header texts, after `_row` and `_errors`."""
         titles = _titles(self.columns)
         cells = [
             raw_text(c.index, parts_of(self._rows.columns, c.index)).alias(t)
@@ -108,16 +108,16 @@ class Rejects:
         return pl.col(ROW).replace(list(rows), list(rows.values())) if rows else pl.col(ROW)
 
     def row_number(self, row: int) -> int:
-        """The number that people know a row by."""
+        """Return the row number in the original workbook."""
         return self._places.row(row)
 
     @property
     def sheet(self) -> str:
-        """The name of the sheet that the rows are of."""
+        """The name of the original sheet; empty if it is not known."""
         return self._places.sheet
 
     def rows(self) -> Iterable[tuple[int, str, dict[int, tuple[str, Any]]]]:
-        """Row number, reasons, and the cells by column index as (kind, value)."""
+        """Yield for each row its number, its reasons, and its cells as (kind, value) by column index."""
         reasons = dict(self._reasons().iter_rows())
         kinds = {c.index: parts_of(self._rows.columns, c.index) for c in self.columns}
         for row in self._rows.iter_rows(named=True):
@@ -132,7 +132,7 @@ class Rejects:
 
 
 def _titles(columns: list[SheetColumn]) -> list[str]:
-    """Header texts, the column's name where they are blank or repeated; all different."""
+    """Return unique titles: the header texts, or the column's name where a text is blank or repeated."""
     headers = [c.header for c in columns]
     reserved = {ROW_COLUMN, ERRORS_COLUMN}
     titles = {n: h for n, h in enumerate(headers) if h and headers.count(h) == 1 and h not in reserved}
@@ -152,21 +152,21 @@ def _free(wanted: str, taken: set[str]) -> str:
 
 
 def _sheet_name(name: str, number: int) -> str:
-    """A name that Excel takes for a sheet: that of the original, a number behind it from the second sheet on."""
+    """Return a sheet name that Excel accepts: the original's, followed by a number from the second sheet on."""
     suffix = f" ({number + 1})" if number else ""
     clean = re.sub(r"[\[\]:*?/\\]", "_", name).strip("'")[: _SHEET_NAME - len(suffix)].rstrip("'")
     return f"{clean or 'Rejects'}{suffix}"
 
 
 class _Number(float):
-    """A number that xlsxwriter writes with all its digits; its own format has 16, and some numbers need 17."""
+    """A number that xlsxwriter writes with all its digits; its own format has 16, but some numbers need 17."""
 
     def __format__(self, spec: str) -> str:
         return repr(float(self))
 
 
 class _Workbook:
-    """The rejects as a workbook that a person mends and gives back.
+    """The rejects as a workbook, whose cells a person fixes to load it again.
 
     Texts are always written as strings, so none can become a formula. An error cell stays one. A formula that was
     never calculated becomes `#N/A` with the formula in a comment: its references would mean other cells here.
@@ -240,7 +240,7 @@ class _Workbook:
                 self._text(sheet, line, place, str(value), form)
 
     def _padded(self, digits: int, bad: bool) -> Any:
-        """The format of numbers with leading zeros, as they were in the original."""
+        """Return the format that shows a number with as many digits as the original, with leading zeros."""
         name = f"{'bad ' if bad else ''}{'0' * digits}"
         if name not in self._formats:
             self._formats[name] = self._book.add_format((_BAD if bad else {}) | {"num_format": "0" * digits})
@@ -260,9 +260,9 @@ class _Workbook:
 
     def _text(self, sheet: Any, line: int, place: int, text: str, form: Any) -> None:
         if len(text) > _CELL_CHARACTERS:
-            # Cut, it would load as another text once the row's other cells are mended.
+            # If it were cut, it would load as another text once the row's other cells are fixed.
             self._error(
-                sheet, line, place, f"a text of {len(text):,} characters, more than a cell can have: {text}", form
+                sheet, line, place, f"a text of {len(text):,} characters, more than a cell can hold: {text}", form
             )
         else:
             sheet.write_string(line, place, text, form)
@@ -278,7 +278,7 @@ def _days(length: timedelta) -> float:
 
 
 def _serial(stamp: datetime) -> float:
-    """Excel's serial number of a stamp; xlsxwriter makes a time of day of 1900-01-01."""
+    """Return Excel's serial number of a stamp; xlsxwriter would turn 1900-01-01 into a time of day."""
     days = (stamp - datetime(1899, 12, 31)) / timedelta(days=1)  # noqa: DTZ001 - a sheet knows no zones
     return days + (stamp >= datetime(1900, 3, 1))  # noqa: DTZ001
 
@@ -287,12 +287,12 @@ _STAMPS = {"datetime": "yyyy-mm-dd", "time": "hh:mm:ss.000", "duration": "[h]:mm
 _ERROR_LITERALS = {"#DIV/0!", "#N/A", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!"}
 
 
-#: The look of a bad cell: Excel's own.
+#: The format of a bad cell: Excel's own `Bad` style.
 _BAD = {"bg_color": "#FFC7CE", "font_color": "#9C0006"}
 
 
 def _formats(book: Any) -> dict[str, Any]:
-    """Cell formats by kind, and the same in the colour of a bad cell."""
+    """Return cell formats by kind, and each in the colours of a bad cell under `bad KIND`."""
     shown = _STAMPS | {"stamp": "yyyy-mm-dd hh:mm:ss.000"}
     made = {kind: book.add_format({"num_format": code}) for kind, code in shown.items()}
     made["header"] = book.add_format({"bold": True, "bottom": 1})

@@ -1,4 +1,4 @@
-"""Owns the rejects file of a run: where it goes, and that an older one survives a run that publishes nothing."""
+"""Places the rejects file of a run, and restores an older file if the run publishes nothing."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ if TYPE_CHECKING:
 
 
 def rejects_path(settings: Settings, source: Source, rejects: Rejects) -> Path | None:
-    """Where the rejects go; None when there are none."""
+    """Return the path of the rejects file; None if there are no rejects."""
     if not len(rejects):
         return None
     return settings.rejects or _free_path(Path.cwd() / f"{original_stem(source.workbook.path.stem)}.rejects.xlsx")
 
 
 def prepare_rejects(report: Report) -> None:
-    """Import what writes a workbook (70 ms) in a thread, while the rows are written."""
+    """Import xlsxwriter (70 ms) in a thread if it is needed, while the rows are loaded."""
     if report.rejects_file and report.rejects_file.endswith(".xlsx"):
         threading.Thread(target=importlib.import_module, args=("xlsxwriter",), daemon=True).start()
 
 
 @contextlib.contextmanager
 def kept_rejects(rejects: Rejects, report: Report, clock: Clock) -> Iterator[None]:
-    """The rejects file, written whole before anything is published; when nothing was, the old one comes back.
+    """Write the rejects file before anything is published; if the block fails, restore the old file.
 
-    A run over its budget keeps the new one: it says which rows to mend.
+    A run over its budget keeps the new file, which lists the rows to fix.
     """
     if report.rejects_file is None:
         yield
@@ -56,7 +56,7 @@ def kept_rejects(rejects: Rejects, report: Report, clock: Clock) -> Iterator[Non
         raise
     except BaseException as exc:
         if getattr(exc, "unsure", False):
-            raise  # published or not, nobody knows yet: both files stay
+            raise  # it is not known whether it was published: keep both files
         if path.is_file():
             path.unlink()
         if old.is_file():
@@ -66,7 +66,7 @@ def kept_rejects(rejects: Rejects, report: Report, clock: Clock) -> Iterator[Non
 
 
 def _free_path(path: Path) -> Path:
-    """`path`, or the same with a number: an earlier file may be half mended by now."""
+    """Return `path`, or with a number if it exists: the user may be fixing the earlier file."""
     number = 2
     free = path
     while free.exists():

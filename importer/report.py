@@ -1,4 +1,4 @@
-"""Owns the run report: what was read, where every cell went, how long it took; as JSON and as text for a terminal."""
+"""Defines the run report: what was read, where every cell went, how long it took; as JSON and as terminal text."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ColumnReport:
     count: ColumnCount
 
     def to_dict(self) -> dict[str, Any]:
-        """The column as the JSON report has it."""
+        """Return the column as in the JSON report."""
         shown = {
             "letter": self.letter,
             "header": self.header,
@@ -36,21 +36,21 @@ class ColumnReport:
 
 @dataclass(frozen=True)
 class RuleReport:
-    """One broken rule: how often, and where first."""
+    """One broken rule: how often it was broken, and where first."""
 
     key: str
     count: int
     example: str
 
     def to_dict(self) -> dict[str, Any]:
-        """The rule as the JSON report has it."""
+        """Return the rule as in the JSON report."""
         column, _, rule = self.key.rpartition("|")
         return {"key": self.key, "column": column, "rule": rule, "count": self.count, "example": self.example}
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a run did.
+    """The result of a run.
 
     Attributes:
         outcome: `published`, `checked` (a dry run), `over-budget` or `already-imported` (nothing was done).
@@ -58,20 +58,20 @@ class Report:
         sheet: name of the sheet that was read.
         header_rows: first and last row of the header, 1-based; (0, 0) without one.
         target: schema, table, mode, whether the table is new, server version.
-        method: how chunks were written, by how many workers, in how many chunks.
-        columns: left to right.
-        total_records: data rows.
-        error_count: of them, those rejected.
-        rows: what else the sheet has (`blank`, `hidden`, `above_header`).
-        rules: by key `column|rule`.
-        rejects_file: where the rejects are, or None.
+        method: method name, number of workers, number of chunks.
+        columns: columns of the sheet, left to right.
+        total_records: number of data rows.
+        error_count: number of rejected rows among them.
+        rows: counts of other rows (`blank`, `hidden`, `above_header`) and of `superseded` data rows.
+        rules: broken rules, the most frequent first.
+        rejects_file: path of the rejects file, or None.
         timings: seconds by stage.
         duration: seconds of the whole run.
-        notes: what a careful reader should know.
-        table_rows: what happened to the target's rows (`inserted`, `updated`, `unchanged`, `deleted`), and how many
-            rows of the sheet the database refused (`refused`, they are among the rejects); empty before publishing.
-        run: of the ledger: `id`, `resumed_rows` (written by a run that died), `published_at` (of an earlier one).
-        mend_command: loads the rejects workbook once it is mended; None where there is none.
+        notes: remarks on anything a careful reader should know.
+        table_rows: counts of the target's rows (`inserted`, `updated`, `unchanged`, `deleted`), and of the sheet's rows
+            that the database refused (`refused`, also among the rejects); empty before publishing.
+        run: ledger entry: `id`, `resumed_rows` (written by a run that died), `published_at` (of an earlier run).
+        mend_command: command that loads the rejects workbook once its cells are fixed, or None.
     """
 
     outcome: str
@@ -95,12 +95,12 @@ class Report:
 
     @property
     def success_count(self) -> int:
-        """Rows that were loaded (or would be, in a dry run)."""
+        """The number of data rows that were not rejected: loaded (or would be, in a dry run) or superseded."""
         return self.total_records - self.error_count
 
     @property
     def stats(self) -> dict[str, Any]:
-        """The numbers under the names that scripts look for; `duration` in seconds."""
+        """The main numbers under the names that scripts look for; `duration` in seconds."""
         return {
             "total_records": self.total_records,
             "success_count": self.success_count,
@@ -110,7 +110,7 @@ class Report:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as the JSON that `--json` prints."""
+        """Return the report as the dict that `--json` prints."""
         from . import __version__
 
         return {
@@ -139,7 +139,7 @@ class Report:
 
 
 def output() -> Console:
-    """Standard output; wide where it is no terminal, so that a log is not folded."""
+    """Return a console on standard output; wide if it is not a terminal, so that lines of a log do not wrap."""
     import sys
 
     from rich.console import Console
@@ -148,12 +148,12 @@ def output() -> Console:
 
 
 def print_report(report: Report, console: Console, *, verbose: bool = False) -> None:
-    """Show the report as a few short tables.
+    """Print the report as a few short tables.
 
     Args:
-        report: of the run.
-        console: to write to.
-        verbose: show notes and all columns even where nothing is wrong with them.
+        report: report of the run.
+        console: console to print to.
+        verbose: print all notes and all columns, not only the first ones.
     """
     if report.outcome == "already-imported":
         _print_already(report, console)
@@ -172,7 +172,7 @@ def print_report(report: Report, console: Console, *, verbose: bool = False) -> 
         console.print(f"rejects: {report.rejects_file}", highlight=False, markup=False, soft_wrap=True)
     if report.mend_command and report.outcome == "published":
         console.print(
-            f"mend the marked cells, then: {report.mend_command}", highlight=False, markup=False, soft_wrap=True
+            f"fix the marked cells, then: {report.mend_command}", highlight=False, markup=False, soft_wrap=True
         )
 
 
@@ -205,7 +205,7 @@ def _print_outcome(report: Report, console: Console) -> None:
         console.print(f"rows of the table: {moved}", markup=False, highlight=False)
 
 
-#: Counts that an upsert shows even when they are 0.
+#: Counts that are printed even if they are 0.
 _ALWAYS_TOLD = ("inserted", "updated", "unchanged")
 
 
@@ -244,14 +244,14 @@ def _print_rules(report: Report, console: Console) -> None:
 
 
 def header_words(first: int, last: int) -> str:
-    """Where the header is, in words."""
+    """Describe where the header is, for people."""
     if not last:
         return "no header row"
     return f"header row {last}" if first == last else f"header rows {first}-{last}"
 
 
 def safe(text: str) -> str:
-    """Text from a workbook without console markup or control characters."""
+    """Return text from a workbook with console markup escaped and control characters as spaces."""
     from rich.markup import escape
 
     return escape("".join(c if c.isprintable() else " " for c in text))

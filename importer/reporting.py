@@ -1,4 +1,4 @@
-"""Owns the making of the run report: what source, plan and windows say, put together."""
+"""Builds the run report from the source, the plan and the windows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .tasks import WindowChecked
 
 
-#: Superseded rows that a note names.
+#: The most superseded rows that a note lists.
 _SHOWN_ROWS = 20
 
 
@@ -34,7 +34,7 @@ def make_report(
     windows: dict[int, WindowChecked],
     published: Published | None = None,
 ) -> tuple[Report, Rejects]:
-    """The report of a run that was judged, and published or not yet, and the rejects that it speaks of."""
+    """Build the report of a run that was checked, and possibly published, and the rejects that it counts."""
     rejects = Rejects(windows.values(), list(source.header.columns), source.places, _origin(source, claim).properties())
     path = rejects_path(settings, source, rejects)
     found = totals(windows)
@@ -89,7 +89,7 @@ def make_report(
 
 
 def _origin(source: Source, claim: Claim) -> Origin:
-    """What a rejects workbook of this run says of itself; the first one's words are passed on."""
+    """Return the origin to store in the rejects workbook; if this run loads a rejects workbook, its origin is kept."""
     book, headers = source.workbook, {c.header for c in source.header.columns}
     again = set(REJECT_COLUMNS) <= headers
     columns = [c for c in source.header.columns if not (again and c.header in REJECT_COLUMNS)]
@@ -99,7 +99,7 @@ def _origin(source: Source, claim: Claim) -> Origin:
 
 
 def _table_rows(published: Published | None) -> dict[str, int]:
-    """What happened to the target's rows, as counts."""
+    """Return the counts of what happened to the target's rows."""
     if published is None:
         return {}
     counts = {name: getattr(published, name) for name in ("inserted", "updated", "unchanged", "deleted")}
@@ -118,7 +118,7 @@ def _rules(source: Source, windows: dict[int, WindowChecked]) -> tuple[RuleRepor
 
 
 def _superseded_notes(source: Source, plan: LoadPlan, windows: dict[int, WindowChecked]) -> list[str]:
-    """Which rows gave way to another one with the same key."""
+    """Return a note on the rows left out in favour of another row with the same key, or nothing."""
     rows = [source.places.row(row) for _, window in sorted(windows.items()) for row in window.superseded]
     if not rows:
         return []
@@ -131,7 +131,7 @@ def _plan_notes(settings: Settings, plan: LoadPlan) -> list[str]:
     notes = []
     zoned = [c.field.name for c in plan.columns if c.pg_type.name == "timestamp with time zone"]
     if zoned:
-        notes.append(f"dates and times without a zone are taken in {settings.timezone} for {', '.join(zoned)}")
+        notes.append(f"dates and times without a zone are taken as {settings.timezone} for {', '.join(zoned)}")
     single = [c.field.name for c in plan.columns if c.pg_type.name == "real" and c.field.type == "number"]
     if single:
         notes.append(f"fractions are rounded to single precision for {', '.join(single)}, as type real does")

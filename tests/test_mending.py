@@ -138,7 +138,7 @@ def test_report_says_how_to_load_the_mended_rows(db: Database, tmp_path: Path) -
     ]
     ran = CliRunner().invoke(cli, ["run", str(path), "--to", db.dsn.text, *options])
     assert ran.exit_code == 1, ran.output
-    shown = next(line for line in ran.output.splitlines() if line.startswith("mend the marked cells, then: "))
+    shown = next(line for line in ran.output.splitlines() if line.startswith("fix the marked cells, then: "))
     words = shlex.split(shown.partition("then: ")[2])
     assert words[:2] == ["importer", "run"]
     assert words[words.index("--to") + 1] == db.dsn.masked
