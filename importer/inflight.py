@@ -1,4 +1,4 @@
-"""Owns the tasks that are in flight: at most one a lane, given again where the worker died of something else."""
+"""Owns the tasks in flight, at most one per lane; repeats a task whose worker was killed from outside."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
     Died = Callable[[Any, str], ImporterError]
 
-#: A worker that has not come to life after so many seconds never will; it takes a fraction of one.
+#: Seconds after which a worker that has not responded is taken for stuck; a start takes a fraction of one.
 _START_SECONDS = 30.0
-#: How often a worker that dies before it gets a task is replaced.
+#: How many times to try to start a worker that dies before it gets its task.
 _START_ATTEMPTS = 5
 _NOTHING: Any = object()
 
 
 class Ended(NamedTuple):
-    """What became of a task, and in which lane."""
+    """A finished task, its outcome and its lane."""
 
     outcome: Outcome
     task: Any
@@ -36,7 +36,7 @@ class Ended(NamedTuple):
 
 
 class _Flight(NamedTuple):
-    """A task that a worker has: in which lane, and when it must have ended (seconds of the monotonic clock)."""
+    """A task that is running: its lane, and when it must have ended (seconds on the monotonic clock)."""
 
     lane: int
     task: Any
@@ -44,15 +44,15 @@ class _Flight(NamedTuple):
 
 
 class InFlight:
-    """Tasks on their way through the workers of a pool.
+    """The tasks that the workers of a pool are running, and those that wait.
 
     Args:
-        pool: whose lanes work.
-        function: for every task.
-        tasks: taken one by one as workers become free.
-        lanes: how many of the pool's are used.
-        seconds: that a task may take.
-        again: give a task whose worker was killed to a fresh one, once.
+        pool: pool whose lanes run the tasks.
+        function: function to run on every task.
+        tasks: drawn one by one as workers become free.
+        lanes: number of the pool's lanes to use.
+        seconds: wall time limit of a task.
+        again: repeat a task once, on a fresh worker, if its worker was killed.
     """
 
     def __init__(
@@ -73,18 +73,18 @@ class InFlight:
 
     @property
     def running(self) -> bool:
-        """Whether a worker has a task."""
+        """Whether any worker has a task."""
         return bool(self._running)
 
     def fill(self) -> None:
-        """Give each free worker a task, as long as there are some."""
+        """Give each free worker a task, as long as tasks are left."""
         while self._free and (task := next(self._waiting, _NOTHING)) is not _NOTHING:
             number = self._free.pop(0)
             flight = _Flight(number, task, time.monotonic() + self._seconds)
             self._running[self._submit(number, task)] = flight
 
     def collect(self, died: Died, deadline: Deadline) -> list[Ended]:
-        """What has ended, at least one task; those that are to be tried again are left out.
+        """Wait until a task ends; return the finished tasks, without those to be repeated.
 
         Raises:
             ImporterError: a task took too long.
@@ -102,7 +102,7 @@ class InFlight:
         return ended
 
     def drop(self) -> None:
-        """Kill what still runs: after an error it is of no use, and its lanes must be free for the next tasks."""
+        """Kill the workers that still run: after an error their results are useless, and their lanes must be free."""
         for flight in self._running.values():
             self._pool.drop(flight.lane)
 
@@ -111,10 +111,10 @@ class InFlight:
             try:
                 return self._pool.lane(number).submit(self._function, task)
             except BrokenProcessPool:
-                # Its worker died while it had nothing to do, so nothing was lost.
+                # The worker died while it was idle, so no work was lost.
                 self._pool.drop(number)
         failed: Future[Outcome] = Future()
-        failed.set_result(Outcome(died="was killed, or ran out of memory, as often as it was started"))
+        failed.set_result(Outcome(died="was killed, or ran out of memory, every time it was started"))
         return failed
 
     def _wait(self, died: Died, deadline: Deadline) -> Iterable[Future[Outcome]]:
@@ -132,15 +132,15 @@ class InFlight:
             self._replace_stuck()
 
     def _start_seconds(self) -> float:
-        """How long to wait before workers that have not come to life are looked at."""
+        """Return the seconds to wait before looking for workers that are stuck at their start."""
         lanes = [self._pool.known(flight.lane) for flight in self._running.values()]
         return _START_SECONDS if any(lane is not None and not lane.alive for lane in lanes) else threading.TIMEOUT_MAX
 
     def _replace_stuck(self) -> None:
-        """Give the tasks of workers that never came to life to fresh ones.
+        """Give the tasks of workers that are stuck at their start to fresh ones.
 
-        A process that is forked while a thread of a library holds a lock has that lock for ever. No library that is
-        loaded here is known for it; polars has a thread of its own from its import on.
+        A process forked while a thread of a library holds a lock keeps that lock locked forever. No library loaded here
+        is known to do so, but polars runs a thread of its own from its import on.
         """
         for future, flight in list(self._running.items()):
             lane = self._pool.known(flight.lane)

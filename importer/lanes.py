@@ -1,7 +1,7 @@
-"""Owns one worker: a process behind an executor of its own, known from before it starts until it is gone.
+"""Owns one worker: a process behind an executor of its own, tracked from before its start until it is gone.
 
-Workers may be started before anybody knows what for (`start_ahead`): the fork server gives them as soon as it has its
-imports done, while the command line has not.
+Workers can be started before there is a pool (`start_ahead`): the fork server delivers them as soon as its imports are
+done, while the command line is still importing.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
     from pathlib import Path
 
-#: No process or memory for one; a fork server that was killed; a worker that died at once.
+#: Errors at the start of a worker: no process or memory for it; the fork server was killed; the worker died at once.
 CANNOT_START = (OSError, EOFError, BrokenProcessPool)
 _WARM_UP: Remote[None, None] = Remote("workers", "warm_up")
 
 
 def threads_of(workers: int) -> int:
-    """How many threads each of so many workers may use."""
+    """Return how many threads each of `workers` workers may use."""
     return max((os.cpu_count() or 1) // workers, 1)
 
 
@@ -39,7 +39,7 @@ class Lane:
     """One worker process.
 
     Args:
-        workers: how many there are to be, so that it knows how many threads are its share.
+        workers: total number of workers, which determines this one's share of threads.
     """
 
     def __init__(self, workers: int) -> None:
@@ -48,48 +48,48 @@ class Lane:
         self._ending: threading.Thread | None = None
         self._life: Future[None] | None = None
         self._started = time.monotonic()
-        # Its own way to kill them, `kill_workers`, came with Python 3.14, and it forgets them at its end.
+        # The executor's own `kill_workers` came with Python 3.14, and the executor drops its processes at shutdown.
         self._processes: dict[int, BaseProcess] = self._executor._processes  # type: ignore[assignment]  # noqa: SLF001
 
     def start(self) -> None:
-        """Start the process, unless it was; returns when it is there: later where the fork server still imports."""
+        """Start the process if it is not started; return when it exists, which waits for the fork server's imports."""
         if self._life is None:
             with starting():
                 self._life = self._executor.submit(_WARM_UP, None)
             self._started = time.monotonic()
 
     def set_up(self, memory_bytes: int, log: Path) -> None:
-        """Let its tasks be done within that memory, and its output go to that file."""
-        with contextlib.suppress(BrokenProcessPool):  # it is dead, and the first task tells
+        """Limit the memory of the worker's tasks, and send its output to `log`."""
+        with contextlib.suppress(BrokenProcessPool):  # the worker is dead, and its first task will fail
             self._executor.submit(set_up, memory_bytes, str(log))
 
     @property
     def alive(self) -> bool:
-        """Whether the worker has done something."""
+        """Whether the worker has finished its warm-up, or died in it."""
         return self._life is not None and self._life.done()
 
     def stuck(self, seconds: float) -> bool:
-        """Whether it should have, so long ago."""
+        """Return whether the worker is still not alive `seconds` after its start."""
         return not self.alive and time.monotonic() - self._started >= seconds
 
     def submit(self, function: Callable[[Any], Any], task: Any) -> Future[Outcome]:
-        """Give it a task.
+        """Submit a task to the worker.
 
         Raises:
-            BrokenProcessPool: the process died meanwhile.
+            BrokenProcessPool: the process died before.
         """
         return self._executor.submit(timed, function, task)
 
     def retire(self) -> None:
-        """Tell it that no task will come; it ends while we go on."""
-        # A second call of `shutdown` would not wait for what the first one left to do.
+        """Tell the worker that no task will come, without waiting for its end."""
+        # In a thread that `close` joins, because a second call of `shutdown` would not wait for the first one's work.
         self._ending = threading.Thread(target=self._executor.shutdown, daemon=True)
         self._ending.start()
 
     def close(self, *, kill: bool) -> None:
-        """End the worker: at once, or when its task is done. No process is left when this returns."""
+        """End the worker, at once or when its task is done; no process is left when this returns."""
         if kill:
-            # It may be deep in native code that no polite word reaches.
+            # The worker may be in native code, where it does not react to a request to stop.
             for process in list(self._processes.values()):
                 with contextlib.suppress(OSError):
                     process.kill()
@@ -98,13 +98,13 @@ class Lane:
         self._executor.shutdown(wait=True, cancel_futures=True)
 
     def ending(self) -> str:
-        """How the dead worker ended (` (SIGKILL)`), as far as the system told."""
+        """Return the signal that ended the worker, as ` (SIGKILL)`, or an empty text if it is not known."""
         code = next((p.exitcode for p in self._processes.values() if p.exitcode), 0)
         return f" ({signal.Signals(-code).name})" if -code in set(signal.Signals) else ""
 
 
 class _Ahead:
-    """Workers that were started before there was a pool, until one takes them."""
+    """Workers that were started before there is a pool, until a pool takes them."""
 
     def __init__(self) -> None:
         self._ready: SimpleQueue[Lane | None] = SimpleQueue()
@@ -124,7 +124,7 @@ class _Ahead:
                 lane = Lane(workers)
                 lane.start()
             except CANNOT_START:
-                lane = None  # the pool starts its own, and tells why it cannot
+                lane = None  # the pool starts its own, and reports the error if it cannot
             finally:
                 self._ready.put(lane)
 
@@ -142,7 +142,7 @@ class _Ahead:
     def end(self) -> None:
         with self._taking:
             if self._ready.qsize() < self._coming:
-                # A worker that comes to life when this process has ended would complain about that.
+                # A worker that starts after this process has ended would print errors about it.
                 kill_fork_server()
             while self._coming:
                 lane = self._ready.get()
@@ -155,15 +155,15 @@ _ahead = _Ahead()
 
 
 def start_ahead(number: int) -> None:
-    """Start so many workers, one a core at most, in a thread: each comes when the fork server has its imports done."""
+    """Start `number` workers in a thread, at most one per core; they are ready once the fork server has imported."""
     _ahead.start(number)
 
 
 def end_ahead() -> None:
-    """End those that no pool took, at the end of this process: where one is still to come, no other will."""
+    """End the workers that no pool took; if one is still starting, kill the fork server, so call this at exit."""
     _ahead.end()
 
 
 def take_lane(workers: int) -> Lane:
-    """A worker of so many: one that was started ahead, or one that is to be started."""
+    """Return one of `workers` workers: one that was started ahead, or a new one that is not started."""
     return _ahead.take(threads_of(workers)) or Lane(workers)

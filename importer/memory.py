@@ -1,7 +1,7 @@
-"""Owns what a process does with memory that it freed: here it keeps it, because the next window needs as much again.
+"""Makes a process keep the memory that it frees, because the next window needs as much again.
 
-The C library gives blocks of more than 128 KiB back to the system at once, so every window faulted its pages in anew: a
-fifth of the CPU time of a reader.
+By default the C library returns blocks of more than 128 KiB to the system at once, and every window faults its pages in
+again, which took a fifth of a reader's CPU time.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import contextlib
 import ctypes
 import sys
 
-#: `mallopt` parameters of glibc (malloc.h), and its largest threshold of blocks that are mapped on their own.
+#: `mallopt` parameters of glibc (malloc.h), and the largest size that it accepts as threshold for mapped blocks.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MOST_MAPPED = -1, -3, 32 << 20
-#: Free memory at the end of the heap that is kept: a few windows in all their forms.
+#: Bytes of free memory to keep at the end of the heap: enough for a few windows in all their forms.
 _KEPT = 256 << 20
 
 
 def keep_freed_memory() -> None:
-    """Let this process, and those forked from it, keep what they free (Linux with glibc; elsewhere nothing happens)."""
+    """Make this process, and those forked from it, keep freed memory (Linux with glibc; elsewhere a no-op)."""
     if sys.platform.startswith("linux"):
         with contextlib.suppress(OSError, AttributeError):
             library = ctypes.CDLL(None)
@@ -26,7 +26,7 @@ def keep_freed_memory() -> None:
 
 
 def give_back_memory() -> None:
-    """Give what was freed back to the system after all: what comes next needs less."""
+    """Return freed memory to the system after all, because what follows needs less."""
     if sys.platform.startswith("linux"):
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).malloc_trim(0)

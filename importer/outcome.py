@@ -1,4 +1,4 @@
-"""Owns what becomes of a task in a worker: an outcome in every case, because exceptions of others cannot travel."""
+"""Turns what happens to a task into an outcome, because not every exception of a library can be pickled."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 
 class Outcome(NamedTuple):
-    """What a worker answers.
+    """The result of a task.
 
     Attributes:
-        value: of the task.
-        error: of ours, when the task found one.
-        died: how the task failed otherwise (`ran out of memory`), or None.
-        trace: the traceback of that, for `--debug`.
-        killed: the process died of something else than the task itself, as far as one can tell.
-        began: when the task did, in seconds of the monotonic clock.
-        ended: likewise.
+        value: return value of the task.
+        error: the ImporterError that the task raised, or None.
+        died: how the task failed otherwise (such as `ran out of memory`), or None.
+        trace: the traceback of that failure, for `--debug`.
+        killed: whether the worker process died, which may have nothing to do with the task.
+        began: start of the task, in seconds on the monotonic clock.
+        ended: end of the task, in seconds on the monotonic clock.
     """
 
     value: Any = None
@@ -36,28 +36,28 @@ class Outcome(NamedTuple):
 
     @property
     def failed(self) -> bool:
-        """Whether there is no value."""
+        """Whether the task has no value."""
         return self.error is not None or self.died is not None
 
 
-class WorkerTraceback(Exception):  # a carrier, never raised: it is the cause of the error that is
+class WorkerTraceback(Exception):  # never raised itself: it is the `__cause__` of an error
     """The text of a traceback from another process."""
 
 
 def timed(function: Callable[[Any], Any], task: Any) -> Outcome:
-    """Do a task, and tell when."""
+    """Run a task and return its outcome with start and end times."""
     began = time.monotonic()
     return _guarded(function, task)._replace(began=began, ended=time.monotonic())
 
 
 def _guarded(function: Callable[[Any], Any], task: Any) -> Outcome:
-    """The outcome of a task; no exception of a foreign library crosses the process border (some cannot be pickled)."""
+    """Run a task and return its outcome; exceptions of libraries stay here, because some cannot be pickled."""
     try:
         return Outcome(function(task))
     except ImporterError as exc:
         return Outcome(error=exc)
     except KeyboardInterrupt:
-        raise  # only without workers: they do not hear Ctrl-C
+        raise  # only without workers: they ignore Ctrl-C
     except OSError as exc:
         if exc.errno == errno.ENOMEM:
             return Outcome(died="ran out of memory")

@@ -1,8 +1,8 @@
-"""Owns the workers: processes with a memory and a wall limit, whose death is a value here and never ours.
+"""Owns the workers: processes with limits on memory and wall time, whose death is reported as an error of their task.
 
-A pool is a row of lanes, each a `ProcessPoolExecutor` of one process. Executors of several processes lose all their
-tasks when one process dies and cannot tell which task killed it; a lane can, and the others go on. At most one task a
-lane is in flight, so what waits costs nothing.
+A pool consists of lanes, each a `ProcessPoolExecutor` of one process. An executor of several processes loses all its
+tasks when one process dies, and cannot say which task killed it; a lane can, and the other lanes go on. At most one
+task per lane is in flight, so tasks that wait use no resources.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ _LET_GO: Remote[None, None] = Remote("workers", "let_go")
 
 
 class Pool:
-    """Some workers; a context manager that leaves no process behind.
+    """A pool of workers; a context manager that leaves no process running.
 
     Args:
-        workers: how many processes; 0 runs the tasks in this process, without limits (for debugging).
-        limits: memory and wall time of a task.
-        log: where the workers' standard output and error go.
-        deadline: of the run.
+        workers: number of processes; 0 runs the tasks in this process, without limits (for debugging).
+        limits: limits on the memory and wall time of a task.
+        log: file for the workers' standard output and error.
+        deadline: deadline of the run.
 
     Attributes:
-        workers: how many are used at most.
-        spans: when each task was worked on, and by whom.
+        workers: number of workers used at most.
+        spans: when each task ran, and on which worker.
     """
 
     def __init__(self, workers: int, limits: Limits, log: Path, deadline: Deadline | None = None) -> None:
@@ -65,7 +65,7 @@ class Pool:
         """Start up to that many workers, in a thread: the fork server may still be importing."""
 
         def start() -> None:
-            with contextlib.suppress(*CANNOT_START):  # whoever wants the worker tries again, and is told
+            with contextlib.suppress(*CANNOT_START):  # `lane` tries again when a task needs the worker, and raises
                 for number in range(min(workers, self.workers)):
                     self.lane(number)
 
@@ -84,13 +84,13 @@ class Pool:
                 lane.close(kill=kind is not None)
 
     def limit(self, workers: int) -> None:
-        """Use at most that many workers from now on, and start them, so that none has to be waited for later."""
+        """Use at most that many workers from now on, and start them, so that no task waits for a start later."""
         self.workers = min(self.workers, workers)
         for number in range(self.workers):
             self.lane(number)
 
     def retire(self) -> None:
-        """Tell the workers that no task will come; they end while we go on (a task would get a new one)."""
+        """Tell the workers that no task will come, without waiting for their end (a later task gets a new worker)."""
         for number, lane in enumerate(self._lanes):
             if lane is not None:
                 self._retired.append(lane)
@@ -106,17 +106,17 @@ class Pool:
         lanes: int | None = None,
         again: bool = False,
     ) -> Iterator[Result]:
-        """The results of `function` for every task, as they come.
+        """Run `function` on every task and yield the results as they complete.
 
         Args:
-            function: module level, picklable, of this package.
-            tasks: taken one by one as workers become free.
-            died: the error for a task whose worker died, from the task and how it died.
-            lanes: use only that many workers.
-            again: give a task whose worker was killed to a fresh one, once.
+            function: picklable module-level function of this package.
+            tasks: drawn one by one as workers become free.
+            died: makes the error for a task whose worker died, from the task and how it died.
+            lanes: number of workers to use at most; None: all.
+            again: repeat a task once, on a fresh worker, if its worker was killed.
 
         Raises:
-            ImporterError: that of the first task that failed; no more tasks are started.
+            ImporterError: the error of the first task that failed; no more tasks are started.
         """
         if not self.workers:
             for task in tasks:
@@ -130,7 +130,7 @@ class Pool:
                 for each in ended:
                     if each.outcome.failed:
                         _unwrap(each.outcome, each.task, died)
-                # Before a result is given away: who takes it may think about it for long.
+                # Before a result is yielded: the caller may take long to process it.
                 work.fill()
                 for each in ended:
                     yield _unwrap(each.outcome, each.task, died)
@@ -149,11 +149,11 @@ class Pool:
         return outcome
 
     def lane(self, number: int) -> Lane:
-        """The worker of that number; started where it was not."""
+        """Return the worker with that number; start it if it is not running."""
         with self._starting:
             lane = self._lanes[number]
             if lane is None:
-                # Known before it starts: Ctrl-C in the middle must not leave a process that nobody ends.
+                # Stored before it starts, so that a Ctrl-C during the start leaves no process that is never ended.
                 lane = self._lanes[number] = take_lane(self.workers)
                 try:
                     lane.start()
@@ -164,11 +164,11 @@ class Pool:
             return lane
 
     def known(self, number: int) -> Lane | None:
-        """The worker of that number, as far as it was started."""
+        """Return the worker with that number, or None if it was not started."""
         return self._lanes[number]
 
     def drop(self, number: int) -> Lane | None:
-        """Kill the worker of a lane; the next task there gets a new one. Returns the dead lane."""
+        """Kill the worker with that number and return its lane; the next task there gets a new worker."""
         lane, self._lanes[number] = self._lanes[number], None
         if lane is not None:
             lane.close(kill=True)

@@ -1,4 +1,4 @@
-"""Owns how worker processes start: from a fork server, without the caller's main module, whatever signals come."""
+"""Starts worker processes from a fork server, without the caller's main module, and with signals held back."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 #: Imported once by the fork server, so that a worker starts in 10 ms instead of a second.
 PRELOAD = ["importer.preload"]
-#: Workers for a workbook of that size are started before it is opened; its sheet may turn out to need more or less.
+#: Bytes of a workbook file per worker started before it is opened; its sheet may turn out to need more or fewer.
 _ZIPPED_PER_WORKER = 256 << 10
 _HANGUP = [signal.SIGHUP] if sys.platform != "win32" else []
 
 
 def context() -> BaseContext:
-    """The way processes start here: from a fork server with the heavy imports done; `spawn` on Windows.
+    """Return the multiprocessing context: a fork server that has the heavy imports done; `spawn` on Windows.
 
     Plain `fork` is never used: polars must not run in a child of a process where its threads have started.
     """
@@ -41,7 +41,7 @@ def warm_up() -> None:
     """Start the fork server now, so that its imports run beside ours.
 
     Raises:
-        MachineError: there is no place for its socket.
+        MachineError: its socket cannot be created.
     """
     if sys.platform != "win32":
         from multiprocessing import forkserver, resource_tracker
@@ -53,7 +53,7 @@ def warm_up() -> None:
             with starting():
                 forkserver.ensure_running()
         except OSError as exc:
-            # Its socket lies in the folder for temporary files; the path of a socket has at most 104-108 bytes.
+            # Its socket is in the folder for temporary files; the path of a socket has at most 104-108 bytes.
             raise MachineError(
                 f"workers cannot be started ({exc.strerror or exc})",
                 place=tempfile.gettempdir(),
@@ -62,9 +62,9 @@ def warm_up() -> None:
 
 
 def _open_standard_streams() -> None:
-    """Open what the caller closed of stdin, stdout and stderr.
+    """Open those of stdin, stdout and stderr that the caller closed.
 
-    Otherwise a pipe of ours gets the number 1 or 2, and a worker that redirects its output cuts it.
+    Otherwise a pipe of ours gets file descriptor 1 or 2, and a worker that redirects its output closes that pipe.
     """
     while (file := os.open(os.devnull, os.O_RDWR)) <= 2:  # noqa: PLR2004 - stderr
         os.set_inheritable(file, True)
@@ -72,11 +72,11 @@ def _open_standard_streams() -> None:
 
 
 def kill_fork_server() -> None:
-    """Kill it, so that no process comes any more that was asked for; whoever waits for one gets an EOFError."""
+    """Kill the fork server, so that no requested process starts any more; those who wait for one get an EOFError."""
     if sys.platform != "win32":
         from multiprocessing import forkserver
 
-        # Its own way, `_stop`, waits for the end of its imports.
+        # Its own `_stop` waits for the end of its imports.
         pid = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]  # noqa: SLF001
         if pid is not None:
             with contextlib.suppress(OSError):
@@ -84,18 +84,18 @@ def kill_fork_server() -> None:
 
 
 def workers_for(size: int) -> int:
-    """How many workers a workbook of so many bytes may need."""
+    """Return how many workers a workbook of `size` bytes may need."""
     return 1 + size // _ZIPPED_PER_WORKER
 
 
 @contextlib.contextmanager
 def starting() -> Iterator[None]:
-    """Hide the main module, and put off signals, while processes start.
+    """Hide the main module, and defer signals, while the block starts processes.
 
     multiprocessing imports the main module again in every child. Our tasks live in the package, and a user's script
-    that calls `import_workbook` at its top level must not run once more in each worker. An exception in the middle of
-    a start would leave a process that nobody knows. The blocked Ctrl-C is inherited: it reaches all processes of a
-    terminal, and only this one shall answer it.
+    that calls `import_workbook` at its top level must not run again in each worker. An exception in the middle of a
+    start would leave a process that is not tracked. Workers inherit the blocked SIGINT: Ctrl-C reaches all processes
+    of a terminal, and only this one must react to it.
     """
     with _main_hidden(), _signals_put_off():
         blocked = None if sys.platform == "win32" else signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -107,7 +107,7 @@ def starting() -> Iterator[None]:
 
 
 class _Hiding:
-    """Whether the main module is hidden: several threads may be starting processes, and the last one shows it again."""
+    """The hidden main module, and by how many threads that start processes; the last of them restores it."""
 
     lock = threading.Lock()
     threads = 0
@@ -131,7 +131,7 @@ def _main_hidden() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _signals_put_off() -> Iterator[None]:
-    """Keep the handlers of this process from raising before the block ends (any thread may catch a signal for them)."""
+    """Defer this process's signal handlers until the block ends (blocking alone fails: any thread may get a signal)."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -151,10 +151,10 @@ def _signals_put_off() -> Iterator[None]:
 
 
 def begin(threads: int) -> None:
-    """Set up a worker before it is known what for: no interest in Ctrl-C, and no life after its parent.
+    """Initialize a worker before its run is known: ignore Ctrl-C, and end when the parent ends.
 
     Args:
-        threads: that polars may use, which reads the number when it first needs one.
+        threads: number of threads for polars, which reads the setting when it first needs threads.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["POLARS_MAX_THREADS"] = str(threads)
@@ -163,17 +163,17 @@ def begin(threads: int) -> None:
 
 
 def set_up(memory_bytes: int, log: str) -> None:
-    """Give a worker what belongs to a run: where its output goes, and its limit."""
+    """Set a worker up for a run: send its output to `log`, and limit its memory."""
     try:
         _redirect(log)
         _limit_memory(memory_bytes)
     except BaseException:
-        os._exit(1)  # it would work without a limit
+        os._exit(1)  # otherwise it would work without a limit
         raise
 
 
 def _redirect(log: str) -> None:
-    """Send native and Python output to the log: an aborting library writes where nobody asked it to."""
+    """Send native and Python output to the log: a library that aborts writes to stderr on its own."""
     try:
         file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     except OSError:
@@ -184,7 +184,7 @@ def _redirect(log: str) -> None:
 
 
 def _limit_memory(memory_bytes: int) -> None:
-    """Bound the private memory to what the process has now plus `memory_bytes` (Linux; elsewhere not enforced).
+    """Limit private memory to what the process has now plus `memory_bytes` (Linux; elsewhere not enforced).
 
     RLIMIT_DATA, not RLIMIT_AS: address space that is only reserved (malloc arenas, thread stacks' guards) or that maps
     the spool costs no memory, and a machine of 64 cores reserves gigabytes of it.
@@ -201,7 +201,7 @@ def _limit_memory(memory_bytes: int) -> None:
 
 
 def _follow_parent() -> None:
-    """End this worker when the process that asked for it is gone (kill -9 leaves no other sign)."""
+    """End this worker when its parent process is gone (after kill -9 of the parent there is no other sign)."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

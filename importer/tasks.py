@@ -1,6 +1,6 @@
-"""Owns what travels to the workers and back: small plain shapes, and the tasks by name.
+"""Defines what is sent to the workers and back: small plain tasks and results, and the functions by name.
 
-The heavy libraries that a task needs are imported in the workers alone: a function that is named here is found there.
+Only the workers import the heavy libraries that a task needs: a function named here is looked up there.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class Remote(Generic[Task, Answer]):
-    """A function of this package by its name; where it is called, its module is imported.
+    """A function of this package by its name; its module is imported when and where it is called.
 
     Attributes:
-        module: of the package.
-        name: of the function.
+        module: name of the module within the package.
+        name: name of the function.
     """
 
     module: str
     name: str
 
     def __call__(self, task: Task) -> Answer:
-        """Do the task here."""
+        """Run the function on the task in this process."""
         function = getattr(importlib.import_module(f".{self.module}", __package__), self.name)
         answer: Answer = function(task)
         return answer
@@ -46,7 +46,7 @@ class Remote(Generic[Task, Answer]):
 
 @dataclass(frozen=True)
 class StringsTask:
-    """Which part of which workbook holds the shared strings, where they go (`out`), and where to connect meanwhile."""
+    """Parse the shared strings in `part` of the workbook into `out`, and connect to `dsn` meanwhile if it is given."""
 
     workbook: Path
     part: str
@@ -57,18 +57,18 @@ class StringsTask:
 
 @dataclass(frozen=True)
 class ReadTask:
-    """What a worker is told: which window, and where to put the frame (`out`).
+    """Read one window into a frame.
 
     Attributes:
-        window: to read.
-        width: columns that the sheet declares, or None.
-        epoch_1904: how the workbook counts days.
+        window: the window to read.
+        width: number of columns that the sheet declares, or None.
+        epoch_1904: whether the workbook counts days from 1904.
         window_cells: most cells that the engine may hold at once.
-        out: where the frame goes.
-        strings: the shared strings (see `strings`), or None where the workbook has none.
-        styles: its styles part, inflated, or None.
-        padded: cell styles that put zeros before numbers, and to how many digits.
-        dsn: where to connect meanwhile, or None.
+        out: file that the frame is written to.
+        strings: file of the shared strings (see `strings`), or None if the workbook has none.
+        styles: file of the workbook's styles part, inflated, or None.
+        padded: (cell style, number of digits) of the styles that show numbers with leading zeros.
+        dsn: server to connect to meanwhile, or None.
     """
 
     window: Window
@@ -83,19 +83,19 @@ class ReadTask:
 
 
 class WindowRead(NamedTuple):
-    """What a worker answers.
+    """The result of reading a window.
 
     Attributes:
-        number: of the window.
-        path: of the frame (Arrow IPC), see `parts`.
-        rows: rows with at least one cell.
-        first_row: the first of them (0 when none).
-        last_row: the last of them.
-        cells: non-empty cells.
-        columns: facts by sheet column.
-        formulas: cells with a formula.
-        hidden: rows that are hidden.
-        kept: the frame is there; not where it was used at once.
+        number: index of the window, from 0.
+        path: file of the frame (Arrow IPC), see `parts`.
+        rows: number of rows with at least one cell.
+        first_row: sheet row of the first of them (0: none).
+        last_row: sheet row of the last of them.
+        cells: number of non-empty cells.
+        columns: facts by sheet column index.
+        formulas: number of cells with a formula.
+        hidden: number of hidden rows.
+        kept: whether the frame is in the spool; False if it was used at once and not written.
     """
 
     number: int
@@ -112,18 +112,18 @@ class WindowRead(NamedTuple):
 
 @dataclass(frozen=True)
 class CheckTask:
-    """Which window to judge, by which plan, and where the results go.
+    """Check one window against the plan.
 
     Attributes:
-        number: of the window.
-        frame: as it was read (Arrow IPC).
-        folder: where the results go.
-        plan: of the load.
-        header_row: the last one; data lies below.
-        skip_hidden: hidden rows are no data.
-        refusals: errors found elsewhere.
-        superseded: good rows to leave out.
-        dsn: where to connect meanwhile, or None.
+        number: index of the window, from 0.
+        frame: file of the frame as it was read (Arrow IPC).
+        folder: folder that the results are written to.
+        plan: plan of the load.
+        header_row: last row of the header; data rows are below it.
+        skip_hidden: whether to leave out hidden rows.
+        refusals: errors found outside this window's check, such as repeated keys.
+        superseded: sheet rows to leave out although they are good.
+        dsn: server to connect to meanwhile, or None.
     """
 
     number: int
@@ -138,22 +138,22 @@ class CheckTask:
 
 
 class WindowChecked(NamedTuple):
-    """What became of a window.
+    """The result of checking a window.
 
     Attributes:
-        number: of the window.
-        rows: data rows.
+        number: index of the window, from 0.
+        rows: number of data rows.
         first_row: sheet row of the first data row (0: none).
-        last_row: of the last.
-        accepted: rows in the chunk.
-        chunk: Arrow IPC of the accepted rows, with `_row`; None when there are none, or they were written at once.
-        errors: Arrow IPC of the errors (see `validate.ERRORS_SCHEMA`); None when there are none.
-        rejected: Arrow IPC of the rejected rows as read; None when there are none.
+        last_row: sheet row of the last data row.
+        accepted: number of rows in the chunk.
+        chunk: Arrow IPC of the accepted rows, with `_row`; None if there are none, or they were written at once.
+        errors: Arrow IPC of the errors (see `validate.ERRORS_SCHEMA`); None if there are none.
+        rejected: Arrow IPC of the rejected rows as read; None if there are none.
         keys: Arrow IPC of the keys of all rows, or None.
-        counts: by sheet column.
-        checksums: of the accepted rows, by table column.
-        rules: (field|rule) -> (errors, row and column of the first).
-        superseded: rows left out for another one with the same key.
+        counts: counts of cells by sheet column index.
+        checksums: checksums of the accepted rows by table column.
+        rules: `field|rule` -> (number of errors, row of the first, column of the first).
+        superseded: sheet rows left out in favour of another row with the same key.
     """
 
     number: int
@@ -173,14 +173,14 @@ class WindowChecked(NamedTuple):
 
 @dataclass(frozen=True)
 class LoadTask:
-    """A window to be read, judged and written in one go.
+    """Read, check and write one window in one go.
 
     Attributes:
-        read: how to read it; None: it was read before.
-        rows: the first and the last.
-        keep: the frame is wanted later.
-        check: how to judge it.
-        ingest: how to write it, but for what is known only then; None: keep the chunk in the spool.
+        read: the read task; None: the window was read before.
+        rows: first and last sheet row of the window.
+        keep: whether to write the frame to the spool, because it may be needed later.
+        check: the check task.
+        ingest: the write task, except for what is known only after the check; None: leave the chunk in the spool.
     """
 
     read: ReadTask | None
@@ -191,7 +191,7 @@ class LoadTask:
 
 
 class WindowLoaded(NamedTuple):
-    """What became of it; `read` is None where it was read before, `checked` where it has no rows."""
+    """The results of loading a window; `read` is None if it was read before, `checked` if it has no rows."""
 
     read: WindowRead | None
     checked: WindowChecked | None

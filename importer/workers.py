@@ -1,4 +1,4 @@
-"""Owns the tasks that run in workers, and what the fork server imports for them."""
+"""Runs tasks in workers; the fork server imports this module, and with it all that the tasks need."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["check_window", "ingest_chunk", "load_window", "parse_strings", "read
 
 
 def warm_up(_: None) -> None:
-    """What libraries do at their first use (threads, caches, memory), done before the first window comes."""
+    """Make libraries do their first-use work (threads, caches, memory) before the first window arrives."""
     texts = pl.Series(["a", None])
     frame = pl.DataFrame({"a": texts}).with_columns(pl.col("a").str.contains("[b-d]").alias("b"))
     frame.write_ipc(io.BytesIO())
@@ -30,14 +30,14 @@ def warm_up(_: None) -> None:
 
 
 def let_go(_: None) -> None:
-    """Give up what a worker keeps for the next window; a process gives it up by its end, a caller's thread does not."""
+    """Release what a worker keeps for the next window; needed only if tasks ran in the caller's own process."""
     forget_sheet()
     forget_strings()
     close_session()
 
 
 def check_window(task: CheckTask) -> WindowChecked:
-    """Judge one window and spool what came out."""
+    """Check one window against the plan and spool the results."""
     if task.dsn is not None:
         connect_ahead(task.dsn)
     checked, answer = _judged(spool.read(task.frame), task)
@@ -45,7 +45,7 @@ def check_window(task: CheckTask) -> WindowChecked:
 
 
 def load_window(task: LoadTask) -> WindowLoaded:
-    """Read, judge and write one window; nothing of it goes through the spool but what is wanted later."""
+    """Read, check and write one window; only what is needed later goes to the spool."""
     dsn = task.ingest.dsn if task.ingest is not None else task.check.dsn
     if dsn is not None:
         connect_ahead(dsn)
@@ -68,7 +68,7 @@ def load_window(task: LoadTask) -> WindowLoaded:
 
 
 def _judged(frame: pl.DataFrame, task: CheckTask) -> tuple[Checked, WindowChecked]:
-    """What came out of a window, and the same as it is told; the accepted rows are not in the spool yet."""
+    """Check a frame; return the result in memory and as an answer, whose accepted rows are not spooled yet."""
     frame = data_rows(frame, task.header_row, skip_hidden=task.skip_hidden)
     checked = check(frame, task.plan, list(task.refusals), task.superseded)
     accepted, rows = checked.accepted, frame[ROW]
