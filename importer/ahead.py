@@ -1,4 +1,4 @@
-"""Owns working ahead: items of an iterator are made in threads while the present one is used."""
+"""Prefetches: makes the next items of an iterator in threads while the current one is used."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Result = TypeVar("Result")
 
 
 class _Maker(threading.Thread, Generic[Item]):
-    """The thread that makes the items; the last entry of its queue carries the error, or None at the end."""
+    """The thread that makes the items; the last entry of its queue has no item, only an error or None."""
 
     def __init__(self, items: Iterator[Item], most: int) -> None:
         super().__init__(daemon=True)
@@ -32,7 +32,7 @@ class _Maker(threading.Thread, Generic[Item]):
                 if self.unwanted.is_set():
                     return
             self._put(_Entry([]))
-        except BaseException as exc:  # noqa: BLE001 - it is raised again in the other thread
+        except BaseException as exc:  # noqa: BLE001 - raised again in the other thread
             self._put(_Entry([], exc))
 
     def _put(self, entry: _Entry[Item]) -> None:
@@ -42,7 +42,7 @@ class _Maker(threading.Thread, Generic[Item]):
                 return
 
     def taken(self) -> Iterator[Item]:
-        """The items; waits for those that are not made yet."""
+        """Yield the items, waiting for those that are not made yet."""
         while (entry := self._made.get()).items:
             yield from entry.items
         if entry.error is not None:
@@ -50,7 +50,7 @@ class _Maker(threading.Thread, Generic[Item]):
 
 
 class _Entry(NamedTuple, Generic[Item]):
-    """One item, or none at the end; then the error that was the end."""
+    """One item; or none at the end, with the error that ended the iterator, if any."""
 
     items: list[Item]
     error: BaseException | None = None
@@ -58,9 +58,9 @@ class _Entry(NamedTuple, Generic[Item]):
 
 @contextlib.contextmanager
 def ahead(items: Iterator[Item], most: int) -> Iterator[Iterator[Item]]:
-    """The same items, of which up to `most` wait made; the thread is gone when the block ends.
+    """Yield an iterator over the same items that makes up to `most` of them ahead; its thread ends with the block.
 
-    What making an item raises is raised where it would have been taken.
+    An error in making an item is raised where that item would have been returned.
     """
     maker = _Maker(items, most)
     maker.start()
@@ -72,9 +72,9 @@ def ahead(items: Iterator[Item], most: int) -> Iterator[Iterator[Item]]:
 
 
 def mapped(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
-    """`function` of every item, in order, computed in threads; a few items are held at a time, not all.
+    """Yield `function` of every item, in order, computed in threads; holds only a few items at a time.
 
-    Of use where the function leaves Python for most of its time.
+    Useful if the function runs outside Python, without the GIL, for most of its time.
     """
     with ThreadPoolExecutor(threads) as pool:
         held: deque[Future[Result]] = deque()

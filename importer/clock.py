@@ -1,4 +1,4 @@
-"""Owns the time of a run: seconds by stage, and progress for whoever watches."""
+"""Measures the time of a run by stage, and passes its progress on."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ Item = TypeVar("Item")
 
 
 class Progress(Protocol):
-    """What wants to know how far a run is."""
+    """Receives how far a run is."""
 
     def stage(self, name: str) -> None:
-        """A stage begins."""
+        """Report that a stage begins."""
 
     def expect(self, rows: int) -> None:
-        """The stage will handle about that many rows."""
+        """Report that the stage will handle about that many rows."""
 
     def advance(self, rows: int) -> None:
-        """That many more rows are done."""
+        """Report that so many more rows are done."""
 
     def say(self, text: str) -> None:
-        """Something that a user who waits wants to know, in a line."""
+        """Report a message of one line that a waiting user needs."""
 
 
 class Silent:
-    """Progress that nobody watches."""
+    """Progress that ignores everything."""
 
     def stage(self, name: str) -> None:
         """Ignore."""
@@ -48,11 +48,15 @@ class Silent:
 
 
 class Clock:
-    """Measures stages, and passes progress on; wherever it is told of any, the deadline is looked at.
+    """Measures stages and passes progress on; checks the deadline at every stage and advance.
 
     Args:
-        progress: is told.
-        deadline: of the run.
+        progress: receives the progress; None: nothing does.
+        deadline: deadline of the run; None: no deadline.
+
+    Attributes:
+        timings: seconds by stage.
+        spans: when each stage ran.
     """
 
     def __init__(self, progress: Progress | None = None, deadline: Deadline | None = None) -> None:
@@ -65,7 +69,7 @@ class Clock:
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time the block as the stage of that name (again: added)."""
+        """Time the block as the stage of that name; times of the same name add up."""
         self._look()
         self._progress.stage(name)
         start = time.monotonic()
@@ -77,7 +81,7 @@ class Clock:
             self.spans.append(Span("run", name, start, end))
 
     def making(self, lane: str, name: str, items: Iterator[Item]) -> Iterator[Item]:
-        """The same items, with the time that it takes to make each."""
+        """Yield the same items, and record the time that it takes to make each."""
         while True:
             start = time.monotonic()
             item = next(items, None)
@@ -100,7 +104,7 @@ class Clock:
         self._progress.say(text)
 
     def watch(self, look: Callable[[], None] | None) -> None:
-        """Call that wherever progress is told; what it raises ends the stage."""
+        """Call `look` at every stage and advance; an exception that it raises ends the stage."""
         self._watch = look
 
     def _look(self) -> None:
@@ -110,5 +114,5 @@ class Clock:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the clock was made."""
+        """Seconds since the clock was created."""
         return time.monotonic() - self._start

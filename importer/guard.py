@@ -1,8 +1,8 @@
-"""Owns waiting for calls that may block: a signal or the deadline ends the wait, and the call with it.
+"""Waits for calls that may block, so that a signal or the deadline ends the wait and cancels the call.
 
-A signal's handler runs when the interpreter is back from native code. A statement that runs for a minute would put it
-off for a minute; so the parent's calls are made by a thread of their own, while the caller waits in a way that signals
-do end.
+A signal handler runs only when the interpreter is back from native code, so a statement that runs for a minute would
+delay it by a minute. Therefore a thread of its own makes the parent's calls, while the caller waits in a way that a
+signal interrupts.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _GRACE_SECONDS = 0.5
 
 
 class Background:
-    """A thread that makes calls one after the other; a daemon, so that a call that never ends keeps nobody.
+    """A thread that makes calls one after the other; a daemon, so that a call that never ends cannot block the exit.
 
     Args:
-        name: of the thread.
+        name: name of the thread.
     """
 
     def __init__(self, name: str) -> None:
@@ -36,13 +36,13 @@ class Background:
         self._thread.start()
 
     def submit(self, call: Callable[[], Result]) -> Future[Result]:
-        """The result of a call, some day."""
+        """Queue a call and return the future of its result."""
         future: Future[Result] = Future()
         self._calls.put((future, call))
         return future
 
     def close(self) -> None:
-        """Let the thread end behind its last call."""
+        """Let the thread end after its last call."""
         self._calls.put(None)
 
     def _work(self) -> None:
@@ -50,15 +50,15 @@ class Background:
             future, call = item
             try:
                 future.set_result(call())
-            except BaseException as exc:  # noqa: BLE001 - told to whoever waits
+            except BaseException as exc:  # noqa: BLE001 - raised again in the thread that waits
                 future.set_exception(exc)
 
 
 class Guard:
-    """Makes the calls of one connection, so that signals and the deadline end them.
+    """Makes the calls of one connection, so that signals and the deadline can end them.
 
     Args:
-        deadline: of the run; None: whenever.
+        deadline: deadline of the run; None: no deadline.
     """
 
     def __init__(self, deadline: Deadline | None = None) -> None:
@@ -67,15 +67,15 @@ class Guard:
         self._stuck = False
 
     def call(self, function: Callable[[], Result], cancel: Callable[[], None]) -> Result:
-        """The result of the call.
+        """Make a call and return its result.
 
         Args:
-            function: may block; called by another thread.
-            cancel: ends it; thread-safe.
+            function: the call, which may block; another thread makes it.
+            cancel: ends the call; thread-safe.
 
         Raises:
-            TimedOut: the deadline came first; the statement was cancelled.
-            ConnectionFailed: an earlier call never ended, so that nothing can be asked of this connection.
+            TimedOut: the deadline passed first; the statement was cancelled.
+            ConnectionFailed: an earlier call never ended, so this connection cannot be used any more.
         """
         if self._stuck:
             raise ConnectionFailed("the server did not answer a request to cancel")
@@ -91,12 +91,12 @@ class Guard:
             raise
 
     def later(self, function: Callable[[], Result]) -> Future[Result]:
-        """Begin a call behind those that were begun before; whoever makes the next one waits for it as well."""
+        """Queue a call after those queued before; the next `call` waits for it too."""
         self._background = self._background or Background("database")
         return self._background.submit(function)
 
     def expire(self, seconds: float) -> None:
-        """Give what is still to be said that much time, whatever the deadline was."""
+        """Allow `seconds` from now for the remaining calls, whatever the deadline was."""
         self._deadline = Deadline(seconds)
 
     def close(self) -> None:
@@ -105,7 +105,7 @@ class Guard:
             self._background.close()
 
     def _end(self, future: Future[Any], cancel: Callable[[], None]) -> None:
-        # By another thread: where the network is gone, to ask for the end may block as well.
+        # In another thread: if the network is down, the request to cancel may block as well.
         canceller = Background("cancel")
         canceller.submit(cancel)
         canceller.close()

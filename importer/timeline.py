@@ -1,4 +1,4 @@
-"""Owns the timeline of a run: what every process did when, and the picture of it."""
+"""Draws the timeline of a run: what every process did when."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _COLOURS = {
     "open": "#8c959f", "unpack": "#8c959f", "plan": "#8c959f", "rejects": "#8c959f", "cut": "#8c959f",
     "read": "#1f6feb", "validate": "#1a7f37", "write": "#bf8700", "verify": "#8250df", "publish": "#cf222e",
 }  # fmt: skip
-#: What the tasks of workers are called in the picture.
+#: Names of the workers' tasks in the chart.
 _TASKS = {
     "read_window": "read",
     "check_window": "validate",
@@ -29,13 +29,13 @@ _STYLE = (
 
 
 class Span(NamedTuple):
-    """Something that took time.
+    """An interval in which one lane did one thing.
 
     Attributes:
-        lane: who did it (`run`, `cutter`, `worker 1`).
-        name: of the stage or task.
-        began: seconds on the monotonic clock, which all processes of a machine share.
-        ended: likewise.
+        lane: line of the chart (`run`, `cutter`, `worker 1`).
+        name: name of the stage or task.
+        began: start, in seconds on the monotonic clock, which all processes of a machine share.
+        ended: end, on the same clock.
     """
 
     lane: str
@@ -45,12 +45,12 @@ class Span(NamedTuple):
 
     @property
     def stage(self) -> str:
-        """The stage that it is a part of."""
+        """The stage that the span belongs to."""
         return _TASKS.get(self.name, self.name)
 
 
 def write_timeline(path: Path, spans: Iterable[Span], title: str) -> None:
-    """Draw the spans into an `.svg`, or into an `.html` page around it.
+    """Write a chart of the spans as `.svg`, or as an `.html` page that contains it.
 
     Raises:
         OSError: the file cannot be written.
@@ -62,7 +62,7 @@ def write_timeline(path: Path, spans: Iterable[Span], title: str) -> None:
 
 
 def draw(spans: list[Span], title: str) -> str:
-    """The picture as SVG: a line for each lane, a bar for each span, told in full when pointed at."""
+    """Return the chart as SVG: a line for each lane, a bar for each span, with the details as its tooltip."""
     lanes = sorted({span.lane for span in spans}, key=_order)
     start = min((span.began for span in spans), default=0.0)
     seconds = max((span.ended for span in spans), default=start) - start or 1.0
@@ -107,7 +107,7 @@ def _legend(spans: list[Span]) -> list[str]:
 
 
 def _axis(seconds: float, scale: float, height: int) -> list[str]:
-    """Lines at round seconds, about ten of them."""
+    """Return grid lines at round seconds, about ten of them."""
     step = next((s for e in range(-3, 6) for s in (10**e, 2 * 10**e, 5 * 10**e) if seconds / s <= 10), seconds)  # noqa: PLR2004
     parts = []
     for number in range(int(seconds / step) + 1):
