@@ -1,4 +1,4 @@
-"""Owns the judging of a sheet: every window by the plan, keys over all windows, and the equation of the cells."""
+"""Validates a sheet: checks every window against the plan, keys across all windows, and the balance of cells."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def validate(
     settings: Settings, source: Source, plan: LoadPlan, pool: Pool, folder: Path, clock: Clock, dsn: Dsn | None = None,
     known: dict[int, WindowChecked] | None = None,
 ) -> dict[int, WindowChecked]:  # fmt: skip
-    """Every window judged by the plan, by its number; windows with repeated keys are judged again.
+    """Check every window against the plan, those with repeated keys twice; return the results by window number.
 
-    With a DSN the workers connect there meanwhile. What is `known` was judged by that plan before.
+    With a DSN the workers connect there meanwhile. The windows in `known` were checked against this plan before.
 
     Raises:
-        Unspooled: a window has to be judged that was not kept.
-        ConservationError: a column whose cells do not add up.
+        Unspooled: a window that was not kept has to be checked.
+        ConservationError: the cells of a column do not add up.
     """
     skip = settings.hidden == "skip"
     row, writers = source.header.last_row, most_writers(source.rows * len(plan.columns))
@@ -45,7 +45,7 @@ def validate(
     windows = dict(known or {})
     left = [task for task in tasks if task.number not in windows]
     if not {task.number for task in left}.isdisjoint(w.number for w in source.windows if not w.kept):
-        raise Unspooled("windows that were not kept are to be judged by another plan")
+        raise Unspooled("windows that were not kept must be checked against another plan")
     clock.advance(sum(w.rows for w in windows.values()))
     died = partial(_checker_died, source)
     for checked in pool.run(check_window, left, died):
@@ -60,7 +60,7 @@ def validate(
 def _again(
     tasks: list[CheckTask], windows: dict[int, WindowChecked], plan: LoadPlan, source: Source
 ) -> list[CheckTask]:
-    """The windows with rows whose key another row holds, and what becomes of those."""
+    """Return the tasks of windows with repeated keys, with the rows to reject or to leave out."""
     spooled = [(w.number, w.keys) for w in windows.values()]
     lost: dict[int, tuple[int, ...]] = {}
     if plan.on_duplicate != "reject":
@@ -85,7 +85,7 @@ def _checker_died(source: Source, task: CheckTask, how: str) -> ImporterError:
 
 
 def totals(windows: dict[int, WindowChecked]) -> dict[int, ColumnCount]:
-    """What became of the cells, by sheet column."""
+    """Return the counts of cells over all windows, by sheet column index."""
     found: dict[int, ColumnCount] = {}
     for window in windows.values():
         for column, count in window.counts.items():
@@ -94,7 +94,7 @@ def totals(windows: dict[int, WindowChecked]) -> dict[int, ColumnCount]:
 
 
 def _check_conservation(source: Source, windows: dict[int, WindowChecked]) -> None:
-    """Every cell that was read must be loaded, missing, ignored or rejected; the count of the reader is the judge."""
+    """Check that the loaded, missing, ignored and rejected cells of each column add up to the reader's count."""
     found = totals(windows)
     for column, facts in source.facts.items():
         count = found.get(column, ColumnCount())

@@ -1,4 +1,4 @@
-"""Owns the loading of judged windows: chunks into staging, verified, and published."""
+"""Loads checked windows: writes chunks to staging, verifies them and publishes them."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def loaded(
     settings: Settings, claim: Claim, contract: Contract, plan: LoadPlan, windows: dict[int, WindowChecked],
     report: Report, pool: Pool, clock: Clock, lineage: Lineage | None, *, dry_run: bool,
 ) -> Iterator[Published]:  # fmt: skip
-    """All chunks written, verified and published, in a transaction that is still open: the caller commits.
+    """Write, verify and publish all chunks, and yield the result in a transaction that the caller commits.
 
-    They go over staging, unless they went straight into the target while the sheet was read.
-    Without a commit by the end, the target is as it was.
+    Chunks go through staging, unless they went straight into the target while the sheet was read.
+    Without a commit before the block ends, the target is unchanged.
     """
     session, target = claim.session, claim.target
     accepted = sum(w.accepted for w in windows.values())
@@ -74,7 +74,7 @@ def _write(
     """Write these chunks to staging.
 
     Raises:
-        Unspooled: one of them was written already, but is not there, and was not kept.
+        Unspooled: a chunk that was written while the sheet was read is missing in staging, and was not kept.
     """
     if any(windows[number].chunk is None for number in chunks):
         raise Unspooled("what was written while the sheet was read is not in staging")
@@ -89,7 +89,7 @@ def _write(
     )  # fmt: skip
     cells = sum(w.accepted for w in windows.values()) * len(staging.columns)
     lanes = {"sequential": 1, "concurrent": None}.get(settings.method, most_writers(cells))
-    # Without the ledger nobody knows whether a chunk is in; what was written row by row is half in.
+    # A retry needs the ledger, to know whether a chunk is in staging; one written row by row may be there in part.
     again = ledger and not rowwise
     try:
         for _, rows in pool.run(ingest_chunk, tasks, partial(_writer_died, claim), lanes=lanes, again=again):

@@ -1,4 +1,4 @@
-"""Owns the story of a run, from a path to a published table; the only module that knows all stages."""
+"""Runs an import from a path to a published table; the only module that knows all stages."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def run(settings: Settings, progress: Progress | None = None, *, dry_run: bool =
     """Load a sheet into a table, all or nothing, exactly once, and report where every cell went.
 
     Args:
-        settings: of the run.
-        progress: is told of stages and rows.
+        settings: settings of the run.
+        progress: receives stages and row counts.
         dry_run: do everything, then roll it back and leave no trace.
 
     Raises:
-        BudgetExceeded: too many rejects; its `report` says which.
-        ImporterError: see `errors`; in every case the target is as it was.
+        BudgetExceeded: there are too many rejects; its `report` lists them.
+        ImporterError: see `errors`; in every case the target is unchanged.
     """
     clock = Clock(progress, Deadline(settings.timeout))
     contract = load_contract(settings.contract) if settings.contract else None
@@ -67,20 +67,20 @@ def run(settings: Settings, progress: Progress | None = None, *, dry_run: bool =
                 if settings.timeline:
                     title = f"{opened[0].path.name}: {report.total_records:,} rows, {clock.elapsed:.2f} s"
                     write_timeline(settings.timeline, [*clock.spans, *pool.spans], title)
-                return report  # noqa: TRY300 - a timeline that cannot be written is told, too
+                return report  # noqa: TRY300 - an unwritable timeline is handled too
             except Unspooled:
                 story.forget()
             except (ImporterError, KeyboardInterrupt) as exc:
                 story.advise(exc)
                 if isinstance(exc, KeyboardInterrupt):
                     raise
-                # What was written so far is in the ledger: the next try goes on there, over a new connection.
+                # What was written so far is in the ledger: the next attempt continues there, over a new connection.
                 patience.bear(exc)
             claims.renew()
 
 
 class _Story:
-    """What happens to a sheet that was read; told once more from the beginning when the server failed meanwhile."""
+    """The attempts of one run: reads the sheet once and repeats the rest when the server failed meanwhile."""
 
     def __init__(
         self, settings: Settings, contract: Contract | None, folder: Path, pool: Pool, clock: Clock, *, dry_run: bool
@@ -88,18 +88,18 @@ class _Story:
         self._settings, self._contract, self._folder, self._pool, self._clock = settings, contract, folder, pool, clock
         self._dry_run = dry_run
         self._source: Source | None = None
-        #: Only the first try writes while it reads.
+        #: Only the first reading of the sheet also writes meanwhile.
         self._stream: Stream | None = None
         self._tries = 0
-        #: The windows judged by the last plan.
+        #: The last plan, and the windows checked against it.
         self._judged: tuple[LoadPlan, dict[int, WindowChecked]] | None = None
         self._began = False
         self._claim: Claim | None = None
-        #: What was about to be committed.
+        #: What was about to be committed, in case only the server's answer is lost.
         self._settled: tuple[Claim, Report, Rejects] | None = None
 
     def told(self, opened: tuple[Workbook, Sheet], claims: Claims) -> Report:
-        """The report of the run."""
+        """Make one attempt at the whole run and return its report."""
         try:
             source = self._source = self._source or self._read(opened, claims)
             return self._loaded(source, claims.get())
@@ -111,7 +111,7 @@ class _Story:
             raise
 
     def _read(self, opened: tuple[Workbook, Sheet], claims: Claims) -> Source:
-        """The sheet; where that is possible its rows are judged and written meanwhile."""
+        """Read the sheet; where possible its rows are checked and written meanwhile."""
         self._tries += 1
         self._stream = (
             Stream(self._settings, self._contract, claims, self._clock.spans, dry_run=self._dry_run)
@@ -121,11 +121,11 @@ class _Story:
         return read_source(self._settings, self._pool, self._folder, self._clock, opened, self._stream)
 
     def forget(self) -> None:
-        """Read the sheet once more, and keep all of it: more is wanted than was kept."""
+        """Discard the sheet, so that the next attempt rereads it and keeps all rows: more are needed than were kept."""
         self._source = self._judged = self._stream = None
 
     def _loaded(self, source: Source, claim: Claim) -> Report:
-        """The report of the run, from a sheet that was read."""
+        """Plan, check, write and publish a sheet that was read; return the report."""
         settings, clock, self._claim = self._settings, self._clock, claim
         if claim.done:
             return self._found(claim)
@@ -147,7 +147,7 @@ class _Story:
         with loaded(
             settings, claim, contract, plan, windows, report, self._pool, clock, lineage, dry_run=self._dry_run
         ) as published:
-            # The transaction of publishing is open: what is told must be complete before it is kept.
+            # The publishing transaction is still open: the report must be complete before the commit.
             windows = with_refusals(claim.session, source, plan, claim.target, windows, published.refused, self._folder)
             report, rejects = make_report(settings, source, plan, claim, windows, published)
             with kept_rejects(rejects, report, clock):
@@ -162,7 +162,7 @@ class _Story:
         return replace(report, outcome=outcome, run=run_words(claim), timings=clock.timings, duration=clock.elapsed)
 
     def _found(self, claim: Claim) -> Report:
-        """The report of an import that the ledger says is done: by this run, where only the answer was lost."""
+        """Return the report of an import that the ledger says is done: by this run, if only the answer was lost."""
         if self._settled is None or claim.done is None or claim.done.id != self._settled[0].run:
             return imported_report(self._settings, claim, self._clock)
         own, report, rejects = self._settled
@@ -170,7 +170,7 @@ class _Story:
             return self._ended(own, report)
 
     def advise(self, exc: BaseException) -> None:
-        """Tell how to go on after an error that leaves something to go on with."""
+        """Add to an error how to continue the run, where something is left to continue from."""
         if self._began and (not isinstance(exc, ImporterError) or exc.resumable) and not self._dry_run:
             add_advice(exc, advice_of(self._claim))
 
@@ -196,7 +196,7 @@ def _check_budget(settings: Settings, report: Report, clock: Clock) -> None:
     error = BudgetExceeded(
         f"{report.error_count:,} of {report.total_records:,} rows were rejected, over the budget of "
         f"{settings.max_rejects}; nothing was published",
-        choice=f"mend them in the workbook ({report.rejects_file} lists them), or raise --max-rejects",
+        choice=f"fix them in the workbook ({report.rejects_file} lists them), or raise --max-rejects",
     )
     error.report = replace(report, outcome="over-budget", timings=clock.timings, duration=clock.elapsed)
     raise error

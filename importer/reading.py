@@ -1,4 +1,4 @@
-"""Owns the reading of a sheet by the workers, while its later windows are still being cut."""
+"""Reads a sheet in the workers, while its later windows are still being cut."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     from .streaming import Stream
     from .windows import Window
 
-#: Another worker is started for every so many bytes of XML: reading less than that takes as long as starting one.
+#: One worker is used for every so many bytes of XML: reading less takes no longer than starting a worker.
 XML_PER_WORKER = 1 << 20
-#: Sheets of more XML are written while they are read; for smaller ones each worker's connection costs more than it
-#: brings (see `ingest.most_writers`).
+#: Sheets of at least that much XML are written while they are read; for smaller ones a connection per worker costs
+#: more than it saves (see `ingest.most_writers`).
 STREAMED_BYTES = 8 << 20
 
 
 def open_source(settings: Settings, clock: Clock) -> tuple[Workbook, Sheet]:
-    """The workbook and the sheet that the settings mean; no cell is read.
+    """Open the workbook and find the sheet that the settings name; no cell is read.
 
     Raises:
-        InputError: one of them is refused.
+        InputError: the workbook or the sheet is refused.
     """
     with clock.stage("open"):
         workbook = open_workbook(settings.workbook, settings.limits)
@@ -50,15 +50,15 @@ def read_source(
     opened: tuple[Workbook, Sheet] | None = None,
     stream: Stream | None = None,
 ) -> Source:
-    """Read the sheet that the settings mean into `folder`.
+    """Read the sheet that the settings name into `folder`.
 
     Args:
-        settings: which sheet, and how.
-        pool: to read with.
-        folder: of the spool.
-        clock: is told how far it is.
-        opened: what `open_source` said, where the caller asked before.
-        stream: what is to be done with windows as soon as they are read, or None.
+        settings: settings of the run, which say what sheet to read and how.
+        pool: workers that read.
+        folder: the spool folder, where frames are written.
+        clock: receives stages and row counts.
+        opened: the result of `open_source`, if the caller has it already.
+        stream: loads windows as soon as they are read; None: only read.
 
     Raises:
         InputError: the workbook, the sheet or the header is refused.
@@ -74,7 +74,7 @@ def read_source(
 
 
 class _Reading:
-    """A sheet that is being read."""
+    """The reading of one sheet: its tasks and the results so far."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class _Reading:
         self._windows: list[WindowRead] = []
 
     def run(self, stream: Stream | None) -> Source:
-        """Read it all; `stream` takes the windows behind the first ones."""
+        """Read the whole sheet; `stream`, if it can, loads the windows after the first ones."""
         clock, pool = self._clock, self._pool
         pool.limit(max(1, self._cutting.xml_bytes // XML_PER_WORKER))
         cut = clock.making("cutter", "cut", self._cutting.windows())
@@ -108,7 +108,7 @@ class _Reading:
                     later = list(itertools.islice(tasks, 1))
                     size = self._cutting.xml_bytes
                     streams = bool(later) and stream.begin(self._so_far, pool, big=self._is_big(), xml_bytes=size)
-                    tasks = itertools.chain(later, tasks)  # noqa: PLW2901 - one was taken to see whether there are more
+                    tasks = itertools.chain(later, tasks)  # noqa: PLW2901 - one was drawn to see whether there are more
                 if not streams:
                     self._take(pool.run(read_window, tasks, self._reader_died))
                     return self._so_far()
@@ -122,7 +122,7 @@ class _Reading:
         return make_source(self._workbook, self._sheet, self._cutting.facts(), windows, self._settings)
 
     def _connecting(self, task: ReadTask, stream: Stream) -> ReadTask:
-        """The task, whose worker connects meanwhile when it will write; that of the first window always will."""
+        """Return the task, with a DSN to connect to meanwhile if its worker will write; window 0's always will."""
         return replace(task, dsn=stream.dsn()) if self._is_big() or task.window.number == 0 else task
 
     def _is_big(self) -> bool:
@@ -142,7 +142,7 @@ class _Reading:
             self._windows.append(result)
 
     def _parse_strings(self, stream: Stream | None) -> None:
-        """Let the first worker parse the shared strings, while the first windows are cut, and connect meanwhile."""
+        """Parse the shared strings in the first worker, which also connects, while the first windows are cut."""
         if self._strings is None or self._workbook.shared_strings is None:
             return
 

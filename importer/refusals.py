@@ -1,4 +1,4 @@
-"""Owns rows that the database refused: from what the server said to rejects with an address, in every count."""
+"""Turns rows that the database refused into rejects with an address, and corrects every count."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ def with_refusals(
     session: Session, source: Source, plan: LoadPlan, target: Target, windows: dict[int, WindowChecked],
     refused: tuple[RefusedRow, ...], folder: Path,
 ) -> dict[int, WindowChecked]:  # fmt: skip
-    """The windows, with the rows that the database refused among their rejects instead of the accepted ones.
+    """Return the windows with the rows that the database refused moved from the accepted rows to the rejects.
 
     Args:
-        session: in the transaction that refused them.
-        source: of the rows.
-        plan: by which they were accepted.
-        target: that refused them.
-        windows: as judged before.
-        refused: with numbers of sheet rows.
-        folder: of the spool.
+        session: session in the transaction that refused the rows.
+        source: the sheet that was read.
+        plan: plan that the rows were checked against.
+        target: table that refused the rows.
+        windows: results of the check, by window number.
+        refused: refused rows, with their sheet row numbers.
+        folder: the spool folder.
 
     Raises:
-        Unspooled: a window with such rows was not kept.
-        ConservationError: a refused row that was not an accepted one.
+        Unspooled: a window with refused rows was not kept.
+        ConservationError: a refused row is not among the accepted rows.
     """
     told = sorted(_refusals(session, plan, target, refused))
     rows = [refusal.row for refusal in told]
@@ -62,11 +62,11 @@ def with_refusals(
 def _with_rejects(
     window: WindowChecked, frame: Path, plan: LoadPlan, refusals: list[Refusal], folder: Path
 ) -> WindowChecked:
-    """A window after some of its accepted rows were refused; only those are judged again."""
+    """Return a window after some of its accepted rows were refused; only those rows are checked again."""
     rows = spool.read(frame).filter(pl.col(ROW).is_in([refusal.row for refusal in refusals]))
     before, after = check(rows, plan, []), check(rows, plan, refusals)
     if len(before.accepted) != len(refusals) or len(after.rejected) != len(refusals):
-        raise ConservationError(f"the server refused {len(refusals):,} rows, {len(before.accepted):,} of them loaded")
+        raise ConservationError(f"the server refused {len(refusals):,} rows, {len(before.accepted):,} of them accepted")
     counts = {c: count - before.counts[c] + after.counts[c] for c, count in window.counts.items() if c in before.counts}
     errors, rejected = _joined(window, after)
     return window._replace(
@@ -79,7 +79,7 @@ def _with_rejects(
 
 
 def _joined(window: WindowChecked, after: Checked) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """All errors and all rejected rows of the window, in the order of the sheet."""
+    """Return all errors and all rejected rows of the window, in sheet order."""
     errors, rejected = [after.errors], [after.rejected]
     if window.errors and window.rejected:
         errors.append(spool.read(window.errors))
@@ -91,7 +91,7 @@ def _joined(window: WindowChecked, after: Checked) -> tuple[pl.DataFrame, pl.Dat
 
 
 def _refusals(session: Session, plan: LoadPlan, target: Target, refused: tuple[RefusedRow, ...]) -> list[Refusal]:
-    """What the server said, on the column that it is about where that is one, else on the row."""
+    """Return the refusals as errors of a column, if the server named exactly one that is loaded, else of the row."""
     loaded = {c.field.name for c in plan.columns if c.column}
     fields: dict[tuple[str, str, str, str], str] = {}
     told = []
@@ -105,7 +105,7 @@ def _refusals(session: Session, plan: LoadPlan, target: Target, refused: tuple[R
 
 
 def _columns(session: Session, target: Target, row: RefusedRow) -> tuple[str, ...]:
-    """The columns of the target that a refusal is about; none when it is about another table."""
+    """Return the target columns that a refusal is about; none if it is about another table."""
     if row.table and not _is_target(session, target, row):
         return ()
     if row.column:
@@ -114,7 +114,7 @@ def _columns(session: Session, target: Target, row: RefusedRow) -> tuple[str, ..
 
 
 def _is_target(session: Session, target: Target, row: RefusedRow) -> bool:
-    """Whether the table that the server named is the target or one of its partitions."""
+    """Return whether the table that the server named is the target or one of its partitions."""
     if (row.schema, row.table) == (target.schema, target.name):
         return True
     return bool(

@@ -1,8 +1,8 @@
-"""Owns the loading of windows while later ones are still being read: judged and written by the worker that read them.
+"""Loads windows while later ones are still being read: the worker that reads a window also checks and writes it.
 
-The plan is made when the first windows are read: with a contract or an existing table it is known by then, else the
-types of those windows are taken for those of all. When all windows are read the plan is made once more, from the facts
-of all rows, and what was loaded counts only if both plans are the same. So nothing is decided from a sample.
+The plan is made after the first windows are read. A contract or an existing table determines it by then; otherwise it
+assumes that all windows have the types of the first ones. After all windows are read the plan is made again, from the
+facts of all rows, and what was loaded counts only if both plans are equal. So nothing is decided from a sample.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
 
 
 class Begun(NamedTuple):
-    """What was decided when the first windows were read.
+    """What was decided after the first windows were read, and the results so far.
 
     Attributes:
-        plan: of the load.
-        header_row: the last one.
-        windows: judged by that plan, by number.
+        plan: plan of the load.
+        header_row: last row of the header.
+        windows: results of the windows checked against that plan, by window number.
     """
 
     plan: LoadPlan
@@ -49,13 +49,13 @@ class Begun(NamedTuple):
     windows: dict[int, WindowChecked]
 
     def fits(self, plan: LoadPlan, source: Source) -> bool:
-        """Whether what was done by it is what the whole sheet demands."""
+        """Return whether the plan made from the whole sheet is the one that windows were loaded by."""
         return self.plan == plan and self.header_row == source.header.last_row
 
 
 @dataclass(frozen=True)
 class _Orders:
-    """What all load tasks of a sheet have in common."""
+    """What all load tasks of a sheet share."""
 
     plan: LoadPlan
     header_row: int
@@ -64,25 +64,25 @@ class _Orders:
     dsn: Dsn | None
 
     def task(self, read: ReadTask | None, number: int, frame: Path, rows: tuple[int, int]) -> LoadTask:
-        """The task for a window that is to be read, or was (None)."""
-        # The worker of the head will write first, where nothing is written yet.
+        """Return the load task of a window; `read` is None if the window was read before."""
+        # The worker of the first window will also be the first to write, if nothing is written yet.
         dsn = self.dsn if number == 0 else None
         check = CheckTask(number, frame, frame.parent, self.plan, self.header_row, skip_hidden=False, dsn=dsn)
         return LoadTask(read, rows, self.keep, check, self.ingest)
 
 
 class Stream:
-    """Windows on their way into staging; asked by the reader of the sheet.
+    """Loads windows into staging or the target while the sheet is being read; driven by the reader of the sheet.
 
     Args:
-        settings: of the run.
-        contract: given, or None.
-        claims: of the run.
-        spans: get the times of what happens in no worker.
+        settings: settings of the run.
+        contract: the contract that the user gave, or None.
+        claims: claims of the run.
+        spans: list that receives the times of work done outside the workers.
         dry_run: leave no trace.
 
     Attributes:
-        begun: what was decided and done, or None.
+        begun: the plan and the results so far; None before `begin`, or if it declined.
     """
 
     def __init__(
@@ -93,29 +93,29 @@ class Stream:
         self._pool: Pool | None = None
         self._orders: _Orders | None = None
         self._early: tuple[WindowRead, ...] = ()
-        #: Its staging table, or its open transaction, is ours to look after.
+        #: The claim whose staging table or open transaction this object still has to finish or drop.
         self._claim: Claim | None = None
         self.begun: Begun | None = None
 
     def more_windows(self, workers: int) -> int:
-        """How many windows to read before `begin`, beside those of the head: without a contract one for each worker."""
+        """Return how many windows to read before `begin` beyond the header's: without a contract, one per worker."""
         return 0 if self._contract is not None else max(workers, 1)
 
     def dsn(self) -> Dsn | None:
-        """Where the first workers may connect before anything is decided; None when that is not known."""
+        """Return where the first workers may connect before anything is decided; None if that is not known."""
         return None if self._dry_run or self._settings.method != "batch" else self._claims.dsn()
 
     def begin(self, so_far: Callable[[], Source], pool: Pool, *, big: bool, xml_bytes: int) -> bool:
-        """Decide what is to be done with all windows; False: nothing, they are only to be read.
+        """Plan the load from the first windows; return False if the windows can only be read.
 
         Args:
-            so_far: what is known of the sheet.
-            pool: to work with.
-            big: it is worth a connection of each worker.
-            xml_bytes: of the sheet.
+            so_far: returns the sheet as far as it was read.
+            pool: workers that load.
+            big: whether the sheet is worth a connection per worker.
+            xml_bytes: size of the sheet's XML.
 
         Raises:
-            AlreadyImported: there is nothing to do.
+            AlreadyImported: the workbook was imported before.
             ImporterError: the server cannot be reached, or fails.
         """
         if self._settings.method != "batch" or self._settings.hidden != "include":
@@ -124,7 +124,7 @@ class Stream:
         if claim.done:
             raise AlreadyImported(claim)
         if claim.dead:
-            # What a dead run has written is compared with all chunks before any is written.
+            # What a dead run wrote must be compared with all chunks before any is written.
             return False
         try:
             source = so_far()
@@ -135,7 +135,7 @@ class Stream:
             contract, plan = plan_load(self._settings, source, claim.target, self._contract, claim.session)
             claim.session.commit()
         except ImporterError as exc:
-            # It may look otherwise when the whole sheet was read; then it is told.
+            # The whole sheet may give another result; if not, the error is raised then.
             if exc.transient:
                 raise
             claim.session.rollback()
@@ -148,7 +148,7 @@ class Stream:
         return True
 
     def _writing(self, claim: Claim, contract: Contract, plan: LoadPlan, xml_bytes: int) -> IngestTask | None:
-        """How workers write chunks to staging; None where the chunks go straight into the target."""
+        """Return how workers write chunks to staging; None if the chunks go straight into the target."""
         self._claim = claim
         about = about_run(self._settings, claim, None, {})
         claim.direct = begin_direct(self._settings, claim, plan, about, self._spans, xml_bytes=xml_bytes)
@@ -163,20 +163,20 @@ class Stream:
     def _ordered(
         self, claim: Claim, contract: Contract, plan: LoadPlan, source: Source, ingest: IngestTask | None
     ) -> _Orders:
-        """What all tasks have in common."""
+        """Return what all load tasks share."""
         sure = self._contract is not None or all(f.type == "string" for f in contract.fields)
         new = ingest is not None and claim.staging is not None and claim.staging.becomes_target
-        # Kept are frames that may be judged again: for a key, for a refusal, or by another plan.
+        # Keep frames that may be checked again: because of a key, a refusal or another plan.
         keep = claim.direct is None and not (sure and new)
         dsn = self.dsn() if claim.direct is None else None
         return _Orders(plan, source.header.last_row, keep, ingest, dsn)
 
     def loaded(self, tasks: Iterable[ReadTask], died: Callable[[int, int, str], ImporterError]) -> Iterator[WindowRead]:
-        """Load the windows that were read before, and those; yields what was read of the latter.
+        """Load the windows that were read before and those of `tasks`; yield the read results of the latter.
 
         Args:
-            tasks: of reading.
-            died: the error for rows whose worker died, from the first and last of them and how it died.
+            tasks: read tasks of the remaining windows.
+            died: makes the error for rows whose worker died, from the first row, the last row and how it died.
 
         Raises:
             ImporterError: see `read_window`, `check_window` and `ingest_chunk`.
@@ -211,7 +211,7 @@ class Stream:
             yield orders.task(task, task.window.number, task.out, (task.window.first_row, task.window.last_row))
 
     def judged(self, plan: LoadPlan, source: Source) -> dict[int, WindowChecked] | None:
-        """The windows that were judged and written by the plan of the whole sheet; None where it was another one."""
+        """Return the windows checked and written by this plan of the whole sheet; None if they used another plan."""
         if self.begun is None:
             return None
         if self.begun.fits(plan, source):
@@ -221,11 +221,11 @@ class Stream:
         return None
 
     def handed_over(self) -> None:
-        """Somebody else looks after the staging table from now on."""
+        """Leave the staging table or open transaction to the caller from now on."""
         self._claim = None
 
     def ended(self, exc: BaseException) -> None:
-        """The run ends with that error; what was written so far is kept for the next one, or dropped."""
+        """End the load with that error: keep what was written so far for the next run, or drop it."""
         if self._claim is not None:
             end_staging(self._claim, exc)
             self._claim = None

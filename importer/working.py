@@ -1,4 +1,4 @@
-"""Owns what a run works with: the spool folder and the pool of workers."""
+"""Owns the resources of a run: the spool folder and the pool of workers."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from .patience import Deadline
     from .settings import Settings
 
-_BAD_FREE_SPACE = "free space, or point --temp-dir at another disk"
+_BAD_FREE_SPACE = "free some space, or point --temp-dir at another disk"
 
 
 @contextlib.contextmanager
 def working(settings: Settings, deadline: Deadline | None = None) -> Iterator[tuple[Path, Pool]]:
-    """A spool folder and a pool of workers, both gone afterwards.
+    """Yield a spool folder and a pool of workers; remove both when the block ends.
 
     Raises:
         MachineError: the spool's disk is full.
@@ -43,7 +43,7 @@ def working(settings: Settings, deadline: Deadline | None = None) -> Iterator[tu
 
 
 def _size(workbook: Path) -> int:
-    """Bytes of the file; 0 where there is none, which is told when it is opened."""
+    """Return the size of the file in bytes; 0 if there is none, which is an error when it is opened."""
     try:
         return workbook.stat().st_size
     except OSError:

@@ -112,7 +112,7 @@ def test_upload_over_the_budget(service: Service) -> None:
     content = book(["n"], [1], ["=1/0"], [2])
     answer = service.upload(content, "budget.xlsx", max_rejects=0)
     assert (answer.status_code, answer.json()["type"]) == (422, "BudgetExceeded")
-    assert answer.json()["choice"] == "mend them in the workbook (rejects.xlsx lists them), or raise max_rejects"
+    assert answer.json()["choice"] == "fix them in the workbook (rejects.xlsx lists them), or raise max_rejects"
     assert answer.json()["run"]["rejects"]["rows"] == 1
     assert service.client.get(answer.json()["run"]["links"]["rejects"]).status_code == 200
     assert service.rows("select to_regclass('budget')::text") == [(None,)]
