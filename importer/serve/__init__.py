@@ -1,5 +1,5 @@
-"""Owns the service: uploads over HTTP, and the page to do them on; `importer serve` starts it.
+"""Serves uploads over HTTP and the web page for them; started by `importer serve`.
 
-The service itself reads no workbook. Every import, check and inspection is the work of a child process (`child`), so
-that a crash, a kill or a blow-up of memory costs the upload that caused it and nothing else.
+The service itself reads no workbook. Every import, check and inspection runs in a child process (see `child`), so that
+a crash, a kill or excessive memory use fails only the upload that caused it.
 """

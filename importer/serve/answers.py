@@ -1,4 +1,4 @@
-"""Owns the shape of what the service answers when it refuses, and of times in answers."""
+"""Defines the shape of error responses, and of times in responses."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 
 class Refused(Exception):
-    """A request that is not done.
+    """A request that the service refuses or cannot complete.
 
     Attributes:
-        status: of HTTP.
-        words: of the answer.
-        headers: of the answer.
+        status: HTTP status of the response.
+        words: JSON object of the response: `error`, `type`, `place`, `choice`, and more as the case may be.
+        headers: headers of the response.
     """
 
     def __init__(
@@ -33,13 +33,13 @@ class Refused(Exception):
 
 
 def stamp(seconds: float | None = None) -> str:
-    """A moment (seconds since the epoch; None: now) as text, in UTC."""
+    """Return a time in UTC as ISO 8601 text with microseconds; `seconds` since the epoch, None for now."""
     moment = datetime.now(UTC) if seconds is None else datetime.fromtimestamp(seconds, UTC)
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def invalid_words(errors: Any) -> dict[str, Any]:
-    """What is wrong with options, in one sentence and one by one; the values are not repeated."""
+    """Return the error response for invalid options: the first error as a sentence, and all as `details`; no values."""
     details = [
         {"field": str(e["loc"][-1])[:100] if e["loc"] else "body", "message": str(e["msg"])[:300]} for e in errors
     ]

@@ -1,4 +1,4 @@
-"""Owns the application: what is made when the service starts, and the answers to what goes wrong in requests."""
+"""Builds the application: its parts, its routes, and the responses to errors in requests."""
 
 from __future__ import annotations
 
@@ -31,13 +31,18 @@ if TYPE_CHECKING:
     from .config import Config
     from .database import Database
 
-#: How often is looked for uploads and runs that are too old, in seconds.
+#: Interval between two removals of expired uploads and runs, in seconds.
 _TIDY_SECONDS = 60.0
 
 
 @dataclass
 class Service:
-    """What the routes work with."""
+    """The parts of the service that the routes use.
+
+    Attributes:
+        reading: semaphore that limits the inspections running at the same time.
+        waiting: number of inspection requests that wait or run.
+    """
 
     config: Config
     keys: Keys
@@ -50,7 +55,7 @@ class Service:
 
 
 def make_app(config: Config, database: Database) -> FastAPI:
-    """The application of a service whose folder is owned and whose database was started."""
+    """Return the application; the caller has locked the service's folder and started the database."""
     uploads, crew = Uploads(config), Crew(config.scratch, config.concurrency)
     store = Store(config.folder / "service.sqlite", database.name)
     jobs = Jobs(config, store, uploads, crew, database)
@@ -72,7 +77,7 @@ def make_app(config: Config, database: Database) -> FastAPI:
 
     app = FastAPI(
         title="importer", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None,
-        description="Puts Excel workbooks into PostgreSQL tables, and accounts for every cell.",
+        description="Loads Excel workbooks into PostgreSQL tables, and accounts for every cell.",
         separate_input_output_schemas=False,
     )  # fmt: skip
     app.state.service = service
@@ -93,13 +98,13 @@ async def _tidy(service: Service) -> None:
 
 
 def _add_answers(app: FastAPI) -> None:
-    """Every error is an answer of one shape."""
+    """Register handlers that turn every error into a response of the same shape."""
 
     async def refused(_: Request, exc: Any) -> Response:
         return JSONResponse(exc.words, exc.status, exc.headers)
 
     async def gone(_: Request, _exc: Any) -> Response:
-        return Response(status_code=400)  # nobody reads it
+        return Response(status_code=400)  # the client is gone; nobody reads it
 
     async def invalid(_: Request, exc: Any) -> Response:
         return JSONResponse(invalid_words(exc.errors()), 400)

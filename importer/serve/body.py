@@ -1,4 +1,4 @@
-"""Owns the bodies of requests: read piece by piece, a workbook straight to the disk, within limits of size and time."""
+"""Reads request bodies in pieces, a workbook directly to disk, within limits of size and time."""
 
 from __future__ import annotations
 
@@ -23,30 +23,31 @@ if TYPE_CHECKING:
     from .config import Config
     from .uploads import Upload, Uploads
 
-#: A body without a workbook, and one field of a form: contracts are the largest.
+#: Largest size of a body without a workbook, and of one field of a form; contracts are the largest.
 _FIELD_BYTES = 4 * MIB
-#: Form fields around a workbook, and the borders between them.
+#: Allowance for the form fields beside a workbook, and for the boundaries between them.
 _AROUND_BYTES = 8 * MIB
-#: Parts of a form; there are not so many options.
+#: Largest number of parts of a form; there are fewer options than that.
 _MOST_PARTS = 40
-#: Written to the disk at once.
+#: Size of one write to disk.
 _PIECE_BYTES = 1 * MIB
-#: Contracts by the suffix of their file.
+#: File suffixes of contracts.
 CONTRACT_SUFFIXES = (".json", ".yaml", ".yml", ".toml")
 
 
 class Gone(Exception):
-    """The sender went away before the end."""
+    """The client disconnected before the end of the request."""
 
 
 @dataclass
 class Body:
-    """What a request brought.
+    """The content of a request body.
 
     Attributes:
-        fields: of the form or the JSON object.
-        upload: the workbook, received whole; whoever takes the body must keep or drop it.
-        contract: a contract that came as a file: its suffix, and what is in it.
+        fields: fields of the form or members of the JSON object, by name; empty form fields and nulls left out.
+        upload: the workbook, completely received; the caller of `read_body` must keep or drop it.
+        size: size of the workbook in bytes.
+        contract: suffix and content of a contract that was sent as a file.
     """
 
     fields: dict[str, Any] = field(default_factory=dict)
@@ -56,11 +57,11 @@ class Body:
 
 
 async def read_body(request: Request, config: Config, uploads: Uploads) -> Body:
-    """The body of a request.
+    """Read and return the body of a request.
 
     Raises:
-        Refused: too large, too slow, not well-formed, or of another type.
-        Gone: the sender went away.
+        Refused: the body is too large, too slow, malformed, or of an unknown type.
+        Gone: the client disconnected.
     """
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     announced = _announced(request)
@@ -70,8 +71,8 @@ async def read_body(request: Request, config: Config, uploads: Uploads) -> Body:
         return Body()
     if kind not in {"application/json", "application/x-www-form-urlencoded"}:
         raise Refused(
-            400, f"a body of type {kind[:100] or 'unknown'!r} is not taken",
-            choice="multipart/form-data, application/x-www-form-urlencoded or application/json",
+            400, f"a body of type {kind[:100] or 'unknown'!r} is not accepted",
+            choice="send multipart/form-data, application/x-www-form-urlencoded or application/json",
         )  # fmt: skip
     content = b"".join([piece async for piece in _pieces(request, config, _FIELD_BYTES, announced)])
     return Body(_json(content) if kind == "application/json" else _form(content))
@@ -98,18 +99,18 @@ def _form(content: bytes) -> dict[str, Any]:
             content.decode(), keep_blank_values=True, strict_parsing=bool(content), max_num_fields=_MOST_PARTS
         )
     except ValueError:
-        raise Refused(400, "the body is not a form") from None
+        raise Refused(400, "the body is not a valid form") from None
     return {name: value for name, value in found if value}
 
 
 async def _pieces(request: Request, config: Config, limit: int, announced: int | None) -> AsyncIterator[bytes]:
-    """The body, piece by piece.
+    """Yield the body piece by piece.
 
     Raises:
-        Refused: larger than `limit`, or too slow.
-        Gone: the sender went away.
+        Refused: the body is larger than `limit`, or too slow.
+        Gone: the client disconnected.
     """
-    too_large = Refused(413, f"the body is larger than {limit:,} bytes", kind="TooLarge", choice="a smaller file")
+    too_large = Refused(413, f"the body is larger than {limit:,} bytes", kind="TooLarge", choice="send a smaller file")
     if announced is not None and announced > limit:
         raise too_large
     received, deadline = 0, time.monotonic() + config.seconds
@@ -119,7 +120,7 @@ async def _pieces(request: Request, config: Config, limit: int, announced: int |
         try:
             message = await asyncio.wait_for(request.receive(), min(config.idle_seconds, left))
         except TimeoutError:
-            raise Refused(408, "the body comes too slowly", kind="TooSlow") from None
+            raise Refused(408, "the body arrives too slowly", kind="TooSlow") from None
         if message["type"] == "http.disconnect":
             raise Gone
         more = message.get("more_body", False)
@@ -132,7 +133,7 @@ async def _pieces(request: Request, config: Config, limit: int, announced: int |
 
 
 class _Form:
-    """A form under way; what it received of a workbook is removed when it does not end well."""
+    """Receives a multipart form; removes a partly received workbook if that fails."""
 
     def __init__(self, request: Request, config: Config, uploads: Uploads, announced: int | None) -> None:
         self._request, self._config, self._uploads = request, config, uploads
@@ -157,12 +158,12 @@ class _Form:
         except ParserLimitReached:
             largest = f"{self._config.upload_bytes:,} bytes"
             raise Refused(
-                413, f"the form has a part of more than {largest}, or too many parts", kind="TooLarge"
+                413, f"the form has a part larger than {largest}, or too many parts", kind="TooLarge"
             ) from None
         except (MultipartError, UnicodeDecodeError, LookupError):
-            raise Refused(400, "the form is not well-formed or not complete") from None
+            raise Refused(400, "the form is malformed or incomplete") from None
         except OSError as exc:
-            raise Refused(507, f"the service cannot keep the file ({exc.strerror})", kind="NoRoom",
+            raise Refused(507, f"the service cannot store the file ({exc.strerror})", kind="NoRoom",
                           choice="try again later") from None  # fmt: skip
         finally:
             if self._file is not None:
@@ -180,7 +181,7 @@ class _Form:
         else:
             self._field += event
             if self._file is None and len(self._field) > _FIELD_BYTES:
-                raise Refused(413, f"a field has more than {_FIELD_BYTES:,} bytes", kind="TooLarge")
+                raise Refused(413, f"a form field is larger than {_FIELD_BYTES:,} bytes", kind="TooLarge")
             if self._file is not None and len(self._field) >= _PIECE_BYTES:
                 await self._flush()
 
@@ -188,7 +189,7 @@ class _Form:
         self._segment = segment
         if segment.name == "file":
             if self._body.upload is not None:
-                raise Refused(400, "the form has more than one file", choice="one request for each")
+                raise Refused(400, "the form has more than one file", choice="send one request for each")
             self._body.upload = self._uploads.begin(segment.filename, self._expected)
             self._file = self._body.upload.path.open("xb")
 
@@ -208,8 +209,8 @@ class _Form:
         elif segment.name == "contract" and segment.filename:
             suffix = "." + segment.filename.rpartition(".")[2].lower()
             if suffix not in CONTRACT_SUFFIXES:
-                raise Refused(400, "a contract is a .json, .yaml or .toml file")
+                raise Refused(400, "a contract must be a .json, .yaml or .toml file")
             self._body.contract = suffix, content
         elif content:
-            # A browser sends all fields of a form, filled or not.
+            # Browsers send all fields of a form, empty ones too.
             self._body.fields[segment.name or ""] = content.decode()

@@ -1,4 +1,4 @@
-"""Owns the settings of the service: frozen, checked on construction; and the folder that its state lies in."""
+"""Owns the settings of the service, frozen and checked on construction, and the folder that holds its state."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
     from ..settings import Dsn
 
-#: A token that protects a service which strangers reach; 16 characters of base64 are 96 bits.
+#: Least length of the token, for a service that strangers can reach; 16 characters of base64 are 96 bits.
 _SHORTEST_TOKEN = 16
-#: Workers listen on sockets below the scratch folder, and the path of a socket has at most 104 bytes (macOS).
+#: Longest path of the folder, in bytes: workers listen on sockets in its scratch folder, and the path of a socket has
+#: at most 104 bytes (macOS).
 _LONGEST_FOLDER = 64
 #: Excel's own limits.
 _SHEET_ROWS, _SHEET_COLUMNS = 1_048_576, 16_384
@@ -28,33 +29,33 @@ _SHEET_ROWS, _SHEET_COLUMNS = 1_048_576, 16_384
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Everything that the service is told.
+    """All settings of the service.
 
     Attributes:
-        folder: where uploads, rejects and the history lie.
-        dsn: of the target server; None: the embedded one.
-        host: to listen on.
-        port: likewise; 0: any free one.
-        token: that callers must know; None: everybody on this machine may call.
-        allow_hosts: names by which callers may call the service, besides its own.
-        allow_tables: patterns of tables that may be loaded into; empty: those that the service created.
+        folder: folder of uploads, rejects and the run history.
+        dsn: connection string of the target server; None for the embedded server.
+        host: host name or address to listen on.
+        port: port to listen on; 0 for any free port.
+        token: secret that callers must send; None lets everybody on this machine call.
+        allow_hosts: host names that callers may use for the service, in addition to its own.
+        allow_tables: patterns of tables that may be loaded into; empty for only those that the service created.
         contracts: folder of contracts that callers may choose from, or None.
-        concurrency: how many imports run at once; inspections have as many places of their own.
-        queue: how many may wait for a place.
-        upload_bytes: of one workbook.
-        inflated_bytes: of one part of it, unzipped.
-        rows: of a sheet.
-        columns: of a sheet.
-        memory_bytes: that one worker may use.
-        seconds: that an import, or the sending of a workbook, may take.
-        idle_seconds: that a sender may be silent.
+        concurrency: largest number of imports that run at once; the same limit holds for inspections, separately.
+        queue: largest number of imports that wait for a free place.
+        upload_bytes: largest size of a workbook.
+        inflated_bytes: largest unzipped size of one part of a workbook.
+        rows: largest number of rows of a sheet.
+        columns: largest number of columns of a sheet.
+        memory_bytes: largest amount of memory that one worker may use.
+        seconds: longest time that an import, or receiving a workbook, may take.
+        idle_seconds: longest time that a sender may send nothing.
         keep_upload_seconds: how long an upload is kept after its last use.
-        keep_days: how long ended runs are listed.
-        retry_for: seconds that trouble with the server may last.
-        workers: processes that read and write for one import; None: one a core.
+        keep_days: how long ended runs are kept in the list.
+        retry_for: how long a failure of the database server is retried, in seconds.
+        workers: number of processes that read and write for one import; None for one per core.
 
     Raises:
-        UsageError: a value that cannot be meant, or one that would leave the service open to strangers.
+        UsageError: a value is invalid, or would leave the service open to strangers.
     """
 
     folder: Path
@@ -82,28 +83,30 @@ class Config:
     def __post_init__(self) -> None:
         if not self.is_loopback and not self.token:
             raise UsageError(
-                f"everybody in the network could load tables: a token is required to listen on {self.host}",
+                f"a token is required to listen on {self.host}, or everybody in the network could load tables",
                 choice="set IMPORTER_TOKEN to a long secret, or listen on 127.0.0.1",
             )
         if self.token is not None and (len(self.token) < _SHORTEST_TOKEN or not self.token.isascii()):
             raise UsageError(
-                f"a token has at least {_SHORTEST_TOKEN} ASCII characters",
-                choice='python3 -c "import secrets; print(secrets.token_urlsafe())" makes one',
+                f"a token must have at least {_SHORTEST_TOKEN} ASCII characters",
+                choice='create one with: python3 -c "import secrets; print(secrets.token_urlsafe())"',
             )
         if len(os.fsencode(self.folder)) > _LONGEST_FOLDER:
             raise UsageError(
                 f"the path of the service's folder has more than {_LONGEST_FOLDER} bytes, too many for sockets in it",
                 place=str(self.folder),
-                choice="--folder with a shorter path",
+                choice="name a --folder with a shorter path",
             )
         if self.contracts is not None and not self.contracts.is_dir():
             raise UsageError(
-                "the folder of contracts is not there", place=str(self.contracts), choice="--contracts DIR"
+                "the folder of contracts does not exist",
+                place=str(self.contracts),
+                choice="name another --contracts DIR",
             )
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only this machine can call."""
+        """Whether only this machine can reach the service."""
         if self.host == "localhost":
             return True
         try:
@@ -113,27 +116,27 @@ class Config:
 
     @property
     def uploads(self) -> Path:
-        """Where workbooks lie that were sent."""
+        """Folder of the uploaded workbooks."""
         return self.folder / "uploads"
 
     @property
     def results(self) -> Path:
-        """Where the rejects of ended runs lie."""
+        """Folder of the rejects of ended runs."""
         return self.folder / "runs"
 
     @property
     def scratch(self) -> Path:
-        """Where children have their temporary files."""
+        """Folder of the temporary files of child processes."""
         return self.folder / "t"
 
 
 @contextlib.contextmanager
 def owned_folder(config: Config) -> Iterator[None]:
-    """The service's folder, made where it is missing, for this process alone; scratch of a dead one is gone.
+    """Lock the service's folder for this process; create it if missing, and remove scratch that a dead service left.
 
     Raises:
-        MachineError: it cannot be made.
-        UsageError: another service uses it.
+        MachineError: the folder cannot be created or used.
+        UsageError: another service uses the folder.
     """
     import fasteners
 
@@ -156,5 +159,5 @@ def owned_folder(config: Config) -> Iterator[None]:
     except OSError as exc:
         raise MachineError(
             f"the service's folder cannot be used ({exc.strerror or exc})", place=exc.filename or str(config.folder),
-            choice="--folder DIR",
+            choice="name another --folder DIR",
         ) from None  # fmt: skip

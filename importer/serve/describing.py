@@ -1,4 +1,4 @@
-"""Owns what the OpenAPI document says beyond the routes: how callers are known, and nothing that is not so."""
+"""Completes the OpenAPI document: adds how callers authenticate, removes responses that never occur."""
 
 from __future__ import annotations
 
@@ -7,15 +7,20 @@ from typing import Any
 from .door import COOKIE
 
 _SCHEMES = {
-    "token": {"type": "http", "scheme": "bearer", "description": "the token of --token, where the service has one"},
-    "session": {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": "what POST /session gives a browser"},
+    "token": {"type": "http", "scheme": "bearer", "description": "the service's token, if it has one"},
+    "session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": COOKIE,
+        "description": "session cookie that POST /session sets in a browser",
+    },
 }
-#: The library's own answer to wrong parameters; ours has status 400.
+#: Schema of FastAPI's response to invalid parameters; the service responds with status 400 and its own schema.
 _NOT_OURS = "HTTPValidationError"
 
 
 def described(document: dict[str, Any]) -> dict[str, Any]:
-    """The document, completed; the same object."""
+    """Complete the document in place, and return it."""
     document["components"]["securitySchemes"] = _SCHEMES
     document["security"] = [{}, {"token": []}, {"session": []}]
     for methods in document["paths"].values():

@@ -1,7 +1,7 @@
-"""Owns who may come in: hosts, origins and the token; and the headers that every answer carries.
+"""Checks host, origin and token of every request, and adds the security headers of every response.
 
-A web page of a stranger must not be able to use the browser of somebody who may: posts that come from other sites are
-refused by their origin, and pages whose name was made to mean this machine (DNS rebinding) by the name they call.
+A web page of a stranger must not act through the browser of somebody who has access. Posts from other sites are refused
+by their origin; pages whose host name was made to resolve to this machine (DNS rebinding), by the Host header.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from .config import Config
 
 COOKIE = "importer_session"
-#: How long somebody stays signed in, in seconds.
+#: How long a browser stays signed in, in seconds.
 _SESSION_SECONDS = 12 * 3600
-#: Paths that need no token: the page asks for it, and `/health` is asked by machines.
+#: Paths that need no token: the page itself asks for it, and monitoring polls `/health`.
 _OPEN = frozenset({"/", "/docs", "/docs.css", "/openapi.json", "/health", "/session", "/favicon.ico"})
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _POLICY = (
@@ -46,15 +46,15 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
-#: An answer to a body that nobody wants is only seen when the sender's last bytes are read: for so long, in seconds.
+#: How long an unwanted body is read to its end, in seconds: many senders see the response only after their last byte.
 _DRAIN_SECONDS = 3.0
 
 
 class Keys:
-    """The token, and the sessions that stand for it in a browser.
+    """Checks the token, and creates and checks the sessions that replace it in a browser.
 
     Args:
-        token: None: everybody may come in.
+        token: the secret of the service; None grants access to everybody.
     """
 
     def __init__(self, token: str | None) -> None:
@@ -66,11 +66,11 @@ class Keys:
         return self._token is not None
 
     def opens(self, token: str) -> bool:
-        """Whether it is the token; takes the same time for every wrong one."""
+        """Return whether `token` is right or none is needed; takes the same time for every wrong one."""
         return self._token is None or hmac.compare_digest(self._token, token.encode("utf-8", "surrogateescape"))
 
     def session(self) -> str:
-        """A session: the end of its time, and a signature. The token cannot be told from it."""
+        """Return a new session: its expiry time and a signature. The token cannot be derived from it."""
         until = str(int(time.time()) + _SESSION_SECONDS)
         return f"{until}.{self._signature(until)}"
 
@@ -78,14 +78,14 @@ class Keys:
         return hmac.new(self._token or b"", f"session {until}".encode(), hashlib.sha256).hexdigest()
 
     def knows(self, session: str) -> bool:
-        """Whether a session is one of ours, and not over."""
+        """Return whether a session has our signature and has not expired."""
         until, _, signature = session.partition(".")
         if not re.fullmatch(r"\d{1,12}", until, re.ASCII) or not signature.isascii():
             return False
         return hmac.compare_digest(signature, self._signature(until)) and int(until) > time.time()
 
     def admits(self, headers: Headers) -> bool:
-        """Whether a request carries the token or a session."""
+        """Return whether a request has the right token or a valid session, or no token is needed."""
         if self._token is None:
             return True
         kind, _, token = headers.get("authorization", "").partition(" ")
@@ -98,12 +98,12 @@ class Keys:
 
 
 class Door:
-    """The outermost layer of the application.
+    """Outermost ASGI middleware: refuses requests with a wrong host, origin or token.
 
     Args:
-        app: behind it.
-        config: of the service.
-        keys: that open.
+        app: the application that it wraps.
+        config: settings of the service.
+        keys: checks the token and sessions.
     """
 
     def __init__(self, app: ASGIApp, config: Config, keys: Keys) -> None:
@@ -129,20 +129,23 @@ class Door:
         host = headers.get("host", "")
         if len(headers.getlist("host")) > 1 or not self._is_ours(host):
             raise Refused(
-                421, "the service is not known by that name", kind="UnknownHost", choice="allow it with --allow-host"
+                421,
+                "the Host header does not name this service",
+                kind="UnknownHost",
+                choice="allow it with --allow-host",
             )
         if scope["method"] not in _SAFE_METHODS and not _same_site(headers, host):
-            raise Refused(403, "requests from pages of other sites are not taken", kind="CrossSite")
+            raise Refused(403, "requests from pages of other sites are not accepted", kind="CrossSite")
         if path in _OPEN or path.startswith("/static/") or self._keys.admits(headers):
             return
         refused = Refused(
-            401, "a token is needed", kind="TokenNeeded", choice="send it as: Authorization: Bearer TOKEN"
+            401, "a token is needed", kind="TokenNeeded", choice="send the header Authorization: Bearer TOKEN"
         )
         refused.headers["WWW-Authenticate"] = 'Bearer realm="importer"'
         raise refused
 
     def _is_ours(self, host: str) -> bool:
-        """Whether a Host header names us. Addresses are taken: nobody can make one mean another machine."""
+        """Return whether a Host header names this service. All IP addresses do: DNS rebinding needs a host name."""
         match = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]+)(:\d{1,5})?", host)
         if match is None:
             return False
@@ -154,19 +157,19 @@ class Door:
 
 
 def _same_site(headers: Headers, host: str) -> bool:
-    """Whether a request comes from our own page, or from no page at all."""
+    """Return whether a request comes from the service's own page, or from no page at all."""
     if headers.get("sec-fetch-site", "none").lower() not in {"same-origin", "none"}:
         return False
     origin = headers.get("origin")
     if origin is None:
         return True
-    # Only the place counts: a proxy in front of us may speak https.
+    # Only host and port count: a proxy in front of the service may use HTTPS.
     place = origin.partition("://")[2].lower()
     return re.sub(r":(80|443)$", "", place) == re.sub(r":(80|443)$", "", host.lower())
 
 
 class _Body:
-    """The body of a request, and whether it was read to its end."""
+    """Wraps `receive`, and knows whether the body of the request was read to its end."""
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         headers = Headers(scope=scope)
@@ -174,14 +177,14 @@ class _Body:
         self.is_read = headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
 
     async def receive(self) -> Message:
-        """The next piece."""
+        """Return the next ASGI message."""
         message = await self._receive()
         if message["type"] == "http.disconnect" or not message.get("more_body", False):
             self.is_read = True
         return message
 
     async def drain(self) -> None:
-        """Throw away what the sender still sends, for a while: closed at once, it would never see the answer."""
+        """Discard the rest of the body, for a limited time: on an immediate close the sender would miss the answer."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_SECONDS):
                 while not self.is_read:
@@ -189,7 +192,7 @@ class _Body:
 
 
 def _answering(scope: Scope, send: Send, body: _Body) -> Send:
-    """`send` that adds our headers, and ends the connection behind an answer to a body that was not read."""
+    """Return a `send` that adds our headers, and closes the connection after a response if the body was not read."""
 
     async def answer(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -210,7 +213,7 @@ def _answering(scope: Scope, send: Send, body: _Body) -> Send:
 
 
 def cookie_words(session: str | None, *, secure: bool) -> dict[str, Any]:
-    """Arguments of `Response.set_cookie` for a session, or for the end of one (None)."""
+    """Return the arguments of `Response.set_cookie` that set a session, or remove it (None)."""
     return {
         "key": COOKIE, "value": session or "", "max_age": _SESSION_SECONDS if session else 0, "path": "/",
         "secure": secure, "httponly": True, "samesite": "strict",

@@ -1,4 +1,4 @@
-"""Owns what the OpenAPI document says of bodies: a form with the workbook, or the options alone."""
+"""Describes request bodies for the OpenAPI document: a form with the workbook, or the options alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _FILE = {"type": "string", "format": "binary", "description": "the workbook, an 
 
 
 def form_of(model: type[InspectOptions] | None) -> dict[str, Any]:
-    """The `requestBody` of a request with these options; None: the file alone."""
+    """Return the OpenAPI `requestBody` of a request with the options of `model`; None for the file alone."""
     if model is None:
         form: dict[str, Any] = {"type": "object", "properties": {"file": _FILE}, "required": ["file"]}
         return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}}}

@@ -1,4 +1,4 @@
-"""Owns the shapes of answers as the OpenAPI document describes them."""
+"""Defines the shapes of responses, as the OpenAPI document describes them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 
 class ErrorAnswer(BaseModel):
-    """Why a request was not done."""
+    """Why a request failed: the fact (`error`), where (`place`), and what to do (`choice`)."""
 
     error: str
     type: str
@@ -20,19 +20,19 @@ class ErrorAnswer(BaseModel):
 
 
 class Message(BaseModel):
-    """That it was done."""
+    """Confirmation that a request was done."""
 
     message: str
 
 
 class Health(BaseModel):
-    """That the database answers."""
+    """The database answers."""
 
     status: Literal["healthy"]
 
 
 class Unhealthy(BaseModel):
-    """That it does not."""
+    """The database does not answer; `error` says why."""
 
     status: Literal["unhealthy"]
     error: str
@@ -42,14 +42,14 @@ class Unhealthy(BaseModel):
 
 
 class Session(BaseModel):
-    """Whether a token is needed, and whether the caller is known."""
+    """Whether a token is needed, and whether the caller is signed in."""
 
     token_required: bool
     signed_in: bool
 
 
 class Limits(BaseModel):
-    """What a workbook may cost."""
+    """Limits on a workbook; `seconds` limits an import, and the receiving of a workbook."""
 
     upload_bytes: int
     inflated_bytes: int
@@ -60,7 +60,7 @@ class Limits(BaseModel):
 
 
 class About(BaseModel):
-    """What the service is."""
+    """Version, limits and choices of the service; `allow_tables` is null where it loads only into its own tables."""
 
     version: str
     database: Literal["embedded", "external"]
@@ -73,7 +73,7 @@ class About(BaseModel):
 
 
 class UploadWords(BaseModel):
-    """A workbook that was sent."""
+    """An uploaded workbook; `size` is in bytes."""
 
     id: str
     name: str
@@ -82,13 +82,13 @@ class UploadWords(BaseModel):
 
 
 class UploadAnswer(BaseModel):
-    """A workbook that was kept."""
+    """The workbook that was uploaded."""
 
     upload: UploadWords
 
 
 class Workbook(BaseModel):
-    """A workbook."""
+    """A workbook; `size` is in bytes."""
 
     name: str
     sha256: str
@@ -96,7 +96,7 @@ class Workbook(BaseModel):
 
 
 class Sheet(BaseModel):
-    """A sheet of it."""
+    """A sheet of a workbook."""
 
     name: str
     kind: str
@@ -104,7 +104,7 @@ class Sheet(BaseModel):
 
 
 class SheetColumn(BaseModel):
-    """A column of the sheet: `type` is the PostgreSQL type that its cells suggest."""
+    """A column of a sheet; `type` is the PostgreSQL type inferred from its cells, `kinds` counts cells by kind."""
 
     letter: str
     header: str | None
@@ -115,7 +115,7 @@ class SheetColumn(BaseModel):
 
 
 class SampleRow(BaseModel):
-    """A row, with the texts of its cells by column letter."""
+    """A row with the text of its cells by column letter; `row` is the row number in the sheet."""
 
     row: int
     cells: dict[str, str]
@@ -137,7 +137,7 @@ class Origin(BaseModel):
 
 
 class Inspection(BaseModel):
-    """What a sheet holds."""
+    """The content of a sheet; `suggested_table` is a table name derived from the workbook's name."""
 
     upload: UploadWords
     workbook: Workbook
@@ -156,7 +156,7 @@ class Inspection(BaseModel):
 
 
 class TableColumn(BaseModel):
-    """A column of a table."""
+    """A column of a table; `fillable` says whether a load may write to it."""
 
     name: str
     type: str
@@ -167,7 +167,7 @@ class TableColumn(BaseModel):
 
 
 class TableKey(BaseModel):
-    """A key of a table."""
+    """A primary or unique key of a table."""
 
     primary: bool
     columns: list[str]
@@ -187,7 +187,7 @@ class Table(BaseModel):
 
 
 class Tables(BaseModel):
-    """The tables that may be loaded into and exist."""
+    """The existing tables that may be loaded into; `truncated` says whether there are more."""
 
     tables: list[Table]
     truncated: bool
@@ -203,7 +203,7 @@ class ContractField(BaseModel):
 
 
 class ContractWords(BaseModel):
-    """A contract of the service; `error` says why it cannot be used."""
+    """A contract of the service; `error` says why it cannot be used, null if it can."""
 
     name: str
     table: str | None
@@ -219,7 +219,7 @@ class Contracts(BaseModel):
 
 
 class Rule(BaseModel):
-    """A rule that rows broke: how often, and where first."""
+    """A rule that rows broke: how often (`count`), and the first address (`example`)."""
 
     key: str
     column: str
@@ -229,14 +229,14 @@ class Rule(BaseModel):
 
 
 class Rejects(BaseModel):
-    """How many rows were rejected, by rule."""
+    """Number of rejected rows, and the rules that they broke."""
 
     rows: int
     by_rule: list[Rule]
 
 
 class Stats(BaseModel):
-    """The numbers of a run."""
+    """Figures of a run; `success_count + error_count == total_records`."""
 
     total_records: int
     success_count: int
@@ -246,7 +246,7 @@ class Stats(BaseModel):
 
 
 class Progress(BaseModel):
-    """How far a run is."""
+    """Progress of a run; `elapsed` is in seconds."""
 
     stage: str
     stage_label: str
@@ -259,7 +259,7 @@ class Progress(BaseModel):
 
 
 class RunError(BaseModel):
-    """Why a run did not end well."""
+    """Why a run failed; `status` is the HTTP status of the error."""
 
     error: str
     type: str
@@ -269,7 +269,7 @@ class RunError(BaseModel):
 
 
 class Links(BaseModel):
-    """Where more is."""
+    """Paths of further resources of a run."""
 
     run: str
     events: str
@@ -279,7 +279,7 @@ class Links(BaseModel):
 
 
 class RunWords(BaseModel):
-    """A run."""
+    """A run; `size` is the workbook's size in bytes."""
 
     id: str
     kind: Literal["upload", "check"]
@@ -306,7 +306,7 @@ class RunWords(BaseModel):
 
 
 class Accepted(BaseModel):
-    """A run that waits or works."""
+    """A run that was queued or has started."""
 
     message: str
     run: RunWords
@@ -315,7 +315,7 @@ class Accepted(BaseModel):
 
 
 class Result(BaseModel):
-    """A run that is done."""
+    """The result of a successful run."""
 
     message: str
     method: str
@@ -329,28 +329,28 @@ class Result(BaseModel):
 
 
 class Runs(BaseModel):
-    """Runs, the newest first."""
+    """Runs, newest first; `more` says whether there are older ones."""
 
     runs: list[RunWords]
     more: bool
 
 
 class RunAnswer(BaseModel):
-    """A run, and its report when there is one."""
+    """A run and its report; null without one."""
 
     run: RunWords
     report: dict[str, Any] | None
 
 
 class RunDone(BaseModel):
-    """What was done to a run."""
+    """What was done to a run, as `message`."""
 
     message: str
     run: RunWords
 
 
 class BadCell(BaseModel):
-    """A cell that broke a rule; `column` is None where the whole row did."""
+    """A cell that broke a rule; `column` is null where the whole row broke it."""
 
     row: int
     address: str
@@ -361,7 +361,7 @@ class BadCell(BaseModel):
 
 
 class BadCells(BaseModel):
-    """Bad cells of a run, the first ones."""
+    """The first bad cells of a run; `truncated` says whether there are more."""
 
     rows: int
     cells: list[BadCell]

@@ -1,4 +1,4 @@
-"""Owns the options of requests: their names, what they may be, and how query, form and JSON come to the same."""
+"""Defines the options of requests: names and allowed values, the same in a query, a form and a JSON body."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 
 def _clean(text: str) -> str:
-    """A text that a database and a file can hold."""
+    """Return the text.
+
+    Raises:
+        ValueError: a database or a file cannot store it.
+    """
     if "\0" in text:
-        raise ValueError("holds a NUL character")
+        raise ValueError("contains a NUL character")
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -20,7 +24,7 @@ def _clean(text: str) -> str:
 
 
 def _joined(value: Any) -> Any:
-    """A list of a JSON body as the text that a form would have."""
+    """Return a list from a JSON body as the comma-separated text of a form; other values unchanged."""
     if isinstance(value, list) and all(isinstance(v, str) and "," not in v for v in value):
         return ",".join(value)
     return value
@@ -31,7 +35,7 @@ def _plain(value: Any) -> Any:
 
 
 def _encoded(value: Any) -> Any:
-    """An object of a JSON body as the text that a form would have."""
+    """Return an object from a JSON body as the JSON text of a form; other values unchanged."""
     return json.dumps(value) if isinstance(value, dict) else value
 
 
@@ -41,7 +45,7 @@ def _mapping(text: str) -> str:
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict) or not all(v is None or isinstance(v, str) for v in found.values()):
-        raise ValueError('is an object of column letters and names, as in {"A": "name"}')
+        raise ValueError('must be a JSON object of column letters and names, as in {"A": "name"}')
     for name in found.values():
         _clean(name or "")
     return text
@@ -52,80 +56,82 @@ def _checked_text(value: str | None) -> str | None:
 
 
 class InspectOptions(BaseModel):
-    """What `/inspect` takes."""
+    """The options of `/inspect`."""
 
     model_config = ConfigDict(extra="forbid", validate_default=False)
 
-    upload: Annotated[str | None, Field(pattern="^[0-9a-f]{32}$", description="id of an upload, instead of a file")] = (
-        None
-    )
+    upload: Annotated[
+        str | None, Field(pattern="^[0-9a-f]{32}$", description="id of an upload, in place of a file")
+    ] = None
     sheet: Annotated[
         str | None, AfterValidator(_checked_text),
-        Field(min_length=1, max_length=255, description="default: the first visible worksheet"),
+        Field(min_length=1, max_length=255, description="name of the sheet; default: the first visible worksheet"),
     ] = None  # fmt: skip
     header_row: Annotated[
         str | None, BeforeValidator(_plain),
-        Field(pattern="^[0-9]{1,7}(-[0-9]{1,7})?$", description="a row, or rows (`2-4`); 0: none; default: found"),
+        Field(pattern="^[0-9]{1,7}(-[0-9]{1,7})?$", description="header row, or rows (`2-4`); 0: none; default: found"),
     ] = None  # fmt: skip
-    keep_names: Annotated[bool, Field(description="take header texts as column names as they are")] = False
+    keep_names: Annotated[bool, Field(description="use header texts as column names unchanged")] = False
     hidden: Annotated[
         Literal["include", "skip", "error"], Field(description="what to do with hidden rows and columns")
     ] = "include"
 
     def given(self) -> dict[str, Any]:
-        """The options for the importer: those that are not about the request itself."""
+        """Return the options for the importer that differ from their defaults; not those about the request itself."""
         return self.model_dump(exclude_defaults=True, exclude={"upload", "wait", "contract", "mapping"})
 
 
 class LoadOptions(InspectOptions):
-    """What `/check` and `/upload` take."""
+    """The options of `/check` and `/upload`."""
 
     table: Annotated[
         str | None, AfterValidator(_checked_text),
-        Field(min_length=1, max_length=300, description="`table`, `schema.table`; default: the contract's, else made "
-              "of the workbook's name"),
+        Field(min_length=1, max_length=300, description="`table` or `schema.table`; default: the contract's, else "
+              "derived from the workbook's name"),
     ] = None  # fmt: skip
     mode: Annotated[
-        Literal["append", "create", "replace", "upsert"], Field(description="what happens to the table's rows")
+        Literal["append", "create", "replace", "upsert"], Field(description="what happens to rows already in the table")
     ] = "append"
     key: Annotated[
         str | None, BeforeValidator(_joined), AfterValidator(_checked_text),
-        Field(min_length=1, max_length=20_000, description="columns of an upsert's key, with commas between"),
+        Field(min_length=1, max_length=20_000, description="columns of an upsert's key, separated by commas"),
     ] = None  # fmt: skip
     on_duplicate: Annotated[
-        Literal["reject", "first", "last"], Field(description="rows that repeat a key in the sheet")
+        Literal["reject", "first", "last"], Field(description="what to do with rows that repeat a key in the sheet")
     ] = "reject"
     max_rejects: Annotated[
         str | None, BeforeValidator(_plain),
-        Field(pattern=r"^([0-9]{1,9}|[0-9]{1,2}(\.[0-9]{1,6})?%|100%)$", description="more rejected rows load nothing: "
-              "a number, or `1%`"),
+        Field(pattern=r"^([0-9]{1,9}|[0-9]{1,2}(\.[0-9]{1,6})?%|100%)$", description="reject budget, as a number "
+              "or a percentage (`1%`): with more rejected rows, nothing is loaded"),
     ] = None  # fmt: skip
     columns: Annotated[
         str | None, BeforeValidator(_joined), AfterValidator(_checked_text),
-        Field(min_length=1, max_length=100_000, description="columns to load, by header, name or letter, with commas "
-              "between; the others are ignored"),
+        Field(min_length=1, max_length=100_000, description="columns to load, by header, name or letter, "
+              "separated by commas; the others are ignored"),
     ] = None  # fmt: skip
     contract: Annotated[
         str | None, BeforeValidator(_encoded), AfterValidator(_checked_text),
-        Field(min_length=1, max_length=4_000_000, description="name of one of `/contracts`, or a descriptor as JSON"),
+        Field(min_length=1, max_length=4_000_000, description="a name from `/contracts`, or a descriptor as JSON"),
     ] = None  # fmt: skip
     mapping: Annotated[
         str | None, BeforeValidator(_encoded), AfterValidator(lambda text: None if text is None else _mapping(text)),
-        Field(min_length=1, max_length=1_000_000, description='column letters and what they fill, as JSON: '
-              '`{"A": "name"}`; others are not loaded'),
+        Field(min_length=1, max_length=1_000_000, description='column letters and the table columns they fill, as '
+              'JSON: `{"A": "name"}`; other columns are not loaded'),
     ] = None  # fmt: skip
     method: Annotated[Literal["sequential", "concurrent", "batch"], Field(description="how rows are written")] = "batch"
-    error_cells: Annotated[Literal["reject", "null"], Field(description="what #N/A and the like mean")] = "reject"
+    error_cells: Annotated[Literal["reject", "null"], Field(description="what error cells such as #N/A mean")] = (
+        "reject"
+    )
     timezone: Annotated[
         str | None,
-        Field(pattern="^[A-Za-z0-9_+/-]{1,64}$", description="of dates and times for timestamptz; default: UTC"),
+        Field(pattern="^[A-Za-z0-9_+/-]{1,64}$", description="time zone of values for timestamptz; default: UTC"),
     ] = None  # fmt: skip
-    lineage: Annotated[bool, Field(description="fill columns that tell where each row came from")] = False
-    again: Annotated[bool, Field(description="load once more what was imported already")] = False
-    wait: Annotated[bool, Field(description="answer when it is done; false: at once")] = True
+    lineage: Annotated[bool, Field(description="fill columns that say where each row came from")] = False
+    again: Annotated[bool, Field(description="load again what was already imported")] = False
+    wait: Annotated[bool, Field(description="respond when the run has ended; false: at once")] = True
 
     def chosen_mapping(self) -> dict[str, str] | None:
-        """The mapping without columns that are not loaded; None where there is none."""
+        """Return table columns by column letter, without columns that are not loaded; None without a mapping."""
         if self.mapping is None:
             return None
         return {letter: name for letter, name in json.loads(self.mapping).items() if name}

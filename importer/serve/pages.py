@@ -1,4 +1,4 @@
-"""Owns what a browser shows: the page, its files, and the description of the interface; nothing from other hosts."""
+"""Serves the web page, its files, and the description of the HTTP interface; loads nothing from other hosts."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 _HERE = Path(__file__).parent
 PAGE = _HERE / "page"
 _HEAD = (
-    "<!doctype html><html lang='en'><head><meta charset='utf-8'><title>importer: interface</title>"
+    "<!doctype html><html lang='en'><head><meta charset='utf-8'><title>importer: HTTP interface</title>"
     "<meta name='viewport' content='width=device-width, initial-scale=1'><link rel='stylesheet' href='/docs.css'>"
     "</head><body><main>"
 )
 
 
 def add_pages(app: FastAPI) -> None:
-    """Serve the page, its files and the description."""
+    """Add the routes of the page, its files and the description to `app`."""
     described: list[str] = []
 
     async def page(_: Request) -> Response:
@@ -48,14 +48,14 @@ def add_pages(app: FastAPI) -> None:
 
 
 def describe(document: dict[str, Any]) -> str:
-    """The OpenAPI document as a page to read, without scripts."""
+    """Return the OpenAPI document as an HTML page without scripts."""
     info = document["info"]
     words = f"<h1>{_text(info['title'])} {_text(info['version'])}</h1><p>{_text(info['description'])}"
-    parts = [_HEAD, words, " <a href='/'>The page</a> · <a href='/openapi.json'>OpenAPI document</a></p>"]
+    parts = [_HEAD, words, " <a href='/'>Web page</a> · <a href='/openapi.json'>OpenAPI document</a></p>"]
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             parts.append(_operation(method, path, operation))
-    parts.append("<h2 id='shapes'>Shapes of answers</h2>")
+    parts.append("<h2 id='shapes'>Shapes of responses</h2>")
     for name, schema in sorted(document["components"]["schemas"].items()):
         words = _text(schema.get("description", ""))
         shape = _text(json.dumps(schema.get("properties", schema), indent=1))
@@ -82,14 +82,14 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
     )
     return (
         f"<section><h2><code>{method.upper()} {_text(path)}</code></h2><p>{_text(operation.get('summary', ''))}</p>"
-        + (f"<p>Bodies: {_text(', '.join(content))}</p>" if content else "")
+        + (f"<p>Request bodies: {_text(', '.join(content))}</p>" if content else "")
         + (f"<div class='wide'><table><thead>{head}</thead><tbody>{table}</tbody></table></div>" if table else "")
         + f"<ul>{answers}</ul></section>"
     )
 
 
 def _shape(answer: dict[str, Any]) -> str:
-    """A link to the shape of an answer, where it has a name."""
+    """Return a link to the schema of a response, or an empty text if it has no name."""
     content: list[dict[str, Any]] = list(answer.get("content", {}).values())
     schema = content[0].get("schema", {}) if content else {}
     name = schema.get("$ref", "").rpartition("/")[2]

@@ -1,4 +1,4 @@
-"""Owns the limits on the heads of requests, which the server library does not set: their size, and their time."""
+"""Limits the size and the time of request heads, which uvicorn does not limit."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 if TYPE_CHECKING:
     import asyncio
 
-#: Request line and headers together; browsers send a hundredth.
+#: Largest size of request line and headers together; browsers send a hundredth of it.
 _HEAD_BYTES = 64 << 10
-#: From the first byte of a head to its last, and from a connection to its first request.
+#: Longest time from the first byte of a head to its last, and from a connection to its first complete head.
 _HEAD_SECONDS = 20.0
 
 
 class Protocol(HttpToolsProtocol):
-    """HTTP/1.1 on one connection."""
+    """HTTP/1.1 on one connection, with limits on each request head."""
 
     _received = 0
     _in_head = True
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for a head."""
+        """Start the timer of the first head."""
         super().connection_made(transport)
         self._wait()
 
@@ -37,15 +37,15 @@ class Protocol(HttpToolsProtocol):
             self.transport.close()
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes; those of a head are counted."""
+        """Pass bytes on; count those of a head against its limit."""
         if self._in_head:
             self._received += len(data)
         super().data_received(data)
         if self._in_head and self._received > _HEAD_BYTES and not self.transport.is_closing():
-            self.send_400_response("the head of the request is too large")
+            self.send_400_response("request line and headers are too large")
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no request, in the shape of all answers, and hang up."""
+        """Respond to an invalid request with an error of the usual shape, and close the connection."""
         words = {"error": msg.lower().rstrip("."), "type": "BadRequest", "place": None, "choice": None}
         content = json.dumps(words).encode()
         head = f"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n"
@@ -53,19 +53,19 @@ class Protocol(HttpToolsProtocol):
         self.transport.close()
 
     def on_message_begin(self) -> None:
-        """Another request begins."""
+        """Start counting and timing the head of a new request."""
         self._stop_waiting()
         self._wait()
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Its head is here."""
+        """Stop counting and timing: the head is complete."""
         self._stop_waiting()
         self._in_head = False
         super().on_headers_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing more will come."""
+        """Stop the timer."""
         self._stop_waiting()
         super().connection_lost(exc)
 

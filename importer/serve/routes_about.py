@@ -1,4 +1,4 @@
-"""Owns the requests about the service itself: health, session, limits, tables, contracts."""
+"""Handles the requests about the service itself: health, session, limits, tables, contracts."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ from .door import cookie_words
 from .failures import failures
 
 router = APIRouter()
-#: A wrong token is answered so late, in seconds: guessing is slow.
+#: Delay of the response to a wrong token, in seconds, to slow down guessing.
 _PAUSE_SECONDS = 1.0
+#: How long a child process may take to list tables or contracts, in seconds.
 _ANSWER_SECONDS = 30.0
 
 
 @router.get(
-    "/health", summary="Whether the database answers",
+    "/health", summary="Check whether the database answers",
     responses={200: {"model": models.Health}, 503: {"model": models.Unhealthy}, **failures(421)},
 )  # fmt: skip
 async def health(request: Request) -> Response:
@@ -39,7 +40,9 @@ async def health(request: Request) -> Response:
 
 
 @router.get(
-    "/session", summary="Whether a token is needed", responses={200: {"model": models.Session}, **failures(421)}
+    "/session",
+    summary="Say whether a token is needed, and whether the caller is signed in",
+    responses={200: {"model": models.Session}, **failures(421)},
 )
 async def session(request: Request) -> Response:
     keys = request.app.state.service.keys
@@ -47,7 +50,7 @@ async def session(request: Request) -> Response:
 
 
 @router.post(
-    "/session", summary="Give the token, for a cookie",
+    "/session", summary="Sign in: exchange the token for a session cookie",
     responses={200: {"model": models.Session}, **failures(400, 401, 403, 408, 413, 421)},
     openapi_extra={"requestBody": {"required": True, "content": {
         kind: {"schema": {"type": "object", "required": ["token"], "properties": {"token": {"type": "string"}}}}
@@ -64,7 +67,7 @@ async def sign_in(request: Request) -> Response:
         raise Refused(400, "no token was given", kind="UsageError", place="token")
     if not service.keys.opens(token):
         await asyncio.sleep(_PAUSE_SECONDS)
-        refused = Refused(401, "that is not the token", kind="TokenNeeded")
+        refused = Refused(401, "the token is wrong", kind="TokenNeeded")
         refused.headers["WWW-Authenticate"] = 'Bearer realm="importer"'
         raise refused
     answer = JSONResponse({"token_required": service.keys.required, "signed_in": True})
@@ -80,11 +83,15 @@ async def sign_out(request: Request) -> Response:
 
 
 def _is_secure(request: Request) -> bool:
-    """Whether the browser speaks https, maybe with a proxy in front of us."""
+    """Return whether the browser uses HTTPS, directly or through a proxy in front of the service."""
     return request.url.scheme == "https" or request.headers.get("origin", "").startswith("https://")
 
 
-@router.get("/about", summary="Limits and choices", responses={200: {"model": models.About}, **failures(401, 421)})
+@router.get(
+    "/about",
+    summary="Show the version, the limits and the choices of options",
+    responses={200: {"model": models.About}, **failures(401, 421)},
+)
 async def about(request: Request) -> Response:
     service = request.app.state.service
     config = service.config
@@ -98,7 +105,7 @@ async def about(request: Request) -> Response:
 
 
 @router.get(
-    "/tables", summary="The tables that may be loaded into",
+    "/tables", summary="List the existing tables that may be loaded into",
     responses={200: {"model": models.Tables}, **failures(401, 421, 500, 503)},
 )  # fmt: skip
 async def tables(request: Request) -> Response:
@@ -112,7 +119,7 @@ async def tables(request: Request) -> Response:
 
 
 @router.get(
-    "/contracts", summary="The contracts to choose from",
+    "/contracts", summary="List the contracts to choose from",
     responses={200: {"model": models.Contracts}, **failures(401, 421, 500, 503)},
 )  # fmt: skip
 async def contracts(request: Request) -> Response:
@@ -121,7 +128,7 @@ async def contracts(request: Request) -> Response:
 
 
 @router.get(
-    "/contracts/{name}", summary="A contract: a Table Schema descriptor",
+    "/contracts/{name}", summary="Show a contract, as a Table Schema descriptor",
     responses={200: {"model": dict[str, Any]}, **failures(401, 404, 421, 422, 500, 503)},
 )  # fmt: skip
 async def contract(request: Request, name: str) -> Response:
@@ -143,7 +150,7 @@ async def _contracts(service: Any) -> list[dict[str, Any]]:
 
 
 def contract_files(config: Any) -> dict[str, str]:
-    """The files of `--contracts` by the names that callers know them by."""
+    """Return the paths of the files in `--contracts`, by the contract names that callers use."""
     if config.contracts is None:
         return {}
     found = sorted(p for p in config.contracts.iterdir() if p.suffix.lower() in CONTRACT_SUFFIXES and p.is_file())

@@ -1,4 +1,4 @@
-"""Owns the requests about runs: the list, one of them, its events, its rejects, its end."""
+"""Handles the requests about runs: list, show, cancel, resume, report, rejects and events."""
 
 from __future__ import annotations
 
@@ -24,15 +24,18 @@ if TYPE_CHECKING:
     from .run import Run
 
 router = APIRouter()
-#: Seconds between two events at least, and between two signs of life at most.
+#: Shortest time between two events, and longest time without a keep-alive, in seconds.
 _PAUSE_SECONDS, _SILENCE_SECONDS = 0.2, 15.0
 _MOST_LISTENERS = 128
 _XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 _EVENT = {
-    "type": "object", "required": ["event", "data"], "description": "each event; `data` is JSON",
+    "type": "object", "required": ["event", "data"], "description": "one event; `data` is JSON",
     "properties": {"event": {"enum": ["progress", "note", "end"]}, "data": {"type": "string"}},
 }  # fmt: skip
-_STREAM = {"content": {"text/event-stream": {"schema": _EVENT}}, "description": "how far it is, until its end"}
+_STREAM = {
+    "content": {"text/event-stream": {"schema": _EVENT}},
+    "description": "the progress of the run, until it ends",
+}
 _WORKBOOK = {
     "content": {_XLSX: {"schema": {"type": "string", "format": "binary"}}},
     "description": "the rejects workbook",
@@ -43,23 +46,27 @@ State = Literal["queued", "running", "done", "failed", "cancelled", "interrupted
 
 
 @router.get(
-    "/runs", summary="Runs, the newest first", responses={200: {"model": models.Runs}, **failures(400, 401, 421)}
+    "/runs", summary="List runs, newest first", responses={200: {"model": models.Runs}, **failures(400, 401, 421)}
 )
 async def list_runs(
     request: Request,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
-    before: Annotated[str | None, Query(max_length=40, description="only runs created before that time")] = None,
+    before: Annotated[str | None, Query(max_length=40, description="list only runs created before this time")] = None,
     state: Annotated[State | None, Query()] = None,
 ) -> Response:
     jobs = _jobs(request)
     found = jobs.store.page(limit + 1, before, state)
     words = [jobs.words(jobs.find(stored["id"])) for stored in found[:limit]]
     for run in words:
-        del run["options"]  # they can be long; the run itself tells them
+        del run["options"]  # they can be long; `/runs/{run_id}` has them
     return JSONResponse({"runs": words, "more": len(found) > limit})
 
 
-@router.get("/runs/{run_id}", summary="A run", responses={200: {"model": models.RunAnswer}, **failures(401, 404, 421)})
+@router.get(
+    "/runs/{run_id}",
+    summary="Show a run and its report",
+    responses={200: {"model": models.RunAnswer}, **failures(401, 404, 421)},
+)
 async def show_run(request: Request, run_id: str) -> Response:
     jobs = _jobs(request)
     run = jobs.find(run_id)
@@ -67,7 +74,7 @@ async def show_run(request: Request, run_id: str) -> Response:
 
 
 @router.delete(
-    "/runs/{run_id}", summary="Cancel a run, or forget one that is over",
+    "/runs/{run_id}", summary="Cancel a run, or remove an ended one from the list",
     responses={200: {"model": models.RunDone}, **failures(401, 403, 404, 421)},
 )  # fmt: skip
 async def cancel_run(request: Request, run_id: str) -> Response:
@@ -78,7 +85,7 @@ async def cancel_run(request: Request, run_id: str) -> Response:
 
 
 @router.post(
-    "/runs/{run_id}/resume", status_code=202, summary="Go on with an interrupted run",
+    "/runs/{run_id}/resume", status_code=202, summary="Resume an interrupted run",
     responses={202: {"model": models.Accepted}, **failures(401, 403, 404, 409, 421, 429, 503)},
 )  # fmt: skip
 async def resume_run(request: Request, run_id: str) -> Response:
@@ -91,7 +98,7 @@ async def resume_run(request: Request, run_id: str) -> Response:
 
 
 @router.get(
-    "/runs/{run_id}/report", summary="Where every cell went",
+    "/runs/{run_id}/report", summary="Show the report of a run: where every cell went",
     responses={200: {"model": dict[str, Any]}, **failures(401, 404, 421)},
 )  # fmt: skip
 async def show_report(request: Request, run_id: str) -> Response:
@@ -106,7 +113,7 @@ async def show_report(request: Request, run_id: str) -> Response:
 
 
 @router.get(
-    "/runs/{run_id}/rejects", summary="The first bad cells, with their addresses",
+    "/runs/{run_id}/rejects", summary="List the first bad cells, with their addresses",
     responses={200: {"model": models.BadCells}, **failures(400, 401, 404, 421)},
 )  # fmt: skip
 async def bad_cells(
@@ -124,7 +131,7 @@ async def bad_cells(
 
 
 @router.get(
-    "/runs/{run_id}/rejects.xlsx", summary="The rows that were not loaded, to mend and to send again",
+    "/runs/{run_id}/rejects.xlsx", summary="Download the rejected rows as a workbook, to fix and upload again",
     response_class=Response, responses={200: _WORKBOOK, **failures(401, 404, 421)},
 )  # fmt: skip
 async def rejects(request: Request, run_id: str) -> Response:
@@ -144,14 +151,16 @@ async def rejects(request: Request, run_id: str) -> Response:
 
 
 @router.get(
-    "/runs/{run_id}/events", summary="How far the run is, as server-sent events",
+    "/runs/{run_id}/events", summary="Follow the progress of a run as server-sent events",
     response_class=StreamingResponse, responses={200: _STREAM, **failures(401, 404, 421, 429)},
 )  # fmt: skip
 async def events(request: Request, run_id: str) -> Response:
     jobs = _jobs(request)
     run = jobs.find(run_id)
     if len(_listeners) >= _MOST_LISTENERS:
-        raise Refused(429, "too many are listening", choice="ask for the run itself", retry_after=5)
+        raise Refused(
+            429, "too many clients follow events already", choice="poll /runs/{run_id} instead", retry_after=5
+        )
     return StreamingResponse(_events(jobs, run), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
 

@@ -1,4 +1,4 @@
-"""Owns the requests that bring work: uploads, inspections, checks and loads."""
+"""Handles the requests that bring a workbook: uploads, inspections, checks and loads."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 router = APIRouter()
 Options = TypeVar("Options", bound=InspectOptions)
 Result = TypeVar("Result")
-#: Inspections of one upload that are remembered, for mappings.
+#: Number of inspections cached per upload, for mappings.
 _REMEMBERED = 4
 _BODY = (400, 401, 403, 404, 408, 413, 421, 422, 429, 500, 503, 507)
 
@@ -40,7 +40,7 @@ _BODY = (400, 401, 403, 404, 408, 413, 421, 422, 429, 500, 503, 507)
 
 
 @router.post(
-    "/uploads", status_code=201, summary="Send a workbook, to be named by its id afterwards",
+    "/uploads", status_code=201, summary="Upload a workbook; later requests refer to it by its id",
     responses={201: {"model": models.UploadAnswer}, **failures(400, 401, 403, 408, 413, 421, 429, 507)},
     openapi_extra=form_of(None),
 )  # fmt: skip
@@ -54,7 +54,7 @@ async def upload_only(request: Request) -> Response:
 
 
 @router.delete(
-    "/uploads/{upload_id}", summary="Remove a workbook that was sent",
+    "/uploads/{upload_id}", summary="Remove an uploaded workbook",
     responses={200: {"model": models.Message}, **failures(401, 403, 404, 421)},
 )  # fmt: skip
 async def remove_upload(request: Request, upload_id: str) -> Response:
@@ -67,10 +67,10 @@ async def remove_upload(request: Request, upload_id: str) -> Response:
 
 
 @router.post(
-    "/inspect", summary="What a workbook holds: sheets, header, columns, kinds, first rows, problems",
+    "/inspect", summary="Inspect a workbook: sheets, header, columns, kinds, first rows, problems",
     responses={200: {"model": models.Inspection}, **failures(*_BODY)}, openapi_extra=form_of(InspectOptions),
 )  # fmt: skip
-async def inspect(request: Request, query: Annotated[InspectOptions, Query()]) -> Response:  # noqa: ARG001 - it is read again with the body
+async def inspect(request: Request, query: Annotated[InspectOptions, Query()]) -> Response:  # noqa: ARG001 - `taken` reads it together with the body
     service = request.app.state.service
     limit = service.config.concurrency + service.config.queue
     if service.waiting >= limit:
@@ -95,7 +95,7 @@ async def _inspected(service: Any, options: InspectOptions, upload: Upload) -> d
             event: dict[str, Any] = await child.work(command)
     except TimeoutError:
         raise Refused(422, f"not done within {service.config.seconds:g} s", kind="TimedOut",
-                      choice="a smaller workbook") from None  # fmt: skip
+                      choice="send a smaller workbook") from None  # fmt: skip
     except ChildDied as exc:
         raise Refused(422, f"the process that read the workbook {exc.how}", kind="ReaderDied") from None
     finally:
@@ -109,7 +109,7 @@ async def _inspected(service: Any, options: InspectOptions, upload: Upload) -> d
 
 
 def _reading(options: InspectOptions) -> str:
-    """What an inspection depends on."""
+    """Return the cache key of an inspection: the options that its result depends on."""
     return json.dumps([options.sheet, options.header_row, options.keep_names, options.hidden])
 
 
@@ -165,17 +165,17 @@ async def _run(request: Request, kind: str) -> Response:
 
 
 def _run_options(options: LoadOptions) -> dict[str, Any]:
-    """The options of a run as it tells them; a contract only by its name."""
+    """Return the options that a run stores and reports; the contract is not among them."""
     given = options.given()
     mapping = options.chosen_mapping()
     return given if mapping is None else given | {"mapping": mapping}
 
 
 def _result(run: Run, upload: dict[str, Any] | None) -> dict[str, Any]:
-    """The answer to a run that is over.
+    """Return the response for an ended run.
 
     Raises:
-        Refused: it did not end well.
+        Refused: the run failed or was cancelled.
     """
     words = run.words()
     if run.state == CANCELLED:
@@ -190,7 +190,7 @@ def _result(run: Run, upload: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def _files(config: Any, options: LoadOptions, body: Body, workbook: Upload) -> dict[str, bytes]:
-    """The files that a run needs: its contract, and what its mapping speaks of."""
+    """Return the files that a run needs, by name: its contract, and the inspection that its mapping refers to."""
     files = {}
     if body.contract is not None:
         suffix, content = body.contract
@@ -201,7 +201,7 @@ def _files(config: Any, options: LoadOptions, body: Body, workbook: Upload) -> d
         path = contract_files(config).get(options.contract)
         if path is None:
             raise Refused(400, "there is no such contract", kind="UsageError", place="contract",
-                          choice="one of those that /contracts lists")  # fmt: skip
+                          choice="name one that /contracts lists")  # fmt: skip
         files["contract" + Path(path).suffix.lower()] = Path(path).read_bytes()
     found = workbook.inspections.get(_reading(options))
     if options.mapping is not None and found is not None:

@@ -1,4 +1,4 @@
-"""Owns the start and the end of the service: its folder, its socket, its signals."""
+"""Starts and stops the service: takes its folder, listens on its socket, handles its signals."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from .database import Database
 from .door import Door
 from .protocol import Protocol
 
-#: Connections at once; beyond it the answer is 503.
+#: Largest number of simultaneous connections; requests beyond it get status 503.
 _CONNECTIONS = 512
-#: How long requests may take to end when the service stops, in seconds.
+#: How long open requests may take to end when the service stops, in seconds.
 _STOP_SECONDS = 12
 
 
@@ -31,7 +31,7 @@ def serve_with(
     max_rows: int | None, max_columns: int | None, timeout: float | None, idle: float | None, contracts: str | None,
     **options: Any,
 ) -> None:  # fmt: skip
-    """Serve with the options of the command line; sizes are MiB, None means the default.
+    """Serve with the options of the command line; sizes are in MiB, None means the default.
 
     Raises:
         ImporterError: see `serve`.
@@ -51,13 +51,13 @@ def serve(config: Config) -> None:
     """Serve until a signal says to stop.
 
     Raises:
-        ImporterError: it cannot be started.
+        ImporterError: the service cannot be started.
     """
     with owned_folder(config), _listening(config) as listener:
         database = Database(config.dsn)
         database.start()
         try:
-            # The signal that stopped the server comes once more behind its end.
+            # uvicorn raises the signal that stopped it again after its end.
             with contextlib.suppress(KeyboardInterrupt):
                 asyncio.run(_serve(config, database, listener))
         finally:
@@ -67,31 +67,31 @@ def serve(config: Config) -> None:
 def _listening(config: Config) -> socket.socket:
     try:
         family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-        # Named as TCP, so that asyncio sends small answers at once instead of 40 ms later.
+        # The protocol is given as TCP so that asyncio sends small responses at once instead of 40 ms later.
         listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((config.host, config.port))
     except OSError as exc:
         raise MachineError(
-            f"cannot listen on {config.host} port {config.port} ({exc.strerror or exc})", choice="another --port"
+            f"cannot listen on {config.host} port {config.port} ({exc.strerror or exc})", choice="name another --port"
         ) from None
     return listener
 
 
 class _Server(uvicorn.Server):
-    """A server that stops the runs at once when it is told to stop: requests wait for them."""
+    """Server that stops the runs as soon as it is asked to stop, because open requests wait for them."""
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
         self._service = service
 
     def handle_exit(self, sig: int, frame: Any) -> None:
-        """Stop; a second time: at once."""
+        """Stop gracefully; on a second signal, stop at once."""
         super().handle_exit(sig, frame)
         self._stopping = asyncio.get_running_loop().create_task(self._service.jobs.stop())
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, and say where."""
+        """Start listening, and print the address."""
         await super().startup(sockets)
         if self.started and sockets:
             host = self._service.config.host

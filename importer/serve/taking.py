@@ -1,4 +1,4 @@
-"""Owns what is taken from a request that brings work: its workbook, its options, and whether the caller still waits."""
+"""Parses requests that bring a workbook: options, workbook, body; stops their work when the caller disconnects."""
 
 from __future__ import annotations
 
@@ -24,7 +24,17 @@ Result = TypeVar("Result")
 
 
 async def taken(request: Request, model: type[Options], *, once: bool) -> tuple[Options, Upload, Body]:
-    """Options, workbook and body of a request; the workbook is kept."""
+    """Return the options, workbook and body of a request, and store a workbook that it sent.
+
+    Args:
+        request: the request, its body not yet read.
+        model: class of the options.
+        once: the workbook belongs to the run of this request alone, and is removed with it.
+
+    Raises:
+        Refused: the body or an option is invalid, or there is no workbook.
+        Gone: the caller disconnected.
+    """
     service = request.app.state.service
     body = await read_body(request, service.config, service.uploads)
     try:
@@ -37,9 +47,9 @@ async def taken(request: Request, model: type[Options], *, once: bool) -> tuple[
 
 
 def _workbook(uploads: Uploads, options: InspectOptions, body: Body, *, once: bool) -> Upload:
-    """The workbook that a request brought or names."""
+    """Return the workbook that a request sent, or the upload that it names."""
     if body.upload is not None and options.upload is not None:
-        raise Refused(400, "both a file and an upload were given", kind="UsageError", choice="one of them")
+        raise Refused(400, "both a file and an upload were given", kind="UsageError", choice="give one of them")
     if body.upload is not None:
         uploads.keep(body.upload, body.size, once=once)
         return body.upload
@@ -49,32 +59,32 @@ def _workbook(uploads: Uploads, options: InspectOptions, body: Body, *, once: bo
 
 
 def _options(model: type[Options], request: Request, body: Body) -> Options:
-    # A browser's form has all its fields, filled or not.
+    # Browsers send all fields of a form, empty ones too.
     query = {name: value for name, value in request.query_params.items() if value}
     if body.contract is not None and "contract" in {*query, *body.fields}:
-        raise Refused(400, "two contracts were given", kind="UsageError", place="contract", choice="one of them")
+        raise Refused(400, "two contracts were given", kind="UsageError", place="contract", choice="give one")
     try:
         options = model.model_validate({**query, **body.fields})
     except ValidationError as exc:
         words = invalid_words(exc.errors(include_url=False, include_input=False))
         raise Refused(400, words["error"], kind="UsageError", place=words["place"], details=words["details"]) from None
     if isinstance(options, LoadOptions) and options.mapping is not None and options.columns is not None:
-        raise Refused(400, "a mapping chooses the columns already", kind="UsageError", place="columns",
-                      choice="leave out columns or mapping")  # fmt: skip
+        raise Refused(400, "a mapping already chooses the columns", kind="UsageError", place="columns",
+                      choice="leave out either columns or mapping")  # fmt: skip
     return options
 
 
 def no_file() -> Refused:
-    """The refusal of a request without a workbook."""
+    """Return the error for a request without a workbook."""
     return Refused(400, "no file was sent", kind="UsageError", place="file",
                    choice="send it as a form field 'file', as in: curl -F 'file=@data.xlsx'")  # fmt: skip
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
-    """The result of work that ends when the caller goes away, or the service stops.
+    """Return the result of `work`; cancel it when the caller disconnects or the service stops.
 
     Raises:
-        Gone: the caller did.
+        Gone: the caller disconnected.
         Refused: the service is stopping.
     """
     working = asyncio.ensure_future(work)
