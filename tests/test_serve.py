@@ -99,7 +99,7 @@ def test_upload_needs_a_workbook(service: Service) -> None:
     assert service.client.post("/upload").json()["error"] == "no file was sent"
     assert service.client.post("/upload", files={"other": ("x.xlsx", b"PK")}).status_code == 400
     wrong = service.upload(b"name,city\n", "x.csv")
-    assert (wrong.status_code, wrong.json()["error"]) == (400, "'x.csv' is not a workbook by its name")
+    assert (wrong.status_code, wrong.json()["error"]) == (400, "'x.csv' is not the name of a workbook")
     disguised = service.upload(b"name,city\n", "x.xlsx")
     assert (disguised.status_code, disguised.json()["type"]) == (422, "WorkbookRefused")
     assert service.client.post("/upload", content=b"PK", headers={"Content-Type": "text/plain"}).status_code == 400

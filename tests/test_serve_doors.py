@@ -377,7 +377,10 @@ def test_only_tables_that_match_a_pattern(narrow: Service) -> None:
     narrow.sql("CREATE TABLE IF NOT EXISTS narrow_old (n bigint, word text)")
     assert narrow.upload(numbers(1, 2), table="narrow_old").status_code == 200
     refused = narrow.upload(numbers(1, 2), table="wide")
-    assert (refused.status_code, refused.json()["choice"]) == (403, "a table that matches narrow_* or importer_test.*")
+    assert (refused.status_code, refused.json()["choice"]) == (
+        403,
+        "use a table that matches narrow_* or importer_test.*",
+    )
     assert narrow.json("/about")["allow_tables"] == ["narrow_*", "importer_test.*"]
     assert all(t["name"].startswith("narrow_") for t in narrow.json("/tables")["tables"])
 

@@ -71,7 +71,7 @@ def test_killed_service_goes_on_where_it_stopped(db: Database, folder: Path) -> 
     with serving(db.dsn, folder, "--concurrency", "1") as service:
         interrupted = service.json("/runs", state="interrupted")["runs"]
         assert [r["id"] for r in interrupted] == [waiting, run]
-        assert all(r["resumable"] and r["error"]["error"] == "the service was stopped meanwhile" for r in interrupted)
+        assert all(r["resumable"] and r["error"]["error"] == "the service was stopped" for r in interrupted)
         assert service.run(check)["state"] == "failed"
         assert (interrupted[1]["workbook"], interrupted[1]["table"]) == ("second.xlsx", f"{db.schema}.target")
         assert len(service.kept()) == 3  # those two, and the one that a check was sent

@@ -1,4 +1,4 @@
-"""Owns the list of bad cells that the page shows: read back from the rejects workbook of a run."""
+"""Builds the list of bad cells that the page shows, from the rejects workbook of a run."""
 
 from __future__ import annotations
 
@@ -13,15 +13,21 @@ from ..workbook import open_workbook
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: More than that nobody reads on a page; the workbook has them all.
+#: Maximum number of cells in the list; the rejects workbook has them all.
 MOST_CELLS = 1_000
 _LONGEST_VALUE = 200
-#: How `rejects` tells a reason: `D13 type-error: Email is not a valid email`, several with `; ` between.
+#: Matches the start of a reason as `rejects` writes it, `D13 type-error: Email is not a valid email`, joined by `; `.
 _REASON = re.compile(r"(?:^|; )(?:([A-Z]{1,3})|row )(\d+) ([a-z][a-z-]*): ")
 
 
 def write_bad_cells(rejects: Path, path: Path, rows: int) -> None:
-    """Write the first bad cells of a rejects workbook as JSON (`rows`, `cells`, `truncated`)."""
+    """Write the first bad cells of a rejects workbook as JSON (`rows`, `cells`, `truncated`).
+
+    Args:
+        rejects: path of the rejects workbook.
+        path: path of the JSON file.
+        rows: number of rejects in the run; the workbook may be read only in part.
+    """
     cells: list[dict[str, Any]] = []
     origin = open_workbook(rejects, Limits()).origin
     sheet, letters = (origin.sheet, origin.letters) if origin else ("", ())
@@ -39,7 +45,7 @@ def write_bad_cells(rejects: Path, path: Path, rows: int) -> None:
 
 
 def _read(path: Path) -> tuple[list[str], list[list[str | None]]]:
-    """Header and first rows of a workbook of our own, as texts."""
+    """Return the header and the first rows of a rejects workbook, as texts."""
     import fastexcel
 
     reader = fastexcel.read_excel(path)

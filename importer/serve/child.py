@@ -1,7 +1,7 @@
-"""Owns the process that does the work of the service: commands come in as lines of JSON, events go out as such.
+"""Runs a child process of the service: reads commands as lines of JSON from stdin, writes events as such to stdout.
 
-It works on one command after the other. It ends when its stdin does, so that no child outlives the service; and on
-SIGTERM, which it answers as the command line answers Ctrl-C: what was written stays for the next try.
+It handles one command after the other. It ends at the end of stdin, so that no child outlives the service, and on
+SIGTERM, which it treats as the command line treats Ctrl-C: rows in staging stay for the next attempt.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 
     Operation = Callable[[dict[str, Any], "Talk"], dict[str, Any]]
 
-#: Who is killed when the machine runs out of memory: rather a child than the service or the database.
+#: Score by which the kernel, out of memory, kills a child rather than the service or the database.
 _OOM_SCORE = "700"
 _TERMINATED = 143
-#: What a command may add to the memory of this process at least.
+#: Minimum of the bytes that a command may add to the memory of this process.
 _MEMORY_BYTES = 1 << 30
 
 
 class Talk:
-    """The conversation with the service."""
+    """The channel to the service: commands and answers come in, events go out, one JSON object a line."""
 
     def __init__(self) -> None:
-        # What libraries print must not get between the lines.
+        # Output that libraries print goes to stderr, not between the events.
         self._out = os.fdopen(os.dup(1), "w", encoding="utf-8")
         os.dup2(2, 1)
         self._lines: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
@@ -45,7 +45,7 @@ class Talk:
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
-        # Not through `sys.stdin`: a thread that waits there holds its lock, which the interpreter's end asks for.
+        # Not through `sys.stdin`: a thread that waits there holds its lock, which the interpreter needs to shut down.
         rest = b""
         while piece := os.read(0, 1 << 20):
             *lines, rest = (rest + piece).split(b"\n")
@@ -56,16 +56,16 @@ class Talk:
             os.kill(os.getpid(), signal.SIGTERM)
 
     def hear(self) -> dict[str, Any] | None:
-        """The next line; None when the service is gone."""
+        """Wait for the next line and return it; None when the service is gone."""
         return self._lines.get()
 
     def tell(self, event: str, **fields: Any) -> None:
-        """Tell the service something."""
+        """Send an event to the service."""
         self._out.write(json.dumps({"event": event, **fields}) + "\n")
         self._out.flush()
 
     def ask(self, event: str, **fields: Any) -> dict[str, Any]:
-        """The service's answer to something.
+        """Send an event to the service and return the answer.
 
         Raises:
             Interrupted: the service is gone.
@@ -83,9 +83,9 @@ def _offer_to_die() -> None:
 
 
 def _limit_memory(limit: int) -> None:
-    """Let this process add no more than that to what it holds; a contract can be short to write and endless to read.
+    """Limit the memory of this process to what it uses now plus `limit` bytes: a short contract can expand without end.
 
-    Workers have limits of their own. Only Linux tells what a process holds.
+    Workers have limits of their own. Only Linux reports the memory that a process uses; elsewhere nothing is limited.
     """
     with contextlib.suppress(OSError, ValueError, ImportError):
         import resource
@@ -102,10 +102,10 @@ def _terminate(number: int, _frame: object) -> None:
 
 
 def main() -> None:
-    """Work on commands until there are no more."""
+    """Handle commands until stdin ends."""
     gc.set_threshold(100_000)
     _offer_to_die()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C means the service
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is for the service
     signal.signal(signal.SIGTERM, _terminate)
     talk = Talk()
     try:
@@ -128,19 +128,19 @@ def main() -> None:
 
 
 def _work(operation: Operation, command: dict[str, Any], talk: Talk) -> None:
-    """Do what was asked, and tell how it ended."""
+    """Execute one command and send its last event, `done` or `error`."""
     hidden = command.get("hidden", ())
     try:
         answer = operation(command, talk)
     except KeyboardInterrupt as exc:
         unsure = getattr(exc, "unsure", False)
-        how = " while publishing, which may have been done" if unsure else "; nothing was published"
+        how = " while publishing; the rows may have been published" if unsure else "; nothing was published"
         words = error_words(Interrupted(f"the work was interrupted{how}"))
         talk.tell("error", error=words | {"unsure": unsure})
         raise
     except ImporterError as exc:
         if exc.exit_code == MachineError.exit_code:
-            # What callers are not told, the operator needs.
+            # The operator needs the details that callers do not see.
             sys.stderr.write(f"importer: {exc}\n")
         report = getattr(exc, "report", None)
         told: dict[str, Any] = {"error": error_words(exc, hidden)}
@@ -150,9 +150,9 @@ def _work(operation: Operation, command: dict[str, Any], talk: Talk) -> None:
             told |= report_event(report, command)
         talk.tell("error", **told)
     except MemoryError:
-        fact = "the workbook or the contract needs more memory than the service gives"
+        fact = "the workbook or the contract needs more memory than the service allows"
         talk.tell("error", error=error_words(LimitPassed(fact)))
-    except BaseException as exc:  # noqa: BLE001 - whatever a library raises must not end the child without a word
+    except BaseException as exc:  # noqa: BLE001 - no exception of a library may end the child without an event
         traceback.print_exception(exc)
         talk.tell("error", error=error_words(MachineError(f"unexpected {type(exc).__name__}")))
     else:

@@ -1,4 +1,4 @@
-"""Owns the child processes of the service: started ahead, used for many commands, killed whole, tidied up behind."""
+"""Owns the child processes of the service: starts them ahead, reuses them, kills their process groups, cleans up."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
     Hear = Callable[[dict[str, Any]], dict[str, Any] | None]
 
-#: Commands after which a child makes place for a fresh one: memory that libraries never give back stays bounded.
+#: Commands after which a child is replaced by a fresh one: this bounds the memory that libraries never free.
 _COMMANDS = 50
-#: One line of a child: a report on 1,600 columns is a megabyte.
+#: Maximum bytes of one line of a child; a report on 1,600 columns takes a megabyte.
 _LINE_BYTES = 64 << 20
-#: How long a child may tidy up after SIGTERM, in seconds; the importer promises two.
+#: Seconds that a child has to clean up after SIGTERM; the importer promises to need two.
 _TIDY_SECONDS = 8.0
-#: How long an idle child may take to say that it is there, in seconds; it may still be importing.
+#: Seconds that an idle child has to answer `hello`; it may still be importing modules.
 _START_SECONDS = 60.0
-#: What a child must not find in its environment: secrets, and servers that are not meant.
+#: Environment variables that children do not inherit: secrets, and settings that would select another server.
 _NOT_INHERITED = frozenset({"IMPORTER_TOKEN", "IMPORTER_DSN", "DATABASE_URL", "PYTHONWARNINGS", *LIBPQ_VARIABLES})
 
 
@@ -36,7 +36,7 @@ class ChildDied(Exception):
     """The child ended in the middle of a command.
 
     Attributes:
-        how: in words.
+        how: how it ended, as the end of a sentence: "was killed (SIGKILL)".
     """
 
     def __init__(self, how: str) -> None:
@@ -45,7 +45,7 @@ class ChildDied(Exception):
 
 
 class Child:
-    """One child process, in a session of its own."""
+    """One child process, with a session and process group of its own."""
 
     def __init__(self, process: asyncio.subprocess.Process, scratch: Path) -> None:
         self._process, self.scratch = process, scratch
@@ -54,7 +54,7 @@ class Child:
 
     @classmethod
     async def start(cls, scratch: Path) -> Child:
-        """A child that can take commands; it imports meanwhile."""
+        """Start a child; it can be sent commands at once, while it is still importing modules."""
         scratch.mkdir(mode=0o700)  # noqa: ASYNC240 - microseconds
         env = {k: v for k, v in os.environ.items() if k not in _NOT_INHERITED} | {"TMPDIR": str(scratch)}
         process = await asyncio.create_subprocess_exec(
@@ -65,14 +65,14 @@ class Child:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it can take another command."""
+        """Whether the child can take another command, as far as is known."""
         return self._process.returncode is None and not self._ending and self._commands < _COMMANDS
 
     async def answers(self) -> bool:
-        """Whether it is there and waits for a command.
+        """Return whether the child answers `hello`.
 
-        The system may have killed it a moment ago, while nobody looked: asyncio learns that later than the caller,
-        whose command would be lost with it.
+        The system may have killed the idle child a moment ago. asyncio notices that only later, and a command sent in
+        between would be lost.
         """
         if not self.is_alive:
             return False
@@ -85,14 +85,14 @@ class Child:
         return False
 
     async def work(self, command: dict[str, Any], hear: Hear | None = None) -> dict[str, Any]:
-        """The last event of a command: `done` or `error`.
+        """Send a command and return its last event, `done` or `error`.
 
         Args:
-            command: with `op`.
-            hear: is told the other events; what it returns is the answer to one that asks.
+            command: command with its `op`.
+            hear: called with every other event; a result that is not None is sent to the child as its answer.
 
         Raises:
-            ChildDied: before there was one.
+            ChildDied: the child ended before its last event.
         """
         self._commands += 1
         self._say(command)
@@ -114,33 +114,33 @@ class Child:
         try:
             line = await self._process.stdout.readline()
         except ValueError:
-            line = b""  # longer than any honest line
+            line = b""  # longer than any line that a working child writes
         if not line.endswith(b"\n"):
             raise ChildDied(_how(await self._ended()))
         event: dict[str, Any] = json.loads(line)
         return event
 
     async def _ended(self) -> int:
-        """Its return code; killed when it only closed its end of the pipe."""
+        """Return the exit code; kill the child first if it closed its end of the pipe and keeps running."""
         with contextlib.suppress(TimeoutError):
             return await asyncio.wait_for(self._process.wait(), 1.0)
         self.kill()
         return await self._process.wait()
 
     def terminate(self) -> None:
-        """Ask it to end; it keeps what was written."""
+        """Send SIGTERM; the child cleans up, and rows in staging stay."""
         self._ending = True
         with contextlib.suppress(ProcessLookupError):
             self._process.terminate()
 
     def kill(self) -> None:
-        """End it and all that it started, at once."""
+        """Send SIGKILL to the child and all processes that it started."""
         self._ending = True
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
     async def stop(self) -> None:
-        """End it, by force where it takes too long, and remove its temporary files."""
+        """Terminate the child, kill it if that takes too long, and remove its temporary files."""
         if self._process.returncode is None:
             self.terminate()
             with contextlib.suppress(TimeoutError):
@@ -161,11 +161,11 @@ def _how(code: int) -> str:
 
 
 class Crew:
-    """The children: idle ones wait for the next command, one is always started ahead.
+    """A pool of children: the first is started ahead, and idle ones are kept for the next command.
 
     Args:
-        scratch: folder of their temporary files.
-        places: how many may be idle, and how many may answer questions about tables and contracts at once.
+        scratch: parent folder of the children's temporary folders.
+        places: maximum number of idle children, and of questions about tables and contracts answered at once.
     """
 
     def __init__(self, scratch: Path, places: int) -> None:
@@ -176,7 +176,7 @@ class Crew:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Have one child ready."""
+        """Start the first child, so that it is ready for the first command."""
         self._idle.append(await self._new())
 
     async def _new(self) -> Child:
@@ -186,7 +186,7 @@ class Crew:
 
     @contextlib.asynccontextmanager
     async def child(self) -> AsyncIterator[Child]:
-        """A child for one command; it is used again when it ended well."""
+        """Lend a child for one command; it returns to the pool unless the block raises, or it is used up."""
         child = await self._waiting() or await self._new()
         try:
             yield child
@@ -200,7 +200,7 @@ class Crew:
                 self._retire(child)
 
     async def _waiting(self) -> Child | None:
-        """An idle child that answers, if there is one; those that do not are ended."""
+        """Return an idle child that answers, or None; retire idle children that do not."""
         while self._idle:
             child = self._idle.pop()
             answers = False
@@ -220,6 +220,6 @@ class Crew:
         task.add_done_callback(self._tasks.discard)
 
     async def stop(self) -> None:
-        """End all children."""
+        """Stop all children."""
         await asyncio.gather(*(child.stop() for child in self._all), *self._tasks, return_exceptions=True)
         self._all.clear()

@@ -1,4 +1,4 @@
-"""Owns what children are told that work on a workbook."""
+"""Builds the commands for children that work on a workbook."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
     from .uploads import Upload
 
 
-#: In the name of a contract that a caller sent; the others are the operator's.
+#: Suffix in the file name of a contract that a caller sent; contracts without it are the operator's.
 SENT = ".sent"
 
 
 def load_command(
     config: Config, database: Database, store: Store, run: Run, upload: Upload, folder: Path, scratch: Path
 ) -> dict[str, Any]:
-    """What a child is told that loads or checks a workbook.
+    """Return the command for a child that loads or checks a workbook.
 
     Args:
-        config: of the service.
-        database: that it fills.
-        store: knows the tables that the service created.
-        run: that is done.
-        upload: its workbook.
-        folder: of the run's files.
-        scratch: of the child's temporary files.
+        config: configuration of the service.
+        database: target database.
+        store: store that records the tables that the service created.
+        run: run to execute.
+        upload: upload that holds its workbook.
+        folder: folder of the run's files.
+        scratch: folder of the child's temporary files.
     """
     options = {k: v for k, v in run.options.items() if k not in {"contract", "columns", "key"}}
     options |= {k: run.options[k].split(",") for k in ("columns", "key") if run.options.get(k)}
@@ -49,7 +49,7 @@ def load_command(
 
 
 def work_words(config: Config, scratch: Path, upload: Upload, folder: Path | None = None) -> dict[str, Any]:
-    """What every child that reads a workbook is told."""
+    """Return the part that all commands that read a workbook share."""
     limits = {"part_bytes": config.inflated_bytes, "columns": config.columns, "memory_bytes": config.memory_bytes}
     hidden = [upload.path.parent, scratch, folder, config.folder, config.contracts]
     return {

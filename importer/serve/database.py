@@ -1,4 +1,4 @@
-"""Owns the target database as the service sees it: its address, and whether it answers."""
+"""Owns the service's view of the target database: its connection string, and whether it answers."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from ..settings import Dsn
     from .children import Crew
 
-#: How long the database may take to answer, in seconds.
+#: Seconds that the database has to answer.
 _PATIENCE_SECONDS = 5.0
-#: An answer is true for that long: who asks often does not load the database.
+#: Seconds for which a health result is reused, so that frequent requests do not load the database.
 _FRESH_SECONDS = 1.0
 
 
@@ -27,7 +27,7 @@ class Database:
     """The target database.
 
     Args:
-        dsn: None: the embedded server, which runs as long as the service does.
+        dsn: connection string of the server; None: the embedded server, which runs as long as the service does.
     """
 
     def __init__(self, dsn: Dsn | None) -> None:
@@ -38,35 +38,35 @@ class Database:
 
     @property
     def is_embedded(self) -> bool:
-        """Whether it is our own server."""
+        """Whether the database is on the embedded server."""
         return self._given is None
 
     @property
     def name(self) -> str:
-        """What tells the server from others, without secrets."""
+        """A name that identifies the server without secrets: "embedded", or a hash of the DSN."""
         return "embedded" if self._given is None else hashlib.sha256(self._given.text.encode()).hexdigest()
 
     def start(self) -> None:
-        """Start the embedded server where it is meant.
+        """Start the embedded server, if the service uses it.
 
         Raises:
-            MachineError: it does not start.
+            MachineError: the server does not start.
         """
         if self._given is None:
             self._dsn = self._servers.enter_context(Embedded().running())
 
     def stop(self) -> None:
-        """Leave the embedded server; it stops when nobody else uses it."""
+        """Release the embedded server; it stops when no other process uses it."""
         self._servers.close()
 
     @property
     def dsn(self) -> str:
-        """The connection string; for children only."""
+        """The connection string, with its secrets; only children may see it."""
         assert self._dsn is not None
         return self._dsn.text
 
     async def health(self, crew: Crew) -> dict[str, Any] | None:
-        """Why the database does not answer, or None when it does."""
+        """Return why the database does not answer, as an error, or None; restart the embedded server if it stopped."""
         async with self._asking:
             at, error = self._asked
             if time.monotonic() - at > _FRESH_SECONDS:
@@ -85,7 +85,7 @@ class Database:
         return event.get("error")
 
     async def _started_again(self) -> bool:
-        """Start the embedded server once more, when somebody stopped it."""
+        """Restart the embedded server after somebody stopped it; return whether that worked."""
         servers = contextlib.ExitStack()
         try:
             self._dsn = await asyncio.to_thread(servers.enter_context, Embedded().running())
@@ -96,10 +96,15 @@ class Database:
 
 
 async def asked(crew: Crew, command: dict[str, Any], seconds: float) -> dict[str, Any]:
-    """What a child answers to a question.
+    """Have a child answer a question; return its `done` event.
+
+    Args:
+        crew: pool of the child processes.
+        command: command that asks the question.
+        seconds: time limit, which includes the wait for a child.
 
     Raises:
-        Refused: it could not.
+        Refused: the child reported an error, died, or was not done in time.
     """
     try:
         async with asyncio.timeout(seconds), crew.questions, crew.child() as child:
@@ -114,7 +119,7 @@ async def asked(crew: Crew, command: dict[str, Any], seconds: float) -> dict[str
 
 
 def refused(error: dict[str, Any], **more: Any) -> Refused:
-    """The refusal that an error of a child means."""
+    """Return the refusal that reports an error of a child; more: further arguments of `Refused`."""
     return Refused(
         error["status"], error["error"], kind=error["type"], place=error["place"], choice=error["choice"], **more
     )

@@ -1,4 +1,4 @@
-"""Owns the runs of the service: the queue, the places where they run, their ends, and what a restart finds."""
+"""Owns the runs of the service: their queue, their execution in children, their ends, and recovery after a restart."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ if TYPE_CHECKING:
     from .store import Store
     from .uploads import Upload, Uploads
 
-#: What the importer may take beyond its own time limit to notice it, in seconds.
+#: Seconds allowed beyond the importer's own time limit, in which it should notice that the limit has passed.
 _GRACE_SECONDS = 20.0
-#: How long a cancelled run may take to stop, in seconds; then it is killed.
+#: Seconds that a cancelled run has to stop before it is killed.
 _STOP_SECONDS = 8.0
-#: Files of a run that stay when it ended.
+#: Files of a run that are kept after it ended.
 _RESULTS = frozenset({"rejects.xlsx", "bad_cells.json"})
 
 
 class Jobs:
-    """All runs that are not over, and the way to those that are.
+    """All runs that have not ended, and access to the stored ones that have.
 
     Args:
-        config: of the service.
-        store: remembers them.
-        uploads: holds their workbooks.
-        crew: does the work.
-        database: that they fill.
+        config: configuration of the service.
+        store: store that the runs are saved in.
+        uploads: uploads that hold their workbooks.
+        crew: pool of the child processes that do the work.
+        database: target database of the runs.
     """
 
     def __init__(self, config: Config, store: Store, uploads: Uploads, crew: Crew, database: Database) -> None:
@@ -53,7 +53,7 @@ class Jobs:
     # ---- START AND STOP -----------------------------------------------------------------------------------------
 
     def load(self) -> None:
-        """Find what a former service was working on: its checks are over, its uploads can be resumed."""
+        """Load the unfinished runs of the previous service: its checks fail, its uploads become resumable."""
         for stored in self.store.in_states(QUEUED, RUNNING, INTERRUPTED):
             run = Run.load(stored)
             if run.kind == "check":
@@ -73,7 +73,7 @@ class Jobs:
                 shutil.rmtree(folder, ignore_errors=True)
 
     async def stop(self) -> None:
-        """Interrupt what runs; it can be resumed by the next service."""
+        """Interrupt queued and running runs; the next service can resume the uploads among them."""
         self.stopping.set()
         for run in [r for r in self._open.values() if r.state in {QUEUED, RUNNING}]:
             if run.child is not None:
@@ -84,15 +84,15 @@ class Jobs:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=_STOP_SECONDS)
 
-    # ---- ASKED FOR ----------------------------------------------------------------------------------------------
+    # ---- REQUESTS -----------------------------------------------------------------------------------------------
 
     def submit(self, run: Run, upload: Upload, files: dict[str, bytes]) -> None:
         """Queue a run.
 
         Args:
-            run: new.
-            upload: its workbook.
-            files: that belong to it, by name.
+            run: new run.
+            upload: upload that holds its workbook.
+            files: further files of the run: name -> content.
 
         Raises:
             Refused: the queue is full, or the service is stopping.
@@ -106,7 +106,7 @@ class Jobs:
         self._enqueue(run)
 
     def check_room(self) -> None:
-        """Refuse what there is no place for; early, before its workbook is here.
+        """Check that another run can be queued; called early, before its workbook is received.
 
         Raises:
             Refused: the queue is full, or the service is stopping.
@@ -125,10 +125,10 @@ class Jobs:
         self._pump()
 
     def find(self, run: str) -> Run:
-        """A run.
+        """Return a run by its id.
 
         Raises:
-            Refused: there is none.
+            Refused: there is no such run.
         """
         if run in self._open:
             return self._open[run]
@@ -138,23 +138,23 @@ class Jobs:
         return Run.load(stored)
 
     def words(self, run: Run) -> dict[str, Any]:
-        """A run as answers tell it."""
+        """Return a run as the dict that answers contain."""
         return run.words(self._queue.index(run) + 1 if run in self._queue else None)
 
     def folder(self, run: str) -> Path:
-        """Where the files of a run lie."""
+        """Return the folder that holds the files of a run."""
         return self._config.results / run
 
     async def over(self, run: Run) -> None:
-        """Wait for the end of a run."""
+        """Wait until a run has ended or was interrupted."""
         while not run.is_over:
             await run.bell.wait()
 
     def resume(self, run: Run) -> None:
-        """Queue an interrupted run once more.
+        """Queue an interrupted run again.
 
         Raises:
-            Refused: it is not interrupted, or the queue is full.
+            Refused: the run is not interrupted, the queue is full, or the service is stopping.
         """
         if run.state != INTERRUPTED:
             raise Refused(409, f"a run that is {run.state} cannot be resumed", kind="NotResumable")
@@ -162,7 +162,7 @@ class Jobs:
         self._enqueue(run)
 
     async def cancel(self, run: Run) -> str:
-        """End a run that is not over, or forget one that is; returns which."""
+        """Cancel a run that has not ended, or delete one that has; return "forgotten", "cancelled" or its end state."""
         if run.state == INTERRUPTED:
             self._end(run, CANCELLED)
             await self._forget_in_ledger(run)
@@ -190,7 +190,7 @@ class Jobs:
             await self.over(run)
 
     async def _forget_in_ledger(self, run: Run) -> None:
-        """Drop what the run wrote to staging, where it did."""
+        """Drop what the run wrote to staging, if anything."""
         if not run.writing or run.identity is None or run.kind != "upload":
             return
         command = {"op": "forget", "dsn": self._database.dsn, "identity": run.identity}
@@ -198,10 +198,10 @@ class Jobs:
             async with asyncio.timeout(30), self._crew.child() as child:
                 await child.work(command)
         except (TimeoutError, ChildDied):
-            return  # `importer runs clean` finds it
+            return  # `importer runs clean` removes it later
 
     async def prune(self) -> None:
-        """Forget runs that ended long ago, and give up those that nobody resumed."""
+        """Delete runs older than `keep_days` that have ended, and cancel those that nobody resumed."""
         old = datetime.now(UTC) - timedelta(days=self._config.keep_days)
         for stored in self.store.older_than(stamp(old.timestamp())):
             run = self.find(stored["id"])
@@ -211,7 +211,7 @@ class Jobs:
     # ---- WORK ---------------------------------------------------------------------------------------------------
 
     def _pump(self) -> None:
-        """Start what there is a place for."""
+        """Start queued runs while fewer than `concurrency` are running."""
         while self._queue and self._running < self._config.concurrency and not self.stopping.is_set():
             run = self._queue.popleft()
             self._running += 1
@@ -228,7 +228,7 @@ class Jobs:
             run.ring()
             event = await self._executed(run)
             await self._settle(run, event)
-        except Exception as exc:  # noqa: BLE001 - a run must end, whatever is wrong with the service
+        except Exception as exc:  # noqa: BLE001 - a run must end even if the service itself fails
             self._end(run, FAILED, error=error_of_service(500, f"unexpected {type(exc).__name__}", "ServiceError"))
         finally:
             run.child = None
@@ -236,7 +236,7 @@ class Jobs:
             self._pump()
 
     async def _executed(self, run: Run) -> dict[str, Any]:
-        """The last event of the child that did the work, or one that says how it died."""
+        """Execute a run in a child; return the child's last event, or an error event that says how the child died."""
         try:
             async with self._crew.child() as child:
                 run.child = child
@@ -261,7 +261,7 @@ class Jobs:
         before = run.begun, run.identity, run.writing
         answer = run.hear(event)
         if (run.begun, run.identity, run.writing) != before:
-            # Written before the child goes on: a restart must know what was begun.
+            # Saved before the child continues: a restart must know which table was begun.
             self.store.save(run.stored())
         return answer
 
@@ -273,7 +273,7 @@ class Jobs:
         return load_command(self._config, self._database, self.store, run, upload, folder, child.scratch)
 
     async def _settle(self, run: Run, event: dict[str, Any]) -> None:
-        """Take in how a run ended."""
+        """Record how a run ended, from the last event of its child."""
         report, error = event.get("report"), event.get("error")
         if report is not None:
             run.outcome, run.has_report = report["outcome"], True
@@ -285,7 +285,7 @@ class Jobs:
                 self.store.own(run.identity[1], run.identity[2], event["oid"])
             self._end(run, DONE, report=report)
         elif run.cancelling and is_unsure(run, error):
-            self._interrupt(run, error | {"choice": "resume the run: it tells whether the rows were published"})
+            self._interrupt(run, error | {"choice": "resume the run: it reports whether the rows were published"})
         elif run.cancelling:
             self._end(run, CANCELLED)
             await self._forget_in_ledger(run)
@@ -297,7 +297,7 @@ class Jobs:
             self._end(run, FAILED, error=error, report=report)
 
     def _stopped(self, run: Run) -> None:
-        """The service is stopping: an upload can be resumed by the next one."""
+        """End a run because the service is stopping: an upload becomes resumable, a check fails."""
         if run.kind == "upload":
             self._interrupt(run, stopped(GO_ON))
         else:
@@ -311,7 +311,7 @@ class Jobs:
     def _end(
         self, run: Run, state: str, *, error: dict[str, Any] | None = None, report: dict[str, Any] | None = None
     ) -> None:
-        """A run is over: its workbook is let go, its rejects stay."""
+        """End a run: release its workbook, keep its rejects, delete its other files."""
         run.state, run.error, run.finished_at = state, error, stamp()
         if state == CANCELLED:
             run.message, run.has_rejects = "cancelled", False

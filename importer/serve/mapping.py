@@ -1,4 +1,4 @@
-"""Owns the mapping of sheet columns to fields that a caller chose: the contract and the columns that say the same."""
+"""Translates a caller's mapping of sheet columns to fields into a contract and a list of columns."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Mapped(NamedTuple):
-    """What a mapping means: the contract and the columns to load, None where no word is needed."""
+    """A mapping as importer options: contract and columns to load; each is None where the default does the same."""
 
     contract: Contract | None
     columns: list[str] | None
@@ -29,33 +29,33 @@ def apply_mapping(
     mapping: Mapping[str, str], inspected: list[dict[str, Any]], suggested: Contract, given: Contract | None,
     table: Table | None,
 ) -> Mapped:  # fmt: skip
-    """The contract and columns by which the importer does what the mapping says.
+    """Return the contract and columns that make the importer follow a mapping.
 
-    A mapping that says what would happen anyway is none: so the same workbook is the same import with and without it.
+    A mapping equal to the default adds no contract, so that the same workbook is the same import with and without it.
 
     Args:
-        mapping: column letters -> field.
-        inspected: columns of the sheet, as an inspection tells them.
-        suggested: contract of the sheet.
-        given: contract, or None.
-        table: that exists, or None.
+        mapping: column letter -> field name.
+        inspected: columns of the sheet, as an inspection returns them.
+        suggested: contract that the inspection suggests.
+        given: contract of the run, or None.
+        table: existing target table, or None.
 
     Raises:
-        SheetError: a letter that the sheet does not have.
-        ContractError: a field that the contract or the table does not have.
-        UsageError: two columns for one field.
+        SheetError: the sheet has no column of that letter.
+        ContractError: the contract or the table has no such field.
+        UsageError: two columns are mapped to one field, or no column is mapped.
     """
     sheet = [SheetColumn(column_index(c["letter"]), c["header"], c["name"]) for c in inspected]
     wanted = _wanted(mapping, sheet)
     fields = _fields(wanted, sheet, suggested, given, table)
     for name in wanted.values():
         if name not in fields:
-            raise ContractError(f"no column {name!r} to fill", choice=f"its columns: {', '.join(fields)}")
+            raise ContractError(f"the target has no column {name!r}", choice=f"its columns: {', '.join(fields)}")
     chosen = [c for c in sheet if c in wanted]
     columns = None if len(chosen) == len(sheet) else [_word(sheet, c) for c in chosen]
     if _says_nothing(wanted, chosen, fields, given, table):
         return Mapped(None, columns)
-    # In the order of the sheet, so that of equal headers (or none) each field gets its own.
+    # In the order of the sheet, so that with equal (or blank) headers each field gets its own column.
     mapped = [replace(fields[wanted[c]], name=wanted[c], title=c.header or "") for c in chosen]
     rest = [f for f in given.fields if f.name not in wanted.values()] if given else []
     contract = replace(given or Contract(()), fields=(*mapped, *rest))
@@ -73,7 +73,7 @@ def _wanted(mapping: Mapping[str, str], sheet: list[SheetColumn]) -> dict[SheetC
             raise UsageError(f"two columns are mapped to {name!r}", place="mapping", choice="leave one of them out")
         wanted[column] = name
     if not wanted:
-        raise UsageError("the mapping loads no column", place="mapping", choice="map at least one")
+        raise UsageError("the mapping loads no column", place="mapping", choice="map at least one column")
     return wanted
 
 
@@ -81,7 +81,7 @@ def _fields(
     wanted: Mapping[SheetColumn, str], sheet: list[SheetColumn], suggested: Contract, given: Contract | None,
     table: Table | None,
 ) -> dict[str, Field]:  # fmt: skip
-    """The fields that columns can be mapped to, by name."""
+    """Return the fields that columns can be mapped to, by name."""
     if given is not None:
         return {f.name: f for f in given.fields}
     if table is not None:
@@ -98,7 +98,7 @@ def _says_nothing(
     wanted: Mapping[SheetColumn, str], chosen: list[SheetColumn], fields: Mapping[str, Field], given: Contract | None,
     table: Table | None,
 ) -> bool:  # fmt: skip
-    """Whether the columns would find their fields without a mapping."""
+    """Return whether the columns would find the same fields without a mapping."""
     if given is None and table is None:
         return all(c.name == name for c, name in wanted.items())
     found = field_columns(tuple(fields.values()), chosen)
@@ -106,8 +106,8 @@ def _says_nothing(
 
 
 def _word(sheet: list[SheetColumn], column: SheetColumn) -> str:
-    """A word by which the importer finds the column."""
+    """Return a name, header or letter by which the importer finds the column."""
     for word in (column.name, column.header or "", column.letter):
         if word and "," not in word and column_by_word(sheet, word) == column:
             return word
-    raise SheetError(f"column {column.letter} cannot be told from others", choice="give it a header of its own")
+    raise SheetError(f"column {column.letter} cannot be told from others", choice="give it a unique header")

@@ -1,6 +1,6 @@
-"""Owns what leaves the service of errors and reports: no path, no connection string, no value that the server quoted.
+"""Redacts errors and reports for callers: removes paths, connection strings and values that the server quoted.
 
-The command line speaks of its own options; what it says is told here in the names that callers over HTTP know.
+Texts that name options of the command line are rewritten with the option names of the HTTP interface.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ if TYPE_CHECKING:
 
     from ..report import Report
 
-#: What a text of an answer may have; a header or a note can be as long as a cell.
+#: Maximum characters of a text in an answer; a header or a note can be as long as a cell.
 _LONGEST = 1_000
 _MOST_NOTES = 50
-#: Data exceptions quote the value; what a trigger raises may say anything.
+#: SQLSTATE prefixes of errors whose message may hold values: data exceptions quote them, triggers can raise any text.
 _QUOTES_VALUES = ("22", "P0", "XX")
 _FLAG = re.compile(r"(?<![\w-])--([a-z][a-z-]*[a-z])\b")
 
 
 class NotAllowed(ImporterError):
-    """The table is not one that callers may load into."""
+    """Callers may not load into this table, or refer to it."""
 
     exit_code = 3
 
 
 class LimitPassed(InputError):
-    """The sheet has more of something than the service takes."""
+    """The workbook exceeds a limit of the service."""
 
 
-#: HTTP statuses by kind of error, the more special first.
+#: HTTP status by class of error, subclasses before their base classes.
 _STATUSES: tuple[tuple[type[ImporterError], int], ...] = (
     (NotAllowed, 403),
     (UsageError, 400),
@@ -61,18 +61,18 @@ _STATUSES: tuple[tuple[type[ImporterError], int], ...] = (
 
 
 def status_of(error: ImporterError) -> int:
-    """The HTTP status that an error means."""
+    """Return the HTTP status for an error."""
     if isinstance(error, DatabaseError) and type(error) is DatabaseError:
-        # What the data are to blame for, or the server.
+        # Caused by the server if another attempt may succeed, else by the data.
         return 500 if error.resumable else 422
     return next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
 
 
 def error_words(error: ImporterError, hidden: Sequence[str] = ()) -> dict[str, Any]:
-    """An error as the service tells it: `error`, `type`, `place`, `choice`, `status`.
+    """Return an error as a dict for answers: `error`, `type`, `place`, `choice`, `status`, `resumable`.
 
     Args:
-        error: that ended the work.
+        error: error that ended the work.
         hidden: paths that callers must not see.
     """
     fact, place, choice = error.fact, error.place, error.choice
@@ -85,14 +85,14 @@ def error_words(error: ImporterError, hidden: Sequence[str] = ()) -> dict[str, A
     elif isinstance(error, MachineError):
         place, choice = None, "try again later"
     elif isinstance(error, TimedOut):
-        choice = "a smaller workbook"
+        choice = "send a smaller workbook"
     words = {"error": fact, "place": place, "choice": choice}
     shown = {name: None if text is None else plain(text, hidden) for name, text in words.items()}
     return {"type": type(error).__name__, "status": status_of(error), "resumable": error.resumable, **shown}
 
 
 def plain(text: str, hidden: Sequence[str] = ()) -> str:
-    """A text without paths, in one line, with options called as callers know them."""
+    """Return a text in one line, without the hidden paths, and with options named as in the HTTP interface."""
     for path in sorted(hidden, key=len, reverse=True):
         text = text.replace(f"{path}/", "").replace(path, "the service")
     text = text.replace("--again", "again=true")
@@ -101,7 +101,7 @@ def plain(text: str, hidden: Sequence[str] = ()) -> str:
 
 
 def report_words(report: Report, hidden: Sequence[str]) -> dict[str, Any]:
-    """A report as the service tells it: that of `--json`, without paths and commands."""
+    """Return a report as a dict for answers: that of `--json`, without paths and commands."""
     shown = report.to_dict()
     shown["workbook"] = {k: v for k, v in shown["workbook"].items() if k != "path"}
     shown["rejects"] = {k: shown["rejects"][k] for k in ("rows", "by_rule")}
@@ -113,7 +113,7 @@ def report_words(report: Report, hidden: Sequence[str]) -> dict[str, Any]:
 
 
 def message(report: Report) -> str:
-    """What a run did, in a line."""
+    """Return what a run did, in one line."""
     target = f"{report.target['schema']}.{report.target['table']}"
     if report.outcome == "already-imported":
         return f"nothing to do for {target}: the workbook was imported already"

@@ -1,4 +1,4 @@
-"""Owns which tables callers may load into: those that match a pattern, or those that the service created."""
+"""Decides which tables callers may load into: those that match a pattern, or those that the service created."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     Ask = Callable[[str, str], tuple[frozenset["Owned"], bool]]
 
 
-#: How long a run waits to be told that another one created its table, and between two questions, in seconds.
+#: Seconds that a run waits for another one that may be creating its table, and between two questions about it.
 _PATIENCE_SECONDS, _PAUSE_SECONDS = 10.0, 0.1
 
 
 class Owned(NamedTuple):
-    """A table that the service created; with its oid, because another may get its name."""
+    """A table that the service created; its oid tells it from a later table of the same name."""
 
     schema: str
     name: str
@@ -35,19 +35,19 @@ class Owned(NamedTuple):
 
 @dataclass(frozen=True)
 class Policy:
-    """What callers may do to tables.
+    """The rule for the tables that callers may load into.
 
     Attributes:
-        patterns: as in a shell, `schema.table`, or `table` of any schema; empty: tables that the service created,
-            and new ones.
-        owned: the tables that the service created.
+        patterns: shell patterns of allowed tables, `schema.table`, or `table` for any schema; empty: only new tables
+            and those that the service created are allowed.
+        owned: tables that the service created.
     """
 
     patterns: tuple[str, ...]
     owned: frozenset[Owned]
 
     def allows(self, schema: str, name: str, oid: int | None) -> bool:
-        """Whether rows may go into a table; its oid is None where there is none yet."""
+        """Return whether rows may be loaded into a table; oid: None if the table does not exist yet."""
         if self.patterns:
             return any(fnmatchcase(f"{schema}.{name}" if "." in p else name, p) for p in self.patterns)
         return oid is None or Owned(schema, name, oid) in self.owned
@@ -58,14 +58,14 @@ class Policy:
         """Refuse a target that is not allowed.
 
         Args:
-            session: any.
-            target: of the load.
-            ask: for the tables that the service created by now, and whether another run may be creating this one.
-            sha256: of the workbook.
-            begun: schema and name of the table that this run set out to create, when it was begun before.
+            session: session with the target database.
+            target: target of the load.
+            ask: returns the tables that the service created by now, and whether another run may be creating this one.
+            sha256: SHA-256 of the workbook, in hex.
+            begun: schema and name of the table that this run set out to create in an earlier attempt, or empty.
 
         Raises:
-            NotAllowed: it is not.
+            NotAllowed: the target is not allowed.
         """
         schema, name, now, pending = target.schema, target.name, self, True
         end = time.monotonic() + _PATIENCE_SECONDS
@@ -76,38 +76,38 @@ class Policy:
             if oid is not None and [*begun] == [schema, name] and sha256 and published_here(session, oid, sha256):
                 return
             if self.patterns or not pending or time.monotonic() > end:
-                raise NotAllowed(f"table {quote(schema, name)} is not one to load into here", choice=self._choice())
+                raise NotAllowed(f"loading into {quote(schema, name)} is not allowed here", choice=self._choice())
             owned, pending = ask(schema, name)
             now = replace(self, owned=owned)
             time.sleep(_PAUSE_SECONDS if pending else 0)
 
     def check_references(self, session: Session, contract: Contract | None) -> None:
-        """Refuse foreign keys to tables that are not allowed: they tell which keys those have.
+        """Refuse foreign keys to tables that are not allowed: their errors would reveal which keys those tables hold.
 
         Raises:
-            NotAllowed: there is one.
+            NotAllowed: the contract has such a foreign key.
         """
         from ..catalog import find_table, parse_table_name
 
         for key in contract.foreign_keys if contract else ():
             schema, table = find_table(session, *parse_table_name(key.table))
             if table is not None and not self.allows(schema, table.name, oid_of(session, schema, table.name)):
-                raise NotAllowed(f"the contract refers to {quote(schema, table.name)}, which is not one to use here")
+                raise NotAllowed(f"the contract refers to {quote(schema, table.name)}, which is not allowed here")
 
     def _choice(self) -> str:
         if self.patterns:
-            return f"a table that matches {' or '.join(self.patterns)}"
-        return "another name; the operator can allow more with allow_tables"
+            return f"use a table that matches {' or '.join(self.patterns)}"
+        return "use another name; the operator can allow more tables with allow_tables"
 
 
 def oid_of(session: Session, schema: str, name: str) -> int | None:
-    """The oid of a table, or None where there is none."""
+    """Return the oid of a table, or None if it does not exist."""
     found = session.value("select to_regclass($1)::oid::int8", [quote(schema, name)])
     return None if found is None else int(found)
 
 
 def published_here(session: Session, oid: int, sha256: str) -> bool:
-    """Whether the ledger says that the table was filled with that workbook."""
+    """Return whether the ledger records that the workbook was published into the table."""
     if session.value("select to_regclass($1)::text", [f"{SCHEMA}.runs"]) is None:
         return False
     asked = f"select 1 from {SCHEMA}.runs where state = 'published' and target_oid::int8 = $1 and sha256 = $2 limit 1"

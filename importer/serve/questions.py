@@ -1,4 +1,4 @@
-"""Owns the questions that a child answers without a workbook: tables, contracts, health; and forgetting a run."""
+"""Executes the commands of a child that need no workbook: list tables and contracts, ping, forget a run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ order by 1, 2
 
 
 def tables(command: dict[str, Any], talk: Talk) -> dict[str, Any]:  # noqa: ARG001
-    """The tables that callers may load into."""
+    """Return the tables that callers may load into, at most `_MOST_TABLES`."""
     policy = Policy(tuple(command["patterns"]), frozenset(Owned(*owned) for owned in command["owned"]))
     with Session(Dsn(command["dsn"])) as session:
         rows = [row for row in session.query(_TABLES) if policy.allows(*row[:3])]
@@ -45,7 +45,7 @@ def _table(session: Session, schema: str, name: str, rows: int | None, *, create
     try:
         table = read_table(session, schema, name)
     except TargetRefused:
-        return None  # dropped meanwhile
+        return None  # dropped in the meantime
     key = {column for primary, columns in table.keys if primary for column in columns}
     return {
         "table": f"{schema}.{name}", "schema": schema, "name": name, "quoted": quote(schema, name), "rows": rows,
@@ -63,14 +63,14 @@ def _table(session: Session, schema: str, name: str, rows: int | None, *, create
 
 
 def ping(command: dict[str, Any], talk: Talk) -> dict[str, Any]:  # noqa: ARG001
-    """Nothing, when the database answers."""
+    """Return an empty answer if the database answers."""
     with Session(Dsn(command["dsn"])) as session:
         session.value("select 1")
     return {}
 
 
 def forget_run(command: dict[str, Any], talk: Talk) -> dict[str, Any]:  # noqa: ARG001
-    """Drop what an unfinished run of a workbook into a table left behind, in the ledger and in staging."""
+    """Drop what unfinished runs of a workbook into a table left in the ledger and in staging; return their ids."""
     forgotten = []
     with Session(Dsn(command["dsn"])) as session:
         for run in list_runs(session):
@@ -82,7 +82,7 @@ def forget_run(command: dict[str, Any], talk: Talk) -> dict[str, Any]:  # noqa: 
 
 
 def contracts(command: dict[str, Any], talk: Talk) -> dict[str, Any]:  # noqa: ARG001
-    """The contracts in a folder; those that cannot be used, with the reason."""
+    """Return the contracts in the files; those that cannot be used have the reason in `error`."""
     return {"contracts": [_contract(name, Path(path), command) for name, path in sorted(command["files"].items())]}
 
 

@@ -1,4 +1,4 @@
-"""Owns one run of the service: what was asked, how far it is, how it ended; as it is stored and as it is told."""
+"""Owns the state of one run: its options, progress and result, in stored form and as answers show it."""
 
 from __future__ import annotations
 
@@ -13,25 +13,32 @@ from .answers import stamp
 if TYPE_CHECKING:
     from .children import Child
 
-#: States: waiting and working; then how it ended. An interrupted run can be resumed.
+#: States: two of a run under way, then those in which it can end. An interrupted run can be resumed.
 QUEUED, RUNNING, DONE, FAILED, CANCELLED, INTERRUPTED = (
     "queued", "running", "done", "failed", "cancelled", "interrupted",
 )  # fmt: skip
 STATES = (QUEUED, RUNNING, DONE, FAILED, CANCELLED, INTERRUPTED)
-#: Stages of a run in their order, with words for people.
+#: Stages of a run in order, each with the label that users see.
 STAGES = {
     "open": "opening", "unpack": "unpacking", "read": "reading", "load": "loading", "plan": "planning",
     "validate": "checking", "write": "writing", "verify": "verifying", "rejects": "writing the rejects",
     "publish": "publishing",
 }  # fmt: skip
-#: From here on there is something in the database to go on with.
+#: Stages in which rows may be in staging, so that a resume can continue from them.
 _BEGUN = frozenset({"load", "write", "verify", "publish"})
 _NOT_STORED = frozenset({"progress", "notes", "child", "cancelling", "bell"})
 
 
 @dataclass
 class Progress:
-    """How far a run is."""
+    """Progress of a run within its current stage.
+
+    Attributes:
+        stage: key of the stage, as in `STAGES`.
+        done: rows done in this stage.
+        total: rows that the stage is expected to handle; None if unknown.
+        rate: rows per second in this stage; None until it can be computed.
+    """
 
     stage: str
     done: int
@@ -41,17 +48,18 @@ class Progress:
 
 @dataclass
 class Run:
-    """A run.
+    """One run of the service.
 
     Attributes:
         kind: `upload` or `check`.
-        upload: id of the workbook.
-        workbook: its name.
-        options: as the caller gave them.
-        begun: schema and table that it set out to create.
-        identity: of the import in the ledger: sha256, schema, table.
-        writing: it wrote rows to staging, so that a resume goes on there.
-        bell: rings when anything changes; another one hangs there afterwards.
+        upload: id of the upload that holds the workbook.
+        workbook: file name of the workbook.
+        size: size of the workbook in bytes.
+        options: options as the caller gave them.
+        begun: schema and name of the table that the run set out to create; None if it creates none.
+        identity: key of the import in the ledger: sha256, schema, table.
+        writing: whether rows may have been written to staging, so that a resume continues from there.
+        bell: event that is set at the next change; each change replaces it by a new one.
     """
 
     kind: str
@@ -86,33 +94,33 @@ class Run:
 
     @classmethod
     def load(cls, stored: dict[str, Any]) -> Run:
-        """A run that was stored."""
+        """Return the run that a stored dict describes."""
         known = {f.name for f in fields(cls)}
         return cls(**{name: value for name, value in stored.items() if name in known})
 
     def stored(self) -> dict[str, Any]:
-        """The run as it is stored."""
+        """Return the run as the dict that is stored."""
         names = [f.name for f in fields(self) if f.name not in _NOT_STORED and not f.name.startswith("_")]
         return {name: getattr(self, name) for name in names}
 
     def begin_again(self) -> None:
-        """Wait for a place, as if nothing had happened but what is in the database."""
+        """Reset the run to its queued state; only what is in the database remains of an earlier attempt."""
         self.state, self.error, self.finished_at, self.message = QUEUED, None, None, None
         self.progress, self.notes, self.cancelling = None, [], False
         self._began = self._stage_began = 0.0
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more will happen by itself."""
+        """Whether the run is neither queued nor running."""
         return self.state not in {QUEUED, RUNNING}
 
     def ring(self) -> None:
-        """Tell who waits that something changed."""
+        """Wake those who wait for a change of the run."""
         bell, self.bell = self.bell, asyncio.Event()
         bell.set()
 
     def hear(self, event: dict[str, Any]) -> dict[str, Any] | None:
-        """Take in what the child tells; the answer to what it asks."""
+        """Apply an event of the child to the run; return the answer if the event asks for one."""
         answer = None
         match event["event"]:
             case "progress":
@@ -137,13 +145,13 @@ class Run:
         self.writing = self.writing or stage in _BEGUN
         self.progress = Progress(stage, done, total, rate)
 
-    # ---- TOLD ---------------------------------------------------------------------------------------------------
+    # ---- ANSWERS ------------------------------------------------------------------------------------------------
 
     def words(self, position: int | None = None) -> dict[str, Any]:
-        """The run as answers tell it.
+        """Return the run as the dict that answers contain.
 
         Args:
-            position: in the queue, from 1.
+            position: position in the queue, from 1; None if it is not queued.
         """
         address = f"/runs/{self.id}"
         return {
@@ -166,7 +174,7 @@ class Run:
         return None if self.error is None else {k: v for k, v in self.error.items() if k not in {"resumable", "unsure"}}
 
     def progress_words(self) -> dict[str, Any] | None:
-        """How far it is; None where it does nothing."""
+        """Return the progress as the dict that answers contain; None if the run is not running."""
         now = self.progress
         if self.state != RUNNING or now is None:
             return None

@@ -1,4 +1,4 @@
-"""Owns what the service remembers when it is stopped or killed: its runs, and the tables that it created."""
+"""Owns the persistent state of the service: its runs, and the tables that it created."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ PRAGMA user_version = 1;
 
 
 class Store:
-    """A SQLite file; every change is in it when the method returns.
+    """A SQLite file; every change has been written to it when the method returns.
 
     Args:
-        path: of the file.
-        server: what tells the target server from others; tables are owned on one.
+        path: path of the file.
+        server: name that identifies the target server; the tables that the service created are recorded per server.
     """
 
     def __init__(self, path: Path, server: str) -> None:
         self._server = server
         self._db = sqlite3.connect(path, isolation_level=None)
-        # A killed process loses nothing in WAL mode; a lost power may lose the last states, which a restart mends.
+        # In WAL mode a killed process loses nothing; a power failure may lose the last states, which a restart repairs.
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
         self._db.executescript(_CREATE)
@@ -44,7 +44,7 @@ class Store:
     # ---- RUNS ---------------------------------------------------------------------------------------------------
 
     def save(self, run: dict[str, Any], report: dict[str, Any] | None = None) -> None:
-        """Write a run (`id`, `created_at`, `state` and whatever else); a report that it had is kept."""
+        """Save a run (a dict with at least `id`, `created_at` and `state`); a report of None keeps the stored one."""
         self._db.execute(
             "INSERT INTO runs VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
             "state = excluded.state, listed = excluded.listed, report = coalesce(excluded.report, report)",
@@ -52,27 +52,27 @@ class Store:
         )
 
     def delete(self, run: str) -> None:
-        """Forget a run."""
+        """Delete a run and its report."""
         self._db.execute("DELETE FROM runs WHERE id = ?", (run,))
 
     def get(self, run: str) -> dict[str, Any] | None:
-        """A run, or None."""
+        """Return a run by its id, or None."""
         found = self._db.execute("SELECT listed FROM runs WHERE id = ?", (run,)).fetchone()
         shown: dict[str, Any] | None = found and json.loads(found[0])
         return shown
 
     def report(self, run: str) -> dict[str, Any] | None:
-        """The report of a run, or None."""
+        """Return the report of a run, or None."""
         found = self._db.execute("SELECT report FROM runs WHERE id = ?", (run,)).fetchone()
         return json.loads(found[0]) if found and found[0] else None
 
     def page(self, limit: int, before: str | None, state: str | None) -> list[dict[str, Any]]:
-        """Runs, the newest first.
+        """Return runs, newest first.
 
         Args:
-            limit: how many at most.
-            before: only those created before that time.
-            state: only those in that state.
+            limit: maximum number of runs.
+            before: return only runs created before this time; None: any time.
+            state: return only runs in this state; None: any state.
         """
         rows = self._db.execute(
             "SELECT listed FROM runs WHERE created_at < coalesce(?, '~') AND state = coalesce(?, state) "
@@ -82,23 +82,23 @@ class Store:
         return [json.loads(row[0]) for row in rows]
 
     def in_states(self, *states: str) -> list[dict[str, Any]]:
-        """All runs in those states, the oldest first."""
+        """Return all runs in these states, oldest first."""
         marks = ", ".join("?" * len(states))
         rows = self._db.execute(f"SELECT listed FROM runs WHERE state IN ({marks}) ORDER BY created_at, id", states)
         return [json.loads(row[0]) for row in rows]
 
     def older_than(self, time: str) -> list[dict[str, Any]]:
-        """Runs created before that time."""
+        """Return the runs created before a time, oldest first."""
         rows = self._db.execute("SELECT listed FROM runs WHERE created_at < ? ORDER BY created_at", (time,))
         return [json.loads(row[0]) for row in rows]
 
     # ---- TABLES -------------------------------------------------------------------------------------------------
 
     def own(self, schema: str, name: str, oid: int) -> None:
-        """Remember a table that the service created."""
+        """Record a table that the service created."""
         self._db.execute("INSERT OR REPLACE INTO owned VALUES (?, ?, ?, ?)", (self._server, schema, name, oid))
 
     def owned(self) -> list[list[Any]]:
-        """The tables that the service created on the server: schema, name, oid."""
+        """Return the tables that the service created on this server, each as [schema, name, oid]."""
         rows = self._db.execute("SELECT schema, name, oid FROM owned WHERE server = ? ORDER BY 1, 2", (self._server,))
         return [list(row) for row in rows]

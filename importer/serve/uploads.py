@@ -1,4 +1,4 @@
-"""Owns the workbooks that were sent: where they lie, how long they are kept, how much they may be in all."""
+"""Owns the uploaded workbooks: where they are stored, how long they are kept, and how much space they may take."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ if TYPE_CHECKING:
     from .config import Config
 
 SUFFIXES = (".xlsx", ".xlsm")
-#: Uploads that are kept at once, and their bytes in all as a multiple of what one may have.
+#: Maximum number of uploads kept at once, and of their total bytes as a multiple of the limit for one upload.
 _MOST, _MOST_SIZES = 32, 8
 _ABOUT = "about.json"
 _LONGEST_NAME = 255
-#: Bytes of a file name without suffix; file systems take 255.
+#: Maximum bytes of a file name without its suffix; file systems allow 255 in all.
 _LONGEST_STEM = 120
 
 
 @dataclass
 class Upload:
-    """A workbook that was sent.
+    """An uploaded workbook.
 
     Attributes:
-        id: of it.
-        name: that the sender gave it; for people, never a path.
-        path: where it lies.
-        size: bytes.
-        once: it came with the run that it is for, and goes with it.
-        used: when it was used last, in seconds since the epoch.
-        users: runs and inspections that need it now.
-        inspections: what was found in it, by how it was read.
+        id: id of the upload, 32 hex digits.
+        name: file name that the sender gave, for display; never used as a path.
+        path: path of the stored file.
+        size: size of the file in bytes.
+        once: whether the upload is removed as soon as its last user releases it, and cannot be named in requests.
+        used: time of the last use, in seconds since the epoch.
+        users: ids of the runs and inspections that are using it.
+        inspections: cached results of inspections, by the options of the inspection.
     """
 
     id: str
@@ -55,7 +55,7 @@ class Uploads:
     """All uploads of a service.
 
     Args:
-        config: of the service.
+        config: configuration of the service.
     """
 
     def __init__(self, config: Config) -> None:
@@ -64,27 +64,27 @@ class Uploads:
         self._receiving: dict[str, int] = {}
 
     def load(self, needed: set[str]) -> None:
-        """Find what a former service left; what it was still receiving, and what no run needs any more, is removed."""
+        """Load the uploads of the previous service; remove incomplete ones, and `once` ones whose id is not needed."""
         for folder in self._config.uploads.iterdir():
             try:
                 about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
                 upload = Upload(folder.name, about["name"], folder / about["file"], about["size"], about["once"])
                 if not upload.path.is_file() or (upload.once and upload.id not in needed):
-                    raise ValueError  # noqa: TRY301 - one way out for all that is of no use
+                    raise ValueError  # noqa: TRY301 - one exit for everything that cannot be used
             except (OSError, ValueError, KeyError):
                 shutil.rmtree(folder, ignore_errors=True)
                 continue
             self._all[upload.id] = upload
 
     def begin(self, name: str | None, announced: int) -> Upload:
-        """A place for a workbook that is about to be sent.
+        """Reserve a place for a workbook that is about to be received.
 
         Args:
-            name: that the sender gives it.
-            announced: bytes, at least.
+            name: file name that the sender gave.
+            announced: bytes to reserve.
 
         Raises:
-            Refused: no name, no name of a workbook, or too many are kept already.
+            Refused: the name is missing or not that of a workbook, or too many uploads are kept already.
         """
         shown = _shown_name(name)
         self._check_room(announced)
@@ -101,15 +101,15 @@ class Uploads:
         most = _MOST_SIZES * self._config.upload_bytes
         if len(self._all) + len(self._receiving) < _MOST and held + announced <= most:
             return
-        # What nobody needs now makes place, the longest unused first.
+        # Uploads without users are removed to make room, least recently used first.
         free = min((u for u in self._all.values() if not u.users), key=lambda u: u.used, default=None)
         if free is None or time.time() - free.used < 1:
-            raise Refused(429, "too many workbooks are being worked on", choice="try again later", retry_after=10)
+            raise Refused(429, "too many workbooks are in use", choice="try again later", retry_after=10)
         self.remove(free.id)
         self._check_room(announced)
 
     def keep(self, upload: Upload, size: int, *, once: bool) -> None:
-        """The workbook was received whole."""
+        """Keep a workbook that was received completely."""
         upload.size, upload.once, upload.used = size, once, time.time()
         about = {"name": upload.name, "file": upload.path.name, "size": size, "once": once}
         (upload.path.parent / _ABOUT).write_text(json.dumps(about), encoding="utf-8")
@@ -117,33 +117,33 @@ class Uploads:
         self._all[upload.id] = upload
 
     def drop(self, upload: Upload) -> None:
-        """The workbook was not received, or is not wanted."""
+        """Delete an upload, received or not, with its files."""
         self._receiving.pop(upload.id, None)
         self._all.pop(upload.id, None)
         shutil.rmtree(upload.path.parent, ignore_errors=True)
 
     def get(self, upload: str) -> Upload:
-        """An upload, used now.
+        """Return an upload and mark it as used now.
 
         Raises:
-            Refused: there is none, or none any more.
+            Refused: there is no such upload, or it has been removed.
         """
         self.expire()
         found = self._all.get(upload)
         if found is None or found.once:
-            raise Refused(404, "there is no such upload, or none any more", kind="UploadGone", choice="send it again")
+            raise Refused(404, "there is no such upload, or it is gone", kind="UploadGone", choice="send it again")
         found.used = time.time()
         return found
 
     def hold(self, upload: str, user: str) -> Upload | None:
-        """Keep an upload for a user; None when it is gone."""
+        """Keep an upload as long as a user needs it; return None if it has been removed."""
         found = self._all.get(upload)
         if found is not None:
             found.users.add(user)
         return found
 
     def release(self, upload: str, user: str) -> None:
-        """The user is done with it."""
+        """End the use of an upload by a user."""
         found = self._all.get(upload)
         if found is None:
             return
@@ -153,43 +153,43 @@ class Uploads:
             self.drop(found)
 
     def remove(self, upload: str) -> bool:
-        """Remove an upload; False when somebody needs it."""
+        """Remove an upload; return False if it is in use, and is removed only after its last user releases it."""
         found = self._all.get(upload)
         if found is None:
             return True
         if found.users:
-            found.once = True  # gone behind its last user
+            found.once = True  # removed after its last user
             return False
         self.drop(found)
         return True
 
     def expire(self) -> None:
-        """Remove what was not used for long."""
+        """Remove the uploads that were not used for `keep_upload_seconds`."""
         old = time.time() - self._config.keep_upload_seconds
         for upload in [u for u in self._all.values() if not u.users and (u.used < old or u.once)]:
             self.drop(upload)
 
     def words(self, upload: Upload) -> dict[str, Any]:
-        """An upload as answers tell it."""
+        """Return an upload as the dict that answers contain."""
         until = stamp(upload.used + self._config.keep_upload_seconds)
         return {"id": upload.id, "name": upload.name, "size": upload.size, "expires_at": until}
 
 
 def _shown_name(name: str | None) -> str:
-    """The last part of the name that a sender gave, whatever system it comes from, for people to read."""
+    """Return the last part of the name that a sender gave (path separators of any system), for display."""
     last = (name or "").replace("\\", "/").rpartition("/")[2]
     shown = "".join(c for c in last if c.isprintable()).strip()[-_LONGEST_NAME:]
     if not shown:
         raise Refused(400, "the file has no name", choice="send it as a form field 'file' with a file name")
     if os.path.splitext(shown)[1].lower() not in SUFFIXES:  # noqa: PTH122 - a name, not a path
-        raise Refused(400, f"{shown!r} is not a workbook by its name", choice="send an .xlsx or .xlsm file")
+        raise Refused(400, f"{shown!r} is not the name of a workbook", choice="send an .xlsx or .xlsm file")
     return shown
 
 
 def _file_name(shown: str) -> str:
-    """A file name made of the letters and digits of a shown name: tables and lineage are named by it.
+    """Return a safe file name made from a displayed name; tables and lineage are named after it.
 
-    It stands in a folder of its own, has no separator and no leading dot, so that it can lead nowhere.
+    It has no separator and no leading dot, and the file has a folder of its own, so that it cannot escape from there.
     """
     stem, suffix = os.path.splitext(shown)  # noqa: PTH122 - a name, not a path
     kept = "".join(c if c.isalnum() or c in "-_ ." else "_" for c in stem).strip(". ")

@@ -1,4 +1,4 @@
-"""Owns the work of a child on a workbook: load (or check) it, inspect it."""
+"""Executes the commands of a child that read a workbook: load (or check) it, inspect it."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ if TYPE_CHECKING:
     from ..workbook import Workbook
     from .child import Talk
 
-#: Seconds between two lines about progress.
+#: Minimum seconds between two progress events.
 _PAUSE = 0.2
-#: Texts of cells that an inspection shows.
+#: Maximum characters of a cell and of a header that an inspection shows.
 _LONGEST_CELL, _LONGEST_HEADER = 200, 1_000
 
 
 class Watch:
-    """Progress that is told to the service, and the limit on rows that is looked at meanwhile.
+    """Reports progress to the service, and enforces the limit on rows.
 
     Args:
-        talk: with the service.
-        rows: more than that are refused; None: any number.
-        publishing: called before rows become visible; what it raises ends the run.
+        talk: channel to the service.
+        rows: maximum number of rows; None: no limit.
+        publishing: called before rows become visible; an exception that it raises ends the run.
     """
 
     def __init__(self, talk: Talk, rows: int | None = None, publishing: Any = None) -> None:
@@ -58,19 +58,19 @@ class Watch:
         self._last = 0.0
 
     def stage(self, name: str) -> None:
-        """A stage begins."""
+        """Begin a stage."""
         if name == "publish" and self._publishing is not None:
             self._publishing()
         self._stage, self._done, self._total = name, 0, None
         self._tell()
 
     def expect(self, rows: int) -> None:
-        """The stage will handle about that many rows."""
+        """Set the number of rows that the stage is expected to handle."""
         self._total = rows  # type: ignore[assignment]
         self._tell()
 
     def advance(self, rows: int) -> None:
-        """That many more rows are done."""
+        """Add to the number of rows done in the stage."""
         self._done += rows
         if self._limit is not None and self._done > self._limit:
             raise LimitPassed(f"the sheet has more than {self._limit:,} rows", choice="split it")
@@ -78,7 +78,7 @@ class Watch:
             self._tell()
 
     def say(self, text: str) -> None:
-        """Something that a user who waits wants to know, in a line."""
+        """Send a note, in one line, for a user who is waiting."""
         self._talk.tell("note", text=plain(text))
 
     def _tell(self) -> None:
@@ -90,7 +90,7 @@ class Watch:
 
 
 def load(command: dict[str, Any], talk: Talk) -> dict[str, Any]:
-    """Import a workbook, or try to; the answer holds `report`, `message`, and the `oid` of a table made for it."""
+    """Import or check a workbook; return `report`, `message`, and the `oid` of the table if the run created it."""
     options: dict[str, Any] = dict(command["options"])
     path, limits = Path(command["workbook"]), Limits(**command["limits"])
     contract_path = Path(options.pop("contract")) if options.get("contract") else None
@@ -117,7 +117,7 @@ def load(command: dict[str, Any], talk: Talk) -> dict[str, Any]:
         timeout=command["seconds"], **_workers(command), **options,
     )  # fmt: skip
     oid = None
-    # A run that died behind its publishing finds the table that it made.
+    # A run that died after publishing finds the table that it created itself.
     ours = target.table is None or command.get("begun") == [target.schema, target.name]
     if ours and report.outcome in {"published", "already-imported"}:
         with Session(dsn) as session:
@@ -126,7 +126,7 @@ def load(command: dict[str, Any], talk: Talk) -> dict[str, Any]:
 
 
 def report_event(report: Report, command: dict[str, Any]) -> dict[str, Any]:
-    """A report as an answer; the bad cells are written beside the rejects."""
+    """Return the fields of an event that hold a report; also write the bad cells to a file beside the rejects."""
     path = Path(command["rejects"])
     if report.error_count and path.is_file():
         write_bad_cells(path, path.with_name("bad_cells.json"), report.error_count)
@@ -134,10 +134,10 @@ def report_event(report: Report, command: dict[str, Any]) -> dict[str, Any]:
 
 
 def _contract(path: Path) -> Contract:
-    """The contract of a run.
+    """Load the contract of a run.
 
     Raises:
-        ContractError: see `load_contract`; or it holds what only somebody with bad intentions sends.
+        ContractError: see `load_contract`; or a contract that was sent has YAML aliases, or text that is not Unicode.
     """
     if SENT in path.suffixes and path.suffix in {".yaml", ".yml"}:
         _refuse_aliases(path)
@@ -150,12 +150,12 @@ def _contract(path: Path) -> Contract:
 
 
 def _refuse_aliases(path: Path) -> None:
-    """A few lines with aliases of aliases are a list without end."""
+    """Refuse YAML with aliases: a few lines with aliases of aliases can expand to an endless list."""
     import yaml
 
-    with contextlib.suppress(yaml.YAMLError, OSError, UnicodeDecodeError):  # told when it is loaded
+    with contextlib.suppress(yaml.YAMLError, OSError, UnicodeDecodeError):  # reported when it is loaded
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(path.read_text(encoding="utf-8-sig"))):
-            raise ContractError("a contract that is sent has no aliases", place=path.name, choice="write them out")
+            raise ContractError("a contract that is sent may have no aliases", place=path.name, choice="write them out")
 
 
 def _workers(command: dict[str, Any]) -> dict[str, Any]:
@@ -168,7 +168,7 @@ def _reading(options: dict[str, Any]) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _connected(dsn: Dsn, retry_for: float) -> Iterator[Session]:
-    """A session; trouble that may pass is waited for."""
+    """Open a session; on errors that may pass, try again for `retry_for` seconds."""
     patience = Patience(retry_for)
     while True:
         try:
@@ -181,7 +181,7 @@ def _connected(dsn: Dsn, retry_for: float) -> Iterator[Session]:
 
 
 def asking(talk: Talk) -> Any:
-    """What asks the service for the tables that it created, and whether another run may be creating that one."""
+    """Return a function that asks the service for its tables, and whether another run may be creating this one."""
 
     def ask(schema: str, name: str) -> tuple[frozenset[Owned], bool]:
         answer = talk.ask("owned", schema=schema, table=name)
@@ -191,9 +191,9 @@ def asking(talk: Talk) -> Any:
 
 
 def _guarding(dsn: Dsn, policy: Policy, target: Target, talk: Talk) -> Any:
-    """What looks once more before publishing: meanwhile somebody else may have made a table of that name.
+    """Return a function that checks the target again before publishing, or None where that is not needed.
 
-    Our own is not visible to another session yet.
+    Somebody else may have created a table of that name in the meantime; our own is not yet visible to other sessions.
     """
     if policy.patterns or target.table is not None:
         return None
@@ -208,7 +208,7 @@ def _guarding(dsn: Dsn, policy: Policy, target: Target, talk: Talk) -> Any:
 def _mapped(
     mapping: dict[str, str], command: dict[str, Any], contract: Contract | None, target: Target
 ) -> tuple[Path | None, list[str] | None]:
-    """The contract file and the columns that say what a mapping says."""
+    """Return the contract file and the columns that express a mapping."""
     inspected = command["inspected"]
     suggested = parse_contract(inspected["contract"])
     mapped = apply_mapping(mapping, inspected["columns"], suggested, contract, target.table)
@@ -222,8 +222,8 @@ def _mapped(
 # ---- INSPECT ----------------------------------------------------------------------------------------------------
 
 
-def inspect(command: dict[str, Any], talk: Talk) -> dict[str, Any]:  # noqa: ARG001 - all operations are called alike
-    """What a workbook holds, and the contract that it suggests."""
+def inspect(command: dict[str, Any], talk: Talk) -> dict[str, Any]:  # noqa: ARG001 - all operations share a signature
+    """Return what a workbook contains, and the contract and table name that it suggests."""
     path = Path(command["workbook"])
     found = inspect_workbook(
         path, limits=Limits(**command["limits"]), temp_dir=command["scratch"], **_workers(command), **command["options"]
