@@ -91,7 +91,7 @@ def test_page_drop_map_check_load_mend_and_load_again(service: Service, visit: V
     mended.active.cell(2, cells["Sum"]).value = 30
     mended.save(path)
     page.set_input_files("#file", path)
-    visit.see("#origin", f"set aside from march.xlsx. They go where the others went: into {table}.")
+    visit.see("#origin", f"set aside from march.xlsx. They go into the same table as the others: {table}.")
     visit.load(f"All 1 row is in {table}")
     assert service.rows("select full_name, amount from ledger order by 2") == [
         ("Ada", 1), ("Bea", 20), ("Cid", 30), ("Dan", 40),
@@ -102,11 +102,11 @@ def test_page_contract_from_the_list(service: Service, visit: Visit, tmp_path: P
     """The sample with its contract: 13 rows to mend, all with their addresses; they go in under the same rules."""
     service.sql("DROP TABLE IF EXISTS businesses")
     visit.choose("businesses.xlsx", SAMPLE)
-    visit.see("#preview-problems", "3 cells need a look")
+    visit.see("#preview-problems", "3 cells need attention")
     page = visit.page
     page.check("#place-contract")
     page.select_option("#contract", "businesses")
-    expect(page.locator("#columns-summary")).to_have_text("All 9 columns have their place")
+    expect(page.locator("#columns-summary")).to_have_text("All 9 columns are mapped")
     visit.load("9,987 of 10,000 rows are in the new table ")
     visit.see("#bad-cells h4", "13 bad cells")
     addresses = [row[0] for row in visit.table("#bad-cells")]
@@ -159,7 +159,7 @@ def test_page_wide_sheet_into_a_wide_table(service: Service, visit: Visit) -> No
     assert page.locator("#mapping option").count() == 799
     page.focus("#map-OJ")
     page.select_option("#map-OJ", "c399")
-    expect(page.locator("#columns-summary")).to_have_text("All 400 columns have their place")
+    expect(page.locator("#columns-summary")).to_have_text("All 400 columns are mapped")
     visit.load("All 1 row is in")
     assert service.rows("select c0, c398, c399 from wide order by 1") == [(0, 398, 399)] * 2
 
@@ -190,7 +190,7 @@ def test_page_same_workbook_is_loaded_once(service: Service, visit: Visit) -> No
         visit.choose("once.xlsx", content)
         visit.load(expected)
     assert service.rows("select count(*) from once") == [(3,)]
-    visit.page.click("text=Load it once more all the same")
+    visit.page.click("text=Load it again anyway")
     visit.see("#result-title", "All 3 rows are in")
     assert service.rows("select count(*) from once") == [(6,)]
 
@@ -274,7 +274,7 @@ def test_page_errors_keep_what_was_typed(service: Service, visit: Visit) -> None
     page.click("#columns summary")
     page.fill("#map-B", "n")
     page.click("#load")
-    visit.see("#map-B-error", "Column A fills n already.")
+    visit.see("#map-B-error", "Column A already fills n.")
     assert visit.focused()["id"] == "map-B"
 
 
@@ -289,7 +289,7 @@ def test_page_over_the_budget_nothing_is_loaded(service: Service, visit: Visit, 
     visit.load("Nothing was loaded")
     visit.see("#result .notice.bad")
     visit.see("#bad-cells", "A3")
-    visit.see("#result", "Mend them in budget.xlsx itself")
+    visit.see("#result", "Fix them in budget.xlsx itself")
     expect(page.locator("#download")).to_have_count(0)
     assert service.rows("select n from budget") == [(1,)]
     rejects = visit.save("#result a[download]", tmp_path)

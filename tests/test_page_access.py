@@ -150,7 +150,7 @@ def test_page_usual_case_is_drop_and_load_and_can_be_heard(service: Service, vis
     visit.see("#action-text", "1,200 rows into the new table plain.")
     visit.load("All 1,200 rows are in the new table ")
     said = page.evaluate("window.said")
-    assert said[0] == "Looking into the workbook"
+    assert said[0] == "Reading the workbook"
     assert said[1].startswith("Found 1,200 rows and 2 columns in sheet")
     assert said[-1].startswith("All 1,200 rows are in")
     assert len(said) == len(set(said))

@@ -1,6 +1,6 @@
-// Owns the requests to the service, and what its errors look like to the rest of the page.
+// Sends requests to the service, and turns its error answers into exceptions.
 
-/** An answer that is no success: the fact, its place, and what to do about it. */
+/** An error answer of the service: the fact, its place, and what to do about it. */
 export class ServiceError extends Error {
   constructor(status, body, retryAfter = null) {
     super(body.error ?? "the service did not answer as expected");
@@ -13,7 +13,7 @@ export class ServiceError extends Error {
     this.retryAfter = retryAfter;
   }
 
-  /** Whether the same can succeed later. */
+  /** Whether the same request may succeed later. */
   get passes() {
     return this.status === 0 || this.status === 408 || this.status === 429 || this.status >= 500;
   }
@@ -22,13 +22,13 @@ export class ServiceError extends Error {
 /** The service cannot be reached at all. */
 export class Unreachable extends ServiceError {
   constructor() {
-    super(0, { error: "The service does not answer.", choice: "See that it is running, then try again." });
+    super(0, { error: "The service does not answer.", choice: "Make sure that it is running, then try again." });
   }
 }
 
 const listeners = new Set();
 
-/** Be told when the service wants the token (again). */
+/** Register a listener that is called when the service asks for the token (again). */
 export const onSignedOut = (listener) => listeners.add(listener);
 
 function fail(status, text, retryAfter) {
@@ -43,8 +43,8 @@ function fail(status, text, retryAfter) {
 }
 
 /**
- * One request with a JSON answer.
- * @throws {ServiceError} for every answer that is no success
+ * Send one request and return its JSON answer.
+ * @throws {ServiceError} for every answer that is not a success
  */
 export async function request(method, path, body) {
   const json = body === undefined ? {} : { body: JSON.stringify(body), headers: { "Content-Type": "application/json" } };
@@ -65,13 +65,13 @@ export const post = (path, body = {}) => request("POST", path, body);
 export const remove = (path) => request("DELETE", path);
 
 /**
- * Send a file, once; later requests name it by the id that this answers.
+ * Upload a file once; later requests refer to it by the id in the answer.
  * @param {File} file
- * @param {(part: number) => void} progress is told the part sent, 0 to 1
+ * @param {(part: number) => void} progress called with the part sent so far, 0 to 1
  * @returns {{sent: Promise<Object>, stop: () => void}}
  */
 export function sendFile(file, progress) {
-  const call = new XMLHttpRequest(); // fetch tells nothing of what was sent so far
+  const call = new XMLHttpRequest(); // fetch does not report upload progress
   const sent = new Promise((done, failed) => {
     call.open("POST", "/uploads");
     call.upload.onprogress = (e) => e.lengthComputable && progress(e.loaded / e.total);

@@ -1,4 +1,4 @@
-// Owns the story of the page: a workbook, what is in it, where it goes, the load, the result.
+// Connects the steps of the page: choose a workbook, preview it, choose the target, load, show the result.
 
 import { ServiceError, get, post } from "./api.js";
 import { byId, confirmed, goTo, say, show } from "./dom.js";
@@ -14,10 +14,10 @@ import { obstacle, prepareTarget, replaces, showTarget, targetOptions, targetSen
 import { count } from "./words.js";
 import { prepareWorkbook, send, showEmpty } from "./workbook.js";
 
-/** The workbook in hand: its file (null after a reload), upload, what was asked of it and what was found. */
+/** The current workbook: its file (null after a reload), its upload, and options and result of the last inspection. */
 let hand = null;
 let started = false;
-let asked = 0; // inspections so far; only the answer to the last one is shown
+let asked = 0; // number of inspections so far; only the answer to the last one is shown
 
 signIn(start).catch((error) => {
   show(byId("steps"));
@@ -40,10 +40,10 @@ async function start() {
   const about = await get("/about").catch(() => null);
   if (about === null) return;
   prepareWorkbook(about.limits.upload_bytes, takeFile);
-  byId("about").textContent = `importer ${about.version}, ${about.database === "embedded" ? "with a database of its own" : "with a database server"}`;
+  byId("about").textContent = `importer ${about.version}, ${about.database === "embedded" ? "with an embedded database" : "with a database server"}`;
 }
 
-/** A run has an address, so that a reload (or a friend) finds it. */
+/** Open the run in the page's address; a reload or a shared link then shows it. */
 function followAddress() {
   const id = /^#run=([0-9a-f-]+)$/.exec(location.hash)?.[1];
   if (id) openRun(id);
@@ -70,13 +70,13 @@ function showSteps(shown) {
   for (const id of ["step-preview", "step-target", "action"]) show(byId(id), shown);
 }
 
-/** Look into the workbook in hand. What does not work leaves what is shown as it is. */
+/** Inspect the current workbook and show the result. After an error, the steps keep showing the previous one. */
 async function inspect(asking, fresh = false) {
   const mine = ++asked;
   const holder = fresh ? byId("step-workbook") : byId("step-preview");
   holder.setAttribute("aria-busy", "true");
   enableLoad(false);
-  say("Looking into the workbook");
+  say("Reading the workbook");
   const error = byId(fresh ? "workbook-error" : "preview-error");
   try {
     const inspected = await withUpload((upload) => post("/inspect", { ...asking, upload }));
@@ -110,7 +110,7 @@ function enableLoad(able) {
   for (const id of ["load", "check"]) byId(id).disabled = !able;
 }
 
-/** Do something with the upload; when the service has dropped it meanwhile, send the file once more. */
+/** Call `act` with the id of the upload; if the service has removed the upload, send the file again first. */
 async function withUpload(act) {
   try {
     return await act(hand.upload.id);
@@ -125,14 +125,14 @@ async function withUpload(act) {
 
 // ---- THE LOAD -----------------------------------------------------------------------------------------------------
 
-/** What the two buttons would do, beside them. */
+/** Show, beside the two buttons, what they would do. */
 function drawAction() {
   byId("action-text").textContent = targetSentence();
   byId("load").textContent = hand?.inspected ? `Load ${count(hand.inspected.rows.data, "row")}` : "Load";
   if (byId("step-result").dataset.state === "checked" && !byId("step-result").hidden) show(byId("step-result"), false);
 }
 
-/** The sheet or header row that was asked for could not be shown: nobody has seen what would be loaded. */
+/** The obstacle when the chosen sheet or header row could not be shown: the user has not seen what would be loaded. */
 const unseen = () => ({ text: "Choose a sheet and header row that can be shown first.", element: byId("header-row") });
 
 async function begin(path, more = {}) {
@@ -142,7 +142,7 @@ async function begin(path, more = {}) {
     showError(byId("action-error"), Object.assign(new Error(found.text)));
     found.element.closest("details:not([open])")?.setAttribute("open", "");
     found.element.focus();
-    found.element.scrollIntoView({ block: "center" }); // the bar below would cover it
+    found.element.scrollIntoView({ block: "center" }); // the action bar at the bottom would cover it
     return;
   }
   if (path === "/upload" && replaces() && !(await confirmed(`${targetSentence()} This cannot be undone.`, "Replace them"))) return;
@@ -175,14 +175,14 @@ async function ended(id, run) {
   if (run === null) {
     show(byId("step-result"), false);
     showSteps(hand?.inspected !== null && hand !== null);
-    showNote(byId("workbook-error"), "This load is no longer known: it was removed from the list.");
+    showNote(byId("workbook-error"), "This load was removed from the list.");
     return;
   }
   const { report } = await get(`/runs/${id}`).catch(() => ({ report: null }));
   showEnd(run, report);
 }
 
-/** Show how a run ended. The steps come back wherever something can be chosen differently. */
+/** Show how a run ended. The steps are shown again where the user can make another choice. */
 function showEnd(run, report) {
   const open = hand?.inspected && (run.kind === "check" || run.state !== "done");
   showSteps(Boolean(open));
@@ -205,25 +205,25 @@ function showEnd(run, report) {
   goTo(byId("result-title"));
 }
 
-const resume = (run) => ({ text: "Go on where it stopped", primary: true, act: () => goOn(run) });
+const resume = (run) => ({ text: "Continue where it stopped", primary: true, act: () => goOn(run) });
 
 function actionsAfter(run, stepsShown) {
   const actions = run.resumable ? [resume(run)] : [];
   if (!hand?.inspected) return actions;
   if (run.outcome === "already-imported" && run.id === hand.run) {
-    actions.push({ text: "Load it once more all the same", act: () => begin("/upload", { again: true }) });
+    actions.push({ text: "Load it again anyway", act: () => begin("/upload", { again: true }) });
   }
   if (!stepsShown) actions.push({ text: `Back to ${hand.upload.name}`, act: back });
   return actions;
 }
 
-/** From a result to the steps, where everything is as it was chosen. */
+/** Go back from a result to the steps, with all choices as they were. */
 function back() {
   address(null);
   show(byId("step-result"), false);
   showSteps(true);
   goTo(byId("target-title"));
-  inspect(hand.asking); // the tables are others by now
+  inspect(hand.asking); // the tables may have changed since
 }
 
 async function goOn(run) {

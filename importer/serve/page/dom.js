@@ -1,13 +1,13 @@
-// Owns how elements are made. Texts only ever become text nodes: a cell that holds markup is shown as it was typed.
+// Creates DOM elements. Texts always become text nodes, so that a cell that holds markup is shown as it was typed.
 
-/** The element with an id. */
+/** Return the element with an id. */
 export const byId = (id) => document.getElementById(id);
 
 /**
- * A new element.
+ * Create an element.
  * @param {string} tag
  * @param {Object} attributes `class`, `on` (event -> listener), properties such as `value`, or attributes
- * @param {...(Node|string|number|null|Array)} children texts become text nodes; null is left out
+ * @param {...(Node|string|number|null|Array)} children texts become text nodes; null, undefined and false are left out
  */
 export function el(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
@@ -24,17 +24,17 @@ export function el(tag, attributes = {}, ...children) {
 
 const asNode = (child) => (child instanceof Node ? child : String(child));
 
-/** Put these children in place of what a node holds. */
+/** Replace the children of a node. */
 export function fill(node, ...children) {
   node.replaceChildren(...children.flat(Infinity).filter((c) => c !== null && c !== undefined && c !== false).map(asNode));
 }
 
-/** Show or hide. */
+/** Show or hide an element. */
 export function show(node, shown = true) {
   node.hidden = !shown;
 }
 
-/** Move to a heading, so that those who listen hear where they are and those who look see it. */
+/** Move the focus and the view to a heading, so that screen readers announce it and it can be seen. */
 export function goTo(heading) {
   document.title = `${heading.textContent} · Importer`;
   heading.tabIndex = -1;
@@ -45,21 +45,21 @@ export function goTo(heading) {
 
 let spoken = null;
 
-/** Say something to those who listen; the same text twice is said once. */
+/** Announce a text to screen readers; the same text twice in a row is announced once. */
 export function say(text) {
   if (text === spoken) return;
   spoken = text;
   byId("said").textContent = text;
 }
 
-/** An option of a select. */
+/** Create an option of a select. */
 export const option = (value, text, more = {}) => el("option", { value, ...more }, text);
 
 /**
- * A table that scrolls sideways on its own where the screen is narrow.
- * @param {string} caption for those who listen
+ * Create a table that scrolls sideways on its own where the screen is narrow.
+ * @param {string} caption read by screen readers, not shown
  * @param {Array<{text: string, number?: boolean}>} heads
- * @param {Array<Array>} rows of cells; the first of each is its heading
+ * @param {Array<Array>} rows cells of each row; the first cell is the row's heading
  */
 export function table(caption, heads, rows, className = "") {
   const kind = (i) => (heads[i].number ? "number" : null);
@@ -82,7 +82,7 @@ export function table(caption, heads, rows, className = "") {
   );
 }
 
-/** Ask before something that cannot be taken back. Resolves to whether it was confirmed. */
+/** Ask for confirmation of something that cannot be undone. Resolves to whether it was confirmed. */
 export function confirmed(question, yes) {
   const dialog = byId("confirm");
   byId("confirm-question").textContent = question;

@@ -1,18 +1,18 @@
-// Owns following a run: the service's events while they come, questions every second where they do not.
+// Follows a run: by the service's event stream, or by a request every second where the stream fails.
 
 import { ServiceError, get } from "./api.js";
 
 const ENDED = new Set(["done", "failed", "cancelled", "interrupted"]);
-const PAUSE = 1000; // ms between two questions
+const PAUSE = 1000; // ms between two requests
 
 export const isEnded = (run) => ENDED.has(run.state);
 
 /**
  * Follow a run to its end.
  * @param {string} id
- * @param {{progress: Function, note: Function, lost: Function, end: Function}} tell `progress` gets {state,
- *   queue_position, progress}; `lost` is told whether the service is out of reach; `end` gets the run, or null when the
- *   service no longer knows it
+ * @param {{progress: Function, note: Function, lost: Function, end: Function}} tell callbacks: `progress`
+ *   gets {state, queue_position, progress}; `note` gets a text; `lost` gets whether the service is unreachable; `end`
+ *   gets the run, or null when the service no longer has it
  * @returns {() => void} stops following
  */
 export function follow(id, tell) {

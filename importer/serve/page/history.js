@@ -1,4 +1,4 @@
-// Owns the list of earlier loads: what became of them, resuming and removing them.
+// Shows the list of earlier loads with their results, and resumes or removes them.
 
 import { ServiceError, get, post, remove } from "./api.js";
 import { byId, confirmed, el, fill, say, show } from "./dom.js";
@@ -7,14 +7,14 @@ import { clear, showError } from "./notice.js";
 import { STATES, count, moment } from "./words.js";
 
 const PAGE = 10;
-const PAUSE = 3000; // ms between two looks while something runs
+const PAUSE = 3000; // ms between two refreshes while a run is not ended
 
 let timer = null;
 let drawn = ""; // the list as it is shown
 let shown = PAGE;
 let opened = () => {};
 
-/** Make the list ready; `onOpen` is told of a run that the reader wants to see. */
+/** Prepare the list; `onOpen` is called with a run that the user wants to see. */
 export function prepareHistory(onOpen) {
   opened = onOpen;
 }
@@ -24,7 +24,7 @@ byId("history-more").addEventListener("click", () => {
   refreshHistory();
 });
 
-/** Ask for the list again. */
+/** Request the list again and show it. */
 export async function refreshHistory() {
   clearTimeout(timer);
   let answer;
@@ -39,7 +39,7 @@ export async function refreshHistory() {
   const runs = answer.runs.filter((r) => r.kind === "upload");
   show(byId("history"), runs.length > 0);
   show(byId("to-history"), runs.length > 0);
-  if (JSON.stringify(runs) !== drawn) fill(byId("history-list"), runs.map(item)); // those who read it keep their place
+  if (JSON.stringify(runs) !== drawn) fill(byId("history-list"), runs.map(item)); // unchanged, it keeps scroll position and focus
   drawn = JSON.stringify(runs);
   show(byId("history-more"), answer.more);
   if (focused) byId("history-list").querySelector(`[data-what="${focused}"]`)?.focus();
@@ -47,7 +47,7 @@ export async function refreshHistory() {
 }
 
 function item(run) {
-  const state = run.outcome === "already-imported" ? "there already" : (STATES[run.state] ?? run.state);
+  const state = run.outcome === "already-imported" ? "already loaded" : (STATES[run.state] ?? run.state);
   return el(
     "li",
     { class: "run" },
@@ -67,10 +67,10 @@ function item(run) {
 
 function what(run) {
   if (run.state === "failed" && run.error) return ` · ${run.error.error}`;
-  if (run.state === "interrupted") return run.resumable ? " · can go on where it stopped, nothing is loaded twice" : "";
+  if (run.state === "interrupted") return run.resumable ? " · can continue where it stopped; nothing is loaded twice" : "";
   if (run.state !== "done" || !run.stats || run.outcome === "already-imported") return "";
   const bad = run.stats.error_count;
-  return ` · ${count(run.stats.success_count, "row")} loaded${bad ? `, ${count(bad, "row")} to mend` : ""}`;
+  return ` · ${count(run.stats.success_count, "row")} loaded${bad ? `, ${count(bad, "row")} to fix` : ""}`;
 }
 
 function actions(run) {
@@ -91,7 +91,7 @@ async function resume(run) {
 }
 
 async function forget(run) {
-  const kept = run.state === "interrupted" ? "What it had written so far is dropped; the table stays as it is." : "The table keeps its rows.";
+  const kept = run.state === "interrupted" ? "What it has written so far is deleted; the table stays as it is." : "The table keeps its rows.";
   if (!(await confirmed(`Remove ${run.workbook} of ${moment(run.created_at)} from this list? ${kept}`, "Remove"))) return;
   try {
     await remove(`/runs/${run.id}`);

@@ -1,4 +1,4 @@
-// Owns which column of the sheet goes where: what is proposed, what the reader chose, and what is wrong with it.
+// Maps the columns of the sheet to fields: proposes a mapping, shows the choices, and checks them.
 
 import { el, fill, option } from "./dom.js";
 import { count, type } from "./words.js";
@@ -7,10 +7,10 @@ import { kindsOf } from "./preview.js";
 const plain = (text) => (text ?? "").trim().toLowerCase().replace(/[^\p{L}\p{N}]+/gu, "_");
 
 /**
- * The proposal: the service's own order of trying, then letter case and punctuation aside.
+ * Propose a mapping: first match as the service does, in its order, then ignoring letter case and punctuation.
  * @param {Array} columns of the sheet
- * @param {?Array<{name: string, title: ?string}>} fields to fill; null: a new table, every column gets its own
- * @returns {Map<string, string>} letter -> name; "" is left out
+ * @param {?Array<{name: string, title: ?string}>} fields of the target; null: a new table, every column becomes a field
+ * @returns {Map<string, string>} letter -> field name; "" leaves the column out
  */
 export function proposal(columns, fields) {
   if (fields === null) return new Map(columns.map((c) => [c.letter, c.name]));
@@ -35,9 +35,9 @@ export function proposal(columns, fields) {
 }
 
 /**
- * What is wrong.
- * @returns {{wrong: Map<string, string>, unfilled: string[], loaded: number}} letters with what is wrong there, fields
- *   that need a value and get none, and how many columns are loaded
+ * Check the choices.
+ * @returns {{wrong: Map<string, string>, unfilled: string[], loaded: number}} `wrong`: letter -> error; `unfilled`:
+ *   names of fields that need a value and get none; `loaded`: number of columns that are loaded
  */
 export function judge(columns, fields, choices) {
   const wrong = new Map();
@@ -46,14 +46,14 @@ export function judge(columns, fields, choices) {
     const name = choices.get(letter);
     if (name === "" || name === undefined) continue;
     if (name.trim() === "") wrong.set(letter, "Give it a name, or leave it out.");
-    else if (taken.has(name)) wrong.set(letter, `Column ${taken.get(name)} fills ${name} already.`);
+    else if (taken.has(name)) wrong.set(letter, `Column ${taken.get(name)} already fills ${name}.`);
     else taken.set(name, letter);
   }
   const unfilled = (fields ?? []).filter((f) => f.required && !taken.has(f.name)).map((f) => f.name);
   return { wrong, unfilled, loaded: taken.size };
 }
 
-/** What to tell the service; undefined when it would do the same unasked. */
+/** Return the mapping as an option of the service; undefined when the service would do the same without it. */
 export function asOption(columns, fields, choices) {
   const own = proposal(columns, fields);
   const same = columns.every((c) => choices.get(c.letter) === own.get(c.letter) && own.get(c.letter) !== "");
@@ -61,10 +61,10 @@ export function asOption(columns, fields, choices) {
   return Object.fromEntries(columns.map((c) => [c.letter, choices.get(c.letter)]).filter(([, name]) => name !== ""));
 }
 
-/** In a line: how many columns are loaded, and which are not. */
+/** Return, in one line, how many columns are loaded and which are not. */
 export function summary(columns, fields, choices) {
   const left = columns.filter((c) => !choices.get(c.letter));
-  if (left.length === 0) return fields ? `All ${count(columns.length, "column")} have their place` : `All ${count(columns.length, "column")}`;
+  if (left.length === 0) return fields ? `All ${count(columns.length, "column")} are mapped` : `All ${count(columns.length, "column")}`;
   const names = left.slice(0, 3).map((c) => c.header ?? c.letter);
   const more = left.length > 3 ? ` and ${left.length - 3} more` : "";
   return `${columns.length - left.length} of ${count(columns.length, "column")}; left out: ${names.join(", ")}${more}`;
@@ -80,7 +80,7 @@ export function draw(place, { columns, sample, fields, choices, changed }) {
   const rows = columns.map((c) => row(c, sample, fields, choices, redraw));
   fill(
     place,
-    el("p", { class: "hint" }, fields ? "Choose for each column of the sheet what it fills." : "Rename columns, or leave some out."),
+    el("p", { class: "hint" }, fields ? "Choose the field that each column of the sheet fills." : "Rename columns, or leave some out."),
     el("ul", { class: "map" }, rows.map((r) => r.node)),
     report,
   );
@@ -94,7 +94,7 @@ export function draw(place, { columns, sample, fields, choices, changed }) {
 }
 
 export const needs = (unfilled) =>
-  `${unfilled.join(", ")} ${unfilled.length === 1 ? "needs a value, and no column fills it" : "need values, and no column fills them"}: all rows would be bad.`;
+  `${unfilled.join(", ")} ${unfilled.length === 1 ? "needs a value, and no column fills it" : "need values, and no column fills them"}: all rows would be rejected.`;
 
 function row(column, sample, fields, choices, redraw) {
   const id = `map-${column.letter}`;
@@ -122,23 +122,23 @@ function row(column, sample, fields, choices, redraw) {
   return { node, tell, letter: column.letter };
 }
 
-/** A longer list is filled only when it is used. */
+/** Number of fields above which a list is filled only when it gets the focus. */
 const MANY = 100;
 
-/** A field's title, and its name where that is not the same word. */
+/** Return a field's title, followed by its name where that differs. */
 const called = ({ name, title }) => (!title ? name : plain(title) === plain(name) ? title : `${title}, ${name}`);
 
 function chooser(id, column, fields, choices, redraw) {
   const chosen = choices.get(column.letter) ?? "";
   const offered = (those) => [
     option("", "leave it out"),
-    those.map((f) => option(f.name, `${called(f)} (${type(f.type)}${f.required ? ", needed" : ""})`)),
+    those.map((f) => option(f.name, `${called(f)} (${type(f.type)}${f.required ? ", required" : ""})`)),
   ];
   const all = fields.filter((f) => f.fillable !== false);
   const select = el("select", { id, "aria-describedby": `${id}-error` }, offered(all.length > MANY ? all.filter((f) => f.name === chosen) : all));
   select.value = chosen;
   if (all.length > MANY) {
-    // A list of 1,600 in each of 1,600 rows would be millions of elements; each is filled when it is gone to.
+    // 1,600 lists of 1,600 options would be millions of elements; each list is filled when it gets the focus.
     select.addEventListener("focus", () => (fill(select, ...offered(all)), (select.value = choices.get(column.letter) ?? "")), { once: true });
   }
   select.addEventListener("change", () => {
@@ -148,7 +148,7 @@ function chooser(id, column, fields, choices, redraw) {
   return { nodes: [select], input: select };
 }
 
-/** A name that was typed stays when its column is left out, and is there again when it is taken in. */
+/** Create the name input and checkbox of a column; a typed name is kept while its column is left out. */
 function renamer(id, column, choices, redraw) {
   const chosen = choices.get(column.letter) ?? "";
   const input = el("input", { id, value: chosen || column.name, autocomplete: "off", maxLength: 63, "aria-describedby": `${id}-error` });

@@ -1,15 +1,15 @@
-// Owns how mended rows are loaded: as the rows that they were set aside from.
+// Finds the options for loading fixed rejects: those of the run that rejected them.
 
 import { ServiceError, get } from "./api.js";
 import { loadable } from "./preview.js";
 
-const LOOKED_AT = 200; // newest runs among which the first one is looked for
+const LOOKED_AT = 200; // number of newest runs that are searched for the first run
 
 /**
- * The options of the run that a rejects workbook came from.
+ * Find the options of the run that a rejects workbook came from.
  * @param {Object} inspected
- * @returns {Promise<?{options: Object, published: boolean}>} null when it is no rejects workbook, or nothing is known of
- *   that run; `published`: its good rows are in the table
+ * @returns {Promise<?{options: Object, published: boolean}>} null when it is not a rejects workbook, or that run is not
+ *   found; `published`: whether the good rows of that run are in the table
  */
 export async function mendedOptions(inspected) {
   const { origin } = inspected;
@@ -20,12 +20,12 @@ export async function mendedOptions(inspected) {
     if (!first) return null;
     return { options: takeOver(await get(`/runs/${first.id}`), inspected), published: first.outcome === "published" };
   } catch (error) {
-    if (error instanceof ServiceError) return null; // the table's own rules hold all the same
+    if (error instanceof ServiceError) return null; // the table's own rules still apply
     throw error;
   }
 }
 
-/** What still makes sense for some of the rows: a table is not replaced by them. */
+/** Return those options of a run that also apply to its fixed rejects; `replace` does not, for example. */
 function takeOver({ run, report }, inspected) {
   const { contract, mode, key, on_duplicate: duplicate, error_cells: errors, timezone, lineage, mapping } = run.options ?? {};
   const keyed = mode === "upsert";
@@ -41,7 +41,7 @@ function takeOver({ run, report }, inspected) {
   };
 }
 
-/** The mapping by the letters of the rejects workbook, which has two more columns in front. */
+/** Return the mapping with the letters of the rejects workbook, which has two more columns in front. */
 function moved(mapping, report, inspected) {
   const columns = loadable(inspected);
   if (columns.length !== report.columns.length) return undefined;

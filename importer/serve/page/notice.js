@@ -1,12 +1,12 @@
-// Owns how an error is shown: the fact, its place and the choice, where it happened.
+// Shows errors (fact, place and choice) and notes where they occurred.
 
 import { el, fill, say, show } from "./dom.js";
 import { number, sentence } from "./words.js";
 
 /**
  * Show an error.
- * @param {HTMLElement} place that holds it
- * @param {Error} error a ServiceError, or one of the page
+ * @param {HTMLElement} place element that shows it
+ * @param {Error} error error a ServiceError, or an error of the page itself
  * @param {Array<{text: string, act: Function}>} actions
  */
 export function showError(place, error, actions = []) {
@@ -26,7 +26,7 @@ export function showError(place, error, actions = []) {
   say(`${sentence(error.message)} ${choice ?? ""}`);
 }
 
-/** Show that something was done, or not done, without being an error. */
+/** Show a note that is not an error. */
 export function showNote(place, text, actions = []) {
   fill(
     place,
@@ -39,7 +39,7 @@ export function showNote(place, text, actions = []) {
   say(text);
 }
 
-/** Take it away again. */
+/** Remove the error or note from an element. */
 export function clear(place) {
   fill(place);
   show(place, false);

@@ -1,22 +1,22 @@
-// Owns the second step: what is in the workbook, before anything is loaded.
+// Shows the second step: what is in the workbook, before anything is loaded.
 
 import { byId, el, fill, option, show, table } from "./dom.js";
 import { count, kind, number, sentence, within } from "./words.js";
 
-const FEW = 5; // problems shown without being asked for
+const FEW = 5; // number of problems that are shown without unfolding the list
 
-/** Columns that a rejects workbook has for the reader; they are not loaded. */
+/** Whether a column is one that a rejects workbook adds for the user; such columns are not loaded. */
 export const isAdded = (column, inspected) => inspected.origin !== null && column.type === null;
 
-/** The columns that can be loaded. */
+/** Return the columns that can be loaded. */
 export const loadable = (inspected) => inspected.columns.filter((c) => !isAdded(c, inspected));
 
-/** Nothing to load was found. */
+/** Whether the sheet has nothing to load. */
 export const isEmpty = (inspected) => inspected.rows.data === 0 || loadable(inspected).length === 0;
 
 let chosen = () => {};
 
-/** Make the step ready; `onChange` is told {sheet, header_row} when the reader wants others. */
+/** Prepare the step; `onChange` is called with {sheet, header_row} when the user chooses others. */
 export function preparePreview(onChange) {
   chosen = onChange;
 }
@@ -25,7 +25,7 @@ byId("sheet").addEventListener("change", () => chosen({ sheet: byId("sheet").val
 byId("header-row").addEventListener("change", () => {
   const text = byId("header-row").value.trim().replace(/\s*[-–]\s*/, "-");
   const right = /^\d{1,7}(-\d{1,7})?$/.test(text) || text === "";
-  headerError(right ? null : "This is a row such as 3, two such as 2-4, or 0.");
+  headerError(right ? null : "Enter a row such as 3, a range such as 2-4, or 0.");
   if (right) chosen({ sheet: byId("sheet").value, header_row: text || undefined });
 });
 
@@ -36,7 +36,7 @@ function headerError(text) {
   byId("header-row").setAttribute("aria-invalid", String(text !== null));
 }
 
-/** Show what an inspection found. */
+/** Show the result of an inspection. */
 export function showPreview(inspected) {
   const columns = loadable(inspected);
   byId("preview-summary").textContent =
@@ -56,7 +56,7 @@ function aside(rows) {
     rows.above_header && `${count(rows.above_header, "row")} above the header`,
     rows.blank && `${count(rows.blank, "blank row")}`,
   ].filter(Boolean);
-  return parts.length ? ` Beside them: ${parts.join(", ")}.` : "";
+  return parts.length ? ` In addition: ${parts.join(", ")}.` : "";
 }
 
 function showSheets(inspected) {
@@ -69,7 +69,7 @@ function showSheets(inspected) {
   show(byId("sheet-field"), sheets.length > 1);
 }
 
-/** The kinds of a column's cells, the most frequent first: "text, 1 error value". */
+/** Return the kinds of a column's cells, the most frequent first: "text, 1 error value". */
 export function kindsOf(column) {
   const kinds = Object.entries(column.kinds).sort((a, b) => b[1] - a[1]);
   if (kinds.length === 0) return "blank";
@@ -84,7 +84,7 @@ function sample(inspected) {
       { scope: "col" },
       el("span", { class: "letter" }, c.letter),
       el("span", { class: "head" }, c.header ?? "no header"),
-      el("span", { class: "kinds" }, isAdded(c, inspected) ? "for you to read" : kindsOf(c)),
+      el("span", { class: "kinds" }, isAdded(c, inspected) ? "for information" : kindsOf(c)),
     ),
   );
   const rows = inspected.sample.map((row) =>
@@ -117,7 +117,7 @@ function nothing(inspected) {
   return el("div", { class: "notice bad" }, el("p", { class: "fact" }, `There are no rows ${where}.`), el("p", {}, "Choose another sheet or header row."));
 }
 
-/** Numbers stand under one another, even where a few texts are among them. */
+/** Whether a column is aligned as numbers: more than half of its cells are numbers. */
 const isNumber = (column) => (column.kinds.number ?? 0) * 2 > column.cells;
 
 function problems(inspected) {
@@ -128,8 +128,8 @@ function problems(inspected) {
   return el(
     "div",
     { class: "notice warn" },
-    el("p", { class: "fact" }, `${more}${count(found.length, "cell")} ${found.length === 1 ? "needs" : "need"} a look.`),
-    el("p", {}, "You can load all the same: their rows are set aside for you to mend."),
+    el("p", { class: "fact" }, `${more}${count(found.length, "cell")} ${found.length === 1 ? "needs" : "need"} attention.`),
+    el("p", {}, "You can load the workbook anyway: the rows of these cells are set aside for you to fix."),
     el("ul", {}, found.slice(0, FEW).map(item)),
     found.length > FEW &&
       el("details", {}, el("summary", {}, `${number(found.length - FEW)} more`), el("ul", {}, found.slice(FEW).map(item))),

@@ -1,4 +1,4 @@
-// Owns the view of a run that ended: what is in the table, what is not and why, and what to do about it.
+// Shows the result of a run: what is in the table, what is not and why, and what to do about it.
 
 import { get } from "./api.js";
 import { byId, el, fill, table } from "./dom.js";
@@ -31,14 +31,14 @@ export function showResult(run, report, actions) {
   );
 }
 
-/** What became of it, in a sentence. */
+/** Return the result of a run in one sentence. */
 export function title(run, report) {
   const stats = run.stats;
   const into = run.table ?? "the table";
-  if (run.outcome === "already-imported") return `This workbook is in ${into} already; nothing was done`;
+  if (run.outcome === "already-imported") return `This workbook is already in ${into}; nothing was done`;
   if (run.state === "cancelled") return run.kind === "check" ? "The check was cancelled" : "Cancelled; nothing was loaded";
   if (run.state === "interrupted") return "Interrupted; nothing is visible in the table yet";
-  if (run.state === "failed") return run.kind === "check" ? "This would not load" : "Nothing was loaded";
+  if (run.state === "failed") return run.kind === "check" ? "This workbook would not load" : "Nothing was loaded";
   if (!stats) return run.message ?? "Done";
   const would = run.outcome === "checked" ? "would be loaded into" : "are in";
   const all = stats.error_count === 0 && stats.success_count === stats.total_records;
@@ -55,11 +55,11 @@ function failure(run) {
   return place;
 }
 
-/** The same workbook is loaded once. */
+/** Explain that the workbook was loaded before, and is not loaded twice. */
 function before(run, report) {
   if (run.outcome !== "already-imported") return null;
   const then = report?.run?.published_at;
-  return el("p", {}, `The same rows went into the same table ${then ? moment(then) : "before"}. To load a workbook twice is mostly a mistake.`);
+  return el("p", {}, `The same rows went into the same table ${then ? moment(then) : "before"}. Loading a workbook twice is usually a mistake.`);
 }
 
 function figures(run, report) {
@@ -89,7 +89,7 @@ const spent = (stats) => {
   return Number.isNaN(value) ? stats.duration : seconds(value);
 };
 
-/** The rows that were set aside: by rule, cell by cell, and as a workbook to mend. */
+/** Show the rows that were set aside: by rule, by cell, and as a workbook to fix. */
 function set(run) {
   if (!run.rejects?.rows || run.outcome === "already-imported") return null;
   const cells = el("div", { id: "bad-cells" });
@@ -97,7 +97,7 @@ function set(run) {
   return el(
     "div",
     { class: "aside" },
-    el("h3", {}, `${count(run.rejects.rows, "row")} to mend`),
+    el("h3", {}, `${count(run.rejects.rows, "row")} to fix`),
     run.links.rejects && (run.outcome === "published" ? mending(run) : list(run)),
     el("h4", {}, "What is wrong with them"),
     byRule(run),
@@ -109,15 +109,15 @@ function mending(run) {
   return [
     el("ol", { class: "mend" },
       el("li", {}, el("a", { class: "button primary", href: run.links.rejects, download: "", id: "download" }, `Download ${count(run.rejects.rows, "row")} (.xlsx)`)),
-      el("li", {}, "Mend the marked cells. Column _errors says what is wrong."),
-      el("li", {}, "Save it, and drop it on this page again. It goes into the same table."),
+      el("li", {}, "Fix the marked cells. Column _errors says what is wrong."),
+      el("li", {}, "Save the workbook and drop it on this page again. Its rows go into the same table."),
     ),
   ];
 }
 
-/** The good rows are not in the table either: mending only the bad ones would leave those out. */
+/** Offer a list of the bad rows, not a workbook to fix: the good rows are not in the table either. */
 const list = (run) =>
-  el("p", {}, `Mend them in ${run.workbook} itself, then drop that again. `, el("a", { href: run.links.rejects, download: "" }, "Download a list of them (.xlsx)"));
+  el("p", {}, `Fix them in ${run.workbook} itself, then drop that workbook here again. `, el("a", { href: run.links.rejects, download: "" }, "Download a list of them (.xlsx)"));
 
 function byRule(run) {
   const heads = [{ text: "Column" }, { text: "What is wrong" }, { text: "Cells", number: true }, { text: "First at" }];
@@ -138,7 +138,7 @@ async function showCells(place, run) {
     showError(place, error);
     return;
   }
-  const heads = [{ text: "Cell" }, { text: "Column" }, { text: "What is wrong" }, { text: "It holds" }];
+  const heads = [{ text: "Cell" }, { text: "Column" }, { text: "What is wrong" }, { text: "Value" }];
   const rows = found.cells.map((c) => [
     el("span", { class: "address" }, within(c.address, run.sheet)),
     c.column ?? "the row",
@@ -156,7 +156,7 @@ function held({ value, rule: name }) {
   return el("span", { class: "value", title: value }, value);
 }
 
-/** Every cell is somewhere: the equation, column by column. */
+/** Show the equation that accounts for every cell, column by column. */
 function conservation(report) {
   const columns = report?.columns?.filter((c) => c.loaded !== null && c.loaded !== undefined);
   if (!columns?.length || report.outcome === "already-imported") return null;

@@ -1,4 +1,4 @@
-// Owns the view of a load (or check) under way: its stages, rows and rate, and cancelling it.
+// Shows a load (or check) in progress: its stages, rows and rate; and cancels it.
 
 import { ServiceError, get, remove } from "./api.js";
 import { byId, el, fill, say, show } from "./dom.js";
@@ -8,7 +8,7 @@ import { STAGES, count, number, seconds } from "./words.js";
 
 let stop = null;
 let current = null; // id of the run that is shown
-let known = null; // rows that the sheet has, where the page knows
+let known = null; // number of rows of the sheet; null if unknown
 let ended = () => {};
 
 byId("cancel").addEventListener("click", cancel);
@@ -16,8 +16,8 @@ byId("cancel").addEventListener("click", cancel);
 /**
  * Show a run and follow it.
  * @param {Object} run
- * @param {?number} sheetRows that the sheet has, where that is known
- * @param {(run: ?Object) => void} onEnd is told once; null when the service forgot it
+ * @param {?number} sheetRows number of rows of the sheet; null if unknown
+ * @param {(run: ?Object) => void} onEnd called once with the ended run, or null when the service no longer has it
  */
 export function showRun(run, sheetRows, onEnd) {
   leaveRun();
@@ -37,7 +37,7 @@ export function showRun(run, sheetRows, onEnd) {
   stop = follow(run.id, { progress: draw, note: (text) => showNote(byId("run-note"), text), lost, end });
 }
 
-/** Stop looking on; the run goes on. */
+/** Stop following and showing the run; the run itself continues. */
 export function leaveRun() {
   stop?.();
   stop = null;
@@ -53,14 +53,14 @@ function end(run) {
 
 function lost(away) {
   const note = byId("run-note");
-  if (away) showError(note, new Error("The service does not answer. The load goes on if it is running; this page keeps asking."));
+  if (away) showError(note, new Error("The service does not answer. The load continues if the service is running; this page keeps trying."));
   else if (note.classList.contains("bad")) clear(note);
 }
 
 function draw({ state, queue_position: position, progress }) {
   if (state === "queued") {
     const ahead = position > 1 ? `${number(position - 1)} before it` : "next in line";
-    tellStage(`Waiting for others to finish: ${ahead}`);
+    tellStage(`Waiting for other loads to finish: ${ahead}`);
     return;
   }
   if (!progress) {
@@ -74,7 +74,7 @@ function draw({ state, queue_position: position, progress }) {
   if (progress.note && byId("run-note").hidden) showNote(byId("run-note"), progress.note);
 }
 
-/** The part of the whole that is done, 0 to 1: every stage counts alike, which is honest enough and never goes back. */
+/** Return the part of the run that is done, 0 to 1; all stages have equal weight, so that it never goes back. */
 function part({ stage, stages: all, done_rows: done, total_rows: told }) {
   const total = told ?? known;
   const at = Math.max(all.indexOf(stage), 0);
@@ -98,7 +98,7 @@ function stages({ stage, stages: all }) {
   );
 }
 
-/** Those who listen hear of each stage once, not of every row. */
+/** Show a stage, and announce it once to screen readers; rows are not announced. */
 function tellStage(text) {
   byId("run-stage").textContent = text;
   say(text);
@@ -111,7 +111,7 @@ async function cancel() {
   button.textContent = "Cancelling…";
   try {
     const { run } = await get(`/runs/${id}`);
-    // Removing a run that ended meanwhile would take it from the history.
+    // Deleting a run that has ended in the meantime would remove it from the history.
     const last = isEnded(run) ? run : (await remove(`/runs/${id}`)).run;
     if (current === id) end(last);
   } catch (error) {

@@ -1,4 +1,4 @@
-// Owns signing in with the service's token, where it wants one.
+// Signs in with the service's token, if the service requires one.
 
 import { ServiceError, get, onSignedOut, post, remove } from "./api.js";
 import { byId, show } from "./dom.js";
@@ -11,8 +11,8 @@ byId("signin-form").addEventListener("submit", submit);
 byId("signout").addEventListener("click", leave);
 
 /**
- * Ask the service whether it wants a token, and the reader for it.
- * @param {() => void} then is told each time the reader may go on
+ * Ask the service whether it requires a token; if so, ask the user for it.
+ * @param {() => void} then called each time the user is signed in
  */
 export async function signIn(then) {
   signedIn = then;
@@ -28,7 +28,7 @@ function go(session) {
   signedIn();
 }
 
-/** What was typed and chosen stays where it is, behind the form. */
+/** Show the sign-in form; the hidden steps keep what was typed and chosen. */
 function ask() {
   if (!byId("signin").hidden) return;
   show(byId("signin"));

@@ -1,17 +1,17 @@
-// Owns the choices of how strict a load is: bad rows, cells with errors, hidden rows, repeated keys, the way of writing.
+// Handles the options under "More choices": bad rows, error cells, hidden rows, repeated keys, method, lineage.
 
 import { byId, show } from "./dom.js";
 
 const LISTS = { error_cells: "error-cells", hidden: "hidden", method: "method" };
 
-/** Back to what is usual. */
+/** Reset all options to their defaults. */
 export function resetStrictness() {
   byId("budget-any").checked = true;
   for (const id of [...Object.values(LISTS), "on-duplicate"]) byId(id).value = "";
   byId("lineage").checked = false;
 }
 
-/** Show what fits: repeated keys matter only where there is a key. */
+/** Show the options that apply: the one for repeated keys only if there is a key. */
 export function drawStrictness(keyed) {
   const error = budgetError();
   byId("max-error").textContent = error ?? "";
@@ -20,14 +20,14 @@ export function drawStrictness(keyed) {
   show(byId("duplicate-field"), keyed);
 }
 
-/** What is wrong with the number of bad rows, or null. */
+/** Return what is wrong with the limit on bad rows, or null. */
 export function budgetError() {
   if (!byId("budget-limit").checked) return null;
   const text = byId("max-rejects").value.trim();
-  return /^(\d{1,9}|\d{1,2}(\.\d{1,6})?%|100%)$/.test(text) ? null : "This is a number such as 10, or a part such as 0.5%.";
+  return /^(\d{1,9}|\d{1,2}(\.\d{1,6})?%|100%)$/.test(text) ? null : "Enter a number such as 10, or a percentage such as 0.5%.";
 }
 
-/** Those choices that are not the usual ones, as options of the service. */
+/** Return the choices that differ from the defaults, as options of the service. */
 export function strictOptions(keyed) {
   const given = {};
   for (const [name, id] of Object.entries(LISTS)) if (byId(id).value) given[name] = byId(id).value;

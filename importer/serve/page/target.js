@@ -1,4 +1,4 @@
-// Owns the third step: where the rows go, and what happens to those that are there.
+// Shows the third step: where the rows go, and what happens to existing rows.
 
 import { byId, el, fill, option, show } from "./dom.js";
 import * as mapping from "./mapping.js";
@@ -7,10 +7,10 @@ import { budgetError, drawStrictness, resetStrictness, strictOptions } from "./s
 import { count, number } from "./words.js";
 
 let now = null; // {inspected, tables, contracts, mended}
-let choices = new Map(); // what a column fills, by target, so that going back to a target loses nothing
+let choices = new Map(); // target -> its mapping of columns, so that going back to a target loses nothing
 let changed = () => {};
 
-/** Make the step ready; `onChange` is told of every change. */
+/** Prepare the step; `onChange` is called after every change. */
 export function prepareTarget(onChange) {
   changed = onChange;
 }
@@ -31,11 +31,11 @@ const chosenContract = () => now.contracts.find((c) => c.name === byId("contract
 
 /**
  * Show the step for a workbook.
- * @param {Object} inspected what is in it
- * @param {{tables: Array, truncated: boolean}} found tables that there are
- * @param {Array} contracts that there are
- * @param {?Object} mended for rows that were set aside before: {options, published}, to load them as the others were
- * @param {boolean} fresh another workbook: what was chosen for the last one is forgotten
+ * @param {Object} inspected result of its inspection
+ * @param {{tables: Array, truncated: boolean}} found existing tables
+ * @param {Array} contracts contracts of the service
+ * @param {?Object} mended for fixed rejects: {options, published}, to load them as the other rows were loaded
+ * @param {boolean} fresh whether this is another workbook, for which earlier choices are discarded
  */
 export function showTarget(inspected, found, contracts, mended, fresh) {
   const { tables } = found;
@@ -76,7 +76,7 @@ function fillContracts() {
   show(byId("choice-contract"), now.contracts.some((c) => c.error === null));
 }
 
-/** The usual case needs no choice: what the workbook was called before, or a new table of its name. */
+/** Propose a target: the contract or table named like the workbook, else a new table of that name. */
 function propose(before) {
   const name = now.inspected.suggested_table;
   const contract = now.contracts.find((c) => c.error === null && (c.table === name || c.name === name));
@@ -104,9 +104,9 @@ function showOrigin() {
   const usable = now.contracts.filter((c) => c.error === null);
   fill(
     byId("origin"),
-    el("p", {}, "These rows were set aside from ", el("strong", {}, origin.workbook), ". They go where the others went: into ", el("strong", {}, origin.table), "."),
+    el("p", {}, "These rows were set aside from ", el("strong", {}, origin.workbook), ". They go into the same table as the others: ", el("strong", {}, origin.table), "."),
     now.mended?.published === false &&
-      el("p", { class: "notice warn" }, `The good rows of ${origin.workbook} are not in the table: that load was given up. Mend ${origin.workbook} itself to have all of them.`),
+      el("p", { class: "notice warn" }, `The good rows of ${origin.workbook} are not in the table, because that load was not published. Fix ${origin.workbook} itself to load all of its rows.`),
     usable.length > 0 && [
       el("label", { htmlFor: "origin-rules" }, "Checked by the rules of"),
       el("select", { id: "origin-rules" }, option("", "the table"), usable.map((c) => option(c.name, `contract ${c.name}`))),
@@ -116,7 +116,7 @@ function showOrigin() {
   if (usable.length > 0) byId("origin-rules").value = now.mended?.options.contract ?? likely?.name ?? "";
 }
 
-/** What the place that is chosen takes: null for a new table. */
+/** Return the fields of the chosen target; null for a new table. */
 function fields() {
   if (place() === "contract") return chosenContract()?.fields ?? [];
   return place() === "table" ? (chosenTable()?.columns ?? []) : null;
@@ -144,7 +144,7 @@ function drawPlace() {
 const contractHint = (contract) =>
   `Rules for ${count(contract.fields.length, "column")}. The rows go into table ${contract.table ?? now.inspected.suggested_table}.`;
 
-/** The table that a contract's rows go into, if it is there. */
+/** Return the table that the contract's rows go into, if it exists. */
 function contractTable() {
   const name = chosenContract()?.table ?? now.inspected.suggested_table;
   return now.tables.find((t) => t.table === name || t.name === name);
@@ -170,23 +170,23 @@ function drawKeys() {
 
 function whyNoKey() {
   const all = keys();
-  if (all.length === 0) return "Not possible here: there is no key by which rows are recognised.";
+  if (all.length === 0) return "Not possible here: there is no key that identifies rows.";
   return `Not possible yet: no column fills the key, ${all.map((c) => c.join(" and ")).join(", or ")}.`;
 }
 
 function refresh() {
   if (now === null) return;
   if (now.inspected.origin === null) {
-    // Nothing is there yet: no rows to keep or replace, but perhaps a key for those that come later.
+    // The table does not exist yet: there are no rows to keep or replace, but a key may be chosen for later loads.
     const isNew = place() === "new" || (place() === "contract" && !contractTable());
     byId("columns-summary").textContent = mapping.summary(loadable(now.inspected), fields(), currentChoices());
     drawKeys();
-    byId("mode").querySelector("legend").textContent = isNew ? "When more rows come later" : "Rows that are there already";
+    byId("mode").querySelector("legend").textContent = isNew ? "When more rows come later" : "Existing rows";
     show(byId("mode"), !isNew || !byId("mode-upsert").disabled);
     show(byId("mode-replace").closest(".choice"), !isNew);
     if (isNew && mode() === "replace") byId("mode-append").checked = true;
-    label("mode-append", isNew ? "they are added" : "stay; the new ones are added");
-    label("mode-upsert", isNew ? "they update rows with the same key" : "are updated where the key is the same; the others are added");
+    label("mode-append", isNew ? "they are added" : "are kept; the new rows are added");
+    label("mode-upsert", isNew ? "they update rows with the same key" : "are updated where the key is the same; other rows are added");
   }
   const error = nameError();
   byId("new-error").textContent = error ?? "";
@@ -204,13 +204,13 @@ function nameError() {
   if (now.inspected.origin !== null || place() !== "new") return null;
   const name = byId("new-name").value.trim();
   if (name === "") return "Give the new table a name.";
-  // The same name in another schema can be right; the schema that a name alone means is the server's to know.
+  // The same name in another schema may be intended; only the server knows which schema a bare name means.
   return now.tables.some((t) => t.table === name) || now.tables.filter((t) => t.name === name).length === 1
-    ? "A table of this name is there already. Choose it below, or take another name."
+    ? "A table of this name already exists. Choose it below, or enter another name."
     : null;
 }
 
-/** What keeps the load from starting: {text, element to go to}, or null. */
+/** Return what prevents the load from starting, {text, element to go to}, or null. */
 export function obstacle() {
   const row = byId("header-row");
   if (row.getAttribute("aria-invalid") === "true") return { text: byId("header-error").textContent, element: row };
@@ -226,7 +226,7 @@ export function obstacle() {
   return null;
 }
 
-/** What was chosen, as options of the service. */
+/** Return the choices as options of the service. */
 export function targetOptions() {
   const strict = strictOptions(isKeyed());
   if (now.inspected.origin !== null) return { ...now.mended?.options, contract: byId("origin-rules")?.value || undefined, ...strict };
@@ -240,7 +240,7 @@ export function targetOptions() {
   };
 }
 
-/** In a sentence, what a load would do. */
+/** Return what a load would do, in one sentence. */
 export function targetSentence() {
   const rows = count(now.inspected.rows.data, "row");
   if (now.inspected.origin !== null) return `${rows} into ${now.inspected.origin.table}.`;
@@ -249,10 +249,10 @@ export function targetSentence() {
   const name = target?.table ?? chosenContract()?.table ?? now.inspected.suggested_table;
   if (!target) return `${rows} into the new table ${name}.`;
   if (mode() === "append") return `${rows} are added to ${name}.`;
-  if (mode() === "upsert") return `${rows} are brought into ${name}, by ${byId("key").selectedOptions[0]?.text}.`;
+  if (mode() === "upsert") return `${rows} are merged into ${name}, by ${byId("key").selectedOptions[0]?.text}.`;
   const those = target.rows === null ? "all rows" : `all ${number(target.rows)} rows`;
-  return `${rows} take the place of ${those} of ${name}.`;
+  return `${rows} replace ${those} of ${name}.`;
 }
 
-/** Whether rows that are there would go. */
+/** Whether existing rows would be removed. */
 export const replaces = () => now.inspected.origin === null && mode() === "replace";

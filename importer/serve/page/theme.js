@@ -1,5 +1,5 @@
-// Owns light and dark: what the system says, until the reader chose. A classic script, so that no page is ever drawn in
-// the wrong colours first.
+// Switches between light and dark: follows the system until the user chooses. A classic script, because a module would
+// run only after the page was first drawn, perhaps in the wrong colours.
 (() => {
   const KEY = "importer-theme";
   const root = document.documentElement;
@@ -9,7 +9,7 @@
     try {
       return localStorage.getItem(KEY);
     } catch {
-      return null; // storage can be forbidden; the switch then holds until the page is left
+      return null; // storage may be blocked; the choice then lasts until the page is left
     }
   }
 

@@ -1,4 +1,4 @@
-// Owns how things are told in plain words: numbers, sizes, times, kinds of cells, rules, stages.
+// Formats values for display: numbers, sizes, times, kinds of cells, rules, stages.
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const one = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
@@ -28,21 +28,21 @@ export function seconds(value) {
   return `${whole.format(Math.floor(rounded / 60))} min ${rounded % 60} s`;
 }
 
-/** "today, 17:02", or with the date. */
+/** An ISO timestamp -> "today, 17:02", or the date and time. */
 export function moment(iso) {
   const then = new Date(iso);
   const today = day.format(then) === day.format(new Date());
   return `${today ? "today" : day.format(then)}, ${clock.format(then)}`;
 }
 
-/** What the service says in half a line, as a sentence. */
+/** Return a text of the service as a sentence, with a capital letter and a full stop. */
 export function sentence(text) {
   const trimmed = text.trim();
   const begun = trimmed.charAt(0).toUpperCase() + trimmed.slice(1);
   return /[.!?:…)]$/.test(begun) ? begun : `${begun}.`;
 }
 
-/** A cell's address within the sheet that is talked of: "Orders!D17" -> "D17". */
+/** Return a cell's address without its sheet, if that is the given one: "Orders!D17" -> "D17". */
 export function within(address, sheet) {
   const mark = (address ?? "").lastIndexOf("!");
   const name = (address ?? "").slice(0, Math.max(mark, 0)).replace(/^'|'$/g, "").replaceAll("''", "'");
@@ -61,7 +61,7 @@ const KINDS = {
   formula: ["formula without a value", "formulas without a value"],
 };
 
-/** What a kind of cell is called. */
+/** Return the label of a kind of cell, singular or plural. */
 export const kind = (name, n = 2) => (KINDS[name] ?? [name, name])[n === 1 ? 0 : 1];
 
 const TYPES = {
@@ -88,26 +88,26 @@ const TYPES = {
   duration: "duration",
 };
 
-/** What a type of a table's column or of a contract's field is called; unknown ones by their own name. */
+/** Return the label of a column type or of a field type of a contract; an unknown type is its own label. */
 export const type = (name) => TYPES[name] ?? TYPES[(name ?? "").replace(/\(.*\)/, "")] ?? name ?? "";
 
 const RULES = {
-  "type-error": "not the kind of value that belongs there",
+  "type-error": "not a value of the expected type",
   "constraint-error": "breaks a rule of its column",
   "unique-error": "appears more than once, but must not",
   "primary-key": "the row's key is missing or appears more than once",
   "foreign-key": "points to something that does not exist",
   "missing-cell": "is blank, but must not be",
-  "extra-cell": "a cell beside the columns",
+  "extra-cell": "a cell outside the columns",
   "error-cell": "holds an error such as #N/A",
   "uncalculated-formula": "a formula without a value",
   "database-error": "refused by the database",
 };
 
-/** What a rule says when it is broken. */
+/** Return the text for an error of a rule. */
 export const rule = (name) => RULES[name] ?? name;
 
-/** The stages of a load, and what happens in them. */
+/** Stages of a load: their names, and what happens in them. */
 export const STAGES = {
   open: ["Open", "Opening the workbook"],
   unpack: ["Unpack", "Unpacking the workbook"],
@@ -121,7 +121,7 @@ export const STAGES = {
   publish: ["Finish", "Making the rows visible, all at once"],
 };
 
-/** States of a run. */
+/** Labels of the states of a run. */
 export const STATES = {
   queued: "waiting",
   running: "running",

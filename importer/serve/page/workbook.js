@@ -1,4 +1,4 @@
-// Owns the first step: a workbook dropped, chosen or pasted, and its way to the service.
+// Shows the first step: takes a workbook that was dropped, chosen or pasted, and uploads it.
 
 import { ServiceError, sendFile } from "./api.js";
 import { byId, say, show } from "./dom.js";
@@ -10,9 +10,9 @@ let limit = Infinity;
 let arrived = () => {};
 
 /**
- * Make the step ready.
- * @param {number} uploadBytes the largest file that the service takes
- * @param {(file: File) => void} onFile is told of every file, before it is sent
+ * Prepare the step.
+ * @param {number} uploadBytes maximum size of a file, in bytes
+ * @param {(file: File) => void} onFile called with every accepted file, before it is sent
  */
 export function prepareWorkbook(uploadBytes, onFile) {
   limit = uploadBytes;
@@ -27,9 +27,9 @@ document.addEventListener("paste", (e) => {
 });
 listenForDrops();
 
-/** A file can be dropped anywhere on the page, at any time. */
+/** Accept files that are dropped anywhere on the page, at any time. */
 function listenForDrops() {
-  let depth = 0; // enter and leave are told of every element on the way
+  let depth = 0; // dragenter and dragleave fire for every element on the way
   const holdsFiles = (e) => [...(e.dataTransfer?.types ?? [])].includes("Files");
   const over = (on) => show(byId("overlay"), on);
   addEventListener("dragenter", (e) => {
@@ -53,7 +53,7 @@ function listenForDrops() {
 }
 
 function take(files) {
-  byId("file").value = ""; // so that choosing the same, mended file again is a change
+  byId("file").value = ""; // so that choosing the same file again, now fixed, is a change
   if (byId("steps").hidden || files.length === 0) return;
   const error = byId("workbook-error");
   const refused = refusal(files);
@@ -66,24 +66,24 @@ function take(files) {
   arrived(files[0]);
 }
 
-/** Why these files cannot be sent, or null. What is inside is the service's to judge. */
+/** Return why these files cannot be sent, or null. Their contents are checked by the service. */
 function refusal(files) {
   const wrong = (message, place, choice) => Object.assign(new Error(message), { place, choice });
-  if (files.length > 1) return wrong(`${files.length} files were given`, null, "Give one workbook at a time.");
+  if (files.length > 1) return wrong(`${files.length} files were given`, null, "Choose one workbook at a time.");
   const [file] = files;
   if (!/\.xls[xm]$/i.test(file.name)) {
     return wrong("this is not a workbook that can be read", file.name, "Save it as .xlsx in Excel first.");
   }
   if (file.size > limit) {
-    return wrong(`the file has ${size(file.size)}; at most ${size(limit)} are taken`, file.name, "Split it into smaller ones.");
+    return wrong(`the file has ${size(file.size)}; the limit is ${size(limit)}`, file.name, "Split it into smaller ones.");
   }
   return file.size === 0 ? wrong("the file is empty", file.name, "Choose another one.") : null;
 }
 
 /**
- * Send a file, with its progress shown.
+ * Send a file and show the progress.
  * @param {File} file
- * @returns {Promise<Object|null>} the upload; null when it was stopped or failed, which is shown
+ * @returns {Promise<Object|null>} the upload; null when it was stopped or failed, which the page then shows
  */
 export async function send(file) {
   sending?.stop();
@@ -120,11 +120,11 @@ function showFailure(file, error) {
     say("Stopped. Nothing was sent.");
   } else {
     // The browser cannot read a file that was changed or moved since it was chosen.
-    showError(byId("workbook-error"), Object.assign(error, { choice: "Choose the file once more." }));
+    showError(byId("workbook-error"), Object.assign(error, { choice: "Choose the file again." }));
   }
 }
 
-/** Show which workbook is in hand. */
+/** Show the name and size of the current workbook. */
 export function showChosen(upload) {
   byId("chosen-name").textContent = upload.name;
   byId("chosen-size").textContent = size(upload.size);
