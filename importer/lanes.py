@@ -22,7 +22,6 @@ from .tasks import Remote
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from multiprocessing.process import BaseProcess
     from pathlib import Path
 
 #: Errors at the start of a worker: no process or memory for it; the fork server was killed; the worker died at once.
@@ -44,12 +43,11 @@ class Lane:
 
     def __init__(self, workers: int) -> None:
         self.threads = threads_of(workers)
-        self._executor = ProcessPoolExecutor(1, mp_context=context(), initializer=begin, initargs=(self.threads,))
+        self._context = context()
+        self._executor = ProcessPoolExecutor(1, mp_context=self._context, initializer=begin, initargs=(self.threads,))
         self._ending: threading.Thread | None = None
         self._life: Future[None] | None = None
         self._started = time.monotonic()
-        # The executor's own `kill_workers` came with Python 3.14, and the executor drops its processes at shutdown.
-        self._processes: dict[int, BaseProcess] = self._executor._processes  # type: ignore[assignment]  # noqa: SLF001
 
     def start(self) -> None:
         """Start the process if it is not started; return when it exists, which waits for the fork server's imports."""
@@ -90,16 +88,17 @@ class Lane:
         """End the worker, at once or when its task is done; no process is left when this returns."""
         if kill:
             # The worker may be in native code, where it does not react to a request to stop.
-            for process in list(self._processes.values()):
-                with contextlib.suppress(OSError):
-                    process.kill()
+            for process in self._context.processes:
+                if process.pid is not None:
+                    with contextlib.suppress(OSError):
+                        process.kill()
         if self._ending is not None:
             self._ending.join()
         self._executor.shutdown(wait=True, cancel_futures=True)
 
     def ending(self) -> str:
         """Return the signal that ended the worker, as ` (SIGKILL)`, or an empty text if it is not known."""
-        code = next((p.exitcode for p in self._processes.values() if p.exitcode), 0)
+        code = next((p.exitcode for p in self._context.processes if p.exitcode), 0)
         return f" ({signal.Signals(-code).name})" if -code in set(signal.Signals) else ""
 
 

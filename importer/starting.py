@@ -10,13 +10,18 @@ import sys
 import tempfile
 import threading
 import types
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .errors import MachineError
 
+if sys.platform == "win32":
+    from multiprocessing.context import SpawnContext as _Context
+else:
+    from multiprocessing.context import ForkServerContext as _Context
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from multiprocessing.context import BaseContext
+    from multiprocessing.process import BaseProcess
 
 #: Imported once by the fork server, so that a worker starts in 10 ms instead of a second.
 PRELOAD = ["importer.preload"]
@@ -25,15 +30,31 @@ _ZIPPED_PER_WORKER = 256 << 10
 _HANGUP = [signal.SIGHUP] if sys.platform != "win32" else []
 
 
-def context() -> BaseContext:
-    """Return the multiprocessing context: a fork server that has the heavy imports done; `spawn` on Windows.
+class Context(_Context):
+    """A multiprocessing context that keeps the processes it made, which an executor does not expose.
+
+    Attributes:
+        processes: in the order in which they were made; a process that did not start has no pid.
+    """
+
+    def __init__(self) -> None:
+        self.processes: list[BaseProcess] = []
+
+    def Process(self, *args: Any, **options: Any) -> BaseProcess:  # type: ignore[override]  # noqa: N802 - its name there
+        """Make a process, which the caller starts."""
+        process = super().Process(*args, **options)
+        self.processes.append(process)
+        return process
+
+
+def context() -> Context:
+    """Return a new multiprocessing context: a fork server that has the heavy imports done; `spawn` on Windows.
 
     Plain `fork` is never used: polars must not run in a child of a process where its threads have started.
     """
-    if sys.platform == "win32":
-        return multiprocessing.get_context("spawn")
-    ctx = multiprocessing.get_context("forkserver")
-    ctx.set_forkserver_preload(PRELOAD)
+    ctx = Context()
+    if sys.platform != "win32":
+        ctx.set_forkserver_preload(PRELOAD)
     return ctx
 
 

@@ -6,11 +6,13 @@ import contextlib
 import errno
 import functools
 import gc
+import multiprocessing.context
 import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,7 +134,7 @@ def test_pool_worker_that_dies_between_tasks_is_replaced(make_pool: Any) -> None
     worker = psutil.Process(pid)
     worker.kill()
     wait_until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
-    wait_until(lambda: pool._lanes[0]._executor._broken)
+    wait_until_noticed(pool.known(0))
     (again,) = run(pool, Task("pid", 0))
     assert again != pid
 
@@ -206,6 +208,29 @@ def test_pool_method_is_never_fork() -> None:
     assert context().get_start_method() == "forkserver"
 
 
+def test_lane_knows_its_process_and_how_it_ended(make_pool: Any) -> None:
+    """From the context, whose `Process` an executor is to call; should it stop to, no worker would be killed."""
+    pool = make_pool(1)
+    (pid,) = run(pool, Task("pid", 0))
+    lane = pool.known(0)
+    assert [process.pid for process in lane._context.processes] == [pid]
+    os.kill(pid, signal.SIGSTOP)  # hears nothing but the one signal
+    pool.drop(0)
+    assert (gone(pid), lane.ending()) == (True, " (SIGKILL)")
+
+
+def test_lane_whose_process_did_not_start_closes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_: Any) -> None:
+        raise OSError(errno.EAGAIN, "no process")
+
+    monkeypatch.setattr(multiprocessing.context.ForkServerProcess, "start", refused)
+    lane = lanes.Lane(1)
+    with pytest.raises(OSError, match="no process"):
+        lane.start()
+    lane.close(kill=True)
+    assert lane.ending() == ""
+
+
 # ---- WORKERS THAT WERE STARTED AHEAD ----------------------------------------------------------------------------
 
 
@@ -222,7 +247,13 @@ def spares(number: int) -> list[int]:
     ready = [lanes._ahead._ready.get() for _ in range(lanes._ahead._coming)]
     for lane in ready:
         lanes._ahead._ready.put(lane)
-    return [next(iter(lane._executor._processes)) for lane in ready if lane is not None]
+    return [lane._context.processes[0].pid for lane in ready if lane is not None]
+
+
+def wait_until_noticed(lane: lanes.Lane) -> None:
+    """Wait until the executor knows that its worker, which was killed, is dead."""
+    with pytest.raises(BrokenProcessPool):
+        lane.submit(task, Task("echo")).result(30)
 
 
 def gone(pid: int) -> bool:
@@ -253,7 +284,7 @@ def test_a_worker_started_ahead_that_died_is_replaced(make_pool: Any) -> None:
     (pid,) = spares(1)
     lane = lanes._ahead._ready.get()
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: lane._executor._broken)
+    wait_until_noticed(lane)
     lanes._ahead._ready.put(lane)
     pool = make_pool(os.cpu_count() or 1)
     assert sorted(run(pool, *(Task("echo", n) for n in range(6)))) == list(range(6))
