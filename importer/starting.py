@@ -97,7 +97,8 @@ def kill_fork_server() -> None:
     if sys.platform != "win32":
         from multiprocessing import forkserver
 
-        # Its own `_stop` waits for the end of its imports.
+        # Nothing public tells its pid but a search of our children: psutil would take 33 ms of a command that was
+        # refused. Its own way to end, `_stop`, is no more public, and waits for the end of its imports.
         pid = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]  # noqa: SLF001
         if pid is not None:
             with contextlib.suppress(OSError):

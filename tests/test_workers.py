@@ -231,6 +231,18 @@ def test_lane_whose_process_did_not_start_closes(monkeypatch: pytest.MonkeyPatch
     assert lane.ending() == ""
 
 
+def test_fork_server_is_killed_while_it_imports() -> None:
+    """Its pid is no public attribute: where a Python has it elsewhere, this fails."""
+    program = (
+        "import psutil\nfrom importer.starting import kill_fork_server, warm_up\n"
+        "def servers(): return [c for c in psutil.Process().children() if 'multiprocessing.forkserver' in ' '.join(c.cmdline())]\n"
+        "kill_fork_server()\n"  # there is none
+        "warm_up()\n(server,) = servers()\nkill_fork_server()\nprint(server.wait(20))"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "-9\n", "")
+
+
 # ---- WORKERS THAT WERE STARTED AHEAD ----------------------------------------------------------------------------
 
 
