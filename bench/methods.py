@@ -37,7 +37,7 @@ class Runs:
 def main() -> None:
     """Run the comparison and print it as a table."""
     options = _arguments()
-    from importer.embedded import Embedded
+    from importer.postgres.embedded import Embedded
     from importer.settings import find_dsn
 
     given = find_dsn(options.to)
@@ -102,7 +102,7 @@ def _polars(options: argparse.Namespace, dsn: str) -> tuple[float, float, int, i
 
 
 def _drop(dsn: str) -> None:
-    from importer.postgres import Session
+    from importer.postgres.session import Session
     from importer.settings import Dsn
 
     with Session(Dsn(dsn), autocommit=True) as session:
@@ -110,7 +110,7 @@ def _drop(dsn: str) -> None:
 
 
 def _count(dsn: str) -> int:
-    from importer.postgres import Session
+    from importer.postgres.session import Session
     from importer.settings import Dsn
 
     with Session(Dsn(dsn)) as session:

@@ -71,7 +71,7 @@ class Figures:
 def main() -> None:
     """Run the comparison, print it, and write it down."""
     options = _arguments()
-    from importer.embedded import Embedded
+    from importer.postgres.embedded import Embedded
     from importer.settings import find_dsn
 
     given = find_dsn(options.to)
@@ -140,7 +140,7 @@ def _run(name: str, shape: Shape, books: list[Path], dsn: str, figures: Figures,
 
 
 def _prepare(dsn: str, *, append: bool) -> None:
-    from importer.postgres import Session
+    from importer.postgres.session import Session
     from importer.settings import Dsn
 
     with Session(Dsn(dsn), autocommit=True) as session:
@@ -153,7 +153,7 @@ def _prepare(dsn: str, *, append: bool) -> None:
 
 
 def _count(dsn: str) -> int:
-    from importer.postgres import Session
+    from importer.postgres.session import Session
     from importer.settings import Dsn
 
     with Session(Dsn(dsn)) as session:

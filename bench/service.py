@@ -41,7 +41,7 @@ ROWS = 1_000
 def main() -> None:
     """Measure, and print the figures as tables."""
     options = _arguments()
-    from importer.embedded import Embedded
+    from importer.postgres.embedded import Embedded
     from importer.settings import find_dsn
 
     given = find_dsn(options.to)
@@ -201,7 +201,7 @@ def _by_http(path: Path, _dsn: str, url: str) -> float:
 
 
 def _sql(dsn: str, sql: str) -> int:
-    from importer.postgres import Session
+    from importer.postgres.session import Session
     from importer.settings import Dsn
 
     with Session(Dsn(dsn), autocommit=True) as session:

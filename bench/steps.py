@@ -24,22 +24,23 @@ os.environ["POLARS_MAX_THREADS"] = "1"
 
 import psutil
 
-from importer import preload, read  # noqa: F401 - as a worker is set up
-from importer.contract import infer_contract
-from importer.embedded import Embedded
-from importer.engine import Engine
-from importer.hashes import source_checksums
-from importer.headers import read_header
-from importer.plan import LoadPlan, match_fields
-from importer.postgres import Session
-from importer.profiling import profile
+from importer.cells.facts import profile
+from importer.contract.model import infer_contract
+from importer.decoding.engine import Engine
+from importer.decoding.shared_strings import parse_strings
+from importer.excel.workbook import open_workbook
+from importer.plan.model import LoadPlan, match_fields
+from importer.plan.target import Target, plan_columns
+from importer.postgres.checksum_frame import source_checksums
+from importer.postgres.embedded import Embedded
+from importer.postgres.session import Session
+from importer.reading import read_window as read
+from importer.reading.header import read_header
+from importer.reading.windows import HEAD_ROWS, Cutting
 from importer.settings import Dsn, Limits, find_dsn
-from importer.strings import parse_strings
-from importer.target import Target, plan_columns
-from importer.tasks import ReadTask, StringsTask
-from importer.validate import check, data_rows
-from importer.windows import HEAD_ROWS, Cutting
-from importer.workbook import open_workbook
+from importer.stages import preload  # noqa: F401 - as a worker is set up
+from importer.stages.tasks import ReadTask, StringsTask
+from importer.validation.check_window import check, data_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from .clock import Progress
-    from .report import Report
+    from importer.report.model import Report
+    from importer.runtime.progress import Progress
+
     from .settings import ErrorCells, HiddenPolicy, Limits, Method, Mode, OnDuplicate
 
 __version__ = "0.1.0"

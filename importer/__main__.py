@@ -7,7 +7,7 @@ import gc
 import os
 import sys
 
-from .interrupts import keep_interrupts
+from importer.cli.signals import keep_interrupts
 
 #: Commands that read a workbook.
 _WITH_WORKERS = {"run", "check", "inspect", "contract"}
@@ -20,15 +20,15 @@ def main() -> None:
     try:
         keep_interrupts()
         _start_early()
-        from .cli import main as run
+        from importer.cli.commands import main as run
 
         run()
     except KeyboardInterrupt:
         # Ctrl-C while Python still imports: nothing to clean up yet, and no handler to print a message.
         raise SystemExit(130) from None
     finally:
-        if "importer.lanes" in sys.modules:
-            sys.modules["importer.lanes"].end_ahead()
+        if "importer.workers.worker_process" in sys.modules:
+            sys.modules["importer.workers.worker_process"].end_ahead()
         # Everything is cleaned up. Freezing spares the interpreter's final garbage collection, which takes 40 ms.
         gc.freeze()
 
@@ -36,12 +36,13 @@ def main() -> None:
 def _start_early() -> None:
     """Start the workers before importing the command line, because the fork server's imports take longest."""
     if sys.argv[1:2] and sys.argv[1] in _WITH_WORKERS and not {"-h", "--help"} & set(sys.argv):
+        from importer.workers.fork_server import warm_up, workers_for
+
         from .errors import MachineError
-        from .starting import warm_up, workers_for
 
         with contextlib.suppress(MachineError):  # the command reports it
             warm_up()
-            from .lanes import start_ahead
+            from importer.workers.worker_process import start_ahead
 
             # The arguments are not parsed yet; the largest file among them is taken for the workbook.
             start_ahead(workers_for(max(map(_size, sys.argv[2:]), default=0)))

@@ -29,7 +29,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .report import Report
+    from importer.report.model import Report
 
 
 #: SQLSTATE classes that concern the server and not the data: connection, resources (disk full), operator

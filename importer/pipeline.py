@@ -5,38 +5,40 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from .already import imported_report, run_words
-from .claim import AlreadyImported, Claim, Claims
-from .clock import Clock, Progress
-from .descriptor import load_contract
+from importer.contract.loader import load_contract
+from importer.plan.lineage import make_lineage
+from importer.plan.make_plan import plan_load
+from importer.plan.target import check_mode
+from importer.report.already import imported_report, run_words
+from importer.report.build import make_report
+from importer.report.rejects_file import kept_rejects, prepare_rejects
+from importer.run.lease import AlreadyImported, Claim, Claims
+from importer.run.recovery import add_advice, advice_of, settle
+from importer.runtime.progress import Clock, Progress
+from importer.runtime.retry import Deadline, Patience
+from importer.runtime.timeline import write_timeline
+from importer.stages.load import loaded
+from importer.stages.read import open_source, read_source
+from importer.stages.refused_rows import with_refusals
+from importer.stages.stream import Stream
+from importer.stages.validate import validate
+from importer.stages.workspace import working
+
 from .errors import BudgetExceeded, ImporterError, Unspooled
-from .judging import validate
-from .lineage import make_lineage
-from .loading import loaded
-from .patience import Deadline, Patience
-from .planning import plan_load
-from .reading import open_source, read_source
-from .refusals import with_refusals
-from .rejectsfile import kept_rejects, prepare_rejects
-from .reporting import make_report
-from .resume import add_advice, advice_of, settle
-from .streaming import Stream
-from .target import check_mode
-from .timeline import write_timeline
-from .working import working
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .contract import Contract
-    from .plan import LoadPlan
-    from .pool import Pool
-    from .rejects import Rejects
-    from .report import Report
+    from importer.contract.model import Contract
+    from importer.excel.workbook import Sheet, Workbook
+    from importer.plan.model import LoadPlan
+    from importer.reading.sheet_source import Source
+    from importer.report.model import Report
+    from importer.report.rejects_workbook import Rejects
+    from importer.stages.tasks import WindowChecked
+    from importer.workers.pool import Pool
+
     from .settings import Settings
-    from .source import Source
-    from .tasks import WindowChecked
-    from .workbook import Sheet, Workbook
 
 
 def run(settings: Settings, progress: Progress | None = None, *, dry_run: bool = False) -> Report:

@@ -15,20 +15,20 @@ from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
-from asking import ask, held_session
-from browsing import browser, visiting  # noqa: F401 - fixtures
-from serving import Service, serving, short_folder, wait_for
+from support.asking import ask, held_session
+from support.browsing import browser, visiting  # noqa: F401 - fixtures
+from support.serving import Service, serving, short_folder, wait_for
 
 from importer import import_workbook
-from importer.embedded import Embedded
-from importer.postgres import Session
-from importer.runs import clean
+from importer.ledger.history import clean
+from importer.postgres.embedded import Embedded
+from importer.postgres.session import Session
 from importer.settings import Dsn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from importer.report import Report
+    from importer.report.model import Report
 
 DATA = Path(__file__).parent.parent / "data"
 #: Modules about what no version of the server does differently. By default they use the first one only; `--everywhere`

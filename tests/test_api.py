@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_type_hints
 
 import pytest
-from rawbook import RawBook, RawSheet, inline, row, write_rows
+from support.rawbook import RawBook, RawSheet, inline, row, write_rows
 
 import importer
 from importer import BudgetExceeded, InputError, UsageError, import_workbook
@@ -94,8 +94,8 @@ def test_reading_imports_no_more_of_pyarrow_than_its_core(tmp_path: Path) -> Non
     rich, shared = "<r><t>Ber</t></r><r><t>lin</t></r>", '<c r="{0}1" t="s"><v>{1}</v></c>'
     rows = row(1, shared.format("A", 0), shared.format("B", 1)) + row(2, inline("A2", "x"), '<c r="B2"><v>2.5</v></c>')
     path = RawBook([RawSheet(rows)], strings=["<t>name</t>", rich]).write(tmp_path / "s.xlsx")
-    read = f"from importer.inspecting import inspect_workbook; inspect_workbook({str(path)!r}, workers=0)"
-    found = all_modules_after(f"import importer.preload; {read}")
+    read = f"from importer.inspection import inspect_workbook; inspect_workbook({str(path)!r}, workers=0)"
+    found = all_modules_after(f"import importer.stages.preload; {read}")
     assert "pyarrow.lib" in found
     assert not {"pyarrow.compute", "pandas"} & found
 
@@ -118,8 +118,8 @@ def test_api_documents_every_argument_and_error() -> None:
 
 
 def test_api_type_hints_resolve() -> None:
-    from importer.clock import Progress
-    from importer.report import Report
+    from importer.report.model import Report
+    from importer.runtime.progress import Progress
     from importer.settings import ErrorCells, HiddenPolicy, Limits, Method, Mode, OnDuplicate
 
     names = {"Path": Path, "Report": Report, "Progress": Progress, "Limits": Limits, "Mode": Mode, "Method": Method}
@@ -147,7 +147,7 @@ def check_types(tmp_path: Path, code: str) -> str:
 
 def test_api_is_typed_for_its_users(tmp_path: Path) -> None:
     shown = check_types(tmp_path, EXAMPLE)
-    assert 'Revealed type is "importer.report.Report"' in shown
+    assert 'Revealed type is "importer.report.model.Report"' in shown
     assert 'Revealed type is "int"' in shown.replace("builtins.", "")
     assert "error:" not in shown
 

@@ -12,7 +12,7 @@ import pytest
 
 from importer import errors
 from importer.errors import BudgetExceeded, Conflict, ConnectionFailed, DatabaseError, ImporterError, Interrupted
-from importer.postgres import Session, database_errors
+from importer.postgres.session import Session, database_errors
 from importer.settings import Dsn, RejectBudget, find_dsn
 
 if TYPE_CHECKING:
@@ -253,10 +253,10 @@ def test_budget_refused(text: str) -> None:
 def test_modules_raise_only_what_the_tree_has() -> None:
     """No module defines an exception of its own, apart from carriers inside it."""
     own = {}
-    for path in Path(errors.__file__).parent.glob("*.py"):
+    for path in Path(errors.__file__).parent.rglob("*.py"):
         found = re.findall(
             r"^class (\w+)\((?:\w*Error|Exception|BaseException|KeyboardInterrupt)\)", path.read_text(), re.MULTILINE
         )
         if found and path.name != "errors.py":
             own[path.name] = found
-    assert own == {"claim.py": ["AlreadyImported"], "cli_ending.py": ["_Terminated"], "outcome.py": ["WorkerTraceback"]}
+    assert own == {"lease.py": ["AlreadyImported"], "exits.py": ["_Terminated"], "task_result.py": ["WorkerTraceback"]}

@@ -12,24 +12,29 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from .. import __version__
-from . import pages, routes_about, routes_runs, routes_work
-from .answers import Refused, invalid_words
-from .body import Gone
-from .children import Crew
-from .describing import described
-from .door import Keys
-from .jobs import Jobs
-from .store import Store
-from .uploads import Uploads
+from importer import __version__
+from importer.serve.http.access import Keys
+from importer.serve.http.body import Gone
+from importer.serve.jobs.processes import Crew
+from importer.serve.jobs.queue import Jobs
+from importer.serve.jobs.store import Store
+from importer.serve.jobs.uploads import Uploads
+from importer.serve.routes.describing import described
+
+from .errors import Refused, invalid_words
+from .http import pages
+from .routes import about as routes_about
+from .routes import runs as routes_runs
+from .routes import work as routes_work
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from starlette.requests import Request
 
+    from importer.serve.jobs.database import Database
+
     from .config import Config
-    from .database import Database
 
 #: Interval between two removals of expired uploads and runs, in seconds.
 _TIDY_SECONDS = 60.0

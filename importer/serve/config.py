@@ -9,14 +9,14 @@ import shutil
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..errors import MachineError, UsageError
-from ..settings import MIB
+from importer.errors import MachineError, UsageError
+from importer.settings import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from ..settings import Dsn
+    from importer.settings import Dsn
 
 #: Least length of the token, for a service that strangers can reach; 16 characters of base64 are 96 bits.
 _SHORTEST_TOKEN = 16

@@ -12,13 +12,14 @@ from typing import Any
 
 import uvicorn
 
-from ..errors import MachineError
-from ..settings import MIB, data_dir, find_dsn
+from importer.errors import MachineError
+from importer.serve.http.access import Door
+from importer.serve.http.head_limits import Protocol
+from importer.serve.jobs.database import Database
+from importer.settings import MIB, data_dir, find_dsn
+
 from .app import Service, make_app
 from .config import Config, owned_folder
-from .database import Database
-from .door import Door
-from .protocol import Protocol
 
 #: Largest number of simultaneous connections; requests beyond it get status 503.
 _CONNECTIONS = 512

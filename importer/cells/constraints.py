@@ -1,0 +1,205 @@
+"""Builds masks over the values of a field from Table Schema constraints: true where a value breaks the rule."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import polars as pl
+
+from importer.errors import ContractError
+
+from .convert import literal
+from .text import to_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from importer.contract.model import Field
+
+TYPE_ERROR, CONSTRAINT_ERROR = "type-error", "constraint-error"
+ERROR_CELL, UNCALCULATED = "error-cell", "uncalculated-formula"
+
+_EMAIL = r"^[^@\s]+@[^@\s.]+(?:\.[^@\s.]+)+$"
+_URI = r"^[A-Za-z][A-Za-z0-9+.-]*:[^\s]+$"
+_BASE64 = r"^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
+_UUID = r"^[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$"
+FORMATS = {"email": _EMAIL, "uri": _URI, "binary": _BASE64, "uuid": _UUID}
+_BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+
+
+class Check(NamedTuple):
+    """One rule on one field.
+
+    Attributes:
+        rule: name of the rule.
+        broken: mask, true where a value breaks the rule; null counts as not broken.
+        reason: text of the error, to follow the field's name.
+    """
+
+    rule: str
+    broken: pl.Expr
+    reason: str
+
+
+def format_check(field: Field, value: pl.Expr) -> Check | None:
+    """Return the check of a string field's format, or None; breaking it is a type error, not a constraint error."""
+    if field.type != "string" or field.format not in FORMATS:
+        return None
+    return Check(TYPE_ERROR, ~value.str.contains(FORMATS[field.format]), f"is not a valid {field.format}")
+
+
+def checks(field: Field, value: pl.Expr) -> Iterator[Check]:
+    """Yield a check for every constraint of a field except `required` and `unique`, over its converted values.
+
+    Raises:
+        ContractError: a bound or an enum member is not a value of the field's type.
+    """
+    given = field.constraints
+    if "minLength" in given:
+        yield Check(
+            CONSTRAINT_ERROR,
+            _length(field, value) < given["minLength"],
+            f"is shorter than minLength {given['minLength']}",
+        )
+    if "maxLength" in given:
+        yield Check(
+            CONSTRAINT_ERROR,
+            _length(field, value) > given["maxLength"],
+            f"is longer than maxLength {given['maxLength']}",
+        )
+    for bound in _BOUNDS:
+        if bound in given:
+            yield _bound(field, value, bound)
+    if "pattern" in given:
+        yield Check(
+            CONSTRAINT_ERROR,
+            ~_matches(_shown(field, value), given["pattern"]),
+            f"does not match pattern {given['pattern']!r}",
+        )
+    for key, allowed in (("enum", given.get("enum")), ("categories", field.options.get("categories"))):
+        if allowed:
+            # A category may be an object with a value and a label; a member of enum is the value itself.
+            members = [
+                _member(field, m.get("value") if key == "categories" and isinstance(m, dict) else m) for m in allowed
+            ]
+            yield Check(CONSTRAINT_ERROR, ~value.is_in(members), f"is not in {key} {_listed(allowed)}")
+    if "jsonSchema" in given:
+        yield Check(CONSTRAINT_ERROR, ~_follows(value, given["jsonSchema"], field), "does not match its jsonSchema")
+
+
+def _length(field: Field, value: pl.Expr) -> pl.Expr:
+    """Return the number of characters of a text, or of items of an array or object."""
+    if field.type in {"array", "list", "object", "geojson"}:
+        return value.map_elements(lambda text: len(json.loads(text)), return_dtype=pl.Int64)
+    return value.str.len_chars()
+
+
+def _shown(field: Field, value: pl.Expr) -> pl.Expr:
+    return value if field.type in {"string", "any"} else to_text(field.type, value)
+
+
+def _bound(field: Field, value: pl.Expr, bound: str) -> Check:
+    limit = pl.lit(_member(field, field.constraints[bound]))
+    broken = {
+        "minimum": value < limit,
+        "maximum": value > limit,
+        "exclusiveMinimum": value <= limit,
+        "exclusiveMaximum": value >= limit,
+    }[bound]
+    return Check(CONSTRAINT_ERROR, broken, f"breaks {bound} {field.constraints[bound]}")
+
+
+def _member(field: Field, value: Any) -> Any:
+    found = literal(field, value)
+    if found is None:
+        raise ContractError(f"{value!r} is not a value of type {field.type}", place=f"field {field.name!r}")
+    return found
+
+
+def _listed(allowed: list[Any]) -> str:
+    shown = ", ".join(str(a) for a in allowed[:8])
+    return f"({shown}{', …' if len(allowed) > 8 else ''})"  # noqa: PLR2004 - enough to recognise the list
+
+
+def _matches(text: pl.Expr, pattern: str) -> pl.Expr:
+    """Return whether the whole text matches: as in XML Schema, patterns of Table Schema are anchored."""
+    if _rust_takes(pattern):
+        return text.str.contains(_anchored(pattern))
+    # Look-arounds and backreferences need Python's engine, cell by cell.
+    compiled = re.compile(pattern)
+    return text.map_elements(lambda t: compiled.fullmatch(t) is not None, return_dtype=pl.Boolean)
+
+
+def pattern_fault(pattern: str) -> str | None:
+    """Return why a text cannot be used as a pattern, or None if it can."""
+    operator = _class_operator(pattern)
+    if operator:
+        return f"{operator} inside [...] has different meanings in different regular expression engines; escape it"
+    if _rust_takes(pattern):
+        return None
+    try:
+        re.compile(pattern)
+    except (re.error, RecursionError, OverflowError) as exc:
+        return str(exc) or "it is nested too deeply"
+    return None
+
+
+def _class_operator(pattern: str) -> str | None:
+    """Return the first `[` or set operator in a character class, or None; engines disagree on what these mean."""
+    inside = False
+    for match in re.finditer(r"\\.|\[\^?\]?|&&|--|~~|\]", pattern, re.DOTALL):
+        found = match[0]
+        if not inside:
+            inside = found.startswith("[")
+        elif found == "]":
+            inside = False
+        elif not found.startswith("\\"):
+            return found[:2] if found[0] in "&-~" else "["
+    return None
+
+
+def _anchored(pattern: str) -> str:
+    return f"^(?:{pattern})$"
+
+
+def _rust_takes(pattern: str) -> bool:
+    try:
+        # Also try it unanchored: `a)|(b` is not a pattern, but becomes one inside the group.
+        pl.select(pl.lit("").str.contains(pattern), pl.lit("").str.contains(_anchored(pattern)).alias("anchored"))
+    except pl.exceptions.PolarsError:
+        return False
+    return True
+
+
+class _Nowhere(dict[str, Any]):
+    """Handlers for references of every URI scheme, known or not, that refuse to follow them."""
+
+    def __contains__(self, scheme: object) -> bool:
+        return True
+
+    def __getitem__(self, scheme: str) -> Any:
+        return _no_download
+
+
+def _no_download(uri: str) -> Any:
+    raise ContractError(f"jsonSchema refers to {uri!r}; references outside the contract are not followed")
+
+
+def _follows(value: pl.Expr, schema: dict[str, Any], field: Field) -> pl.Expr:
+    import fastjsonschema
+
+    try:
+        validate = fastjsonschema.compile(schema, handlers=_Nowhere())
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, SyntaxError, re.error) as exc:
+        raise ContractError(f"jsonSchema is not a JSON Schema ({exc})", place=f"field {field.name!r}") from None
+
+    def follows(text: str) -> bool:
+        try:
+            validate(json.loads(text))
+        except fastjsonschema.JsonSchemaValueException:
+            return False
+        return True
+
+    return value.map_elements(follows, return_dtype=pl.Boolean)

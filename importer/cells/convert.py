@@ -1,0 +1,145 @@
+"""Converts cells of any kind to values of a Table Schema field type.
+
+Each converter takes a field and the kinds that a sheet column holds in one window, and returns an expression that is
+null for every cell that has no value of that type. Missing cells and cells without a value are handled by `validate`.
+Lexical forms are those of Table Schema (Data Package v2); dates given as text follow `format`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from datetime import date, time
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from .frame import VALUE_PARTS, array_of, as_text, part, raw_text, texts_of
+from .structured import to_geopoint, to_json, to_list
+from .temporal import to_date, to_datetime, to_duration, to_time, to_yearmonth
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from importer.contract.model import Field
+
+_MAX_EXACT = 2**53
+_TRUE = ["true", "True", "TRUE", "1"]
+_FALSE = ["false", "False", "FALSE", "0"]
+#: With more significant digits than this, two decimal numbers can share one 64-bit float.
+_SAFE_DIGITS = 15
+#: Smallest normal 64-bit float; below it a float keeps fewer than `_SAFE_DIGITS` digits.
+_SMALLEST = 2.2250738585072014e-308
+
+
+def convert(field: Field, column: int, kinds: list[str]) -> pl.Expr:
+    """Return the cells of a sheet column as values of the field's type; null for a cell without such a value.
+
+    Args:
+        field: the contract's field for this column.
+        column: sheet column, from 0.
+        kinds: the kinds that the column holds in this window.
+    """
+    values = [kind for kind in kinds if kind in VALUE_PARTS]
+    return _CONVERTERS[field.type](field, column, values)
+
+
+def _string(_field: Field, column: int, kinds: list[str]) -> pl.Expr:
+    return raw_text(column, kinds)
+
+
+def _plain_number(field: Field, text: pl.Expr) -> pl.Expr:
+    """Return number texts with a dot as decimal point, and without group characters and surrounding words.
+
+    A group has three digits, an inner group two or three (India); if the dot is the group character, `1.5` is not a
+    number.
+    """
+    text = text.str.strip_chars()
+    if field.options.get("bareNumber") is False:
+        text = text.str.replace(r"^[^\d+\-.,]+", "").str.replace(r"[^\d.,]+$", "")
+    group, decimal = field.options.get("groupChar", ""), field.options.get("decimalChar", ".")
+    if not group and decimal == ".":
+        return text
+    grouped = rf"\d{{1,3}}(?:{re.escape(group)}\d{{2,3}})*{re.escape(group)}\d{{3}}|" if group else ""
+    form = rf"^[+-]?(?:{grouped}\d*)(?:{re.escape(decimal)}\d*)?(?:[eE][+-]?\d+)?$"
+    text = pl.when(text.str.contains(form)).then(text)
+    text = text.str.replace_all(group, "", literal=True) if group else text
+    return text.str.replace_all(decimal, ".", literal=True)
+
+
+def _number(field: Field, column: int, kinds: list[str]) -> pl.Expr:
+    number = array_of(kinds, column, "number", pl.Float64)
+    if "text" not in kinds:
+        return number
+    text = _plain_number(field, texts_of(column, kinds))
+    mantissa = text.str.replace(r"[eE].*$", "").str.replace_all(r"\D", "").str.strip_chars_start("0")
+    digits = mantissa.str.len_chars()
+    lexical = text.str.contains(r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$") & (digits <= _SAFE_DIGITS)
+    parsed = pl.when(lexical).then(text).str.strip_prefix("+").cast(pl.Float64, strict=False)
+    # As a float, 1e400 is infinite and 1e-400 is zero: neither is the value of the cell.
+    return pl.coalesce(number, pl.when(parsed.is_finite() & ((parsed.abs() >= _SMALLEST) | (digits == 0))).then(parsed))
+
+
+def _integer(field: Field, column: int, kinds: list[str]) -> pl.Expr:
+    number = array_of(kinds, column, "number", pl.Float64)
+    whole = pl.when((number == number.floor()) & (number.abs() <= _MAX_EXACT)).then(number).cast(pl.Int64, strict=False)
+    text = _plain_number(field, texts_of(column, kinds))
+    parsed = pl.when(text.str.contains(r"^[+-]?\d+$")).then(text).str.strip_prefix("+").cast(pl.Int64, strict=False)
+    return pl.coalesce(whole, parsed)
+
+
+def _boolean(field: Field, column: int, kinds: list[str]) -> pl.Expr:
+    shown = pl.coalesce([as_text(column, k) for k in kinds if k in {"text", "number"}] or [pl.lit(None, pl.String)])
+    true, false = field.options.get("trueValues", _TRUE), field.options.get("falseValues", _FALSE)
+    parsed = pl.when(shown.is_in(true)).then(pl.lit(value=True)).when(shown.is_in(false)).then(pl.lit(value=False))
+    return pl.coalesce(array_of(kinds, column, "boolean", pl.Boolean), parsed)
+
+
+def _year(_field: Field, column: int, kinds: list[str]) -> pl.Expr:
+    number = array_of(kinds, column, "number", pl.Float64)
+    whole = pl.when((number == number.floor()) & (number.abs() <= 9999)).then(number)  # noqa: PLR2004 - xsd:gYear
+    text = texts_of(column, kinds)
+    parsed = pl.when(text.str.contains(r"^-?\d{4}$")).then(text).cast(pl.Int32, strict=False)
+    return pl.coalesce(whole.cast(pl.Int32, strict=False), parsed)
+
+
+_CONVERTERS: dict[str, Callable[[Field, int, list[str]], pl.Expr]] = {
+    "string": _string, "any": _string, "number": _number, "integer": _integer, "boolean": _boolean,
+    "date": to_date, "datetime": to_datetime, "time": to_time, "year": _year, "yearmonth": to_yearmonth,
+    "duration": to_duration, "object": to_json, "array": to_json, "geojson": to_json, "list": to_list,
+    "geopoint": to_geopoint,
+}  # fmt: skip
+
+
+def literal(field: Field, value: Any) -> Any:
+    """Return a bound or enum member of the contract as a value of the field's type; None if it has no such value.
+
+    Native dates of YAML and TOML are parsed as ISO 8601, whatever the field's format.
+    """
+    if value is None:
+        return None
+    found = _literal(field, value)
+    if found is None and field.type in {"date", "time", "datetime"}:
+        return _literal(replace(field, format="default"), value)
+    return found
+
+
+def _literal(field: Field, value: Any) -> Any:
+    kind, cell = _cell_of(field, value)
+    try:
+        frame = pl.DataFrame({part(0, kind): pl.Series([cell], dtype=VALUE_PARTS[kind])})
+    except (OverflowError, TypeError):
+        return None
+    return frame.select(convert(field, 0, [kind]).alias("v")).item()
+
+
+def _cell_of(field: Field, value: Any) -> tuple[str, Any]:
+    """Return the kind and the value of a cell that holds the same as a literal of the contract."""
+    if isinstance(value, bool):
+        return "boolean", value
+    if isinstance(value, (int, float)) and field.type != "integer":
+        return "number", value
+    if isinstance(value, (date, time)):
+        return "text", value.isoformat()
+    return "text", value if isinstance(value, str) else json.dumps(value, default=str)

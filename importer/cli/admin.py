@@ -1,0 +1,139 @@
+"""Defines the administrative commands: `runs` (the target's ledger) and `db` (the embedded server)."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import click
+
+from .exits import one_exit
+from .options import ledger_options
+
+
+def _of_group(name: str, given: Any) -> Any:
+    """Return the value of an option of a `runs` command, which may also be given before the command."""
+    parent = click.get_current_context().parent
+    return given or (parent.params.get(name) if parent is not None else None)
+
+
+class _Runs(click.Group):
+    """A group whose first argument may be an id instead of a command."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        return super().resolve_command(ctx, args if args[0] in self.commands else ["show", *args])
+
+
+@click.group(cls=_Runs, invoke_without_command=True)
+@ledger_options
+@click.pass_context
+def runs(ctx: click.Context, to: str | None, as_json: bool, debug: bool) -> None:
+    """List the runs in the target's ledger, the newest first; `importer runs ID` shows one.
+
+    To finish a run that died, run the same command again. Until then its staging table stays.
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    with one_exit(as_json=as_json, debug=debug):
+        from importer.ledger.history import ledger_session, leftovers, list_runs, print_runs
+        from importer.report.model import output
+
+        with ledger_session(to) as session:
+            found, left = list_runs(session), leftovers(session)
+        if as_json:
+            click.echo(json.dumps({"runs": found, "leftovers": left}, ensure_ascii=False, indent=2))
+        else:
+            print_runs(found, left, output())
+
+
+@runs.command()
+@click.argument("run_id", metavar="ID")
+@ledger_options
+def show(run_id: str, to: str | None, as_json: bool, debug: bool) -> None:
+    """Show one run. ID is the id of the run, or the beginning of it."""
+    with one_exit(as_json=as_json, debug=debug):
+        from importer.ledger.history import ledger_session, print_run, show_run
+        from importer.report.model import output
+
+        with ledger_session(_of_group("to", to)) as session:
+            found = show_run(session, run_id)
+        if _of_group("as_json", as_json):
+            click.echo(json.dumps(found, ensure_ascii=False, indent=2))
+        else:
+            print_run(found, output())
+
+
+@runs.command()
+@click.argument("run_id", metavar="ID")
+@ledger_options
+def forget(run_id: str, to: str | None, as_json: bool, debug: bool) -> None:
+    """Delete a run from the ledger, with its staging table; the same workbook can then be imported again."""
+    with one_exit(as_json=as_json, debug=debug):
+        from importer.ledger.history import forget as forget_run
+        from importer.ledger.history import ledger_session
+
+        with ledger_session(_of_group("to", to)) as session:
+            run = forget_run(session, run_id)
+        click.echo(json.dumps({"forgotten": run["id"]}) if _of_group("as_json", as_json) else f"forgotten: {run['id']}")
+
+
+@runs.command()
+@ledger_options
+def clean(to: str | None, as_json: bool, debug: bool) -> None:
+    """Drop the staging tables of unfinished runs; the next attempt of each starts from scratch."""
+    with one_exit(as_json=as_json, debug=debug):
+        from importer.ledger.history import clean as clean_runs
+        from importer.ledger.history import ledger_session
+
+        with ledger_session(_of_group("to", to)) as session:
+            dropped = clean_runs(session)
+        click.echo(
+            json.dumps({"dropped": dropped})
+            if _of_group("as_json", as_json)
+            else f"dropped: {', '.join(dropped) or 'nothing'}"
+        )
+
+
+@click.group()
+def db() -> None:
+    """Manage the embedded PostgreSQL, which is used when no target is named."""
+
+
+@db.command()
+def url() -> None:
+    """Start the server, keep it running, and print its connection string."""
+    with one_exit():
+        from importer.postgres.embedded import Embedded
+
+        click.echo(Embedded().start().text)
+
+
+@db.command()
+def start() -> None:
+    """Start the server and keep it running until `stop`."""
+    with one_exit():
+        from importer.postgres.embedded import Embedded
+
+        click.echo(f"running: {Embedded().start().text}")
+
+
+@db.command()
+def stop() -> None:
+    """Stop the server."""
+    with one_exit():
+        from importer.postgres.embedded import Embedded
+
+        click.echo("stopped" if Embedded().stop() else "was not running")
+
+
+@db.command(
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False, "help_option_names": []}
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def psql(arguments: tuple[str, ...]) -> None:
+    """Open psql on the server. ARGUMENTS go to psql, as in: db psql -c 'select count(*) from businesses'."""
+    with one_exit():
+        from importer.postgres.embedded import Embedded
+
+        sys.exit(Embedded().psql(list(arguments)))

@@ -1,0 +1,176 @@
+"""Defines the commands; `cli_options` has their options, `cli_ending` the exits, `cli_admin` the ledger's commands."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import click
+
+from importer import __version__
+from importer.errors import MachineError
+
+from .admin import db, runs
+from .exits import interrupted, one_exit, show_report, stoppable
+from .options import load_options, output_options, serve_options, sheet_options, workbook_argument
+
+_REJECTED = 1
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(__version__, prog_name="importer")
+def cli() -> None:
+    """Load an Excel workbook into a PostgreSQL table, fast, and account for every cell.
+
+    If you name no target server, an embedded PostgreSQL keeps the tables in your data directory (see `importer db`).
+
+    \b
+    Exit codes:  0 done  ·  1 done, some rows rejected  ·  2 usage  ·  3 input refused
+                 4 database or machine  ·  5 over the reject budget  ·  130 interrupted (143: terminated)
+    """
+
+
+@cli.command()
+@workbook_argument
+@load_options
+@sheet_options
+@output_options
+def run(workbook: str, **options: Any) -> None:
+    """Load a sheet of WORKBOOK into a table, all of its good rows or none.
+
+    Rows that break a rule are written to the rejects file instead, with their row numbers and the reasons.
+
+    \b
+    importer run data.xlsx
+    importer run data.xlsx --contract data.schema.json --to postgresql://me@db/shop --max-rejects 1%
+    """
+    _load(workbook, options, dry_run=False)
+
+
+@cli.command()
+@workbook_argument
+@load_options
+@sheet_options
+@output_options
+def check(workbook: str, **options: Any) -> None:
+    """Do everything that `run` does, then roll it back, and report what would be loaded and rejected."""
+    _load(workbook, options, dry_run=True)
+
+
+def _load(workbook: str, options: dict[str, Any], *, dry_run: bool) -> None:
+    as_json, quiet, verbose, debug = (options.pop(name) for name in ("as_json", "quiet", "verbose", "debug"))
+    with one_exit(as_json=as_json, quiet=quiet, debug=debug):
+        from importer import import_workbook
+
+        from .progress_bars import progress_bars
+
+        with progress_bars(quiet=quiet, bars=not as_json) as progress:
+            report = import_workbook(
+                workbook, dry_run=dry_run, progress=progress, limits=_limits(options), **_split(options)
+            )
+        show_report(report, as_json=as_json, quiet=quiet, verbose=verbose)
+        # With a budget, the user accepts the rejects within it.
+        done = report.outcome != "already-imported"
+        sys.exit(_REJECTED if done and report.error_count and options["max_rejects"] is None else 0)
+
+
+def _limits(options: dict[str, Any]) -> Any:
+    from importer.settings import MIB, Limits
+
+    memory = options.pop("memory")
+    return Limits() if memory is None else Limits(memory_bytes=memory * MIB)
+
+
+def _split(options: dict[str, Any]) -> dict[str, Any]:
+    for name in {"columns", "key"} & set(options):
+        text = options[name]
+        options[name] = [c.strip() for c in text.split(",") if c.strip()] if text else None
+    return options
+
+
+@cli.command()
+@workbook_argument
+@sheet_options
+@output_options
+def inspect(workbook: str, as_json: bool, quiet: bool, verbose: bool, debug: bool, **options: Any) -> None:
+    """Show the sheets of WORKBOOK, the header, the columns with their contents, and problems. Needs no database."""
+    with one_exit(as_json=as_json, quiet=quiet, debug=debug):
+        from importer.inspection import inspect_workbook, print_inspection
+
+        found = inspect_workbook(workbook, limits=_limits(options), **_split(options))
+        if as_json:
+            click.echo(json.dumps(found.to_dict(), ensure_ascii=False, indent=2))
+        elif not quiet:
+            from importer.report.model import output
+
+            print_inspection(found, output(), verbose=verbose)
+
+
+@cli.command()
+@workbook_argument
+@sheet_options
+@click.option(
+    "--format", "form", type=click.Choice(["json", "yaml"]), default="json", show_default=True, help="Output format."
+)
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+def contract(workbook: str, form: str, debug: bool, **options: Any) -> None:
+    """Print the contract that WORKBOOK suggests. Edit this Table Schema descriptor and give it to `run --contract`."""
+    with one_exit(debug=debug):
+        from importer.inspection import suggest_contract
+
+        descriptor = suggest_contract(workbook, limits=_limits(options), **_split(options))
+        if form == "json":
+            click.echo(json.dumps(descriptor, ensure_ascii=False, indent=2))
+        else:
+            import yaml
+
+            click.echo(yaml.safe_dump(descriptor, allow_unicode=True, sort_keys=False), nl=False)
+
+
+@cli.command()
+@serve_options
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+def serve(debug: bool, **options: Any) -> None:
+    """Serve imports over HTTP, with a web page for uploading workbooks.
+
+    \b
+    importer serve
+    curl -X POST 'http://localhost:8080/upload?method=batch' -F 'file=@data.xlsx'
+    """
+    with one_exit(debug=debug):
+        try:
+            from importer.serve.server import serve_with
+        except ModuleNotFoundError as exc:
+            raise MachineError(
+                f"the service is not installed ({exc.name})", choice="pip install 'importer[serve]'"
+            ) from None
+        serve_with(**options)
+
+
+cli.add_command(runs)
+cli.add_command(db)
+
+
+def main() -> None:
+    """Run the command line and exit with its code; with `--json`, usage errors are printed as JSON too."""
+    with stoppable():
+        try:
+            code = cli(prog_name="importer", standalone_mode=False)
+        except click.ClickException as exc:
+            if "--json" in sys.argv:
+                error = {
+                    "type": "UsageError",
+                    "message": exc.format_message(),
+                    "place": None,
+                    "choice": None,
+                    "exit_code": exc.exit_code,
+                }
+                click.echo(json.dumps({"outcome": "failed", "error": error}, ensure_ascii=False, indent=2))
+            exc.show()
+            code = exc.exit_code
+        except (KeyboardInterrupt, click.Abort) as exc:
+            # click turns what it catches outside our own handlers into an Abort.
+            cause = exc.__cause__ if isinstance(exc, click.Abort) else exc
+            code = interrupted(cause if isinstance(cause, KeyboardInterrupt) else KeyboardInterrupt()).exit_code
+        sys.exit(code if isinstance(code, int) else 0)

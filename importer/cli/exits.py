@@ -1,0 +1,146 @@
+"""Turns errors and signals into messages and exit codes, and lets the run clean up before it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from importer.errors import BudgetExceeded, ImporterError, Interrupted, MachineError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from importer.report.model import Report
+
+#: A wrapper that forwards Ctrl-C turns one signal into two; only a second signal later than this ends the run at once.
+_PATIENCE_SECONDS = 2.0
+
+
+class _Terminated(KeyboardInterrupt):
+    """A signal that ends the run as Ctrl-C does; its first argument is the signal's number."""
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Turn the signals that end a program into an exception, so that workers, staging and spool are cleaned up."""
+    first: float | None = None
+    raised: _Terminated | None = None
+
+    def stop(number: int, _frame: object) -> None:
+        nonlocal first, raised
+        if first is None or getattr(raised, "dropped", False):  # see `interrupts`
+            first, raised = time.monotonic(), _Terminated(number)
+            raise raised
+        if time.monotonic() - first > _PATIENCE_SECONDS:
+            os._exit(128 + number)
+
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    # Signals that the caller ignores (nohup, a background job of sh) stay ignored.
+    for number in numbers:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        # Everything is reported and cleaned up. While it shuts down, the interpreter restores the default action of
+        # Ctrl-C unless it is ignored; a late Ctrl-C must not change the exit code.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextmanager
+def one_exit(*, as_json: bool = False, quiet: bool = False, debug: bool = False) -> Iterator[None]:
+    """Turn every error into a message on stderr (and JSON on stdout with `as_json`) and its exit code."""
+    try:
+        yield
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except (click.ClickException, SystemExit):
+        raise
+    except BaseException as exc:  # noqa: BLE001 - no traceback without --debug, whatever a library raises
+        error = (
+            exc
+            if isinstance(exc, ImporterError)
+            else interrupted(exc)
+            if isinstance(exc, KeyboardInterrupt)
+            else _unexpected(exc)
+        )
+        if debug:
+            import traceback
+
+            traceback.print_exception(exc)
+        _fail(error, as_json=as_json, quiet=quiet)
+
+
+def interrupted(exc: KeyboardInterrupt) -> ImporterError:
+    """Return the error that a signal means; it says whether publishing was under way, and how to continue."""
+    number = exc.args[0] if isinstance(exc, _Terminated) else signal.SIGINT
+    word = "interrupted" if number == signal.SIGINT else "terminated"
+    unsure = getattr(exc, "unsure", False)
+    error = Interrupted(
+        f"{word} while publishing, which may have been done" if unsure else f"{word}; nothing was published"
+    )
+    error.exit_code = 128 + number
+    error.choice = "; ".join(getattr(exc, "__notes__", ())) or None
+    return error
+
+
+def _unexpected(exc: BaseException) -> ImporterError:
+    if isinstance(exc, OSError):
+        return MachineError(f"the machine refused: {exc.strerror or exc}", place=exc.filename)
+    fact = str(exc).strip().split("\n", 1)[0][:300]
+    return MachineError(
+        f"unexpected {type(exc).__name__}: {fact}", choice="run again with --debug, and report what it prints"
+    )
+
+
+def _fail(error: ImporterError, *, as_json: bool, quiet: bool) -> None:
+    report = error.report if isinstance(error, BudgetExceeded) else None
+    with _writable():
+        if as_json:
+            described = {
+                "type": type(error).__name__,
+                "message": error.fact,
+                "place": error.place,
+                "choice": error.choice,
+            }
+            shown = {
+                "outcome": "failed",
+                **(report.to_dict() if report else {}),
+                "error": {**described, "exit_code": error.exit_code},
+            }
+            click.echo(json.dumps(shown, ensure_ascii=False, indent=2))
+        elif report:
+            show_report(report, as_json=False, quiet=quiet, verbose=False)
+    with _writable():
+        click.echo(f"importer: {error}", err=True)
+    sys.exit(error.exit_code)
+
+
+@contextmanager
+def _writable() -> Iterator[None]:
+    """Give up on a stdout that is closed or full, so that Python does not report it again at exit."""
+    try:
+        yield
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def show_report(report: Report, *, as_json: bool, quiet: bool, verbose: bool) -> None:
+    """Print a report as JSON or as text, or not at all if `quiet`."""
+    if as_json:
+        click.echo(json.dumps(report.to_dict(), ensure_ascii=False, indent=2))
+    elif not quiet:
+        from importer.report.model import output, print_report
+
+        print_report(report, output(), verbose=verbose)

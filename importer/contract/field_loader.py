@@ -1,0 +1,156 @@
+"""Loads a field of a contract: type, format, constraints and options, all checked before any cell is read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from importer.errors import ContractError
+from importer.postgres.types import FIELD_TYPES
+
+from .descriptor_checks import an_object, is_name, missing_tokens, shown
+from .model import Field
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+CONSTRAINTS = (
+    "required", "unique", "minLength", "maxLength", "minimum", "maximum",
+    "exclusiveMinimum", "exclusiveMaximum", "pattern", "enum", "jsonSchema",
+)  # fmt: skip
+_LENGTH_TYPES = {"string", "any", "array", "list", "object", "geojson", "yearmonth"}
+_ORDERED_TYPES = {"number", "integer", "date", "time", "datetime", "year", "yearmonth", "duration"}
+_JSON_TYPES = {"array", "list", "object", "geojson"}
+_STAMP_TYPES = ("date", "time", "datetime")
+_FORMATS = {
+    "string": {"default", "email", "uri", "binary", "uuid"},
+    "geopoint": {"default", "array", "object"},
+    "geojson": {"default", "topojson"},
+}
+_ITEM_TYPES = ("string", "integer", "number", "boolean", "date", "time", "datetime")
+_FIELD_KEYS = {"name", "type", "title", "format", "constraints", "missingValues"}
+
+
+def parse_field(descriptor: Any, number: int) -> Field:
+    """Return the field that an element of `fields` describes; `number` is its position, from 1.
+
+    Raises:
+        ContractError: see `descriptor.load_contract`.
+    """
+    name = descriptor.get("name") if isinstance(descriptor, dict) else None
+    if not isinstance(name, str) or not name:
+        raise ContractError("a field needs a name", place=f"field {number}")
+    place = f"field {name!r}"
+    if not is_name(name):
+        raise ContractError(
+            f"{shown(name)} cannot be the name of a column",
+            place=place,
+            choice="1-63 bytes; the header text goes into 'title'",
+        )
+    kind, title, missing = descriptor.get("type", "string"), descriptor.get("title"), descriptor.get("missingValues")
+    if not isinstance(kind, str) or kind not in FIELD_TYPES:
+        raise ContractError(f"unknown type {shown(kind)}", place=place, choice=", ".join(FIELD_TYPES))
+    if title is not None and not isinstance(title, str):
+        raise ContractError(f"title must be a text, not {shown(title)}", place=place)
+    result = Field(
+        name=name,
+        type=kind,
+        title=title,
+        format=_format(descriptor.get("format", "default"), kind, place),
+        constraints=_constraints(descriptor.get("constraints", {}), kind, place),
+        missing_values=None if missing is None else missing_tokens(missing, place),
+        options={k: v for k, v in descriptor.items() if k not in _FIELD_KEYS},
+    )
+    _check_options(result, place)
+    _check_members(result)
+    return result
+
+
+def _format(form: Any, kind: str, place: str) -> str:
+    allowed = _FORMATS.get(kind, {"default"})
+    if kind in _STAMP_TYPES and isinstance(form, str) and form not in {"default", "any"}:
+        from importer.cells.temporal import pattern_fault
+
+        fault = pattern_fault(kind, form)
+        if fault:
+            raise ContractError(
+                f"{form!r} is not a format of a {kind}: {fault}",
+                place=place,
+                choice="default, any, or a pattern such as %d.%m.%Y",
+            )
+    elif kind in _STAMP_TYPES and form in ("default", "any"):
+        return str(form)
+    elif not isinstance(form, str) or form not in allowed:
+        raise ContractError(f"type {kind} has no format {shown(form)}", place=place, choice=", ".join(sorted(allowed)))
+    return form
+
+
+def _constraints(given: Any, kind: str, place: str) -> dict[str, Any]:
+    for key, value in an_object(given, f"{place}, constraints").items():
+        if key not in CONSTRAINTS:
+            raise ContractError(f"unknown constraint {key!r}", place=place, choice=", ".join(CONSTRAINTS))
+        if key in {"minLength", "maxLength"} and (kind not in _LENGTH_TYPES or type(value) is not int or value < 0):
+            raise ContractError(f"{key} {shown(value)} does not fit type {kind}", place=place)
+        if "imum" in key and kind not in _ORDERED_TYPES:
+            raise ContractError(f"{key} does not fit type {kind}", place=place)
+        if key == "enum" and (not isinstance(value, list) or not value):
+            raise ContractError("enum must be a non-empty list", place=place)
+        if key in {"required", "unique"} and not isinstance(value, bool):
+            raise ContractError(f"{key} must be true or false", place=place)
+        if key == "jsonSchema" and (not isinstance(value, dict) or kind not in _JSON_TYPES):
+            raise ContractError(
+                f"jsonSchema must be an object, in a field of type {', '.join(sorted(_JSON_TYPES))}", place=place
+            )
+        if key == "pattern":
+            _check_pattern(value, place)
+    return dict(given)
+
+
+def _check_pattern(pattern: Any, place: str) -> None:
+    from importer.cells.constraints import pattern_fault
+
+    fault = pattern_fault(pattern) if isinstance(pattern, str) else "it is not a text"
+    if fault:
+        raise ContractError(f"pattern {shown(pattern)} is not a regular expression ({fault})", place=place)
+
+
+def _check_options(field: Field, place: str) -> None:
+    options = field.options
+    decimal, group = options.get("decimalChar", "."), options.get("groupChar", "")
+    if not isinstance(decimal, str) or len(decimal) != 1 or decimal.isdigit():
+        raise ContractError("decimalChar must be one character that is not a digit", place=place)
+    if not isinstance(group, str) or len(group) > 1 or group.isdigit() or decimal == group:
+        raise ContractError("groupChar must be one character that is neither a digit nor decimalChar", place=place)
+    for key in ("trueValues", "falseValues"):
+        values = options.get(key, [])
+        if not isinstance(values, list) or not all(isinstance(v, str) for v in values):
+            raise ContractError(f"{key} must be a list of texts", place=place)
+    both = set(options.get("trueValues", [])) & set(options.get("falseValues", []))
+    if both:
+        raise ContractError(f"{min(both)!r} is in both trueValues and falseValues", place=place)
+    if not isinstance(options.get("bareNumber", True), bool):
+        raise ContractError("bareNumber must be true or false", place=place)
+    if field.type == "list":
+        _check_list_options(options, place)
+    categories = options.get("categories")
+    if categories is not None and (not isinstance(categories, list) or not categories):
+        raise ContractError("categories must be a non-empty list", place=place)
+
+
+def _check_list_options(options: Mapping[str, Any], place: str) -> None:
+    delimiter = options.get("delimiter", ",")
+    if not isinstance(delimiter, str) or not delimiter:
+        raise ContractError("delimiter must be a text of at least one character", place=place)
+    if options.get("itemType", "string") not in _ITEM_TYPES:
+        raise ContractError(
+            f"unknown itemType {shown(options['itemType'])}", place=place, choice=", ".join(_ITEM_TYPES)
+        )
+
+
+def _check_members(field: Field) -> None:
+    """Raise ContractError for an invalid bound, enum member, category or jsonSchema, by building all checks once."""
+    if set(field.constraints) - {"required", "unique"} or "categories" in field.options:
+        import polars as pl
+
+        from importer.cells.constraints import checks
+
+        list(checks(field, pl.lit(None, pl.String)))

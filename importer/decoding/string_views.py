@@ -1,0 +1,175 @@
+"""Owns text columns that point into bytes stored elsewhere: Arrow string views, built for whole blocks at once.
+
+A view has 16 bytes: the length, then the text itself if it has at most 12 bytes, else its first 4 bytes, the index of
+a buffer and an offset in it (Arrow columnar format, "Variable-size Binary View Layout"). So texts need not be copied to
+become a column, and a column in a file is used in place.
+"""
+
+from __future__ import annotations
+
+import itertools
+import mmap
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from importer.cells.arrow import series_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+
+    Bytes = NDArray[np.uint8]
+    Positions = NDArray[np.int64]
+    #: One row per text, of four little-endian 32-bit words.
+    Views = NDArray[np.uint32]
+
+_INLINE = 12
+#: Maximum size of a buffer in bytes: an offset has 31 bits.
+_BUFFER = 1 << 30
+#: Number of bytes that must follow the last text, so that whole words can be read.
+PADDING = 12
+
+
+def _masks(size: int, dtype: str) -> NDArray[np.unsignedinteger]:
+    """Return the masks that select the lowest 0 to `size` bytes of a word."""
+    return np.array([(1 << (8 * n)) - 1 for n in range(size + 1)], dtype)
+
+
+_LOW, _HIGH = _masks(8, "<u8"), _masks(4, "<u4")
+
+
+def words(data: Bytes, size: int) -> NDArray[np.unsignedinteger]:
+    """Return the little-endian word of `size` bytes at every position of `data`, as a view without copying."""
+    return np.ndarray((len(data) - size + 1,), f"<u{size}", data.data, strides=(1,))
+
+
+def make_views(data: Bytes, starts: Positions, lengths: Positions) -> Views:
+    """Return the views of texts in `data`, which becomes buffer 0.
+
+    Args:
+        data: bytes of the texts, with `PADDING` bytes after the last text.
+        starts: offset of each text.
+        lengths: length of each text in bytes.
+    """
+    views = np.empty((len(starts), 4), "<u4")
+    first, last = words(data, 8)[starts], words(data, 4)[starts + 8]
+    first &= _LOW[np.minimum(lengths, 8)]
+    last &= _HIGH[np.clip(lengths - 8, 0, 4)]
+    views[:, 0] = lengths
+    views[:, 1:3] = first.view("<u4").reshape(-1, 2)
+    views[:, 3] = last
+    far = lengths > _INLINE
+    views[far, 2], views[far, 3] = 0, starts[far]
+    return views
+
+
+def moved(views: Views, buffer: int, offset: int) -> Views:
+    """Change views in place, so that their bytes start at `offset` of buffer `buffer`, and return them."""
+    far = views[:, 0] > _INLINE
+    views[far, 2] = buffer
+    views[far, 3] += np.uint32(offset)
+    return views
+
+
+def series_views(texts: pl.Series) -> tuple[Views, bytes]:
+    """Return the views of a text column without nulls, and the bytes that they point into."""
+    array = texts.to_arrow(compat_level=pl.CompatLevel.oldest())
+    _, offsets, data = array.buffers()
+    ends = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
+    held = data.to_pybytes() if data is not None else b""
+    padded = np.frombuffer(held + b"\0" * PADDING, np.uint8)
+    return make_views(padded, ends[:-1], np.diff(ends)), held
+
+
+def as_series(views: Views, data: list[bytes]) -> pl.Series:
+    """Return views and their buffers as a text column; the caller guarantees valid UTF-8."""
+    return _series(pa.py_buffer(views.tobytes()), [pa.py_buffer(each) for each in data])
+
+
+def _series(views: pa.Buffer, buffers: list[pa.Buffer]) -> pl.Series:
+    array = pa.Array.from_buffers(pa.string_view(), views.size // 16, [None, views, *buffers])
+    return series_of(array)
+
+
+class Column:
+    """A writer for a text column: a file of views, with the bytes they point into in a second file beside it.
+
+    A context manager; the column is only complete after `finish`.
+
+    Args:
+        path: file for the views.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._views: list[Views] = []
+        #: Offset of each buffer in the file of bytes.
+        self._buffers = [0]
+        self._end = 0
+        self._file = path.with_suffix(".bytes").open("wb")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._file.close()
+
+    def add(self, views: Views, data: bytes) -> None:
+        """Append texts, given as views and the bytes that these use as buffer 0."""
+        self._views.append(self._placed(views, data))
+
+    def replace(self, positions: Positions, texts: pl.Series) -> None:
+        """Replace the texts at `positions`."""
+        self._views = [np.concatenate(self._views)]
+        self._views[0][positions] = self._placed(*series_views(texts))
+
+    def _placed(self, views: Views, data: bytes) -> Views:
+        """Write the bytes of some views, and return the views rebased to their place in the file."""
+        if self._end - self._buffers[-1] + len(data) > _BUFFER:
+            self._buffers.append(self._end)
+        views = moved(views, len(self._buffers) - 1, self._end - self._buffers[-1])
+        self._file.write(data)
+        self._end += len(data)
+        return views
+
+    def finish(self) -> int:
+        """Write the views and the buffer bounds, and return the number of texts."""
+        self._file.flush()
+        with self._path.open("wb") as file:
+            file.writelines(views.tobytes() for views in self._views)
+        np.save(self._path.with_suffix(".npy"), np.array([*self._buffers, self._end], np.int64))
+        return sum(map(len, self._views))
+
+
+class Mapped:
+    """A written text column, memory-mapped.
+
+    Args:
+        path: file of the views.
+
+    Attributes:
+        texts: the column's texts.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._maps = [_mapped(file) for file in (path, path.with_suffix(".bytes"))]
+        views, data = (pa.py_buffer(b"" if each is None else each) for each in self._maps)
+        bounds = np.load(path.with_suffix(".npy")).tolist()
+        self.texts = _series(views, [data.slice(low, high - low) for low, high in itertools.pairwise(bounds)])
+
+    def forget(self) -> None:
+        """Release the pages that were accessed; they are loaded again when needed."""
+        for each in self._maps:
+            if each is not None and hasattr(mmap, "MADV_DONTNEED"):
+                each.madvise(mmap.MADV_DONTNEED)
+
+
+def _mapped(path: Path) -> mmap.mmap | None:
+    """Map a file into memory; return None for an empty file, which cannot be mapped."""
+    with path.open("rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else None

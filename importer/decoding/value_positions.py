@@ -1,0 +1,85 @@
+"""Derives from the tags of a window where its values are, in which columns, and which are shared strings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from .string_views import words
+from .tag_scan import word
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .string_views import Bytes, Positions
+    from .tag_scan import Counts
+
+    Mask = NDArray[np.bool_]
+
+#: The bytes between a cell's address (or style) and the index of a shared string, as Excel and nearly all programs
+#: write them. They cannot occur in a text because of the `<`.
+SHARED = b' t="s"><v>'
+#: Number of bytes from the start of `SHARED` to its `<v>` tag.
+_TO_VALUE = SHARED.index(b"<")
+_SHARED_WORD = np.uint64(int.from_bytes(SHARED[:8], "little"))
+_NAME = np.uint32(0xFFFFFF)
+_REF = len(b'<c r="')
+_LETTERS = 26
+
+
+class Values(NamedTuple):
+    """The values of a window, in document order.
+
+    Attributes:
+        cells: offset of the `<c>` tag of each value.
+        types: offset of ` t="s"` of each shared string.
+        shared: mask of the values that are shared strings.
+    """
+
+    cells: Positions
+    types: Positions
+    shared: Mask
+
+    def columns(self, data: Bytes, letters: int) -> Positions | None:
+        """Return the sheet column (0-based) of each value, or None if some addresses are not in capital letters.
+
+        Args:
+            data: bytes of the window.
+            letters: maximum number of letters in a column.
+        """
+        held = words(data, 4)[self.cells + _REF]
+        columns = (held & 0xFF).astype(np.int64) - ord("A")
+        told = (columns >= 0) & (columns < _LETTERS)
+        for place in range(1, letters):
+            letter = ((held >> (8 * place)) & 0xFF).astype(np.int64) - ord("A")
+            more = letter >= 0  # digits and quotes come before the letters
+            if not more.any():
+                break
+            told &= letter < _LETTERS
+            columns = np.where(more, (columns + 1) * _LETTERS + letter, columns)
+        return columns if told.all() else None
+
+
+def find_values(counts: Counts, *, formulas: bool) -> Values | None:
+    """Return the values of a window, or None if their spelling is left to the engine.
+
+    Args:
+        counts: counts and tags from the scan of the window.
+        formulas: whether some cells have a formula, which comes before the value.
+    """
+    tags = counts.tags
+    if tags is None:
+        return None
+    values = np.flatnonzero(((tags.names & _NAME) == word(b"<v>")) | (tags.names == word(b"<is>")))
+    if not len(values) or len(values) != counts.values:
+        return None
+    owners = values - 1
+    if formulas:
+        owners[tags.names[owners] == word(b"</f>")] -= 1
+        owners[((tags.names[owners] >> 8) & 0xFF) == ord("f")] -= 1
+    if (tags.names[owners] != word(b"<c r")).any():
+        return None
+    types = tags.at[values] - _TO_VALUE
+    shared = words(tags.data, 8)[types] == _SHARED_WORD
+    return Values(tags.at[owners], types if shared.all() else types[shared], shared)

@@ -1,0 +1,140 @@
+"""Normalizes XML: parts that are not spelled as Excel spells them are rewritten that way before they are read.
+
+Excel writes UTF-8 without namespace prefixes, comments or CDATA, and the cutter and the scanners rely on that. The
+output of other programs (the Open XML SDK uses the prefix `x:`) is rewritten with expat, which is slower and rarely
+needed.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from itertools import chain
+from typing import TYPE_CHECKING
+from xml.parsers import expat
+
+from importer.errors import WorkbookRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .package import Package
+
+_SNIFF_BYTES = 4096
+#: Both halves of a surrogate pair are one match, so that they can be joined.
+_ESCAPE = re.compile(rb"_x[Dd][89ABab][0-9A-Fa-f]{2}__x[Dd][C-Fc-f][0-9A-Fa-f]{2}_|_x[0-9A-Fa-f]{4}_")
+#: Code points below this are decoded by the engine: calamine 0.36 decodes `_xHHHH_` up to U+00FF (measured over all).
+_DECODED_BY_ENGINE = 0x100
+#: Number of bytes searched for odd spellings. It covers views, formats, column widths and a few hundred rows, which is
+#: enough to show how the cells are spelled.
+_SPELLING_BYTES = 64 << 10
+#: Well-formed XML that the scanners would miss: single quotes or spaces around `=`, end tags with a space.
+_ODD_SPELLING = re.compile(rb"""\s(?:r|t|s|ref|min|max|hidden)(?:\s+=\s*["']|=\s+["']|=')|</\w+\s+>""")
+
+
+def plain_rows(package: Package, part: str) -> Iterator[bytes]:
+    """Yield the bytes of a worksheet part in Excel's spelling, in blocks.
+
+    Raises:
+        WorkbookRefused: the part is not well-formed, or not a worksheet.
+    """
+    return _plain(package, part, "worksheet")
+
+
+def plain_strings(package: Package, part: str) -> Iterator[bytes]:
+    """Yield the bytes of a shared strings part in Excel's spelling, in blocks.
+
+    Raises:
+        WorkbookRefused: the part is not well-formed, or does not hold shared strings.
+    """
+    return _plain(package, part, "sst")
+
+
+def wide_escapes(xml: bytes) -> bytes:
+    """Decode the escapes of characters above U+00FF (`_x4E2D_`) in `xml`; the engine decodes only those up to it.
+
+    Two escapes that form a UTF-16 surrogate pair become one character; a lone surrogate stays escaped. The result may
+    contain U+FFFE and U+FFFF, which the engine accepts, although XML 1.0 forbids them.
+    """
+
+    def character(match: re.Match[bytes]) -> bytes:
+        codes = [int(code, 16) for code in re.findall(rb"_x(....)_", match[0])]
+        if codes[0] < _DECODED_BY_ENGINE:
+            return match[0]
+        try:
+            return struct.pack(f">{len(codes)}H", *codes).decode("utf-16-be").encode()
+        except UnicodeDecodeError:
+            return match[0]
+
+    return _ESCAPE.sub(character, xml) if b"_x" in xml else xml
+
+
+def _plain(package: Package, part: str, root: str) -> Iterator[bytes]:
+    stream = package.stream(part)
+    head = next(stream, b"")
+    if _is_plain(head, root):
+        return chain([head], stream)
+    stream.close()  # type: ignore[attr-defined]
+    return _rewritten(package, part, root)
+
+
+def _is_plain(head: bytes, root: str) -> bool:
+    """Return whether a part starts in Excel's spelling: UTF-8, no prefixes, double quotes, no comments or CDATA.
+
+    A program spells all cells the same way. Comments come from templating code, which writes them early if at all; a
+    comment found later stops the run (see `read_window`).
+    """
+    start = head[:_SNIFF_BYTES]
+    encoding = re.search(rb"""<\?xml[^>]*encoding=["']([\w-]+)["']""", start)
+    utf8 = encoding is None or encoding[1].lower() in {b"utf-8", b"utf8", b"us-ascii", b"ascii"}
+    plain = (
+        utf8 and b"\0" not in start and b"<!" not in head and re.search(rf"<{root}[\s>]".encode(), start) is not None
+    )
+    return plain and _ODD_SPELLING.search(head, 0, _SPELLING_BYTES) is None
+
+
+def _rewritten(package: Package, part: str, root: str) -> Iterator[bytes]:
+    """Yield the part with local names only, without comments, processing instructions and CDATA marks."""
+    from xml.sax.saxutils import escape, quoteattr  # imported here because it imports urllib
+
+    out: list[str] = []
+    opened: list[str] = []
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        local = _local(name)
+        if not opened and local != root:
+            raise WorkbookRefused(f"part {part!r} does not hold {root} but {local!r}", place=package.path.name)
+        opened.append(local)
+        written = "".join(f" {_attribute(k)}={quoteattr(v)}" for k, v in attributes.items())
+        out.append(f"<{local}{written}>")
+
+    def end(_name: str) -> None:
+        out.append(f"</{opened.pop()}>")
+
+    parser = expat.ParserCreate(namespace_separator="}")
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
+    parser.CharacterDataHandler = lambda text: out.append(escape(text).replace("\r", "&#13;"))
+    parser.StartDoctypeDeclHandler = lambda *_: _refuse_doctype(package, part)
+    try:
+        for block in package.stream(part):
+            parser.Parse(block, False)
+            yield "".join(out).encode()
+            out.clear()
+        parser.Parse(b"", True)
+        yield "".join(out).encode()
+    except expat.ExpatError as exc:
+        raise WorkbookRefused(f"part {part!r} is not well-formed XML ({exc})", place=package.path.name) from None
+
+
+def _refuse_doctype(package: Package, part: str) -> None:
+    raise WorkbookRefused(f"part {part!r} has a document type declaration", place=package.path.name)
+
+
+def _local(name: str) -> str:
+    return name.rsplit("}", 1)[-1]
+
+
+def _attribute(name: str) -> str:
+    """Return the local name of an attribute; `xml:space` keeps its prefix, all others that matter have none."""
+    return "xml:space" if name.endswith("namespace}space") else _local(name)

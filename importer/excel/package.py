@@ -1,0 +1,217 @@
+"""Owns the zip container of a workbook: its directory, the checks on it, and streams of parts with verified CRC.
+
+The engine checks neither CRC nor sizes, so every part passes through here before it reaches the engine. The format is
+PKWARE's APPNOTE 6.3; only what Open Packaging allows (stored and deflated parts, no encryption) is accepted.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zipfile
+from typing import TYPE_CHECKING, BinaryIO, Self
+
+from isal import isal_zlib
+
+from importer.errors import WorkbookRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from types import TracebackType
+
+    from importer.settings import Limits
+
+_LOCAL_HEADER = struct.Struct("<4s5H3L2H")
+_READ_BYTES = 256 << 10
+#: Maximum size of a block that a stream yields; limits what one read of a hostile part can inflate to at once.
+BLOCK_BYTES = 4 << 20
+#: Maximum size of parts that are read whole: workbook, relationships, content types. Those written by Excel are far
+#: below 1 MiB even with thousands of sheets.
+SMALL_PART_BYTES = 64 << 20
+#: Maximum size of a zip's end-of-directory record: 22 bytes and a comment of at most 64 KiB.
+_END_BYTES = 22 + 0xFFFF
+#: Maximum average size of a directory entry: 46 bytes and the name; names of parts are below 100 bytes.
+_ENTRY_BYTES = 512
+_ELEMENT = re.compile(rb"<[A-Za-z_]")
+_ENCRYPTED = 0x1
+_RESAVE = "open it in the program that made it and save it again as .xlsx"
+
+
+class Package:
+    """An open zip whose directory passed all checks; a context manager.
+
+    Raises:
+        WorkbookRefused: not a readable zip, too many parts, or two parts with the same name.
+    """
+
+    def __init__(self, path: Path, limits: Limits) -> None:
+        self.path = path
+        self._limits = limits
+        self._file: BinaryIO = path.open("rb")
+        try:
+            self._parts = self._directory()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._file.close()
+
+    def _directory(self) -> dict[str, zipfile.ZipInfo]:
+        self._check_directory_size()
+        try:
+            infos = zipfile.ZipFile(self._file).infolist()
+        except (zipfile.BadZipFile, struct.error, ValueError, NotImplementedError, EOFError) as exc:
+            raise WorkbookRefused(
+                "the zip container is damaged or cut short",
+                place=f"{self.path.name} ({exc})",
+                choice="copy or download it again",
+            ) from None
+        if len(infos) > self._limits.part_count:
+            raise WorkbookRefused(
+                f"the workbook has {len(infos):,} parts, more than {self._limits.part_count:,}", place=self.path.name
+            )
+        parts: dict[str, zipfile.ZipInfo] = {}
+        for info in infos:
+            if parts.setdefault(info.filename.lower(), info) is not info:
+                raise WorkbookRefused(f"two parts are named {info.filename!r}", place=self.path.name, choice=_RESAVE)
+        return parts
+
+    def _check_directory_size(self) -> None:
+        """Refuse a directory that would fill the memory before its entries can be counted."""
+        size = self._file.seek(0, 2)
+        self._file.seek(max(size - _END_BYTES, 0))
+        tail = self._file.read()
+        self._file.seek(0)
+        end = tail.rfind(b"PK\x05\x06")
+        # The 4 bytes at offset 12 are the directory's size; zip64 writes 0xFFFFFFFF there, which is refused.
+        directory = int.from_bytes(tail[end + 12 : end + 16], "little") if end >= 0 else 0
+        if directory > self._limits.part_count * _ENTRY_BYTES:
+            most = f"{self._limits.part_count:,}"
+            raise WorkbookRefused(
+                f"the workbook has too many parts, or their names are too long (at most {most} parts)",
+                place=self.path.name,
+            )
+
+    def __contains__(self, name: str) -> bool:
+        return name.lower() in self._parts
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all parts, as written in the directory."""
+        return [info.filename for info in self._parts.values()]
+
+    def size(self, name: str) -> int:
+        """Return the inflated size declared in the directory, in bytes; it may be false, `stream` verifies it."""
+        return self._parts[name.lower()].file_size
+
+    def read(self, name: str) -> bytes:
+        """Return the bytes of one small part.
+
+        Raises:
+            KeyError: there is no such part.
+            WorkbookRefused: the part is damaged or too large.
+        """
+        if self.size(name) > SMALL_PART_BYTES:
+            raise self._refuse(name, f"is {self.size(name):,} bytes, far more than such a part needs")
+        return b"".join(self.stream(name))
+
+    def stream(self, name: str) -> Iterator[bytes]:
+        """Yield the inflated bytes of a part in blocks of at most 4 MiB, checking CRC, declared size and ratio.
+
+        Raises:
+            WorkbookRefused: the part is damaged, larger than declared, over the limits, or has a document type
+                declaration.
+        """
+        info = self._parts[name.lower()]
+        if info.file_size > self._limits.part_bytes:
+            raise self._refuse(
+                name, f"would be {info.file_size:,} bytes inflated, over the limit of {self._limits.part_bytes:,}"
+            )
+        total, crc, tail, doctype, prolog = 0, 0, b"", b"", True
+        for block in self._inflate(name, info):
+            total += len(block)
+            if total > info.file_size:
+                raise self._refuse(name, f"declares {info.file_size:,} bytes but holds more")
+            self._check_ratio(name, info, total)
+            crc = isal_zlib.crc32(block, crc)
+            if prolog:
+                # No spreadsheet program writes a DOCTYPE; entity bombs and external entities need one.
+                doctype = doctype or _doctype(block)
+                if doctype in block or doctype in tail + block[: len(doctype)]:
+                    raise self._refuse(name, "has a document type declaration, which no workbook needs and attacks use")
+                # It must come before the first element (XML 1.0, production 22). A comment may contain what looks like
+                # an element; elements in a wide encoding are not recognised, and such a part is searched to its end.
+                prolog = b"<!" in block or _ELEMENT.search(block) is None
+                tail = block[-len(doctype) :]
+            yield block
+        if total != info.file_size or crc != info.CRC:
+            raise self._refuse(name, "fails its checksum: the file was altered or damaged after it was saved")
+
+    def _inflate(self, name: str, info: zipfile.ZipInfo) -> Iterator[bytes]:
+        """Yield the inflated blocks of a part; only the deflate format is checked."""
+        if info.flag_bits & _ENCRYPTED:
+            raise self._refuse(name, "is encrypted", "remove the password and save it again")
+        if info.compress_type == zipfile.ZIP_STORED:
+            yield from self._raw(info)
+            return
+        if info.compress_type != zipfile.ZIP_DEFLATED:
+            raise self._refuse(name, f"uses zip compression method {info.compress_type}")
+        inflater = isal_zlib.decompressobj(wbits=-15)
+        try:
+            for raw in self._raw(info):
+                data = raw
+                while data:
+                    block = inflater.decompress(data, BLOCK_BYTES)
+                    data = inflater.unconsumed_tail
+                    if block:
+                        yield block
+            while block := inflater.decompress(b"", BLOCK_BYTES):
+                yield block
+        except isal_zlib.error as exc:  # type: ignore[misc]  # its stub calls the class an instance
+            raise self._refuse(name, f"cannot be inflated ({exc})") from None
+        if not inflater.eof:
+            raise self._refuse(name, "is cut short")
+
+    def _raw(self, info: zipfile.ZipInfo) -> Iterator[bytes]:
+        """Yield the bytes of a part as stored in the file, in blocks."""
+        self._file.seek(info.header_offset)
+        header = self._file.read(_LOCAL_HEADER.size)
+        if len(header) < _LOCAL_HEADER.size or header[:4] != b"PK\x03\x04":
+            raise self._refuse(info.filename, "is not where the zip directory says")
+        *_, name_length, extra_length = _LOCAL_HEADER.unpack(header)
+        start = info.header_offset + _LOCAL_HEADER.size + name_length + extra_length
+        position, end = start, start + info.compress_size
+        while position < end:
+            # Seek every time: another part may have been read between two blocks of this one.
+            self._file.seek(position)
+            raw = self._file.read(min(end - position, _READ_BYTES))
+            if not raw:
+                raise self._refuse(info.filename, "is cut short")
+            position += len(raw)
+            yield raw
+
+    def _check_ratio(self, name: str, info: zipfile.ZipInfo, total: int) -> None:
+        if total > self._limits.ratio_grace_bytes and total > self._limits.inflate_ratio * max(info.compress_size, 1):
+            raise self._refuse(
+                name, f"inflates to more than {self._limits.inflate_ratio} times its size", "it looks like a zip bomb"
+            )
+
+    def _refuse(self, name: str, fact: str, choice: str = _RESAVE) -> WorkbookRefused:
+        return WorkbookRefused(f"part {name!r} {fact}", place=self.path.name, choice=choice)
+
+
+def _doctype(start: bytes) -> bytes:
+    """Return `<!DOCTYPE` in the encoding of a part that begins with `start` (XML 1.0, appendix F)."""
+    wide = (
+        "utf-16-le"
+        if start[:2] == b"\xff\xfe" or start[1:2] == b"\0"
+        else "utf-16-be"
+        if start[:2] == b"\xfe\xff" or start[:1] == b"\0"
+        else ""
+    )
+    return "<!DOCTYPE".encode(wide or "ascii")

@@ -1,0 +1,200 @@
+"""Owns the facts of a workbook outside its cells: hash, format, sheets and their visibility, date epoch.
+
+The format is detected from the content, never from the file's name. Parts and relationships follow ECMA-376 part 1
+and 2, in the transitional and the strict namespace.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from importer.errors import SheetError, WorkbookRefused
+
+from .package import Package
+from .rejects_origin import Origin, read_origin
+from .sniff import SAVE_AS, check_magic
+from .xml_elements import Element, find_elements, local_name
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from importer.settings import Limits
+
+_OTHER_OFFICE = {
+    "wordprocessingml": "Word document",
+    "presentationml": "PowerPoint presentation",
+    "ms-word": "Word document",
+}
+_SPREADSHEET = ("sheet.main+xml", "sheet.macroenabled.main+xml", "template.main+xml", "template.macroenabled.main+xml")
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One entry of the workbook's list of sheets.
+
+    Attributes:
+        name: name of the sheet, as on its tab.
+        kind: `worksheet`, `chartsheet`, `dialogsheet` or `macrosheet`.
+        visibility: `visible`, `hidden` or `veryHidden`.
+        part: name of the sheet's part in the package.
+    """
+
+    name: str
+    kind: str
+    visibility: str
+    part: str
+
+
+@dataclass(frozen=True)
+class Workbook:
+    """A workbook that passed all checks that need no cells.
+
+    Attributes:
+        path: location of the file.
+        sha256: SHA-256 of the whole file, in hex.
+        size: size of the file in bytes.
+        sheets: all sheets, in the order of the tabs.
+        epoch_1904: whether dates count from 1904-01-01 instead of 1899-12-31.
+        recalculates: whether the workbook asks for its formulas to be recalculated on opening.
+        shared_strings: name of the shared strings part, or None.
+        styles: name of the styles part, or None.
+        origin: origin of the rows if this is a rejects workbook, else None.
+    """
+
+    path: Path
+    sha256: str
+    size: int
+    sheets: tuple[Sheet, ...]
+    epoch_1904: bool
+    recalculates: bool
+    shared_strings: str | None
+    styles: str | None
+    origin: Origin | None = None
+
+    def sheet(self, name: str | None) -> Sheet:
+        """Return the sheet of that name; without a name the first visible worksheet, else the first worksheet.
+
+        Raises:
+            SheetError: there is no such sheet, or it is not a worksheet and so has no cells.
+        """
+        worksheets = [s for s in self.sheets if s.kind == "worksheet"]
+        listed = ", ".join(repr(s.name) for s in worksheets) or "none"
+        if name is None:
+            chosen = next((s for s in worksheets if s.visibility == "visible"), None) or next(iter(worksheets), None)
+            if chosen is None:
+                raise SheetError("the workbook has no worksheet", place=self.path.name, choice=SAVE_AS)
+            return chosen
+        for sheet in self.sheets:
+            if sheet.name == name or sheet.name.casefold() == name.casefold():
+                if sheet.kind != "worksheet":
+                    raise SheetError(
+                        f"sheet {name!r} is a {sheet.kind}, it has no cells", choice=f"worksheets: {listed}"
+                    )
+                return sheet
+        raise SheetError(f"no sheet {name!r}", place=self.path.name, choice=f"worksheets: {listed}")
+
+
+def open_workbook(path: Path, limits: Limits) -> Workbook:
+    """Open a workbook: run all checks that need no cells, hash the file, list its sheets.
+
+    Raises:
+        WorkbookRefused: the file is missing, unreadable, of another format, encrypted, damaged or hostile.
+    """
+    check_magic(path)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    with Package(path, limits) as package:
+        main = _main_part(package)
+        relations = _relations(package, main)
+        elements = find_elements(package, main, {"workbookPr", "calcPr", "sheet"})
+        return Workbook(
+            path=path,
+            sha256=digest,
+            size=path.stat().st_size,
+            sheets=tuple(_sheets(package, elements, relations)),
+            epoch_1904=_flag(elements, "workbookPr", "date1904"),
+            recalculates=_flag(elements, "calcPr", "fullCalcOnLoad"),
+            shared_strings=_related(package, relations, "sharedStrings"),
+            styles=_related(package, relations, "styles"),
+            origin=read_origin(package),
+        )
+
+
+def _main_part(package: Package) -> str:
+    """Return the name of the workbook part, after checking its content type."""
+    place = package.path.name
+    if "[Content_Types].xml" not in package:
+        if "mimetype" in package and b"opendocument" in package.read("mimetype"):
+            raise WorkbookRefused("the file is an OpenDocument spreadsheet (.ods)", place=place, choice=SAVE_AS)
+        if any(name.startswith("Index/") for name in package.names):
+            raise WorkbookRefused("the file is an Apple Numbers document", place=place, choice="export it as Excel")
+        raise WorkbookRefused(
+            "the file is a zip archive, not a workbook", place=place, choice="unpack it and name the workbook in it"
+        )
+    main = _related(package, _relations(package, ""), "officeDocument")
+    if main is None:
+        raise WorkbookRefused("the package has no workbook part", place=place, choice=SAVE_AS)
+    kind = _content_type(package, main)
+    if kind.endswith("sheet.binary.macroenabled.main"):
+        raise WorkbookRefused("the file is a binary workbook (.xlsb)", place=place, choice=SAVE_AS)
+    if kind and not kind.endswith(_SPREADSHEET):
+        what = next((name for word, name in _OTHER_OFFICE.items() if word in kind), f"document of type {kind}")
+        raise WorkbookRefused(f"the file is a {what}, not a workbook", place=place, choice="name a workbook")
+    return main
+
+
+def _content_type(package: Package, part: str) -> str:
+    """Return the declared content type of a part in lower case; empty if none is declared."""
+    default = ""
+    for element in find_elements(package, "[Content_Types].xml", {"Override", "Default"}):
+        kind = element.attributes.get("ContentType", "").lower()
+        if element.attributes.get("PartName", "").lstrip("/").lower() == part.lower():
+            return kind
+        extension = element.attributes.get("Extension", "").lower()
+        if extension == part.rsplit(".", 1)[-1].lower() and kind != "application/xml":
+            default = kind
+    return default
+
+
+def _relations(package: Package, part: str) -> dict[str, tuple[str, str]]:
+    """Return the relationships of a part (`""`: of the package) by id, as (last word of the type, target part)."""
+    folder, name = posixpath.split(part)
+    rels = posixpath.join(folder, "_rels", f"{name}.rels")
+    if rels not in package:
+        return {}
+    found: dict[str, tuple[str, str]] = {}
+    for _, _, attributes in find_elements(package, rels, {"Relationship"}):
+        if attributes.get("TargetMode") == "External":
+            continue
+        target = unquote(attributes.get("Target", ""))
+        absolute = target.lstrip("/") if target.startswith("/") else posixpath.normpath(posixpath.join(folder, target))
+        found[attributes.get("Id", "")] = (attributes.get("Type", "").rsplit("/", 1)[-1], absolute)
+    return found
+
+
+def _related(package: Package, relations: dict[str, tuple[str, str]], kind: str) -> str | None:
+    return next((part for name, part in relations.values() if name == kind and part in package), None)
+
+
+def _sheets(package: Package, elements: list[Element], relations: dict[str, tuple[str, str]]) -> list[Sheet]:
+    found = []
+    for _, _, attributes in (e for e in elements if e.name == "sheet"):
+        name = attributes.get("name", "")
+        relation = next((v for k, v in attributes.items() if local_name(k) == "id" and "}" in k), "")
+        kind, part = relations.get(relation, ("", ""))
+        if part not in package:
+            raise WorkbookRefused(f"sheet {name!r} has no part in the file", place=package.path.name, choice=SAVE_AS)
+        kind = {"xlMacrosheet": "macrosheet", "xlIntlMacrosheet": "macrosheet"}.get(kind, kind)
+        found.append(Sheet(name, kind, attributes.get("state", "visible"), part))
+    return found
+
+
+def _flag(elements: list[Element], name: str, attribute: str) -> bool:
+    """Return whether a flag is set on a child of the root; Excel 2013 writes another `workbookPr` deeper down."""
+    element = next((e for e in elements if e.name == name and e.depth == 1), None)
+    return element is not None and re.fullmatch(r"1|true|on", element.attributes.get(attribute, "")) is not None

@@ -1,0 +1,77 @@
+"""Reads chosen elements from small XML parts, in document order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+from xml.parsers import expat
+
+from importer.errors import WorkbookRefused
+
+from .package import SMALL_PART_BYTES
+from .sniff import SAVE_AS
+
+if TYPE_CHECKING:
+    from .package import Package
+
+#: Maximum number of wanted elements in a part. A workbook that lists more sheets or parts is an attack.
+_MOST_ELEMENTS = 100_000
+
+
+class Element(NamedTuple):
+    """An element of a small XML part: local name, depth (0 for the root), attributes by `namespace}name`."""
+
+    name: str
+    depth: int
+    attributes: dict[str, str]
+
+
+def find_elements(package: Package, part: str, wanted: set[str]) -> list[Element]:
+    """Return the elements whose local name is in `wanted`, in document order; the rest of the part is not kept.
+
+    Raises:
+        WorkbookRefused: the part is too large, not well-formed, lists too many wanted elements, or has a document type
+            declaration in any encoding.
+    """
+    found: list[Element] = []
+    depth = -1
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        nonlocal depth
+        depth += 1
+        if (name := local_name(tag)) in wanted:
+            found.append(Element(name, depth, attributes))
+            if len(found) > _MOST_ELEMENTS:
+                raise WorkbookRefused(
+                    f"part {part!r} lists more than {_MOST_ELEMENTS:,} entries", place=package.path.name
+                )
+
+    def end(_tag: str) -> None:
+        nonlocal depth
+        depth -= 1
+
+    def doctype(*_: object) -> None:
+        raise WorkbookRefused(
+            f"part {part!r} has a document type declaration, which no workbook needs and attacks use",
+            place=package.path.name,
+        )
+
+    if package.size(part) > SMALL_PART_BYTES:
+        raise WorkbookRefused(
+            f"part {part!r} is {package.size(part):,} bytes, far more than such a part needs", place=package.path.name
+        )
+    parser = expat.ParserCreate(namespace_separator="}")
+    parser.StartElementHandler, parser.EndElementHandler, parser.StartDoctypeDeclHandler = start, end, doctype
+    try:
+        for block in package.stream(part):
+            parser.Parse(block, False)
+        parser.Parse(b"", True)
+    except (expat.ExpatError, ValueError, LookupError) as exc:
+        raise WorkbookRefused(
+            f"part {part!r} is not well-formed XML ({exc})", place=package.path.name, choice=SAVE_AS
+        ) from None
+    return found
+
+
+def local_name(tag: str) -> str:
+    """Return the name of a tag or an attribute without its namespace."""
+    return tag.rsplit("}", 1)[-1]

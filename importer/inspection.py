@@ -1,0 +1,184 @@
+"""Inspects a workbook without a database: sheets, header, columns, problems, a suggested contract."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from importer.cells.facts import ColumnFacts
+from importer.cells.frame import PROBLEM_PARTS, ROW, part, parts_of, raw_text
+from importer.contract.model import dump_contract, infer_contract
+from importer.plan.model import choose_columns
+from importer.postgres.types import FIELD_TYPES
+from importer.runtime.progress import Clock
+from importer.stages.read import read_source
+from importer.stages.workspace import working
+from importer.validation.check_window import data_rows
+
+from .cells import spool
+from .settings import Limits, Settings, parse_header_rows
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from importer.contract.model import Contract
+    from importer.reading.sheet_source import Source
+
+_SAMPLE_ROWS = 5
+_PROBLEMS = 20
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """The findings about a sheet.
+
+    Attributes:
+        source: the sheet that was read.
+        contract: the contract that the sheet suggests.
+        sample: (row number, texts by column index) of the first data rows.
+        problems: (address, kind, raw text) of the first cells that would be rejected.
+    """
+
+    source: Source
+    contract: Contract
+    sample: list[tuple[int, dict[int, str]]]
+    problems: list[tuple[str, str, str]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the inspection as a dict that JSON can hold."""
+        source, book = self.source, self.source.workbook
+        types = {f.name: FIELD_TYPES[f.type] for f in self.contract.fields}
+        return {
+            "workbook": {"name": book.path.name, "path": str(book.path), "sha256": book.sha256, "size": book.size},
+            "sheets": [{"name": s.name, "kind": s.kind, "visibility": s.visibility.lower()} for s in book.sheets],
+            "sheet": source.sheet.name,
+            "header_row": source.header.last_row,
+            "header_rows": [source.header.first_row, source.header.last_row],
+            "rows": {
+                "data": source.rows, "blank": source.blank_rows,
+                "hidden": source.hidden_rows, "above_header": source.above_header,
+            },
+            "columns": [
+                {
+                    "letter": c.letter, "header": c.header, "name": c.name, "type": types.get(c.name),
+                    "cells": self.facts(c.index).cells, "kinds": self.facts(c.index).kinds,
+                }
+                for c in source.header.columns
+            ],
+            "sample": [{"row": row, "cells": self._by_letter(cells)} for row, cells in self.sample],
+            "problems": [{"address": a, "kind": kind, "raw": raw} for a, kind, raw in self.problems],
+            "notes": source.notes(),
+        }  # fmt: skip
+
+    def _by_letter(self, cells: dict[int, str]) -> dict[str, str]:
+        return {c.letter: cells[c.index] for c in self.source.header.columns if c.index in cells}
+
+    def facts(self, index: int) -> ColumnFacts:
+        """Return the facts of the sheet column with that index."""
+        return self.source.facts.get(index, ColumnFacts())
+
+
+def inspect_workbook(workbook: str | Path, **options: Any) -> Inspection:
+    """Read a sheet and return what it holds.
+
+    Args:
+        workbook: path of an `.xlsx` or `.xlsm` file.
+        options: `sheet`, `header_row`, `columns`, `keep_names`, `hidden`, `workers`, `temp_dir` and `limits`, as in
+            `import_workbook`.
+
+    Raises:
+        InputError: the workbook, the sheet or the header is refused.
+    """
+    settings = _settings(workbook, **options)
+    with working(settings) as (folder, pool):
+        source = read_source(settings, pool, folder, Clock())
+        columns, _ = choose_columns(source.header, settings.columns)
+        contract = infer_contract(columns, source.facts)
+        _ = source.places  # for a rejects workbook these are computed from the spooled rows, which are deleted below
+        return Inspection(source, contract, _sample(source), _problems(source))
+
+
+def suggest_contract(workbook: str | Path, **options: Any) -> dict[str, Any]:
+    """Return the descriptor of the contract that a sheet suggests; see `inspect_workbook` for the arguments."""
+    return dump_contract(inspect_workbook(workbook, **options).contract)
+
+
+def _settings(
+    workbook: str | Path, *, header_row: int | str | None = None, limits: Limits | None = None, **options: Any
+) -> Settings:
+    given = {name: value for name, value in options.items() if value is not None}
+    if "columns" in given:
+        given["columns"] = tuple(given["columns"])
+    if "temp_dir" in given:
+        given["temp_dir"] = Path(given["temp_dir"])
+    rows = None if header_row is None else parse_header_rows(str(header_row))
+    return Settings(workbook=Path(workbook), header_rows=rows, limits=limits or Limits(), **given)
+
+
+def _sample(source: Source) -> list[tuple[int, dict[int, str]]]:
+    found: list[tuple[int, dict[int, str]]] = []
+    for window in source.windows:
+        frame = data_rows(spool.read(window.path), source.header.last_row, skip_hidden=False).head(
+            _SAMPLE_ROWS - len(found)
+        )
+        texts = [raw_text(c.index, parts_of(frame.columns, c.index)).alias(str(c.index)) for c in source.header.columns]
+        indices = [c.index for c in source.header.columns]
+        found += [
+            (row[ROW], {index: row[str(index)] for index in indices if row[str(index)] is not None})
+            for row in frame.select(ROW, *texts).iter_rows(named=True)
+        ]
+        if len(found) >= _SAMPLE_ROWS:
+            break
+    return found
+
+
+def _problems(source: Source) -> list[tuple[str, str, str]]:
+    found: list[tuple[str, str, str]] = []
+    for window in source.windows:
+        frame = data_rows(spool.read(window.path), source.header.last_row, skip_hidden=False)
+        for column in source.header.columns:
+            for kind in (k for k in parts_of(frame.columns, column.index) if k in PROBLEM_PARTS):
+                cells = frame.select(ROW, part(column.index, kind)).drop_nulls().head(_PROBLEMS)
+                found += [(source.address(row, column.index), kind, raw) for row, raw in cells.iter_rows()]
+        if len(found) >= _PROBLEMS:
+            break
+    return found[:_PROBLEMS]
+
+
+def print_inspection(found: Inspection, console: Console, *, verbose: bool = False) -> None:
+    """Print an inspection as a few short tables."""
+    from rich.table import Table
+
+    from importer.report.model import header_words, safe
+
+    shown = found.to_dict()
+    sheets = ", ".join(
+        s["name"] + ("" if s["visibility"] == "visible" else f" ({s['visibility']})") for s in shown["sheets"]
+    )
+    console.print(f"{shown['workbook']['name']} · sheets: {sheets}", markup=False, highlight=False)
+    header = header_words(*shown["header_rows"])
+    console.print(
+        f"{shown['sheet']} · {header} · {shown['rows']['data']:,} data rows",
+        style="bold",
+        markup=False,
+        highlight=False,
+    )
+    table = Table(
+        "", "header", "column", "type", "cells", "kinds", "first value", box=None, padding=(0, 1), header_style="bold"
+    )
+    first = found.sample[0][1] if found.sample else {}
+    columns = found.source.header.columns
+    for column, described in list(zip(columns, shown["columns"], strict=True))[: None if verbose else 60]:
+        kinds = ", ".join(f"{kind} {count:,}" for kind, count in described["kinds"].items())
+        value = first.get(column.index, "")
+        table.add_row(
+            column.letter, safe(column.header or "-")[:40], column.name, described["type"] or "-",
+            f"{described['cells']:,}",
+            kinds or "empty", safe(value if len(value) <= 32 else value[:31] + "…"),  # noqa: PLR2004 - one line
+        )  # fmt: skip
+    console.print(table)
+    for address, kind, raw in found.problems:
+        console.print(f"problem: {address} {kind}: {raw}", markup=False, highlight=False)
+    for note in shown["notes"]:
+        console.print(f"note: {note}", markup=False, highlight=False)

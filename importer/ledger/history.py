@@ -1,0 +1,251 @@
+"""Gives users access to the ledger: lists runs, shows one, deletes one, and drops what dead runs left."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from importer.errors import Conflict, DatabaseError, UsageError
+from importer.postgres.embedded import Embedded
+from importer.postgres.session import Session, literal, quote
+from importer.run.import_key import lock_number
+from importer.settings import find_dsn
+
+from .schema import SCHEMA
+from .tables import LOADING, PUBLISHED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console
+
+#: Number of hex digits of the key in a staging table's name, after `stage_`.
+_DIGITS = 16
+#: How long to wait for a staging table that a session being terminated still holds.
+_DROP_MILLISECONDS = 2000
+_COLUMNS = """
+    id::text, key, state, workbook, sheet, sha256, target_schema, target_table, mode, contract_sha256,
+    plan::text as plan, counts::text as counts, staging, role, client, version,
+    started_at::timestamptz(0)::text as started_at, finished_at::timestamptz(0)::text as finished_at, error
+"""
+_NAMES = (
+    "id", "key", "state", "workbook", "sheet", "sha256", "target_schema", "target_table", "mode", "contract_sha256",
+    "plan", "counts", "staging", "role", "client", "version", "started_at", "finished_at", "error",
+)  # fmt: skip
+
+
+@contextlib.contextmanager
+def ledger_session(to: str | None) -> Iterator[Session]:
+    """Open a session with the target server, which is found by the rules of the command `run`."""
+    dsn = find_dsn(to)
+    with contextlib.ExitStack() as stack:
+        yield stack.enter_context(Session(dsn or stack.enter_context(Embedded().running())))
+
+
+def list_runs(session: Session) -> list[dict[str, Any]]:
+    """Return all runs, newest first; where the ledger says `loading`, `state` is `running` or `died`."""
+    if not _has_ledger(session):
+        return []
+    return [
+        _described(session, row)
+        for row in session.query(f"select {_COLUMNS} from {SCHEMA}.runs order by runs.started_at desc")
+    ]
+
+
+def show_run(session: Session, text: str) -> dict[str, Any]:
+    """Return one run, with its chunks.
+
+    Args:
+        session: session with the target server.
+        text: the run's id, or the beginning of it.
+
+    Raises:
+        UsageError: no run matches, or more than one.
+    """
+    found = []
+    if _has_ledger(session):
+        found = session.query(
+            f"select {_COLUMNS} from {SCHEMA}.runs where starts_with(id::text, $1) order by runs.started_at desc",
+            [text.lower()],
+        )
+    if len(found) != 1:
+        raise UsageError(f"{len(found) or 'no'} runs begin with {text!r}", choice="an id that `importer runs` lists")
+    run = _described(session, found[0])
+    chunks = session.query(
+        f"select number, first_row, last_row, rows, state, written_at::timestamptz(0)::text as written_at "
+        f"from {SCHEMA}.chunks where run = $1::uuid order by number",
+        [run["id"]],
+    )
+    names = ("number", "first_row", "last_row", "rows", "state", "written_at")
+    return {**run, "chunks": [dict(zip(names, row, strict=True)) for row in chunks]}
+
+
+def leftovers(session: Session) -> list[dict[str, Any]]:
+    """Return the staging tables that no live run uses, each as `table` and `bytes`."""
+    rows = session.query(
+        """
+        select c.relname::text, pg_total_relation_size(c.oid) as size from pg_class c
+        where c.relnamespace = to_regnamespace($1) and c.relkind = 'r' and c.relname ~ '^stage_[0-9a-f]{16}_'
+        order by 1
+        """,
+        [SCHEMA],
+    )
+    held = _held_locks(session)
+    return [{"table": name, "bytes": size} for name, size in rows if _lock_of(name) not in held]
+
+
+def forget(session: Session, text: str) -> dict[str, Any]:
+    """Delete a run from the ledger and drop its staging table; return the run. What it published stays.
+
+    Raises:
+        UsageError: no run matches, or more than one.
+        Conflict: the run is under way.
+    """
+    run = show_run(session, text)
+    if run["state"] == "running" or not _lock(session, lock_number(run["key"])):
+        raise Conflict(f"run {run['id']} is under way", choice="stop it first")
+    if run["staging"]:
+        _drop(session, run["staging"])
+    session.run(f"DELETE FROM {SCHEMA}.runs WHERE id = {literal(run['id'])}")
+    session.commit()
+    return run
+
+
+def clean(session: Session) -> list[str]:
+    """Drop the staging tables of dead runs and return their names; these runs then start from scratch."""
+    return [table["table"] for table in leftovers(session) if _clean_one(session, table["table"])]
+
+
+def clean_behind(session: Session, key: str, workbook: str, schema: str, table: str) -> None:
+    """Drop staging tables left by earlier attempts of this import.
+
+    Those of unfinished runs of a workbook of the same name, whatever its content, into the same table are dropped, too.
+    Database errors are ignored: the import is done, and `clean` finds what remains.
+
+    Args:
+        session: session with the target server.
+        key: key of the import.
+        workbook: file name of the workbook.
+        schema: schema of the target table.
+        table: name of the target table.
+    """
+    with contextlib.suppress(DatabaseError):
+        rows = session.query(
+            f"""
+            select relname::text from pg_class where relnamespace = to_regnamespace('{SCHEMA}')
+               and (starts_with(relname, $1) or relname in (
+                   select staging from {SCHEMA}.runs where state <> 'published' and workbook = $2
+                      and target_schema = $3 and target_table = $4))
+            """,
+            [f"stage_{key[:_DIGITS]}_", workbook, schema, table],
+        )
+        session.commit()
+        for (name,) in rows:
+            _clean_one(session, name)
+
+
+def _clean_one(session: Session, name: str) -> bool:
+    """Drop a staging table unless a live run uses it, and return whether it was dropped."""
+    number = _lock_of(name)
+    if not _lock(session, number):
+        return False
+    try:
+        _drop(session, name)
+        if _has_ledger(session):
+            session.run(f"DELETE FROM {SCHEMA}.chunks WHERE staging = {literal(name)}")
+            session.run(
+                f"UPDATE {SCHEMA}.runs SET staging = NULL, state = CASE state WHEN '{LOADING}' THEN 'interrupted' "
+                f"ELSE state END WHERE staging = {literal(name)} AND state <> '{PUBLISHED}'"
+            )
+        session.commit()
+    except DatabaseError:
+        # The table belongs to another role, or a session being terminated still holds it.
+        session.rollback()
+        return False
+    finally:
+        with contextlib.suppress(DatabaseError):
+            session.query("select pg_advisory_unlock($1::bigint)", [number])
+            session.commit()
+    return True
+
+
+def _drop(session: Session, name: str) -> None:
+    session.run(f"SET LOCAL lock_timeout = {_DROP_MILLISECONDS}")
+    session.run(f"DROP TABLE IF EXISTS {quote(SCHEMA, name)}")
+
+
+def _lock(session: Session, number: int) -> bool:
+    return bool(session.value("select pg_try_advisory_lock($1::bigint)", [number]))
+
+
+def _lock_of(name: str) -> int:
+    return lock_number(name.removeprefix("stage_"))
+
+
+def _has_ledger(session: Session) -> bool:
+    return session.value("select to_regclass($1)::text", [f"{SCHEMA}.runs"]) is not None
+
+
+def _held_locks(session: Session) -> set[int]:
+    rows = session.query(
+        """
+        select l.classid::int8, l.objid::int8 from pg_locks l
+        where l.locktype = 'advisory' and l.granted and l.objsubid = 1
+          and l.database = (select oid from pg_database where datname = current_database())
+        """
+    )
+    unsigned = [high << 32 | low for high, low in rows]
+    return {n - 2**64 if n >= 2**63 else n for n in unsigned}
+
+
+def _described(session: Session, row: tuple[Any, ...]) -> dict[str, Any]:
+    import json
+
+    run = dict(zip(_NAMES, row, strict=True))
+    run["plan"], run["counts"] = json.loads(run["plan"]), json.loads(run["counts"])
+    if run["state"] == LOADING:
+        run["state"] = "running" if lock_number(run["key"]) in _held_locks(session) else "died"
+    return run
+
+
+# ---- SHOWN ------------------------------------------------------------------------------------------------------
+
+
+def print_runs(runs: list[dict[str, Any]], left: list[dict[str, Any]], console: Console) -> None:
+    """Print runs as a table, and the staging tables that dead ones left."""
+    from rich.table import Table
+
+    from importer.report.model import safe
+
+    table = Table("run", "state", "workbook", "sheet", "target", "mode", box=None, padding=(0, 1), header_style="bold")
+    table.add_column("rows", justify="right")
+    for title in ("started", "by"):
+        table.add_column(title)
+    for run in runs:
+        rows = run["counts"].get("success_count")
+        table.add_row(
+            run["id"][:8], run["state"], safe(run["workbook"]), safe(run["sheet"]),
+            safe(f"{run['target_schema']}.{run['target_table']}"), run["mode"],
+            "-" if rows is None else f"{rows:,}", run["started_at"][:19], safe(run["role"]),
+        )  # fmt: skip
+    console.print(table if runs else "no runs yet")
+    if left:
+        size = sum(each["bytes"] for each in left) / 1e6
+        console.print(
+            f"left behind: {len(left)} staging tables of runs that did not finish, {size:,.1f} MB; run them again to "
+            "finish them, or: importer runs clean",
+            highlight=False, markup=False, soft_wrap=True,
+        )  # fmt: skip
+
+
+def print_run(run: dict[str, Any], console: Console) -> None:
+    """Print everything the ledger holds about a run."""
+    for name, value in run.items():
+        if name not in {"chunks", "plan", "counts"} and value is not None:
+            console.print(f"{name:<16}{value}", highlight=False, markup=False, soft_wrap=True)
+    for name in ("plan", "counts"):
+        for key, value in run[name].items():
+            if key != "options" and value is not None:
+                console.print(f"{key:<16}{value}", highlight=False, markup=False, soft_wrap=True)
+    rows = sum(chunk["rows"] for chunk in run["chunks"])
+    console.print(f"{'chunks written':<16}{len(run['chunks'])}, {rows:,} rows", highlight=False, markup=False)

@@ -1,0 +1,222 @@
+"""Owns the ledger: two tables in the target database that record all runs and which of their chunks are in staging.
+
+A chunk's row commits in the transaction of its COPY, a run's state `published` in the transaction that publishes. So
+the ledger decides whenever the answer to a commit was lost.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from importer.errors import TargetRefused
+from importer.postgres.session import literal
+
+from .schema import SCHEMA, create_in_schema
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from importer.postgres.session import Session
+    from importer.stages.tasks import WindowChecked
+
+#: Stored as the comment of table `runs`, where a later version of this program finds it and migrates or refuses.
+VERSION = "importer ledger, version 1"
+#: States of a run. A killed run stays `loading`; the lock on its key shows whether it is alive.
+LOADING, PUBLISHED, FAILED, INTERRUPTED = "loading", "published", "failed", "interrupted"
+
+_CREATE = (
+    f"""
+    CREATE TABLE {SCHEMA}.runs (
+        id uuid PRIMARY KEY, key text NOT NULL,
+        state text NOT NULL CHECK (state IN ('loading', 'published', 'failed', 'interrupted')),
+        workbook text NOT NULL, sha256 text NOT NULL, sheet text NOT NULL,
+        target_schema text NOT NULL, target_table text NOT NULL, target_oid oid,
+        mode text NOT NULL, contract_sha256 text, plan jsonb NOT NULL, counts jsonb NOT NULL,
+        staging text, shape text, xids text,
+        role text NOT NULL DEFAULT current_user, client text NOT NULL, version text NOT NULL,
+        started_at timestamptz NOT NULL DEFAULT clock_timestamp(), finished_at timestamptz, error text)
+    """,
+    f"CREATE UNIQUE INDEX runs_open ON {SCHEMA}.runs (key) WHERE state <> 'published'",
+    f"CREATE INDEX runs_key ON {SCHEMA}.runs (key)",
+    f"""
+    CREATE TABLE {SCHEMA}.chunks (
+        run uuid NOT NULL REFERENCES {SCHEMA}.runs ON DELETE CASCADE, staging text NOT NULL, number int NOT NULL,
+        first_row int NOT NULL, last_row int NOT NULL, rows bigint NOT NULL, checksum text NOT NULL,
+        state text NOT NULL DEFAULT 'written' CHECK (state = 'written'),
+        written_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        PRIMARY KEY (staging, number))
+    """,
+    f"CREATE INDEX chunks_run ON {SCHEMA}.chunks (run)",
+    # The administrator decides who may use the schema; within it all runs share the ledger.
+    f"GRANT SELECT, INSERT, UPDATE, DELETE ON {SCHEMA}.runs, {SCHEMA}.chunks TO PUBLIC",
+    f"COMMENT ON TABLE {SCHEMA}.runs IS '{VERSION}'",
+)  # fmt: skip
+
+
+class Chunk(NamedTuple):
+    """A chunk: its index, its first and last sheet row, how many rows it has, and a checksum of them."""
+
+    number: int
+    first_row: int
+    last_row: int
+    rows: int
+    checksum: str
+
+
+def chunk_of(window: WindowChecked) -> Chunk:
+    """Return the chunk of a checked window that has accepted rows."""
+    digest = hashlib.sha256(repr(sorted(window.checksums.items())).encode()).hexdigest()[:32]
+    return Chunk(window.number, window.first_row, window.last_row, window.accepted, digest)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A row of table `runs`, with the columns that a later run needs; times are texts.
+
+    Attributes:
+        newest: whether no later run was published into the same target.
+    """
+
+    id: str
+    state: str
+    workbook: str
+    sheet: str
+    target_oid: int | None
+    counts: dict[str, Any]
+    staging: str | None
+    shape: str | None
+    xids: str | None
+    role: str
+    started_at: str
+    finished_at: str | None
+    newest: bool = field(default=True)
+
+
+def ensure_ledger(session: Session, comment: str | None) -> None:
+    """Create the ledger's tables if they are missing. Commits.
+
+    Args:
+        session: session with the target server.
+        comment: comment of table `runs`; None if there is no such table.
+
+    Raises:
+        TargetRefused: the role may not create them, or another version of this program did.
+    """
+    if comment == VERSION:
+        return
+    if comment is not None:
+        raise TargetRefused(
+            f"the ledger in schema {SCHEMA!r} was created by another version of this program ({comment!r})",
+            choice="use that version",
+        )
+
+    def create() -> None:
+        # One session creates the tables; one that waited for the lock finds them.
+        session.run("SELECT pg_advisory_xact_lock(hashtext('importer ledger'))")
+        if session.value("select to_regclass($1)::text", [f"{SCHEMA}.runs"]) is None:
+            for statement in _CREATE:
+                session.run(statement)
+
+    create_in_schema(session, create)
+
+
+_RUNS = f"""
+select id::text, state, workbook, sheet, target_oid::int8, counts::text, staging, shape, xids, role,
+       started_at::timestamptz(0)::text, finished_at::timestamptz(0)::text,
+       not exists (select from {SCHEMA}.runs o where o.state = 'published' and o.target_schema = r.target_schema
+                   and o.target_table = r.target_table and o.finished_at > r.finished_at)
+from {SCHEMA}.runs r where key = $1 and (state <> 'published' or finished_at =
+    (select max(finished_at) from {SCHEMA}.runs p where p.key = $1 and p.state = 'published'))
+"""
+
+
+def find_runs(session: Session, key: str) -> tuple[Run | None, Run | None]:
+    """Return the last published run of a key and the unfinished one, each None if there is none."""
+    found = [_run(row) for row in session.query(_RUNS, [key])]
+    published = next((r for r in found if r.state == PUBLISHED), None)
+    return published, next((r for r in found if r.state != PUBLISHED), None)
+
+
+def _run(row: tuple[Any, ...]) -> Run:
+    values = list(row)
+    values[5] = json.loads(values[5])
+    return Run(*values)
+
+
+def open_run(session: Session, values: Mapping[str, Any]) -> None:
+    """Insert a run as `loading`, or set its existing row to `loading` again. Does not commit.
+
+    Args:
+        session: session with the target server.
+        values: value by column of table `runs`, `id` included.
+    """
+    columns = ", ".join(values)
+    again = ", ".join(f"{name} = excluded.{name}" for name in values if name != "id")
+    written = ", ".join(map(sql_value, values.values()))
+    session.run(
+        f"INSERT INTO {SCHEMA}.runs (state, {columns}) VALUES ('{LOADING}', {written}) "
+        f"ON CONFLICT (id) DO UPDATE SET state = '{LOADING}', error = NULL, finished_at = NULL, {again}"
+    )
+
+
+def forget_chunks(session: Session, run: str) -> None:
+    """Delete the chunk rows of a run whose staging is about to be created from scratch. Does not commit."""
+    session.run(f"DELETE FROM {SCHEMA}.chunks WHERE run = {literal(run)}")
+
+
+def written_chunks(session: Session, staging: str) -> dict[int, Chunk]:
+    """Return the chunks that are in a staging table, by number."""
+    rows = session.query(
+        f"select number, first_row, last_row, rows, checksum from {SCHEMA}.chunks where staging = $1", [staging]
+    )
+    return {row[0]: Chunk(*row) for row in rows}
+
+
+def chunk_statement(run: str, staging: str, *chunks: Chunk) -> str:
+    """Return the INSERT of chunks' ledger rows; it waits for any other transaction that writes the same chunks."""
+    rows = ", ".join(f"({', '.join(map(sql_value, (run, staging, *chunk)))})" for chunk in chunks)
+    return f"INSERT INTO {SCHEMA}.chunks (run, staging, number, first_row, last_row, rows, checksum) VALUES {rows}"
+
+
+def mark_published(session: Session, run: str, target: str, counts: Mapping[str, Any], *, writers: bool) -> None:
+    """Set a run's state to published, in the transaction that publishes. Does not commit.
+
+    Args:
+        session: session with that transaction open.
+        run: id of the run.
+        target: quoted name of the table.
+        counts: the counts of the run report.
+        writers: whether to store the ids of the transactions that wrote the table's rows, so that later changes of
+            the table can be detected.
+    """
+    xids = f"(SELECT string_agg(DISTINCT xmin::text, ',') FROM {target})" if writers else "NULL"
+    session.run(
+        f"UPDATE {SCHEMA}.runs SET state = '{PUBLISHED}', staging = NULL, finished_at = clock_timestamp(), "
+        f"target_oid = to_regclass({literal(target)})::oid, xids = {xids}, "
+        f"counts = {sql_value(counts)} WHERE id = {literal(run)}"
+    )
+
+
+def mark_ended(session: Session, run: str, state: str, error: str) -> None:
+    """Set a run's state to failed or interrupted; its staging stays for the next attempt. Does not commit."""
+    session.run(
+        f"UPDATE {SCHEMA}.runs SET state = '{state}', error = {literal(error)}, finished_at = clock_timestamp() "
+        f"WHERE id = {literal(run)} AND state = '{LOADING}'"
+    )
+
+
+def delete_run(session: Session, run: str) -> None:
+    """Delete a run and its chunks. Does not commit."""
+    session.run(f"DELETE FROM {SCHEMA}.runs WHERE id = {literal(run)}")
+
+
+def sql_value(value: Any) -> str:
+    """Return a value as SQL: NULL, a number, a quoted text, or JSON for anything else."""
+    if value is None:
+        return "NULL"
+    if isinstance(value, int):
+        return str(value)
+    return literal(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))

@@ -1,0 +1,209 @@
+"""Copies chunks straight into an existing table, in the transaction that publishes, without a staging table.
+
+That saves the second pass, from staging into the table. It is used only where the server has no reason to refuse or
+change a row: no unique or exclusion constraint on the loaded columns, no check, trigger, rule or policy, and types that
+COPY fills exactly. The transaction begins while the sheet is still being read and ends with the run, so nobody sees a
+row before all are written and verified. The cost: a run that dies starts from scratch, because its rows are rolled
+back. Whatever fails here, the chunks are still in the spool and can be loaded through staging.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from importer.cells import spool
+from importer.cells.frame import ROW
+from importer.errors import DatabaseError, ImporterError, VerificationFailed
+from importer.ledger import tables as ledger
+from importer.postgres.catalog import read_table
+from importer.postgres.session import literal
+from importer.postgres.types import is_certain, needs_cast
+from importer.postgres.verify import compare
+from importer.runtime.interruptible import Background
+from importer.runtime.timeline import Span
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+    from typing import Any
+
+    from importer.plan.model import ColumnPlan, LoadPlan
+    from importer.postgres.checksum_sql import Checksum, TextHash
+    from importer.run.lease import Claim
+    from importer.settings import Settings
+    from importer.stages.tasks import WindowChecked
+
+#: Sheets with fewer bytes of XML go through staging: their second pass takes less than a second, and chunks that
+#: survive a killed run are worth more than that.
+DIRECT_BYTES = 128 << 20
+#: An expression index may refuse a row, too; that raises an error, and after an error the load goes through staging.
+_OPEN = """
+select c.relkind = 'r' and not c.relhasrules and not c.relrowsecurity
+       and not exists (select from pg_trigger t where t.tgrelid = c.oid and t.tgtype & 4 <> 0)
+       and not exists (select from pg_constraint k where k.conrelid = c.oid and k.contype in ('c', 'x'))
+       and not exists (
+           select from pg_index i cross join lateral unnest(i.indkey::int2[]) as k(number)
+           left join pg_attribute a on a.attrelid = c.oid and a.attnum = k.number
+           where i.indrelid = c.oid and (i.indisunique or i.indisexclusion)
+             and (k.number = 0 or a.attname = any(array[{loaded}])))
+       and has_table_privilege(c.oid, 'insert') and has_table_privilege(c.oid, 'select') as open,
+       pg_relation_size(c.oid) / current_setting('block_size')::int8 as blocks
+from pg_class c where c.oid = to_regclass($1)
+"""
+
+
+class _Place(NamedTuple):
+    """Where the rows of this run are in the target.
+
+    Attributes:
+        xid: id of the transaction that writes them (`xmin` of the rows).
+        block: first block they may be in, unless some filled free space in earlier blocks.
+    """
+
+    xid: str
+    block: int
+
+
+class Direct:
+    """Copies chunks into the target one by one, in the background thread of the claim's session.
+
+    Args:
+        claim: claim of the run; its session has the open transaction.
+        plan: the load plan.
+        place: where the rows of this run are in the target.
+        spans: list to which the time span of each copy is appended.
+    """
+
+    def __init__(self, claim: Claim, plan: LoadPlan, place: _Place, spans: list[Span]) -> None:
+        self._claim, self._session, self._target = claim, claim.session, claim.target
+        self._types = {c.field.name: str(c.pg_type) for c in plan.columns}
+        self._place, self._spans = place, spans
+        self._text_hash: TextHash = plan.text_hash
+        self._failed: BaseException | None = None
+        self._stopped = self._copying = False
+
+    def put(self, window: WindowChecked) -> None:
+        """Queue the chunk of a window to be copied after those queued before; return at once."""
+        if window.chunk is not None:
+            self._session.guard.later(partial(self._copy, window.chunk))
+
+    def complete(self) -> bool:
+        """Wait for the last chunk, and return whether all are in the table."""
+        self._session.guard.call(lambda: None, self.stop)
+        return self._failed is None
+
+    def undo(self) -> None:
+        """Roll back what was written; the chunks then go through staging."""
+        self.stop()
+        self._claim.direct = None
+        with contextlib.suppress(ImporterError):  # the next call reports a lost connection
+            self._session.rollback()
+
+    def stop(self) -> None:
+        """Start no further copy and cancel the one that runs; return at once."""
+        self._stopped = True
+        if self._copying:
+            canceller = Background("cancel")
+            canceller.submit(self._session.cancel)
+            canceller.close()
+
+    def verify(self, rows: int, expected: Mapping[str, Checksum]) -> None:
+        """Compare the rows of this transaction with what was read; see `verification`.
+
+        When most blocks of the table are older, the first scan begins at the block where the table ended when the
+        copies began. The whole table is scanned only if that differs, because rows may be in free space before it.
+
+        Args:
+            rows: number of accepted rows.
+            expected: checksums of the accepted rows by column.
+
+        Raises:
+            VerificationFailed: a count or a column differs.
+        """
+        table = f"ONLY {self._target.quoted} WHERE xmin = '{self._place.xid}'::xid"
+        check = partial(compare, self._session, place=f"table {self._target.quoted}")
+        blocks = self._session.value("select pg_relation_size($1::regclass) / current_setting('block_size')::int8",
+                                     [self._target.quoted])  # fmt: skip
+        if self._place.block > blocks - self._place.block:
+            with contextlib.suppress(VerificationFailed):
+                behind = f"{table} AND ctid >= '({self._place.block},0)'"
+                check(behind, self._types, rows, expected, self._text_hash)
+                return
+        check(table, self._types, rows, expected, self._text_hash)
+
+    def record(self, chunks: Mapping[int, ledger.Chunk], about: Mapping[str, Any]) -> None:
+        """Write the run and its chunks into the ledger, in the same transaction.
+
+        Args:
+            chunks: chunks of this run, by number.
+            about: the ledger's columns for this run, as known by now.
+        """
+        run, session = self._claim.run, self._session
+        ledger.open_run(session, {"id": run, "key": self._claim.key, "staging": None, **about})
+        if chunks:
+            session.run(ledger.chunk_statement(run, f"direct_{run}", *chunks.values()))
+
+    def _copy(self, chunk: Path) -> None:
+        if self._stopped or self._failed is not None:
+            return
+        began, self._copying = time.monotonic(), True
+        try:
+            self._session.copy(spool.read(chunk).drop(ROW), self._target.schema, self._target.name)
+        except BaseException as exc:  # noqa: BLE001 - whatever the error, the chunk is not in the table
+            self._failed = exc
+        self._copying = False
+        self._spans.append(Span("writer", "write", began, time.monotonic()))
+
+
+def begin_direct(
+    settings: Settings, claim: Claim, plan: LoadPlan, about: Mapping[str, Any], spans: list[Span], *, xml_bytes: int
+) -> Direct | None:
+    """Open the transaction in which chunks are copied into the target; return None if they must go through staging.
+
+    The run's ledger row is committed before that transaction begins.
+
+    Args:
+        settings: settings of the run.
+        claim: claim of the run; any transaction open in its session may be committed or rolled back.
+        plan: the load plan.
+        about: the ledger's columns for this run.
+        spans: list to which the time span of each copy is appended.
+        xml_bytes: size of the sheet's XML, inflated.
+    """
+    table, session = claim.target.table, claim.session
+    if table is None or xml_bytes < DIRECT_BYTES or settings.mode != "append":
+        return None
+    if plan.lineage or plan.keys or not all(map(_is_exact, plan.columns)):
+        return None
+    try:
+        if not _facts(claim, plan)[0]:
+            return None
+        ledger.open_run(session, {"id": claim.run, "key": claim.key, "staging": None, **about})
+        session.commit()
+        # NOWAIT: waiting for a session that holds the table would hold up the reading of the sheet.
+        session.run(f"LOCK TABLE ONLY {claim.target.quoted} IN ROW EXCLUSIVE MODE NOWAIT")
+        session.run("SET LOCAL idle_in_transaction_session_timeout = 0")
+        is_open, block = _facts(claim, plan)
+        if is_open and read_table(session, table.schema, table.name) == table:
+            xid = session.value("select pg_current_xact_id()::xid::text")
+            return Direct(claim, plan, _Place(xid, max(block - 1, 0)), spans)
+    except DatabaseError:
+        pass  # loading through staging works without this, or reports the error
+    with contextlib.suppress(ImporterError):
+        session.rollback()
+    return None
+
+
+def _is_exact(column: ColumnPlan) -> bool:
+    """Return whether COPY stores the column's values exactly as read and the server can refuse none of them."""
+    return column.column is not None and is_certain(column.pg_type) and not needs_cast(column.pg_type)
+
+
+def _facts(claim: Claim, plan: LoadPlan) -> tuple[bool, int]:
+    """Return whether nothing in the table refuses or changes a row, and how many blocks the table has."""
+    loaded = ", ".join(literal(c.field.name) for c in plan.columns)
+    found = claim.session.query(_OPEN.replace("{loaded}", loaded), [claim.target.quoted])
+    return (bool(found[0][0]), int(found[0][1])) if found else (False, 0)

@@ -1,0 +1,182 @@
+"""Publishes a load: makes all rows of staging visible in the target, in one transaction, or none of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from importer.errors import Conflict, DatabaseError, TargetRefused
+from importer.ledger.schema import session_role
+from importer.plan.lineage import COLUMNS, Lineage
+from importer.postgres.catalog import Table, parse_table_name, read_table
+from importer.postgres.session import quote
+from importer.postgres.types import needs_cast
+
+from .insert_bisect import Published, fill
+from .insert_select import make_statement
+from .staging import Staging, final_columns, object_name
+
+if TYPE_CHECKING:
+    from importer.contract.model import Contract
+    from importer.plan.model import ColumnPlan
+    from importer.plan.target import Target
+    from importer.postgres.session import Session
+    from importer.settings import Mode
+
+_EXISTS = ("42P07", "42710", "23505")
+_DENIED = "42501"
+
+
+def publish(
+    session: Session,
+    staging: Staging,
+    target: Target,
+    contract: Contract,
+    mode: Mode,
+    rows: int,
+    key: tuple[str, ...] = (),
+    lineage: Lineage | None = None,
+) -> Published:
+    """Put staging's rows into the target, in a transaction that the caller commits or rolls back.
+
+    Args:
+        session: session whose open transaction is used.
+        staging: the staging table, loaded and verified.
+        target: the table that the load goes to.
+        contract: the contract, which describes a new table.
+        mode: what happens to rows that exist in the table.
+        rows: number of rows in staging.
+        key: key columns of an upsert.
+        lineage: lineage of the rows, if it is written into columns beside them.
+
+    Raises:
+        DatabaseError: the server refuses; the target is unchanged.
+        TargetRefused: the role lacks a privilege; the target is unchanged.
+        Conflict: another session created the table in the meantime.
+    """
+    try:
+        if staging.becomes_target:
+            _become(session, staging, target, contract)
+            return Published(rows, 0, 0, 0, ())
+        table = target.table or _create(session, staging, target, contract, COLUMNS if lineage else {})
+        extra = lineage.values(staging.row_column) if lineage and staging.row_column else {}
+        return fill(session, staging, table, make_statement(staging, table, mode, key, extra), rows)
+    except DatabaseError as exc:
+        session.rollback()
+        taken = exc.sqlstate in _EXISTS and (exc.constraint or "pg_").startswith("pg_")
+        if target.table is None and taken:
+            raise Conflict(
+                f"table {target.quoted} was created by another session in the meantime",
+                choice="run again",
+                sqlstate=exc.sqlstate,
+            ) from None
+        if exc.sqlstate == _DENIED:
+            raise TargetRefused(
+                f"role {session_role(session)} may not write to {target.quoted}",
+                choice="ask for CREATE on its schema, or INSERT on the table (for an upsert SELECT and UPDATE, too)",
+                sqlstate=exc.sqlstate,
+            ) from None
+        raise
+
+
+def _become(session: Session, staging: Staging, target: Target, contract: Contract) -> None:
+    """Turn the staging table into the new target: final types, name, keys, indexes. Only casts rewrite the rows."""
+    casts = [_cast(c) for c in staging.columns if needs_cast(c.pg_type)]
+    if casts:
+        session.run(f"ALTER TABLE {staging.quoted} {', '.join(casts)}")
+    session.run(f"ALTER TABLE {staging.quoted} SET SCHEMA {quote(target.schema)}")
+    session.run(f"ALTER TABLE {quote(target.schema, staging.name)} RENAME TO {quote(target.name)}")
+    for column in contract.extra_columns:
+        if column.identity:
+            _rename_sequence(session, target, column.name)
+    for statement in _constraints(session, target, contract, staging.columns) + _default_grants(session, target):
+        session.run(statement)
+
+
+def _create(session: Session, staging: Staging, target: Target, contract: Contract, further: dict[str, str]) -> Table:
+    """Create the new target with its keys and indexes.
+
+    It may refuse rows, so they are inserted as into any existing table.
+    """
+    columns = final_columns(target, contract, [(c, str(c.pg_type)) for c in staging.columns])
+    columns += [f"{quote(name)} {pg_type}" for name, pg_type in further.items()]
+    session.run(f"CREATE TABLE {target.quoted} ({', '.join(columns)})")
+    for statement in _constraints(session, target, contract, staging.columns):
+        session.run(statement)
+    return read_table(session, target.schema, target.name)
+
+
+def _default_grants(session: Session, target: Target) -> list[str]:
+    """Return the GRANTs that ALTER DEFAULT PRIVILEGES defines for new tables in the target's schema.
+
+    PostgreSQL did not apply them, because staging was created in another schema.
+    """
+    rows = session.query(
+        """
+        select a.privilege_type::text, a.is_grantable,
+               case when a.grantee = 0 then null else pg_get_userbyid(a.grantee)::text end as role
+        from pg_default_acl d
+        join pg_namespace n on n.oid = d.defaclnamespace
+        cross join lateral aclexplode(d.defaclacl) a
+        where d.defaclobjtype = 'r' and n.nspname = $1
+          and pg_get_userbyid(d.defaclrole) = current_user and a.grantee <> d.defaclrole
+        """,
+        [target.schema],
+    )
+    return [
+        f"GRANT {privilege} ON {target.quoted} TO {quote(role) if role else 'PUBLIC'}"
+        + (" WITH GRANT OPTION" if grantable else "")
+        for privilege, grantable, role in rows
+    ]
+
+
+def _cast(column: ColumnPlan) -> str:
+    name = quote(column.field.name)
+    return f"ALTER COLUMN {name} TYPE {column.pg_type} USING {name}::{column.pg_type}"
+
+
+def _rename_sequence(session: Session, target: Target, column: str) -> None:
+    """Rename an identity column's sequence, which is named after the staging table, as if created with the target."""
+    sequence = session.value("select pg_get_serial_sequence($1, $2)", [target.quoted, column])
+    label, number = "seq", 0
+    while session.value(
+        "select to_regclass($1)::text", [quote(target.schema, object_name(target.name, column, label))]
+    ):
+        number += 1
+        label = f"seq{number}"
+    session.run(f"ALTER SEQUENCE {sequence} RENAME TO {quote(object_name(target.name, column, label))}")
+
+
+def _constraints(session: Session, target: Target, contract: Contract, columns: tuple[ColumnPlan, ...]) -> list[str]:
+    """Return the statements that add keys and indexes to a new table."""
+    add = f"ALTER TABLE {target.quoted} ADD"
+    primary = contract.primary_key or tuple(c.name for c in contract.extra_columns if c.primary_key)
+    statements = [f"{add} PRIMARY KEY ({_list(primary)})"] if primary else []
+    unique = [key for rule, key in contract.all_keys() if rule == "unique-error"]
+    if contract.primary_key:
+        unique += [(c.name,) for c in contract.extra_columns if c.primary_key]
+    statements += [f"{add} UNIQUE ({_list(key)})" for key in unique]
+    for key in contract.foreign_keys:
+        table = _referenced(session, target, key.table)
+        statements.append(f"{add} FOREIGN KEY ({_list(key.fields)}) REFERENCES {table} ({_list(key.references)})")
+    loaded = {c.field.name for c in columns} | {c.name for c in contract.extra_columns}
+    statements += [
+        f"CREATE INDEX ON {target.quoted} ({_list(index)})" for index in contract.indexes if set(index) <= loaded
+    ]
+    return statements
+
+
+def _referenced(session: Session, target: Target, text: str) -> str:
+    """Return the quoted table that a foreign key refers to.
+
+    That is the target itself (no name), a table in the target's schema, else one on the search path.
+    """
+    if not text:
+        return target.quoted
+    schema, name = parse_table_name(text)
+    if schema is None and session.value("select to_regclass($1)::text", [quote(target.schema, name)]):
+        schema = target.schema
+    return quote(schema, name) if schema else quote(name)
+
+
+def _list(names: tuple[str, ...]) -> str:
+    return ", ".join(quote(name) for name in names)

@@ -1,0 +1,112 @@
+"""Makes the plan of a load from the sheet, the contract and the target."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from importer.cells.frame import ROW
+from importer.contract.model import Contract, infer_contract
+from importer.errors import ContractError, TargetRefused, UsageError
+from importer.postgres.checksum_sql import find_text_hash
+from importer.postgres.session import quote
+from importer.reading.sheet_source import Source, hidden_columns
+
+from .lineage import check_names, with_lineage
+from .model import LoadPlan, check_keys, choose_columns, column_by_word, match_fields
+from .target import Target, contract_from_table, new_types, plan_columns, with_required_keys, with_table_rules
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from importer.postgres.session import Session
+    from importer.reading.header import SheetColumn
+    from importer.settings import Settings
+
+
+#: Columns that frames of rows have besides the fields (see `parts` and `keys`).
+_RESERVED = frozenset({ROW, "_ok", "_window"})
+
+
+def plan_load(
+    settings: Settings, source: Source, target: Target, contract: Contract | None, session: Session
+) -> tuple[Contract, LoadPlan]:
+    """Return the contract to use (the given one, else the existing table's, else an inferred one), and its plan."""
+    if source.workbook.origin and settings.mode == "replace":
+        raise UsageError(
+            f"the workbook holds rejects of {source.workbook.origin.workbook}; the table would keep no other rows",
+            choice="--mode append or upsert",
+        )
+    target = with_lineage(target) if settings.lineage else target
+    columns, ignored = choose_columns(source.header, settings.columns)
+    if settings.hidden == "skip":
+        hidden = hidden_columns(source)
+        ignored += [c for c in columns if c.index in hidden]
+        columns = [c for c in columns if c.index not in hidden]
+    if contract is None:
+        contract = contract_from_table(target.table, columns) if target.table else infer_contract(columns, source.facts)
+    found, left = match_fields(contract, columns, lenient=settings.columns is not None)
+    contract = with_table_rules(contract, target.table) if target.table else contract
+    contract, key = _keyed(settings, contract, target, found)
+    contract = with_required_keys(contract, key)
+    check_keys(contract, found)
+    _check_reserved(found)
+    if settings.lineage:
+        check_names({*found, *(c.name for c in contract.extra_columns)})
+    types = {} if target.table else new_types(session, contract)
+    planned = plan_columns(contract, target, found, types)
+    return contract, LoadPlan(
+        planned, tuple(ignored + left), tuple(contract.all_keys()), settings.timezone, settings.error_cells,
+        key, settings.on_duplicate, settings.lineage, find_text_hash(session),
+    )  # fmt: skip
+
+
+def _check_reserved(names: Iterable[str]) -> None:
+    """Raise ContractError if a field has one of the names that frames of rows reserve."""
+    taken = sorted(_RESERVED & set(names))
+    if taken:
+        raise ContractError(
+            f"a loaded column cannot be named {', '.join(taken)}", choice="leave it out, or rename it in a contract"
+        )
+
+
+def _keyed(
+    settings: Settings, contract: Contract, target: Target, found: dict[str, SheetColumn | None]
+) -> tuple[Contract, tuple[str, ...]]:
+    """Return the contract with the key that identifies rows, and that key: the upsert's, or the primary key.
+
+    Raises:
+        UsageError: an upsert has no key.
+        ContractError: a key column is not loaded.
+        TargetRefused: the table has no unique index on the key of an upsert.
+    """
+    if settings.mode != "upsert":
+        return contract, contract.primary_key
+    key = tuple(_key_field(word, found) for word in settings.key) or contract.primary_key
+    if not key:
+        raise UsageError(
+            "an upsert needs a key that identifies each row",
+            choice="--key A,B, or primaryKey in the contract, or a primary key of the table",
+        )
+    if target.table and not any(set(key) == set(arbiter) for arbiter in target.table.arbiters):
+        listed = ", ".join(quote(name) for name in key)
+        raise TargetRefused(
+            f"{target.quoted} has no unique index on ({listed}), so new rows cannot be distinguished from old ones",
+            choice=f"CREATE UNIQUE INDEX ON {target.quoted} ({listed});  or another --key",
+        )
+    if not contract.primary_key:
+        contract = replace(contract, primary_key=key)
+    elif set(key) not in (set(known) for _, known in contract.all_keys()):
+        contract = replace(contract, unique_keys=(*contract.unique_keys, key))
+    return contract, key
+
+
+def _key_field(word: str, found: dict[str, SheetColumn | None]) -> str:
+    """Return the field that a word of `--key` names."""
+    if word in found:
+        return word
+    column = column_by_word([c for c in found.values() if c], word)
+    for name, candidate in found.items():
+        if candidate and candidate == column:
+            return name
+    raise ContractError(f"key column {word!r} is not loaded", choice=f"one of: {', '.join(found)}")

@@ -1,0 +1,167 @@
+"""Owns the plan of a load, as sent to the workers: which sheet column fills which table column, by which rules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from importer.errors import ContractError, SheetError
+from importer.excel.addresses import column_index
+from importer.reading.header import REJECT_COLUMNS, Header, SheetColumn, normalise, tidy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from importer.contract.model import Contract, Field
+    from importer.postgres.checksum_sql import TextHash
+    from importer.postgres.types import PgType
+    from importer.settings import ErrorCells, OnDuplicate
+
+
+@dataclass(frozen=True)
+class ColumnPlan:
+    """A field, its sheet column (None if the sheet has none), the type of its table column, and its missing values."""
+
+    field: Field
+    column: SheetColumn | None
+    pg_type: PgType
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LoadPlan:
+    """What every worker needs to know about a load.
+
+    Attributes:
+        columns: planned columns, in the order of the contract's fields.
+        ignored: sheet columns that are left out on purpose.
+        keys: pairs of rule and field names; each key must be unique over the sheet.
+        timezone: time zone of datetimes that go into a `timestamptz` column.
+        error_cells: `reject`, or `null` to treat error cells as missing.
+        key: names of the fields that identify a row: the upsert's key, or the primary key.
+        on_duplicate: which of several rows of the sheet with the same `key` is loaded.
+        lineage: whether the origin of each row is written with it.
+        text_hash: the server's hash function for texts, used by verification.
+    """
+
+    columns: tuple[ColumnPlan, ...]
+    ignored: tuple[SheetColumn, ...]
+    keys: tuple[tuple[str, tuple[str, ...]], ...]
+    timezone: str
+    error_cells: ErrorCells
+    key: tuple[str, ...] = ()
+    on_duplicate: OnDuplicate = "reject"
+    lineage: bool = False
+    text_hash: TextHash = "hashtext"
+
+
+def choose_columns(header: Header, wanted: tuple[str, ...] | None) -> tuple[list[SheetColumn], list[SheetColumn]]:
+    """Return the sheet columns to load, and those to leave out.
+
+    Args:
+        header: the sheet's header.
+        wanted: header texts, column names or letters; None for all columns.
+
+    Raises:
+        SheetError: the sheet does not have a wanted column.
+    """
+    columns = list(header.columns)
+    names = {c.name for c in columns}
+    extra = set(REJECT_COLUMNS) if set(REJECT_COLUMNS) <= {c.header for c in columns} else set()
+    if wanted is None:
+        # A fixed rejects workbook: the two columns that the rejects file adds are not data.
+        return [c for c in columns if c.header not in extra], [c for c in columns if c.header in extra]
+    chosen = []
+    for word in wanted:
+        found = column_by_word(columns, word)
+        if found is None:
+            raise SheetError(f"no column {word!r}", choice=f"columns: {', '.join(sorted(names))}")
+        chosen.append(found)
+    return [c for c in columns if c in chosen], [c for c in columns if c not in chosen]
+
+
+def column_by_word(columns: list[SheetColumn], word: str) -> SheetColumn | None:
+    """Return the column that a word names: by header text, then name, then normalised name, then letters."""
+    tests: tuple[Callable[[SheetColumn], bool], ...] = (
+        lambda c: c.header is not None and c.header == tidy(word),
+        lambda c: c.name == word,
+        lambda c: bool(normalise(word)) and normalise(c.header or "") == normalise(word),
+        lambda c: word.isalpha() and len(word) <= 3 and word.isupper() and c.index == column_index(word),  # noqa: PLR2004 - XFD
+    )
+    return next((c for test in tests for c in columns if test(c)), None)
+
+
+def match_fields(
+    contract: Contract, columns: list[SheetColumn], *, lenient: bool
+) -> tuple[dict[str, SheetColumn | None], list[SheetColumn]]:
+    """Return the sheet column of each field (by title, then name, then normalised name), and the columns left over.
+
+    Args:
+        contract: the contract with the fields.
+        columns: sheet columns to load.
+        lenient: whether to leave out extra columns instead of refusing them (the user chose the columns).
+
+    Raises:
+        ContractError: `fieldsMatch` forbids a field without a column, a column without a field, or the order.
+    """
+    found = field_columns(contract.fields, columns)
+    taken = [c for c in found.values() if c is not None]
+    left = [c for c in columns if c not in taken]
+    missing = [f.title or f.name for f in contract.fields if found[f.name] is None]
+    listed = ", ".join(repr(c.header or c.name) for c in columns)
+    if missing and contract.fields_match not in {"superset", "partial"}:
+        raise ContractError(
+            f"missing-label: the sheet has no column {', '.join(map(repr, missing))}", choice=f"its columns: {listed}"
+        )
+    if contract.fields and not taken:
+        raise ContractError(
+            "missing-label: the sheet has none of the contract's columns", choice=f"its columns: {listed}"
+        )
+    if left and contract.fields_match not in {"subset", "partial"} and not lenient:
+        shown = ", ".join(f"{c.header or 'no header'!r} (column {c.letter})" for c in left)
+        raise ContractError(
+            f"extra-label: the contract has no field for {shown}",
+            choice="add fields, leave the columns out with --columns, or set fieldsMatch to 'subset'",
+        )
+    _check_order(contract, found)
+    return found, left
+
+
+def field_columns(fields: tuple[Field, ...], columns: list[SheetColumn]) -> dict[str, SheetColumn | None]:
+    """Return the column of each field; a better match of one field takes precedence over a worse one of another."""
+    tests: tuple[Callable[[Field, SheetColumn], bool], ...] = (
+        lambda f, c: f.title is not None and c.header == tidy(f.title),
+        lambda f, c: f.title is not None and (c.header or "").casefold() == tidy(f.title).casefold(),
+        lambda f, c: c.header == f.name,
+        lambda f, c: c.name == f.name,
+        lambda f, c: bool(normalise(f.name)) and normalise(c.header or "") == normalise(f.name),
+    )
+    found: dict[str, SheetColumn | None] = {f.name: None for f in fields}
+    left = list(columns)
+    for test in tests:
+        for f in fields:
+            column = None if found[f.name] else next((c for c in left if test(f, c)), None)
+            if column is not None:
+                found[f.name] = column
+                left.remove(column)
+    return found
+
+
+def _check_order(contract: Contract, found: dict[str, SheetColumn | None]) -> None:
+    if contract.fields_match != "exact":
+        return
+    indices = [c.index for c in found.values() if c is not None]
+    if indices != sorted(indices):
+        raise ContractError(
+            "incorrect-label: the sheet's columns are not in the order of the fields",
+            choice="set fieldsMatch to 'equal'",
+        )
+
+
+def check_keys(contract: Contract, names: Iterable[str]) -> None:
+    """Raise ContractError if a key uses a field that will not be loaded."""
+    loaded = set(names)
+    for _, key in contract.all_keys():
+        for name in key:
+            if name not in loaded:
+                raise ContractError(f"key field {name!r} is not loaded", choice="add its column, or drop the key")

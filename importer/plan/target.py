@@ -1,0 +1,184 @@
+"""Resolves the target of a load against the contract: the table, whether it exists, and each column's exact type."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from importer.contract.model import Contract, Field
+from importer.errors import ContractError, TargetRefused
+from importer.excel.rejects_origin import Origin, original_stem
+from importer.postgres.catalog import Table, TableColumn, find_table, find_type, parse_table_name
+from importer.postgres.session import quote
+from importer.postgres.types import FIELD_TYPES, PgType, field_type_for
+from importer.reading.header import SheetColumn, normalise, shorten
+from importer.validation.cast import misfit
+
+from .model import ColumnPlan, field_columns
+
+if TYPE_CHECKING:
+    from importer.excel.workbook import Sheet
+    from importer.postgres.session import Session
+    from importer.settings import Settings
+
+
+@dataclass(frozen=True)
+class Target:
+    """The target of a load: an existing table, or the name of a new one (`table` is None)."""
+
+    schema: str
+    name: str
+    table: Table | None
+
+    @property
+    def quoted(self) -> str:
+        """The quoted, schema-qualified name."""
+        return quote(self.schema, self.name)
+
+
+def find_target(
+    session: Session, settings: Settings, contract: Contract | None, sheet: Sheet, origin: Origin | None = None
+) -> Target:
+    """Return the target named by `--table`, else a rejects workbook, else the contract, else the workbook's name.
+
+    Raises:
+        TargetRefused: the name belongs to something that is not a table.
+    """
+    schema, name = contract.schema if contract else None, contract.table if contract else None
+    if origin:
+        schema, name = origin.schema, origin.table
+    if settings.table:
+        schema, name = parse_table_name(settings.table)
+    if not name:
+        name = normalise(original_stem(settings.workbook.stem)) or "workbook"
+        name = shorten(f"{name}_{normalise(sheet.name)}", "") if settings.sheet is not None else name
+    schema, table = find_table(session, schema, name)
+    return Target(schema, name, table)
+
+
+def check_mode(settings: Settings, target: Target) -> None:
+    """Refuse a mode that the target does not allow.
+
+    Raises:
+        TargetRefused: the table exists and the mode is `create`, or `replace` would change other tables.
+    """
+    schema, name, table = target.schema, target.name, target.table
+    if table and settings.mode == "create":
+        raise TargetRefused(
+            f"table {quote(schema, name)} already exists", choice="--mode append or replace, or another --table"
+        )
+    if table and table.cascades and settings.mode == "replace":
+        raise TargetRefused(
+            f"replacing the rows of {quote(schema, name)} would delete or change rows of {', '.join(table.cascades)}",
+            choice="--mode append, or drop ON DELETE from those foreign keys",
+        )
+
+
+def contract_from_table(table: Table, columns: list[SheetColumn]) -> Contract:
+    """Return the contract of an existing table: a field for each column that the sheet has, or that needs values."""
+    described = {c.name: _described(c) for c in table.columns}
+    present = field_columns(tuple(described.values()), columns)
+    fields = [described[c.name] for c in table.columns if present[c.name] or _needs_values(c)]
+    if not fields:
+        raise ContractError(
+            f"missing-label: the sheet has no column of table {quote(table.schema, table.name)}",
+            choice=f"its columns: {', '.join(c.name for c in table.columns)}",
+        )
+    return Contract(tuple(fields))
+
+
+def _described(column: TableColumn) -> Field:
+    kind, form = field_type_for(column.pg_type)
+    return Field(column.name, kind, format=form, constraints={"required": True} if column.not_null else {})
+
+
+def _needs_values(column: TableColumn) -> bool:
+    return column.not_null and not column.has_default and not column.filled_by_database
+
+
+def with_table_rules(contract: Contract, table: Table) -> Contract:
+    """Return the contract with the table's own rules: NOT NULL, and unique keys whose columns are all loaded."""
+    names = {f.name for f in contract.fields}
+    keys = [key for _, key in table.keys if set(key) <= names]
+    primary = contract.primary_key or next((key for is_primary, key in table.keys if is_primary and key in keys), ())
+    own = {key for _, key in contract.all_keys()}
+    not_null = {c.name for c in table.columns if c.not_null}
+    return replace(
+        contract,
+        fields=_required(contract.fields, not_null),
+        primary_key=primary,
+        unique_keys=contract.unique_keys + tuple(k for k in keys if k != primary and k not in own),
+    )
+
+
+def with_required_keys(contract: Contract, key: tuple[str, ...] = ()) -> Contract:
+    """Return the contract with every field of the primary key, and of `key`, required."""
+    return replace(contract, fields=_required(contract.fields, {*contract.primary_key, *key}))
+
+
+def _required(fields: tuple[Field, ...], names: set[str]) -> tuple[Field, ...]:
+    return tuple(replace(f, constraints={**f.constraints, "required": True}) if f.name in names else f for f in fields)
+
+
+def plan_columns(
+    contract: Contract, target: Target, found: dict[str, SheetColumn | None], types: dict[str, PgType]
+) -> tuple[ColumnPlan, ...]:
+    """Return the plan of each field: its sheet column, and the exact type of its table column.
+
+    Args:
+        contract: the contract to use.
+        target: the target of the load.
+        found: sheet column by field name.
+        types: types that the contract sets for columns of a new table, by field name (see `new_types`).
+
+    Raises:
+        TargetRefused: a table column is missing, filled by the database, or of a type that the field cannot fill.
+    """
+    planned = []
+    for field in contract.fields:
+        pg_type = _column_type(field, target, types)
+        reason = misfit(field.type, pg_type)
+        if reason:
+            raise TargetRefused(
+                f"column {field.name!r}: {reason}", choice="leave it out with --columns, or change the contract"
+            )
+        planned.append(ColumnPlan(field, found[field.name], pg_type, contract.missing_of(field)))
+    if target.table:
+        _check_unfilled(target.table, {f.name for f in contract.fields})
+    return tuple(planned)
+
+
+def _column_type(field: Field, target: Target, types: dict[str, PgType]) -> PgType:
+    if target.table is None:
+        return types.get(field.name) or PgType(FIELD_TYPES[field.type])
+    column = target.table.column(field.name)
+    listed = ", ".join(c.name for c in target.table.columns)
+    if column is None:
+        raise TargetRefused(f"table {target.quoted} has no column {field.name!r}", choice=f"its columns: {listed}")
+    if column.filled_by_database:
+        how = {"identity": "GENERATED ALWAYS AS IDENTITY", "generated": "GENERATED ALWAYS"}[column.filled_by_database]
+        raise TargetRefused(
+            f"column {field.name!r} of {target.quoted} is {how} and accepts no values",
+            choice="leave it out with --columns",
+        )
+    return column.pg_type
+
+
+def _check_unfilled(table: Table, names: set[str]) -> None:
+    needed = [c.name for c in table.columns if _needs_values(c) and c.name not in names]
+    if needed:
+        raise TargetRefused(
+            f"{quote(table.schema, table.name)} needs values for {', '.join(needed)}, which the sheet does not load",
+            choice="add the columns to the sheet, or give them defaults",
+        )
+
+
+def new_types(session: Session, contract: Contract) -> dict[str, PgType]:
+    """Return the types that a contract sets, by field name, as the server resolves them.
+
+    Raises:
+        TargetRefused: the server does not have one of the types.
+    """
+    for column in contract.extra_columns:
+        find_type(session, column.type)
+    return {name: find_type(session, text) for name, text in contract.types.items()}

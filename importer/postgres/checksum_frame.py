@@ -1,0 +1,223 @@
+"""Computes the checksums of rows that were read; `checksums.sql_checksums` gives the same numbers on the server.
+
+CRC-32C is that of RFC 3720. `hashtext` and `hashfloat8` use PostgreSQL's own hash (Bob Jenkins' lookup3, public domain,
+in src/common/hashfn.c; unchanged since 8.4), computed here for whole columns at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from .checksum_sql import SEPARATOR, TEXTS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .checksum_sql import Checksum, TextHash
+
+    Words = NDArray[np.uint32]
+
+
+def source_checksums(rows: pl.DataFrame, text_hash: TextHash) -> dict[str, Checksum]:
+    """Return the checksums of rows in wire types, by column name and `TEXTS`; see `checksums.sql_checksums`."""
+    found = _counts_and_sums(rows)
+    texts = [name for name, dtype in rows.schema.items() if dtype == pl.String]
+    if texts:
+        joined = pl.concat_str([pl.col(name).fill_null("") for name in texts], separator=SEPARATOR)
+        total = _crc32c if text_hash == "crc32c" else _text_hashes
+        slices = (rows[start : start + _JOINED] for start in range(0, len(rows), _JOINED))
+        found[TEXTS] = (sum(total(part.select(joined.alias("joined")).to_series()) for part in slices),)
+    return found
+
+
+def _crc32c(values: pl.Series) -> int:
+    """Return the sum of `crc32c` over a column of texts without nulls."""
+    import google_crc32c
+
+    return sum(map(google_crc32c.value, values.cast(pl.Binary).to_list()))
+
+
+def _counts_and_sums(rows: pl.DataFrame) -> dict[str, Checksum]:
+    """Return the checksum of each column: its non-null count, then a sum that depends on its type.
+
+    One query covers all columns: there may be hundreds, and a query's overhead costs as much as its work on a column.
+    """
+    asked = [pl.all().count().name.prefix("n:")]
+    asked += [term.alias(f"{n}:{name}") for name, dtype in rows.schema.items() for n, term in _sums(name, dtype)]
+    told = rows.select(pl.len().alias("rows"), *asked).row(0, named=True)
+    floats = _float_hashes(rows.select(pl.col(pl.Float64, pl.Float32)))
+    return {name: (told[f"n:{name}"], floats[name] if name in floats else _sum(told, name)) for name in rows.columns}
+
+
+def _sums(name: str, dtype: pl.DataType) -> list[tuple[str, pl.Expr]]:
+    """Return the sums that make up a column's checksum, high and low words separately so that none overflows."""
+    match dtype:
+        case pl.Float64 | pl.Float32:
+            return []
+        case pl.Boolean:
+            return [("low", pl.col(name).sum())]
+        case pl.String:
+            return [("low", pl.col(name).str.len_bytes().cast(pl.Int64).sum())]
+        case pl.Time:
+            value = pl.col(name).cast(pl.Int64) // 1000
+        case _:  # integers, dates as days, timestamps and durations as microseconds
+            value = pl.col(name).cast(pl.Int64)
+    return [("high", (value // 2**32).sum()), ("low", (value % 2**32).sum())]
+
+
+def _sum(told: dict[str, Any], name: str) -> int:
+    return int(told.get(f"high:{name}") or 0) * 2**32 + int(told[f"low:{name}"] or 0)
+
+
+# ---- LOOKUP3 ----------------------------------------------------------------------------------------------------
+
+_SEED = np.uint32(0x9E3779B9 + 3923095 & 0xFFFFFFFF)
+#: Number of rows whose texts are joined at once; bounds memory for a sheet of the longest texts that a cell can have.
+_JOINED = 4096
+#: Number of rows hashed at once; keeps the arrays of one step in the CPU cache.
+_BATCH = 16_384
+
+
+def _rot(x: Words, k: int) -> Words:
+    return (x << np.uint32(k)) | (x >> np.uint32(32 - k))
+
+
+def _mix(a: Words, b: Words, c: Words) -> tuple[Words, Words, Words]:
+    for first, second, third in ((4, 6, 8), (16, 19, 4)):
+        a = (a - c) ^ _rot(c, first)
+        c = c + b
+        b = (b - a) ^ _rot(a, second)
+        a = a + c
+        c = (c - b) ^ _rot(b, third)
+        b = b + a
+    return a, b, c
+
+
+def _final(a: Words, b: Words, c: Words) -> Words:
+    c = (c ^ b) - _rot(b, 14)
+    a = (a ^ c) - _rot(c, 11)
+    b = (b ^ a) - _rot(a, 25)
+    c = (c ^ b) - _rot(b, 16)
+    a = (a ^ c) - _rot(c, 4)
+    b = (b ^ a) - _rot(a, 14)
+    return (c ^ b) - _rot(b, 24)
+
+
+def lookup3(data: NDArray[np.uint8], starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> Words:
+    """Return PostgreSQL's `hash_bytes` of many byte strings in one buffer, as on a little-endian machine.
+
+    Args:
+        data: the buffer, with at least 12 more bytes after the last string.
+        starts: offset of each string in bytes.
+        lengths: length of each string in bytes.
+    """
+    words = np.ndarray((len(data) - 3,), dtype="<u4", buffer=data.data, strides=(1,))
+    blocks = lengths // 12
+    # Longest first, so that the strings that still have a block are always a prefix.
+    order = _longest_first(blocks) if len(blocks) and blocks.max() else None
+    position, left, blocks = (x if order is None else x[order] for x in (starts, lengths, blocks))
+    a = _SEED + left.astype(np.uint32)
+    b, c = a.copy(), a.copy()
+    for step, size in enumerate(_still_there(blocks)):
+        at = position[:size] + 12 * step
+        a[:size], b[:size], c[:size] = _mix(a[:size] + words[at], b[:size] + words[at + 4], c[:size] + words[at + 8])
+    hashes = _tail(words, position + 12 * blocks, left - 12 * blocks, a, b, c)
+    if order is None:
+        return hashes
+    back = np.empty_like(hashes)
+    back[order] = hashes
+    return back
+
+
+def _longest_first(blocks: NDArray[np.int64]) -> NDArray[np.int64]:
+    # numpy sorts 16-bit integers by radix, three times as fast.
+    narrow = blocks.astype(np.int16) if blocks.max() < 2**15 else blocks
+    return np.argsort(-narrow, kind="stable")
+
+
+def _still_there(blocks: NDArray[np.int64]) -> list[int]:
+    """Return how many strings have at least 1, 2, 3… blocks; `blocks` is sorted in descending order."""
+    most = int(blocks[0]) if len(blocks) else 0
+    return [int(n) for n in np.searchsorted(-blocks, -np.arange(most), side="left")]
+
+
+def _mask_table(offset: int) -> Words:
+    """Return, for 0-11 remaining bytes, a mask of the bits of the word at that offset that belong to the string."""
+    return np.array([(1 << (8 * min(max(left - offset, 0), 4))) - 1 for left in range(12)], np.uint32)
+
+
+_MASKS = {offset: _mask_table(offset) for offset in (0, 4, 8)}
+
+
+def _tail(words: Words, position: NDArray[np.int64], left: NDArray[np.int64], a: Words, b: Words, c: Words) -> Words:
+    """Mix in the last 0-11 bytes and return the hashes.
+
+    The lowest byte of `c` is reserved for the length, so the bytes added to it are shifted by one.
+    """
+    word = {offset: words[position + offset] & _MASKS[offset][left] for offset in _MASKS}
+    return _final(a + word[0], b + word[4], c + (word[8] << np.uint32(8)))
+
+
+#: A string view stores texts of up to this many bytes inline (see `views`), padded with zeros.
+_INLINE = 12
+
+
+def _text_hashes(values: pl.Series) -> int:
+    """Return the sum of `hashtext` (signed 32 bits) over a column of texts without nulls."""
+    array = values.to_arrow(compat_level=pl.CompatLevel.newest())
+    _, views, *buffers = array.buffers()
+    every = np.frombuffer(views, np.uint32).reshape(-1, 4)[array.offset : array.offset + len(array)]
+    data = [np.frombuffer(buffer, np.uint8) for buffer in buffers]
+    return sum(_view_hashes(every[start : start + _BATCH], data) for start in range(0, len(array), _BATCH))
+
+
+def _view_hashes(views: Words, data: list[NDArray[np.uint8]]) -> int:
+    """Return the sum of the hashes of texts, given their views and the buffers that the views refer to."""
+    lengths = views[:, 0]
+    short = views if int(lengths.max()) < _INLINE else views[lengths < _INLINE]
+    a = _SEED + short[:, 0]
+    total = _signed_sum(_final(a + short[:, 1], a + short[:, 2], a + (short[:, 3] << np.uint32(8))))
+    if len(short) == len(views):
+        return total
+    full = views[lengths == _INLINE]
+    a = _SEED + full[:, 0]
+    total += _signed_sum(_final(*_mix(a + full[:, 1], a + full[:, 2], a + full[:, 3])))
+    far = views[lengths > _INLINE]
+    for number, buffer in enumerate(data):
+        mine = far if len(data) == 1 else far[far[:, 2] == number]
+        total += _far_hashes(buffer, mine[:, 3].astype(np.int64), mine[:, 0].astype(np.int64))
+    return total
+
+
+def _far_hashes(buffer: NDArray[np.uint8], starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> int:
+    """Return the sum of the hashes of texts in a buffer."""
+    # `lookup3` reads whole blocks, also past the end of a text, so texts near the buffer's end are padded first.
+    last = starts + lengths + _INLINE > len(buffer)
+    total = _signed_sum(lookup3(buffer, starts[~last], lengths[~last])) if not last.all() else 0
+    for start, length in zip(starts[last], lengths[last], strict=True):
+        text = np.zeros(length + _INLINE, np.uint8)
+        text[:length] = buffer[start : start + length]
+        total += _signed_sum(lookup3(text, np.zeros(1, np.int64), np.array([length])))
+    return total
+
+
+def _signed_sum(hashes: Words) -> int:
+    return int(hashes.view(np.int32).sum(dtype=np.int64))
+
+
+def _float_hashes(floats: pl.DataFrame) -> dict[str, int]:
+    """Return the sum of `hashfloat8` over each column; both zeros hash to 0, as in PostgreSQL."""
+    if not floats.width:
+        return {}
+    # A null counts as 0, like a zero. All columns form one array, because a step of the hash costs as much as hashing a
+    # small column.
+    numbers = floats.select(pl.all().cast(pl.Float64).fill_null(0.0)).to_numpy(order="fortran").T.reshape(-1)
+    filled = np.flatnonzero(numbers)
+    data = np.concatenate([numbers[filled].view(np.uint8), np.zeros(12, np.uint8)])
+    hashes = np.zeros(len(numbers), np.int64)
+    starts = np.arange(len(filled), dtype=np.int64) * 8
+    hashes[filled] = lookup3(data, starts, np.full(len(filled), 8, np.int64)).view(np.int32)
+    return dict(zip(floats.columns, hashes.reshape(floats.width, -1).sum(axis=1).tolist(), strict=True))

@@ -1,0 +1,271 @@
+"""Owns sessions with PostgreSQL: connects, quotes names, runs statements, and maps the driver's errors to ours."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import adbc_driver_manager
+import adbc_driver_postgresql
+import polars as pl
+
+from importer.errors import Conflict, ConnectionFailed, DatabaseError, ImporterError, LoginRefused, TargetRefused
+from importer.runtime.interruptible import Guard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from types import TracebackType
+
+    from importer.runtime.retry import Deadline
+    from importer.settings import Dsn
+
+Result = TypeVar("Result")
+
+#: SQLSTATE classes and codes where another attempt may succeed (PostgreSQL manual, appendix A).
+_LOST = ("08", "57P01", "57P02", "57P03", "57P05", "53300")
+_CONFLICT = ("40001", "40P01", "55P03")
+_DENIED, _DISK_FULL = "42501", "53100"
+#: What a user can do about an error of the server, by SQLSTATE.
+_CHOICES = {
+    _DENIED: "ask for the privilege, or name another target",
+    _DISK_FULL: "free space on the server",
+    "23505": "rows with such a key are in the table already: load only new rows, or use --mode replace",
+    "23503": "load the referenced rows first",
+}
+#: `server_version_num` of the oldest server whose catalog and syntax our SQL supports.
+MIN_SERVER = 130_000
+
+
+def quote(*names: str) -> str:
+    """Return names as one quoted, dotted identifier.
+
+    Raises:
+        TargetRefused: a name is empty, too long or has a NUL character.
+    """
+    for name in names:
+        if not name or "\0" in name or len(name.encode()) > 63:  # noqa: PLR2004 - NAMEDATALEN - 1
+            raise TargetRefused(f"{name!r} cannot be the name of a table or column", choice="1-63 bytes")
+    return ".".join('"' + name.replace('"', '""') + '"' for name in names)
+
+
+def literal(text: str) -> str:
+    """Return a text as a quoted SQL literal."""
+    return "E'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+#: Messages of libpq for connections that no later attempt will get; all other failures may pass. libpq gives no codes.
+_LOGIN = re.compile(
+    r"password|authentication|does not exist|pg_hba|not translate host name|invalid|SSL|certificate|permission denied"
+    r"|is not permitted|not currently accepting|missing|unrecognized"
+)
+
+
+@contextlib.contextmanager
+def database_errors(dsn: Dsn | None = None, *, connecting: bool = False) -> Iterator[None]:
+    """Convert every error of the driver into one of ours, without values of rows (DETAIL)."""
+    try:
+        yield
+    except adbc_driver_manager.Error as exc:
+        raise _mapped(exc, dsn, connecting=connecting) from None
+
+
+def _mapped(exc: adbc_driver_manager.Error, dsn: Dsn | None, *, connecting: bool) -> DatabaseError:
+    # The driver gives these names as bytes, whatever its type hints say.
+    details = {key.decode() if isinstance(key, bytes) else key: value for key, value in exc.details or []}
+    text = details.get("PG_DIAG_MESSAGE_PRIMARY", b"").decode("utf-8", "replace") or _primary(str(exc))
+    state = exc.sqlstate or details.get("PG_DIAG_SQLSTATE", b"").decode() or None
+    constraint = details.get("PG_DIAG_CONSTRAINT_NAME", b"").decode("utf-8", "replace") or None
+    if state is None and connecting:
+        about = _about_connection(text, dsn)
+        wrong = _LOGIN.search(text) is not None or (dsn is not None and dsn.misread) or "not one that libpq" in about
+        refused = LoginRefused if wrong else ConnectionFailed
+        return refused(about, place=str(dsn) if dsn else None, choice="check --to, IMPORTER_DSN or DATABASE_URL")
+    if state is None and exc.status_code == adbc_driver_manager.AdbcStatusCode.IO:
+        return ConnectionFailed("the connection to the server was lost", place=str(dsn) if dsn else None)
+    kind: type[DatabaseError] = DatabaseError
+    if state and state.startswith(_LOST):
+        kind = ConnectionFailed
+    elif state in _CONFLICT:
+        kind = Conflict
+    where = f" (SQLSTATE {state}{', constraint ' + constraint if constraint else ''})" if state else ""
+    choice = _CHOICES.get(state or "")
+    return kind(f"PostgreSQL refused: {text}{where}", choice=choice, sqlstate=state, constraint=constraint)
+
+
+def _primary(text: str) -> str:
+    """Extract the server's first line from the driver's message, without DETAIL."""
+    match = re.search(r"(?:ERROR|FATAL|PANIC):\s*([^\n]+)", text)
+    return match[1].strip() if match else text.split("\n", 1)[0].strip()
+
+
+def _about_connection(text: str, dsn: Dsn | None) -> str:
+    """Return libpq's message about a failed connection, unless it quotes the connection string (and a password)."""
+    if dsn is not None and dsn.misread:
+        return "cannot connect: user or password has a character that must be percent-encoded (@ as %40, / as %2F)"
+    cause = re.search(r"(connection to server .*)", text, re.DOTALL)
+    if cause:
+        return "cannot connect: " + " ".join(cause[1].split())
+    fatal = re.search(
+        r"(?:could not translate host name|timeout expired|no password|password authentication|server closed)[^\n]*",
+        text,
+    )
+    if fatal or dsn is None:
+        return "cannot connect: " + (fatal[0] if fatal else text)
+    if "libpq" in text or "[libpq]" in text:
+        return "the connection string is not one that libpq understands"
+    return "cannot connect: " + text
+
+
+class Session:
+    """A connection to the server; a context manager that rolls back what was not committed.
+
+    It uses the driver manager's own objects, not its DB-API module, because the latter imports most of pyarrow, which
+    takes longer than loading a small workbook.
+
+    Args:
+        dsn: connection string of the server.
+        autocommit: whether every statement is its own transaction.
+        deadline: time at which calls in the main thread are cancelled, as they are by signals; None for no limit.
+
+    Raises:
+        ConnectionFailed: the server cannot be reached.
+        LoginRefused: the connection string or the login is wrong; another attempt would fail, too.
+    """
+
+    def __init__(self, dsn: Dsn, *, autocommit: bool = False, deadline: Deadline | None = None) -> None:
+        self._dsn = dsn
+        self.guard = Guard(deadline)
+        with database_errors(dsn, connecting=True), contextlib.ExitStack() as opened:
+            self._database = opened.enter_context(adbc_driver_postgresql.connect(dsn.text))
+            self._connection = opened.enter_context(adbc_driver_manager.AdbcConnection(self._database))
+            self._connection.set_autocommit(autocommit)
+            opened.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; what was not committed is rolled back."""
+        # Errors are ignored: cleanup must not hide the first error, and closing a lost connection fails.
+        for resource in (self._connection, self._database):
+            with contextlib.suppress(adbc_driver_manager.Error, ImporterError):
+                self._interruptibly(resource.close, self.cancel)
+        self.guard.close()
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Run a query and return all its rows."""
+        with self._statement() as statement:
+            # Without COPY the query is complete before its first row is read, so every error is raised by the driver.
+            statement.set_options(**{"adbc.postgresql.use_copy": "false"})
+            statement.set_sql_query(sql)
+            if parameters:
+                statement.prepare()
+                statement.bind_stream(_one_row(parameters))
+            stream, _ = self._interruptibly(statement.execute_query, statement.cancel)
+            return _rows(stream)
+
+    def value(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
+        """Run a query and return the first column of its first row, or None if it has no rows."""
+        rows = self.query(sql, parameters)
+        return rows[0][0] if rows else None
+
+    def run(self, sql: str) -> int:
+        """Run a statement and return the number of rows affected (-1 if the server does not report it)."""
+        with self._statement() as statement:
+            statement.set_sql_query(sql)
+            return int(self._interruptibly(statement.execute_update, statement.cancel))
+
+    def copy(self, rows: pl.DataFrame, schema: str, table: str) -> None:
+        """Append rows to a table by one binary COPY; columns are matched by name, types are not checked (FACTS 3.1).
+
+        Without autocommit the COPY is part of the open transaction.
+        """
+        with self._statement() as statement:
+            statement.set_options(**{
+                "adbc.ingest.mode": "adbc.ingest.mode.append",
+                "adbc.ingest.target_table": table,
+                "adbc.ingest.target_db_schema": schema,
+            })  # fmt: skip
+            statement.bind_stream(rows)
+            self._interruptibly(statement.execute_update, statement.cancel)
+
+    def run_each(self, sql: str, rows: pl.DataFrame) -> None:
+        """Run a statement once per row, with the row's columns as parameters; each row is a round trip."""
+        with self._statement() as statement:
+            statement.set_sql_query(sql)
+            statement.prepare()
+            for start in range(len(rows)):
+                statement.bind_stream(rows.slice(start, 1))
+                statement.execute_update()
+
+    def commit(self) -> None:
+        """Commit the transaction."""
+        with database_errors(self._dsn):
+            self._interruptibly(self._connection.commit, self.cancel)
+
+    def rollback(self) -> None:
+        """Roll the transaction back."""
+        with database_errors(self._dsn):
+            self._interruptibly(self._connection.rollback, self.cancel)
+
+    def cancel(self) -> None:
+        """Cancel the running statement, in whatever thread it was started; without one, do nothing."""
+        with contextlib.suppress(adbc_driver_manager.Error):
+            self._connection.cancel()
+
+    @contextlib.contextmanager
+    def _statement(self) -> Iterator[adbc_driver_manager.AdbcStatement]:
+        with database_errors(self._dsn), adbc_driver_manager.AdbcStatement(self._connection) as statement:
+            yield statement
+
+    def _interruptibly(self, function: Callable[[], Result], cancel: Callable[[], None]) -> Result:
+        """Return the result of a native call that may take long; a signal or the deadline cancels it.
+
+        Python runs signal handlers in the main thread only, and not while that thread is in native code.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            return function()
+        return self.guard.call(function, cancel)
+
+
+def _rows(stream: Any) -> list[tuple[Any, ...]]:
+    """Return the rows of an Arrow stream as Python values.
+
+    Polars is imported already but supports neither equal column names nor intervals; pyarrow does, but importing it
+    takes another 60 ms.
+    """
+    try:
+        pl.Schema(stream)  # does not start reading the stream
+        return pl.DataFrame(stream).rows()
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        import pyarrow as pa
+
+        table = pa.RecordBatchReader.from_stream(stream).read_all()
+        return list(zip(*[column.to_pylist() for column in table.columns], strict=True))
+
+
+def _one_row(values: Sequence[Any]) -> pl.DataFrame:
+    """Return parameters as a one-row frame; None becomes text, because the driver cannot bind a column of no type."""
+    return pl.DataFrame([pl.Series(f"{n}", [v], dtype=pl.String if v is None else None) for n, v in enumerate(values)])
+
+
+def check_server(session: Session) -> str:
+    """Check that the server is supported, and return its version (`15.8`).
+
+    Raises:
+        TargetRefused: the server is older than 13, or read-only (a standby).
+    """
+    number, version, recovering = session.query(
+        "select current_setting('server_version_num')::int as number, current_setting('server_version') as version, "
+        "pg_is_in_recovery()"
+    )[0]
+    if number < MIN_SERVER:
+        raise TargetRefused(f"the server is PostgreSQL {version}, but 13 is the oldest supported version")
+    if recovering:
+        raise TargetRefused("the server is a standby and accepts no writes", choice="connect to the primary")
+    return str(version).split()[0]

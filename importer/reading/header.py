@@ -1,0 +1,225 @@
+"""Finds the header rows of a sheet, reads their texts and derives column names from them."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import polars as pl
+
+from importer.cells.frame import ROW, kinds_by_column, part, raw_text
+from importer.errors import SheetError
+from importer.excel.addresses import column_index, column_letters
+from importer.postgres.types import NAME_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+#: Minimum share of the widest row's cells that a header row fills; a title row fills only one or two cells.
+HEADER_SHARE = 0.6
+#: Maximum number of header rows; a header that is merged further down is cut off there.
+MOST_HEADER_ROWS = 12
+#: System columns of every table; PostgreSQL refuses them as column names.
+_SYSTEM_COLUMNS = {"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"}
+#: Columns that a rejects workbook adds; they are not data when the fixed workbook is read again.
+REJECT_COLUMNS = ("_row", "_errors")
+
+
+@dataclass(frozen=True)
+class SheetColumn:
+    """A column of the sheet.
+
+    Attributes:
+        index: position of the column in the sheet, from 0.
+        header: text of the header cell, stripped, or None if the cell is blank.
+        name: column name derived from the header; unique in the sheet.
+    """
+
+    index: int
+    header: str | None
+    name: str
+
+    @property
+    def letter(self) -> str:
+        """The column's letters in the sheet."""
+        return column_letters(self.index)
+
+
+@dataclass(frozen=True)
+class Header:
+    """The header of a sheet.
+
+    Attributes:
+        first_row: first header row, 1-based; 0 if the sheet has no header.
+        last_row: last header row; data begins after it.
+        columns: all columns that have a header or data, left to right.
+        notes: messages for the user about unusual headers.
+    """
+
+    first_row: int
+    last_row: int
+    columns: tuple[SheetColumn, ...]
+    notes: tuple[str, ...]
+
+
+def find_header(head: pl.DataFrame, merges: Iterable[str] = ()) -> tuple[int, int]:
+    """Return the first and last header row in the head of a sheet; (0, 0) if the head has no cells.
+
+    The header starts at the first row that fills most of the columns and holds mostly text, else at the first row that
+    fills most of them. If a cell of that row is merged downwards, the header extends as far down.
+
+    Args:
+        head: frame of the head window.
+        merges: merged ranges of the sheet, as written (`A1:B2`).
+    """
+    filled = _filled(head)
+    if filled.is_empty():
+        return 0, 0
+    wide = filled.filter(pl.col("cells") >= HEADER_SHARE * filled["cells"].max())  # type: ignore[operator]
+    texts = wide.filter(pl.col("texts") * 2 > pl.col("cells"))
+    row = int((texts if len(texts) else wide)[ROW][0])
+    bottoms = [span.bottom for span in map(_span, merges) if span and span.top == row]
+    return row, min(max([row, *bottoms]), row + MOST_HEADER_ROWS - 1)
+
+
+def _filled(head: pl.DataFrame) -> pl.DataFrame:
+    """Return for every non-blank row of the head the number of cells and how many of them are texts."""
+    columns = kinds_by_column(head.columns)
+    if not columns:
+        return pl.DataFrame(schema={ROW: pl.Int64, "cells": pl.UInt32, "texts": pl.UInt32})
+    full = [pl.any_horizontal(_present(c, kinds)) for c, kinds in columns.items()]
+    texts = [pl.any_horizontal(_present(c, [k for k in kinds if k == "text"])) for c, kinds in columns.items()]
+    counted = head.select(ROW, pl.sum_horizontal(full).alias("cells"), pl.sum_horizontal(texts).alias("texts"))
+    return counted.filter(pl.col("cells") > 0)
+
+
+def _present(column: int, kinds: Iterable[str]) -> list[pl.Expr]:
+    masks = [pl.col(part(column, k)) != "" if k == "text" else pl.col(part(column, k)).is_not_null() for k in kinds]
+    return [mask.fill_null(value=False) for mask in masks] or [pl.lit(value=False)]
+
+
+def read_header(
+    head: pl.DataFrame,
+    rows: tuple[int, int],
+    data_columns: Iterable[int],
+    merges: Iterable[str],
+    *,
+    keep_names: bool,
+    most_columns: int,
+) -> Header:
+    """Read the header from the given rows of the head.
+
+    Args:
+        head: frame of the head window.
+        rows: first and last header row; (0, 0) for a sheet without a header.
+        data_columns: columns (0-based) that hold data below the header.
+        merges: merged ranges of the sheet; a text merged over several header cells counts for each of them.
+        keep_names: use header texts unchanged as column names.
+        most_columns: maximum number of columns.
+
+    Raises:
+        SheetError: the header has more than `most_columns` columns.
+    """
+    texts = _texts(head, rows, merges)
+    indices = sorted({*texts, *data_columns})
+    if len(indices) > most_columns:
+        raise SheetError(
+            f"the header has {len(indices):,} columns, a table can have {most_columns:,}",
+            choice="choose some with --columns",
+        )
+    labels = [texts.get(index) for index in indices]
+    names, notes = column_names(labels, indices, keep=keep_names)
+    columns = tuple(SheetColumn(i, label, name) for i, label, name in zip(indices, labels, names, strict=True))
+    return Header(rows[0], rows[1], columns, tuple(notes))
+
+
+def _texts(head: pl.DataFrame, rows: tuple[int, int], merges: Iterable[str]) -> dict[int, str]:
+    """Return the header text of each column; texts from several rows are joined from top to bottom."""
+    lines: dict[int, list[str]] = {}
+    wanted = head.filter(pl.col(ROW).is_between(*rows))
+    spans = [span for span in map(_span, merges) if span] if rows[1] > rows[0] else []
+    columns = kinds_by_column(head.columns)
+    shown = wanted.select(ROW, *[raw_text(c, kinds).alias(str(c)) for c, kinds in columns.items()])
+    for line in shown.iter_rows(named=True):
+        cells = {c: tidy(line[str(c)]) for c in columns if line[str(c)] is not None and tidy(line[str(c)])}
+        for span in spans:
+            if span.top == line[ROW] and span.left in cells:
+                cells |= dict.fromkeys(range(span.left, span.right + 1), cells[span.left])
+        for c, text in cells.items():
+            if text not in lines.setdefault(c, []):
+                lines[c].append(text)
+    return {c: " ".join(texts) for c, texts in lines.items()}
+
+
+class _Span(NamedTuple):
+    """A merged range: rows 1-based, columns 0-based, all inclusive."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+
+def _span(ref: str) -> _Span | None:
+    match = re.fullmatch(r"([A-Z]{1,3})(\d+):([A-Z]{1,3})(\d+)", ref)
+    return _Span(int(match[2]), column_index(match[1]), int(match[4]), column_index(match[3])) if match else None
+
+
+def tidy(text: str) -> str:
+    """Return `text` with outer white space removed and inner white space collapsed to single spaces."""
+    return " ".join(text.split())
+
+
+def column_names(labels: list[str | None], indices: list[int], *, keep: bool) -> tuple[list[str], list[str]]:
+    """Return unique column names for header texts, and notes about names that differ in more than spelling."""
+    names: list[str] = []
+    notes: list[str] = []
+    taken: set[str] = set()
+    for label, index in zip(labels, indices, strict=True):
+        letters = column_letters(index)
+        wanted = _usable((label or "").replace("\0", "") if keep else _snake_case(label or ""))
+        if not wanted:
+            wanted = f"column_{letters.lower()}"
+            notes.append(f"blank-label: column {letters} has no usable header, named {wanted!r}")
+        name = unique_name(wanted, taken)
+        if name != shorten(wanted, ""):
+            notes.append(f"duplicate-label: column {letters} ({label!r}) is named {name!r}")
+        elif name != wanted:
+            notes.append(f"long-label: the header of column {letters} has more than {NAME_BYTES} bytes, named {name!r}")
+        taken.add(name)
+        names.append(name)
+    return names, notes
+
+
+def normalise(label: str) -> str:
+    """Return a header text as a snake_case name (letters and digits of any script, at most 63 bytes); may be empty."""
+    return shorten(_usable(_snake_case(label)), "")
+
+
+def _snake_case(label: str) -> str:
+    """Return a text's letters, digits and marks in lower case, with `_` between words and before a leading digit."""
+    text = unicodedata.normalize("NFKC", label).lower()
+    # The vowels of Indic scripts are marks, which `\w` does not match.
+    words = "".join(c if c.isalnum() or unicodedata.category(c).startswith("M") else " " for c in text)
+    name = "_".join(words.split())
+    return f"_{name}" if name[:1].isdigit() else name
+
+
+def _usable(name: str) -> str:
+    """Return `name`, prefixed with `_` if PostgreSQL refuses it as a column name."""
+    return f"_{name}" if name in _SYSTEM_COLUMNS else name
+
+
+def unique_name(wanted: str, taken: set[str]) -> str:
+    """Return the first of `wanted`, `wanted_2`, `wanted_3`… that is not taken; at most 63 bytes."""
+    name, number = shorten(wanted, ""), 2
+    while name in taken:
+        name, number = shorten(wanted, f"_{number}"), number + 1
+    return name
+
+
+def shorten(name: str, suffix: str) -> str:
+    """Return `name + suffix` in at most 63 bytes, with `name` cut between characters."""
+    return name.encode()[: NAME_BYTES - len(suffix.encode())].decode("utf-8", "ignore") + suffix

@@ -1,0 +1,193 @@
+"""Splits a sheet part at row borders into cuts of bounded size, and keeps the XML before and after the rows."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from importer.errors import WorkbookRefused
+from importer.excel.addresses import column_index
+from importer.excel.normalize_xml import plain_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from importer.excel.package import Package
+    from importer.excel.workbook import Sheet
+    from importer.settings import Limits
+
+_ROW_TAG = re.compile(rb"<row\b([^>]*)>")
+_ROW_NUMBER = re.compile(rb"""\br=["'](\d{1,7})["']""")
+
+
+def row_range(rows: bytes, following: int) -> tuple[int, int]:
+    """Return the first and last sheet row of a cut; a first row without a number counts as row `following`.
+
+    A row without `r` comes right after its predecessor (ECMA-376 part 1, 18.3.1.73).
+    """
+    start = _ROW_TAG.search(rows)
+    if start is None:
+        return following, following
+    number = _ROW_NUMBER.search(start[1])
+    first = int(number[1]) if number else following
+    end = _ROW_TAG.match(rows, rows.rfind(b"<row"))
+    number = _ROW_NUMBER.search(end[1]) if end else None
+    if number:
+        return first, max(int(number[1]), first)
+    last = first - 1
+    for tag in _ROW_TAG.finditer(rows):
+        number = _ROW_NUMBER.search(tag[1])
+        last = int(number[1]) if number else last + 1
+    return first, last
+
+
+class Cutter:
+    """The state of one pass over a sheet part: the XML before, in and after `<sheetData>`."""
+
+    #: Maximum XML before the rows: views, formats, column widths. Excel writes a few KiB.
+    HEAD_BYTES = 64 << 20
+    #: Maximum XML kept from after the rows: merges, validations, links; only merges are used.
+    TAIL_BYTES = 64 << 20
+
+    def __init__(
+        self,
+        package: Package,
+        sheet: Sheet,
+        limits: Limits,
+        window_bytes: Callable[[int], int],
+        head_rows: int,
+        chunk_rows: int | None,
+    ) -> None:
+        self._blocks = plain_rows(package, sheet.part)
+        self._sheet = sheet
+        self._limits = limits
+        self._size = window_bytes
+        self._window_bytes = window_bytes(0)
+        self._head_rows = min(head_rows, chunk_rows or head_rows)
+        self._chunk_rows = chunk_rows
+        self._before = b""
+        self._behind = bytearray()
+        self._buffer = bytearray()
+        self._done = False
+
+    def cuts(self) -> Iterator[bytes]:
+        """Yield the raw XML of each window's rows; at least one cut, which may be empty."""
+        self._skip_to_rows()
+        yield from self._head()
+        while True:
+            while len(self._buffer) < self._window_bytes and self._fill():
+                pass
+            if not self._buffer:
+                break
+            yield from self._split(self._take())
+        for block in self._blocks:
+            if len(self._behind) < self.TAIL_BYTES:
+                self._behind += block
+
+    def _skip_to_rows(self) -> None:
+        head = bytearray()
+        for block in self._blocks:
+            head += block
+            match = re.search(rb"<sheetData\s*(/?)>", head)
+            if match:
+                self._before = bytes(head[: match.start()])
+                self._buffer = head[match.end() :]
+                self._done = bool(match[1])
+                self._behind = self._buffer if self._done else bytearray()
+                self._buffer = bytearray() if self._done else self._buffer
+                self._find_end(0)
+                return
+            if len(head) > self.HEAD_BYTES:
+                break
+        raise self.refuse("has no rows element (sheetData)")
+
+    def _fill(self) -> bool:
+        """Append one block of rows to the buffer; return False at the end of the rows."""
+        if self._done:
+            return False
+        block = next(self._blocks, None)
+        if block is None:
+            raise self.refuse("ends in the middle of its rows")
+        start = max(len(self._buffer) - 16, 0)
+        self._buffer += block
+        self._find_end(start)
+        return True
+
+    def _find_end(self, start: int) -> None:
+        end = -1 if self._done else self._buffer.find(b"</sheetData", start)
+        if end >= 0:
+            self._behind = self._buffer[end:]
+            del self._buffer[end:]
+            self._done = True
+
+    def _head(self) -> Iterator[bytes]:
+        position = count = searched = 0
+        while count < self._head_rows:
+            end = self._buffer.find(b"</row>", max(position, searched))
+            if end < 0:
+                searched = len(self._buffer) - len(b"</row")
+                if searched - position > self._limits.row_bytes:
+                    raise self._endless_row()
+                if not self._fill():
+                    break
+                continue
+            position, count = end + 6, count + 1
+        cut = bytes(self._buffer[:position])
+        del self._buffer[:position]
+        self._window_bytes = self._size(position // max(count, 1))
+        yield cut
+
+    def _take(self) -> bytes:
+        """Remove and return the longest run of whole rows in the buffer that fits a window (at least one row)."""
+        if self._done and len(self._buffer) <= self._window_bytes:
+            cut = len(self._buffer)
+        else:
+            cut = self._buffer.rfind(b"</row>", 0, self._window_bytes) + 6
+            while cut < 6:  # noqa: PLR2004 - not found: one row is larger than a window
+                cut = self._buffer.find(b"</row>") + 6
+                if cut < 6 and (len(self._buffer) > self._limits.row_bytes or not self._fill()):  # noqa: PLR2004
+                    raise self._endless_row()
+        with memoryview(self._buffer) as view:
+            rows = bytes(view[:cut])
+        del self._buffer[:cut]
+        return rows
+
+    def _endless_row(self) -> WorkbookRefused:
+        return self.refuse(f"has a row of more than {self._limits.row_bytes:,} bytes, or one without end")
+
+    def _split(self, rows: bytes) -> Iterator[bytes]:
+        """Yield the cut as it is, or split into cuts of at most `chunk_rows` rows each."""
+        if self._chunk_rows is None or rows.count(b"</row>") <= self._chunk_rows:
+            yield rows
+            return
+        pieces = rows.split(b"</row>")
+        for start in range(0, len(pieces), self._chunk_rows):
+            part = b"</row>".join(pieces[start : start + self._chunk_rows])
+            last = start + self._chunk_rows >= len(pieces)
+            if part.strip() or not last:
+                yield part if last else part + b"</row>"
+
+    def hidden_columns(self) -> tuple[tuple[int, int], ...]:
+        """Return the ranges of hidden columns, 0-based and inclusive."""
+        found = []
+        for tag in re.findall(rb"<col\b[^>]*>", self._before):
+            bounds = re.search(rb'\bmin="(\d+)"', tag), re.search(rb'\bmax="(\d+)"', tag)
+            if re.search(rb'\bhidden="(?:1|true)"', tag) and bounds[0] and bounds[1]:
+                found.append((int(bounds[0][1]) - 1, int(bounds[1][1]) - 1))
+        return tuple(found)
+
+    def merges(self) -> tuple[str, ...]:
+        """Return the merged ranges as written; known once all rows have been cut."""
+        return tuple(
+            ref.decode("ascii", "replace")
+            for ref in re.findall(rb'<mergeCell\b[^>]*\bref="([^"]{2,32})"', bytes(self._behind))
+        )
+
+    def width(self) -> int | None:
+        """Return the number of columns in the declared used range, or None; known once the first row has been cut."""
+        match = re.search(rb'<dimension\b[^>]*\bref="(?:[A-Z]+\d+:)?([A-Z]{1,3})\d+"', self._before)
+        return column_index(match[1].decode()) + 1 if match else None
+
+    def refuse(self, fact: str) -> WorkbookRefused:
+        """Return the error that refuses the sheet because of `fact`."""
+        return WorkbookRefused(f"sheet {self._sheet.name!r} {fact}", choice="open it in Excel and save it again")

@@ -1,0 +1,194 @@
+"""Owns the source of a run: the sheet that was read, its spooled frames, header and column facts."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from importer.cells import spool
+from importer.cells.facts import ColumnFacts, merge, profile
+from importer.cells.frame import HIDDEN, ROW, columns_of
+from importer.errors import SheetError
+from importer.excel.addresses import column_letters
+from importer.excel.rejects_origin import Places, places_of
+from importer.validation.check_window import data_rows
+
+from .header import Header, find_header, read_header
+from .windows import HEAD_ROWS, SheetFacts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from importer.excel.workbook import Sheet, Workbook
+    from importer.settings import Settings
+    from importer.stages.tasks import WindowRead
+
+#: Bytes of XML per worker: reading less than this takes as long as starting another worker.
+XML_PER_WORKER = 1 << 20
+#: Sheets with more XML than this are written while they are read; for smaller ones each worker's connection costs more
+#: than it gains (see `ingest.most_writers`).
+STREAMED_BYTES = 8 << 20
+
+
+@dataclass(frozen=True)
+class Source:
+    """A sheet that was read.
+
+    Attributes:
+        workbook: the file that the sheet belongs to.
+        sheet: entry of the sheet in the workbook.
+        header: the header, found or given.
+        windows: spooled frames, in sheet order.
+        facts: facts of the data rows, by sheet column (0-based).
+        cut: facts from the sheet part outside its rows.
+        rows: number of data rows that are not blank.
+        hidden_rows: number of data rows that are hidden.
+        blank_rows: number of rows without cells between the header and the last data row.
+        above_header: number of rows with cells above the header.
+    """
+
+    workbook: Workbook
+    sheet: Sheet
+    header: Header
+    windows: tuple[WindowRead, ...]
+    facts: dict[int, ColumnFacts]
+    cut: SheetFacts
+    rows: int
+    hidden_rows: int
+    blank_rows: int
+    above_header: int
+
+    @functools.cached_property
+    def places(self) -> Places:
+        """The addresses of the sheet's cells, as shown to the user."""
+        return places_of(self)
+
+    def address(self, row: int, column: int) -> str:
+        """Return the A1-style address of a cell, or that of the whole row if `column` is negative."""
+        return self.places.address(row, column)
+
+    def notes(self) -> list[str]:
+        """Return notes for the report about the sheet, such as unusual headers, unread sheets and hidden rows."""
+        found = list(self.header.notes)
+        if self.places.rows:
+            book = f" of {self.workbook.origin.workbook}" if self.workbook.origin else ""
+            found.append(f"the rows are fixed rejects: addresses are those of sheet {self.places.sheet}{book}")
+        others = [
+            s.name + ("" if s.visibility == "visible" else f" ({s.visibility.lower()})")
+            for s in self.workbook.sheets
+            if s != self.sheet
+        ]
+        if others:
+            found.append(f"sheets not read: {', '.join(others)}")
+        if self.above_header:
+            found.append(f"{self.above_header} rows above the header row were not read as data")
+        if self.hidden_rows:
+            found.append(f"{self.hidden_rows:,} of the data rows are hidden or filtered out in the sheet")
+        hidden = [
+            column_letters(c)
+            for low, high in self.cut.hidden_columns
+            for c in range(low, min(high, 16_383) + 1)
+            if c in self.facts
+        ]
+        if hidden:
+            found.append(f"hidden columns: {', '.join(hidden)}")
+        formulas = sum(window.formulas for window in self.windows)
+        if self.workbook.recalculates and formulas:
+            found.append(
+                f"{formulas:,} cells are formulas, and the workbook asks to be recalculated when opened: "
+                "their results may be out of date"
+            )
+        return found
+
+
+def in_order(windows: list[WindowRead], sheet: Sheet) -> tuple[WindowRead, ...]:
+    """Return the windows in sheet order.
+
+    Raises:
+        SheetError: a window's rows do not come after those of the window before it.
+    """
+    last = 0
+    for window in sorted(windows):
+        if window.rows and window.first_row <= last:
+            raise SheetError(
+                f"the rows of sheet {sheet.name!r} are out of order around row {last}", choice="save it again in Excel"
+            )
+        last = max(last, window.last_row)
+    return tuple(sorted(windows))
+
+
+def head_rows(settings: Settings) -> int:
+    """Return the number of rows at the top of a sheet to search for the header; a given header may be further down."""
+    return max(HEAD_ROWS, settings.header_rows[1] if settings.header_rows else 0)
+
+
+def head_windows(settings: Settings) -> int:
+    """Return the number of windows that hold the head rows: one, unless the user set smaller windows."""
+    rows = head_rows(settings)
+    return -(-rows // min(settings.chunk_rows or rows, rows))
+
+
+def make_source(
+    workbook: Workbook, sheet: Sheet, cut: SheetFacts, windows: tuple[WindowRead, ...], settings: Settings
+) -> Source:
+    """Build the source from a sheet's windows: find the header, merge the column facts, count the rows.
+
+    Raises:
+        SheetError: too many columns, or hidden rows or columns that the settings forbid.
+    """
+    heads = head_windows(settings)
+    head = pl.concat([spool.read(w.path) for w in windows[:heads]], how="diagonal")
+    rows = settings.header_rows if settings.header_rows is not None else find_header(head, cut.merges)
+    skip = settings.hidden == "skip"
+    facts = merge(_facts(windows, rows[1], skip_hidden=skip))
+    columns = {c for c, f in facts.items() if f.cells}
+    header = read_header(
+        head, rows, columns, cut.merges, keep_names=settings.keep_names, most_columns=settings.limits.columns
+    )
+    head_data = data_rows(head, rows[1], skip_hidden=False)
+    above = head.filter(pl.col(ROW) < max(rows[0], 1)) if columns_of(head.columns) else head.clear()
+    data = sum(w.rows for w in windows[heads:]) + len(head_data)
+    last = max((w.last_row for w in windows), default=0)
+    hidden = sum(_hidden(w, rows[1]) for w in windows if w.hidden)
+    _check_hidden(settings, cut, hidden, columns, sheet)
+    return Source(
+        workbook, sheet, header, windows, facts, cut,
+        rows=data, hidden_rows=hidden, blank_rows=max(last - rows[1] - data, 0) if data else 0, above_header=len(above),
+    )  # fmt: skip
+
+
+def _facts(windows: tuple[WindowRead, ...], header_row: int, *, skip_hidden: bool) -> Iterable[dict[int, ColumnFacts]]:
+    """Yield the facts of every window's data rows; only windows with other rows are profiled again."""
+    for window in windows:
+        if window.rows and (window.first_row <= header_row or (skip_hidden and window.hidden)):
+            yield profile(data_rows(spool.read(window.path), header_row, skip_hidden=skip_hidden))
+        else:
+            yield window.columns
+
+
+def _hidden(window: WindowRead, header_row: int) -> int:
+    """Return the number of hidden data rows in a window that has hidden rows."""
+    if window.first_row > header_row:
+        return window.hidden
+    frame = spool.read(window.path)
+    return int(frame.filter((pl.col(ROW) > header_row) & pl.col(HIDDEN).fill_null(value=False)).height)
+
+
+def _check_hidden(settings: Settings, cut: SheetFacts, rows: int, columns: set[int], sheet: Sheet) -> None:
+    hidden = [c for low, high in cut.hidden_columns for c in range(low, min(high, 16_383) + 1) if c in columns]
+    if settings.hidden == "error" and (rows or hidden):
+        letters = ", ".join(map(column_letters, hidden)) or "none"
+        raise SheetError(
+            f"sheet {sheet.name!r} has {rows:,} hidden rows and hidden columns {letters}",
+            choice="--hidden include or skip",
+        )
+
+
+def hidden_columns(source: Source) -> set[int]:
+    """Return the hidden columns (0-based) of the sheet that hold data."""
+    return {
+        c for low, high in source.cut.hidden_columns for c in range(low, min(high, 16_383) + 1) if c in source.facts
+    }

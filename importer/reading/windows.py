@@ -1,0 +1,215 @@
+"""Splits a sheet into windows: runs of consecutive rows, each decoded as a small sheet of its own.
+
+The sheet part is inflated once, as a stream, and cut after `</row>`; cells are not examined here. The first window (the
+head) is small: the header is searched in it, and its texts do not make the columns of a larger window mixed.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from importer.errors import WorkbookRefused
+from importer.excel.package import Package
+
+from .row_splitter import Cutter, row_range
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from types import TracebackType
+
+    from importer.excel.workbook import Sheet, Workbook
+    from importer.settings import Limits
+
+#: Number of rows at the top that are searched for the header. Title blocks above a table rarely exceed 20 rows.
+HEAD_ROWS = 64
+#: Maximum XML size of a window. With 6 MiB the engine's cells of a window take 25 MB and stay in the cache.
+WINDOW_BYTES = 6 << 20
+#: Windows of long rows may be larger, to hold this many rows: every column of every window costs a few calls.
+WINDOW_ROWS = 2_500
+#: Maximum XML size of a window of long rows.
+LONG_ROWS_BYTES = 12 << 20
+#: Minimum size of a window: a smaller one costs more in calls than it gains in balance between workers.
+MIN_WINDOW_BYTES = 1 << 20
+#: Number of bytes by which a window may fall short of its full size, because rows are never split.
+_ROW_ALLOWANCE = 64 << 10
+
+#: Maximum number of rows in a sheet (Excel's specification).
+MAX_ROWS = 1_048_576
+#: Number of windows that are cut before a worker asks for them.
+AHEAD = 2
+
+
+@dataclass(frozen=True)
+class Window:
+    """A run of consecutive sheet rows whose XML is stored in a file.
+
+    Attributes:
+        number: index of the window, from 0; window 0 is the head.
+        first_row: sheet row of the first `<row>`, 1-based.
+        last_row: sheet row of the last `<row>`, 1-based.
+        path: file that holds the XML.
+        offset: start of the XML in the file, in bytes.
+        length: length of the XML, in bytes.
+    """
+
+    number: int
+    first_row: int
+    last_row: int
+    path: Path
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True)
+class SheetFacts:
+    """Facts from the sheet part outside its rows; complete once all windows have been cut.
+
+    Attributes:
+        hidden_columns: ranges of hidden columns, 0-based and inclusive.
+        merges: merged ranges, as written (`A1:B2`).
+    """
+
+    hidden_columns: tuple[tuple[int, int], ...]
+    merges: tuple[str, ...]
+
+
+def window_bytes(xml_bytes: int, workers: int, row_bytes: int) -> int:
+    """Return the window size in bytes that gives every worker the same number of windows of equal size.
+
+    The reading takes as long as its slowest worker, hence the even split.
+
+    Args:
+        xml_bytes: inflated size of the sheet.
+        workers: number of workers that read it.
+        row_bytes: average size of a row.
+    """
+    most = min(max(WINDOW_BYTES, row_bytes * WINDOW_ROWS), LONG_ROWS_BYTES)
+    rounds = -(-xml_bytes // (workers * most)) or 1
+    return max(xml_bytes // (rounds * workers) + _ROW_ALLOWANCE, MIN_WINDOW_BYTES)
+
+
+class Cutting:
+    """One pass that cuts a sheet into windows; a context manager.
+
+    Windows are stored in slots of a file. A slot is reused once its window has been read, so the inflated sheet is
+    never on disk as a whole.
+
+    Attributes:
+        xml_bytes: inflated size of the sheet, as declared in the zip directory.
+        styles: file with the inflated styles part, or None if the workbook has none.
+
+    Args:
+        workbook: the opened workbook.
+        sheet: one of its worksheets.
+        folder: an existing spool folder.
+        limits: resource limits for the workbook.
+        head_rows: number of `<row>` elements in the head window; at least the number of the last header row.
+        chunk_rows: maximum number of rows in a window, or None to limit windows by size only.
+        workers: number of workers that will read; small sheets are cut so that all of them have work.
+
+    Raises:
+        WorkbookRefused: the sheet is damaged, hostile, or not worksheet XML; also raised while cutting.
+    """
+
+    def __init__(
+        self,
+        workbook: Workbook,
+        sheet: Sheet,
+        folder: Path,
+        limits: Limits,
+        *,
+        head_rows: int,
+        chunk_rows: int | None,
+        workers: int,
+    ) -> None:
+        self._workbook = workbook
+        self._package = Package(workbook.path, limits)
+        try:
+            self.xml_bytes = self._package.size(sheet.part)
+            self.styles = self._unpacked(workbook.styles, folder / "styles.xml") if workbook.styles else None
+            size = functools.partial(window_bytes, self.xml_bytes, max(workers, 1))
+            self._cutter = Cutter(self._package, sheet, limits, size, head_rows, chunk_rows)
+            # The unused rest of a slot takes no disk space: the file is sparse there.
+            self._slots = _Slots(folder / "windows.xml", size(LONG_ROWS_BYTES))
+        except BaseException:
+            self._package.__exit__(None, None, None)
+            raise
+
+    def _unpacked(self, part: str, path: Path) -> Path:
+        with path.open("wb") as file:
+            file.writelines(self._package.stream(part))
+        return path
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._package.__exit__(kind, error, tb)
+
+    def windows(self) -> Iterator[Window]:
+        """Yield each window as soon as its rows are in the file."""
+        previous = 0
+        for number, rows in enumerate(self._cutter.cuts()):
+            first, last = row_range(rows, previous + 1)
+            if last > MAX_ROWS:
+                raise self._cutter.refuse(f"has a row beyond {MAX_ROWS:,}, the last that a sheet can have")
+            path, offset = self._slots.put(number, rows)
+            yield Window(number, first, last, path, offset, len(rows))
+            previous = last
+        if self._workbook.path.stat().st_size != self._workbook.size:
+            raise WorkbookRefused(
+                "the file was changed while it was read", place=str(self._workbook.path), choice="run again"
+            )
+
+    def release(self, number: int) -> None:
+        """Mark the window with this number as read, so that its slot can be reused."""
+        self._slots.release(number)
+
+    def facts(self) -> SheetFacts:
+        """Return the facts outside the rows; call it after the last window."""
+        return SheetFacts(self._cutter.hidden_columns(), self._cutter.merges())
+
+    def width(self) -> int | None:
+        """Return the number of columns in the declared used range, or None; call it after the first window."""
+        return self._cutter.width()
+
+
+class _Slots:
+    """A file divided into reusable slots for windows.
+
+    Args:
+        path: the file, created if missing.
+        room: size of a slot in bytes; a longer window gets its own place at the end of the file.
+    """
+
+    def __init__(self, path: Path, room: int) -> None:
+        self._path = path
+        self._room = room
+        self._end = 0
+        self._free: deque[int] = deque()
+        self._held: dict[int, int] = {}
+        path.touch()
+
+    def put(self, number: int, rows: bytes) -> tuple[Path, int]:
+        """Write a window and return the file and the window's offset in it."""
+        fits = len(rows) <= self._room
+        if fits and self._free:
+            offset = self._free.popleft()
+        else:
+            offset = self._end
+            self._end += self._room if fits else len(rows)
+        if fits:
+            self._held[number] = offset
+        with self._path.open("r+b") as file:
+            file.seek(offset)
+            file.write(rows)
+        return self._path, offset
+
+    def release(self, number: int) -> None:
+        """Make the slot of a window available again."""
+        if number in self._held:
+            self._free.append(self._held.pop(number))

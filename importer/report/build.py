@@ -1,0 +1,141 @@
+"""Builds the run report from the source, the plan and the windows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from importer.excel.rejects_origin import Origin
+from importer.reading.header import REJECT_COLUMNS
+from importer.stages.validate import totals
+from importer.validation.conservation import ColumnCount
+
+from .model import ColumnReport, Report, RuleReport
+from .rejects_file import rejects_path
+from .rejects_workbook import Rejects
+from .rerun_command import mend_command
+
+if TYPE_CHECKING:
+    from importer.load.insert_bisect import Published
+    from importer.plan.model import LoadPlan
+    from importer.reading.sheet_source import Source
+    from importer.run.lease import Claim
+    from importer.settings import Settings
+    from importer.stages.tasks import WindowChecked
+
+
+#: The most superseded rows that a note lists.
+_SHOWN_ROWS = 20
+
+
+def make_report(
+    settings: Settings,
+    source: Source,
+    plan: LoadPlan,
+    claim: Claim,
+    windows: dict[int, WindowChecked],
+    published: Published | None = None,
+) -> tuple[Report, Rejects]:
+    """Build the report of a run that was checked, and possibly published, and the rejects that it counts."""
+    rejects = Rejects(windows.values(), list(source.header.columns), source.places, _origin(source, claim).properties())
+    path = rejects_path(settings, source, rejects)
+    found = totals(windows)
+    types = {c.column.index: str(c.pg_type) for c in plan.columns if c.column}
+    names = {c.column.index: c.field.name for c in plan.columns if c.column}
+    columns = tuple(
+        ColumnReport(
+            c.letter, c.header, names.get(c.index, c.name),
+            source.facts[c.index].kinds if c.index in source.facts else {},
+            types.get(c.index), found.get(c.index, ColumnCount()),
+        )
+        for c in source.header.columns
+    )  # fmt: skip
+    book = source.workbook
+    report = Report(
+        outcome="planned",
+        workbook={"name": book.path.name, "path": str(book.path), "sha256": book.sha256, "size": book.size},
+        sheet=source.sheet.name,
+        header_rows=(source.header.first_row, source.header.last_row),
+        target={
+            "schema": claim.target.schema,
+            "table": claim.target.name,
+            "mode": settings.mode,
+            "created": claim.target.table is None,
+            "server": claim.server,
+        },
+        method={
+            "name": settings.method,
+            "workers": settings.workers,
+            "chunks": sum(w.accepted > 0 for w in windows.values()),
+        },
+        columns=columns,
+        total_records=sum(w.rows for w in windows.values()),
+        error_count=len(rejects),
+        rows={
+            "blank": source.blank_rows,
+            "hidden": source.hidden_rows,
+            "above_header": source.above_header,
+            "superseded": sum(len(w.superseded) for w in windows.values()),
+        },
+        rules=_rules(source, windows),
+        rejects_file=str(path) if path else None,
+        timings={},
+        duration=0.0,
+        notes=tuple(
+            claim.notes + source.notes() + _plan_notes(settings, plan) + _superseded_notes(source, plan, windows)
+        ),
+        table_rows=_table_rows(published),
+        mend_command=mend_command(settings, plan, str(path)) if path and path.suffix.lower() == ".xlsx" else None,
+    )
+    return report, rejects
+
+
+def _origin(source: Source, claim: Claim) -> Origin:
+    """Return the origin to store in the rejects workbook; if this run loads a rejects workbook, its origin is kept."""
+    book, headers = source.workbook, {c.header for c in source.header.columns}
+    again = set(REJECT_COLUMNS) <= headers
+    columns = [c for c in source.header.columns if not (again and c.header in REJECT_COLUMNS)]
+    name = book.origin.workbook if book.origin else book.path.name
+    letters = tuple(source.places.letter(c.index) for c in columns)
+    return Origin(name, source.places.sheet, claim.target.schema, claim.target.name, letters)
+
+
+def _table_rows(published: Published | None) -> dict[str, int]:
+    """Return the counts of what happened to the target's rows."""
+    if published is None:
+        return {}
+    counts = {name: getattr(published, name) for name in ("inserted", "updated", "unchanged", "deleted")}
+    return counts | {"refused": len(published.refused)}
+
+
+def _rules(source: Source, windows: dict[int, WindowChecked]) -> tuple[RuleReport, ...]:
+    found: dict[str, RuleReport] = {}
+    for _, window in sorted(windows.items()):
+        for key, (count, row, column) in window.rules.items():
+            before = found.get(key)
+            found[key] = RuleReport(
+                key, count + (before.count if before else 0), before.example if before else source.address(row, column)
+            )
+    return tuple(sorted(found.values(), key=lambda rule: (-rule.count, rule.key)))
+
+
+def _superseded_notes(source: Source, plan: LoadPlan, windows: dict[int, WindowChecked]) -> list[str]:
+    """Return a note on the rows left out in favour of another row with the same key, or nothing."""
+    rows = [source.places.row(row) for _, window in sorted(windows.items()) for row in window.superseded]
+    if not rows:
+        return []
+    shown = ", ".join(str(row) for row in rows[:_SHOWN_ROWS]) + (", …" if len(rows) > _SHOWN_ROWS else "")
+    key = " + ".join(plan.key)
+    return [f"{len(rows):,} rows were left out for the {plan.on_duplicate} row with the same {key}: rows {shown}"]
+
+
+def _plan_notes(settings: Settings, plan: LoadPlan) -> list[str]:
+    notes = []
+    zoned = [c.field.name for c in plan.columns if c.pg_type.name == "timestamp with time zone"]
+    if zoned:
+        notes.append(f"dates and times without a zone are taken as {settings.timezone} for {', '.join(zoned)}")
+    single = [c.field.name for c in plan.columns if c.pg_type.name == "real" and c.field.type == "number"]
+    if single:
+        notes.append(f"fractions are rounded to single precision for {', '.join(single)}, as type real does")
+    if plan.ignored:
+        notes.append(f"columns left out: {', '.join(f'{c.letter} ({c.header or c.name})' for c in plan.ignored)}")
+    return notes

@@ -1,0 +1,75 @@
+"""Places the rejects file of a run, and restores an older file if the run publishes nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from importer.errors import BudgetExceeded
+from importer.excel.rejects_origin import original_stem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from importer.reading.sheet_source import Source
+    from importer.runtime.progress import Clock
+    from importer.settings import Settings
+
+    from .model import Report
+    from .rejects_workbook import Rejects
+
+
+def rejects_path(settings: Settings, source: Source, rejects: Rejects) -> Path | None:
+    """Return the path of the rejects file; None if there are no rejects."""
+    if not len(rejects):
+        return None
+    return settings.rejects or _free_path(Path.cwd() / f"{original_stem(source.workbook.path.stem)}.rejects.xlsx")
+
+
+def prepare_rejects(report: Report) -> None:
+    """Import xlsxwriter (70 ms) in a thread if it is needed, while the rows are loaded."""
+    if report.rejects_file and report.rejects_file.endswith(".xlsx"):
+        threading.Thread(target=importlib.import_module, args=("xlsxwriter",), daemon=True).start()
+
+
+@contextlib.contextmanager
+def kept_rejects(rejects: Rejects, report: Report, clock: Clock) -> Iterator[None]:
+    """Write the rejects file before anything is published; if the block fails, restore the old file.
+
+    A run over its budget keeps the new file, which lists the rows to fix.
+    """
+    if report.rejects_file is None:
+        yield
+        return
+    path = Path(report.rejects_file)
+    old = path.with_name(f"{path.name}.old")
+    if path.is_file():
+        path.replace(old)
+    try:
+        with clock.stage("rejects"):
+            rejects.write(path, rejects.sheet or report.sheet)
+        yield
+    except BudgetExceeded:
+        old.unlink(missing_ok=True)
+        raise
+    except BaseException as exc:
+        if getattr(exc, "unsure", False):
+            raise  # it is not known whether it was published: keep both files
+        if path.is_file():
+            path.unlink()
+        if old.is_file():
+            old.replace(path)
+        raise
+    old.unlink(missing_ok=True)
+
+
+def _free_path(path: Path) -> Path:
+    """Return `path`, or with a number if it exists: the user may be fixing the earlier file."""
+    number = 2
+    free = path
+    while free.exists():
+        free, number = path.with_name(f"{path.stem}-{number}{path.suffix}"), number + 1
+    return free

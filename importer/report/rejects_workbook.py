@@ -1,0 +1,301 @@
+"""Writes the rejects file: the rows that were not loaded, as they were in the sheet, with row number and reasons."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from datetime import datetime, time, timedelta
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from importer.cells import spool
+from importer.cells.frame import ROW, pad, part, parts_of, raw_text
+from importer.errors import MachineError
+from importer.excel.rejects_origin import Places
+from importer.reading.header import REJECT_COLUMNS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from importer.reading.header import SheetColumn
+    from importer.stages.tasks import WindowChecked
+
+ROW_COLUMN, ERRORS_COLUMN = REJECT_COLUMNS
+#: The most rows of a worksheet below its header.
+_SHEET_ROWS = 1_048_575
+_CELL_CHARACTERS = 32_767
+_SHEET_NAME = 31
+
+
+class Rejects:
+    """All rejected rows of a run, in sheet order."""
+
+    def __init__(
+        self,
+        windows: Iterable[WindowChecked],
+        columns: list[SheetColumn],
+        places: Places | None = None,
+        about: dict[str, str] | None = None,
+    ) -> None:
+        self._places = places or Places("")
+        #: Document properties of the workbook (see `origin`).
+        self.about = about or {}
+        paths = [(w.errors, w.rejected) for w in sorted(windows) if w.errors and w.rejected]
+        # Leave out the two columns that an earlier rejects file added; they are written again for this sheet's rows.
+        again = set(REJECT_COLUMNS) <= {c.header for c in columns}
+        self.columns = [c for c in columns if not (again and c.header in REJECT_COLUMNS)]
+        self.errors = pl.concat([spool.read(e) for e, _ in paths]) if paths else pl.DataFrame()
+        self._rows = pl.concat([spool.read(r) for _, r in paths], how="diagonal") if paths else pl.DataFrame()
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def write(self, path: Path, sheet: str) -> None:
+        """Write the rejects in the format of the suffix (`.xlsx`, `.csv`, `.parquet`), replacing an old file.
+
+        Raises:
+            MachineError: the file cannot be written.
+        """
+        from xlsxwriter.exceptions import XlsxWriterException
+
+        part = path.with_name(f"{path.name}.part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._write(part, path.suffix.lower(), sheet)
+            part.replace(path)
+        except (OSError, pl.exceptions.PolarsError, XlsxWriterException) as exc:
+            reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
+            raise MachineError(
+                "the rejects cannot be written; nothing was published",
+                place=f"{path}: {reason}",
+                choice="name another file with --rejects",
+            ) from None
+        finally:
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
+
+    def _write(self, path: Path, suffix: str, sheet: str) -> None:
+        if suffix == ".xlsx":
+            _Workbook(self, sheet).write(path)
+            return
+        # Opened here, because the errors of the writers hide the operating system's message.
+        with path.open("wb") as file:
+            self._table().write_csv(file) if suffix == ".csv" else self._table().write_parquet(file)
+
+    def _reasons(self) -> pl.DataFrame:
+        """Return one row per rejected row: `_row`, and all its reasons, each with the address of the cell."""
+        letters = {c.index: self._places.letter(c.index) for c in self.columns}
+        # An error in a field that has no column in the sheet concerns the row as a whole.
+        cell = pl.col("column").replace_strict(letters, default="row ", return_dtype=pl.String)
+        shown = pl.concat_str(cell, self._shown_row().cast(pl.String), pl.lit(" "), "rule", pl.lit(": "), "reason")
+        return self.errors.group_by(ROW, maintain_order=True).agg(shown.str.join("; ").alias(ERRORS_COLUMN))
+
+    def _table(self) -> pl.DataFrame:
+        """Return the rejects as text columns under the header texts, after `_row` and `_errors`."""
+        titles = _titles(self.columns)
+        cells = [
+            raw_text(c.index, parts_of(self._rows.columns, c.index)).alias(t)
+            for c, t in zip(self.columns, titles, strict=True)
+        ]
+        return self._rows.join(self._reasons(), on=ROW, how="left", maintain_order="left").select(
+            self._shown_row(), ERRORS_COLUMN, *cells
+        )
+
+    def _shown_row(self) -> pl.Expr:
+        rows = self._places.rows
+        return pl.col(ROW).replace(list(rows), list(rows.values())) if rows else pl.col(ROW)
+
+    def row_number(self, row: int) -> int:
+        """Return the row number in the original workbook."""
+        return self._places.row(row)
+
+    @property
+    def sheet(self) -> str:
+        """The name of the original sheet; empty if it is not known."""
+        return self._places.sheet
+
+    def rows(self) -> Iterable[tuple[int, str, dict[int, tuple[str, Any]]]]:
+        """Yield for each row its number, its reasons, and its cells as (kind, value) by column index."""
+        reasons = dict(self._reasons().iter_rows())
+        kinds = {c.index: parts_of(self._rows.columns, c.index) for c in self.columns}
+        for row in self._rows.iter_rows(named=True):
+            cells = {}
+            for index, names in kinds.items():
+                for kind in names:
+                    if row[part(index, kind)] is not None:
+                        cells[index] = (kind, row[part(index, kind)])
+                if cells.get(index, ("", None))[0] == "number" and row.get(pad(index)):
+                    cells[index] = ("padded", (cells[index][1], row[pad(index)]))
+            yield row[ROW], reasons[row[ROW]], cells
+
+
+def _titles(columns: list[SheetColumn]) -> list[str]:
+    """Return unique titles: the header texts, or the column's name where a text is blank or repeated."""
+    headers = [c.header for c in columns]
+    reserved = {ROW_COLUMN, ERRORS_COLUMN}
+    titles = {n: h for n, h in enumerate(headers) if h and headers.count(h) == 1 and h not in reserved}
+    taken = reserved | set(titles.values())
+    for n, column in enumerate(columns):
+        if n not in titles:
+            titles[n] = _free(column.name, taken)
+            taken.add(titles[n])
+    return [titles[n] for n in range(len(columns))]
+
+
+def _free(wanted: str, taken: set[str]) -> str:
+    name, number = wanted, 2
+    while name in taken:
+        name, number = f"{wanted}_{number}", number + 1
+    return name
+
+
+def _sheet_name(name: str, number: int) -> str:
+    """Return a sheet name that Excel accepts: the original's, followed by a number from the second sheet on."""
+    suffix = f" ({number + 1})" if number else ""
+    clean = re.sub(r"[\[\]:*?/\\]", "_", name).strip("'")[: _SHEET_NAME - len(suffix)].rstrip("'")
+    return f"{clean or 'Rejects'}{suffix}"
+
+
+class _Number(float):
+    """A number that xlsxwriter writes with all its digits; its own format has 16, but some numbers need 17."""
+
+    def __format__(self, spec: str) -> str:
+        return repr(float(self))
+
+
+class _Workbook:
+    """The rejects as a workbook, whose cells a person fixes to load it again.
+
+    Texts are always written as strings, so none can become a formula. An error cell stays one. A formula that was
+    never calculated becomes `#N/A` with the formula in a comment: its references would mean other cells here.
+    """
+
+    def __init__(self, rejects: Rejects, sheet: str) -> None:
+        self._rejects = rejects
+        self._sheet = sheet
+        bad = rejects.errors.select(ROW, "column").unique()
+        self._bad = set(bad.iter_rows())
+
+    def write(self, path: Path) -> None:
+        import xlsxwriter
+
+        options = {
+            "strings_to_formulas": False,
+            "strings_to_urls": False,
+            "strings_to_numbers": False,
+            "in_memory": False,
+        }
+        with path.open("wb") as file, xlsxwriter.Workbook(file, options) as book:
+            self._book, self._formats = book, _formats(book)
+            for name, text in self._rejects.about.items():
+                book.set_custom_property(name, text, "text")
+            sheet, line = None, 0
+            for number, (row, reasons, cells) in enumerate(self._rejects.rows()):
+                if sheet is None or line > _SHEET_ROWS:
+                    sheet, line = self._start(book, number // _SHEET_ROWS), 1
+                sheet.write_number(line, 0, self._rejects.row_number(row))
+                sheet.write_string(line, 1, reasons[:_CELL_CHARACTERS])
+                for place, column in enumerate(self._rejects.columns, 2):
+                    self._cell(sheet, line, place, cells.get(column.index), (row, column.index) in self._bad)
+                line += 1
+
+    def _start(self, book: Any, number: int) -> Any:
+        sheet = book.add_worksheet(_sheet_name(self._sheet, number))
+        titles = [ROW_COLUMN, ERRORS_COLUMN, *(c.header or "" for c in self._rejects.columns)]
+        for place, title in enumerate(titles):
+            sheet.write_string(0, place, title[:_CELL_CHARACTERS], self._formats["header"])
+        sheet.freeze_panes(1, 2)
+        sheet.set_column(1, 1, 48)
+        return sheet
+
+    def _cell(self, sheet: Any, line: int, place: int, cell: tuple[str, Any] | None, bad: bool) -> None:
+        kind: str
+        value: Any
+        kind, value = cell or ("empty", None)
+        plain = "number" if kind == "padded" else kind
+        form = self._formats[f"bad {plain}" if bad else plain] if bad or kind in _STAMPS else None
+        match kind:
+            case "empty":
+                if bad:
+                    sheet.write_blank(line, place, None, form)
+            case "number":
+                sheet.write_number(line, place, _Number(value), form)
+            case "padded":
+                sheet.write_number(line, place, _Number(value[0]), self._padded(value[1], bad))
+            case "boolean":
+                sheet.write_boolean(line, place, value, form)
+            case "datetime":
+                self._stamp(sheet, line, place, value, form, bad)
+            case "time" | "duration":
+                days = _clock(value) if kind == "time" else _days(value)
+                sheet.write_number(line, place, _Number(days), form)
+            case "error":
+                self._error(sheet, line, place, str(value), form)
+            case "formula":
+                sheet.write_formula(line, place, "=NA()", form, "#N/A")
+                sheet.write_comment(line, place, f"never calculated: {value}"[:1000])
+            case _:
+                self._text(sheet, line, place, str(value), form)
+
+    def _padded(self, digits: int, bad: bool) -> Any:
+        """Return the format that shows a number with as many digits as the original, with leading zeros."""
+        name = f"{'bad ' if bad else ''}{'0' * digits}"
+        if name not in self._formats:
+            self._formats[name] = self._book.add_format((_BAD if bad else {}) | {"num_format": "0" * digits})
+        return self._formats[name]
+
+    def _stamp(self, sheet: Any, line: int, place: int, value: datetime, form: Any, bad: bool) -> None:
+        if value.time() != time.min:
+            form = self._formats["bad stamp" if bad else "stamp"]
+        sheet.write_number(line, place, _Number(_serial(value)), form)
+
+    def _error(self, sheet: Any, line: int, place: int, value: str, form: Any) -> None:
+        if value in _ERROR_LITERALS:
+            sheet.write_formula(line, place, f"={value}", form, value)
+        else:
+            sheet.write_formula(line, place, "=NA()", form, "#N/A")
+            sheet.write_comment(line, place, f"was {value}"[:1000])
+
+    def _text(self, sheet: Any, line: int, place: int, text: str, form: Any) -> None:
+        if len(text) > _CELL_CHARACTERS:
+            # If it were cut, it would load as another text once the row's other cells are fixed.
+            self._error(
+                sheet, line, place, f"a text of {len(text):,} characters, more than a cell can hold: {text}", form
+            )
+        else:
+            sheet.write_string(line, place, text, form)
+
+
+def _clock(value: time) -> float:
+    hours, minutes = timedelta(hours=value.hour), timedelta(minutes=value.minute)
+    return _days(hours + minutes + timedelta(seconds=value.second, microseconds=value.microsecond))
+
+
+def _days(length: timedelta) -> float:
+    return length / timedelta(days=1)
+
+
+def _serial(stamp: datetime) -> float:
+    """Return Excel's serial number of a stamp; xlsxwriter would turn 1900-01-01 into a time of day."""
+    days = (stamp - datetime(1899, 12, 31)) / timedelta(days=1)  # noqa: DTZ001 - a sheet knows no zones
+    return days + (stamp >= datetime(1900, 3, 1))  # noqa: DTZ001
+
+
+_STAMPS = {"datetime": "yyyy-mm-dd", "time": "hh:mm:ss.000", "duration": "[h]:mm:ss.000"}
+_ERROR_LITERALS = {"#DIV/0!", "#N/A", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!"}
+
+
+#: The format of a bad cell: Excel's own `Bad` style.
+_BAD = {"bg_color": "#FFC7CE", "font_color": "#9C0006"}
+
+
+def _formats(book: Any) -> dict[str, Any]:
+    """Return cell formats by kind, and each in the colours of a bad cell under `bad KIND`."""
+    shown = _STAMPS | {"stamp": "yyyy-mm-dd hh:mm:ss.000"}
+    made = {kind: book.add_format({"num_format": code}) for kind, code in shown.items()}
+    made["header"] = book.add_format({"bold": True, "bottom": 1})
+    for kind in ("empty", "number", "text", "boolean", "error", "formula", "unreadable", *shown):
+        made[f"bad {kind}"] = book.add_format(_BAD | ({"num_format": shown[kind]} if kind in shown else {}))
+    return made

@@ -1,0 +1,34 @@
+"""Builds the command that loads a fixed rejects workbook: the options of this run, as far as they still apply."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from importer.settings import find_dsn
+
+if TYPE_CHECKING:
+    from importer.plan.model import LoadPlan
+    from importer.settings import Settings
+
+
+def mend_command(settings: Settings, plan: LoadPlan, rejects: str) -> str:
+    """Return the command line. It names no table, which the rejects workbook records itself."""
+    words = ["importer", "run", rejects]
+    if settings.contract:
+        words += ["--contract", str(settings.contract)]
+    if settings.mode == "upsert":
+        words += ["--mode", "upsert", "--key", ",".join(plan.key)]
+    if settings.dsn is not None and settings.dsn != find_dsn(None):
+        # The password is masked; libpq finds it elsewhere, or the user types it.
+        words += ["--to", settings.dsn.masked]
+    if settings.columns:
+        words += ["--columns", ",".join(c.column.name for c in plan.columns if c.column)]
+    for option, value, default in (
+        ("--on-duplicate", settings.on_duplicate, "reject"),
+        ("--error-cells", settings.error_cells, "reject"),
+        ("--timezone", settings.timezone, "UTC"),
+    ):
+        words += [option, value] if value != default else []
+    words += ["--keep-names"] * settings.keep_names + ["--lineage"] * settings.lineage
+    return shlex.join(words)

@@ -1,0 +1,65 @@
+"""Computes the key that two runs of the same import share, and the advisory lock and staging name of a key."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import secrets
+from typing import TYPE_CHECKING, Any
+
+from importer.contract.model import dump_contract
+
+if TYPE_CHECKING:
+    from importer.contract.model import Contract
+    from importer.excel.workbook import Sheet, Workbook
+    from importer.plan.target import Target
+    from importer.settings import Settings
+
+#: Settings left out of the key: those that do not change what is loaded (locations, how the work is done, time limits),
+#: and those that the key covers by another part of it. All others, including ones added later, are part of it.
+_NOT_IN_KEY = frozenset({
+    "workbook", "dsn", "table", "sheet", "contract",
+    "method", "workers", "chunk_rows", "temp_dir", "limits", "rejects", "max_rejects", "again", "retry_for", "timeout",
+    "timeline",
+})  # fmt: skip
+
+
+def run_key(
+    settings: Settings, workbook: Workbook, sheet: Sheet, contract_sha256: str | None, target: Target
+) -> tuple[str, dict[str, Any]]:
+    """Return the key of a run (hex), and the options that are part of it.
+
+    Only a given contract is part of the key: the first run creates the table, which is the contract of the second.
+    """
+    options = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings) if f.name not in _NOT_IN_KEY}
+    parts = [workbook.sha256, sheet.name, target.schema, target.name, contract_sha256, options]
+    return hashlib.sha256(_canonical(parts)).hexdigest(), options
+
+
+def contract_sha256(contract: Contract | None) -> str | None:
+    """Return a checksum (hex) of a contract's meaning, independent of its notation, or None without a contract."""
+    return None if contract is None else hashlib.sha256(_canonical(dump_contract(contract))).hexdigest()
+
+
+def random_key() -> str:
+    """Return a key that no other run has, for a run that leaves no trace."""
+    return secrets.token_hex(32)
+
+
+def lock_number(key: str) -> int:
+    """Return the number of the advisory lock of a key, a signed 64-bit integer.
+
+    Args:
+        key: the key (hex), or the part of a staging table's name after `stage_`; only the first 16 digits count.
+    """
+    return int.from_bytes(bytes.fromhex(key[:16]), signed=True)
+
+
+def staging_name(key: str) -> str:
+    """Return a new staging table name for a key; the key's lock, and so whether a run is alive, follows from it."""
+    return f"stage_{key[:16]}_{secrets.token_hex(4)}"
+
+
+def _canonical(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str).encode()

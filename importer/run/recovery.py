@@ -1,0 +1,298 @@
+"""Owns the staging table of a run: takes over that of a dead run if ledger and table agree, else creates a new one."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from importer import __version__
+from importer.errors import DatabaseError, ImporterError, TimedOut
+from importer.ledger import tables as ledger
+from importer.ledger.history import clean_behind
+from importer.ledger.schema import SCHEMA, create_in_schema, drop_empty_schema
+from importer.load.staging import Staging, define_staging, plan_staging
+from importer.postgres.session import literal
+
+from .import_key import staging_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from importer.contract.model import Contract
+    from importer.ledger.tables import Chunk
+    from importer.load.direct_copy import Direct
+    from importer.plan.model import LoadPlan
+    from importer.report.model import Report
+    from importer.settings import Settings
+    from importer.stages.tasks import WindowChecked
+
+    from .lease import Claim
+
+#: Advice for a run that stopped: with `GO_ON` the next one keeps the written chunks, with `_AGAIN` alone it does not.
+_AGAIN = "run the same command again"
+GO_ON = f"{_AGAIN}: it goes on where this one stopped"
+#: How long the last ledger update of a failed run may take, in seconds; without it the run counts as dead as well.
+_LAST_WORDS_SECONDS = 0.5
+#: How long to wait for a table that a session being terminated still holds; after that it is left to `importer runs
+#: clean`.
+_DROP_MILLISECONDS = 2000
+
+
+@contextlib.contextmanager
+def staging_of(
+    claim: Claim, contract: Contract, plan: LoadPlan, chunks: Mapping[int, Chunk], about: Mapping[str, Any],
+    *, dry_run: bool,
+) -> Iterator[tuple[Staging, frozenset[int]]]:  # fmt: skip
+    """Provide a staging table and the numbers of the chunks that are in it.
+
+    A failure for a reason that may pass leaves the table for the next attempt. A failure caused by the data or the
+    target, and a dry run, leave nothing.
+
+    Args:
+        claim: claim of the run.
+        contract: the contract of the load.
+        plan: the load plan.
+        chunks: chunks of this run, by number.
+        about: the ledger's columns for this run.
+        dry_run: whether to leave no trace.
+
+    Raises:
+        TargetRefused: the role may not create the table.
+    """
+    staging, statement, shape = _planned(claim, contract, plan)
+    made_schema = False
+    try:
+        found = None if dry_run else _found(claim, staging, shape, chunks, about)
+        if found is None:
+            done = frozenset[int]()
+            made_schema = _make(claim, staging, statement, None if dry_run else {**about, "shape": shape})
+        else:
+            claim.staging, done = found
+        assert claim.staging is not None
+        yield claim.staging, done
+    except BaseException as exc:
+        _end(claim, exc, keep=not dry_run and _resumable(exc), made_schema=made_schema)
+        raise
+    if dry_run:
+        _drop(claim, made_schema=made_schema)
+
+
+@contextlib.contextmanager
+def direct_of(claim: Claim) -> Iterator[Direct]:
+    """Provide the direct copy into the target; on any failure in the block, the table is as it was before."""
+    assert claim.direct is not None
+    try:
+        yield claim.direct
+    except BaseException as exc:
+        _end(claim, exc, keep=_resumable(exc), made_schema=False)
+        raise
+
+
+def begin_staging(claim: Claim, contract: Contract, plan: LoadPlan, about: Mapping[str, Any]) -> Staging:
+    """Create a staging table for chunks that are written while the sheet is still being read.
+
+    `staging_of` takes it over; a failure before that must be passed to `end_staging`.
+    """
+    staging, statement, shape = _planned(claim, contract, plan)
+    claim.begun = shape
+    _make(claim, staging, statement, {**about, "shape": shape})
+    return staging
+
+
+def end_staging(claim: Claim, exc: BaseException) -> None:
+    """Record how a run ended before `staging_of` took over its staging, or undo it; see `staging_of`."""
+    _end(claim, exc, keep=_resumable(exc), made_schema=False)
+
+
+def _planned(claim: Claim, contract: Contract, plan: LoadPlan) -> tuple[Staging, str, str]:
+    """Return the planned staging table, the statement that creates it, and that statement's checksum (the shape)."""
+    staging = plan_staging(staging_name(claim.key), claim.target, plan.columns, contract, lineage=plan.lineage)
+    statement = define_staging(staging, claim.target, contract)
+    return staging, statement, hashlib.sha256(statement.replace(staging.name, "").encode()).hexdigest()
+
+
+def _found(
+    claim: Claim, fresh: Staging, shape: str, chunks: Mapping[int, Chunk], about: Mapping[str, Any]
+) -> tuple[Staging, frozenset[int]] | None:
+    """Return the staging that this run began or a dead one left, and the chunks in it; None if it does not fit."""
+    if claim.begun is None:
+        return _taken_over(claim, fresh, shape, chunks)
+    if claim.begun != shape or claim.staging is None:
+        return None
+    staging, session = replace(fresh, name=claim.staging.name), claim.session
+    written = ledger.written_chunks(session, staging.name)
+    if any(chunks.get(number) != chunk for number, chunk in written.items()):
+        return None
+    ledger.open_run(session, {"id": claim.run, "key": claim.key, "staging": staging.name, **about, "shape": shape})
+    session.commit()
+    return staging, frozenset(written)
+
+
+def _resumable(exc: BaseException) -> bool:
+    return exc.resumable if isinstance(exc, ImporterError) else True
+
+
+def _taken_over(
+    claim: Claim, fresh: Staging, shape: str, chunks: Mapping[int, Chunk]
+) -> tuple[Staging, frozenset[int]] | None:
+    """Return the dead run's staging and the chunks in it; None if it differs from the ledger or from this plan."""
+    dead, session = claim.dead, claim.session
+    if dead is None or dead.staging is None or dead.shape != shape:
+        return None
+    staging = replace(fresh, name=dead.staging)
+    written = ledger.written_chunks(session, staging.name)
+    if any(chunks.get(number) != chunk for number, chunk in written.items()):
+        return None
+    try:
+        rows = session.value(f"select count(*) from {staging.quoted}")
+    except DatabaseError as exc:
+        if exc.transient:
+            raise
+        # The table was dropped or belongs to another role.
+        session.rollback()
+        return None
+    # A crash of the server empties an unlogged table, and the methods that insert row by row may leave part of a chunk.
+    if rows != sum(chunk.rows for chunk in written.values()):
+        return None
+    session.commit()
+    return staging, frozenset(written)
+
+
+def _make(claim: Claim, staging: Staging, statement: str, about: dict[str, Any] | None) -> bool:
+    """Create the staging table and the run's row in one transaction; return whether the schema was created, too."""
+    session = claim.session
+    old = claim.staging.name if claim.staging else claim.dead.staging if claim.dead else None
+    # Set before the table is created: a signal may arrive after its creation and before the next line runs.
+    claim.staging = staging
+
+    def create() -> None:
+        if old is not None and about is not None:
+            ledger.forget_chunks(session, claim.run)
+        session.run(statement)
+        if about is not None:
+            ledger.open_run(session, {"id": claim.run, "key": claim.key, "staging": staging.name, **about})
+
+    made = create_in_schema(session, create)
+    if old is not None and about is not None:
+        drop_staging(claim, old)
+    return made
+
+
+def drop_staging(claim: Claim, name: str) -> None:
+    """Drop a staging table that is no longer needed, unless a session holds it. Ignores database errors. Commits."""
+    with contextlib.suppress(DatabaseError):
+        claim.session.rollback()
+        claim.session.run(f"SET LOCAL lock_timeout = {_DROP_MILLISECONDS}")
+        claim.session.run(f"DROP TABLE IF EXISTS {Staging(name, becomes_target=False, columns=()).quoted}")
+        claim.session.commit()
+
+
+def _end(claim: Claim, exc: BaseException, *, keep: bool, made_schema: bool) -> None:
+    """Record how the run ended, or undo all that it created; errors here are ignored in favor of `exc`."""
+    guard = claim.session.guard
+    if claim.direct is not None:
+        claim.direct.stop()
+    if isinstance(exc, TimedOut) or not isinstance(exc, Exception | GeneratorExit):
+        guard.expire(_LAST_WORDS_SECONDS)
+    with contextlib.suppress(ImporterError):
+        claim.session.rollback()
+        if keep:
+            state = ledger.FAILED if isinstance(exc, Exception) else ledger.INTERRUPTED
+            ledger.mark_ended(claim.session, claim.run, state, _fact(exc))
+            claim.session.commit()
+        else:
+            _drop(claim, made_schema=made_schema)
+    if keep:
+        add_advice(exc, advice_of(claim))
+
+
+def _fact(exc: BaseException) -> str:
+    return exc.fact if isinstance(exc, ImporterError) else type(exc).__name__.strip("_")
+
+
+def advice_of(claim: Claim | None) -> str:
+    """Return the advice for a run that stopped: its staging can be continued, a direct copy was rolled back."""
+    return GO_ON if claim is None or claim.direct is None else _AGAIN
+
+
+def add_advice(exc: BaseException, advice: str) -> None:
+    """Append advice for the user to an error, after the advice it already has."""
+    if isinstance(exc, ImporterError):
+        if exc.choice is None or advice not in exc.choice:
+            exc.choice = f"{exc.choice}; or {advice}" if exc.choice else advice
+    elif advice not in getattr(exc, "__notes__", ()):
+        exc.add_note(advice)
+
+
+def _drop(claim: Claim, *, made_schema: bool) -> None:
+    session, staging = claim.session, claim.staging
+    if staging is None and claim.direct is None:
+        return
+    with contextlib.suppress(DatabaseError):
+        session.rollback()
+        if staging is not None:
+            session.run(f"DROP TABLE IF EXISTS {staging.quoted}")
+        if session.value("select to_regclass($1)::text", [f"{SCHEMA}.runs"]):
+            session.run(f"DELETE FROM {SCHEMA}.runs WHERE id = {literal(claim.run)} AND state <> '{ledger.PUBLISHED}'")
+        session.commit()
+        if made_schema:
+            drop_empty_schema(session)
+            session.commit()
+
+
+def settle(claim: Claim, report: Report) -> None:
+    """Mark the run as published, drop staging, and commit both together with the published rows."""
+    session, staging = claim.session, claim.staging
+    counts = {k: v for k, v in report.stats.items() if k.endswith(("count", "records"))}
+    counts |= {"rejects_file": report.rejects_file, **report.table_rows}
+    writers = report.target["mode"] == "replace" and _may_look(claim)
+    ledger.mark_published(session, claim.run, claim.target.quoted, counts, writers=writers)
+    if staging is not None and not staging.becomes_target:
+        session.run(f"DROP TABLE {staging.quoted}")
+    try:
+        session.commit()
+    except (KeyboardInterrupt, TimedOut) as exc:
+        # The commit may have happened: the message to the user must not say that it did not.
+        exc.unsure = True  # type: ignore[union-attr]
+        raise
+    clean_behind(session, claim.key, claim.workbook.path.name, claim.target.schema, claim.target.name)
+
+
+def _may_look(claim: Claim) -> bool:
+    """Return whether the role may read the target and its rows have an `xmin` (it is a plain table)."""
+    return bool(
+        claim.session.value(
+            "select relkind = 'r' and has_table_privilege(oid, 'select') from pg_class where oid = to_regclass($1)",
+            [claim.target.quoted],
+        )
+    )
+
+
+def chunks_of(windows: Mapping[int, WindowChecked]) -> dict[int, Chunk]:
+    """Return the chunks of checked windows that have accepted rows, by number."""
+    return {number: ledger.chunk_of(window) for number, window in sorted(windows.items()) if window.accepted}
+
+
+def about_run(settings: Settings, claim: Claim, chunks: int | None, counts: Mapping[str, int]) -> dict[str, Any]:
+    """Return the ledger's columns for a run that begins to write.
+
+    Args:
+        settings: settings of the run.
+        claim: claim of the run.
+        chunks: number of chunks; None while it is not known.
+        counts: the counts of the run report.
+    """
+    import os
+    import socket
+
+    method = {"name": settings.method, "workers": settings.workers, "chunks": chunks}
+    return {
+        "workbook": claim.workbook.path.name, "sha256": claim.workbook.sha256, "sheet": claim.sheet.name,
+        "target_schema": claim.target.schema, "target_table": claim.target.name, "mode": settings.mode,
+        "contract_sha256": claim.contract_sha256,
+        "plan": {**method, "options": claim.options},
+        "counts": counts,
+        "client": f"{socket.gethostname()}, process {os.getpid()}", "version": __version__,
+    }  # fmt: skip

@@ -1,0 +1,118 @@
+"""Measures the time of a run by stage, and passes its progress on."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from .retry import Deadline
+from .timeline import Span
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+Item = TypeVar("Item")
+
+
+class Progress(Protocol):
+    """Receives how far a run is."""
+
+    def stage(self, name: str) -> None:
+        """Report that a stage begins."""
+
+    def expect(self, rows: int) -> None:
+        """Report that the stage will handle about that many rows."""
+
+    def advance(self, rows: int) -> None:
+        """Report that so many more rows are done."""
+
+    def say(self, text: str) -> None:
+        """Report a message of one line that a waiting user needs."""
+
+
+class Silent:
+    """Progress that ignores everything."""
+
+    def stage(self, name: str) -> None:
+        """Ignore."""
+
+    def expect(self, rows: int) -> None:
+        """Ignore."""
+
+    def advance(self, rows: int) -> None:
+        """Ignore."""
+
+    def say(self, text: str) -> None:
+        """Ignore."""
+
+
+class Clock:
+    """Measures stages and passes progress on; checks the deadline at every stage and advance.
+
+    Args:
+        progress: receives the progress; None: nothing does.
+        deadline: deadline of the run; None: no deadline.
+
+    Attributes:
+        timings: seconds by stage.
+        spans: when each stage ran.
+    """
+
+    def __init__(self, progress: Progress | None = None, deadline: Deadline | None = None) -> None:
+        self._progress: Progress = progress or Silent()
+        self.deadline = deadline or Deadline()
+        self._watch: Callable[[], None] | None = None
+        self._start = time.monotonic()
+        self.timings: dict[str, float] = {}
+        self.spans: list[Span] = []
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time the block as the stage of that name; times of the same name add up."""
+        self._look()
+        self._progress.stage(name)
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            end = time.monotonic()
+            self.timings[name] = self.timings.get(name, 0.0) + end - start
+            self.spans.append(Span("run", name, start, end))
+
+    def making(self, lane: str, name: str, items: Iterator[Item]) -> Iterator[Item]:
+        """Yield the same items, and record the time that it takes to make each."""
+        while True:
+            start = time.monotonic()
+            item = next(items, None)
+            if item is None:
+                return
+            self.spans.append(Span(lane, name, start, time.monotonic()))
+            yield item
+
+    def expect(self, rows: int) -> None:
+        """See `Progress.expect`."""
+        self._progress.expect(rows)
+
+    def advance(self, rows: int) -> None:
+        """See `Progress.advance`."""
+        self._progress.advance(rows)
+        self._look()
+
+    def say(self, text: str) -> None:
+        """See `Progress.say`."""
+        self._progress.say(text)
+
+    def watch(self, look: Callable[[], None] | None) -> None:
+        """Call `look` at every stage and advance; an exception that it raises ends the stage."""
+        self._watch = look
+
+    def _look(self) -> None:
+        self.deadline.check()
+        if self._watch is not None:
+            self._watch()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the clock was created."""
+        return time.monotonic() - self._start

@@ -1,0 +1,164 @@
+"""Runs a child process of the service: reads commands as lines of JSON from stdin, writes events as such to stdout.
+
+It handles one command after the other. It ends at the end of stdin, so that no child outlives the service, and on
+SIGTERM, which it treats as the command line treats Ctrl-C: rows in staging stay for the next attempt.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from importer.errors import ImporterError, Interrupted, MachineError
+
+from .redaction import LimitPassed, error_words
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Operation = Callable[[dict[str, Any], "Talk"], dict[str, Any]]
+
+#: Score by which the kernel, out of memory, kills a child rather than the service or the database.
+_OOM_SCORE = "700"
+_TERMINATED = 143
+#: Minimum of the bytes that a command may add to the memory of this process.
+_MEMORY_BYTES = 1 << 30
+
+
+class Talk:
+    """The channel to the service: commands and answers come in, events go out, one JSON object a line."""
+
+    def __init__(self) -> None:
+        # Output that libraries print goes to stderr, not between the events.
+        self._out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+        os.dup2(2, 1)
+        self._lines: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self.busy = False
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        # Not through `sys.stdin`: a thread that waits there holds its lock, which the interpreter needs to shut down.
+        rest = b""
+        while piece := os.read(0, 1 << 20):
+            *lines, rest = (rest + piece).split(b"\n")
+            for line in lines:
+                self._lines.put(json.loads(line))
+        self._lines.put(None)
+        if self.busy:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def hear(self) -> dict[str, Any] | None:
+        """Wait for the next line and return it; None when the service is gone."""
+        return self._lines.get()
+
+    def tell(self, event: str, **fields: Any) -> None:
+        """Send an event to the service."""
+        self._out.write(json.dumps({"event": event, **fields}) + "\n")
+        self._out.flush()
+
+    def ask(self, event: str, **fields: Any) -> dict[str, Any]:
+        """Send an event to the service and return the answer.
+
+        Raises:
+            Interrupted: the service is gone.
+        """
+        self.tell(event, **fields)
+        answer = self.hear()
+        if answer is None:
+            raise Interrupted("the service is gone")
+        return answer
+
+
+def _offer_to_die() -> None:
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:  # noqa: PTH123
+        file.write(_OOM_SCORE)
+
+
+def _limit_memory(limit: int) -> None:
+    """Limit the memory of this process to what it uses now plus `limit` bytes: a short contract can expand without end.
+
+    Workers have limits of their own. Only Linux reports the memory that a process uses; elsewhere nothing is limited.
+    """
+    with contextlib.suppress(OSError, ValueError, ImportError):
+        import resource
+
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5])
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        most = sys.maxsize if hard == resource.RLIM_INFINITY else hard
+        resource.setrlimit(resource.RLIMIT_DATA, (min(pages * resource.getpagesize() + limit, most), hard))
+
+
+def _terminate(number: int, _frame: object) -> None:
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Handle commands until stdin ends."""
+    gc.set_threshold(100_000)
+    _offer_to_die()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is for the service
+    signal.signal(signal.SIGTERM, _terminate)
+    talk = Talk()
+    try:
+        from importer.workers.fork_server import warm_up
+
+        warm_up()
+        from .work import OPERATIONS
+
+        talk.tell("ready")
+        while (command := talk.hear()) is not None:
+            if command["op"] == "hello":
+                talk.tell("hello")
+                continue
+            talk.busy = True
+            _limit_memory(max(command.get("limits", {}).get("memory_bytes", 0), _MEMORY_BYTES))
+            _work(OPERATIONS[command["op"]], command, talk)
+            talk.busy = False
+    except (KeyboardInterrupt, BrokenPipeError):
+        sys.exit(_TERMINATED)
+
+
+def _work(operation: Operation, command: dict[str, Any], talk: Talk) -> None:
+    """Execute one command and send its last event, `done` or `error`."""
+    hidden = command.get("hidden", ())
+    try:
+        answer = operation(command, talk)
+    except KeyboardInterrupt as exc:
+        unsure = getattr(exc, "unsure", False)
+        how = " while publishing; the rows may have been published" if unsure else "; nothing was published"
+        words = error_words(Interrupted(f"the work was interrupted{how}"))
+        talk.tell("error", error=words | {"unsure": unsure})
+        raise
+    except ImporterError as exc:
+        if exc.exit_code == MachineError.exit_code:
+            # The operator needs the details that callers do not see.
+            sys.stderr.write(f"importer: {exc}\n")
+        report = getattr(exc, "report", None)
+        told: dict[str, Any] = {"error": error_words(exc, hidden)}
+        if report is not None:
+            from .work import report_event
+
+            told |= report_event(report, command)
+        talk.tell("error", **told)
+    except MemoryError:
+        fact = "the workbook or the contract needs more memory than the service allows"
+        talk.tell("error", error=error_words(LimitPassed(fact)))
+    except BaseException as exc:  # noqa: BLE001 - no exception of a library may end the child without an event
+        traceback.print_exception(exc)
+        talk.tell("error", error=error_words(MachineError(f"unexpected {type(exc).__name__}")))
+    else:
+        talk.tell("done", **answer)
+
+
+if __name__ == "__main__":
+    main()

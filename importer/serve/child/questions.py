@@ -1,0 +1,101 @@
+"""Executes the commands of a child that need no workbook: list tables and contracts, ping, forget a run."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from importer.contract.loader import load_contract
+from importer.contract.model import dump_contract
+from importer.errors import ImporterError, TargetRefused
+from importer.ledger.history import forget, list_runs
+from importer.postgres.catalog import read_table
+from importer.postgres.session import Session, quote
+from importer.settings import Dsn
+
+from .redaction import plain
+from .table_policy import Owned, Policy
+
+if TYPE_CHECKING:
+    from .main import Talk
+
+_MOST_TABLES = 200
+_TABLES = """
+select n.nspname::text, c.relname::text, c.oid::int8, case when c.reltuples >= 0 then c.reltuples::int8 end
+from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where c.relkind in ('r', 'p') and not c.relispartition and n.nspname not in ('information_schema', 'importer')
+  and n.nspname !~ '^pg_' and has_schema_privilege(n.oid, 'USAGE') and has_table_privilege(c.oid, 'INSERT')
+order by 1, 2
+"""
+
+
+def tables(command: dict[str, Any], talk: Talk) -> dict[str, Any]:  # noqa: ARG001
+    """Return the tables that callers may load into, at most `_MOST_TABLES`."""
+    policy = Policy(tuple(command["patterns"]), frozenset(Owned(*owned) for owned in command["owned"]))
+    with Session(Dsn(command["dsn"])) as session:
+        rows = [row for row in session.query(_TABLES) if policy.allows(*row[:3])]
+        found = [
+            _table(session, schema, name, rows_, created=Owned(schema, name, oid) in policy.owned)
+            for schema, name, oid, rows_ in rows[:_MOST_TABLES]
+        ]
+    return {"tables": [table for table in found if table], "truncated": len(rows) > _MOST_TABLES}
+
+
+def _table(session: Session, schema: str, name: str, rows: int | None, *, created: bool) -> dict[str, Any] | None:
+    try:
+        table = read_table(session, schema, name)
+    except TargetRefused:
+        return None  # dropped in the meantime
+    key = {column for primary, columns in table.keys if primary for column in columns}
+    return {
+        "table": f"{schema}.{name}", "schema": schema, "name": name, "quoted": quote(schema, name), "rows": rows,
+        "created_here": created,
+        "columns": [
+            {
+                "name": c.name, "type": str(c.pg_type), "key": c.name in key,
+                "required": c.not_null and not c.has_default and not c.filled_by_database,
+                "fillable": not c.filled_by_database, "has_default": c.has_default,
+            }
+            for c in table.columns
+        ],
+        "keys": [{"primary": primary, "columns": list(columns)} for primary, columns in table.keys],
+    }  # fmt: skip
+
+
+def ping(command: dict[str, Any], talk: Talk) -> dict[str, Any]:  # noqa: ARG001
+    """Return an empty answer if the database answers."""
+    with Session(Dsn(command["dsn"])) as session:
+        session.value("select 1")
+    return {}
+
+
+def forget_run(command: dict[str, Any], talk: Talk) -> dict[str, Any]:  # noqa: ARG001
+    """Drop what unfinished runs of a workbook into a table left in the ledger and in staging; return their ids."""
+    forgotten = []
+    with Session(Dsn(command["dsn"])) as session:
+        for run in list_runs(session):
+            same = (run["sha256"], run["target_schema"], run["target_table"]) == tuple(command["identity"])
+            if same and run["state"] not in {"published", "running"}:
+                with contextlib.suppress(ImporterError):
+                    forgotten.append(forget(session, run["id"])["id"])
+    return {"forgotten": forgotten}
+
+
+def contracts(command: dict[str, Any], talk: Talk) -> dict[str, Any]:  # noqa: ARG001
+    """Return the contracts in the files; those that cannot be used have the reason in `error`."""
+    return {"contracts": [_contract(name, Path(path), command) for name, path in sorted(command["files"].items())]}
+
+
+def _contract(name: str, path: Path, command: dict[str, Any]) -> dict[str, Any]:
+    shown: dict[str, Any] = {"name": name, "table": None, "fields": [], "primary_key": [], "error": None}
+    try:
+        contract = load_contract(path)
+    except ImporterError as exc:
+        return shown | {"error": plain(f"{exc.fact}{f' ({exc.place})' if exc.place else ''}", command["hidden"])}
+    fields = [{"name": f.name, "title": f.title, "type": f.type, "required": f.required} for f in contract.fields]
+    place = [part for part in (contract.schema, contract.table) if part]
+    return shown | {
+        "table": ".".join(place) if contract.table else None, "fields": fields,
+        "primary_key": list(contract.primary_key), "descriptor": dump_contract(contract),
+    }  # fmt: skip

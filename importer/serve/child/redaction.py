@@ -1,0 +1,126 @@
+"""Redacts errors and reports for callers: removes paths, connection strings and values that the server quoted.
+
+Texts that name options of the command line are rewritten with the option names of the HTTP interface.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from importer.errors import (
+    BudgetExceeded,
+    Conflict,
+    ConnectionFailed,
+    DatabaseError,
+    ImporterError,
+    InputError,
+    Interrupted,
+    MachineError,
+    TargetRefused,
+    TimedOut,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from importer.report.model import Report
+
+#: Maximum characters of a text in an answer; a header or a note can be as long as a cell.
+_LONGEST = 1_000
+_MOST_NOTES = 50
+#: SQLSTATE prefixes of errors whose message may hold values: data exceptions quote them, triggers can raise any text.
+_QUOTES_VALUES = ("22", "P0", "XX")
+_FLAG = re.compile(r"(?<![\w-])--([a-z][a-z-]*[a-z])\b")
+
+
+class NotAllowed(ImporterError):
+    """Callers may not load into this table, or refer to it."""
+
+    exit_code = 3
+
+
+class LimitPassed(InputError):
+    """The workbook exceeds a limit of the service."""
+
+
+#: HTTP status by class of error, subclasses before their base classes.
+_STATUSES: tuple[tuple[type[ImporterError], int], ...] = (
+    (NotAllowed, 403),
+    (UsageError, 400),
+    (BudgetExceeded, 422),
+    (InputError, 422),
+    (TimedOut, 422),
+    (TargetRefused, 422),
+    (ConnectionFailed, 503),
+    (Conflict, 503),
+    (Interrupted, 503),
+    (MachineError, 500),
+)
+
+
+def status_of(error: ImporterError) -> int:
+    """Return the HTTP status for an error."""
+    if isinstance(error, DatabaseError) and type(error) is DatabaseError:
+        # Caused by the server if another attempt may succeed, else by the data.
+        return 500 if error.resumable else 422
+    return next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
+
+
+def error_words(error: ImporterError, hidden: Sequence[str] = ()) -> dict[str, Any]:
+    """Return an error as a dict for answers: `error`, `type`, `place`, `choice`, `status`, `resumable`.
+
+    Args:
+        error: error that ended the work.
+        hidden: paths that callers must not see.
+    """
+    fact, place, choice = error.fact, error.place, error.choice
+    if isinstance(error, ConnectionFailed):
+        fact, place, choice = "the database cannot be reached", None, "try again later"
+    elif isinstance(error, DatabaseError):
+        place = None
+        if error.sqlstate and error.sqlstate.startswith(_QUOTES_VALUES):
+            fact = f"PostgreSQL refused the rows (SQLSTATE {error.sqlstate})"
+    elif isinstance(error, MachineError):
+        place, choice = None, "try again later"
+    elif isinstance(error, TimedOut):
+        choice = "send a smaller workbook"
+    words = {"error": fact, "place": place, "choice": choice}
+    shown = {name: None if text is None else plain(text, hidden) for name, text in words.items()}
+    return {"type": type(error).__name__, "status": status_of(error), "resumable": error.resumable, **shown}
+
+
+def plain(text: str, hidden: Sequence[str] = ()) -> str:
+    """Return a text in one line, without the hidden paths, and with options named as in the HTTP interface."""
+    for path in sorted(hidden, key=len, reverse=True):
+        text = text.replace(f"{path}/", "").replace(path, "the service")
+    text = text.replace("--again", "again=true")
+    text = _FLAG.sub(lambda found: found[1].replace("-", "_"), text)
+    return " ".join(text.split())[:_LONGEST]
+
+
+def report_words(report: Report, hidden: Sequence[str]) -> dict[str, Any]:
+    """Return a report as a dict for answers: that of `--json`, without paths and commands."""
+    shown = report.to_dict()
+    shown["workbook"] = {k: v for k, v in shown["workbook"].items() if k != "path"}
+    shown["rejects"] = {k: shown["rejects"][k] for k in ("rows", "by_rule")}
+    for column in shown["columns"]:
+        column["header"] = None if column["header"] is None else column["header"][:_LONGEST]
+    notes = [re.sub(r", and written to .*", "", note, flags=re.DOTALL) for note in shown["notes"][:_MOST_NOTES]]
+    shown["notes"] = [plain(note, hidden) for note in notes]
+    return shown
+
+
+def message(report: Report) -> str:
+    """Return what a run did, in one line."""
+    target = f"{report.target['schema']}.{report.target['table']}"
+    if report.outcome == "already-imported":
+        return f"nothing to do for {target}: the workbook was imported already"
+    words = {"published": "loaded into", "checked": "would load into", "over-budget": "NOT loaded into"}
+    left_out = report.rows.get("superseded", 0)
+    loaded = report.success_count - left_out
+    return (
+        f"{loaded:,} of {report.total_records:,} rows {words[report.outcome]} {target}, {report.error_count:,} rejected"
+        + (f", {left_out:,} left out" if left_out else "")
+    )

@@ -1,0 +1,115 @@
+"""Decides which tables callers may load into: those that match a pattern, or those that the service created."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, NamedTuple
+
+from importer.ledger.schema import SCHEMA
+from importer.postgres.session import quote
+
+from .redaction import NotAllowed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from importer.contract.model import Contract
+    from importer.plan.target import Target
+    from importer.postgres.session import Session
+
+    Ask = Callable[[str, str], tuple[frozenset["Owned"], bool]]
+
+
+#: Seconds that a run waits for another one that may be creating its table, and between two questions about it.
+_PATIENCE_SECONDS, _PAUSE_SECONDS = 10.0, 0.1
+
+
+class Owned(NamedTuple):
+    """A table that the service created; its oid tells it from a later table of the same name."""
+
+    schema: str
+    name: str
+    oid: int
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The rule for the tables that callers may load into.
+
+    Attributes:
+        patterns: shell patterns of allowed tables, `schema.table`, or `table` for any schema; empty: only new tables
+            and those that the service created are allowed.
+        owned: tables that the service created.
+    """
+
+    patterns: tuple[str, ...]
+    owned: frozenset[Owned]
+
+    def allows(self, schema: str, name: str, oid: int | None) -> bool:
+        """Return whether rows may be loaded into a table; oid: None if the table does not exist yet."""
+        if self.patterns:
+            return any(fnmatchcase(f"{schema}.{name}" if "." in p else name, p) for p in self.patterns)
+        return oid is None or Owned(schema, name, oid) in self.owned
+
+    def check(
+        self, session: Session, target: Target, ask: Ask, *, sha256: str | None = None, begun: Sequence[str] = ()
+    ) -> None:
+        """Refuse a target that is not allowed.
+
+        Args:
+            session: session with the target database.
+            target: target of the load.
+            ask: returns the tables that the service created by now, and whether another run may be creating this one.
+            sha256: SHA-256 of the workbook, in hex.
+            begun: schema and name of the table that this run set out to create in an earlier attempt, or empty.
+
+        Raises:
+            NotAllowed: the target is not allowed.
+        """
+        schema, name, now, pending = target.schema, target.name, self, True
+        end = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            oid = oid_of(session, schema, name)
+            if now.allows(schema, name, oid):
+                return
+            if oid is not None and [*begun] == [schema, name] and sha256 and published_here(session, oid, sha256):
+                return
+            if self.patterns or not pending or time.monotonic() > end:
+                raise NotAllowed(f"loading into {quote(schema, name)} is not allowed here", choice=self._choice())
+            owned, pending = ask(schema, name)
+            now = replace(self, owned=owned)
+            time.sleep(_PAUSE_SECONDS if pending else 0)
+
+    def check_references(self, session: Session, contract: Contract | None) -> None:
+        """Refuse foreign keys to tables that are not allowed: their errors would reveal which keys those tables hold.
+
+        Raises:
+            NotAllowed: the contract has such a foreign key.
+        """
+        from importer.postgres.catalog import find_table, parse_table_name
+
+        for key in contract.foreign_keys if contract else ():
+            schema, table = find_table(session, *parse_table_name(key.table))
+            if table is not None and not self.allows(schema, table.name, oid_of(session, schema, table.name)):
+                raise NotAllowed(f"the contract refers to {quote(schema, table.name)}, which is not allowed here")
+
+    def _choice(self) -> str:
+        if self.patterns:
+            return f"use a table that matches {' or '.join(self.patterns)}"
+        return "use another name; the operator can allow more tables with allow_tables"
+
+
+def oid_of(session: Session, schema: str, name: str) -> int | None:
+    """Return the oid of a table, or None if it does not exist."""
+    found = session.value("select to_regclass($1)::oid::int8", [quote(schema, name)])
+    return None if found is None else int(found)
+
+
+def published_here(session: Session, oid: int, sha256: str) -> bool:
+    """Return whether the ledger records that the workbook was published into the table."""
+    if session.value("select to_regclass($1)::text", [f"{SCHEMA}.runs"]) is None:
+        return False
+    asked = f"select 1 from {SCHEMA}.runs where state = 'published' and target_oid::int8 = $1 and sha256 = $2 limit 1"
+    return session.value(asked, [oid, sha256]) is not None

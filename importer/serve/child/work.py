@@ -1,0 +1,257 @@
+"""Executes the commands of a child that read a workbook: load (or check) it, inspect it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from importer import import_workbook
+from importer.contract.loader import load_contract, parse_contract
+from importer.contract.model import dump_contract
+from importer.errors import ContractError, ImporterError
+from importer.excel.rejects_origin import original_stem
+from importer.inspection import inspect_workbook
+from importer.plan.target import find_target
+from importer.postgres.session import Session, quote
+from importer.reading.header import normalise
+from importer.runtime.progress import Clock
+from importer.runtime.retry import Patience
+from importer.serve.jobs.commands import SENT
+from importer.settings import Dsn, Limits, Settings
+from importer.stages.read import open_source
+
+from .bad_cells import write_bad_cells
+from .mapping import apply_mapping
+from .questions import contracts, forget_run, ping, tables
+from .redaction import LimitPassed, message, plain, report_words
+from .table_policy import Owned, Policy, oid_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from importer.contract.model import Contract
+    from importer.excel.workbook import Workbook
+    from importer.plan.target import Target
+    from importer.report.model import Report
+
+    from .main import Talk
+
+#: Minimum seconds between two progress events.
+_PAUSE = 0.2
+#: Maximum characters of a cell and of a header that an inspection shows.
+_LONGEST_CELL, _LONGEST_HEADER = 200, 1_000
+
+
+class Watch:
+    """Reports progress to the service, and enforces the limit on rows.
+
+    Args:
+        talk: channel to the service.
+        rows: maximum number of rows; None: no limit.
+        publishing: called before rows become visible; an exception that it raises ends the run.
+    """
+
+    def __init__(self, talk: Talk, rows: int | None = None, publishing: Any = None) -> None:
+        self._talk, self._limit, self._publishing = talk, rows, publishing
+        self._stage, self._done, self._total = "", 0, None
+        self._last = 0.0
+
+    def stage(self, name: str) -> None:
+        """Begin a stage."""
+        if name == "publish" and self._publishing is not None:
+            self._publishing()
+        self._stage, self._done, self._total = name, 0, None
+        self._tell()
+
+    def expect(self, rows: int) -> None:
+        """Set the number of rows that the stage is expected to handle."""
+        self._total = rows  # type: ignore[assignment]
+        self._tell()
+
+    def advance(self, rows: int) -> None:
+        """Add to the number of rows done in the stage."""
+        self._done += rows
+        if self._limit is not None and self._done > self._limit:
+            raise LimitPassed(f"the sheet has more than {self._limit:,} rows", choice="split it")
+        if time.monotonic() - self._last >= _PAUSE:
+            self._tell()
+
+    def say(self, text: str) -> None:
+        """Send a note, in one line, for a user who is waiting."""
+        self._talk.tell("note", text=plain(text))
+
+    def _tell(self) -> None:
+        self._last = time.monotonic()
+        self._talk.tell("progress", stage=self._stage, done=self._done, total=self._total)
+
+
+# ---- LOAD -------------------------------------------------------------------------------------------------------
+
+
+def load(command: dict[str, Any], talk: Talk) -> dict[str, Any]:
+    """Import or check a workbook; return `report`, `message`, and the `oid` of the table if the run created it."""
+    options: dict[str, Any] = dict(command["options"])
+    path, limits = Path(command["workbook"]), Limits(**command["limits"])
+    contract_path = Path(options.pop("contract")) if options.get("contract") else None
+    policy = Policy(tuple(command["patterns"]), frozenset(Owned(*owned) for owned in command["owned"]))
+    dsn, mapping = Dsn(command["dsn"]), options.pop("mapping", None)
+    if mapping and not command.get("inspected"):
+        command["inspected"] = inspect({**command, "options": _reading(options)}, talk)
+    contract = _contract(contract_path) if contract_path else None
+    told = {"sheet": options.get("sheet"), "table": options.pop("table", None)}
+    settings = Settings(workbook=path, limits=limits, **told)
+    workbook, sheet = open_source(settings, Clock())
+    with _connected(dsn, command["retry_for"]) as session:
+        target = find_target(session, settings, contract, sheet, workbook.origin)
+        policy.check(session, target, asking(talk), sha256=workbook.sha256, begun=command.get("begun") or ())
+        policy.check_references(session, contract)
+        if mapping:
+            contract_path, options["columns"] = _mapped(mapping, command, contract, target)
+    talk.ask("target", schema=target.schema, table=target.name, exists=target.table is not None, sheet=sheet.name,
+             sha256=workbook.sha256)  # fmt: skip
+    report = import_workbook(
+        path, to=dsn.text, table=quote(target.schema, target.name), contract=contract_path, limits=limits,
+        progress=Watch(talk, command["rows"], _guarding(dsn, policy, target, talk)), dry_run=command["dry_run"],
+        temp_dir=command["scratch"], rejects=command["rejects"], retry_for=command["retry_for"],
+        timeout=command["seconds"], **_workers(command), **options,
+    )  # fmt: skip
+    oid = None
+    # A run that died after publishing finds the table that it created itself.
+    ours = target.table is None or command.get("begun") == [target.schema, target.name]
+    if ours and report.outcome in {"published", "already-imported"}:
+        with Session(dsn) as session:
+            oid = oid_of(session, target.schema, target.name)
+    return {**report_event(report, command), "oid": oid}
+
+
+def report_event(report: Report, command: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of an event that hold a report; also write the bad cells to a file beside the rejects."""
+    path = Path(command["rejects"])
+    if report.error_count and path.is_file():
+        write_bad_cells(path, path.with_name("bad_cells.json"), report.error_count)
+    return {"report": report_words(report, command.get("hidden", ())), "message": message(report)}
+
+
+def _contract(path: Path) -> Contract:
+    """Load the contract of a run.
+
+    Raises:
+        ContractError: see `load_contract`; or a contract that was sent has YAML aliases, or text that is not Unicode.
+    """
+    if SENT in path.suffixes and path.suffix in {".yaml", ".yml"}:
+        _refuse_aliases(path)
+    contract = load_contract(path)
+    try:
+        json.dumps(dump_contract(contract), ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError:
+        raise ContractError("the contract holds a text that is not Unicode", place=path.name) from None
+    return contract
+
+
+def _refuse_aliases(path: Path) -> None:
+    """Refuse YAML with aliases: a few lines with aliases of aliases can expand to an endless list."""
+    import yaml
+
+    with contextlib.suppress(yaml.YAMLError, OSError, UnicodeDecodeError):  # reported when it is loaded
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(path.read_text(encoding="utf-8-sig"))):
+            raise ContractError("a contract that is sent may have no aliases", place=path.name, choice="write them out")
+
+
+def _workers(command: dict[str, Any]) -> dict[str, Any]:
+    return {} if command["workers"] is None else {"workers": command["workers"]}
+
+
+def _reading(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: options[name] for name in ("sheet", "header_row", "keep_names", "hidden") if name in options}
+
+
+@contextlib.contextmanager
+def _connected(dsn: Dsn, retry_for: float) -> Iterator[Session]:
+    """Open a session; on errors that may pass, try again for `retry_for` seconds."""
+    patience = Patience(retry_for)
+    while True:
+        try:
+            session = Session(dsn)
+            break
+        except ImporterError as exc:
+            patience.bear(exc)
+    with session:
+        yield session
+
+
+def asking(talk: Talk) -> Any:
+    """Return a function that asks the service for its tables, and whether another run may be creating this one."""
+
+    def ask(schema: str, name: str) -> tuple[frozenset[Owned], bool]:
+        answer = talk.ask("owned", schema=schema, table=name)
+        return frozenset(Owned(*owned) for owned in answer["owned"]), answer["pending"]
+
+    return ask
+
+
+def _guarding(dsn: Dsn, policy: Policy, target: Target, talk: Talk) -> Any:
+    """Return a function that checks the target again before publishing, or None where that is not needed.
+
+    Somebody else may have created a table of that name in the meantime; our own is not yet visible to other sessions.
+    """
+    if policy.patterns or target.table is not None:
+        return None
+
+    def look() -> None:
+        with Session(dsn) as session:
+            policy.check(session, target, asking(talk))
+
+    return look
+
+
+def _mapped(
+    mapping: dict[str, str], command: dict[str, Any], contract: Contract | None, target: Target
+) -> tuple[Path | None, list[str] | None]:
+    """Return the contract file and the columns that express a mapping."""
+    inspected = command["inspected"]
+    suggested = parse_contract(inspected["contract"])
+    mapped = apply_mapping(mapping, inspected["columns"], suggested, contract, target.table)
+    path = Path(command["contract_file"]) if contract is not None else None
+    if mapped.contract is not None:
+        path = Path(command["contract_file"])
+        path.write_text(json.dumps(dump_contract(mapped.contract)), encoding="utf-8")
+    return path, mapped.columns
+
+
+# ---- INSPECT ----------------------------------------------------------------------------------------------------
+
+
+def inspect(command: dict[str, Any], talk: Talk) -> dict[str, Any]:  # noqa: ARG001 - all operations share a signature
+    """Return what a workbook contains, and the contract and table name that it suggests."""
+    path = Path(command["workbook"])
+    found = inspect_workbook(
+        path, limits=Limits(**command["limits"]), temp_dir=command["scratch"], **_workers(command), **command["options"]
+    )
+    shown = found.to_dict()
+    if shown["rows"]["data"] > command["rows"]:
+        raise LimitPassed(f"the sheet has more than {command['rows']:,} rows", choice="split it")
+    shown["workbook"].pop("path")
+    for row in shown["sample"]:
+        row["cells"] = {letter: text[:_LONGEST_CELL] for letter, text in row["cells"].items()}
+    for problem in shown["problems"]:
+        problem["raw"] = problem["raw"][:_LONGEST_CELL]
+    for column in shown["columns"]:
+        column["header"] = None if column["header"] is None else column["header"][:_LONGEST_HEADER]
+    shown["notes"] = [plain(note, command.get("hidden", ())) for note in shown["notes"]]
+    shown["contract"] = dump_contract(found.contract)
+    shown["suggested_table"] = normalise(original_stem(path.stem)) or "workbook"
+    shown["origin"] = _origin(found.source.workbook)
+    return shown
+
+
+def _origin(workbook: Workbook) -> dict[str, str] | None:
+    origin = workbook.origin
+    return {"workbook": origin.workbook, "table": f"{origin.schema}.{origin.table}"} if origin else None
+
+
+OPERATIONS: dict[str, Any] = {
+    "load": load, "inspect": inspect, "tables": tables, "ping": ping, "forget": forget_run, "contracts": contracts,
+}  # fmt: skip

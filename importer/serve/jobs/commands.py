@@ -1,0 +1,59 @@
+"""Builds the commands for children that work on a workbook."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from importer.serve.config import Config
+
+    from .database import Database
+    from .run import Run
+    from .store import Store
+    from .uploads import Upload
+
+
+#: Suffix in the file name of a contract that a caller sent; contracts without it are the operator's.
+SENT = ".sent"
+
+
+def load_command(
+    config: Config, database: Database, store: Store, run: Run, upload: Upload, folder: Path, scratch: Path
+) -> dict[str, Any]:
+    """Return the command for a child that loads or checks a workbook.
+
+    Args:
+        config: configuration of the service.
+        database: target database.
+        store: store that records the tables that the service created.
+        run: run to execute.
+        upload: upload that holds its workbook.
+        folder: folder of the run's files.
+        scratch: folder of the child's temporary files.
+    """
+    options = {k: v for k, v in run.options.items() if k not in {"contract", "columns", "key"}}
+    options |= {k: run.options[k].split(",") for k in ("columns", "key") if run.options.get(k)}
+    contract = next(iter(sorted(folder.glob("contract.*"))), None)
+    if contract is not None:
+        options["contract"] = str(contract)
+    inspected = folder / "inspected.json"
+    return {
+        **work_words(config, scratch, upload, folder), "op": "load", "options": options,
+        "dsn": database.dsn, "dry_run": run.kind == "check", "rejects": str(folder / "rejects.xlsx"),
+        "contract_file": str(folder / "mapped.json"), "patterns": config.allow_tables,
+        "owned": store.owned(), "begun": run.begun, "retry_for": config.retry_for, "seconds": config.seconds,
+        "inspected": json.loads(inspected.read_bytes()) if inspected.is_file() else None,
+    }  # fmt: skip
+
+
+def work_words(config: Config, scratch: Path, upload: Upload, folder: Path | None = None) -> dict[str, Any]:
+    """Return the part that all commands that read a workbook share."""
+    limits = {"part_bytes": config.inflated_bytes, "columns": config.columns, "memory_bytes": config.memory_bytes}
+    hidden = [upload.path.parent, scratch, folder, config.folder, config.contracts]
+    return {
+        "workbook": str(upload.path), "limits": limits, "rows": config.rows, "workers": config.workers,
+        "scratch": str(scratch), "hidden": [str(path) for path in hidden if path],
+    }  # fmt: skip

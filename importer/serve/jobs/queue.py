@@ -1,0 +1,330 @@
+"""Owns the runs of the service: their queue, their execution in children, their ends, and recovery after a restart."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections import deque
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from importer.serve.errors import Refused, stamp
+
+from .commands import load_command
+from .endings import GO_ON, error_of_service, is_unsure, stopped
+from .processes import Child, ChildDied, Crew
+from .run import CANCELLED, DONE, FAILED, INTERRUPTED, QUEUED, RUNNING, Run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from importer.serve.config import Config
+
+    from .database import Database
+    from .store import Store
+    from .uploads import Upload, Uploads
+
+#: Seconds allowed beyond the importer's own time limit, in which it should notice that the limit has passed.
+_GRACE_SECONDS = 20.0
+#: Seconds that a cancelled run has to stop before it is killed.
+_STOP_SECONDS = 8.0
+#: Files of a run that are kept after it ended.
+_RESULTS = frozenset({"rejects.xlsx", "bad_cells.json"})
+
+
+class Jobs:
+    """All runs that have not ended, and access to the stored ones that have.
+
+    Args:
+        config: configuration of the service.
+        store: store that the runs are saved in.
+        uploads: uploads that hold their workbooks.
+        crew: pool of the child processes that do the work.
+        database: target database of the runs.
+    """
+
+    def __init__(self, config: Config, store: Store, uploads: Uploads, crew: Crew, database: Database) -> None:
+        self._config, self.store, self._uploads = config, store, uploads
+        self._crew, self._database = crew, database
+        self._open: dict[str, Run] = {}
+        self._queue: deque[Run] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._running = 0
+        self.stopping = asyncio.Event()
+
+    # ---- START AND STOP -----------------------------------------------------------------------------------------
+
+    def load(self) -> None:
+        """Load the unfinished runs of the previous service: its checks fail, its uploads become resumable."""
+        for stored in self.store.in_states(QUEUED, RUNNING, INTERRUPTED):
+            run = Run.load(stored)
+            if run.kind == "check":
+                self._end(run, FAILED, error=stopped(None))
+                continue
+            self._open[run.id] = run
+            if run.state != INTERRUPTED:
+                run.state, run.error, run.finished_at = INTERRUPTED, stopped(GO_ON), stamp()
+                self.store.save(run.stored())
+        self._uploads.load({run.upload for run in self._open.values()})
+        for run in list(self._open.values()):
+            if self._uploads.hold(run.upload, run.id) is None:
+                self._end(run, FAILED, error=stopped("send the workbook again") | {"resumable": False})
+        known = set(self._open)
+        for folder in self._config.results.iterdir():
+            if folder.name not in known and self.store.get(folder.name) is None:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    async def stop(self) -> None:
+        """Interrupt queued and running runs; the next service can resume the uploads among them."""
+        self.stopping.set()
+        for run in [r for r in self._open.values() if r.state in {QUEUED, RUNNING}]:
+            if run.child is not None:
+                run.child.terminate()
+            elif run.state == QUEUED:
+                self._queue.remove(run)
+                self._stopped(run)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_STOP_SECONDS)
+
+    # ---- REQUESTS -----------------------------------------------------------------------------------------------
+
+    def submit(self, run: Run, upload: Upload, files: dict[str, bytes]) -> None:
+        """Queue a run.
+
+        Args:
+            run: new run.
+            upload: upload that holds its workbook.
+            files: further files of the run: name -> content.
+
+        Raises:
+            Refused: the queue is full, or the service is stopping.
+        """
+        self.check_room()
+        folder = self.folder(run.id)
+        folder.mkdir(mode=0o700)
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+        self._uploads.hold(upload.id, run.id)
+        self._enqueue(run)
+
+    def check_room(self) -> None:
+        """Check that another run can be queued; called early, before its workbook is received.
+
+        Raises:
+            Refused: the queue is full, or the service is stopping.
+        """
+        if self.stopping.is_set():
+            raise Refused(503, "the service is stopping", choice="try again later")
+        if self._running >= self._config.concurrency and len(self._queue) >= self._config.queue:
+            raise Refused(429, f"{len(self._queue)} uploads are waiting already", kind="QueueFull",
+                          choice="try again later", retry_after=5)  # fmt: skip
+
+    def _enqueue(self, run: Run) -> None:
+        run.begin_again()
+        self._open[run.id] = run
+        self._queue.append(run)
+        self.store.save(run.stored())
+        self._pump()
+
+    def find(self, run: str) -> Run:
+        """Return a run by its id.
+
+        Raises:
+            Refused: there is no such run.
+        """
+        if run in self._open:
+            return self._open[run]
+        stored = self.store.get(run)
+        if stored is None:
+            raise Refused(404, "there is no such run")
+        return Run.load(stored)
+
+    def words(self, run: Run) -> dict[str, Any]:
+        """Return a run as the dict that answers contain."""
+        return run.words(self._queue.index(run) + 1 if run in self._queue else None)
+
+    def folder(self, run: str) -> Path:
+        """Return the folder that holds the files of a run."""
+        return self._config.results / run
+
+    async def over(self, run: Run) -> None:
+        """Wait until a run has ended or was interrupted."""
+        while not run.is_over:
+            await run.bell.wait()
+
+    def resume(self, run: Run) -> None:
+        """Queue an interrupted run again.
+
+        Raises:
+            Refused: the run is not interrupted, the queue is full, or the service is stopping.
+        """
+        if run.state != INTERRUPTED:
+            raise Refused(409, f"a run that is {run.state} cannot be resumed", kind="NotResumable")
+        self.check_room()
+        self._enqueue(run)
+
+    async def cancel(self, run: Run) -> str:
+        """Cancel a run that has not ended, or delete one that has; return "forgotten", "cancelled" or its end state."""
+        if run.state == INTERRUPTED:
+            self._end(run, CANCELLED)
+            await self._forget_in_ledger(run)
+        elif run.is_over:
+            self.store.delete(run.id)
+            shutil.rmtree(self.folder(run.id), ignore_errors=True)
+            return "forgotten"
+        elif run.state == QUEUED:
+            self._queue.remove(run)
+            self._end(run, CANCELLED)
+            await self._forget_in_ledger(run)
+        else:
+            await self._stop_one(run)
+        return "cancelled" if run.state == CANCELLED else run.state
+
+    async def _stop_one(self, run: Run) -> None:
+        run.cancelling = True
+        if run.child is not None:
+            run.child.terminate()
+        try:
+            await asyncio.wait_for(self.over(run), _STOP_SECONDS)
+        except TimeoutError:
+            if run.child is not None:
+                run.child.kill()
+            await self.over(run)
+
+    async def _forget_in_ledger(self, run: Run) -> None:
+        """Drop what the run wrote to staging, if anything."""
+        if not run.writing or run.identity is None or run.kind != "upload":
+            return
+        command = {"op": "forget", "dsn": self._database.dsn, "identity": run.identity}
+        try:
+            async with asyncio.timeout(30), self._crew.child() as child:
+                await child.work(command)
+        except (TimeoutError, ChildDied):
+            return  # `importer runs clean` removes it later
+
+    async def prune(self) -> None:
+        """Delete runs older than `keep_days` that have ended, and cancel those that nobody resumed."""
+        old = datetime.now(UTC) - timedelta(days=self._config.keep_days)
+        for stored in self.store.older_than(stamp(old.timestamp())):
+            run = self.find(stored["id"])
+            if run.is_over:
+                await self.cancel(run)
+
+    # ---- WORK ---------------------------------------------------------------------------------------------------
+
+    def _pump(self) -> None:
+        """Start queued runs while fewer than `concurrency` are running."""
+        while self._queue and self._running < self._config.concurrency and not self.stopping.is_set():
+            run = self._queue.popleft()
+            self._running += 1
+            run.state, run.started_at = RUNNING, stamp()
+            self.store.save(run.stored())
+            task = asyncio.create_task(self._work(run))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        for run in self._queue:
+            run.ring()
+
+    async def _work(self, run: Run) -> None:
+        try:
+            run.ring()
+            event = await self._executed(run)
+            await self._settle(run, event)
+        except Exception as exc:  # noqa: BLE001 - a run must end even if the service itself fails
+            self._end(run, FAILED, error=error_of_service(500, f"unexpected {type(exc).__name__}", "ServiceError"))
+        finally:
+            run.child = None
+            self._running -= 1
+            self._pump()
+
+    async def _executed(self, run: Run) -> dict[str, Any]:
+        """Execute a run in a child; return the child's last event, or an error event that says how the child died."""
+        try:
+            async with self._crew.child() as child:
+                run.child = child
+                if run.cancelling or self.stopping.is_set():
+                    return {"error": stopped(None)}
+                try:
+                    async with asyncio.timeout(self._config.seconds + _GRACE_SECONDS):
+                        return await child.work(self._command(run, child), lambda event: self._hear(run, event))
+                except TimeoutError:
+                    child.kill()
+                    return {"error": error_of_service(422, f"not done within {self._config.seconds:g} s", "TimedOut")}
+        except ChildDied as exc:
+            how = "ran out of memory or was killed" if "SIGKILL" in exc.how else exc.how
+            words = error_of_service(500, f"the process that did the work {how}", "ChildDied")
+            return {"error": words | {"resumable": True}}
+
+    def _hear(self, run: Run, event: dict[str, Any]) -> dict[str, Any] | None:
+        if event["event"] == "owned":
+            table = [event["schema"], event["table"]]
+            others = (r for r in self._open.values() if r is not run and r.state == RUNNING)
+            return {"owned": self.store.owned(), "pending": any(other.begun == table for other in others)}
+        before = run.begun, run.identity, run.writing
+        answer = run.hear(event)
+        if (run.begun, run.identity, run.writing) != before:
+            # Saved before the child continues: a restart must know which table was begun.
+            self.store.save(run.stored())
+        return answer
+
+    def _command(self, run: Run, child: Child) -> dict[str, Any]:
+        upload = self._uploads.hold(run.upload, run.id)
+        if upload is None:
+            raise ChildDied("found no workbook")
+        folder = self.folder(run.id)
+        return load_command(self._config, self._database, self.store, run, upload, folder, child.scratch)
+
+    async def _settle(self, run: Run, event: dict[str, Any]) -> None:
+        """Record how a run ended, from the last event of its child."""
+        report, error = event.get("report"), event.get("error")
+        if report is not None:
+            run.outcome, run.has_report = report["outcome"], True
+            run.stats = report["stats"] | {"duration": f"{report['stats']['duration']:.1f}s"}
+            run.rejects, run.message = report["rejects"], event["message"]
+            run.has_rejects = (self.folder(run.id) / "rejects.xlsx").is_file()
+        if error is None:
+            if event["oid"] is not None and run.identity is not None:
+                self.store.own(run.identity[1], run.identity[2], event["oid"])
+            self._end(run, DONE, report=report)
+        elif run.cancelling and is_unsure(run, error):
+            self._interrupt(run, error | {"choice": "resume the run: it reports whether the rows were published"})
+        elif run.cancelling:
+            self._end(run, CANCELLED)
+            await self._forget_in_ledger(run)
+        elif self.stopping.is_set():
+            self._stopped(run)
+        elif run.kind == "upload" and run.writing and error["resumable"]:
+            self._interrupt(run, error | {"choice": GO_ON})
+        else:
+            self._end(run, FAILED, error=error, report=report)
+
+    def _stopped(self, run: Run) -> None:
+        """End a run because the service is stopping: an upload becomes resumable, a check fails."""
+        if run.kind == "upload":
+            self._interrupt(run, stopped(GO_ON))
+        else:
+            self._end(run, FAILED, error=stopped(None))
+
+    def _interrupt(self, run: Run, error: dict[str, Any]) -> None:
+        run.state, run.error, run.finished_at = INTERRUPTED, error, stamp()
+        self.store.save(run.stored())
+        run.ring()
+
+    def _end(
+        self, run: Run, state: str, *, error: dict[str, Any] | None = None, report: dict[str, Any] | None = None
+    ) -> None:
+        """End a run: release its workbook, keep its rejects, delete its other files."""
+        run.state, run.error, run.finished_at = state, error, stamp()
+        if state == CANCELLED:
+            run.message, run.has_rejects = "cancelled", False
+        folder = self.folder(run.id)
+        if folder.is_dir():
+            for path in folder.iterdir():
+                if path.name not in _RESULTS or not run.has_rejects:
+                    path.unlink(missing_ok=True)
+            if not run.has_rejects:
+                folder.rmdir()
+        self._open.pop(run.id, None)
+        self._uploads.release(run.upload, run.id)
+        self.store.save(run.stored(), report)
+        run.ring()

@@ -1,0 +1,186 @@
+"""Owns the state of one run: its options, progress and result, in stored form and as answers show it."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+from importer.serve.errors import stamp
+
+if TYPE_CHECKING:
+    from .processes import Child
+
+#: States: two of a run under way, then those in which it can end. An interrupted run can be resumed.
+QUEUED, RUNNING, DONE, FAILED, CANCELLED, INTERRUPTED = (
+    "queued", "running", "done", "failed", "cancelled", "interrupted",
+)  # fmt: skip
+STATES = (QUEUED, RUNNING, DONE, FAILED, CANCELLED, INTERRUPTED)
+#: Stages of a run in order, each with the label that users see.
+STAGES = {
+    "open": "opening", "unpack": "unpacking", "read": "reading", "load": "loading", "plan": "planning",
+    "validate": "checking", "write": "writing", "verify": "verifying", "rejects": "writing the rejects",
+    "publish": "publishing",
+}  # fmt: skip
+#: Stages in which rows may be in staging, so that a resume can continue from them.
+_BEGUN = frozenset({"load", "write", "verify", "publish"})
+_NOT_STORED = frozenset({"progress", "notes", "child", "cancelling", "bell"})
+
+
+@dataclass
+class Progress:
+    """Progress of a run within its current stage.
+
+    Attributes:
+        stage: key of the stage, as in `STAGES`.
+        done: rows done in this stage.
+        total: rows that the stage is expected to handle; None if unknown.
+        rate: rows per second in this stage; None until it can be computed.
+    """
+
+    stage: str
+    done: int
+    total: int | None
+    rate: float | None
+
+
+@dataclass
+class Run:
+    """One run of the service.
+
+    Attributes:
+        kind: `upload` or `check`.
+        upload: id of the upload that holds the workbook.
+        workbook: file name of the workbook.
+        size: size of the workbook in bytes.
+        options: options as the caller gave them.
+        begun: schema and name of the table that the run set out to create; None if it creates none.
+        identity: key of the import in the ledger: sha256, schema, table.
+        writing: whether rows may have been written to staging, so that a resume continues from there.
+        bell: event that is set at the next change; each change replaces it by a new one.
+    """
+
+    kind: str
+    upload: str
+    workbook: str
+    size: int
+    options: dict[str, Any]
+    id: str = field(default_factory=lambda: secrets.token_hex(16))
+    created_at: str = field(default_factory=stamp)
+    state: str = QUEUED
+    outcome: str | None = None
+    sheet: str | None = None
+    table: str | None = None
+    started_at: str | None = None
+    finished_at: str | None = None
+    message: str | None = None
+    error: dict[str, Any] | None = None
+    stats: dict[str, Any] | None = None
+    rejects: dict[str, Any] | None = None
+    has_report: bool = False
+    has_rejects: bool = False
+    begun: list[str] | None = None
+    identity: list[str] | None = None
+    writing: bool = False
+    progress: Progress | None = None
+    notes: list[str] = field(default_factory=list)
+    child: Child | None = None
+    cancelling: bool = False
+    bell: asyncio.Event = field(default_factory=asyncio.Event)
+    _began: float = 0.0
+    _stage_began: float = 0.0
+
+    @classmethod
+    def load(cls, stored: dict[str, Any]) -> Run:
+        """Return the run that a stored dict describes."""
+        known = {f.name for f in fields(cls)}
+        return cls(**{name: value for name, value in stored.items() if name in known})
+
+    def stored(self) -> dict[str, Any]:
+        """Return the run as the dict that is stored."""
+        names = [f.name for f in fields(self) if f.name not in _NOT_STORED and not f.name.startswith("_")]
+        return {name: getattr(self, name) for name in names}
+
+    def begin_again(self) -> None:
+        """Reset the run to its queued state; only what is in the database remains of an earlier attempt."""
+        self.state, self.error, self.finished_at, self.message = QUEUED, None, None, None
+        self.progress, self.notes, self.cancelling = None, [], False
+        self._began = self._stage_began = 0.0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the run is neither queued nor running."""
+        return self.state not in {QUEUED, RUNNING}
+
+    def ring(self) -> None:
+        """Wake those who wait for a change of the run."""
+        bell, self.bell = self.bell, asyncio.Event()
+        bell.set()
+
+    def hear(self, event: dict[str, Any]) -> dict[str, Any] | None:
+        """Apply an event of the child to the run; return the answer if the event asks for one."""
+        answer = None
+        match event["event"]:
+            case "progress":
+                self._advance(event["stage"], event["done"], event["total"])
+            case "note":
+                self.notes.append(event["text"])
+            case "target":
+                self.sheet, self.table = event["sheet"], f"{event['schema']}.{event['table']}"
+                self.identity = [event["sha256"], event["schema"], event["table"]]
+                self.begun = self.begun if event["exists"] else [event["schema"], event["table"]]
+                answer = {"answer": True}
+        self.ring()
+        return answer
+
+    def _advance(self, stage: str, done: int, total: int | None) -> None:
+        now = time.monotonic()
+        self._began = self._began or now
+        if self.progress is None or self.progress.stage != stage:
+            self._stage_began = now
+        seconds = now - self._stage_began
+        rate = round(done / seconds, 1) if done and seconds > 0 else None
+        self.writing = self.writing or stage in _BEGUN
+        self.progress = Progress(stage, done, total, rate)
+
+    # ---- ANSWERS ------------------------------------------------------------------------------------------------
+
+    def words(self, position: int | None = None) -> dict[str, Any]:
+        """Return the run as the dict that answers contain.
+
+        Args:
+            position: position in the queue, from 1; None if it is not queued.
+        """
+        address = f"/runs/{self.id}"
+        return {
+            "id": self.id, "kind": self.kind, "state": self.state, "outcome": self.outcome, "queue_position": position,
+            "workbook": self.workbook, "size": self.size, "sheet": self.sheet, "table": self.table,
+            "mode": self.options.get("mode", "append"), "method": self.options.get("method", "batch"),
+            "created_at": self.created_at, "started_at": self.started_at, "finished_at": self.finished_at,
+            "progress": self.progress_words(), "message": self.message, "error": self._error_words(),
+            "stats": self.stats, "rejects": self.rejects, "resumable": self.state == INTERRUPTED,
+            "options": self.options,
+            "links": {
+                "run": address, "events": f"{address}/events",
+                "report": f"{address}/report" if self.has_report else None,
+                "rejects": f"{address}/rejects.xlsx" if self.has_rejects else None,
+                "bad_cells": f"{address}/rejects" if self.has_rejects else None,
+            },
+        }  # fmt: skip
+
+    def _error_words(self) -> dict[str, Any] | None:
+        return None if self.error is None else {k: v for k, v in self.error.items() if k not in {"resumable", "unsure"}}
+
+    def progress_words(self) -> dict[str, Any] | None:
+        """Return the progress as the dict that answers contain; None if the run is not running."""
+        now = self.progress
+        if self.state != RUNNING or now is None:
+            return None
+        return {
+            "stage": now.stage, "stage_label": STAGES.get(now.stage, now.stage), "stages": list(STAGES),
+            "done_rows": now.done, "total_rows": now.total, "rows_per_second": now.rate,
+            "elapsed": round(time.monotonic() - self._began, 1),
+            "note": self.notes[-1] if self.notes else None,
+        }  # fmt: skip

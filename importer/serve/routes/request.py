@@ -1,0 +1,112 @@
+"""Parses requests that bring a workbook: options, workbook, body; stops their work when the caller disconnects."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import ValidationError
+
+from importer.serve.errors import Refused, invalid_words
+from importer.serve.http.body import Body, Gone, read_body
+
+from .options import InspectOptions, LoadOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from starlette.requests import Request
+
+    from importer.serve.jobs.uploads import Upload, Uploads
+
+Options = TypeVar("Options", bound=InspectOptions)
+Result = TypeVar("Result")
+
+
+async def taken(request: Request, model: type[Options], *, once: bool) -> tuple[Options, Upload, Body]:
+    """Return the options, workbook and body of a request, and store a workbook that it sent.
+
+    Args:
+        request: the request, its body not yet read.
+        model: class of the options.
+        once: the workbook belongs to the run of this request alone, and is removed with it.
+
+    Raises:
+        Refused: the body or an option is invalid, or there is no workbook.
+        Gone: the caller disconnected.
+    """
+    service = request.app.state.service
+    body = await read_body(request, service.config, service.uploads)
+    try:
+        options = _options(model, request, body)
+        return options, _workbook(service.uploads, options, body, once=once), body
+    except BaseException:
+        if body.upload is not None:
+            service.uploads.drop(body.upload)
+        raise
+
+
+def _workbook(uploads: Uploads, options: InspectOptions, body: Body, *, once: bool) -> Upload:
+    """Return the workbook that a request sent, or the upload that it names."""
+    if body.upload is not None and options.upload is not None:
+        raise Refused(400, "both a file and an upload were given", kind="UsageError", choice="give one of them")
+    if body.upload is not None:
+        uploads.keep(body.upload, body.size, once=once)
+        return body.upload
+    if options.upload is None:
+        raise no_file()
+    return uploads.get(options.upload)
+
+
+def _options(model: type[Options], request: Request, body: Body) -> Options:
+    # Browsers send all fields of a form, empty ones too.
+    query = {name: value for name, value in request.query_params.items() if value}
+    if body.contract is not None and "contract" in {*query, *body.fields}:
+        raise Refused(400, "two contracts were given", kind="UsageError", place="contract", choice="give one")
+    try:
+        options = model.model_validate({**query, **body.fields})
+    except ValidationError as exc:
+        words = invalid_words(exc.errors(include_url=False, include_input=False))
+        raise Refused(400, words["error"], kind="UsageError", place=words["place"], details=words["details"]) from None
+    if isinstance(options, LoadOptions) and options.mapping is not None and options.columns is not None:
+        raise Refused(400, "a mapping already chooses the columns", kind="UsageError", place="columns",
+                      choice="leave out either columns or mapping")  # fmt: skip
+    return options
+
+
+def no_file() -> Refused:
+    """Return the error for a request without a workbook."""
+    return Refused(400, "no file was sent", kind="UsageError", place="file",
+                   choice="send it as a form field 'file', as in: curl -F 'file=@data.xlsx'")  # fmt: skip
+
+
+async def unless_gone(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
+    """Return the result of `work`; cancel it when the caller disconnects or the service stops.
+
+    Raises:
+        Gone: the caller disconnected.
+        Refused: the service is stopping.
+    """
+    working = asyncio.ensure_future(work)
+    watching = asyncio.ensure_future(_gone(request))
+    stopping = asyncio.ensure_future(request.app.state.service.jobs.stopping.wait())
+    try:
+        await asyncio.wait({working, watching, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        if watching.done():
+            raise Gone
+        raise Refused(503, "the service is stopping", choice="try again later")
+    finally:
+        watching.cancel()
+        stopping.cancel()
+        if not working.done():
+            working.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Refused):
+                await working
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,200 @@
+"""Handles the requests about runs: list, show, cancel, resume, report, rejects and events."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import quote
+
+from fastapi import APIRouter, Query
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+
+from importer.serve.errors import Refused
+from importer.serve.jobs.run import RUNNING
+from importer.serve.routes import models
+
+from .failures import failures
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from importer.serve.jobs.queue import Jobs
+    from importer.serve.jobs.run import Run
+
+router = APIRouter()
+#: Shortest time between two events, and longest time without a keep-alive, in seconds.
+_PAUSE_SECONDS, _SILENCE_SECONDS = 0.2, 15.0
+_MOST_LISTENERS = 128
+_XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+_EVENT = {
+    "type": "object", "required": ["event", "data"], "description": "one event; `data` is JSON",
+    "properties": {"event": {"enum": ["progress", "note", "end"]}, "data": {"type": "string"}},
+}  # fmt: skip
+_STREAM = {
+    "content": {"text/event-stream": {"schema": _EVENT}},
+    "description": "the progress of the run, until it ends",
+}
+_WORKBOOK = {
+    "content": {_XLSX: {"schema": {"type": "string", "format": "binary"}}},
+    "description": "the rejects workbook",
+}
+_listeners: set[object] = set()
+
+State = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
+
+
+@router.get(
+    "/runs", summary="List runs, newest first", responses={200: {"model": models.Runs}, **failures(400, 401, 421)}
+)
+async def list_runs(
+    request: Request,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    before: Annotated[str | None, Query(max_length=40, description="list only runs created before this time")] = None,
+    state: Annotated[State | None, Query()] = None,
+) -> Response:
+    jobs = _jobs(request)
+    found = jobs.store.page(limit + 1, before, state)
+    words = [jobs.words(jobs.find(stored["id"])) for stored in found[:limit]]
+    for run in words:
+        del run["options"]  # they can be long; `/runs/{run_id}` has them
+    return JSONResponse({"runs": words, "more": len(found) > limit})
+
+
+@router.get(
+    "/runs/{run_id}",
+    summary="Show a run and its report",
+    responses={200: {"model": models.RunAnswer}, **failures(401, 404, 421)},
+)
+async def show_run(request: Request, run_id: str) -> Response:
+    jobs = _jobs(request)
+    run = jobs.find(run_id)
+    return JSONResponse({"run": jobs.words(run), "report": jobs.store.report(run.id)})
+
+
+@router.delete(
+    "/runs/{run_id}", summary="Cancel a run, or remove an ended one from the list",
+    responses={200: {"model": models.RunDone}, **failures(401, 403, 404, 421)},
+)  # fmt: skip
+async def cancel_run(request: Request, run_id: str) -> Response:
+    jobs = _jobs(request)
+    run = jobs.find(run_id)
+    message = await jobs.cancel(run)
+    return JSONResponse({"message": message, "run": jobs.words(run)})
+
+
+@router.post(
+    "/runs/{run_id}/resume", status_code=202, summary="Resume an interrupted run",
+    responses={202: {"model": models.Accepted}, **failures(401, 403, 404, 409, 421, 429, 503)},
+)  # fmt: skip
+async def resume_run(request: Request, run_id: str) -> Response:
+    jobs = _jobs(request)
+    run = jobs.find(run_id)
+    jobs.resume(run)
+    words = jobs.words(run)
+    answer = {"message": run.state, "run": words, "links": words["links"], "upload": None}
+    return JSONResponse(answer, 202, {"Location": words["links"]["run"]})
+
+
+@router.get(
+    "/runs/{run_id}/report", summary="Show the report of a run: where every cell went",
+    responses={200: {"model": dict[str, Any]}, **failures(401, 404, 421)},
+)  # fmt: skip
+async def show_report(request: Request, run_id: str) -> Response:
+    jobs = _jobs(request)
+    report = jobs.store.report(jobs.find(run_id).id)
+    if report is None:
+        raise Refused(404, "the run has no report, or none yet")
+    return JSONResponse(report)
+
+
+# ---- REJECTS ----------------------------------------------------------------------------------------------------
+
+
+@router.get(
+    "/runs/{run_id}/rejects", summary="List the first bad cells, with their addresses",
+    responses={200: {"model": models.BadCells}, **failures(400, 401, 404, 421)},
+)  # fmt: skip
+async def bad_cells(
+    request: Request, run_id: str, limit: Annotated[int, Query(ge=1, le=1000)] = 200
+) -> Response:  # fmt: skip
+    jobs = _jobs(request)
+    path = jobs.folder(jobs.find(run_id).id) / "bad_cells.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise Refused(404, "the run has no rejects, or none yet") from None
+    found["truncated"] = found["truncated"] or len(found["cells"]) > limit
+    found["cells"] = found["cells"][:limit]
+    return JSONResponse(found)
+
+
+@router.get(
+    "/runs/{run_id}/rejects.xlsx", summary="Download the rejected rows as a workbook, to fix and upload again",
+    response_class=Response, responses={200: _WORKBOOK, **failures(401, 404, 421)},
+)  # fmt: skip
+async def rejects(request: Request, run_id: str) -> Response:
+    jobs = _jobs(request)
+    run = jobs.find(run_id)
+    path = jobs.folder(run.id) / "rejects.xlsx"
+    if not run.is_over or not path.is_file():
+        raise Refused(404, "the run has no rejects, or none yet")
+    stem = re.sub(r"(\.rejects(-\d+)?)?\.[^.]*$", "", run.workbook) or "workbook"
+    name = f"{stem}.rejects.xlsx"
+    plain = re.sub(r"[^A-Za-z0-9 ._-]", "_", name)
+    headers = {"Content-Disposition": f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"}
+    return FileResponse(path, media_type=_XLSX, headers=headers)
+
+
+# ---- EVENTS -----------------------------------------------------------------------------------------------------
+
+
+@router.get(
+    "/runs/{run_id}/events", summary="Follow the progress of a run as server-sent events",
+    response_class=StreamingResponse, responses={200: _STREAM, **failures(401, 404, 421, 429)},
+)  # fmt: skip
+async def events(request: Request, run_id: str) -> Response:
+    jobs = _jobs(request)
+    run = jobs.find(run_id)
+    if len(_listeners) >= _MOST_LISTENERS:
+        raise Refused(
+            429, "too many clients follow events already", choice="poll /runs/{run_id} instead", retry_after=5
+        )
+    return StreamingResponse(_events(jobs, run), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+
+
+async def _events(jobs: Jobs, run: Run) -> AsyncIterator[str]:
+    listener = object()
+    _listeners.add(listener)
+    try:
+        told, notes = None, 0
+        while not run.is_over:
+            bell = run.bell
+            for text in run.notes[notes:]:
+                yield _event("note", {"text": text})
+            notes = len(run.notes)
+            words = jobs.words(run)
+            now = {name: words[name] for name in ("state", "queue_position", "progress")}
+            if now != told:
+                yield _event("progress", now)
+                told = now
+            try:
+                await asyncio.wait_for(bell.wait(), _SILENCE_SECONDS)
+            except TimeoutError:
+                yield ": keep-alive\n\n"
+            if run.state == RUNNING:
+                await asyncio.sleep(_PAUSE_SECONDS)
+        yield _event("end", {"run": jobs.words(run)})
+    finally:
+        _listeners.discard(listener)
+
+
+def _event(name: str, data: dict[str, Any]) -> str:
+    return f"event: {name}\ndata: {json.dumps(data)}\n\n"
+
+
+def _jobs(request: Request) -> Jobs:
+    jobs: Jobs = request.app.state.service.jobs
+    return jobs

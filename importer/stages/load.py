@@ -1,0 +1,115 @@
+"""Loads checked windows: writes chunks to staging, verifies them and publishes them."""
+
+from __future__ import annotations
+
+import contextlib
+from functools import partial
+from typing import TYPE_CHECKING
+
+from importer.errors import ImporterError, Unspooled, WriterDied
+from importer.ledger.schema import SCHEMA
+from importer.load.copy import IngestTask, close_session, ingest_chunk, most_writers
+from importer.load.insert_bisect import Published
+from importer.load.publish import publish
+from importer.load.staging import Staging, verify
+from importer.postgres.checksum_sql import Checksum, add
+from importer.run.recovery import about_run, chunks_of, direct_of, staging_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from importer.contract.model import Contract
+    from importer.ledger.tables import Chunk
+    from importer.plan.lineage import Lineage
+    from importer.plan.model import LoadPlan
+    from importer.report.model import Report
+    from importer.run.lease import Claim
+    from importer.runtime.progress import Clock
+    from importer.settings import Settings
+    from importer.workers.pool import Pool
+
+    from .tasks import WindowChecked
+
+
+@contextlib.contextmanager
+def loaded(
+    settings: Settings, claim: Claim, contract: Contract, plan: LoadPlan, windows: dict[int, WindowChecked],
+    report: Report, pool: Pool, clock: Clock, lineage: Lineage | None, *, dry_run: bool,
+) -> Iterator[Published]:  # fmt: skip
+    """Write, verify and publish all chunks, and yield the result in a transaction that the caller commits.
+
+    Chunks go through staging, unless they went straight into the target while the sheet was read.
+    Without a commit before the block ends, the target is unchanged.
+    """
+    session, target = claim.session, claim.target
+    accepted = sum(w.accepted for w in windows.values())
+    chunks = chunks_of(windows)
+    counts = {"total_records": report.total_records, "error_count": report.error_count}
+    about = about_run(settings, claim, len(chunks), counts)
+    if claim.direct is not None:
+        with direct_of(claim) as direct:
+            with clock.stage("verify"):
+                direct.verify(accepted, _checksums(windows))
+            direct.record(chunks, about)
+            yield Published(accepted, 0, 0, 0, ())
+        return
+    with staging_of(claim, contract, plan, chunks, about, dry_run=dry_run) as (staging, done):
+        written = sum(chunks[number].rows for number in done)
+        claim.resumed = 0 if claim.begun else written
+        with clock.stage("write"):
+            clock.expect(accepted)
+            clock.advance(written)
+            left = {number: chunk for number, chunk in chunks.items() if number not in done}
+            _write(settings, claim, staging, windows, left, pool, clock, ledger=not dry_run)
+        with clock.stage("verify"):
+            verify(session, staging, accepted, _checksums(windows), plan.text_hash)
+        with clock.stage("publish"):
+            published = publish(session, staging, target, contract, settings.mode, accepted, plan.key, lineage)
+        yield published
+
+
+def _write(
+    settings: Settings, claim: Claim, staging: Staging, windows: dict[int, WindowChecked], chunks: dict[int, Chunk],
+    pool: Pool, clock: Clock, *, ledger: bool,
+) -> None:  # fmt: skip
+    """Write these chunks to staging.
+
+    Raises:
+        Unspooled: a chunk that was written while the sheet was read is missing in staging, and was not kept.
+    """
+    if any(windows[number].chunk is None for number in chunks):
+        raise Unspooled("what was written while the sheet was read is not in staging")
+    rowwise = settings.method != "batch"
+    retry_for = 0.0 if rowwise or not ledger else settings.retry_for
+    tasks = (
+        IngestTask(
+            number, windows[number].chunk, chunk.first_row, chunk.last_row, claim.dsn, SCHEMA, staging.name,
+            settings.method, staging.row_column, claim.run if ledger else None, chunk.checksum, retry_for,
+        )
+        for number, chunk in chunks.items()
+    )  # fmt: skip
+    cells = sum(w.accepted for w in windows.values()) * len(staging.columns)
+    lanes = {"sequential": 1, "concurrent": None}.get(settings.method, most_writers(cells))
+    # A retry needs the ledger, to know whether a chunk is in staging; one written row by row may be there in part.
+    again = ledger and not rowwise
+    try:
+        for _, rows in pool.run(ingest_chunk, tasks, partial(_writer_died, claim), lanes=lanes, again=again):
+            clock.advance(rows)
+    finally:
+        close_session()
+    pool.retire()
+
+
+def _writer_died(claim: Claim, task: IngestTask, how: str) -> ImporterError:
+    return WriterDied(
+        f"the process that wrote sheet {claim.sheet.name!r}, rows {task.first_row}-{task.last_row}, {how}; "
+        "nothing was published"
+    )
+
+
+def _checksums(windows: dict[int, WindowChecked]) -> dict[str, Checksum]:
+    totals: dict[str, Checksum] = {}
+    for window in windows.values():
+        for name, checksum in window.checksums.items():
+            totals[name] = add(totals.get(name), checksum)
+    return totals

@@ -1,0 +1,32 @@
+"""Imports what all workers need, once in the fork server; imported there, and nowhere else."""
+
+from __future__ import annotations
+
+import concurrent.futures.process  # noqa: F401 - every worker runs in it
+import gc
+import os
+
+# Polars' allocator returns freed pages to the system in a thread of its own, and at once where that thread is missing,
+# as in every forked process: each window would fault all its memory in again (8 s of system time for 1,000,000 rows).
+# A worker uses the same memory window after window, so it keeps it.
+# That thread must not run here: a fork while it works may leave a worker with a lock that is never released.
+os.environ["_RJEM_MALLOC_CONF"] = "background_thread:false,dirty_decay_ms:-1,muzzy_decay_ms:-1"
+
+# Nothing here multiplies matrices, but OpenBLAS starts threads when it is imported, which takes 50 ms of CPU time.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+# The imports create thousands of objects and no garbage. The collector does not write to frozen objects, so that the
+# workers keep sharing their pages.
+gc.disable()
+
+import pyarrow as pa  # noqa: E402, F401 - the engine returns its arrays
+
+from importer.stages import worker as workers  # noqa: E402, F401 - polars reads the setting when it is imported
+from importer.workers.allocator import keep_freed_memory  # noqa: E402
+from importer.workers.fork_server import begin  # noqa: E402, F401 - initializes every worker
+from importer.workers.task_result import timed  # noqa: E402, F401 - runs every task of a worker
+
+keep_freed_memory()
+
+gc.freeze()
+gc.enable()

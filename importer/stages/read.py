@@ -1,0 +1,174 @@
+"""Reads a sheet in the workers, while its later windows are still being cut."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from importer.decoding.zero_padding import padded_styles
+from importer.errors import ImporterError, ReaderDied
+from importer.excel.workbook import Sheet, Workbook, open_workbook
+from importer.reading.sheet_source import Source, head_rows, head_windows, in_order, make_source
+from importer.reading.windows import AHEAD, Cutting
+from importer.runtime.prefetch import ahead
+
+from .tasks import ReadTask, StringsTask, WindowRead, parse_strings, read_window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from importer.reading.windows import Window
+    from importer.runtime.progress import Clock
+    from importer.settings import Settings
+    from importer.workers.pool import Pool
+
+    from .stream import Stream
+
+#: One worker is used for every so many bytes of XML: reading less takes no longer than starting a worker.
+XML_PER_WORKER = 1 << 20
+#: Sheets of at least that much XML are written while they are read; for smaller ones a connection per worker costs
+#: more than it saves (see `ingest.most_writers`).
+STREAMED_BYTES = 8 << 20
+
+
+def open_source(settings: Settings, clock: Clock) -> tuple[Workbook, Sheet]:
+    """Open the workbook and find the sheet that the settings name; no cell is read.
+
+    Raises:
+        InputError: the workbook or the sheet is refused.
+    """
+    with clock.stage("open"):
+        workbook = open_workbook(settings.workbook, settings.limits)
+        return workbook, workbook.sheet(settings.sheet)
+
+
+def read_source(
+    settings: Settings,
+    pool: Pool,
+    folder: Path,
+    clock: Clock,
+    opened: tuple[Workbook, Sheet] | None = None,
+    stream: Stream | None = None,
+) -> Source:
+    """Read the sheet that the settings name into `folder`.
+
+    Args:
+        settings: settings of the run, which say what sheet to read and how.
+        pool: workers that read.
+        folder: the spool folder, where frames are written.
+        clock: receives stages and row counts.
+        opened: the result of `open_source`, if the caller has it already.
+        stream: loads windows as soon as they are read; None: only read.
+
+    Raises:
+        InputError: the workbook, the sheet or the header is refused.
+    """
+    workbook, sheet = opened or open_source(settings, clock)
+    with clock.stage("unpack"):
+        cutting = Cutting(
+            workbook, sheet, folder, settings.limits,
+            head_rows=head_rows(settings), chunk_rows=settings.chunk_rows, workers=pool.workers,
+        )  # fmt: skip
+    with cutting:
+        return _Reading(workbook, sheet, cutting, settings, pool, folder, clock).run(stream)
+
+
+class _Reading:
+    """The reading of one sheet: its tasks and the results so far."""
+
+    def __init__(
+        self,
+        workbook: Workbook,
+        sheet: Sheet,
+        cutting: Cutting,
+        settings: Settings,
+        pool: Pool,
+        folder: Path,
+        clock: Clock,
+    ) -> None:
+        self._workbook, self._sheet, self._cutting = workbook, sheet, cutting
+        self._settings, self._pool, self._folder, self._clock = settings, pool, folder, clock
+        self._strings = folder / "strings.views" if workbook.shared_strings else None
+        self._padded = padded_styles(cutting.styles)
+        self._windows: list[WindowRead] = []
+
+    def run(self, stream: Stream | None) -> Source:
+        """Read the whole sheet; `stream`, if it can, loads the windows after the first ones."""
+        clock, pool = self._clock, self._pool
+        pool.limit(max(1, self._cutting.xml_bytes // XML_PER_WORKER))
+        cut = clock.making("cutter", "cut", self._cutting.windows())
+        with ahead((self._task(window) for window in cut), AHEAD) as tasks:
+            streams = False
+            with clock.stage("read"):
+                self._parse_strings(stream)
+                if stream is not None:
+                    first = head_windows(self._settings) + stream.more_windows(pool.workers)
+                    early = (self._connecting(task, stream) for task in itertools.islice(tasks, first))
+                    self._take(pool.run(read_window, early, self._reader_died))
+                    later = list(itertools.islice(tasks, 1))
+                    size = self._cutting.xml_bytes
+                    streams = bool(later) and stream.begin(self._so_far, pool, big=self._is_big(), xml_bytes=size)
+                    tasks = itertools.chain(later, tasks)  # noqa: PLW2901 - one was drawn to see whether there are more
+                if not streams:
+                    self._take(pool.run(read_window, tasks, self._reader_died))
+                    return self._so_far()
+            assert stream is not None
+            with clock.stage("load"):
+                self._take(stream.loaded(tasks, self._died))
+                return self._so_far()
+
+    def _so_far(self) -> Source:
+        windows = in_order(self._windows, self._sheet)
+        return make_source(self._workbook, self._sheet, self._cutting.facts(), windows, self._settings)
+
+    def _connecting(self, task: ReadTask, stream: Stream) -> ReadTask:
+        """Return the task, with a DSN to connect to meanwhile if its worker will write; window 0's always will."""
+        return replace(task, dsn=stream.dsn()) if self._is_big() or task.window.number == 0 else task
+
+    def _is_big(self) -> bool:
+        return self._cutting.xml_bytes >= STREAMED_BYTES
+
+    def _task(self, window: Window) -> ReadTask:
+        return ReadTask(
+            window, self._cutting.width(), self._workbook.epoch_1904, self._settings.limits.window_cells,
+            self._folder / f"window-{window.number}.arrow", self._strings, self._cutting.styles,
+            self._padded,
+        )  # fmt: skip
+
+    def _take(self, results: Iterator[WindowRead]) -> None:
+        for result in results:
+            self._cutting.release(result.number)
+            self._clock.advance(result.rows)
+            self._windows.append(result)
+
+    def _parse_strings(self, stream: Stream | None) -> None:
+        """Parse the shared strings in the first worker, which also connects, while the first windows are cut."""
+        if self._strings is None or self._workbook.shared_strings is None:
+            return
+
+        def died(_: StringsTask, how: str) -> ImporterError:
+            return self._death("the process that read the shared strings", how)
+
+        dsn = stream.dsn() if stream is not None else None
+        task = StringsTask(
+            self._workbook.path, self._workbook.shared_strings, self._settings.limits, self._strings, dsn
+        )
+        for _ in self._pool.run(parse_strings, [task], died):
+            pass
+
+    def _reader_died(self, task: ReadTask, how: str) -> ImporterError:
+        return self._died(task.window.first_row, task.window.last_row, how)
+
+    def _died(self, first_row: int, last_row: int, how: str) -> ImporterError:
+        return self._death(f"the process that read sheet {self._sheet.name!r}, rows {first_row}-{last_row},", how)
+
+    def _death(self, who: str, how: str) -> ImporterError:
+        limits = self._settings.limits
+        return ReaderDied(
+            f"{who} {how}",
+            place=str(self._workbook.path),
+            choice=f"nothing was loaded; a worker may use {limits.memory_bytes >> 20:,} MiB (--memory) "
+            f"and {limits.task_seconds:g} s",
+        )

@@ -1,0 +1,233 @@
+"""Loads windows while later ones are still being read: the worker that reads a window also checks and writes it.
+
+The plan is made after the first windows are read. A contract or an existing table determines it by then; otherwise it
+assumes that all windows have the types of the first ones. After all windows are read the plan is made again, from the
+facts of all rows, and what was loaded counts only if both plans are equal. So nothing is decided from a sample.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from importer.errors import ImporterError
+from importer.ledger.schema import SCHEMA
+from importer.load.copy import IngestTask
+from importer.load.direct_copy import begin_direct
+from importer.plan.make_plan import plan_load
+from importer.plan.target import check_mode
+from importer.reading.header import REJECT_COLUMNS
+from importer.run.lease import AlreadyImported
+from importer.run.recovery import about_run, begin_staging, end_staging
+
+from .tasks import CheckTask, LoadTask, load_window
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from importer.contract.model import Contract
+    from importer.plan.model import LoadPlan
+    from importer.reading.sheet_source import Source
+    from importer.run.lease import Claim, Claims
+    from importer.runtime.timeline import Span
+    from importer.settings import Dsn, Settings
+    from importer.workers.pool import Pool
+
+    from .tasks import ReadTask, WindowChecked, WindowRead
+
+
+class Begun(NamedTuple):
+    """What was decided after the first windows were read, and the results so far.
+
+    Attributes:
+        plan: plan of the load.
+        header_row: last row of the header.
+        windows: results of the windows checked against that plan, by window number.
+    """
+
+    plan: LoadPlan
+    header_row: int
+    windows: dict[int, WindowChecked]
+
+    def fits(self, plan: LoadPlan, source: Source) -> bool:
+        """Return whether the plan made from the whole sheet is the one that windows were loaded by."""
+        return self.plan == plan and self.header_row == source.header.last_row
+
+
+@dataclass(frozen=True)
+class _Orders:
+    """What all load tasks of a sheet share."""
+
+    plan: LoadPlan
+    header_row: int
+    keep: bool
+    ingest: IngestTask | None
+    dsn: Dsn | None
+
+    def task(self, read: ReadTask | None, number: int, frame: Path, rows: tuple[int, int]) -> LoadTask:
+        """Return the load task of a window; `read` is None if the window was read before."""
+        # The worker of the first window will also be the first to write, if nothing is written yet.
+        dsn = self.dsn if number == 0 else None
+        check = CheckTask(number, frame, frame.parent, self.plan, self.header_row, skip_hidden=False, dsn=dsn)
+        return LoadTask(read, rows, self.keep, check, self.ingest)
+
+
+class Stream:
+    """Loads windows into staging or the target while the sheet is being read; driven by the reader of the sheet.
+
+    Args:
+        settings: settings of the run.
+        contract: the contract that the user gave, or None.
+        claims: claims of the run.
+        spans: list that receives the times of work done outside the workers.
+        dry_run: leave no trace.
+
+    Attributes:
+        begun: the plan and the results so far; None before `begin`, or if it declined.
+    """
+
+    def __init__(
+        self, settings: Settings, contract: Contract | None, claims: Claims, spans: list[Span], *, dry_run: bool
+    ) -> None:
+        self._settings, self._contract, self._claims, self._dry_run = settings, contract, claims, dry_run
+        self._spans = spans
+        self._pool: Pool | None = None
+        self._orders: _Orders | None = None
+        self._early: tuple[WindowRead, ...] = ()
+        #: The claim whose staging table or open transaction this object still has to finish or drop.
+        self._claim: Claim | None = None
+        self.begun: Begun | None = None
+
+    def more_windows(self, workers: int) -> int:
+        """Return how many windows to read before `begin` beyond the header's: without a contract, one per worker."""
+        return 0 if self._contract is not None else max(workers, 1)
+
+    def dsn(self) -> Dsn | None:
+        """Return where the first workers may connect before anything is decided; None if that is not known."""
+        return None if self._dry_run or self._settings.method != "batch" else self._claims.dsn()
+
+    def begin(self, so_far: Callable[[], Source], pool: Pool, *, big: bool, xml_bytes: int) -> bool:
+        """Plan the load from the first windows; return False if the windows can only be read.
+
+        Args:
+            so_far: returns the sheet as far as it was read.
+            pool: workers that load.
+            big: whether the sheet is worth a connection per worker.
+            xml_bytes: size of the sheet's XML.
+
+        Raises:
+            AlreadyImported: the workbook was imported before.
+            ImporterError: the server cannot be reached, or fails.
+        """
+        if self._settings.method != "batch" or self._settings.hidden != "include":
+            return False
+        claim = self._claims.get()
+        if claim.done:
+            raise AlreadyImported(claim)
+        if claim.dead:
+            # What a dead run wrote must be compared with all chunks before any is written.
+            return False
+        try:
+            source = so_far()
+            mended = set(REJECT_COLUMNS) <= {c.header for c in source.header.columns}
+            if source.workbook.origin is not None or mended or not source.rows:
+                return False
+            check_mode(self._settings, claim.target)
+            contract, plan = plan_load(self._settings, source, claim.target, self._contract, claim.session)
+            claim.session.commit()
+        except ImporterError as exc:
+            # The whole sheet may give another result; if not, the error is raised then.
+            if exc.transient:
+                raise
+            claim.session.rollback()
+            return False
+        self._pool, self._early = pool, source.windows
+        writes = (big or bool(self._settings.chunk_rows)) and not self._dry_run and not plan.keys
+        ingest = self._writing(claim, contract, plan, xml_bytes) if writes else None
+        self._orders = self._ordered(claim, contract, plan, source, ingest)
+        self.begun = Begun(plan, source.header.last_row, {})
+        return True
+
+    def _writing(self, claim: Claim, contract: Contract, plan: LoadPlan, xml_bytes: int) -> IngestTask | None:
+        """Return how workers write chunks to staging; None if the chunks go straight into the target."""
+        self._claim = claim
+        about = about_run(self._settings, claim, None, {})
+        claim.direct = begin_direct(self._settings, claim, plan, about, self._spans, xml_bytes=xml_bytes)
+        if claim.direct is not None:
+            return None
+        staging = begin_staging(claim, contract, plan, about)
+        return IngestTask(
+            -1, None, 0, 0, claim.dsn, SCHEMA, staging.name, "batch", staging.row_column, claim.run,
+            retry_for=self._settings.retry_for,
+        )  # fmt: skip
+
+    def _ordered(
+        self, claim: Claim, contract: Contract, plan: LoadPlan, source: Source, ingest: IngestTask | None
+    ) -> _Orders:
+        """Return what all load tasks share."""
+        sure = self._contract is not None or all(f.type == "string" for f in contract.fields)
+        new = ingest is not None and claim.staging is not None and claim.staging.becomes_target
+        # Keep frames that may be checked again: because of a key, a refusal or another plan.
+        keep = claim.direct is None and not (sure and new)
+        dsn = self.dsn() if claim.direct is None else None
+        return _Orders(plan, source.header.last_row, keep, ingest, dsn)
+
+    def loaded(self, tasks: Iterable[ReadTask], died: Callable[[int, int, str], ImporterError]) -> Iterator[WindowRead]:
+        """Load the windows that were read before and those of `tasks`; yield the read results of the latter.
+
+        Args:
+            tasks: read tasks of the remaining windows.
+            died: makes the error for rows whose worker died, from the first row, the last row and how it died.
+
+        Raises:
+            ImporterError: see `read_window`, `check_window` and `ingest_chunk`.
+        """
+        assert self._pool is not None
+        assert self._orders is not None
+        assert self.begun is not None
+        direct = self._claim.direct if self._claim else None
+        written = self._orders.ingest is not None
+
+        def told(task: LoadTask, how: str) -> ImporterError:
+            error = died(*task.rows, how)
+            error.resumable = written
+            return error
+
+        again = written or direct is not None
+        for window in self._pool.run(load_window, self._tasks(tasks, self._orders), told, again=again):
+            if window.checked is not None:
+                self.begun.windows[window.checked.number] = window.checked
+                if direct is not None:
+                    direct.put(window.checked)
+            if window.read is not None:
+                yield window.read
+        if direct is not None and not direct.complete():
+            direct.undo()
+
+    def _tasks(self, tasks: Iterable[ReadTask], orders: _Orders) -> Iterator[LoadTask]:
+        for window in self._early:
+            if window.rows:
+                yield orders.task(None, window.number, window.path, (window.first_row, window.last_row))
+        for task in tasks:
+            yield orders.task(task, task.window.number, task.out, (task.window.first_row, task.window.last_row))
+
+    def judged(self, plan: LoadPlan, source: Source) -> dict[int, WindowChecked] | None:
+        """Return the windows checked and written by this plan of the whole sheet; None if they used another plan."""
+        if self.begun is None:
+            return None
+        if self.begun.fits(plan, source):
+            return self.begun.windows
+        if self._claim is not None and self._claim.direct is not None:
+            self._claim.direct.undo()
+        return None
+
+    def handed_over(self) -> None:
+        """Leave the staging table or open transaction to the caller from now on."""
+        self._claim = None
+
+    def ended(self, exc: BaseException) -> None:
+        """End the load with that error: keep what was written so far for the next run, or drop it."""
+        if self._claim is not None:
+            end_staging(self._claim, exc)
+            self._claim = None

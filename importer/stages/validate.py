@@ -1,0 +1,105 @@
+"""Validates a sheet: checks every window against the plan, keys across all windows, and the balance of cells."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from importer.errors import ConservationError, ImporterError, MachineError, Unspooled
+from importer.load.copy import most_writers
+from importer.validation.conservation import ColumnCount
+from importer.validation.unique_keys import duplicates, superseded
+
+from .tasks import CheckTask, WindowChecked, check_window
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from importer.plan.model import LoadPlan
+    from importer.reading.sheet_source import Source
+    from importer.runtime.progress import Clock
+    from importer.settings import Dsn, Settings
+    from importer.workers.pool import Pool
+
+
+def validate(
+    settings: Settings, source: Source, plan: LoadPlan, pool: Pool, folder: Path, clock: Clock, dsn: Dsn | None = None,
+    known: dict[int, WindowChecked] | None = None,
+) -> dict[int, WindowChecked]:  # fmt: skip
+    """Check every window against the plan, those with repeated keys twice; return the results by window number.
+
+    With a DSN the workers connect there meanwhile. The windows in `known` were checked against this plan before.
+
+    Raises:
+        Unspooled: a window that was not kept has to be checked.
+        ConservationError: the cells of a column do not add up.
+    """
+    skip = settings.hidden == "skip"
+    row, writers = source.header.last_row, most_writers(source.rows * len(plan.columns))
+    # The first tasks go to the first workers, which will write.
+    tasks = [
+        CheckTask(w.number, w.path, folder, plan, row, skip, dsn=dsn if n < writers else None)
+        for n, w in enumerate(w for w in source.windows if w.rows)
+    ]
+    clock.expect(source.rows)
+    windows = dict(known or {})
+    left = [task for task in tasks if task.number not in windows]
+    if not {task.number for task in left}.isdisjoint(w.number for w in source.windows if not w.kept):
+        raise Unspooled("windows that were not kept must be checked against another plan")
+    clock.advance(sum(w.rows for w in windows.values()))
+    died = partial(_checker_died, source)
+    for checked in pool.run(check_window, left, died):
+        clock.advance(checked.rows)
+        windows[checked.number] = checked
+    for checked in pool.run(check_window, _again(tasks, windows, plan, source), died):
+        windows[checked.number] = checked
+    _check_conservation(source, windows)
+    return windows
+
+
+def _again(
+    tasks: list[CheckTask], windows: dict[int, WindowChecked], plan: LoadPlan, source: Source
+) -> list[CheckTask]:
+    """Return the tasks of windows with repeated keys, with the rows to reject or to leave out."""
+    spooled = [(w.number, w.keys) for w in windows.values()]
+    lost: dict[int, tuple[int, ...]] = {}
+    if plan.on_duplicate != "reject":
+        lost = superseded(spooled, plan.key, plan.on_duplicate)
+    gone = [row for rows in lost.values() for row in rows]
+    keys = plan.keys if plan.on_duplicate == "reject" else tuple(k for k in plan.keys if set(k[1]) != set(plan.key))
+    refusals = duplicates(spooled, keys, gone, source.places.row)
+    return [
+        replace(task, refusals=tuple(refusals.get(task.number, ())), superseded=lost.get(task.number, ()))
+        for task in tasks
+        if task.number in refusals or task.number in lost
+    ]
+
+
+def _checker_died(source: Source, task: CheckTask, how: str) -> ImporterError:
+    rows = next(f"{w.first_row}-{w.last_row}" for w in source.windows if w.number == task.number)
+    return MachineError(
+        f"the process that validated sheet {source.sheet.name!r}, rows {rows}, {how}",
+        place=str(source.workbook.path),
+        choice="nothing was loaded; raise --memory, or lower --chunk-rows",
+    )
+
+
+def totals(windows: dict[int, WindowChecked]) -> dict[int, ColumnCount]:
+    """Return the counts of cells over all windows, by sheet column index."""
+    found: dict[int, ColumnCount] = {}
+    for window in windows.values():
+        for column, count in window.counts.items():
+            found[column] = found.get(column, ColumnCount()) + count
+    return found
+
+
+def _check_conservation(source: Source, windows: dict[int, WindowChecked]) -> None:
+    """Check that the loaded, missing, ignored and rejected cells of each column add up to the reader's count."""
+    found = totals(windows)
+    for column, facts in source.facts.items():
+        count = found.get(column, ColumnCount())
+        if not count.balanced or count.cells != facts.cells:
+            raise ConservationError(
+                f"column {source.address(1, column)}: {facts.cells:,} cells were read but {count} were accounted for"
+            )

@@ -1,0 +1,90 @@
+"""Runs tasks in workers; the fork server imports this module, and with it all that the tasks need."""
+
+from __future__ import annotations
+
+import io
+
+import polars as pl
+
+from importer.cells import spool
+from importer.cells.frame import ROW
+from importer.decoding.engine import forget_sheet
+from importer.decoding.shared_strings import forget_strings, parse_strings
+from importer.ledger.tables import chunk_of
+from importer.load.copy import close_session, connect_ahead, ingest_chunk, write_rows
+from importer.postgres.checksum_frame import source_checksums
+from importer.reading.read_window import read_frame, read_window
+from importer.validation.check_window import Checked, check, data_rows
+from importer.validation.errors_frame import broken_rules
+
+from .tasks import CheckTask, LoadTask, WindowChecked, WindowLoaded
+
+__all__ = ["check_window", "ingest_chunk", "load_window", "parse_strings", "read_window"]
+
+
+def warm_up(_: None) -> None:
+    """Make libraries do their first-use work (threads, caches, memory) before the first window arrives."""
+    texts = pl.Series(["a", None])
+    frame = pl.DataFrame({"a": texts}).with_columns(pl.col("a").str.contains("[b-d]").alias("b"))
+    frame.write_ipc(io.BytesIO())
+    source_checksums(texts.to_frame(), "crc32c")
+
+
+def let_go(_: None) -> None:
+    """Release what a worker keeps for the next window; needed only if tasks ran in the caller's own process."""
+    forget_sheet()
+    forget_strings()
+    close_session()
+
+
+def check_window(task: CheckTask) -> WindowChecked:
+    """Check one window against the plan and spool the results."""
+    if task.dsn is not None:
+        connect_ahead(task.dsn)
+    checked, answer = _judged(spool.read(task.frame), task)
+    return answer._replace(chunk=spool.write_some(checked.accepted, task.folder / f"chunk-{task.number}.arrow"))
+
+
+def load_window(task: LoadTask) -> WindowLoaded:
+    """Read, check and write one window; only what is needed later goes to the spool."""
+    dsn = task.ingest.dsn if task.ingest is not None else task.check.dsn
+    if dsn is not None:
+        connect_ahead(dsn)
+    if task.read is None:
+        frame, read = spool.read(task.check.frame), None
+    else:
+        frame, read = read_frame(task.read)
+        read = read._replace(kept=task.keep)
+        if task.keep:
+            spool.write(frame, task.read.out)
+    if frame.is_empty():
+        return WindowLoaded(read, None)
+    checked, answer = _judged(frame, task.check)
+    if task.ingest is None:
+        chunk = spool.write_some(checked.accepted, task.check.folder / f"chunk-{task.check.number}.arrow")
+        return WindowLoaded(read, answer._replace(chunk=chunk))
+    if answer.accepted:
+        write_rows(task.ingest.of_chunk(chunk_of(answer)), checked.accepted)
+    return WindowLoaded(read, answer)
+
+
+def _judged(frame: pl.DataFrame, task: CheckTask) -> tuple[Checked, WindowChecked]:
+    """Check a frame; return the result in memory and as an answer, whose accepted rows are not spooled yet."""
+    frame = data_rows(frame, task.header_row, skip_hidden=task.skip_hidden)
+    checked = check(frame, task.plan, list(task.refusals), task.superseded)
+    accepted, rows = checked.accepted, frame[ROW]
+    return checked, WindowChecked(
+        number=task.number,
+        rows=len(frame),
+        first_row=int(rows[0]) if len(rows) else 0,
+        last_row=int(rows[-1]) if len(rows) else 0,
+        accepted=len(accepted),
+        chunk=None,
+        errors=spool.write_some(checked.errors, task.folder / f"errors-{task.number}.arrow"),
+        rejected=spool.write_some(checked.rejected, task.folder / f"rejected-{task.number}.arrow"),
+        keys=spool.write_some(checked.keys, task.folder / f"keys-{task.number}.arrow"),
+        counts=checked.counts,
+        checksums=source_checksums(accepted.drop(ROW), task.plan.text_hash),
+        rules=broken_rules(checked.errors),
+        superseded=task.superseded,
+    )

@@ -1,0 +1,50 @@
+"""Owns the resources of a run: the spool folder and the pool of workers."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from importer.errors import MachineError
+from importer.workers.fork_server import warm_up, workers_for
+from importer.workers.pool import Pool
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from importer.runtime.retry import Deadline
+    from importer.settings import Settings
+
+_BAD_FREE_SPACE = "free some space, or point --temp-dir at another disk"
+
+
+@contextlib.contextmanager
+def working(settings: Settings, deadline: Deadline | None = None) -> Iterator[tuple[Path, Pool]]:
+    """Yield a spool folder and a pool of workers; remove both when the block ends.
+
+    Raises:
+        MachineError: the spool's disk is full.
+    """
+    warm_up()
+    folder = Path(tempfile.mkdtemp(prefix="importer-", dir=settings.temp_dir))
+    try:
+        with Pool(settings.workers, settings.limits, folder / "workers.log", deadline) as pool:
+            pool.start(workers_for(_size(settings.workbook)))
+            yield folder, pool
+    except OSError as exc:
+        raise MachineError(
+            f"the machine refused: {exc.strerror or exc}", place=exc.filename or str(folder), choice=_BAD_FREE_SPACE
+        ) from exc
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _size(workbook: Path) -> int:
+    """Return the size of the file in bytes; 0 if there is none, which is an error when it is opened."""
+    try:
+        return workbook.stat().st_size
+    except OSError:
+        return 0

@@ -1,0 +1,207 @@
+"""Casts a field's values to the exact type of the target column, or gives the reason why they do not fit."""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_EVEN, Decimal, localcontext
+from typing import NamedTuple
+
+import polars as pl
+
+from importer.cells.frame import shortest_text
+from importer.cells.structured import is_json
+from importer.cells.text import to_text
+from importer.postgres.types import TEXT_WIRE, UNFIT, UNFIT_FAMILIES, PgType, wire_of
+
+INTEGER_RANGES = {"smallint": 2**15, "integer": 2**31, "bigint": 2**63}
+#: Significant digits that Excel shows of a number, and that a decimal keeps in a 64-bit float.
+_DECIMAL_DIGITS = 15
+#: The shortest text of a float without exponent is not longer; a larger regular expression would gain nothing.
+_LONGEST_TEXT = 40
+_PLAIN_UUID = r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}"
+_UUID = rf"^(?:{_PLAIN_UUID}|\{{{_PLAIN_UUID}\}})$"
+#: Field types that a column of each type accepts; types not listed accept text.
+_TAKES = {
+    "boolean": {"boolean"},
+    "smallint": {"integer", "number", "year"},
+    "integer": {"integer", "number", "year"},
+    "bigint": {"integer", "number", "year"},
+    "numeric": {"integer", "number", "year"},
+    "real": {"integer", "number", "year"},
+    "double precision": {"integer", "number", "year"},
+    "date": {"date", "datetime"},
+    "timestamp": {"datetime", "date"},
+    "timestamp with time zone": {"datetime", "date"},
+    "time": {"time"},
+    "interval": {"duration", "time"},
+}
+_TEXT_TYPES = {"text", "character varying", "character", "citext", "name"}
+
+
+class Fit(NamedTuple):
+    """Values cast to the wire type of a target column.
+
+    Attributes:
+        value: expression in the wire type; null where the value does not fit.
+        reason: error text for the values that do not fit.
+    """
+
+    value: pl.Expr
+    reason: str
+
+
+def misfit(field_type: str, pg_type: PgType) -> str | None:
+    """Return why a field of this type cannot fill a column of that type, or None if it can."""
+    if pg_type.array:
+        return "arrays cannot be filled from a sheet"
+    if pg_type.name in UNFIT or pg_type.name.startswith(UNFIT_FAMILIES):
+        return f"type {pg_type} cannot be filled from a sheet"
+    takes = _TAKES.get(pg_type.name)
+    if takes is not None and field_type not in takes:
+        return f"a {field_type} field cannot fill a column of type {pg_type}"
+    if takes is None and pg_type.name in {"json", "jsonb"} and field_type == "geopoint":
+        return f"a {field_type} field cannot fill a column of type {pg_type}"
+    return None
+
+
+def keeps_lexical(field_type: str, pg_type: PgType) -> bool:
+    """Return whether a text column stores the cell as written, if it is a value of the field's type.
+
+    Lists and points are converted to PostgreSQL's own syntax, which a text column does not need.
+    """
+    return field_type in {"list", "geopoint"} and pg_type.name in _TEXT_TYPES
+
+
+def fit(field_type: str, value: pl.Expr, pg_type: PgType, timezone: str) -> Fit:
+    """Return values in the wire type of a target column.
+
+    Args:
+        field_type: Table Schema type of `value`.
+        value: expression of the values that `convert` returned.
+        pg_type: type of the target column, for which `misfit` returned None.
+        timezone: time zone of datetimes that go into a `timestamptz` column.
+    """
+    name = pg_type.name
+    if name in INTEGER_RANGES:
+        return Fit(_integer(value, field_type, name), f"is not a whole number in the range of {name}")
+    if name == "numeric":
+        return _numeric(value, field_type, pg_type)
+    if name in {"double precision", "real"}:
+        return _float(value, field_type, name)
+    if name in {"timestamp", "timestamp with time zone"}:
+        return _timestamp(value, pg_type, timezone)
+    if name == "date":
+        day = value if field_type == "date" else pl.when(value == value.dt.truncate("1d")).then(value)
+        return Fit(day.cast(pl.Date), "has a time of day, but the column holds only dates")
+    if name in {"time", "interval"}:
+        return _clock(value, field_type, pg_type)
+    if name == "boolean":
+        return Fit(value, "is not a boolean")
+    return _text(to_text(field_type, value), pg_type)
+
+
+def _integer(value: pl.Expr, field_type: str, name: str) -> pl.Expr:
+    bound = INTEGER_RANGES[name]
+    if field_type == "number":
+        # 2^53, not the column's own bound: above it a float no longer stands for exactly one integer.
+        limit = float(min(bound, 2**53))
+        value = pl.when((value == value.floor()) & (value >= -limit) & (value <= limit)).then(value)
+    return value.cast(wire_of(PgType(name)).frame, strict=False)
+
+
+def _numeric(value: pl.Expr, field_type: str, pg_type: PgType) -> Fit:
+    """Return decimals as their shortest text, which the server parses exactly."""
+    text = shortest_text(value) if field_type == "number" else value.cast(pl.String)
+    if not pg_type.args:
+        return Fit(text, "is not a number")
+    precision, scale = pg_type.args[0], pg_type.args[1] if len(pg_type.args) > 1 else 0
+    # Nearly all texts fit as written; the others are checked one by one.
+    plain = _plain_decimal(precision, scale)
+    fits = text.str.contains(plain) if plain else pl.lit(value=False)
+    odd = (
+        pl.when(~fits).then(text).map_elements(lambda t: _decimal_or_none(t, precision, scale), return_dtype=pl.String)
+    )
+    return Fit(pl.when(fits).then(text).otherwise(odd), f"does not fit {pg_type} without rounding")
+
+
+def _plain_decimal(precision: int, scale: int) -> str | None:
+    """Return a regular expression for decimals that fit as written, without exponent; None for unusual scales."""
+    if not 0 <= scale <= precision or precision > _LONGEST_TEXT:
+        return None
+    fraction = rf"(?:\.\d{{1,{scale}}})?" if scale else ""
+    return rf"^-?(?:0|[1-9]\d{{0,{precision - scale - 1}}}){fraction}$" if precision > scale else rf"^-?0{fraction}$"
+
+
+def _decimal_or_none(text: str, precision: int, scale: int) -> str | None:
+    """Return the decimal at that scale if it is the same number up to binary rounding noise (0.1 + 0.2), or None."""
+    number = Decimal(text)
+    # Noise is beyond the digits that Excel shows; a real digit beyond the scale is not.
+    with localcontext(prec=1100):
+        rounded = number.quantize(Decimal(1).scaleb(-scale), ROUND_HALF_EVEN)
+        close = abs(number - rounded) <= abs(number).scaleb(-_DECIMAL_DIGITS)
+        return f"{rounded:f}" if close and abs(rounded) < Decimal(1).scaleb(precision - scale) else None
+
+
+def _float(value: pl.Expr, field_type: str, name: str) -> Fit:
+    double = value.cast(pl.Float64)
+    if field_type != "number":
+        double = pl.when(double.cast(pl.Int64, strict=False) == value.cast(pl.Int64)).then(double)
+    if name == "double precision":
+        return Fit(double, "has more digits than double precision holds")
+    single = double.cast(pl.Float32)
+    whole = double == double.floor()
+    good = single.is_finite() & (~whole | (single.cast(pl.Float64) == double)) & ((single != 0) | (double == 0))
+    return Fit(pl.when(good).then(single), "is out of the range of real, or a whole number that real cannot hold")
+
+
+def _timestamp(value: pl.Expr, pg_type: PgType, timezone: str) -> Fit:
+    stamp = value.cast(pl.Datetime("us"))
+    digits = pg_type.args[0] if pg_type.args else 6
+    if digits < 6:  # noqa: PLR2004 - microseconds
+        stamp = pl.when(stamp.dt.microsecond() % 10 ** (6 - digits) == 0).then(stamp)
+    if pg_type.name == "timestamp":
+        return Fit(stamp, f"has fractions of a second that {pg_type} drops")
+    # A local time that occurs twice is taken as the earlier one; one that a clock change skips does not exist.
+    zoned = stamp.dt.replace_time_zone(timezone, ambiguous="earliest", non_existent="null")
+    return Fit(
+        zoned.dt.convert_time_zone("UTC"),
+        f"does not exist in time zone {timezone}, or has fractions that {pg_type} drops",
+    )
+
+
+def _clock(value: pl.Expr, field_type: str, pg_type: PgType) -> Fit:
+    digits = pg_type.args[0] if pg_type.args else 6
+    micro = value.cast(pl.Int64) // 1000 if field_type == "time" else value.cast(pl.Duration("us")).cast(pl.Int64)
+    if digits < 6:  # noqa: PLR2004 - microseconds
+        micro = pl.when(micro % 10 ** (6 - digits) == 0).then(micro)
+    target = micro.cast(pl.Duration("us")) if pg_type.name == "interval" else (micro * 1000).cast(pl.Time)
+    return Fit(target, f"has fractions of a second that {pg_type} drops")
+
+
+def _text(text: pl.Expr, pg_type: PgType) -> Fit:
+    """Return texts for a text column, or for a type that the server parses from text."""
+    assert wire_of(pg_type) == TEXT_WIRE
+    clean = pl.when(~text.str.contains("\0", literal=True)).then(text)
+    if pg_type.labels is not None:
+        labels = ", ".join(pg_type.labels[:12])
+        return Fit(pl.when(text.is_in(list(pg_type.labels))).then(text), f"is not one of {pg_type}'s labels ({labels})")
+    if pg_type.name in {"bit", "bit varying"}:
+        return Fit(pl.when(text.str.contains(_bits(pg_type))).then(text), f"is not a bit string that fits {pg_type}")
+    if pg_type.name in {"character varying", "character"} and pg_type.args:
+        return Fit(
+            pl.when(clean.str.len_chars() <= pg_type.args[0]).then(clean), f"is longer than {pg_type}, or holds a NUL"
+        )
+    if pg_type.name == "uuid":
+        return Fit(pl.when(text.str.contains(_UUID)).then(text), "is not a UUID")
+    if pg_type.name in {"json", "jsonb"}:
+        return Fit(text.map_elements(lambda t: t if is_json(t) else None, return_dtype=pl.String), "is not JSON")
+    if pg_type.name == "name":
+        return Fit(pl.when(clean.str.len_bytes() <= 63).then(clean), "is longer than 63 bytes")  # noqa: PLR2004 - NAMEDATALEN
+    return Fit(clean, "holds a NUL character, which PostgreSQL cannot store")
+
+
+def _bits(pg_type: PgType) -> str:
+    """Return a regular expression for texts of a bit type; the server's cast would truncate or pad other lengths."""
+    size = pg_type.args[0] if pg_type.args else 1
+    if pg_type.name == "bit":
+        return rf"^[01]{{{size}}}$"
+    return rf"^[01]{{0,{size}}}$" if pg_type.args else "^[01]*$"

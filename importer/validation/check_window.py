@@ -1,0 +1,102 @@
+"""Checks a window against the plan: accepted rows in wire types, and every error of the rejected rows.
+
+Pure and columnar: takes a frame (see `parts`), returns frames, does no I/O.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from importer.cells.frame import HIDDEN, ROW
+
+from .conservation import ColumnCount, count_cells
+from .errors_frame import Refusal, find_errors
+from .evaluate import judge
+
+if TYPE_CHECKING:
+    from importer.plan.model import LoadPlan
+    from importer.postgres.types import PgType
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The result of checking a window.
+
+    Attributes:
+        accepted: rows to load: `_row`, and the values in wire types, named by field.
+        errors: one row per error, see `ERRORS_SCHEMA`.
+        rejected: rejected rows as they were read.
+        keys: `_row`, `_ok` (whether the row is accepted) and the key fields, for all rows; None without keys.
+        counts: cell counts by sheet column, from 0.
+    """
+
+    accepted: pl.DataFrame
+    errors: pl.DataFrame
+    rejected: pl.DataFrame
+    keys: pl.DataFrame | None
+    counts: dict[int, ColumnCount] = field(default_factory=dict)
+
+
+def check(frame: pl.DataFrame, plan: LoadPlan, refusals: list[Refusal], superseded: tuple[int, ...] = ()) -> Checked:
+    """Check the rows of a window.
+
+    Args:
+        frame: the window (see `parts`), data rows only.
+        plan: the plan of the load.
+        refusals: errors found elsewhere, for rows of this window.
+        superseded: sheet rows to leave out because another row with the same key is loaded in their place.
+    """
+    judged, rules = judge(frame, plan)
+    errors = find_errors(judged, plan, rules, refusals)
+    good = ~frame[ROW].is_in(errors[ROW].unique().implode()) if len(errors) else None
+    left_out = frame[ROW].is_in(superseded) if superseded else None
+    kept = judged if good is None else judged.filter(good)
+    kept = kept if left_out is None else kept.filter(~pl.col(ROW).is_in(superseded))
+    rejected = frame.clear() if good is None else frame.filter(~good)
+    accepted = kept.select(ROW, *[pl.col(f"w{i}").alias(c.field.name) for i, c in enumerate(plan.columns)])
+    return Checked(
+        accepted=accepted,
+        errors=errors,
+        rejected=rejected,
+        keys=_keys(judged, plan, good),
+        counts=count_cells(frame, kept, rejected, plan, frame.clear() if left_out is None else frame.filter(left_out)),
+    )
+
+
+def _keys(judged: pl.DataFrame, plan: LoadPlan, good: pl.Series | None) -> pl.DataFrame | None:
+    wanted = {name for _, key in plan.keys for name in key}
+    if not wanted:
+        return None
+    position = {column.field.name: i for i, column in enumerate(plan.columns)}
+    values = [
+        _as_index_sees(pl.col(f"w{position[name]}"), plan.columns[position[name]].pg_type).alias(name)
+        for name in sorted(wanted)
+    ]
+    accepted = pl.lit(value=True) if good is None else good
+    return judged.select(ROW, accepted.alias("_ok"), *values)
+
+
+def _as_index_sees(value: pl.Expr, pg_type: PgType) -> pl.Expr:
+    """Map values that a unique index of that type treats as equal to equal values."""
+    match pg_type.name:
+        case "citext":
+            return value.str.to_lowercase()
+        case "uuid":
+            return value.str.to_lowercase().str.replace_all(r"[{}-]", "")
+        case "character":
+            return value.str.strip_chars_end(" ")
+        case _:
+            return value
+
+
+def data_rows(frame: pl.DataFrame, header_row: int, *, skip_hidden: bool) -> pl.DataFrame:
+    """Return the data rows of a window: those after the header row, without hidden rows if `skip_hidden`."""
+    if frame.is_empty():
+        return frame
+    frame = frame.filter(pl.col(ROW) > header_row) if int(frame[ROW][0]) <= header_row else frame
+    if skip_hidden and HIDDEN in frame.columns:
+        frame = frame.filter(~pl.col(HIDDEN).fill_null(value=False))
+    return frame

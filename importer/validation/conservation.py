@@ -1,0 +1,77 @@
+"""Counts the cells of a column: in all, loaded, missing, ignored and rejected, each counted independently."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from importer.cells.frame import kinds_by_column, part
+
+if TYPE_CHECKING:
+    from importer.plan.model import LoadPlan
+
+
+@dataclass(frozen=True)
+class ColumnCount:
+    """The numbers of a column's non-empty cells by outcome; `cells` must be the sum of the others, or the run fails."""
+
+    cells: int = 0
+    loaded: int = 0
+    missing: int = 0
+    ignored: int = 0
+    rejected: int = 0
+
+    def __add__(self, other: ColumnCount) -> ColumnCount:
+        mine, theirs = self.__dict__, other.__dict__
+        return ColumnCount(**{name: mine[name] + theirs[name] for name in mine})
+
+    def __sub__(self, other: ColumnCount) -> ColumnCount:
+        mine, theirs = self.__dict__, other.__dict__
+        return ColumnCount(**{name: mine[name] - theirs[name] for name in mine})
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every cell is accounted for."""
+        return self.cells == self.loaded + self.missing + self.ignored + self.rejected
+
+
+def count_cells(
+    frame: pl.DataFrame, kept: pl.DataFrame, rejected: pl.DataFrame, plan: LoadPlan, left_out: pl.DataFrame
+) -> dict[int, ColumnCount]:
+    """Return the cell counts of every sheet column (0-based), each number counted independently.
+
+    Args:
+        frame: all rows.
+        kept: accepted rows, with the columns that `verdicts.judge` adds.
+        rejected: rows with errors.
+        plan: the plan of the load.
+        left_out: all other rows; their cells count as ignored, as the user asked.
+    """
+    planned = {column.column.index: i for i, column in enumerate(plan.columns) if column.column}
+    filled = {column: _filled(column, kinds) for column, kinds in kinds_by_column(frame.columns).items()}
+    held = [mask.sum().alias(str(column)) for column, mask in filled.items()]
+    none = dict.fromkeys(map(str, filled), 0)
+    cells, refused, unused = (
+        none if rows.is_empty() else rows.select(pl.len(), *held).row(0, named=True)
+        for rows in (frame, rejected, left_out)
+    )
+    ours = [(column, i) for column, i in planned.items() if column in filled]
+    missing = [(filled[column] & pl.col(f"m{i}")).sum().alias(f"m{i}") for column, i in ours]
+    found = kept.select(pl.len(), *missing, *[pl.col(f"w{i}").count() for _, i in ours]).row(0, named=True)
+    counts = {}
+    for column in filled:
+        every, i = cells[str(column)], planned.get(column)
+        if i is None:
+            counts[column] = ColumnCount(every, ignored=every)
+        else:
+            counts[column] = ColumnCount(
+                every, found[f"w{i}"], found[f"m{i}"], unused[str(column)], refused[str(column)]
+            )
+    return counts
+
+
+def _filled(column: int, kinds: list[str]) -> pl.Expr:
+    held = [pl.col(part(column, k)).is_not_null() for k in kinds]
+    return held[0] if len(held) == 1 else pl.any_horizontal(held)

@@ -1,0 +1,140 @@
+"""Evaluates cells: the value of each as its field's type and as its wire type, and the rules that it breaks.
+
+A failed conversion is one error; the other rules are then unknown for that cell, not broken.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from importer.cells.constraints import CONSTRAINT_ERROR, ERROR_CELL, TYPE_ERROR, UNCALCULATED, checks, format_check
+from importer.cells.convert import convert
+from importer.cells.frame import PROBLEM_PARTS, VALUE_PARTS, as_text, kinds_by_column, part, raw_text
+from importer.postgres.types import wire_of
+
+from .cast import Fit, fit, keeps_lexical
+from .errors_frame import Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from importer.plan.model import ColumnPlan, LoadPlan
+
+_PROBLEM_RULES = {
+    "error": (ERROR_CELL, "is an error value"),
+    "formula": (UNCALCULATED, "is a formula that was never calculated; open the workbook in Excel and save it"),
+    "unreadable": (TYPE_ERROR, "holds a value that cannot be stored exactly"),
+}
+
+
+def judge(frame: pl.DataFrame, plan: LoadPlan) -> tuple[pl.DataFrame, list[Rule]]:
+    """Return the frame with `m{i}` (missing), `v{i}` (value) and `w{i}` (wire value) for field `i`, and the rules.
+
+    Works in steps, so that nothing is computed twice: what several expressions use is already a column.
+    """
+    rules: list[Rule] = []
+    kinds = kinds_by_column(frame.columns)
+    cells = [
+        _Cell(i, planned, kinds.get(planned.column.index, []) if planned.column else [], plan)
+        for i, planned in enumerate(plan.columns)
+    ]
+    judged = frame.with_columns(cell.missing.alias(f"m{cell.position}") for cell in cells)
+    judged = judged.with_columns(cell.value().alias(f"v{cell.position}") for cell in cells)
+    judged = judged.with_columns(cell.formed().alias(f"f{cell.position}") for cell in cells if cell.form is not None)
+    fits = [cell.fit(plan.timezone) for cell in cells]
+    judged = judged.with_columns(f.value.alias(f"w{i}") for i, f in enumerate(fits))
+    for cell, fitted in zip(cells, fits, strict=True):
+        rules += cell.rules(fitted.reason)
+    return judged, rules
+
+
+class _Cell:
+    """The expressions of one planned column, and the rules for it."""
+
+    def __init__(self, position: int, planned: ColumnPlan, kinds: list[str], plan: LoadPlan) -> None:
+        self.position = position
+        self._planned = planned
+        self._column = planned.column.index if planned.column else -1
+        self._kinds = kinds
+        problems = [k for k in self._kinds if k in PROBLEM_PARTS]
+        excused = [k for k in problems if plan.error_cells == "null" and k != "unreadable"]
+        self._problems = [k for k in problems if k not in excused]
+        self.missing = self._missing(excused)
+        self.form = format_check(planned.field, pl.col(f"v{position}"))
+
+    def _missing(self, excused: list[str]) -> pl.Expr:
+        """Return whether a cell is empty, holds a missing-value token, or is an error cell that counts as missing."""
+        if not self._kinds:
+            return pl.repeat(value=True, n=pl.len())
+        held = [k for k in self._kinds if k not in excused]
+        nulls = [pl.col(part(self._column, k)).is_null() for k in held] or [pl.repeat(value=True, n=pl.len())]
+        empty = nulls[0] if len(nulls) == 1 else pl.all_horizontal(nulls)
+        token = _is_token(self._planned.missing, self._column, self._kinds)
+        return empty if token is None else empty | token
+
+    def value(self) -> pl.Expr:
+        """Return the values of the field's type; null for a cell that is missing or has no such value."""
+        value = convert(self._planned.field, self._column, self._kinds)
+        return pl.when(~pl.col(f"m{self.position}")).then(value)
+
+    def formed(self) -> pl.Expr:
+        """Return the values without those that break the string's format, which are not values of the field's type."""
+        assert self.form is not None
+        return pl.when(~self.form.broken).then(pl.col(f"v{self.position}"))
+
+    def _final(self) -> pl.Expr:
+        return pl.col(f"v{self.position}" if self.form is None else f"f{self.position}")
+
+    def fit(self, timezone: str) -> Fit:
+        """Return the values in the wire type."""
+        planned, value = self._planned, self._final()
+        if keeps_lexical(planned.field.type, planned.pg_type):
+            value = pl.when(value.is_not_null()).then(raw_text(self._column, self._kinds))
+            fitted = fit("string", value, planned.pg_type, timezone)
+        else:
+            fitted = fit(planned.field.type, value, planned.pg_type, timezone)
+        return Fit(fitted.value.cast(wire_of(planned.pg_type).frame), fitted.reason)
+
+    def rules(self, misfit: str) -> Iterator[Rule]:
+        """Yield all rules of the field; a cell that breaks one of the first ones breaks none of the later ones."""
+        field, i = self._planned.field, self.position
+        for kind in self._problems:
+            rule, reason = _PROBLEM_RULES[kind]
+            yield Rule(i, rule, pl.col(part(self._column, kind)).is_not_null(), reason)
+        if field.required:
+            yield Rule(i, CONSTRAINT_ERROR, pl.col(f"m{i}"), "is required")
+        if set(self._kinds) & set(VALUE_PARTS) and field.type not in {"string", "any"}:
+            yield Rule(i, TYPE_ERROR, self._unconverted(), f"is not of type {field.type}{_format_hint(self._planned)}")
+        if self.form is not None:
+            yield Rule(i, self.form.rule, self.form.broken, self.form.reason)
+        value = self._final()
+        for found in checks(field, value):
+            yield Rule(i, found.rule, found.broken, found.reason)
+        yield Rule(i, TYPE_ERROR, value.is_not_null() & pl.col(f"w{i}").is_null(), misfit)
+
+    def _unconverted(self) -> pl.Expr:
+        held = pl.any_horizontal([pl.col(part(self._column, k)).is_not_null() for k in self._kinds if k in VALUE_PARTS])
+        return held & ~pl.col(f"m{self.position}") & pl.col(f"v{self.position}").is_null()
+
+
+def _format_hint(planned: ColumnPlan) -> str:
+    return "" if planned.field.format == "default" else f" in format {planned.field.format!r}"
+
+
+def _is_token(tokens: tuple[str, ...], column: int, kinds: list[str]) -> pl.Expr | None:
+    """Return whether a cell holds one of the missing-value tokens; None if no cell can."""
+    found = []
+    if "text" in kinds and tokens:
+        found.append(_is_one_of(pl.col(part(column, "text")), tokens))
+    if "number" in kinds and any(token.strip("-").replace(".", "", 1).isdigit() for token in tokens):
+        number = kinds[kinds.index("number")]  # a `Padded` if numbers are zero-padded
+        found.append(_is_one_of(as_text(column, number), tokens))
+    return pl.any_horizontal(found) if found else None
+
+
+def _is_one_of(text: pl.Expr, tokens: tuple[str, ...]) -> pl.Expr:
+    # Most contracts have one token, the empty text; a comparison takes a tenth of the time of a set lookup.
+    found = text == tokens[0] if len(tokens) == 1 else text.is_in(list(tokens))
+    return found.fill_null(value=False)

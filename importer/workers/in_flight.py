@@ -1,0 +1,158 @@
+"""Owns the tasks in flight, at most one per lane; repeats a task whose worker was killed from outside."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .task_result import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from importer.errors import ImporterError
+    from importer.runtime.retry import Deadline
+
+    from .pool import Pool
+
+    Died = Callable[[Any, str], ImporterError]
+
+#: Seconds after which a worker that has not responded is taken for stuck; a start takes a fraction of one.
+_START_SECONDS = 30.0
+#: How many times to try to start a worker that dies before it gets its task.
+_START_ATTEMPTS = 5
+_NOTHING: Any = object()
+
+
+class Ended(NamedTuple):
+    """A finished task, its outcome and its lane."""
+
+    outcome: Outcome
+    task: Any
+    lane: int
+
+
+class _Flight(NamedTuple):
+    """A task that is running: its lane, and when it must have ended (seconds on the monotonic clock)."""
+
+    lane: int
+    task: Any
+    end: float
+
+
+class InFlight:
+    """The tasks that the workers of a pool are running, and those that wait.
+
+    Args:
+        pool: pool whose lanes run the tasks.
+        function: function to run on every task.
+        tasks: drawn one by one as workers become free.
+        lanes: number of the pool's lanes to use.
+        seconds: wall time limit of a task.
+        again: repeat a task once, on a fresh worker, if its worker was killed.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        function: Callable[[Any], Any],
+        tasks: Iterable[Any],
+        lanes: int,
+        seconds: float,
+        *,
+        again: bool,
+    ) -> None:
+        self._pool, self._function, self._seconds, self._again = pool, function, seconds, again
+        self._waiting = iter(tasks)
+        self._second: list[Any] = []
+        self._free = list(range(lanes))
+        self._running: dict[Future[Outcome], _Flight] = {}
+
+    @property
+    def running(self) -> bool:
+        """Whether any worker has a task."""
+        return bool(self._running)
+
+    def fill(self) -> None:
+        """Give each free worker a task, as long as tasks are left."""
+        while self._free and (task := next(self._waiting, _NOTHING)) is not _NOTHING:
+            number = self._free.pop(0)
+            flight = _Flight(number, task, time.monotonic() + self._seconds)
+            self._running[self._submit(number, task)] = flight
+
+    def collect(self, died: Died, deadline: Deadline) -> list[Ended]:
+        """Wait until a task ends; return the finished tasks, without those to be repeated.
+
+        Raises:
+            ImporterError: a task took too long.
+        """
+        ended = []
+        for future in self._wait(died, deadline):
+            flight = self._running.pop(future)
+            self._free.append(flight.lane)
+            outcome = self._outcome(future, flight.lane)
+            if self._again and outcome.killed and not any(flight.task is other for other in self._second):
+                self._second.append(flight.task)
+                self._waiting = itertools.chain([flight.task], self._waiting)
+            else:
+                ended.append(Ended(outcome, flight.task, flight.lane))
+        return ended
+
+    def drop(self) -> None:
+        """Kill the workers that still run: after an error their results are useless, and their lanes must be free."""
+        for flight in self._running.values():
+            self._pool.drop(flight.lane)
+
+    def _submit(self, number: int, task: Any) -> Future[Outcome]:
+        for _ in range(_START_ATTEMPTS):
+            try:
+                return self._pool.lane(number).submit(self._function, task)
+            except BrokenProcessPool:
+                # The worker died while it was idle, so no work was lost.
+                self._pool.drop(number)
+        failed: Future[Outcome] = Future()
+        failed.set_result(Outcome(died="was killed, or ran out of memory, every time it was started"))
+        return failed
+
+    def _wait(self, died: Died, deadline: Deadline) -> Iterable[Future[Outcome]]:
+        while True:
+            end = min(flight.end for flight in self._running.values())
+            left = deadline.left()
+            seconds = min(max(end - time.monotonic(), 0), threading.TIMEOUT_MAX if left is None else left)
+            done, _ = wait(self._running, timeout=min(seconds, self._start_seconds()), return_when=FIRST_COMPLETED)
+            deadline.check()
+            if done:
+                return done
+            if time.monotonic() >= end:
+                late = min(self._running.values(), key=lambda flight: flight.end)
+                raise died(late.task, f"took longer than {self._seconds:g} s")
+            self._replace_stuck()
+
+    def _start_seconds(self) -> float:
+        """Return the seconds to wait before looking for workers that are stuck at their start."""
+        lanes = [self._pool.known(flight.lane) for flight in self._running.values()]
+        return _START_SECONDS if any(lane is not None and not lane.alive for lane in lanes) else threading.TIMEOUT_MAX
+
+    def _replace_stuck(self) -> None:
+        """Give the tasks of workers that are stuck at their start to fresh ones.
+
+        A process forked while a thread of a library holds a lock keeps that lock locked forever. No library loaded here
+        is known to do so, but polars runs a thread of its own from its import on.
+        """
+        for future, flight in list(self._running.items()):
+            lane = self._pool.known(flight.lane)
+            if lane is not None and lane.stuck(_START_SECONDS):
+                del self._running[future]
+                self._pool.drop(flight.lane)
+                self._running[self._submit(flight.lane, flight.task)] = flight
+
+    def _outcome(self, future: Future[Outcome], number: int) -> Outcome:
+        try:
+            return future.result()
+        except BrokenProcessPool:
+            lane = self._pool.drop(number)
+            return Outcome(died=f"was killed, or ran out of memory{lane.ending() if lane else ''}", killed=True)

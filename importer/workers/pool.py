@@ -1,0 +1,185 @@
+"""Owns the workers: processes with limits on memory and wall time, whose death is reported as an error of their task.
+
+A pool consists of lanes, each a `ProcessPoolExecutor` of one process. An executor of several processes loses all its
+tasks when one process dies, and cannot say which task killed it; a lane can, and the other lanes go on. At most one
+task per lane is in flight, so tasks that wait use no resources.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from importer.runtime.retry import Deadline
+from importer.runtime.timeline import Span
+from importer.stages.tasks import Remote
+
+from .in_flight import InFlight
+from .task_result import Outcome, WorkerTraceback, timed
+from .worker_process import CANNOT_START, Lane, take_lane
+
+if TYPE_CHECKING:
+    import types
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from importer.errors import ImporterError
+    from importer.settings import Limits
+
+    from .in_flight import Ended
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+_LET_GO: Remote[None, None] = Remote("importer.stages.worker", "let_go")
+
+
+class Pool:
+    """A pool of workers; a context manager that leaves no process running.
+
+    Args:
+        workers: number of processes; 0 runs the tasks in this process, without limits (for debugging).
+        limits: limits on the memory and wall time of a task.
+        log: file for the workers' standard output and error.
+        deadline: deadline of the run.
+
+    Attributes:
+        workers: number of workers used at most.
+        spans: when each task ran, and on which worker.
+    """
+
+    def __init__(self, workers: int, limits: Limits, log: Path, deadline: Deadline | None = None) -> None:
+        self._limits = limits
+        self._deadline = deadline or Deadline()
+        self._retired: list[Lane] = []
+        self._log = log
+        self._lanes: list[Lane | None] = [None] * workers
+        self._starting = threading.Lock()
+        self._starter: threading.Thread | None = None
+        self.spans: list[Span] = []
+        self.workers = workers
+
+    def __enter__(self) -> Self:
+        return self
+
+    def start(self, workers: int) -> None:
+        """Start up to that many workers, in a thread: the fork server may still be importing."""
+
+        def start() -> None:
+            with contextlib.suppress(*CANNOT_START):  # `lane` tries again when a task needs the worker, and raises
+                for number in range(min(workers, self.workers)):
+                    self.lane(number)
+
+        self._starter = threading.Thread(target=start, daemon=True)
+        self._starter.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: types.TracebackType | None
+    ) -> None:
+        if self._starter is not None:
+            self._starter.join()
+        if not self.workers:
+            _LET_GO(None)
+        for lane in [*self._lanes, *self._retired]:
+            if lane is not None:
+                lane.close(kill=kind is not None)
+
+    def limit(self, workers: int) -> None:
+        """Use at most that many workers from now on, and start them, so that no task waits for a start later."""
+        self.workers = min(self.workers, workers)
+        for number in range(self.workers):
+            self.lane(number)
+
+    def retire(self) -> None:
+        """Tell the workers that no task will come, without waiting for their end (a later task gets a new worker)."""
+        for number, lane in enumerate(self._lanes):
+            if lane is not None:
+                self._retired.append(lane)
+                self._lanes[number] = None
+                lane.retire()
+
+    def run(
+        self,
+        function: Callable[[Task], Result],
+        tasks: Iterable[Task],
+        died: Callable[[Task, str], ImporterError],
+        *,
+        lanes: int | None = None,
+        again: bool = False,
+    ) -> Iterator[Result]:
+        """Run `function` on every task and yield the results as they complete.
+
+        Args:
+            function: picklable module-level function of this package.
+            tasks: drawn one by one as workers become free.
+            died: makes the error for a task whose worker died, from the task and how it died.
+            lanes: number of workers to use at most; None: all.
+            again: repeat a task once, on a fresh worker, if its worker was killed.
+
+        Raises:
+            ImporterError: the error of the first task that failed; no more tasks are started.
+        """
+        if not self.workers:
+            for task in tasks:
+                yield _unwrap(self._noted(timed(function, task), "worker", function), task, died)
+            return
+        number = min(lanes or self.workers, self.workers)
+        work = InFlight(self, function, tasks, number, self._limits.task_seconds, again=again)
+        ended: list[Ended] = []
+        try:
+            while True:
+                for each in ended:
+                    if each.outcome.failed:
+                        _unwrap(each.outcome, each.task, died)
+                # Before a result is yielded: the caller may take long to process it.
+                work.fill()
+                for each in ended:
+                    yield _unwrap(each.outcome, each.task, died)
+                if not work.running:
+                    return
+                ended = work.collect(died, self._deadline)
+                for each in ended:
+                    self._noted(each.outcome, f"worker {each.lane + 1}", function)
+        finally:
+            work.drop()
+
+    def _noted(self, outcome: Outcome, lane: str, function: Callable[[Any], Any]) -> Outcome:
+        if outcome.ended:
+            name = function.name if isinstance(function, Remote) else function.__name__
+            self.spans.append(Span(lane, name, outcome.began, outcome.ended))
+        return outcome
+
+    def lane(self, number: int) -> Lane:
+        """Return the worker with that number; start it if it is not running."""
+        with self._starting:
+            lane = self._lanes[number]
+            if lane is None:
+                # Stored before it starts, so that a Ctrl-C during the start leaves no process that is never ended.
+                lane = self._lanes[number] = take_lane(self.workers)
+                try:
+                    lane.start()
+                except CANNOT_START:
+                    self.drop(number)
+                    raise
+                lane.set_up(self._limits.memory_bytes, self._log)
+            return lane
+
+    def known(self, number: int) -> Lane | None:
+        """Return the worker with that number, or None if it was not started."""
+        return self._lanes[number]
+
+    def drop(self, number: int) -> Lane | None:
+        """Kill the worker with that number and return its lane; the next task there gets a new worker."""
+        lane, self._lanes[number] = self._lanes[number], None
+        if lane is not None:
+            lane.close(kill=True)
+        return lane
+
+
+def _unwrap(outcome: Outcome, task: Any, died: Callable[[Any, str], ImporterError]) -> Any:
+    if outcome.error is not None:
+        raise outcome.error
+    if outcome.died is not None:
+        raise died(task, outcome.died) from (WorkerTraceback(outcome.trace) if outcome.trace else None)
+    return outcome.value

@@ -1,0 +1,73 @@
+"""Turns what happens to a task into an outcome, because not every exception of a library can be pickled."""
+
+from __future__ import annotations
+
+import errno
+import time
+import traceback
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from importer.errors import ImporterError, MachineError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Outcome(NamedTuple):
+    """The result of a task.
+
+    Attributes:
+        value: return value of the task.
+        error: the ImporterError that the task raised, or None.
+        died: how the task failed otherwise (such as `ran out of memory`), or None.
+        trace: the traceback of that failure, for `--debug`.
+        killed: whether the worker process died, which may have nothing to do with the task.
+        began: start of the task, in seconds on the monotonic clock.
+        ended: end of the task, in seconds on the monotonic clock.
+    """
+
+    value: Any = None
+    error: ImporterError | None = None
+    died: str | None = None
+    trace: str = ""
+    killed: bool = False
+    began: float = 0.0
+    ended: float = 0.0
+
+    @property
+    def failed(self) -> bool:
+        """Whether the task has no value."""
+        return self.error is not None or self.died is not None
+
+
+class WorkerTraceback(Exception):  # never raised itself: it is the `__cause__` of an error
+    """The text of a traceback from another process."""
+
+
+def timed(function: Callable[[Any], Any], task: Any) -> Outcome:
+    """Run a task and return its outcome with start and end times."""
+    began = time.monotonic()
+    return _guarded(function, task)._replace(began=began, ended=time.monotonic())
+
+
+def _guarded(function: Callable[[Any], Any], task: Any) -> Outcome:
+    """Run a task and return its outcome; exceptions of libraries stay here, because some cannot be pickled."""
+    try:
+        return Outcome(function(task))
+    except ImporterError as exc:
+        return Outcome(error=exc)
+    except KeyboardInterrupt:
+        raise  # only without workers: they ignore Ctrl-C
+    except OSError as exc:
+        if exc.errno == errno.ENOMEM:
+            return Outcome(died="ran out of memory")
+        return Outcome(
+            error=MachineError(
+                f"the machine refused: {exc.strerror or exc}", place=exc.filename, choice="is the disk full?"
+            )
+        )
+    except MemoryError:
+        return Outcome(died="ran out of memory")
+    except BaseException as exc:  # noqa: BLE001 - a Rust panic is a BaseException
+        fact = str(exc).split("\n", 1)[0][:300]
+        return Outcome(died=f"failed ({type(exc).__name__}: {fact})", trace=traceback.format_exc())

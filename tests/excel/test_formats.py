@@ -1,0 +1,261 @@
+"""What is no workbook, or no whole one: each kind is refused with its own fact and its own advice."""
+
+from __future__ import annotations
+
+import os
+import struct
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from support.rawbook import RawBook, RawSheet, inline, row, write_rows
+
+from importer.errors import SheetError, WorkbookRefused
+from importer.excel.package import Package
+from importer.inspection import inspect_workbook
+from importer.settings import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from conftest import Database
+
+OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+GOOD = row(1, inline("A1", "a")) + row(2, inline("A2", "x"))
+SAVE_AS = "save it as .xlsx"
+
+
+def content(data: bytes) -> Callable[[Path], object]:
+    return lambda path: path.write_bytes(data)
+
+
+def package(parts: dict[str, str]) -> Callable[[Path], object]:
+    """A zip of these parts."""
+
+    def build(path: Path) -> None:
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, text in parts.items():
+                archive.writestr(name, text)
+
+    return build
+
+
+def office(main: str, kind: str) -> Callable[[Path], object]:
+    """An Open Packaging document whose main part has that content type."""
+    types = f'<Types><Override PartName="/{main}" ContentType="application/{kind}"/></Types>'
+    relations = f'<Relationships><Relationship Id="r" Type="http://x/officeDocument" Target="{main}"/></Relationships>'
+    return package({"[Content_Types].xml": types, "_rels/.rels": relations, main: "<x/>"})
+
+
+WORD = "vnd.openxmlformats-officedocument.wordprocessingml.document.main+xml"
+SLIDES = "vnd.openxmlformats-officedocument.presentationml.presentation.main+xml"
+KINDS = {
+    "csv": (content(b"name,city\nAda,London\n"), "plain text (CSV?)", SAVE_AS),
+    "csv-utf16": (content("name,city\nAda,London\n".encode("utf-16")), "unknown binary content", SAVE_AS),
+    "html": (content(b"\xef\xbb\xbf\r\n<html><table><tr><td>1</td></tr></table></html>"), "HTML or XML", SAVE_AS),
+    "xml-2003": (content(b'<?xml version="1.0"?><Workbook/>'), "HTML or XML", SAVE_AS),
+    "empty": (content(b""), "the file is empty (0 bytes)", "copy or download it again"),
+    "xls": (content(OLE + bytes(4096) + "Workbook".encode("utf-16-le")), "Excel 97-2003 workbook (.xls)", SAVE_AS),
+    "encrypted": (
+        content(OLE + bytes(9000) + "EncryptedPackage".encode("utf-16-le")),
+        "is encrypted",
+        "save it without a password",
+    ),
+    "xlsb": (
+        office("xl/workbook.bin", "vnd.ms-excel.sheet.binary.macroEnabled.main"),
+        "binary workbook (.xlsb)",
+        SAVE_AS,
+    ),
+    "ods": (
+        package({"mimetype": "application/vnd.oasis.opendocument.spreadsheet"}),
+        "OpenDocument spreadsheet (.ods)",
+        SAVE_AS,
+    ),
+    "numbers": (package({"Index/Document.iwa": "x"}), "Apple Numbers document", "export it as Excel"),
+    "docx": (office("word/document.xml", WORD), "is a Word document, not a workbook", "name a workbook"),
+    "pptx": (office("ppt/presentation.xml", SLIDES), "is a PowerPoint presentation, not a workbook", "name a workbook"),
+    "unknown-kind": (
+        office("x/y.xml", "nothing"),
+        "is a document of type application/nothing, not a workbook",
+        "name a workbook",
+    ),
+    "zip": (package({"readme.txt": "hello"}), "is a zip archive, not a workbook", "unpack it"),
+    "empty-zip": (package({}), "is a zip archive, not a workbook", "unpack it"),
+    "no-main": (package({"[Content_Types].xml": "<Types/>"}), "has no workbook part", SAVE_AS),
+    "bad-xml": (package({"[Content_Types].xml": "<Types>", "_rels/.rels": "<a"}), "is not well-formed XML", SAVE_AS),
+    "pdf": (content(b"%PDF-1.7\n\0\0"), "unknown binary content", SAVE_AS),
+    "two-letters": (content(b"PK"), "zip container is damaged or cut short", "copy or download it again"),
+}
+
+
+@pytest.mark.parametrize(("build", "fact", "choice"), KINDS.values(), ids=KINDS)
+def test_format_refused(tmp_path: Path, build: Callable[[Path], object], fact: str, choice: str) -> None:
+    path = tmp_path / "book.xlsx"
+    build(path)
+    with pytest.raises(WorkbookRefused) as caught:
+        inspect_workbook(path, workers=1)
+    assert fact in caught.value.fact
+    assert choice in (caught.value.choice or "")
+    assert "book.xlsx" in (caught.value.place or "")
+    assert caught.value.exit_code == 3
+
+
+def test_format_messages_differ(tmp_path: Path) -> None:
+    """Kinds that need different steps of the user are told apart by the message."""
+    told = {}
+    for name, (build, _, _) in KINDS.items():
+        path = tmp_path / f"{name}.xlsx"
+        build(path)
+        with pytest.raises(WorkbookRefused) as caught:
+            inspect_workbook(path, workers=1)
+        told.setdefault(caught.value.fact, []).append(name)
+    same = sorted(names for names in told.values() if len(names) > 1)
+    assert same == [["csv-utf16", "pdf"], ["html", "xml-2003"], ["zip", "empty-zip"]]
+
+
+@pytest.mark.parametrize("share", [0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99])
+def test_format_truncated_zip(tmp_path: Path, share: float) -> None:
+    data = write_rows(tmp_path / "whole.xlsx", GOOD).read_bytes()
+    path = tmp_path / "cut.xlsx"
+    path.write_bytes(data[: max(int(len(data) * share), 4)])
+    with pytest.raises(WorkbookRefused, match="the zip container is damaged or cut short") as caught:
+        inspect_workbook(path, workers=1)
+    assert caught.value.choice == "copy or download it again"
+
+
+def test_format_hole_in_zip(tmp_path: Path) -> None:
+    """A download that lost its middle: the directory is there, the sheet is not where it says."""
+    path = write_rows(tmp_path / "hole.xlsx", GOOD)
+    data = path.read_bytes()
+    start = data.find(b"xl/worksheets/sheet1.xml")
+    path.write_bytes(data[:start] + bytes(64) + data[start + 64 :])
+    with pytest.raises(WorkbookRefused, match="part 'xl/worksheets/sheet1.xml'"):
+        inspect_workbook(path, workers=1)
+
+
+def test_format_without_worksheet(tmp_path: Path) -> None:
+    chart = RawSheet(
+        name="Chart",
+        xml='<chartsheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"/>',
+        kind="chartsheet",
+    )
+    path = RawBook([chart]).write(tmp_path / "chart.xlsx")
+    with pytest.raises(SheetError, match="the workbook has no worksheet") as caught:
+        inspect_workbook(path, workers=1)
+    assert caught.value.exit_code == 3
+    with pytest.raises(SheetError, match="sheet 'Chart' is a chartsheet, it has no cells"):
+        inspect_workbook(path, sheet="Chart", workers=1)
+
+
+def test_format_folder_names_the_workbooks_in_it(tmp_path: Path) -> None:
+    write_rows(tmp_path / "b.xlsx", GOOD)
+    with pytest.raises(WorkbookRefused, match="is a folder") as caught:
+        inspect_workbook(tmp_path, workers=1)
+    assert caught.value.choice == "workbooks there: b.xlsx"
+
+
+def test_format_missing_file_names_its_neighbours(tmp_path: Path) -> None:
+    for name in ("b.xlsx", "a.XLSM", "c.csv"):
+        (tmp_path / name).touch()
+    with pytest.raises(WorkbookRefused, match=r"no file '.*missing\.xlsx'") as caught:
+        inspect_workbook(tmp_path / "missing.xlsx", workers=1)
+    assert caught.value.choice == "workbooks there: a.XLSM, b.xlsx"
+
+
+def test_format_missing_folder(tmp_path: Path) -> None:
+    with pytest.raises(WorkbookRefused, match="no file") as caught:
+        inspect_workbook(tmp_path / "no" / "missing.xlsx", workers=1)
+    assert caught.value.choice == f"there is no folder '{tmp_path / 'no'}' either"
+
+
+def test_format_path_through_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(WorkbookRefused, match="cannot read"):
+        inspect_workbook(tmp_path / "file" / "x.xlsx", workers=1)
+
+
+def test_format_name_too_long(tmp_path: Path) -> None:
+    with pytest.raises(WorkbookRefused, match="cannot read"):
+        inspect_workbook(tmp_path / ("x" * 300 + ".xlsx"), workers=1)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are POSIX")
+@pytest.mark.timeout(20)
+def test_format_pipe(tmp_path: Path) -> None:
+    """Opening a pipe that nobody writes to would wait for ever."""
+    os.mkfifo(tmp_path / "pipe.xlsx")
+    with pytest.raises(WorkbookRefused, match="is a pipe or a device") as caught:
+        inspect_workbook(tmp_path / "pipe.xlsx", workers=1)
+    assert caught.value.choice == "save it to a file first"
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="file modes are POSIX")
+def test_format_unreadable_file(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "secret.xlsx", GOOD)
+    path.chmod(0)
+    tmp_path.chmod(0o755)
+    for parent in list(tmp_path.parents)[:2]:
+        parent.chmod(0o755)
+    code = f"""
+import sys; sys.path[:0] = {sys.path!r}
+import os
+if os.geteuid() == 0: os.setgid(65534); os.setuid(65534)
+from importer.errors import WorkbookRefused
+from importer.workbook import open_workbook
+from importer.settings import Limits
+from pathlib import Path
+try: open_workbook(Path({str(path)!r}), Limits())
+except WorkbookRefused as exc: print(exc.exit_code, exc.fact)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd="/", timeout=60)
+    if "PermissionError" in ran.stderr or "ModuleNotFoundError" in ran.stderr:
+        pytest.skip("this Python cannot be used by another user")
+    assert ran.stdout == f"3 no permission to read {str(path)!r}\n", ran.stderr
+
+
+def test_format_zip64_and_comment_are_read(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "c.xlsx", GOOD)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.comment = b"made by hand"
+        with archive.open("docProps/x.xml", "w", force_zip64=True) as part:
+            part.write(b"<x/>")
+    assert inspect_workbook(path, workers=1).source.rows == 1
+
+
+def test_format_extension_does_not_matter(tmp_path: Path) -> None:
+    assert inspect_workbook(write_rows(tmp_path / "export.csv", GOOD), workers=1).source.rows == 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns"), [("", []), (row(1, inline("A1", "a"), inline("B1", "b")), ["a", "b"])], ids=["empty", "header"]
+)
+def test_format_sheet_without_rows_is_no_error(db: Database, tmp_path: Path, rows: str, columns: list[str]) -> None:
+    report = db.load(write_rows(tmp_path / "e.xlsx", rows), table="e")
+    assert (report.total_records, report.error_count, report.outcome) == (0, 0, "published")
+    assert db.rows("select count(*) from e") == [(0,)]
+    named = db.rows(
+        f"select column_name::text from information_schema.columns where table_schema = '{db.schema}' order by ordinal_position"
+    )
+    assert [name for (name,) in named] == columns
+
+
+def test_format_misleading_comment(tmp_path: Path) -> None:
+    """A comment that looks like the end of another zip is taken for it by no reader, ours included."""
+    path = write_rows(tmp_path / "c.xlsx", GOOD)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.comment = b"PK\x05\x06" + struct.pack("<HHHHLLH", 0, 0, 1, 1, 10, 10, 0)
+    with pytest.raises(WorkbookRefused, match="damaged or cut short"):
+        inspect_workbook(path, workers=1)
+
+
+def test_format_parts_are_read_side_by_side(tmp_path: Path) -> None:
+    """Two parts of one package, a block of each in turn: what a sheet of many windows and its strings are."""
+    random = os.urandom(600_000)
+    sheet = write_rows(tmp_path / "p.xlsx", GOOD, parts={"one": random, "two": random[::-1]})
+    with Package(sheet, Limits()) as opened:
+        pairs = list(zip(opened.stream("one"), opened.stream("two"), strict=True))
+    assert len(pairs) > 1
+    assert (b"".join(a for a, _ in pairs), b"".join(b for _, b in pairs)) == (random, random[::-1])

@@ -1,0 +1,360 @@
+"""The ledger: the same import is a no-op, another one is not; what changed since is noticed; roles and waiting."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.commandline import importer
+from support.tables import contract, save
+
+from importer.errors import (
+    BudgetExceeded,
+    Conflict,
+    ConnectionFailed,
+    ImporterError,
+    TargetRefused,
+    TimedOut,
+    WriterDied,
+)
+from importer.ledger.schema import SCHEMA
+from importer.postgres.session import Session
+from importer.run.import_key import lock_number, run_key, staging_name
+from importer.run.lease import Claims
+from importer.runtime.progress import Clock
+from importer.runtime.retry import Deadline, Patience
+from importer.settings import Dsn, Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Database
+
+ROWS = [["id", "name"], [1, "a"], [2, "b"], [3, "c"]]
+LOADED = [(1, "a"), (2, "b"), (3, "c")]
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Path:
+    return save(tmp_path / "t.xlsx", *ROWS)
+
+
+def _all(db: Database, table: str = "t") -> list[tuple[Any, ...]]:
+    return db.rows(f"select id, name from {table} order by id, name")
+
+
+def _runs(db: Database) -> list[tuple[Any, ...]]:
+    return db.rows(
+        f"select state, count(*)::int from {SCHEMA}.runs where target_schema = '{db.schema}' group by 1 order by 1"
+    )
+
+
+@pytest.mark.parametrize("mode", ["append", "create", "replace"])
+@pytest.mark.parametrize("existing", [False, True])
+def test_same_import_is_done_once(db: Database, book: Path, mode: Any, existing: bool) -> None:
+    if existing and mode != "create":
+        db.run("create table t (id bigint primary key, name text)")
+    first, second = db.load(book, mode=mode), db.load(book, mode=mode)
+    assert (first.outcome, second.outcome) == ("published", "already-imported")
+    assert second.run["id"] == first.run["id"]
+    assert (second.total_records, second.success_count, second.error_count) == (3, 3, 0)
+    assert f"already imported by run {first.run['id']}" in second.notes[0]
+    assert _all(db) == LOADED
+    assert _runs(db) == [("published", 1)]
+
+
+def test_no_op_tells_the_rejects_of_the_first_run(db: Database, tmp_path: Path) -> None:
+    path = save(tmp_path / "t.xlsx", ["id"], [1], ["x"])
+    described = contract(tmp_path / "c.json", fields=[{"name": "id", "type": "integer"}])
+    codes = []
+    for _ in range(2):
+        ran = importer("run", path, "--contract", described, "--to", db.dsn.text, "--json", cwd=tmp_path)
+        codes.append(ran.code)
+    assert codes == [1, 0]
+    assert ran.json["outcome"] == "already-imported"
+    assert (ran.json["stats"]["total_records"], ran.json["stats"]["error_count"]) == (2, 1)
+    assert ran.json["rejects"]["file"] == str(tmp_path / "t.rejects.xlsx")
+    assert ran.json["notes"][1] == f"1 rows were rejected then, and written to {tmp_path / 't.rejects.xlsx'}"
+
+
+def test_again_loads_once_more(db: Database, book: Path) -> None:
+    db.load(book)
+    assert db.load(book, again=True).outcome == "published"
+    assert _all(db) == sorted(LOADED * 2)
+    assert db.load(book).outcome == "already-imported"
+    assert _runs(db) == [("published", 2)]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"table": "other"}, {"columns": ["id"]}, {"mode": "replace"}, {"keep_names": True}, {"timezone": "Asia/Tokyo"}],
+    ids=str,
+)
+def test_another_import_is_not_the_same(db: Database, book: Path, options: dict[str, Any]) -> None:
+    db.load(book)
+    assert db.load(book, **options).outcome == "published"
+
+
+@pytest.mark.parametrize(
+    "options", [{"workers": 1}, {"method": "concurrent"}, {"chunk_rows": 2}, {"max_rejects": 0}], ids=str
+)
+def test_how_it_is_done_does_not_matter(db: Database, book: Path, options: dict[str, Any]) -> None:
+    db.load(book)
+    assert db.load(book, **options).outcome == "already-imported"
+
+
+def test_contract_is_known_by_what_it_says(db: Database, tmp_path: Path, book: Path) -> None:
+    fields = [{"name": "id", "type": "integer"}, {"name": "name"}]
+    db.load(book, contract=contract(tmp_path / "a.json", fields=fields))
+    same = contract(
+        tmp_path / "b.json", missingValues=[""], fields=[{"type": "integer", "name": "id"}, {"name": "name"}]
+    )
+    assert db.load(book, contract=same).outcome == "already-imported"
+    fields[1]["constraints"] = {"maxLength": 9}  # type: ignore[assignment]
+    assert db.load(book, contract=contract(tmp_path / "c.json", fields=fields)).outcome == "published"
+
+
+@pytest.mark.parametrize("then", ["drop table t", "alter table t rename to u"])
+def test_table_that_is_gone_is_loaded_again(db: Database, book: Path, then: str) -> None:
+    first = db.load(book)
+    db.run(then)
+    second = db.load(book)
+    assert second.outcome == "published"
+    assert any(first.run["id"] in note and "is gone" in note for note in second.notes)
+    assert _all(db) == LOADED
+
+
+def test_table_made_anew_is_loaded_again(db: Database, book: Path) -> None:
+    db.load(book)
+    db.run("drop table t", "create table t (id bigint, name text)")
+    assert any("was replaced by another table" in note for note in db.load(book).notes)
+    assert _all(db) == LOADED
+
+
+@pytest.mark.parametrize("existing", [False, True])
+@pytest.mark.parametrize(
+    "change", ["insert into t values (9, 'z')", "delete from t where id = 2", "update t set name = 'z' where id = 2"]
+)
+def test_replace_notices_changed_rows(db: Database, book: Path, existing: bool, change: str) -> None:
+    """The rows are to be those of the workbook: to say that they are, when somebody changed one, would be wrong."""
+    if existing:
+        db.run("create table t (id bigint, name text)", "insert into t values (7, 'old')")
+    db.load(book, mode="replace")
+    assert db.load(book, mode="replace").outcome == "already-imported"
+    db.run(change)
+    again = db.load(book, mode="replace")
+    assert again.outcome == "published"
+    assert any("were changed since" in note for note in again.notes)
+    assert _all(db) == LOADED
+
+
+def test_replace_by_turns(db: Database, tmp_path: Path, book: Path) -> None:
+    other = save(tmp_path / "u.xlsx", ["id", "name"], [5, "e"])
+    for path, rows in ((book, LOADED), (other, [(5, "e")]), (book, LOADED)):
+        assert db.load(path, mode="replace", table="t").outcome == "published"
+        assert _all(db) == rows
+
+
+def test_check_neither_reads_nor_writes_the_ledger(db: Database, book: Path) -> None:
+    db.load(book)
+    before = db.rows(f"select id::text, state from {SCHEMA}.runs order by 1")
+    assert db.load(book, dry_run=True).outcome == "checked"
+    assert db.rows(f"select id::text, state from {SCHEMA}.runs order by 1") == before
+    assert _all(db) == LOADED
+
+
+def test_refused_run_leaves_nothing(db: Database, tmp_path: Path) -> None:
+    db.run("create table t (id int check (id < 3))")
+    path = save(tmp_path / "t.xlsx", ["id"], [1], [5])
+    with pytest.raises(BudgetExceeded):
+        db.load(path, max_rejects=0)
+    assert _runs(db) == []
+    assert db.leftovers() == []
+    assert db.load(path).error_count == 1
+
+
+def test_newer_ledger_is_left_alone(db: Database, book: Path) -> None:
+    db.load(book)
+    comment = db.rows(f"select obj_description('{SCHEMA}.runs'::regclass)")[0][0]
+    db.run(f"comment on table {SCHEMA}.runs is 'importer ledger, version 99'")
+    try:
+        with pytest.raises(TargetRefused, match="version 99"):
+            db.load(book)
+    finally:
+        db.run(f"comment on table {SCHEMA}.runs is '{comment}'")
+
+
+def test_second_run_says_who_it_waits_for(db: Database, book: Path) -> None:
+    """The lock is held by another session; the run waits as long as it may, and says for whom."""
+    said: list[str] = []
+
+    class Listening(Clock):
+        def say(self, text: str) -> None:
+            said.append(text)
+
+    settings = Settings(workbook=book, dsn=db.dsn, workers=0, timeout=30)
+    from importer.stages.read import open_source
+
+    def key() -> str:
+        with Claims(settings, None, Clock(deadline=Deadline(30)), dry_run=False) as claims:
+            claims.opened(*open_source(settings, Clock()))
+            return claims.get().key
+
+    with Session(db.dsn) as holder:
+        holder.query("select pg_advisory_lock($1::bigint)", [lock_number(key())])
+        backend = holder.value("select pg_backend_pid()")
+        with Claims(settings, None, Listening(deadline=Deadline(1)), dry_run=False) as claims:
+            claims.opened(*open_source(settings, Clock()))
+            with pytest.raises(TimedOut):
+                claims.get()
+        assert len(said) == 1
+        assert f"server process {backend}" in said[0]
+        assert "the same import is under way" in said[0]
+
+
+def test_role_that_may_not_make_the_ledger(db: Database, book: Path) -> None:
+    """The schema is there, but the role may not create in it: the message has the administrator's two statements."""
+    role = f"w_{db.schema}"
+    db.load(book, table="first")
+    db.run(
+        f"create role {role}",
+        f"grant usage, create on schema {db.schema} to {role}",
+        f"grant usage on schema {SCHEMA} to {role}",
+    )
+    try:
+        with pytest.raises(TargetRefused) as caught:
+            db_of = Dsn(f"{db.dsn.text}%20-crole%3D{role}")
+            from importer import import_workbook
+
+            import_workbook(book, to=db_of.text, table="second")
+        assert f'CREATE SCHEMA IF NOT EXISTS {SCHEMA}; GRANT USAGE, CREATE ON SCHEMA {SCHEMA} TO "{role}";' in str(
+            caught.value
+        )
+    finally:
+        db.run(f"drop owned by {role}", f"drop role {role}")
+
+
+# ---- KEYS AND PATIENCE ------------------------------------------------------------------------------------------
+
+
+def test_key_has_every_setting_that_changes_rows(db: Database, book: Path) -> None:
+    """Another value of a setting is another key, apart from those that say how the work is done."""
+    from importer.plan.target import Target
+    from importer.stages.read import open_source
+
+    opened = open_source(Settings(workbook=book), Clock())
+    target = Target(db.schema, "t", None)
+    base = run_key(Settings(workbook=book), *opened, None, target)[0]
+    assert (
+        run_key(Settings(workbook=book, workers=1, chunk_rows=5, retry_for=1, again=True), *opened, None, target)[0]
+        == base
+    )
+    keys = {
+        run_key(Settings(workbook=book, **changed), *opened, None, target)[0]
+        for changed in (
+            {"mode": "replace"},
+            {"error_cells": "null"},
+            {"hidden": "skip"},
+            {"header_rows": (2, 2)},
+            {"columns": ("id",)},
+        )
+    }
+    assert len(keys | {base}) == 6
+    assert run_key(Settings(workbook=book), *opened, "abc", target)[0] != base
+    assert lock_number(staging_name(base).removeprefix("stage_")) == lock_number(base)
+
+
+@pytest.mark.parametrize("kind", [ConnectionFailed, Conflict])
+def test_patience_bears_what_may_pass(kind: type[ImporterError]) -> None:
+    patience = Patience(0.4)
+    tries = 0
+    with pytest.raises(kind):
+        while True:
+            patience.bear(kind("no"))
+            tries += 1
+    assert 2 <= tries < 10
+
+
+@pytest.mark.parametrize("error", [TargetRefused("no"), BudgetExceeded("no"), ImporterError("no")])
+def test_patience_does_not_bear_what_is_final(error: ImporterError) -> None:
+    with pytest.raises(type(error)):
+        Patience(60).bear(error)
+
+
+def test_patience_bears_one_death(monkeypatch: pytest.MonkeyPatch) -> None:
+    patience = Patience(60)
+    patience.bear(WriterDied("killed"))
+    with pytest.raises(WriterDied):
+        patience.bear(WriterDied("killed"))
+
+
+def test_patience_ends_with_the_deadline() -> None:
+    with pytest.raises(TimedOut):
+        for _ in range(1000):
+            Patience(60, Deadline(0.05)).bear(ConnectionFailed("no"))
+
+
+def test_eight_threads_make_one_ledger(db: Database, book: Path) -> None:
+    if db.rows(f"select 1 from pg_namespace where nspname = '{SCHEMA}'"):
+        db.run(f"drop schema {SCHEMA} cascade")
+    failures: list[BaseException] = []
+
+    def load(n: int) -> None:
+        try:
+            db.load(book, table=f"t{n}", workers=0, rejects=book.with_suffix(f".{n}.xlsx"))
+        except BaseException as exc:  # noqa: BLE001 - told below
+            failures.append(exc)
+
+    threads = [threading.Thread(target=load, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert _runs(db) == [("published", 8)]
+
+
+# ---- COMMANDS ---------------------------------------------------------------------------------------------------
+
+
+def test_runs_are_shown_to_people(db: Database, book: Path) -> None:
+    run = db.load(book).run["id"]
+    listed = importer("runs", "--to", db.dsn.text)
+    assert listed.code == 0
+    (line,) = [line for line in listed.out.splitlines() if line.split()[0] == run[:8]]
+    assert line.split()[1:6] == ["published", "t.xlsx", "Sheet", f"{db.schema}.t", "append"]
+    shown = importer("runs", run[:13], "--to", db.dsn.text)
+    assert shown.code == 0
+    assert f"{'id':<16}{run}" in shown.out.splitlines()
+    assert f"{'success_count':<16}3" in shown.out.splitlines()
+    assert "chunks written  1, 3 rows" in shown.out
+
+
+@pytest.mark.parametrize("arguments", [["nosuchrun"], ["show", "0x"], ["forget", "nosuchrun"]])
+@pytest.mark.parametrize("before", [False, True])
+def test_runs_that_are_not_there(db: Database, arguments: list[str], before: bool) -> None:
+    """An option of the group may stand before the command as well."""
+    to = ["--to", db.dsn.text]
+    ran = importer("runs", *(to + arguments if before else arguments + to))
+    assert ran.code == 2
+    assert "no runs begin with" in ran.err
+
+
+def test_forgotten_run_can_be_done_again(db: Database, book: Path) -> None:
+    run = db.load(book).run["id"]
+    assert importer("runs", "forget", run, "--to", db.dsn.text).out == f"forgotten: {run}\n"
+    assert db.load(book).outcome == "published"
+    assert _all(db) == sorted(LOADED * 2)
+
+
+def test_leftovers_are_listed_and_cleaned(db: Database) -> None:
+    """A table of no run that the ledger knows, as a killed `check` leaves it."""
+    name = staging_name("ab" * 32)
+    db.run(f"create schema if not exists {SCHEMA}", f"create table {SCHEMA}.{name} (n int)")
+    assert "left behind: 1 staging tables" in importer("runs", "--to", db.dsn.text).out
+    with Session(db.dsn) as holder:
+        holder.query("select pg_advisory_lock($1::bigint)", [lock_number("ab" * 32)])
+        assert importer("runs", "clean", "--to", db.dsn.text).out == "dropped: nothing\n"
+    assert importer("runs", "clean", "--to", db.dsn.text).out == f"dropped: {name}\n"
+    assert db.leftovers() == []

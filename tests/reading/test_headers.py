@@ -1,0 +1,293 @@
+"""Headers: which rows they are, what their cells say, and the names of the columns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import openpyxl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.rawbook import inline, number, row, write_rows
+from support.reading import reading
+
+from importer.errors import SheetError
+from importer.reading.header import NAME_BYTES, column_names, normalise, tidy
+from importer.settings import Limits
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Database
+
+    from importer.reading.header import Header
+
+A63 = "a" * 63
+
+
+def save(path: Path, *lines: list[Any], merges: tuple[str, ...] = ()) -> Path:
+    book = openpyxl.Workbook()
+    for line in lines:
+        book.active.append(line)
+    for ref in merges:
+        book.active.merge_cells(ref)
+    book.save(path)
+    return path
+
+
+def header_of(path: Path, **options: Any) -> Header:
+    with reading(path, **options) as source:
+        return source.header
+
+
+def names(header: Header) -> list[str]:
+    return [c.name for c in header.columns]
+
+
+# ---- NAMES ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("label", "name"),
+    [
+        ("Name", "name"),
+        ("First Name", "first_name"),
+        ("  E-Mail\n(work) ", "e_mail_work"),
+        ("Preis (€)", "preis"),
+        ("a__b", "a_b"),
+        ("_x_", "x"),
+        ("Größe", "größe"),
+        ("\uff26\uff35\uff2c\uff2c", "full"),
+        ("名前", "名前"),
+        ("Ünïcode ñ", "ünïcode_ñ"),
+        ("नाम", "नाम"),
+        ("e\u0301t\u00e9", "été"),
+        ("ﬁne", "fine"),
+        ("2020", "_2020"),
+        ("1st", "_1st"),
+        ("ctid", "_ctid"),
+        ("XMIN", "_xmin"),
+        ("select", "select"),
+        ("%", ""),
+        ("", ""),
+        ("😀", ""),
+        ("a\0b", "a_b"),
+        ("É" * 40, "é" * 31),
+        ("x" * 100, "x" * 63),
+        ("1" * 100, "_" + "1" * 62),
+    ],
+)
+def test_name_of_a_label(label: str, name: str) -> None:
+    assert normalise(label) == name
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (["x", "x", "x"], ["x", "x_2", "x_3"]),
+        (["x", "X", " x "], ["x", "x_2", "x_3"]),
+        (["x", "x_2", "x"], ["x", "x_2", "x_3"]),
+        (["x", "x", "x_2"], ["x", "x_2", "x_2_2"]),
+        ([None, "column_a", "", "%"], ["column_a", "column_a_2", "column_c", "column_d"]),
+        ([A63, A63 + "b", A63], [A63, "a" * 61 + "_2", "a" * 61 + "_3"]),
+        (["é" * 40, "é" * 40], ["é" * 31, "é" * 30 + "_2"]),
+    ],
+)
+def test_names_are_unique(labels: list[str | None], expected: list[str]) -> None:
+    found, _ = column_names(labels, list(range(len(labels))), keep=False)
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (["First Name", "Größe (cm)", "2020", "😀"], ["First Name", "Größe (cm)", "2020", "😀"]),
+        (["A", "a", "A"], ["A", "a", "A_2"]),
+        ([None, "a\0b"], ["column_a", "ab"]),
+        (["ctid", "CTID"], ["_ctid", "CTID"]),
+        (["é" * 40], ["é" * 31]),
+    ],
+)
+def test_names_kept(labels: list[str | None], expected: list[str]) -> None:
+    found, _ = column_names(labels, list(range(len(labels))), keep=True)
+    assert found == expected
+
+
+def test_names_that_had_to_change_are_reported() -> None:
+    _, notes = column_names(["a", "a", None, "b" * 70], [0, 1, 2, 3], keep=False)
+    assert notes == [
+        "duplicate-label: column B ('a') is named 'a_2'",
+        "blank-label: column C has no usable header, named 'column_c'",
+        f"long-label: the header of column D has more than 63 bytes, named '{'b' * 63}'",
+    ]
+
+
+@given(
+    labels=st.lists(
+        st.one_of(st.none(), st.text(max_size=80), st.sampled_from(["x", "X", "x_2", "ctid"])), max_size=12
+    ),
+    keep=st.booleans(),
+)
+def test_names_of_any_labels_fit_postgresql(labels: list[str | None], keep: bool) -> None:
+    cleaned = [tidy(label) or None if label else None for label in labels]
+    found, _ = column_names(cleaned, list(range(len(labels))), keep=keep)
+    assert len(set(found)) == len(labels)
+    assert all(0 < len(name.encode()) <= NAME_BYTES and "\0" not in name for name in found)
+    assert not {"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"} & set(found)
+
+
+@pytest.mark.parametrize("keep_names", [False, True])
+def test_odd_names_make_a_table(db: Database, tmp_path: Path, keep_names: bool) -> None:
+    labels = [
+        "ctid",
+        'qu"ote',
+        "per%cent",
+        "a\nb",
+        "select",
+        "2020",
+        "é" * 70,
+        "é" * 70,
+        None,
+        "back\\slash",
+        "'; drop",
+        "{x}",
+        "$1",
+        "?",
+    ]
+    path = save(tmp_path / "odd.xlsx", labels, list(range(len(labels))))
+    report = db.load(path, table="t", workers=0, keep_names=keep_names, header_row=1)
+    columns = [
+        name
+        for (name,) in db.rows(
+            "SELECT attname::text FROM pg_attribute"
+            f" WHERE attrelid = '{db.schema}.t'::regclass AND attnum > 0 ORDER BY attnum"
+        )
+    ]
+    assert columns == [c.name for c in report.columns]
+    assert db.rows("SELECT * FROM t") == [tuple(range(len(labels)))]
+
+
+def test_header_texts_are_tidied_and_kept_in_the_report(tmp_path: Path) -> None:
+    header = header_of(save(tmp_path / "h.xlsx", ["  First \n Name\t", "b"], ["x", "y"]))
+    assert [(c.header, c.name) for c in header.columns] == [("First Name", "first_name"), ("b", "b")]
+
+
+# ---- FINDING ----------------------------------------------------------------------------------------------------
+
+TITLES = {
+    "none": ([["id", "name", "city"]], 1),
+    "one cell": ([["Report 2020"], ["id", "name", "city"]], 2),
+    "title and blank rows": ([["Report"], [], ["by", "me"][:1], [], ["id", "name", "city"]], 5),
+    "leading blank rows": ([[], [], ["id", "name", "city"]], 3),
+    "numbers above": ([[1], [2], ["id", "name", "city"]], 3),
+    "twenty rows": ([[f"line {n}"] for n in range(20)] + [["id", "name", "city"]], 21),
+}
+
+
+@pytest.mark.parametrize("chunk_rows", [None, 1, 5])
+@pytest.mark.parametrize(("above", "expected"), TITLES.values(), ids=TITLES)
+def test_header_found_below_titles(
+    tmp_path: Path, above: list[list[Any]], expected: int, chunk_rows: int | None
+) -> None:
+    path = save(tmp_path / "t.xlsx", *above, *[[n, f"name {n}", "Rome"] for n in range(30)])
+    with reading(path, chunk_rows=chunk_rows) as source:
+        assert (source.header.first_row, source.header.last_row, names(source.header)) == (
+            expected,
+            expected,
+            ["id", "name", "city"],
+        )
+        assert source.rows == 30
+        assert source.above_header == sum(map(bool, above)) - 1
+        assert source.facts[0].kinds == {"number": 30}
+
+
+def test_header_of_texts_over_texts_is_the_first_row(tmp_path: Path) -> None:
+    assert header_of(save(tmp_path / "t.xlsx", ["a", "b"], ["x", "y"], ["z", "w"])).last_row == 1
+
+
+def test_header_of_numbers_over_numbers(tmp_path: Path) -> None:
+    header = header_of(save(tmp_path / "t.xlsx", [2019, 2020, 2021.5], [1, 2, 3], [4, 5, 6]))
+    assert (header.last_row, names(header)) == (1, ["_2019", "_2020", "_2021_5"])
+    assert [c.header for c in header.columns] == ["2019", "2020", "2021.5"]
+
+
+def test_header_with_some_blank_cells(tmp_path: Path) -> None:
+    header = header_of(save(tmp_path / "t.xlsx", ["a", None, "c", "d"], [1, 2, 3, 4]))
+    assert [(c.letter, c.header, c.name) for c in header.columns] == [
+        ("A", "a", "a"),
+        ("B", None, "column_b"),
+        ("C", "c", "c"),
+        ("D", "d", "d"),
+    ]
+
+
+def test_header_beyond_the_data_is_a_column_too(tmp_path: Path) -> None:
+    assert names(header_of(save(tmp_path / "t.xlsx", ["a", "b", "c"], [1], [2]))) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("chunk_rows", [None, 1, 7])
+def test_header_given_far_down(tmp_path: Path, chunk_rows: int | None) -> None:
+    lines = (
+        "".join(row(n, number(f"A{n}", n)) for n in range(1, 150))
+        + row(150, inline("A150", "name"), inline("B150", "b"))
+        + row(151, number("A151", 5))
+    )
+    path = write_rows(tmp_path / "t.xlsx", lines)
+    with reading(path, header_rows=(150, 150), chunk_rows=chunk_rows) as source:
+        assert (names(source.header), source.rows, source.above_header, source.facts[0].kinds) == (
+            ["name", "b"],
+            1,
+            149,
+            {"number": 1},
+        )
+
+
+# ---- SEVERAL ROWS AND MERGES ------------------------------------------------------------------------------------
+
+
+def test_header_of_two_rows_merged_to_the_right(tmp_path: Path) -> None:
+    path = save(
+        tmp_path / "t.xlsx",
+        ["id", "2020", None, "2021", None],
+        [None, "q1", "q2", "q1", "q2"],
+        [1, 2, 3, 4, 5],
+        merges=("B1:C1", "D1:E1", "A1:A2"),
+    )
+    header = header_of(path, header_rows=(1, 2))
+    assert [c.header for c in header.columns] == ["id", "2020 q1", "2020 q2", "2021 q1", "2021 q2"]
+    assert names(header) == ["id", "_2020_q1", "_2020_q2", "_2021_q1", "_2021_q2"]
+
+
+def test_header_merged_downwards_is_found_whole(tmp_path: Path) -> None:
+    path = save(
+        tmp_path / "t.xlsx", ["id", "2020", None], [None, "q1", "q2"], [1, 2, 3], [4, 5, 6], merges=("B1:C1", "A1:A2")
+    )
+    header = header_of(path)
+    assert (header.first_row, header.last_row, names(header)) == (1, 2, ["id", "_2020_q1", "_2020_q2"])
+
+
+def test_header_rows_say_a_repeated_text_once(tmp_path: Path) -> None:
+    path = save(tmp_path / "t.xlsx", ["id", "total"], ["id", "net"], [1, 2])
+    assert [c.header for c in header_of(path, header_rows=(1, 2)).columns] == ["id", "total net"]
+
+
+def test_header_merge_beyond_the_header_rows_is_ignored(tmp_path: Path) -> None:
+    path = save(tmp_path / "t.xlsx", ["a", "b", "c"], [1, None, 3], [4, 5, 6], merges=("A2:B2",))
+    with reading(path, header_rows=(1, 1)) as source:
+        assert names(source.header) == ["a", "b", "c"]
+        assert source.facts[1].kinds == {"number": 1}
+
+
+def test_no_header(tmp_path: Path) -> None:
+    with reading(save(tmp_path / "t.xlsx", ["a", 1], ["b", 2]), header_rows=(0, 0)) as source:
+        assert (names(source.header), source.rows, source.above_header) == (["column_a", "column_b"], 2, 0)
+
+
+def test_header_of_an_empty_sheet(tmp_path: Path) -> None:
+    assert header_of(write_rows(tmp_path / "t.xlsx", "")).columns == ()
+
+
+def test_header_with_more_columns_than_a_table_can_have(tmp_path: Path) -> None:
+    path = save(tmp_path / "t.xlsx", [f"c{n}" for n in range(12)], list(range(12)))
+    with pytest.raises(SheetError, match="12 columns, a table can have 10"):
+        header_of(path, limits=Limits(columns=10))

@@ -1,0 +1,270 @@
+"""Faults for tests: a server that can be crashed, a wire that can be cut, a reader that watches, runs that are killed."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+from support.asking import NAME, ask
+from support.commandline import Ran, Running, started
+
+from importer.errors import ImporterError
+from importer.postgres.embedded import Embedded
+from importer.postgres.session import Session
+from importer.settings import Dsn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+#: A faulty run and the ones behind it; on two busy cores they take a tenth of it.
+SECONDS = 120
+
+
+class Server:
+    """A PostgreSQL server that its test may stop as if the power had failed. It listens on a port of this machine, too."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.data = folder / "pg"
+        self.port = _free_port()
+        found = sorted(glob.glob("/usr/lib/postgresql/*/bin") + glob.glob("/opt/homebrew/opt/postgresql@*/bin"))
+        self._bin = Path(found[-1]) if found and os.geteuid() else Embedded(folder)._bin()
+        self._user: dict[str, Any] = {} if os.geteuid() else {"user": "pgserver"}
+        self.dsn = Dsn(f"postgresql://postgres@127.0.0.1:{self.port}/postgres")
+
+    def make(self) -> None:
+        if self._user and not _known("pgserver"):
+            # The package of the embedded server makes the user that a server of root's runs as.
+            with Embedded(self.folder / "other").running():
+                pass
+        self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self._user:
+            shutil.chown(self.data, "pgserver")
+        self._call("initdb", "-D", self.data, "-U", "postgres", "--auth=trust", "-E", "UTF8", "--no-sync")
+        with (self.data / "postgresql.conf").open("a") as file:
+            file.write(f"port = {self.port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\n")
+            file.write("fsync = off\nmax_wal_size = '1GB'\nshared_buffers = '64MB'\n")
+
+    def start(self) -> None:
+        self._call("pg_ctl", "-w", "-D", self.data, "-l", self.data / "log", "start")
+
+    def stop(self, how: str = "immediate") -> None:
+        self._call("pg_ctl", "-w", "-D", self.data, "-m", how, "stop")
+
+    def _call(self, program: str, *arguments: object) -> None:
+        command = [str(self._bin / program), *map(str, arguments)]
+        quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        subprocess.run(command, check=True, cwd="/", **quiet, **self._user)
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        return ask(self.dsn, sql)
+
+    def run(self, *statements: str) -> None:
+        with Session(self.dsn, autocommit=True) as session:
+            for sql in statements:
+                session.run(sql)
+
+    def staging(self) -> list[str]:
+        return [
+            n for (n,) in self.rows("select relname::text from pg_class where relname ~ '^stage_' and relkind = 'r'")
+        ]
+
+
+def _known(user: str) -> bool:
+    import pwd
+
+    with contextlib.suppress(KeyError):
+        return bool(pwd.getpwnam(user))
+    return False
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def own_server(data: Path | None = None) -> Iterator[Server]:
+    """A running server of the test's own.
+
+    Args:
+        data: folder for its data; None: a temporary one.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="it-pg-", dir=data))
+    folder.chmod(0o755)
+    server = Server(folder)
+    try:
+        server.make()
+        server.start()
+        yield server
+    finally:
+        with contextlib.suppress(subprocess.CalledProcessError):
+            server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def importing(server: Server, path: Path, *options: object, dsn: Dsn | None = None, mode: str = "append") -> Any:
+    """A run under way into table `t`, in a context manager."""
+    command = [
+        sys.executable,
+        "-m",
+        "importer",
+        "run",
+        path,
+        "--to",
+        (dsn or server.dsn).text,
+        "--table",
+        "t",
+        "--mode",
+        mode,
+    ]
+    return started(*map(str, [*command, "--workers", 2, *options]), cwd=path.parent, env={"PYTHONWARNINGS": "ignore"})
+
+
+def finished(server: Server, path: Path, *options: object, **more: Any) -> Ran:
+    """A run to its end."""
+    with importing(server, path, *options, **more) as running:
+        return running.finish(SECONDS)
+
+
+def kill_tree(running: Running) -> None:
+    """kill -9 of all processes of a run at once."""
+    tree = running.tree()
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(running.process.pid, signal.SIGKILL)
+    for process in tree:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    running.process.wait()
+
+
+def wait_for_backends(server: Server) -> None:
+    """Wait until the server has noticed that a killed run is gone: what it was given it finishes first."""
+    theirs = f"select 1 from pg_stat_activity where backend_type = 'client backend' and application_name <> '{NAME}'"
+    end = time.monotonic() + SECONDS
+    while server.rows(theirs):
+        assert time.monotonic() < end, "backends of a killed run are still there"
+        time.sleep(0.01)
+
+
+@contextlib.contextmanager
+def watching(server: Server, state: str) -> Iterator[list[Any]]:
+    """The different answers, in order, that a reader gets who asks again and again while the block runs."""
+    seen: list[Any] = []
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.is_set():
+            with contextlib.suppress(ImporterError), Session(server.dsn, autocommit=True) as session:
+                while not done.is_set():
+                    asked = time.monotonic()
+                    answer = session.query(state)[0]
+                    if not seen or seen[-1] != answer:
+                        seen.append(answer)
+                    # A table of a hundred megabytes takes a processor to be counted: the run needs it, too.
+                    time.sleep(max(0.005, 2 * (time.monotonic() - asked)))
+            time.sleep(0.02)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        done.set()
+        thread.join()
+
+
+class Proxy:
+    """A wire to the server that can be cut when a certain message passes.
+
+    Args:
+        port: of the server.
+        cut: looks at (towards the server?, bytes, number of the connection); `before` cuts instead of passing them on,
+            `after` behind them, None lets them pass.
+    """
+
+    def __init__(self, port: int, cut: Callable[[bool, bytes, int], str | None]) -> None:
+        self._target = ("127.0.0.1", port)
+        self._cut = cut
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        self.cuts = 0
+        self._lock = threading.Lock()
+        self._ends: list[socket.socket] = []
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
+
+    def close(self) -> None:
+        """Cut all that is left, and let go of it."""
+        for end in [self._listener, *self._ends]:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
+        for end in [self._listener, *self._ends]:
+            end.close()
+
+    def _accept(self) -> None:
+        number = 0
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            try:
+                server = socket.create_connection(self._target)
+            except OSError:
+                client.close()
+                continue
+            self._ends += [client, server]
+            for towards, source, sink in ((True, client, server), (False, server, client)):
+                pump = threading.Thread(target=self._pump, args=(towards, source, sink, number), daemon=True)
+                self._threads.append(pump)
+                pump.start()
+            number += 1
+
+    def _pump(self, towards: bool, source: socket.socket, sink: socket.socket, number: int) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65_536):
+                with self._lock:
+                    how = self._cut(towards, data, number)
+                    self.cuts += how is not None
+                if how == "before":
+                    break
+                sink.sendall(data)
+                if how == "after":
+                    break
+        for end in (source, sink):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+
+@contextlib.contextmanager
+def small_disk(size: str) -> Iterator[Path]:
+    """A disk of that size; skips the test where none can be mounted."""
+    # Not in pytest's own folder: the user that a server runs as may not look into that.
+    place = Path(tempfile.mkdtemp(prefix="it-disk-"))
+    options = ["-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]
+    if os.geteuid() or subprocess.run(["mount", *options], capture_output=True).returncode:
+        place.rmdir()
+        pytest.skip("only root can mount a small disk here")
+    place.chmod(0o755)
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
+        place.rmdir()
