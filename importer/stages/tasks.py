@@ -5,9 +5,10 @@ Only the workers import the heavy libraries that a task needs: a function named 
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
+
+from importer.workers.remote import Remote
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,28 +21,6 @@ if TYPE_CHECKING:
     from importer.settings import Dsn, Limits
     from importer.validation.conservation import ColumnCount
     from importer.validation.errors_frame import Refusal
-
-Task = TypeVar("Task")
-Answer = TypeVar("Answer")
-
-
-@dataclass(frozen=True)
-class Remote(Generic[Task, Answer]):
-    """A function of this package by its name; its module is imported when and where it is called.
-
-    Attributes:
-        module: name of the module within the package.
-        name: name of the function.
-    """
-
-    module: str
-    name: str
-
-    def __call__(self, task: Task) -> Answer:
-        """Run the function on the task in this process."""
-        function = getattr(importlib.import_module(self.module), self.name)
-        answer: Answer = function(task)
-        return answer
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from importer.runtime.retry import Deadline
 from importer.runtime.timeline import Span
-from importer.stages.tasks import Remote
 
 from .in_flight import InFlight
+from .remote import Remote
 from .task_result import Outcome, WorkerTraceback, timed
 from .worker_process import CANNOT_START, Lane, take_lane
 

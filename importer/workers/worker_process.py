@@ -16,9 +16,8 @@ from concurrent.futures.process import BrokenProcessPool
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from importer.stages.tasks import Remote
-
 from .fork_server import begin, context, kill_fork_server, set_up, starting
+from .remote import Remote
 from .task_result import Outcome, timed
 
 if TYPE_CHECKING:

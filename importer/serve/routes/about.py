@@ -15,9 +15,9 @@ from importer.serve.errors import Refused
 from importer.serve.http.access import cookie_words
 from importer.serve.http.body import CONTRACT_SUFFIXES, read_body
 from importer.serve.jobs.database import asked
-from importer.serve.routes import models
 from importer.settings import Method, Mode
 
+from . import models
 from .failures import failures
 
 router = APIRouter()

@@ -14,8 +14,8 @@ from starlette.responses import FileResponse, JSONResponse, Response, StreamingR
 
 from importer.serve.errors import Refused
 from importer.serve.jobs.run import RUNNING
-from importer.serve.routes import models
 
+from . import models
 from .failures import failures
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from importer.serve.jobs.commands import SENT, work_words
 from importer.serve.jobs.database import refused
 from importer.serve.jobs.processes import ChildDied
 from importer.serve.jobs.run import CANCELLED, DONE, Run
-from importer.serve.routes import models
 
+from . import models
 from .about import contract_files
 from .failures import failures
 from .forms import form_of
