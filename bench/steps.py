@@ -28,6 +28,7 @@ from importer.cells.facts import profile
 from importer.contract.model import infer_contract
 from importer.decoding.engine import Engine
 from importer.decoding.shared_strings import parse_strings
+from importer.decoding.tasks import ReadTask, StringsTask
 from importer.excel.workbook import open_workbook
 from importer.plan.model import LoadPlan, match_fields
 from importer.plan.target import Target, plan_columns
@@ -39,7 +40,6 @@ from importer.reading.header import read_header
 from importer.reading.windows import HEAD_ROWS, Cutting
 from importer.settings import Dsn, Limits, find_dsn
 from importer.stages import preload  # noqa: F401 - as a worker is set up
-from importer.stages.tasks import ReadTask, StringsTask
 from importer.validation.check_window import check, data_rows
 
 if TYPE_CHECKING:

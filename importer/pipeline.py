@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from importer.reading.sheet_source import Source
     from importer.report.model import Report
     from importer.report.rejects_workbook import Rejects
-    from importer.stages.tasks import WindowChecked
+    from importer.validation.tasks import WindowChecked
     from importer.workers.pool import Pool
 
     from .settings import Settings

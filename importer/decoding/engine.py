@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from importer.stages.tasks import ReadTask
+    from .tasks import ReadTask
 
 # The engine logs every column without values to stderr, which is of no interest.
 logging.getLogger("fastexcel").setLevel(logging.CRITICAL)

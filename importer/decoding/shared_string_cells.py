@@ -25,10 +25,9 @@ from .tag_scan import letters_of
 from .value_positions import SHARED, find_values
 
 if TYPE_CHECKING:
-    from importer.stages.tasks import ReadTask
-
     from .string_views import Positions
     from .tag_scan import Counts
+    from .tasks import ReadTask
 
 #: A shared string cell without an index: an empty cell.
 _EMPTY = SHARED + b"</v>"

@@ -32,9 +32,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from importer.stages.tasks import StringsTask
-
     from .string_views import Bytes, Positions, Views
+    from .tasks import StringsTask
 
 _KEEPING = b'<t xml:space="preserve">'
 #: The tags before and after the text of a plain item.

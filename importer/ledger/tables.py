@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from importer.postgres.session import Session
-    from importer.stages.tasks import WindowChecked
+    from importer.validation.tasks import WindowChecked
 
 #: Stored as the comment of table `runs`, where a later version of this program finds it and migrates or refuses.
 VERSION = "importer ledger, version 1"

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from importer.postgres.checksum_sql import Checksum, TextHash
     from importer.run.lease import Claim
     from importer.settings import Settings
-    from importer.stages.tasks import WindowChecked
+    from importer.validation.tasks import WindowChecked
 
 #: Sheets with fewer bytes of XML go through staging: their second pass takes less than a second, and chunks that
 #: survive a killed run are worth more than that.

@@ -15,11 +15,11 @@ from importer.cells.facts import profile
 from importer.cells.frame import HIDDEN, PARTS, ROW, part
 from importer.decoding.shared_string_cells import read_cells
 from importer.decoding.tag_scan import Counts, Scan, count_values, is_wider, letters_of, scan
+from importer.decoding.tasks import ReadTask, WindowRead
 from importer.decoding.zero_padding import mark_padded
 from importer.errors import ConservationError, WorkbookRefused
 from importer.excel import sheet_xml as sheetxml
 from importer.load.copy import connect_ahead
-from importer.stages.tasks import ReadTask, WindowRead
 
 from .row_splitter import row_range
 

@@ -22,9 +22,9 @@ from .windows import HEAD_ROWS, SheetFacts
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from importer.decoding.tasks import WindowRead
     from importer.excel.workbook import Sheet, Workbook
     from importer.settings import Settings
-    from importer.stages.tasks import WindowRead
 
 #: Bytes of XML per worker: reading less than this takes as long as starting another worker.
 XML_PER_WORKER = 1 << 20

@@ -11,6 +11,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from importer.decoding.tasks import Window
 from importer.errors import WorkbookRefused
 from importer.excel.package import Package
 
@@ -41,27 +42,6 @@ _ROW_ALLOWANCE = 64 << 10
 MAX_ROWS = 1_048_576
 #: Number of windows that are cut before a worker asks for them.
 AHEAD = 2
-
-
-@dataclass(frozen=True)
-class Window:
-    """A run of consecutive sheet rows whose XML is stored in a file.
-
-    Attributes:
-        number: index of the window, from 0; window 0 is the head.
-        first_row: sheet row of the first `<row>`, 1-based.
-        last_row: sheet row of the last `<row>`, 1-based.
-        path: file that holds the XML.
-        offset: start of the XML in the file, in bytes.
-        length: length of the XML, in bytes.
-    """
-
-    number: int
-    first_row: int
-    last_row: int
-    path: Path
-    offset: int
-    length: int
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from importer.reading.sheet_source import Source
     from importer.run.lease import Claim
     from importer.settings import Settings
-    from importer.stages.tasks import WindowChecked
+    from importer.validation.tasks import WindowChecked
 
 
 #: The most superseded rows that a note lists.

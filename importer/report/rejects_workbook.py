@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from importer.reading.header import SheetColumn
-    from importer.stages.tasks import WindowChecked
+    from importer.validation.tasks import WindowChecked
 
 ROW_COLUMN, ERRORS_COLUMN = REJECT_COLUMNS
 #: The most rows of a worksheet below its header.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from importer.plan.model import LoadPlan
     from importer.report.model import Report
     from importer.settings import Settings
-    from importer.stages.tasks import WindowChecked
+    from importer.validation.tasks import WindowChecked
 
     from .lease import Claim
 

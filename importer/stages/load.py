@@ -26,9 +26,8 @@ if TYPE_CHECKING:
     from importer.run.lease import Claim
     from importer.runtime.progress import Clock
     from importer.settings import Settings
+    from importer.validation.tasks import WindowChecked
     from importer.workers.pool import Pool
-
-    from .tasks import WindowChecked
 
 
 @contextlib.contextmanager

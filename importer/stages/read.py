@@ -6,6 +6,7 @@ import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from importer.decoding.tasks import ReadTask, StringsTask, WindowRead
 from importer.decoding.zero_padding import padded_styles
 from importer.errors import ImporterError, ReaderDied
 from importer.excel.workbook import Sheet, Workbook, open_workbook
@@ -13,13 +14,13 @@ from importer.reading.sheet_source import Source, head_rows, head_windows, in_or
 from importer.reading.windows import AHEAD, Cutting
 from importer.runtime.prefetch import ahead
 
-from .tasks import ReadTask, StringsTask, WindowRead, parse_strings, read_window
+from .tasks import parse_strings, read_window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from importer.reading.windows import Window
+    from importer.decoding.tasks import Window
     from importer.runtime.progress import Clock
     from importer.settings import Settings
     from importer.workers.pool import Pool

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from importer.plan.target import Target
     from importer.postgres.session import Session
     from importer.reading.sheet_source import Source
-
-    from .tasks import WindowChecked
+    from importer.validation.tasks import WindowChecked
 
 DATABASE_ERROR = "database-error"
 

@@ -19,22 +19,23 @@ from importer.plan.target import check_mode
 from importer.reading.header import REJECT_COLUMNS
 from importer.run.lease import AlreadyImported
 from importer.run.recovery import about_run, begin_staging, end_staging
+from importer.validation.tasks import CheckTask
 
-from .tasks import CheckTask, LoadTask, load_window
+from .tasks import LoadTask, load_window
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from importer.contract.model import Contract
+    from importer.decoding.tasks import ReadTask, WindowRead
     from importer.plan.model import LoadPlan
     from importer.reading.sheet_source import Source
     from importer.run.lease import Claim, Claims
     from importer.runtime.timeline import Span
     from importer.settings import Dsn, Settings
+    from importer.validation.tasks import WindowChecked
     from importer.workers.pool import Pool
-
-    from .tasks import ReadTask, WindowChecked, WindowRead
 
 
 class Begun(NamedTuple):

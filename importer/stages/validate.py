@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from importer.errors import ConservationError, ImporterError, MachineError, Unspooled
 from importer.load.copy import most_writers
 from importer.validation.conservation import ColumnCount
+from importer.validation.tasks import CheckTask, WindowChecked
 from importer.validation.unique_keys import duplicates, superseded
 
-from .tasks import CheckTask, WindowChecked, check_window
+from .tasks import check_window
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,8 +16,9 @@ from importer.postgres.checksum_frame import source_checksums
 from importer.reading.read_window import read_frame, read_window
 from importer.validation.check_window import Checked, check, data_rows
 from importer.validation.errors_frame import broken_rules
+from importer.validation.tasks import CheckTask, WindowChecked
 
-from .tasks import CheckTask, LoadTask, WindowChecked, WindowLoaded
+from .tasks import LoadTask, WindowLoaded
 
 __all__ = ["check_window", "ingest_chunk", "load_window", "parse_strings", "read_window"]
 

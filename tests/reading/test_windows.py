@@ -12,12 +12,12 @@ from support.rawbook import error, formula, inline, number, row, write_rows
 from support.reading import as_frame, check_read, read_cells, reading
 
 from importer.decoding.engine import Engine, read_as, sheet_of
+from importer.decoding.tasks import ReadTask, Window
 from importer.excel.addresses import column_index, column_letters
 from importer.excel.workbook import open_workbook
 from importer.reading.row_splitter import row_range
-from importer.reading.windows import HEAD_ROWS, LONG_ROWS_BYTES, WINDOW_BYTES, Cutting, Window
+from importer.reading.windows import HEAD_ROWS, LONG_ROWS_BYTES, WINDOW_BYTES, Cutting
 from importer.settings import Limits
-from importer.stages.tasks import ReadTask
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,0 +1,99 @@
+"""Defines what travels to the workers that read a sheet, and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from importer.cells.facts import ColumnFacts
+    from importer.settings import Dsn, Limits
+
+
+@dataclass(frozen=True)
+class Window:
+    """A run of consecutive sheet rows whose XML is stored in a file.
+
+    Attributes:
+        number: index of the window, from 0; window 0 is the head.
+        first_row: sheet row of the first `<row>`, 1-based.
+        last_row: sheet row of the last `<row>`, 1-based.
+        path: file that holds the XML.
+        offset: start of the XML in the file, in bytes.
+        length: length of the XML, in bytes.
+    """
+
+    number: int
+    first_row: int
+    last_row: int
+    path: Path
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True)
+class StringsTask:
+    """Parse the shared strings in `part` of the workbook into `out`, and connect to `dsn` meanwhile if it is given."""
+
+    workbook: Path
+    part: str
+    limits: Limits
+    out: Path
+    dsn: Dsn | None = None
+
+
+@dataclass(frozen=True)
+class ReadTask:
+    """Read one window into a frame.
+
+    Attributes:
+        window: the window to read.
+        width: number of columns that the sheet declares, or None.
+        epoch_1904: whether the workbook counts days from 1904.
+        window_cells: most cells that the engine may hold at once.
+        out: file that the frame is written to.
+        strings: file of the shared strings (see `strings`), or None if the workbook has none.
+        styles: file of the workbook's styles part, inflated, or None.
+        padded: (cell style, number of digits) of the styles that show numbers with leading zeros.
+        dsn: server to connect to meanwhile, or None.
+    """
+
+    window: Window
+    width: int | None
+    epoch_1904: bool
+    window_cells: int
+    out: Path
+    strings: Path | None
+    styles: Path | None
+    padded: tuple[tuple[int, int], ...] = ()
+    dsn: Dsn | None = None
+
+
+class WindowRead(NamedTuple):
+    """The result of reading a window.
+
+    Attributes:
+        number: index of the window, from 0.
+        path: file of the frame (Arrow IPC), see `parts`.
+        rows: number of rows with at least one cell.
+        first_row: sheet row of the first of them (0: none).
+        last_row: sheet row of the last of them.
+        cells: number of non-empty cells.
+        columns: facts by sheet column index.
+        formulas: number of cells with a formula.
+        hidden: number of hidden rows.
+        kept: whether the frame is in the spool; False if it was used at once and not written.
+    """
+
+    number: int
+    path: Path
+    rows: int
+    first_row: int
+    last_row: int
+    cells: int
+    columns: dict[int, ColumnFacts]
+    formulas: int
+    hidden: int
+    kept: bool = True
