@@ -20,8 +20,6 @@ from .cells import spool
 from .settings import Limits, Settings, parse_header_rows
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from importer.contract.model import Contract
     from importer.reading.sheet_source import Source
 
@@ -144,41 +142,3 @@ def _problems(source: Source) -> list[tuple[str, str, str]]:
         if len(found) >= _PROBLEMS:
             break
     return found[:_PROBLEMS]
-
-
-def print_inspection(found: Inspection, console: Console, *, verbose: bool = False) -> None:
-    """Print an inspection as a few short tables."""
-    from rich.table import Table
-
-    from importer.report.model import header_words, safe
-
-    shown = found.to_dict()
-    sheets = ", ".join(
-        s["name"] + ("" if s["visibility"] == "visible" else f" ({s['visibility']})") for s in shown["sheets"]
-    )
-    console.print(f"{shown['workbook']['name']} · sheets: {sheets}", markup=False, highlight=False)
-    header = header_words(*shown["header_rows"])
-    console.print(
-        f"{shown['sheet']} · {header} · {shown['rows']['data']:,} data rows",
-        style="bold",
-        markup=False,
-        highlight=False,
-    )
-    table = Table(
-        "", "header", "column", "type", "cells", "kinds", "first value", box=None, padding=(0, 1), header_style="bold"
-    )
-    first = found.sample[0][1] if found.sample else {}
-    columns = found.source.header.columns
-    for column, described in list(zip(columns, shown["columns"], strict=True))[: None if verbose else 60]:
-        kinds = ", ".join(f"{kind} {count:,}" for kind, count in described["kinds"].items())
-        value = first.get(column.index, "")
-        table.add_row(
-            column.letter, safe(column.header or "-")[:40], column.name, described["type"] or "-",
-            f"{described['cells']:,}",
-            kinds or "empty", safe(value if len(value) <= 32 else value[:31] + "…"),  # noqa: PLR2004 - one line
-        )  # fmt: skip
-    console.print(table)
-    for address, kind, raw in found.problems:
-        console.print(f"problem: {address} {kind}: {raw}", markup=False, highlight=False)
-    for note in shown["notes"]:
-        console.print(f"note: {note}", markup=False, highlight=False)

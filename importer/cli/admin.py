@@ -36,8 +36,9 @@ def runs(ctx: click.Context, to: str | None, as_json: bool, debug: bool) -> None
     if ctx.invoked_subcommand is not None:
         return
     with one_exit(as_json=as_json, debug=debug):
-        from importer.ledger.history import ledger_session, leftovers, list_runs, print_runs
-        from importer.report.model import output
+        from importer.ledger.history import ledger_session, leftovers, list_runs
+
+        from .render import output, print_runs
 
         with ledger_session(to) as session:
             found, left = list_runs(session), leftovers(session)
@@ -53,8 +54,9 @@ def runs(ctx: click.Context, to: str | None, as_json: bool, debug: bool) -> None
 def show(run_id: str, to: str | None, as_json: bool, debug: bool) -> None:
     """Show one run. ID is the id of the run, or the beginning of it."""
     with one_exit(as_json=as_json, debug=debug):
-        from importer.ledger.history import ledger_session, print_run, show_run
-        from importer.report.model import output
+        from importer.ledger.history import ledger_session, show_run
+
+        from .render import output, print_run
 
         with ledger_session(_of_group("to", to)) as session:
             found = show_run(session, run_id)

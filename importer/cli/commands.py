@@ -96,13 +96,15 @@ def _split(options: dict[str, Any]) -> dict[str, Any]:
 def inspect(workbook: str, as_json: bool, quiet: bool, verbose: bool, debug: bool, **options: Any) -> None:
     """Show the sheets of WORKBOOK, the header, the columns with their contents, and problems. Needs no database."""
     with one_exit(as_json=as_json, quiet=quiet, debug=debug):
-        from importer.inspection import inspect_workbook, print_inspection
+        from importer.inspection import inspect_workbook
+
+        from .render import print_inspection
 
         found = inspect_workbook(workbook, limits=_limits(options), **_split(options))
         if as_json:
             click.echo(json.dumps(found.to_dict(), ensure_ascii=False, indent=2))
         elif not quiet:
-            from importer.report.model import output
+            from .render import output
 
             print_inspection(found, output(), verbose=verbose)
 

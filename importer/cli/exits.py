@@ -141,6 +141,6 @@ def show_report(report: Report, *, as_json: bool, quiet: bool, verbose: bool) ->
     if as_json:
         click.echo(json.dumps(report.to_dict(), ensure_ascii=False, indent=2))
     elif not quiet:
-        from importer.report.model import output, print_report
+        from .render import output, print_report
 
         print_report(report, output(), verbose=verbose)

@@ -17,7 +17,6 @@ from .tables import LOADING, PUBLISHED
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rich.console import Console
 
 #: Number of hex digits of the key in a staging table's name, after `stage_`.
 _DIGITS = 16
@@ -209,43 +208,3 @@ def _described(session: Session, row: tuple[Any, ...]) -> dict[str, Any]:
 
 
 # ---- SHOWN ------------------------------------------------------------------------------------------------------
-
-
-def print_runs(runs: list[dict[str, Any]], left: list[dict[str, Any]], console: Console) -> None:
-    """Print runs as a table, and the staging tables that dead ones left."""
-    from rich.table import Table
-
-    from importer.report.model import safe
-
-    table = Table("run", "state", "workbook", "sheet", "target", "mode", box=None, padding=(0, 1), header_style="bold")
-    table.add_column("rows", justify="right")
-    for title in ("started", "by"):
-        table.add_column(title)
-    for run in runs:
-        rows = run["counts"].get("success_count")
-        table.add_row(
-            run["id"][:8], run["state"], safe(run["workbook"]), safe(run["sheet"]),
-            safe(f"{run['target_schema']}.{run['target_table']}"), run["mode"],
-            "-" if rows is None else f"{rows:,}", run["started_at"][:19], safe(run["role"]),
-        )  # fmt: skip
-    console.print(table if runs else "no runs yet")
-    if left:
-        size = sum(each["bytes"] for each in left) / 1e6
-        console.print(
-            f"left behind: {len(left)} staging tables of runs that did not finish, {size:,.1f} MB; run them again to "
-            "finish them, or: importer runs clean",
-            highlight=False, markup=False, soft_wrap=True,
-        )  # fmt: skip
-
-
-def print_run(run: dict[str, Any], console: Console) -> None:
-    """Print everything the ledger holds about a run."""
-    for name, value in run.items():
-        if name not in {"chunks", "plan", "counts"} and value is not None:
-            console.print(f"{name:<16}{value}", highlight=False, markup=False, soft_wrap=True)
-    for name in ("plan", "counts"):
-        for key, value in run[name].items():
-            if key != "options" and value is not None:
-                console.print(f"{key:<16}{value}", highlight=False, markup=False, soft_wrap=True)
-    rows = sum(chunk["rows"] for chunk in run["chunks"])
-    console.print(f"{'chunks written':<16}{len(run['chunks'])}, {rows:,} rows", highlight=False, markup=False)

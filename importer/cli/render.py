@@ -1,0 +1,204 @@
+"""Renders reports, runs and inspections on a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from importer.inspection import Inspection
+    from importer.report.model import Report
+
+
+def output() -> Console:
+    """Return a console on standard output; wide if it is not a terminal, so that lines of a log do not wrap."""
+    import sys
+
+    from rich.console import Console
+
+    return Console() if sys.stdout is not None and sys.stdout.isatty() else Console(width=160)
+
+
+def print_report(report: Report, console: Console, *, verbose: bool = False) -> None:
+    """Print the report as a few short tables.
+
+    Args:
+        report: report of the run.
+        console: console to print to.
+        verbose: print all notes and all columns, not only the first ones.
+    """
+    if report.outcome == "already-imported":
+        _print_already(report, console)
+        return
+    _print_outcome(report, console)
+    _print_columns(report, console, verbose=verbose)
+    _print_rules(report, console)
+    stages = " · ".join(f"{stage} {seconds:.2f}s" for stage, seconds in report.timings.items())
+    speed = report.stats["records_per_second"]
+    console.print(
+        f"{stages}\n{report.duration:.2f} s in all, {speed:,.0f} rows/s", highlight=False, style="dim", soft_wrap=True
+    )
+    for note in report.notes if verbose else report.notes[:6]:
+        console.print(f"note: {note}", highlight=False, markup=False)
+    if report.rejects_file:
+        console.print(f"rejects: {report.rejects_file}", highlight=False, markup=False, soft_wrap=True)
+    if report.mend_command and report.outcome == "published":
+        console.print(
+            f"fix the marked cells, then: {report.mend_command}", highlight=False, markup=False, soft_wrap=True
+        )
+
+
+def _print_already(report: Report, console: Console) -> None:
+    target = f"{report.target['schema']}.{report.target['table']}"
+    console.print(f"{report.workbook['name']} · {report.sheet}", markup=False, highlight=False)
+    console.print(f"nothing to do for {target}", style="bold green", markup=False, highlight=False)
+    for note in report.notes:
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
+
+
+def _print_outcome(report: Report, console: Console) -> None:
+    words = {"published": "loaded into", "checked": "would load into", "over-budget": "NOT loaded into"}
+    place = f"{report.target['schema']}.{report.target['table']}" if report.target else "no table"
+    console.print(
+        f"{report.workbook['name']} · {report.sheet} · {header_words(*report.header_rows)}",
+        markup=False,
+        highlight=False,
+    )
+    left_out = report.rows.get("superseded", 0)
+    console.print(
+        f"{report.success_count - left_out:,} of {report.total_records:,} rows {words[report.outcome]} {place}, "
+        f"{report.error_count:,} rejected" + (f", {left_out:,} left out" if left_out else ""),
+        style="bold green" if not report.error_count else "bold yellow",
+        markup=False,
+        highlight=False,
+    )
+    moved = ", ".join(f"{n:,} {what}" for what, n in report.table_rows.items() if n or what in _ALWAYS_TOLD)
+    if report.target.get("mode") in {"upsert", "replace"} and moved:
+        console.print(f"rows of the table: {moved}", markup=False, highlight=False)
+
+
+#: Counts that are printed even if they are 0.
+_ALWAYS_TOLD = ("inserted", "updated", "unchanged")
+
+
+def _print_columns(report: Report, console: Console, *, verbose: bool) -> None:
+    from rich.table import Table
+
+    table = Table("", "column", "type", box=None, padding=(0, 1), header_style="bold")
+    for title in ("cells", "= loaded", "+ missing", "+ ignored", "+ rejected"):
+        table.add_column(title, justify="right")
+    shown = report.columns if verbose or len(report.columns) <= 24 else report.columns[:24]  # noqa: PLR2004 - one screen
+    for column in shown:
+        count = column.count
+        numbers = (count.cells, count.loaded, count.missing, count.ignored, count.rejected)
+        table.add_row(column.letter, safe(column.name), column.type or "-", *(f"{n:,}" for n in numbers))
+    if len(report.columns) > len(shown):
+        table.add_row("…", f"{len(report.columns) - len(shown)} more columns (--verbose)")
+    total = [
+        sum(getattr(c.count, name) for c in report.columns)
+        for name in ("cells", "loaded", "missing", "ignored", "rejected")
+    ]
+    table.add_row("", "all", "", *(f"{n:,}" for n in total), style="bold")
+    console.print(table)
+
+
+def _print_rules(report: Report, console: Console) -> None:
+    if not report.rules:
+        return
+    from rich.table import Table
+
+    table = Table("rejects by rule", box=None, padding=(0, 1), header_style="bold")
+    table.add_column("errors", justify="right")
+    table.add_column("first at")
+    for rule in report.rules[:20]:
+        table.add_row(safe(rule.key), f"{rule.count:,}", safe(rule.example))
+    console.print(table)
+
+
+def header_words(first: int, last: int) -> str:
+    """Describe where the header is, for people."""
+    if not last:
+        return "no header row"
+    return f"header row {last}" if first == last else f"header rows {first}-{last}"
+
+
+def safe(text: str) -> str:
+    """Return text from a workbook with console markup escaped and control characters as spaces."""
+    from rich.markup import escape
+
+    return escape("".join(c if c.isprintable() else " " for c in text))
+
+
+def print_runs(runs: list[dict[str, Any]], left: list[dict[str, Any]], console: Console) -> None:
+    """Print runs as a table, and the staging tables that dead ones left."""
+    from rich.table import Table
+
+    table = Table("run", "state", "workbook", "sheet", "target", "mode", box=None, padding=(0, 1), header_style="bold")
+    table.add_column("rows", justify="right")
+    for title in ("started", "by"):
+        table.add_column(title)
+    for run in runs:
+        rows = run["counts"].get("success_count")
+        table.add_row(
+            run["id"][:8], run["state"], safe(run["workbook"]), safe(run["sheet"]),
+            safe(f"{run['target_schema']}.{run['target_table']}"), run["mode"],
+            "-" if rows is None else f"{rows:,}", run["started_at"][:19], safe(run["role"]),
+        )  # fmt: skip
+    console.print(table if runs else "no runs yet")
+    if left:
+        size = sum(each["bytes"] for each in left) / 1e6
+        console.print(
+            f"left behind: {len(left)} staging tables of runs that did not finish, {size:,.1f} MB; run them again to "
+            "finish them, or: importer runs clean",
+            highlight=False, markup=False, soft_wrap=True,
+        )  # fmt: skip
+
+
+def print_run(run: dict[str, Any], console: Console) -> None:
+    """Print everything the ledger holds about a run."""
+    for name, value in run.items():
+        if name not in {"chunks", "plan", "counts"} and value is not None:
+            console.print(f"{name:<16}{value}", highlight=False, markup=False, soft_wrap=True)
+    for name in ("plan", "counts"):
+        for key, value in run[name].items():
+            if key != "options" and value is not None:
+                console.print(f"{key:<16}{value}", highlight=False, markup=False, soft_wrap=True)
+    rows = sum(chunk["rows"] for chunk in run["chunks"])
+    console.print(f"{'chunks written':<16}{len(run['chunks'])}, {rows:,} rows", highlight=False, markup=False)
+
+
+def print_inspection(found: Inspection, console: Console, *, verbose: bool = False) -> None:
+    """Print an inspection as a few short tables."""
+    from rich.table import Table
+
+    shown = found.to_dict()
+    sheets = ", ".join(
+        s["name"] + ("" if s["visibility"] == "visible" else f" ({s['visibility']})") for s in shown["sheets"]
+    )
+    console.print(f"{shown['workbook']['name']} · sheets: {sheets}", markup=False, highlight=False)
+    header = header_words(*shown["header_rows"])
+    console.print(
+        f"{shown['sheet']} · {header} · {shown['rows']['data']:,} data rows",
+        style="bold",
+        markup=False,
+        highlight=False,
+    )
+    table = Table(
+        "", "header", "column", "type", "cells", "kinds", "first value", box=None, padding=(0, 1), header_style="bold"
+    )
+    first = found.sample[0][1] if found.sample else {}
+    columns = found.source.header.columns
+    for column, described in list(zip(columns, shown["columns"], strict=True))[: None if verbose else 60]:
+        kinds = ", ".join(f"{kind} {count:,}" for kind, count in described["kinds"].items())
+        value = first.get(column.index, "")
+        table.add_row(
+            column.letter, safe(column.header or "-")[:40], column.name, described["type"] or "-",
+            f"{described['cells']:,}",
+            kinds or "empty", safe(value if len(value) <= 32 else value[:31] + "…"),  # noqa: PLR2004 - one line
+        )  # fmt: skip
+    console.print(table)
+    for address, kind, raw in found.problems:
+        console.print(f"problem: {address} {kind}: {raw}", markup=False, highlight=False)
+    for note in shown["notes"]:
+        console.print(f"note: {note}", markup=False, highlight=False)
