@@ -576,7 +576,7 @@ def test_a_signal_while_options_are_parsed(where: str, number: signal.Signals, c
 @pytest.mark.parametrize(
     ("number", "code", "place"),
     [
-        (signal.SIGINT, 130, "importer.__main__._start_early"),
+        (signal.SIGINT, 130, "importer.cli.startup.prestart_workers"),
         (signal.SIGINT, 130, "click.Group.invoke"),
         (signal.SIGTERM, 143, "click.Group.invoke"),
     ],
