@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from importer.excel.rejects_origin import Origin
 from importer.reading.header import REJECT_COLUMNS
-from importer.stages.validate import totals
-from importer.validation.conservation import ColumnCount
+from importer.validation.conservation import ColumnCount, totals
 
 from .model import ColumnReport, Report, RuleReport
 from .rejects_file import rejects_path

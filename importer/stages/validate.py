@@ -6,9 +6,9 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from importer.errors import ConservationError, ImporterError, MachineError, Unspooled
+from importer.errors import ImporterError, MachineError, Unspooled
 from importer.load.copy import most_writers
-from importer.validation.conservation import ColumnCount
+from importer.validation.conservation import check_conservation
 from importer.validation.tasks import CheckTask, WindowChecked
 from importer.validation.unique_keys import duplicates, superseded
 
@@ -55,7 +55,7 @@ def validate(
         windows[checked.number] = checked
     for checked in pool.run(check_window, _again(tasks, windows, plan, source), died):
         windows[checked.number] = checked
-    _check_conservation(source, windows)
+    check_conservation(source, windows)
     return windows
 
 
@@ -84,23 +84,3 @@ def _checker_died(source: Source, task: CheckTask, how: str) -> ImporterError:
         place=str(source.workbook.path),
         choice="nothing was loaded; raise --memory, or lower --chunk-rows",
     )
-
-
-def totals(windows: dict[int, WindowChecked]) -> dict[int, ColumnCount]:
-    """Return the counts of cells over all windows, by sheet column index."""
-    found: dict[int, ColumnCount] = {}
-    for window in windows.values():
-        for column, count in window.counts.items():
-            found[column] = found.get(column, ColumnCount()) + count
-    return found
-
-
-def _check_conservation(source: Source, windows: dict[int, WindowChecked]) -> None:
-    """Check that the loaded, missing, ignored and rejected cells of each column add up to the reader's count."""
-    found = totals(windows)
-    for column, facts in source.facts.items():
-        count = found.get(column, ColumnCount())
-        if not count.balanced or count.cells != facts.cells:
-            raise ConservationError(
-                f"column {source.address(1, column)}: {facts.cells:,} cells were read but {count} were accounted for"
-            )

@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from importer.cells.frame import kinds_by_column, part
+from importer.errors import ConservationError
 
 if TYPE_CHECKING:
     from importer.plan.model import LoadPlan
+    from importer.reading.sheet_source import Source
+
+    from .tasks import WindowChecked
 
 
 @dataclass(frozen=True)
@@ -75,3 +79,23 @@ def count_cells(
 def _filled(column: int, kinds: list[str]) -> pl.Expr:
     held = [pl.col(part(column, k)).is_not_null() for k in kinds]
     return held[0] if len(held) == 1 else pl.any_horizontal(held)
+
+
+def totals(windows: dict[int, WindowChecked]) -> dict[int, ColumnCount]:
+    """Return the counts of cells over all windows, by sheet column index."""
+    found: dict[int, ColumnCount] = {}
+    for window in windows.values():
+        for column, count in window.counts.items():
+            found[column] = found.get(column, ColumnCount()) + count
+    return found
+
+
+def check_conservation(source: Source, windows: dict[int, WindowChecked]) -> None:
+    """Check that the loaded, missing, ignored and rejected cells of each column add up to the reader's count."""
+    found = totals(windows)
+    for column, facts in source.facts.items():
+        count = found.get(column, ColumnCount())
+        if not count.balanced or count.cells != facts.cells:
+            raise ConservationError(
+                f"column {source.address(1, column)}: {facts.cells:,} cells were read but {count} were accounted for"
+            )
