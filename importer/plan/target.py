@@ -12,9 +12,9 @@ from importer.postgres.catalog import Table, TableColumn, find_table, find_type,
 from importer.postgres.session import quote
 from importer.postgres.types import FIELD_TYPES, PgType, field_type_for
 from importer.reading.header import SheetColumn, normalise, shorten
-from importer.validation.cast import misfit
 
 from .model import ColumnPlan, field_columns
+from .type_match import misfit
 
 if TYPE_CHECKING:
     from importer.excel.workbook import Sheet

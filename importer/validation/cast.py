@@ -10,7 +10,7 @@ import polars as pl
 from importer.cells.frame import shortest_text
 from importer.cells.structured import is_json
 from importer.cells.text import to_text
-from importer.postgres.types import TEXT_WIRE, UNFIT, UNFIT_FAMILIES, PgType, wire_of
+from importer.postgres.types import TEXT_WIRE, PgType, wire_of
 
 INTEGER_RANGES = {"smallint": 2**15, "integer": 2**31, "bigint": 2**63}
 #: Significant digits that Excel shows of a number, and that a decimal keeps in a 64-bit float.
@@ -19,21 +19,6 @@ _DECIMAL_DIGITS = 15
 _LONGEST_TEXT = 40
 _PLAIN_UUID = r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}"
 _UUID = rf"^(?:{_PLAIN_UUID}|\{{{_PLAIN_UUID}\}})$"
-#: Field types that a column of each type accepts; types not listed accept text.
-_TAKES = {
-    "boolean": {"boolean"},
-    "smallint": {"integer", "number", "year"},
-    "integer": {"integer", "number", "year"},
-    "bigint": {"integer", "number", "year"},
-    "numeric": {"integer", "number", "year"},
-    "real": {"integer", "number", "year"},
-    "double precision": {"integer", "number", "year"},
-    "date": {"date", "datetime"},
-    "timestamp": {"datetime", "date"},
-    "timestamp with time zone": {"datetime", "date"},
-    "time": {"time"},
-    "interval": {"duration", "time"},
-}
 _TEXT_TYPES = {"text", "character varying", "character", "citext", "name"}
 
 
@@ -47,20 +32,6 @@ class Fit(NamedTuple):
 
     value: pl.Expr
     reason: str
-
-
-def misfit(field_type: str, pg_type: PgType) -> str | None:
-    """Return why a field of this type cannot fill a column of that type, or None if it can."""
-    if pg_type.array:
-        return "arrays cannot be filled from a sheet"
-    if pg_type.name in UNFIT or pg_type.name.startswith(UNFIT_FAMILIES):
-        return f"type {pg_type} cannot be filled from a sheet"
-    takes = _TAKES.get(pg_type.name)
-    if takes is not None and field_type not in takes:
-        return f"a {field_type} field cannot fill a column of type {pg_type}"
-    if takes is None and pg_type.name in {"json", "jsonb"} and field_type == "geopoint":
-        return f"a {field_type} field cannot fill a column of type {pg_type}"
-    return None
 
 
 def keeps_lexical(field_type: str, pg_type: PgType) -> bool:
