@@ -25,6 +25,7 @@ os.environ["POLARS_MAX_THREADS"] = "1"
 import psutil
 
 from importer.cells.facts import profile
+from importer.cells.frame import data_rows
 from importer.contract.model import infer_contract
 from importer.decoding.engine import Engine
 from importer.decoding.shared_strings import parse_strings
@@ -40,7 +41,7 @@ from importer.reading.header import read_header
 from importer.reading.windows import HEAD_ROWS, Cutting
 from importer.settings import Dsn, Limits, find_dsn
 from importer.stages import preload  # noqa: F401 - as a worker is set up
-from importer.validation.check_window import check, data_rows
+from importer.validation.check_window import check
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

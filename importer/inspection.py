@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from importer.cells.facts import ColumnFacts
-from importer.cells.frame import PROBLEM_PARTS, ROW, part, parts_of, raw_text
+from importer.cells.frame import PROBLEM_PARTS, ROW, data_rows, part, parts_of, raw_text
 from importer.contract.model import dump_contract, infer_contract
 from importer.plan.model import choose_columns
 from importer.postgres.types import FIELD_TYPES
 from importer.runtime.progress import Clock
 from importer.stages.read import read_source
 from importer.stages.workspace import working
-from importer.validation.check_window import data_rows
 
 from .cells import spool
 from .settings import Limits, Settings, parse_header_rows

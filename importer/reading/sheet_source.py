@@ -10,11 +10,10 @@ import polars as pl
 
 from importer.cells import spool
 from importer.cells.facts import ColumnFacts, merge, profile
-from importer.cells.frame import HIDDEN, ROW, columns_of
+from importer.cells.frame import HIDDEN, ROW, columns_of, data_rows
 from importer.errors import SheetError
 from importer.excel.addresses import column_letters
 from importer.excel.rejects_origin import Places, places_of
-from importer.validation.check_window import data_rows
 
 from .header import Header, find_header, read_header
 from .windows import HEAD_ROWS, SheetFacts

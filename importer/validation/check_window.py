@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from importer.cells.frame import HIDDEN, ROW
+from importer.cells.frame import ROW
 
 from .conservation import ColumnCount, count_cells
 from .errors_frame import Refusal, find_errors
@@ -90,13 +90,3 @@ def _as_index_sees(value: pl.Expr, pg_type: PgType) -> pl.Expr:
             return value.str.strip_chars_end(" ")
         case _:
             return value
-
-
-def data_rows(frame: pl.DataFrame, header_row: int, *, skip_hidden: bool) -> pl.DataFrame:
-    """Return the data rows of a window: those after the header row, without hidden rows if `skip_hidden`."""
-    if frame.is_empty():
-        return frame
-    frame = frame.filter(pl.col(ROW) > header_row) if int(frame[ROW][0]) <= header_row else frame
-    if skip_hidden and HIDDEN in frame.columns:
-        frame = frame.filter(~pl.col(HIDDEN).fill_null(value=False))
-    return frame

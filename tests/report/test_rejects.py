@@ -21,7 +21,7 @@ from support.tables import contract, save
 
 from importer import BudgetExceeded
 from importer.cells import spool
-from importer.cells.frame import VALUE_PARTS, part
+from importer.cells.frame import VALUE_PARTS, data_rows, part
 from importer.errors import DatabaseError, ImporterError, MachineError
 from importer.reading.header import SheetColumn
 from importer.report.rejects_workbook import Rejects
@@ -29,7 +29,7 @@ from importer.runtime.progress import Clock
 from importer.settings import Settings
 from importer.stages.read import read_source
 from importer.stages.workspace import working
-from importer.validation.check_window import check, data_rows
+from importer.validation.check_window import check
 
 if TYPE_CHECKING:
     from conftest import Database

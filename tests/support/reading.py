@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from importer.cells import spool
-from importer.cells.frame import HIDDEN, ROW
+from importer.cells.frame import HIDDEN, ROW, data_rows
 from importer.contract.loader import parse_contract
 from importer.contract.model import Contract, Field, dump_contract, infer_contract
 from importer.plan.model import LoadPlan, match_fields
@@ -21,7 +21,7 @@ from importer.plan.target import Target, plan_columns
 from importer.runtime.progress import Clock
 from importer.settings import Settings
 from importer.stages.read import read_source
-from importer.validation.check_window import Checked, check, data_rows
+from importer.validation.check_window import Checked, check
 from importer.workers.pool import Pool
 
 if TYPE_CHECKING:
