@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from .frame import VALUE_PARTS, array_of, as_text, part, raw_text, texts_of
+from .frame import VALUE_PARTS, array_of, part, texts_of
 from .structured import to_geopoint, to_json, to_list
 from .temporal import to_date, to_datetime, to_duration, to_time, to_yearmonth
+from .text import as_text, raw_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable

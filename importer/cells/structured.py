@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from .frame import raw_text, texts_of
+from .frame import texts_of
+from .text import raw_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from .frame import iso_datetime, iso_duration, iso_time, shortest_text
+from .frame import Padded, pad, part
 
 
 def to_text(field_type: str, value: pl.Expr) -> pl.Expr:
@@ -39,3 +39,74 @@ def _duration_text(value: pl.Expr) -> pl.Expr:
         "{}{}:{}:{}.{}", sign, size // 3_600_000_000, *clock, (size % 1_000_000).cast(pl.String).str.zfill(6)
     )
     return pl.when(total % 1000 == 0).then(iso_duration(value)).otherwise(micro)
+
+
+def shortest_text(number: pl.Expr) -> pl.Expr:
+    """Return numbers as the shortest text that reads back as the same 64-bit float: `1`, `0.1`, `1e-10`.
+
+    Integral values below 2^53 have no decimal point; all others are printed by Ryū.
+    """
+    integral = (number == number.floor()) & (number.abs() < 2**53)
+    return pl.when(integral).then(number.cast(pl.Int64, strict=False).cast(pl.String)).otherwise(number.cast(pl.String))
+
+
+def _padded_number(column: int) -> pl.Expr:
+    """Return the numbers of a column as text; whole numbers with the leading zeros of their number format."""
+    number = pl.col(part(column, "number"))
+    text = shortest_text(number)
+    digits = pl.col(pad(column))
+    padded = text.str.strip_prefix("-").str.zfill(digits)
+    padded = pl.when(number < 0).then(pl.concat_str(pl.lit("-"), padded)).otherwise(padded)
+    return pl.when(digits.is_not_null() & text.str.contains(r"^-?[0-9]+$")).then(padded).otherwise(text)
+
+
+def iso_datetime(stamp: pl.Expr) -> pl.Expr:
+    """Return datetimes in ISO 8601: the date alone at midnight, milliseconds only if they are not zero."""
+    midnight = stamp == stamp.dt.truncate("1d")
+    whole = stamp.dt.millisecond() == 0
+    text = (
+        pl.when(whole)
+        .then(stamp.dt.strftime("%Y-%m-%dT%H:%M:%S"))
+        .otherwise(stamp.dt.strftime("%Y-%m-%dT%H:%M:%S%.3f"))
+    )
+    return pl.when(midnight).then(stamp.dt.strftime("%Y-%m-%d")).otherwise(text)
+
+
+def iso_duration(duration: pl.Expr) -> pl.Expr:
+    """Return durations as `[-]H:MM:SS[.mmm]` with unbounded hours, like Excel's format `[h]:mm:ss`."""
+    total = duration.dt.total_milliseconds()
+    size = total.abs()
+    sign = pl.when(total < 0).then(pl.lit("-")).otherwise(pl.lit(""))
+    clock = [(size // 60_000) % 60, (size // 1000) % 60]
+    text = pl.format("{}{}:{}:{}", sign, size // 3_600_000, *[c.cast(pl.String).str.zfill(2) for c in clock])
+    fraction = pl.format(".{}", (size % 1000).cast(pl.String).str.zfill(3))
+    return pl.when(size % 1000 == 0).then(text).otherwise(pl.concat_str(text, fraction))
+
+
+def iso_time(time: pl.Expr) -> pl.Expr:
+    """Return times of day as `HH:MM:SS[.mmm]`."""
+    whole = time.dt.nanosecond() == 0
+    return pl.when(whole).then(time.dt.strftime("%H:%M:%S")).otherwise(time.dt.strftime("%H:%M:%S%.3f"))
+
+
+def as_text(column: int, kind: str) -> pl.Expr:
+    """Return the cells of one kind as human-readable text; lossless for every kind."""
+    cell = pl.col(part(column, kind))
+    match kind:
+        case "number":
+            return _padded_number(column) if isinstance(kind, Padded) else shortest_text(cell)
+        case "boolean":
+            return pl.when(cell).then(pl.lit("true")).when(~cell).then(pl.lit("false"))
+        case "datetime":
+            return iso_datetime(cell)
+        case "time":
+            return iso_time(cell)
+        case "duration":
+            return iso_duration(cell)
+        case _:
+            return cell
+
+
+def raw_text(column: int, kinds: list[str]) -> pl.Expr:
+    """Return every cell of a column as text, whatever its kind; null for an empty cell."""
+    return pl.coalesce([as_text(column, kind) for kind in kinds]) if kinds else pl.lit(None, pl.String)

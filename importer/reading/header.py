@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
-from importer.cells.frame import ROW, kinds_by_column, part, raw_text
+from importer.cells.frame import ROW, kinds_by_column, part
+from importer.cells.text import raw_text
 from importer.errors import SheetError
 from importer.excel.addresses import column_index, column_letters
 from importer.postgres.types import NAME_BYTES

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from importer.cells import spool
-from importer.cells.frame import ROW, pad, part, parts_of, raw_text
+from importer.cells.frame import ROW, pad, part, parts_of
+from importer.cells.text import raw_text
 from importer.errors import MachineError
 from importer.excel.rejects_origin import Places
 from importer.reading.header import REJECT_COLUMNS

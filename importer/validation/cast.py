@@ -7,9 +7,8 @@ from typing import NamedTuple
 
 import polars as pl
 
-from importer.cells.frame import shortest_text
 from importer.cells.structured import is_json
-from importer.cells.text import to_text
+from importer.cells.text import shortest_text, to_text
 from importer.postgres.types import TEXT_WIRE, PgType, wire_of
 
 INTEGER_RANGES = {"smallint": 2**15, "integer": 2**31, "bigint": 2**63}

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
-from importer.cells.frame import ROW, kind_name, parts_of, raw_text
+from importer.cells.frame import ROW, kind_name, parts_of
+from importer.cells.text import raw_text
 
 if TYPE_CHECKING:
     from importer.plan.model import ColumnPlan, LoadPlan

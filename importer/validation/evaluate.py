@@ -11,7 +11,8 @@ import polars as pl
 
 from importer.cells.constraints import CONSTRAINT_ERROR, ERROR_CELL, TYPE_ERROR, UNCALCULATED, checks, format_check
 from importer.cells.convert import convert
-from importer.cells.frame import PROBLEM_PARTS, VALUE_PARTS, as_text, kinds_by_column, part, raw_text
+from importer.cells.frame import PROBLEM_PARTS, VALUE_PARTS, kinds_by_column, part
+from importer.cells.text import as_text, raw_text
 from importer.postgres.types import wire_of
 
 from .cast import Fit, fit, keeps_lexical

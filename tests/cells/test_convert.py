@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.judging import outcome
 
-from importer.cells.frame import shortest_text
+from importer.cells.text import shortest_text
 from importer.postgres.types import PgType, parse_type
 from importer.validation.cast import fit
 
