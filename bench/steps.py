@@ -26,11 +26,11 @@ import psutil
 
 from importer.cells.facts import profile
 from importer.cells.frame import data_rows
-from importer.contract.model import infer_contract
 from importer.decoding.engine import Engine
 from importer.decoding.shared_strings import parse_strings
 from importer.decoding.tasks import ReadTask, StringsTask
 from importer.excel.workbook import open_workbook
+from importer.plan.infer import infer_contract
 from importer.plan.model import LoadPlan, match_fields
 from importer.plan.target import Target, plan_columns
 from importer.postgres.checksum_frame import source_checksums

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from importer.cells.facts import ColumnFacts
 from importer.cells.frame import PROBLEM_PARTS, ROW, data_rows, part, parts_of
 from importer.cells.text import raw_text
-from importer.contract.model import dump_contract, infer_contract
+from importer.contract.model import dump_contract
+from importer.plan.infer import infer_contract
 from importer.plan.model import choose_columns
 from importer.postgres.types import FIELD_TYPES
 from importer.runtime.progress import Clock

@@ -16,7 +16,7 @@ from .text import to_text
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from importer.contract.model import Field
+    from .field import Field
 
 TYPE_ERROR, CONSTRAINT_ERROR = "type-error", "constraint-error"
 ERROR_CELL, UNCALCULATED = "error-cell", "uncalculated-formula"

@@ -23,7 +23,7 @@ from .text import as_text, raw_text
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from importer.contract.model import Field
+    from .field import Field
 
 _MAX_EXACT = 2**53
 _TRUE = ["true", "True", "TRUE", "1"]

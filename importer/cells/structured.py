@@ -15,7 +15,7 @@ from .text import raw_text
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from importer.contract.model import Field
+    from .field import Field
 
 _LONGITUDE, _LATITUDE = 180, 90
 _ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")

@@ -12,7 +12,7 @@ from .frame import array_of, texts_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from importer.contract.model import Field
+    from .field import Field
 
 _ANY_DATE = ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%Y%m%d")
 _CLOCK = ("%H:%M:%S.%f", "%H:%M:%S", "%H:%M")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from importer.cells.field import Field
 from importer.errors import ContractError
 from importer.postgres.types import FIELD_TYPES
 
 from .descriptor_checks import an_object, is_name, missing_tokens, shown
-from .model import Field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

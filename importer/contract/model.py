@@ -13,29 +13,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from importer.cells.facts import ColumnFacts
-    from importer.reading.header import SheetColumn
+    from importer.cells.field import Field
+
 
 #: Function calls allowed as the default of an extra column. A contract can be untrusted, so other SQL is refused.
 DEFAULTS = ("now()", "current_timestamp", "current_date", "current_user", "gen_random_uuid()", "clock_timestamp()")
-
-
-@dataclass(frozen=True)
-class Field:
-    """A field of the contract; `title` is the header text in the workbook."""
-
-    name: str
-    type: str = "string"
-    title: str | None = None
-    format: str = "default"
-    constraints: Mapping[str, Any] = field(default_factory=dict)
-    missing_values: tuple[str, ...] | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def required(self) -> bool:
-        """Whether a missing value is an error."""
-        return bool(self.constraints.get("required"))
 
 
 @dataclass(frozen=True)
@@ -87,32 +69,6 @@ class Contract:
         return list(
             dict.fromkeys((rule, key) for rule, key in found if rule == "primary-key" or key != self.primary_key)
         )
-
-
-def infer_type(facts: ColumnFacts) -> str:
-    """Return the Table Schema type that holds every value of a column; `string` if the kinds are mixed."""
-    match sorted(facts.typed):
-        case ["number"]:
-            return "integer" if facts.integral else "number"
-        case ["boolean"]:
-            return "boolean"
-        case ["date"]:
-            return "date"
-        case ["date", "datetime"] | ["datetime"]:
-            return "datetime"
-        case ["time"]:
-            return "time"
-        case ["duration"]:
-            return "duration"
-        case _:
-            return "string"
-
-
-def infer_contract(columns: list[SheetColumn], facts: dict[int, ColumnFacts]) -> Contract:
-    """Return the contract inferred from all rows of the sheet."""
-    from importer.cells.facts import ColumnFacts as Facts
-
-    return Contract(tuple(Field(c.name, infer_type(facts.get(c.index, Facts())), title=c.header) for c in columns))
 
 
 def dump_contract(contract: Contract) -> dict[str, Any]:

@@ -6,12 +6,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from importer.cells.frame import ROW
-from importer.contract.model import Contract, infer_contract
 from importer.errors import ContractError, TargetRefused, UsageError
 from importer.postgres.checksum_sql import find_text_hash
 from importer.postgres.session import quote
 from importer.reading.sheet_source import Source, hidden_columns
 
+from .infer import infer_contract
 from .lineage import check_names, with_lineage
 from .model import LoadPlan, check_keys, choose_columns, column_by_word, match_fields
 from .target import Target, contract_from_table, new_types, plan_columns, with_required_keys, with_table_rules
@@ -19,6 +19,7 @@ from .target import Target, contract_from_table, new_types, plan_columns, with_r
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from importer.contract.model import Contract
     from importer.postgres.session import Session
     from importer.reading.header import SheetColumn
     from importer.settings import Settings

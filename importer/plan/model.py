@@ -12,7 +12,8 @@ from importer.reading.header import REJECT_COLUMNS, Header, SheetColumn, normali
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from importer.contract.model import Contract, Field
+    from importer.cells.field import Field
+    from importer.contract.model import Contract
     from importer.postgres.checksum_sql import TextHash
     from importer.postgres.types import PgType
     from importer.settings import ErrorCells, OnDuplicate

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from importer.contract.model import Contract, Field
+from importer.cells.field import Field
+from importer.contract.model import Contract
 from importer.errors import ContractError, TargetRefused
 from importer.excel.rejects_origin import Origin, original_stem
 from importer.postgres.catalog import Table, TableColumn, find_table, find_type, parse_table_name

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from support.tables import contract, save
 
-from importer.contract.model import Contract, Field
+from importer.cells.field import Field
+from importer.contract.model import Contract
 from importer.errors import Conflict, DatabaseError, TargetRefused, VerificationFailed
 from importer.ledger.schema import SCHEMA, create_in_schema
 from importer.load.publish import publish

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from importer.cells import spool
+from importer.cells.field import Field
 from importer.cells.frame import HIDDEN, ROW, data_rows
 from importer.contract.loader import parse_contract
-from importer.contract.model import Contract, Field, dump_contract, infer_contract
+from importer.contract.model import Contract, dump_contract
+from importer.plan.infer import infer_contract
 from importer.plan.model import LoadPlan, match_fields
 from importer.plan.target import Target, plan_columns
 from importer.runtime.progress import Clock

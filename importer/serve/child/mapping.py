@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from importer.contract.model import Contract, Field
+from importer.cells.field import Field
+from importer.contract.model import Contract
 from importer.errors import ContractError, SheetError, UsageError
 from importer.excel.addresses import column_index
 from importer.plan.model import column_by_word, field_columns
