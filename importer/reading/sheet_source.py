@@ -13,9 +13,9 @@ from importer.cells.facts import ColumnFacts, merge, profile
 from importer.cells.frame import HIDDEN, ROW, columns_of, data_rows
 from importer.errors import SheetError
 from importer.excel.addresses import column_letters
-from importer.excel.rejects_origin import Places, places_of
 
 from .header import Header, find_header, read_header
+from .places import Places, places_of
 from .windows import HEAD_ROWS, SheetFacts
 
 if TYPE_CHECKING:

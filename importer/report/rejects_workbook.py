@@ -13,8 +13,8 @@ from importer.cells import spool
 from importer.cells.frame import ROW, pad, part, parts_of
 from importer.cells.text import raw_text
 from importer.errors import MachineError
-from importer.excel.rejects_origin import Places
 from importer.reading.header import REJECT_COLUMNS
+from importer.reading.places import Places
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
