@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from importer.errors import Conflict, DatabaseError, UsageError
 from importer.postgres.embedded import Embedded
 from importer.postgres.session import Session, literal, quote
-from importer.run.import_key import lock_number
 from importer.settings import find_dsn
 
+from .locks import lock_number
 from .schema import SCHEMA
 from .tables import LOADING, PUBLISHED
 

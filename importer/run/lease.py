@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from importer.errors import ImporterError
+from importer.ledger.locks import lock_number
 from importer.ledger.schema import SCHEMA
 from importer.ledger.tables import Run, ensure_ledger, find_runs
 from importer.plan.target import find_target
@@ -22,7 +23,7 @@ from importer.postgres.session import Session, check_server
 from importer.runtime.interruptible import Background
 from importer.runtime.retry import Patience
 
-from .import_key import contract_sha256, lock_number, random_key, run_key
+from .import_key import contract_sha256, random_key, run_key
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -11,11 +11,10 @@ from importer import __version__
 from importer.errors import DatabaseError, ImporterError, TimedOut
 from importer.ledger import tables as ledger
 from importer.ledger.history import clean_behind
+from importer.ledger.locks import staging_name
 from importer.ledger.schema import SCHEMA, create_in_schema, drop_empty_schema
 from importer.load.staging import Staging, define_staging, plan_staging
 from importer.postgres.session import literal
-
-from .import_key import staging_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

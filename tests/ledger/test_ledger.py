@@ -18,9 +18,10 @@ from importer.errors import (
     TimedOut,
     WriterDied,
 )
+from importer.ledger.locks import lock_number, staging_name
 from importer.ledger.schema import SCHEMA
 from importer.postgres.session import Session
-from importer.run.import_key import lock_number, run_key, staging_name
+from importer.run.import_key import run_key
 from importer.run.lease import Claims
 from importer.runtime.progress import Clock
 from importer.runtime.retry import Deadline, Patience
