@@ -19,7 +19,7 @@ import polars as pl
 from importer.errors import WorkbookRefused
 from importer.excel.normalize_xml import plain_strings, wide_escapes
 from importer.excel.package import Package
-from importer.load.copy import connect_ahead
+from importer.load.worker_session import connect_ahead
 from importer.runtime.prefetch import mapped
 from importer.workers.allocator import give_back_memory
 

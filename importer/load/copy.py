@@ -8,9 +8,6 @@ stops half-way through a chunk, staging disagrees with the ledger and the next r
 
 from __future__ import annotations
 
-import contextlib
-import threading
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -20,6 +17,8 @@ from importer.errors import DatabaseError
 from importer.ledger.tables import Chunk, chunk_statement
 from importer.postgres.session import Session, quote
 from importer.runtime.retry import Patience
+
+from .worker_session import close_session, worker_session
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -116,7 +115,7 @@ def _copy(task: IngestTask, data: pl.DataFrame) -> None:
     patience = Patience(task.retry_for)
     while True:
         try:
-            _copy_rows(_session(task.dsn), task, data)
+            _copy_rows(worker_session(task.dsn), task, data)
         except DatabaseError as exc:
             # The failed transaction makes the connection unusable: the server would refuse the next chunk as well.
             close_session()
@@ -134,53 +133,6 @@ def _copy_rows(session: Session, task: IngestTask, data: pl.DataFrame) -> None:
         session.run(statement)
     session.copy(data, task.schema, task.table)
     session.commit()
-
-
-class _Open(threading.local):
-    """The connection that is kept open between chunks: one per thread, because workers may also be threads."""
-
-    session: tuple[str, Session] | None = None
-    #: A connection that is being opened in the background.
-    coming: Future[tuple[str, Session]] | None = None
-
-
-_open = _Open()
-
-
-def _session(dsn: Dsn) -> Session:
-    """Return this worker's connection.
-
-    It is kept open because the driver reads the whole catalog of types on connecting (60 ms).
-    """
-    _arrived()
-    if _open.session is None or _open.session[0] != dsn.text:
-        _open.session = (dsn.text, Session(dsn))
-    return _open.session[1]
-
-
-def connect_ahead(dsn: Dsn) -> None:
-    """Start connecting in a background thread, so that the first chunk need not wait for the connection."""
-    if _open.session is None and _open.coming is None:
-        thread = ThreadPoolExecutor(1)
-        _open.coming = thread.submit(lambda: (dsn.text, Session(dsn)))
-        thread.shutdown(wait=False)
-
-
-def _arrived() -> None:
-    """Wait for the connection that `connect_ahead` started; if it failed, the next attempt reports the error."""
-    coming, _open.coming = _open.coming, None
-    if coming is not None:
-        with contextlib.suppress(DatabaseError):
-            _open.session = coming.result()
-
-
-def close_session() -> None:
-    """Close the connection that `ingest_chunk` kept open in this thread, if any."""
-    if _open.coming is not None:
-        _arrived()
-    if _open.session is not None:
-        _open.session[1].close()
-        _open.session = None
 
 
 def _insert_rows(task: IngestTask, data: pl.DataFrame) -> None:

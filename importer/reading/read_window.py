@@ -19,7 +19,7 @@ from importer.decoding.tasks import ReadTask, WindowRead
 from importer.decoding.zero_padding import mark_padded
 from importer.errors import ConservationError, WorkbookRefused
 from importer.excel import sheet_xml as sheetxml
-from importer.load.copy import connect_ahead
+from importer.load.worker_session import connect_ahead
 
 from .row_splitter import row_range
 

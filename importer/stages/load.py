@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from importer.errors import ImporterError, Unspooled, WriterDied
 from importer.ledger.schema import SCHEMA
-from importer.load.copy import IngestTask, close_session, ingest_chunk, most_writers
+from importer.load.copy import IngestTask, ingest_chunk, most_writers
 from importer.load.insert_bisect import Published
 from importer.load.publish import publish
 from importer.load.staging import Staging, verify
+from importer.load.worker_session import close_session
 from importer.postgres.checksum_sql import Checksum, add
 from importer.run.recovery import about_run, chunks_of, direct_of, staging_of
 

@@ -11,7 +11,8 @@ from importer.cells.frame import ROW, data_rows
 from importer.decoding.engine import forget_sheet
 from importer.decoding.shared_strings import forget_strings, parse_strings
 from importer.ledger.tables import chunk_of
-from importer.load.copy import close_session, connect_ahead, ingest_chunk, write_rows
+from importer.load.copy import ingest_chunk, write_rows
+from importer.load.worker_session import close_session, connect_ahead
 from importer.postgres.checksum_frame import source_checksums
 from importer.reading.read_window import read_frame, read_window
 from importer.validation.check_window import Checked, check

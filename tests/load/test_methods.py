@@ -11,7 +11,8 @@ import pytest
 from support.tables import contract, save
 
 from importer.errors import DatabaseError, UsageError
-from importer.load.copy import IngestTask, close_session, ingest_chunk
+from importer.load.copy import IngestTask, ingest_chunk
+from importer.load.worker_session import close_session
 
 if TYPE_CHECKING:
     from pathlib import Path

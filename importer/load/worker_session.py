@@ -1,0 +1,61 @@
+"""Owns the connection that a worker keeps from one chunk to the next."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from importer.errors import DatabaseError
+from importer.postgres.session import Session
+
+if TYPE_CHECKING:
+    from importer.settings import Dsn
+
+
+class _Open(threading.local):
+    """The connection that is kept open between chunks: one per thread, because workers may also be threads."""
+
+    session: tuple[str, Session] | None = None
+    #: A connection that is being opened in the background.
+    coming: Future[tuple[str, Session]] | None = None
+
+
+_open = _Open()
+
+
+def worker_session(dsn: Dsn) -> Session:
+    """Return this worker's connection.
+
+    It is kept open because the driver reads the whole catalog of types on connecting (60 ms).
+    """
+    _arrived()
+    if _open.session is None or _open.session[0] != dsn.text:
+        _open.session = (dsn.text, Session(dsn))
+    return _open.session[1]
+
+
+def connect_ahead(dsn: Dsn) -> None:
+    """Start connecting in a background thread, so that the first chunk need not wait for the connection."""
+    if _open.session is None and _open.coming is None:
+        thread = ThreadPoolExecutor(1)
+        _open.coming = thread.submit(lambda: (dsn.text, Session(dsn)))
+        thread.shutdown(wait=False)
+
+
+def _arrived() -> None:
+    """Wait for the connection that `connect_ahead` started; if it failed, the next attempt reports the error."""
+    coming, _open.coming = _open.coming, None
+    if coming is not None:
+        with contextlib.suppress(DatabaseError):
+            _open.session = coming.result()
+
+
+def close_session() -> None:
+    """Close the connection that `ingest_chunk` kept open in this thread, if any."""
+    if _open.coming is not None:
+        _arrived()
+    if _open.session is not None:
+        _open.session[1].close()
+        _open.session = None
