@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from importer.errors import Conflict, DatabaseError, UsageError
 from importer.postgres.embedded import Embedded
-from importer.postgres.session import Session, literal, quote
+from importer.postgres.session import Session
+from importer.postgres.sql import literal, quote
 from importer.settings import find_dsn
 
 from .locks import lock_number

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from importer.errors import DatabaseError, TargetRefused
-from importer.postgres.session import quote
+from importer.postgres.sql import quote
 
 if TYPE_CHECKING:
     from collections.abc import Callable

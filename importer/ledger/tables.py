@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from importer.errors import TargetRefused
-from importer.postgres.session import literal
+from importer.postgres.sql import literal, sql_value
 
 from .schema import SCHEMA, create_in_schema
 
@@ -211,12 +211,3 @@ def mark_ended(session: Session, run: str, state: str, error: str) -> None:
 def delete_run(session: Session, run: str) -> None:
     """Delete a run and its chunks. Does not commit."""
     session.run(f"DELETE FROM {SCHEMA}.runs WHERE id = {literal(run)}")
-
-
-def sql_value(value: Any) -> str:
-    """Return a value as SQL: NULL, a number, a quoted text, or JSON for anything else."""
-    if value is None:
-        return "NULL"
-    if isinstance(value, int):
-        return str(value)
-    return literal(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))

@@ -15,7 +15,8 @@ from importer.cells import spool
 from importer.cells.frame import ROW
 from importer.errors import DatabaseError
 from importer.ledger.tables import Chunk, chunk_statement
-from importer.postgres.session import Session, quote
+from importer.postgres.session import Session
+from importer.postgres.sql import quote
 from importer.runtime.retry import Patience
 
 from .worker_session import close_session, worker_session

@@ -19,7 +19,7 @@ from importer.cells.frame import ROW
 from importer.errors import DatabaseError, ImporterError, VerificationFailed
 from importer.ledger import tables as ledger
 from importer.postgres.catalog import read_table
-from importer.postgres.session import literal
+from importer.postgres.sql import literal
 from importer.postgres.types import is_certain, needs_cast
 from importer.postgres.verify import compare
 from importer.runtime.interruptible import Background

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from importer.errors import DatabaseError, VerificationFailed
 from importer.ledger.schema import SCHEMA
-from importer.postgres.session import literal, quote
+from importer.postgres.sql import literal, quote
 
 if TYPE_CHECKING:
     from importer.postgres.catalog import Table

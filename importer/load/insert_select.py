@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from importer.postgres.session import quote
+from importer.postgres.sql import quote
 from importer.postgres.types import wire_of
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from importer.errors import Conflict, DatabaseError, TargetRefused
 from importer.ledger.schema import session_role
 from importer.plan.lineage import COLUMNS, Lineage
 from importer.postgres.catalog import Table, parse_table_name, read_table
-from importer.postgres.session import quote
+from importer.postgres.sql import quote
 from importer.postgres.types import needs_cast
 
 from .insert_bisect import Published, fill

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from importer.cells.frame import ROW
 from importer.contract.model import DEFAULTS
 from importer.ledger.schema import SCHEMA
-from importer.postgres.session import literal, quote
+from importer.postgres.sql import literal, quote
 from importer.postgres.types import NAME_BYTES, is_certain, needs_cast, wire_of
 from importer.postgres.verify import compare
 from importer.reading.header import unique_name

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from importer.errors import ContractError, TargetRefused
-from importer.postgres.session import literal, quote
+from importer.postgres.sql import literal, quote
 
 if TYPE_CHECKING:
     from importer.postgres.catalog import Table

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from importer.cells.frame import ROW
 from importer.errors import ContractError, TargetRefused, UsageError
 from importer.postgres.checksum_sql import find_text_hash
-from importer.postgres.session import quote
+from importer.postgres.sql import quote
 from importer.reading.sheet_source import Source, hidden_columns
 
 from .infer import infer_contract

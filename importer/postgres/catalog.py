@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from importer.errors import TargetRefused, UsageError
 
-from .session import quote
+from .sql import quote
 from .types import PgType, parse_type
 
 if TYPE_CHECKING:

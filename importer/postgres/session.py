@@ -38,23 +38,6 @@ _CHOICES = {
 MIN_SERVER = 130_000
 
 
-def quote(*names: str) -> str:
-    """Return names as one quoted, dotted identifier.
-
-    Raises:
-        TargetRefused: a name is empty, too long or has a NUL character.
-    """
-    for name in names:
-        if not name or "\0" in name or len(name.encode()) > 63:  # noqa: PLR2004 - NAMEDATALEN - 1
-            raise TargetRefused(f"{name!r} cannot be the name of a table or column", choice="1-63 bytes")
-    return ".".join('"' + name.replace('"', '""') + '"' for name in names)
-
-
-def literal(text: str) -> str:
-    """Return a text as a quoted SQL literal."""
-    return "E'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
-
-
 #: Messages of libpq for connections that no later attempt will get; all other failures may pass. libpq gives no codes.
 _LOGIN = re.compile(
     r"password|authentication|does not exist|pg_hba|not translate host name|invalid|SSL|certificate|permission denied"

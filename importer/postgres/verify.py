@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from importer.errors import VerificationFailed
 
 from .checksum_sql import TEXTS, Checksum, TextHash, sql_checksums
-from .session import quote
+from .sql import quote
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,7 +14,7 @@ from importer.ledger.history import clean_behind
 from importer.ledger.locks import staging_name
 from importer.ledger.schema import SCHEMA, create_in_schema, drop_empty_schema
 from importer.load.staging import Staging, define_staging, plan_staging
-from importer.postgres.session import literal
+from importer.postgres.sql import literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -18,7 +18,8 @@ from importer.load.publish import publish
 from importer.load.staging import Staging, define_staging, object_name, verify
 from importer.plan.model import ColumnPlan
 from importer.plan.target import Target
-from importer.postgres.session import Session, quote
+from importer.postgres.session import Session
+from importer.postgres.sql import quote
 from importer.postgres.types import PgType
 from importer.settings import Dsn
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from importer.postgres.checksum_frame import source_checksums
 from importer.postgres.checksum_sql import TEXTS, TextHash, add, find_text_hash, sql_checksums
-from importer.postgres.session import Session, literal
+from importer.postgres.session import Session
+from importer.postgres.sql import literal
 from importer.postgres.types import WIRES, parse_type, wire_of
 
 if TYPE_CHECKING:

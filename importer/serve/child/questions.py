@@ -11,7 +11,8 @@ from importer.contract.model import dump_contract
 from importer.errors import ImporterError, TargetRefused
 from importer.ledger.history import forget, list_runs
 from importer.postgres.catalog import read_table
-from importer.postgres.session import Session, quote
+from importer.postgres.session import Session
+from importer.postgres.sql import quote
 from importer.settings import Dsn
 
 from .redaction import plain

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
 from importer.ledger.schema import SCHEMA
-from importer.postgres.session import quote
+from importer.postgres.sql import quote
 
 from .redaction import NotAllowed
 

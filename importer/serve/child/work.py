@@ -15,7 +15,8 @@ from importer.errors import ContractError, ImporterError
 from importer.excel.rejects_origin import original_stem
 from importer.inspection import inspect_workbook
 from importer.plan.target import find_target
-from importer.postgres.session import Session, quote
+from importer.postgres.session import Session
+from importer.postgres.sql import quote
 from importer.reading.header import normalise
 from importer.runtime.progress import Clock
 from importer.runtime.retry import Patience
