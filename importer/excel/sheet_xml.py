@@ -11,8 +11,7 @@ from html import unescape
 from typing import TYPE_CHECKING, NamedTuple
 
 from .addresses import column_index
-from .normalize_xml import wide_escapes
-from .texts import keep_spaces
+from .normalize_xml import keep_spaces, wide_escapes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
