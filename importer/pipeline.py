@@ -9,8 +9,7 @@ from importer.contract.loader import load_contract
 from importer.plan.lineage import make_lineage
 from importer.plan.make_plan import plan_load
 from importer.plan.target import check_mode
-from importer.report.already import imported_report, run_words
-from importer.report.build import make_report
+from importer.report.build import imported_report, make_report, run_words
 from importer.report.rejects_file import kept_rejects, prepare_rejects
 from importer.run.lease import AlreadyImported, Claim, Claims
 from importer.run.recovery import add_advice, advice_of, settle
