@@ -19,7 +19,7 @@ from importer.serve.jobs.processes import Crew
 from importer.serve.jobs.queue import Jobs
 from importer.serve.jobs.store import Store
 from importer.serve.jobs.uploads import Uploads
-from importer.serve.routes.describing import described
+from importer.serve.routes.openapi import described
 
 from .errors import Refused, invalid_words
 from .http import pages

@@ -19,7 +19,7 @@ from .redaction import plain
 from .table_policy import Owned, Policy
 
 if TYPE_CHECKING:
-    from .main import Talk
+    from .channel import Talk
 
 _MOST_TABLES = 200
 _TABLES = """

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from importer.plan.target import Target
     from importer.report.model import Report
 
-    from .main import Talk
+    from .channel import Talk
 
 #: Minimum seconds between two progress events.
 _PAUSE = 0.2

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 from importer.serve.errors import Refused, stamp
 
 from .commands import load_command
-from .endings import GO_ON, error_of_service, is_unsure, stopped
 from .processes import Child, ChildDied, Crew
-from .run import CANCELLED, DONE, FAILED, INTERRUPTED, QUEUED, RUNNING, Run
+from .run import CANCELLED, DONE, FAILED, GO_ON, INTERRUPTED, QUEUED, RUNNING, Run, error_of_service, is_unsure, stopped
 
 if TYPE_CHECKING:
     from pathlib import Path

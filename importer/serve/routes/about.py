@@ -18,7 +18,7 @@ from importer.serve.jobs.database import asked
 from importer.settings import Method, Mode
 
 from . import models
-from .failures import failures
+from .openapi import failures
 
 router = APIRouter()
 #: Delay of the response to a wrong token, in seconds, to slow down guessing.

@@ -16,7 +16,7 @@ from importer.serve.errors import Refused
 from importer.serve.jobs.run import RUNNING
 
 from . import models
-from .failures import failures
+from .openapi import failures
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -21,8 +21,7 @@ from importer.serve.jobs.run import CANCELLED, DONE, Run
 
 from . import models
 from .about import contract_files
-from .failures import failures
-from .forms import form_of
+from .openapi import failures, form_of
 from .options import InspectOptions, LoadOptions
 from .request import no_file, taken, unless_gone
 
