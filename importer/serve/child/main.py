@@ -66,7 +66,7 @@ def main() -> None:
         from importer.workers.fork_server import warm_up
 
         warm_up()
-        from .work import OPERATIONS
+        from .operations import OPERATIONS
 
         talk.tell("ready")
         while (command := talk.hear()) is not None:
@@ -99,7 +99,7 @@ def _work(operation: Operation, command: dict[str, Any], talk: Talk) -> None:
         report = getattr(exc, "report", None)
         told: dict[str, Any] = {"error": error_words(exc, hidden)}
         if report is not None:
-            from .work import report_event
+            from .load import report_event
 
             told |= report_event(report, command)
         talk.tell("error", **told)

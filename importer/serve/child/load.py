@@ -12,12 +12,9 @@ from importer import import_workbook
 from importer.contract.loader import load_contract, parse_contract
 from importer.contract.model import dump_contract
 from importer.errors import ContractError, ImporterError
-from importer.excel.rejects_origin import original_stem
-from importer.inspection import inspect_workbook
 from importer.plan.target import find_target
 from importer.postgres.session import Session
 from importer.postgres.sql import quote
-from importer.reading.header import normalise
 from importer.runtime.progress import Clock
 from importer.runtime.retry import Patience
 from importer.serve.jobs.commands import SENT
@@ -25,8 +22,8 @@ from importer.settings import Dsn, Limits, Settings
 from importer.stages.read import open_source
 
 from .bad_cells import write_bad_cells
+from .inspect import inspect, worker_options
 from .mapping import apply_mapping
-from .questions import contracts, forget_run, ping, tables
 from .redaction import LimitPassed, message, plain, report_words
 from .table_policy import Owned, Policy, oid_of
 
@@ -34,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from importer.contract.model import Contract
-    from importer.excel.workbook import Workbook
     from importer.plan.target import Target
     from importer.report.model import Report
 
@@ -42,8 +38,6 @@ if TYPE_CHECKING:
 
 #: Minimum seconds between two progress events.
 _PAUSE = 0.2
-#: Maximum characters of a cell and of a header that an inspection shows.
-_LONGEST_CELL, _LONGEST_HEADER = 200, 1_000
 
 
 class Watch:
@@ -117,7 +111,7 @@ def load(command: dict[str, Any], talk: Talk) -> dict[str, Any]:
         path, to=dsn.text, table=quote(target.schema, target.name), contract=contract_path, limits=limits,
         progress=Watch(talk, command["rows"], _guarding(dsn, policy, target, talk)), dry_run=command["dry_run"],
         temp_dir=command["scratch"], rejects=command["rejects"], retry_for=command["retry_for"],
-        timeout=command["seconds"], **_workers(command), **options,
+        timeout=command["seconds"], **worker_options(command), **options,
     )  # fmt: skip
     oid = None
     # A run that died after publishing finds the table that it created itself.
@@ -159,10 +153,6 @@ def _refuse_aliases(path: Path) -> None:
     with contextlib.suppress(yaml.YAMLError, OSError, UnicodeDecodeError):  # reported when it is loaded
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(path.read_text(encoding="utf-8-sig"))):
             raise ContractError("a contract that is sent may have no aliases", place=path.name, choice="write them out")
-
-
-def _workers(command: dict[str, Any]) -> dict[str, Any]:
-    return {} if command["workers"] is None else {"workers": command["workers"]}
 
 
 def _reading(options: dict[str, Any]) -> dict[str, Any]:
@@ -223,36 +213,3 @@ def _mapped(
 
 
 # ---- INSPECT ----------------------------------------------------------------------------------------------------
-
-
-def inspect(command: dict[str, Any], talk: Talk) -> dict[str, Any]:  # noqa: ARG001 - all operations share a signature
-    """Return what a workbook contains, and the contract and table name that it suggests."""
-    path = Path(command["workbook"])
-    found = inspect_workbook(
-        path, limits=Limits(**command["limits"]), temp_dir=command["scratch"], **_workers(command), **command["options"]
-    )
-    shown = found.to_dict()
-    if shown["rows"]["data"] > command["rows"]:
-        raise LimitPassed(f"the sheet has more than {command['rows']:,} rows", choice="split it")
-    shown["workbook"].pop("path")
-    for row in shown["sample"]:
-        row["cells"] = {letter: text[:_LONGEST_CELL] for letter, text in row["cells"].items()}
-    for problem in shown["problems"]:
-        problem["raw"] = problem["raw"][:_LONGEST_CELL]
-    for column in shown["columns"]:
-        column["header"] = None if column["header"] is None else column["header"][:_LONGEST_HEADER]
-    shown["notes"] = [plain(note, command.get("hidden", ())) for note in shown["notes"]]
-    shown["contract"] = dump_contract(found.contract)
-    shown["suggested_table"] = normalise(original_stem(path.stem)) or "workbook"
-    shown["origin"] = _origin(found.source.workbook)
-    return shown
-
-
-def _origin(workbook: Workbook) -> dict[str, str] | None:
-    origin = workbook.origin
-    return {"workbook": origin.workbook, "table": f"{origin.schema}.{origin.table}"} if origin else None
-
-
-OPERATIONS: dict[str, Any] = {
-    "load": load, "inspect": inspect, "tables": tables, "ping": ping, "forget": forget_run, "contracts": contracts,
-}  # fmt: skip
