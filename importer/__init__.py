@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .errors import BudgetExceeded, DatabaseError, ImporterError, InputError, UsageError
+from .version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     from .settings import ErrorCells, HiddenPolicy, Limits, Method, Mode, OnDuplicate
 
-__version__ = "0.1.0"
 __all__ = [
     "BudgetExceeded",
     "DatabaseError",

@@ -26,15 +26,22 @@ Every error can be pickled, because it may be raised in one process and shown by
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from importer.report.model import Report
+    from typing import Any
 
 
 #: SQLSTATE classes that concern the server and not the data: connection, resources (disk full), operator
 #: intervention, system and internal errors.
 _SERVER_TROUBLE = ("08", "53", "57", "58", "XX")
+
+
+class Findings(Protocol):
+    """What was found out about a sheet before the run failed: a `report.model.Report`."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the findings for the JSON report."""
 
 
 class ImporterError(Exception):
@@ -200,7 +207,7 @@ class BudgetExceeded(ImporterError):
     """
 
     exit_code = 5
-    report: Report | None = None
+    report: Findings | None = None
 
 
 class Interrupted(ImporterError):

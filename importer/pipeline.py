@@ -155,7 +155,7 @@ class _Story:
                 _check_budget(settings, report, clock)
                 self._settled = claim, report, rejects
                 with clock.stage("publish"):
-                    claim.session.rollback() if self._dry_run else settle(claim, report)
+                    claim.session.rollback() if self._dry_run else settle(claim, settings.mode, report.ledger_counts)
         return self._ended(claim, report)
 
     def _ended(self, claim: Claim, report: Report) -> Report:

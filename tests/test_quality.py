@@ -1,4 +1,4 @@
-"""The code's own rules: ruff (lint and format) and mypy strict are part of the test command."""
+"""The code's own rules: ruff (lint and format), mypy strict and the direction of imports are part of the test command."""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from importer import __version__
 from importer.errors import MachineError
+from importer.version import __version__
 
 from .admin import db, runs
 from .exits import interrupted, one_exit, show_report, stoppable

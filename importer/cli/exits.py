@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -102,7 +102,8 @@ def _unexpected(exc: BaseException) -> ImporterError:
 
 
 def _fail(error: ImporterError, *, as_json: bool, quiet: bool) -> None:
-    report = error.report if isinstance(error, BudgetExceeded) else None
+    # What the pipeline attaches is the run report; `errors` knows only that it has a dict.
+    report = cast("Report | None", error.report) if isinstance(error, BudgetExceeded) else None
     with _writable():
         if as_json:
             described = {

@@ -19,7 +19,6 @@ import polars as pl
 from importer.errors import WorkbookRefused
 from importer.excel.normalize_xml import plain_strings, wide_escapes
 from importer.excel.package import Package
-from importer.load.worker_session import connect_ahead
 from importer.runtime.prefetch import mapped
 from importer.workers.allocator import give_back_memory
 
@@ -77,8 +76,6 @@ def parse_strings(task: StringsTask) -> int:
         WorkbookRefused: the part is damaged or hostile, or its text is not UTF-8.
         InputError: the engine refuses some of the strings.
     """
-    if task.dsn is not None:
-        connect_ahead(task.dsn)
     count, at, others = 0, [np.empty(0, np.int64)], []
     with Package(task.workbook, task.limits) as package, Column(task.out) as column:
         items = _whole_items(plain_strings(package, task.part), task.limits.row_bytes)

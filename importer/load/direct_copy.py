@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from importer.plan.model import ColumnPlan, LoadPlan
+    from importer.plan.target import Target
     from importer.postgres.checksum_sql import Checksum, TextHash
-    from importer.run.lease import Claim
-    from importer.settings import Settings
+    from importer.postgres.session import Session
     from importer.validation.tasks import WindowChecked
 
 #: Sheets with fewer bytes of XML go through staging: their second pass takes less than a second, and chunks that
@@ -68,17 +68,18 @@ class _Place(NamedTuple):
 
 
 class Direct:
-    """Copies chunks into the target one by one, in the background thread of the claim's session.
+    """Copies chunks into the target one by one, in the background thread of the session.
 
     Args:
-        claim: claim of the run; its session has the open transaction.
+        session: the session that has the open transaction.
+        target: the table.
         plan: the load plan.
         place: where the rows of this run are in the target.
         spans: list to which the time span of each copy is appended.
     """
 
-    def __init__(self, claim: Claim, plan: LoadPlan, place: _Place, spans: list[Span]) -> None:
-        self._claim, self._session, self._target = claim, claim.session, claim.target
+    def __init__(self, session: Session, target: Target, plan: LoadPlan, place: _Place, spans: list[Span]) -> None:
+        self._session, self._target = session, target
         self._types = {c.field.name: str(c.pg_type) for c in plan.columns}
         self._place, self._spans = place, spans
         self._text_hash: TextHash = plan.text_hash
@@ -98,7 +99,6 @@ class Direct:
     def undo(self) -> None:
         """Roll back what was written; the chunks then go through staging."""
         self.stop()
-        self._claim.direct = None
         with contextlib.suppress(ImporterError):  # the next call reports a lost connection
             self._session.rollback()
 
@@ -134,17 +134,16 @@ class Direct:
                 return
         check(table, self._types, rows, expected, self._text_hash)
 
-    def record(self, chunks: Mapping[int, ledger.Chunk], about: Mapping[str, Any]) -> None:
+    def record(self, chunks: Mapping[int, ledger.Chunk], row: Mapping[str, Any]) -> None:
         """Write the run and its chunks into the ledger, in the same transaction.
 
         Args:
             chunks: chunks of this run, by number.
-            about: the ledger's columns for this run, as known by now.
+            row: the run's row in the ledger, as known by now; see `begin_direct`.
         """
-        run, session = self._claim.run, self._session
-        ledger.open_run(session, {"id": run, "key": self._claim.key, "staging": None, **about})
+        ledger.open_run(self._session, row)
         if chunks:
-            session.run(ledger.chunk_statement(run, f"direct_{run}", *chunks.values()))
+            self._session.run(ledger.chunk_statement(row["id"], f"direct_{row['id']}", *chunks.values()))
 
     def _copy(self, chunk: Path) -> None:
         if self._stopped or self._failed is not None:
@@ -159,37 +158,36 @@ class Direct:
 
 
 def begin_direct(
-    settings: Settings, claim: Claim, plan: LoadPlan, about: Mapping[str, Any], spans: list[Span], *, xml_bytes: int
+    session: Session, target: Target, plan: LoadPlan, row: Mapping[str, Any], spans: list[Span]
 ) -> Direct | None:
     """Open the transaction in which chunks are copied into the target; return None if they must go through staging.
 
     The run's ledger row is committed before that transaction begins.
 
     Args:
-        settings: settings of the run.
-        claim: claim of the run; any transaction open in its session may be committed or rolled back.
+        session: session of the run; any transaction open in it may be committed or rolled back.
+        target: the table, which the mode appends to.
         plan: the load plan.
-        about: the ledger's columns for this run.
+        row: the run's row in the ledger: its `id`, its `key`, no `staging`, and what else is known of it.
         spans: list to which the time span of each copy is appended.
-        xml_bytes: size of the sheet's XML, inflated.
     """
-    table, session = claim.target.table, claim.session
-    if table is None or xml_bytes < DIRECT_BYTES or settings.mode != "append":
+    table = target.table
+    if table is None:
         return None
     if plan.lineage or plan.keys or not all(map(_is_exact, plan.columns)):
         return None
     try:
-        if not _facts(claim, plan)[0]:
+        if not _facts(session, target, plan)[0]:
             return None
-        ledger.open_run(session, {"id": claim.run, "key": claim.key, "staging": None, **about})
+        ledger.open_run(session, row)
         session.commit()
         # NOWAIT: waiting for a session that holds the table would hold up the reading of the sheet.
-        session.run(f"LOCK TABLE ONLY {claim.target.quoted} IN ROW EXCLUSIVE MODE NOWAIT")
+        session.run(f"LOCK TABLE ONLY {target.quoted} IN ROW EXCLUSIVE MODE NOWAIT")
         session.run("SET LOCAL idle_in_transaction_session_timeout = 0")
-        is_open, block = _facts(claim, plan)
+        is_open, block = _facts(session, target, plan)
         if is_open and read_table(session, table.schema, table.name) == table:
             xid = session.value("select pg_current_xact_id()::xid::text")
-            return Direct(claim, plan, _Place(xid, max(block - 1, 0)), spans)
+            return Direct(session, target, plan, _Place(xid, max(block - 1, 0)), spans)
     except DatabaseError:
         pass  # loading through staging works without this, or reports the error
     with contextlib.suppress(ImporterError):
@@ -202,8 +200,8 @@ def _is_exact(column: ColumnPlan) -> bool:
     return column.column is not None and is_certain(column.pg_type) and not needs_cast(column.pg_type)
 
 
-def _facts(claim: Claim, plan: LoadPlan) -> tuple[bool, int]:
+def _facts(session: Session, target: Target, plan: LoadPlan) -> tuple[bool, int]:
     """Return whether nothing in the table refuses or changes a row, and how many blocks the table has."""
     loaded = ", ".join(literal(c.field.name) for c in plan.columns)
-    found = claim.session.query(_OPEN.replace("{loaded}", loaded), [claim.target.quoted])
+    found = session.query(_OPEN.replace("{loaded}", loaded), [target.quoted])
     return (bool(found[0][0]), int(found[0][1])) if found else (False, 0)

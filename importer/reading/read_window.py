@@ -19,7 +19,6 @@ from importer.decoding.tasks import ReadTask, WindowRead
 from importer.decoding.zero_padding import mark_padded
 from importer.errors import ConservationError, WorkbookRefused
 from importer.excel import sheet_xml as sheetxml
-from importer.load.worker_session import connect_ahead
 
 from .row_splitter import row_range
 
@@ -44,8 +43,6 @@ class _Piece(NamedTuple):
 
 def read_window(task: ReadTask) -> WindowRead:
     """Read one window into an Arrow IPC file; see `read_frame`."""
-    if task.dsn is not None:
-        connect_ahead(task.dsn)
     frame, read = read_frame(task)
     spool.write(frame, task.out)
     return read

@@ -107,9 +107,15 @@ class Report:
             "records_per_second": round(self.total_records / self.duration, 1) if self.duration else 0.0,
         }
 
+    @property
+    def ledger_counts(self) -> dict[str, Any]:
+        """What the ledger keeps of a published run: counts of rows, and the name of the rejects file."""
+        counts = {k: v for k, v in self.stats.items() if k.endswith(("count", "records"))}
+        return {**counts, "rejects_file": self.rejects_file, **self.table_rows}
+
     def to_dict(self) -> dict[str, Any]:
         """Return the report as the dict that `--json` prints."""
-        from importer import __version__
+        from importer.version import __version__
 
         return {
             "outcome": self.outcome,

@@ -1,1 +1,5 @@
-"""Placeholder."""
+"""Exactly once: the lock on an import, its key, and how a dead run's work is taken over.
+
+It imports `load`, `ledger` and below. Begin with `lease`, then `recovery`; `import_key` says what makes two runs
+the same import.
+"""

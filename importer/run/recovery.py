@@ -7,7 +7,6 @@ import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from importer import __version__
 from importer.errors import DatabaseError, ImporterError, TimedOut
 from importer.ledger import tables as ledger
 from importer.ledger.history import clean_behind
@@ -15,6 +14,7 @@ from importer.ledger.locks import staging_name
 from importer.ledger.schema import SCHEMA, create_in_schema, drop_empty_schema
 from importer.load.staging import Staging, define_staging, plan_staging
 from importer.postgres.sql import literal
+from importer.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from importer.ledger.tables import Chunk
     from importer.load.direct_copy import Direct
     from importer.plan.model import LoadPlan
-    from importer.report.model import Report
-    from importer.settings import Settings
+    from importer.settings import Mode, Settings
     from importer.validation.tasks import WindowChecked
 
     from .lease import Claim
@@ -110,6 +109,11 @@ def _planned(claim: Claim, contract: Contract, plan: LoadPlan) -> tuple[Staging,
     staging = plan_staging(staging_name(claim.key), claim.target, plan.columns, contract, lineage=plan.lineage)
     statement = define_staging(staging, claim.target, contract)
     return staging, statement, hashlib.sha256(statement.replace(staging.name, "").encode()).hexdigest()
+
+
+def ledger_row(claim: Claim, about: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the run's row in the ledger where it has no staging."""
+    return {"id": claim.run, "key": claim.key, "staging": None, **about}
 
 
 def _found(
@@ -241,12 +245,16 @@ def _drop(claim: Claim, *, made_schema: bool) -> None:
             session.commit()
 
 
-def settle(claim: Claim, report: Report) -> None:
-    """Mark the run as published, drop staging, and commit both together with the published rows."""
+def settle(claim: Claim, mode: Mode, counts: Mapping[str, Any]) -> None:
+    """Mark the run as published, drop staging, and commit both together with the published rows.
+
+    Args:
+        claim: claim of the run.
+        mode: mode of the load.
+        counts: what the ledger keeps of the run report; see `report.model.Report.ledger_counts`.
+    """
     session, staging = claim.session, claim.staging
-    counts = {k: v for k, v in report.stats.items() if k.endswith(("count", "records"))}
-    counts |= {"rejects_file": report.rejects_file, **report.table_rows}
-    writers = report.target["mode"] == "replace" and _may_look(claim)
+    writers = mode == "replace" and _may_look(claim)
     ledger.mark_published(session, claim.run, claim.target.quoted, counts, writers=writers)
     if staging is not None and not staging.becomes_target:
         session.run(f"DROP TABLE {staging.quoted}")

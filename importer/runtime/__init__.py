@@ -1,1 +1,4 @@
-"""Placeholder."""
+"""Deadlines, retries, interruptible calls, progress, prefetching: what any program needs, and nothing of ours.
+
+It imports only `settings` and `errors`. Begin with `progress` and `retry`.
+"""

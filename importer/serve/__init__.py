@@ -1,5 +1,7 @@
-"""Serves uploads over HTTP and the web page for them; started by `importer serve`.
+"""The HTTP service and its page.
 
-The service itself reads no workbook. Every import, check and inspection runs in a child process (see `child`), so that
-a crash, a kill or excessive memory use fails only the upload that caused it.
+`server` runs it, `app` puts it together, `config` says what can be set. Folders: `routes` (requests and answers),
+`http` (what guards every request), `jobs` (the queue, its store and the child processes), `child` (the work
+itself, in a process of its own), `page` (what a browser shows). It imports everything below `cli`; but only
+`child` imports what reads workbooks. Begin with `app`.
 """

@@ -12,7 +12,6 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from importer import __version__
 from importer.serve.http.access import Keys
 from importer.serve.http.body import Gone
 from importer.serve.jobs.processes import Crew
@@ -20,6 +19,7 @@ from importer.serve.jobs.queue import Jobs
 from importer.serve.jobs.store import Store
 from importer.serve.jobs.uploads import Uploads
 from importer.serve.routes.openapi import described
+from importer.version import __version__
 
 from .errors import Refused, invalid_words
 from .http import pages

@@ -14,7 +14,7 @@ from importer.load.publish import publish
 from importer.load.staging import Staging, verify
 from importer.load.worker_session import close_session
 from importer.postgres.checksum_sql import Checksum, add
-from importer.run.recovery import about_run, chunks_of, direct_of, staging_of
+from importer.run.recovery import about_run, chunks_of, direct_of, ledger_row, staging_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +50,7 @@ def loaded(
         with direct_of(claim) as direct:
             with clock.stage("verify"):
                 direct.verify(accepted, _checksums(windows))
-            direct.record(chunks, about)
+            direct.record(chunks, ledger_row(claim, about))
             yield Published(accepted, 0, 0, 0, ())
         return
     with staging_of(claim, contract, plan, chunks, about, dry_run=dry_run) as (staging, done):

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from importer.errors import ImporterError
 from importer.ledger.schema import SCHEMA
+from importer.load import direct_copy
 from importer.load.copy import IngestTask
-from importer.load.direct_copy import begin_direct
 from importer.plan.make_plan import plan_load
 from importer.plan.target import check_mode
 from importer.reading.header import REJECT_COLUMNS
 from importer.run.lease import AlreadyImported
-from importer.run.recovery import about_run, begin_staging, end_staging
+from importer.run.recovery import about_run, begin_staging, end_staging, ledger_row
 from importer.validation.tasks import CheckTask
 
 from .tasks import LoadTask, load_window
@@ -154,7 +154,9 @@ class Stream:
         """Return how workers write chunks to staging; None if the chunks go straight into the target."""
         self._claim = claim
         about = about_run(self._settings, claim, None, {})
-        claim.direct = begin_direct(self._settings, claim, plan, about, self._spans, xml_bytes=xml_bytes)
+        if xml_bytes >= direct_copy.DIRECT_BYTES and self._settings.mode == "append":
+            row = ledger_row(claim, about)
+            claim.direct = direct_copy.begin_direct(claim.session, claim.target, plan, row, self._spans)
         if claim.direct is not None:
             return None
         staging = begin_staging(claim, contract, plan, about)
@@ -205,6 +207,8 @@ class Stream:
                 yield window.read
         if direct is not None and not direct.complete():
             direct.undo()
+            assert self._claim is not None
+            self._claim.direct = None
 
     def _tasks(self, tasks: Iterable[ReadTask], orders: _Orders) -> Iterator[LoadTask]:
         for window in self._early:
@@ -221,6 +225,7 @@ class Stream:
             return self.begun.windows
         if self._claim is not None and self._claim.direct is not None:
             self._claim.direct.undo()
+            self._claim.direct = None
         return None
 
     def handed_over(self) -> None:

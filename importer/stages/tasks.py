@@ -42,11 +42,11 @@ class WindowLoaded(NamedTuple):
     checked: WindowChecked | None
 
 
-#: See `read.read_window`.
-read_window: Remote[ReadTask, WindowRead] = Remote("importer.reading.read_window", "read_window")
-#: See `strings.parse_strings`.
-parse_strings: Remote[StringsTask, int] = Remote("importer.decoding.shared_strings", "parse_strings")
-#: See `workers.check_window`.
+#: See `worker.read_window`.
+read_window: Remote[ReadTask, WindowRead] = Remote("importer.stages.worker", "read_window")
+#: See `worker.parse_strings`.
+parse_strings: Remote[StringsTask, int] = Remote("importer.stages.worker", "parse_strings")
+#: See `worker.check_window`.
 check_window: Remote[CheckTask, WindowChecked] = Remote("importer.stages.worker", "check_window")
-#: See `workers.load_window`.
+#: See `worker.load_window`.
 load_window: Remote[LoadTask, WindowLoaded] = Remote("importer.stages.worker", "load_window")

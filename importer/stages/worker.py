@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import io
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from importer.cells import spool
 from importer.cells.frame import ROW, data_rows
+from importer.decoding import shared_strings
 from importer.decoding.engine import forget_sheet
-from importer.decoding.shared_strings import forget_strings, parse_strings
+from importer.decoding.shared_strings import forget_strings
 from importer.ledger.tables import chunk_of
 from importer.load.copy import ingest_chunk, write_rows
 from importer.load.worker_session import close_session, connect_ahead
 from importer.postgres.checksum_frame import source_checksums
-from importer.reading.read_window import read_frame, read_window
+from importer.reading import read_window as reading
 from importer.validation.check_window import Checked, check
 from importer.validation.errors_frame import broken_rules
 from importer.validation.tasks import CheckTask, WindowChecked
 
 from .tasks import LoadTask, WindowLoaded
+
+if TYPE_CHECKING:
+    from importer.decoding.tasks import ReadTask, StringsTask, WindowRead
+    from importer.settings import Dsn
 
 __all__ = ["check_window", "ingest_chunk", "load_window", "parse_strings", "read_window"]
 
@@ -39,10 +45,21 @@ def let_go(_: None) -> None:
     close_session()
 
 
+def parse_strings(task: StringsTask) -> int:
+    """Parse the shared strings, while a connection is opened; see `decoding.shared_strings.parse_strings`."""
+    _connect(task.dsn)
+    return shared_strings.parse_strings(task)
+
+
+def read_window(task: ReadTask) -> WindowRead:
+    """Read one window, while a connection is opened; see `reading.read_window.read_window`."""
+    _connect(task.dsn)
+    return reading.read_window(task)
+
+
 def check_window(task: CheckTask) -> WindowChecked:
     """Check one window against the plan and spool the results."""
-    if task.dsn is not None:
-        connect_ahead(task.dsn)
+    _connect(task.dsn)
     checked, answer = _judged(spool.read(task.frame), task)
     return answer._replace(chunk=spool.write_some(checked.accepted, task.folder / f"chunk-{task.number}.arrow"))
 
@@ -50,12 +67,11 @@ def check_window(task: CheckTask) -> WindowChecked:
 def load_window(task: LoadTask) -> WindowLoaded:
     """Read, check and write one window; only what is needed later goes to the spool."""
     dsn = task.ingest.dsn if task.ingest is not None else task.check.dsn
-    if dsn is not None:
-        connect_ahead(dsn)
+    _connect(dsn)
     if task.read is None:
         frame, read = spool.read(task.check.frame), None
     else:
-        frame, read = read_frame(task.read)
+        frame, read = reading.read_frame(task.read)
         read = read._replace(kept=task.keep)
         if task.keep:
             spool.write(frame, task.read.out)
@@ -90,3 +106,9 @@ def _judged(frame: pl.DataFrame, task: CheckTask) -> tuple[Checked, WindowChecke
         rules=broken_rules(checked.errors),
         superseded=task.superseded,
     )
+
+
+def _connect(dsn: Dsn | None) -> None:
+    """Start connecting to the server that this worker will write to, if that is known."""
+    if dsn is not None:
+        connect_ahead(dsn)

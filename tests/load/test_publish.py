@@ -162,7 +162,7 @@ def test_two_runs_of_a_new_table(db: Database, book: Path) -> None:
         session.run(f"insert into {staging.quoted} values (1)")
         session.commit()
         db.run("create table fresh (mine int)")
-        with pytest.raises(Conflict, match="created by somebody else"):
+        with pytest.raises(Conflict, match="created by another session"):
             publish(session, staging, target, Contract((Field("n", "integer"),)), "append", 1)
     assert db.rows("select count(*) from fresh") == [(0,)]
     assert db.leftovers() == []

@@ -1,1 +1,4 @@
-"""Placeholder."""
+"""What stands before every request: access, limits on heads and bodies, the page's files.
+
+It imports nothing that reads a workbook. Begin with `access`.
+"""

@@ -10,12 +10,12 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from importer import __version__
 from importer.serve.errors import Refused
 from importer.serve.http.access import cookie_words
 from importer.serve.http.body import CONTRACT_SUFFIXES, read_body
 from importer.serve.jobs.database import asked
 from importer.settings import Method, Mode
+from importer.version import __version__
 
 from . import models
 from .openapi import failures

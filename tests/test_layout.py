@@ -1,0 +1,81 @@
+"""The layout of the package: one direction of imports, no cycle, and folders and modules that a reader can survey."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import grimp
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "importer"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+LINT = "import sys; from importlinter.cli import lint_imports_command as lint; sys.argv[1:] = ['--no-cache']; lint()"
+MOST_MODULES, MOST_LINES = 12, 300
+
+
+def lint(folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = {"PYTHONPATH": str(folder), "PATH": "/usr/bin:/bin"}
+    return subprocess.run([sys.executable, "-c", LINT], cwd=folder, capture_output=True, text=True, env=environment)
+
+
+def test_imports_have_one_direction() -> None:
+    ran = lint(ROOT)
+    assert ran.returncode == 0, ran.stdout[-4000:] + ran.stderr[-2000:]
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "named"),
+    [
+        ("cells/frame.py", "from importer.plan import target", "importer.cells.frame -> importer.plan.target"),
+        (
+            "serve/http/body.py",
+            "from importer.reading import header",
+            "importer.serve.http.body -> importer.reading.header",
+        ),
+        ("report/build.py", "import fastexcel", "importer.report.build -> fastexcel"),
+    ],
+)
+def test_import_against_the_direction_is_named(tmp_path: Path, module: str, line: str, named: str) -> None:
+    """A type-only import counts like any other."""
+    shutil.copytree(PACKAGE, tmp_path / "importer", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    changed = tmp_path / "importer" / module
+    changed.write_text(changed.read_text() + f"\nif TYPE_CHECKING:\n    {line}\n")
+    ran = lint(tmp_path)
+    assert ran.returncode != 0
+    assert named in ran.stdout
+
+
+def test_no_import_cycle() -> None:
+    """Type-only imports included."""
+    graph = grimp.build_graph("importer", cache_dir=None)
+    left = {module: set(graph.find_modules_directly_imported_by(module)) for module in graph.modules}
+    while free := {module for module, imported in left.items() if not imported & left.keys()}:
+        left = {module: imported for module, imported in left.items() if module not in free}
+    assert not left
+
+
+def test_folders_hold_a_dozen_modules_at_most_and_never_one() -> None:
+    counts = Counter(path.parent.relative_to(ROOT).as_posix() for path in MODULES if path.name != "__init__.py")
+    assert not {folder: count for folder, count in counts.items() if not 1 < count <= MOST_MODULES}
+
+
+def test_modules_are_short() -> None:
+    assert not {str(path): n for path in MODULES if (n := path.read_text().count("\n")) > MOST_LINES}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_module_says_what_it_is_for(path: Path) -> None:
+    """A folder's docstring also says what it may import and where to begin."""
+    said = ast.get_docstring(ast.parse(path.read_text()))
+    assert said, path
+    assert said.split("\n")[0].endswith((".", ":")), said
+    if path.name == "__init__.py" and path.parent != PACKAGE:
+        assert "imports" in said.lower(), said
+        assert "begin" in said.lower(), said
