@@ -94,7 +94,6 @@ def inspect_workbook(workbook: str | Path, **options: Any) -> Inspection:
         source = read_source(settings, pool, folder, Clock())
         columns, _ = choose_columns(source.header, settings.columns)
         contract = infer_contract(columns, source.facts)
-        _ = source.places  # for a rejects workbook these are computed from the spooled rows, which are deleted below
         return Inspection(source, contract, _sample(source), _problems(source))
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+#: What a sheet can hold, by Microsoft's "Excel specifications and limits": rows, columns (`XFD` is the last), the
+#: letters of a column, and the characters of a cell.
+MAX_ROWS, MAX_COLUMNS, MAX_LETTERS, MAX_CHARACTERS = 1_048_576, 16_384, 3, 32_767
+
 
 def column_index(letters: str) -> int:
     """Return the 0-based index of a column: `A` is 0, `XFD` is 16383."""

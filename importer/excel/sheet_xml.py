@@ -38,8 +38,6 @@ _ESCAPE = re.compile(rb"_x[0-9A-Fa-f]{4}_")
 _ESCAPED_RESULT = re.compile(
     rb"""(<c\b[^>]*\bt=["'])str(["'][^>]*>)(?:\s*<f\b(?:[^>]*/>|[^>]*>[^<]*</f>))?\s*<v\b[^>]*>([^<]*_x[0-9A-Fa-f]{4}_[^<]*)</v>"""
 )
-#: Number of bytes at the start of a window that show whether its strings are inline.
-_SNIFF_BYTES = 16 << 10
 _TEXT_TYPES = {b"s", b"str", b"inlineStr"}
 Address = tuple[int, int]
 

@@ -206,8 +206,3 @@ def mark_ended(session: Session, run: str, state: str, error: str) -> None:
         f"UPDATE {SCHEMA}.runs SET state = '{state}', error = {literal(error)}, finished_at = clock_timestamp() "
         f"WHERE id = {literal(run)} AND state = '{LOADING}'"
     )
-
-
-def delete_run(session: Session, run: str) -> None:
-    """Delete a run and its chunks. Does not commit."""
-    session.run(f"DELETE FROM {SCHEMA}.runs WHERE id = {literal(run)}")

@@ -41,7 +41,7 @@ def plan_load(
     target = with_lineage(target) if settings.lineage else target
     columns, ignored = choose_columns(source.header, settings.columns)
     if settings.hidden == "skip":
-        hidden = hidden_columns(source)
+        hidden = set(hidden_columns(source.cut, source.facts))
         ignored += [c for c in columns if c.index in hidden]
         columns = [c for c in columns if c.index not in hidden]
     if contract is None:

@@ -14,7 +14,11 @@ from importer.excel.addresses import column_letters
 from .header import REJECT_COLUMNS
 
 if TYPE_CHECKING:
-    from .sheet_source import Source
+    from importer.decoding.tasks import WindowRead
+    from importer.excel.rejects_origin import Origin
+    from importer.excel.workbook import Sheet
+
+    from .header import Header
 
 
 @dataclass(frozen=True)
@@ -46,23 +50,32 @@ class Places:
         return f"{name}!{self.letter(column)}{row}" if column >= 0 else f"{name}!{row}:{row}"
 
 
-def places_of(source: Source) -> Places:
-    """Return the addresses of a sheet's cells; for a rejects workbook, those in the original sheet."""
-    by_header = {c.header: c for c in source.header.columns}
+def find_places(sheet: Sheet, origin: Origin | None, header: Header, windows: tuple[WindowRead, ...]) -> Places:
+    """Return the addresses of a sheet's cells; for a rejects workbook, those in the original sheet.
+
+    Reads the spooled frames of a rejects workbook, and no others.
+
+    Args:
+        sheet: the sheet that was read.
+        origin: what its workbook says of itself if it is a rejects workbook, or None.
+        header: the header of the sheet.
+        windows: the windows read so far.
+    """
+    by_header = {c.header: c for c in header.columns}
     if not set(REJECT_COLUMNS) <= set(by_header):
-        return Places(source.sheet.name)
+        return Places(sheet.name)
     number = by_header[REJECT_COLUMNS[0]]
     assert number is not None
-    origin, cells = source.workbook.origin, part(number.index, "number")
-    others = [c for c in source.header.columns if c.header not in REJECT_COLUMNS]
+    cells = part(number.index, "number")
+    others = [c for c in header.columns if c.header not in REJECT_COLUMNS]
     letters = origin.letters if origin and len(origin.letters) == len(others) else ()
     rows: dict[int, int] = {}
-    for window in source.windows:
+    for window in windows:
         if window.rows and cells in spool.names(window.path):
             told = spool.read(window.path).select(ROW, pl.col(cells).cast(pl.Int64, strict=False)).drop_nulls()
             rows |= {row: original for row, original in told.iter_rows() if original > 0}
     return Places(
-        origin.sheet if origin else source.sheet.name,
+        origin.sheet if origin else sheet.name,
         rows,
         {c.index: letter for c, letter in zip(others, letters, strict=False)},
     )

@@ -19,6 +19,7 @@ from importer.decoding.tasks import ReadTask, WindowRead
 from importer.decoding.zero_padding import mark_padded
 from importer.errors import ConservationError, WorkbookRefused
 from importer.excel import sheet_xml as sheetxml
+from importer.excel.addresses import MAX_COLUMNS, MAX_LETTERS
 
 from .row_splitter import row_range
 
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from importer.decoding.engine import Cells
 
 _LARGEST_EXACT = 2.0**53
-_MAX_LETTERS = 3
-_LAST_COLUMN = 16_383  # XFD, 0-based
 
 
 class _Piece(NamedTuple):
@@ -74,7 +73,7 @@ def read_frame(task: ReadTask) -> tuple[pl.DataFrame, WindowRead]:
     frame = mark_padded(frame, rows, task.padded) if task.padded else frame
     numbers = frame[ROW]
     facts = profile(frame)
-    if max(facts, default=0) > _LAST_COLUMN:
+    if max(facts, default=0) > MAX_COLUMNS - 1:
         raise _beyond_last_column()
     cells = sum(column.cells for column in facts.values())
     first, last = (int(numbers[0]), int(numbers[-1])) if len(numbers) else (0, 0)
@@ -97,7 +96,7 @@ def _pieces(task: ReadTask, rows: bytes, *, wider: bool) -> Iterator[_Piece]:
     if not wider and (window.last_row - window.first_row + 1) * width <= task.window_cells:
         yield _Piece(rows, window.first_row, window.last_row, whole=True)
         return
-    if is_wider(rows, _MAX_LETTERS):
+    if is_wider(rows, MAX_LETTERS):
         raise _beyond_last_column()
     runs = list(_runs(rows, window.first_row, task.window_cells))
     yield from runs or [_Piece(b"", window.first_row, window.first_row, whole=False)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,24 +11,18 @@ from importer.cells import spool
 from importer.cells.facts import ColumnFacts, merge, profile
 from importer.cells.frame import HIDDEN, ROW, columns_of, data_rows
 from importer.errors import SheetError
-from importer.excel.addresses import column_letters
+from importer.excel.addresses import MAX_COLUMNS, column_letters
 
 from .header import Header, find_header, read_header
-from .places import Places, places_of
+from .places import Places, find_places
 from .windows import HEAD_ROWS, SheetFacts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
 
     from importer.decoding.tasks import WindowRead
     from importer.excel.workbook import Sheet, Workbook
     from importer.settings import Settings
-
-#: Bytes of XML per worker: reading less than this takes as long as starting another worker.
-XML_PER_WORKER = 1 << 20
-#: Sheets with more XML than this are written while they are read; for smaller ones each worker's connection costs more
-#: than it gains (see `ingest.most_writers`).
-STREAMED_BYTES = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -47,6 +40,7 @@ class Source:
         hidden_rows: number of data rows that are hidden.
         blank_rows: number of rows without cells between the header and the last data row.
         above_header: number of rows with cells above the header.
+        places: the addresses of the sheet's cells, as shown to the user.
     """
 
     workbook: Workbook
@@ -59,11 +53,7 @@ class Source:
     hidden_rows: int
     blank_rows: int
     above_header: int
-
-    @functools.cached_property
-    def places(self) -> Places:
-        """The addresses of the sheet's cells, as shown to the user."""
-        return places_of(self)
+    places: Places
 
     def address(self, row: int, column: int) -> str:
         """Return the A1-style address of a cell, or that of the whole row if `column` is negative."""
@@ -86,14 +76,8 @@ class Source:
             found.append(f"{self.above_header} rows above the header row were not read as data")
         if self.hidden_rows:
             found.append(f"{self.hidden_rows:,} of the data rows are hidden or filtered out in the sheet")
-        hidden = [
-            column_letters(c)
-            for low, high in self.cut.hidden_columns
-            for c in range(low, min(high, 16_383) + 1)
-            if c in self.facts
-        ]
-        if hidden:
-            found.append(f"hidden columns: {', '.join(hidden)}")
+        if hidden := hidden_columns(self.cut, self.facts):
+            found.append(f"hidden columns: {', '.join(map(column_letters, hidden))}")
         formulas = sum(window.formulas for window in self.windows)
         if self.workbook.recalculates and formulas:
             found.append(
@@ -156,6 +140,7 @@ def make_source(
     return Source(
         workbook, sheet, header, windows, facts, cut,
         rows=data, hidden_rows=hidden, blank_rows=max(last - rows[1] - data, 0) if data else 0, above_header=len(above),
+        places=find_places(sheet, workbook.origin, header, windows),
     )  # fmt: skip
 
 
@@ -177,7 +162,7 @@ def _hidden(window: WindowRead, header_row: int) -> int:
 
 
 def _check_hidden(settings: Settings, cut: SheetFacts, rows: int, columns: set[int], sheet: Sheet) -> None:
-    hidden = [c for low, high in cut.hidden_columns for c in range(low, min(high, 16_383) + 1) if c in columns]
+    hidden = hidden_columns(cut, columns)
     if settings.hidden == "error" and (rows or hidden):
         letters = ", ".join(map(column_letters, hidden)) or "none"
         raise SheetError(
@@ -186,8 +171,6 @@ def _check_hidden(settings: Settings, cut: SheetFacts, rows: int, columns: set[i
         )
 
 
-def hidden_columns(source: Source) -> set[int]:
-    """Return the hidden columns (0-based) of the sheet that hold data."""
-    return {
-        c for low, high in source.cut.hidden_columns for c in range(low, min(high, 16_383) + 1) if c in source.facts
-    }
+def hidden_columns(cut: SheetFacts, columns: Container[int]) -> list[int]:
+    """Return those of the columns (0-based) that are hidden, in the order of the sheet."""
+    return [c for low, high in cut.hidden_columns for c in range(low, min(high + 1, MAX_COLUMNS)) if c in columns]

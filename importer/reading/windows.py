@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 from importer.decoding.tasks import Window
 from importer.errors import WorkbookRefused
+from importer.excel.addresses import MAX_ROWS
 from importer.excel.package import Package
 
 from .row_splitter import Cutter, row_range
@@ -38,8 +39,6 @@ MIN_WINDOW_BYTES = 1 << 20
 #: Number of bytes by which a window may fall short of its full size, because rows are never split.
 _ROW_ALLOWANCE = 64 << 10
 
-#: Maximum number of rows in a sheet (Excel's specification).
-MAX_ROWS = 1_048_576
 #: Number of windows that are cut before a worker asks for them.
 AHEAD = 2
 

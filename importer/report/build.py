@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from importer.excel.rejects_origin import Origin
 from importer.reading.header import REJECT_COLUMNS
-from importer.validation.conservation import ColumnCount, totals
+from importer.validation.conservation import totals
+from importer.validation.tasks import ColumnCount
 
 from .model import ColumnReport, Report, RuleReport
 from .rejects_file import rejects_path

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from importer.validation.conservation import ColumnCount
+    from importer.validation.tasks import ColumnCount
 
 
 @dataclass(frozen=True)

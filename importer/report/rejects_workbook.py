@@ -13,6 +13,7 @@ from importer.cells import spool
 from importer.cells.frame import ROW, pad, part, parts_of
 from importer.cells.text import raw_text
 from importer.errors import MachineError
+from importer.excel.addresses import MAX_CHARACTERS, MAX_ROWS
 from importer.reading.header import REJECT_COLUMNS
 from importer.reading.places import Places
 
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
 
 ROW_COLUMN, ERRORS_COLUMN = REJECT_COLUMNS
 #: The most rows of a worksheet below its header.
-_SHEET_ROWS = 1_048_575
-_CELL_CHARACTERS = 32_767
+_DATA_ROWS = MAX_ROWS - 1
 _SHEET_NAME = 31
 
 
@@ -194,10 +194,10 @@ class _Workbook:
                 book.set_custom_property(name, text, "text")
             sheet, line = None, 0
             for number, (row, reasons, cells) in enumerate(self._rejects.rows()):
-                if sheet is None or line > _SHEET_ROWS:
-                    sheet, line = self._start(book, number // _SHEET_ROWS), 1
+                if sheet is None or line > _DATA_ROWS:
+                    sheet, line = self._start(book, number // _DATA_ROWS), 1
                 sheet.write_number(line, 0, self._rejects.row_number(row))
-                sheet.write_string(line, 1, reasons[:_CELL_CHARACTERS])
+                sheet.write_string(line, 1, reasons[:MAX_CHARACTERS])
                 for place, column in enumerate(self._rejects.columns, 2):
                     self._cell(sheet, line, place, cells.get(column.index), (row, column.index) in self._bad)
                 line += 1
@@ -206,7 +206,7 @@ class _Workbook:
         sheet = book.add_worksheet(_sheet_name(self._sheet, number))
         titles = [ROW_COLUMN, ERRORS_COLUMN, *(c.header or "" for c in self._rejects.columns)]
         for place, title in enumerate(titles):
-            sheet.write_string(0, place, title[:_CELL_CHARACTERS], self._formats["header"])
+            sheet.write_string(0, place, title[:MAX_CHARACTERS], self._formats["header"])
         sheet.freeze_panes(1, 2)
         sheet.set_column(1, 1, 48)
         return sheet
@@ -260,7 +260,7 @@ class _Workbook:
             sheet.write_comment(line, place, f"was {value}"[:1000])
 
     def _text(self, sheet: Any, line: int, place: int, text: str, form: Any) -> None:
-        if len(text) > _CELL_CHARACTERS:
+        if len(text) > MAX_CHARACTERS:
             # If it were cut, it would load as another text once the row's other cells are fixed.
             self._error(
                 sheet, line, place, f"a text of {len(text):,} characters, more than a cell can hold: {text}", form

@@ -80,7 +80,3 @@ class Patience:
         left = self._deadline.left()
         time.sleep(pause if left is None else min(pause, left))
         self._deadline.check()
-
-    def calm(self) -> None:
-        """Reset after a success: the next error is a first one again."""
-        self._since, self._tries = None, 0

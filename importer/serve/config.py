@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from importer.errors import MachineError, UsageError
+from importer.excel.addresses import MAX_ROWS
 from importer.settings import MIB
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ _SHORTEST_TOKEN = 16
 #: Longest path of the folder, in bytes: workers listen on sockets in its scratch folder, and the path of a socket has
 #: at most 104 bytes (macOS).
 _LONGEST_FOLDER = 64
-#: Excel's own limits.
-_SHEET_ROWS, _SHEET_COLUMNS = 1_048_576, 16_384
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +69,7 @@ class Config:
     queue: int = 16
     upload_bytes: int = 512 * MIB
     inflated_bytes: int = 8192 * MIB
-    rows: int = _SHEET_ROWS
+    rows: int = MAX_ROWS
     columns: int = 1_600
     memory_bytes: int = 2048 * MIB
     seconds: float = 900.0

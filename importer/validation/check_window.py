@@ -12,13 +12,15 @@ import polars as pl
 
 from importer.cells.frame import ROW
 
-from .conservation import ColumnCount, count_cells
+from .conservation import count_cells
 from .errors_frame import Refusal, find_errors
 from .evaluate import judge
 
 if TYPE_CHECKING:
     from importer.plan.model import LoadPlan
     from importer.postgres.types import PgType
+
+    from .tasks import ColumnCount
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -10,35 +9,13 @@ import polars as pl
 from importer.cells.frame import kinds_by_column, part
 from importer.errors import ConservationError
 
+from .tasks import ColumnCount
+
 if TYPE_CHECKING:
     from importer.plan.model import LoadPlan
     from importer.reading.sheet_source import Source
 
     from .tasks import WindowChecked
-
-
-@dataclass(frozen=True)
-class ColumnCount:
-    """The numbers of a column's non-empty cells by outcome; `cells` must be the sum of the others, or the run fails."""
-
-    cells: int = 0
-    loaded: int = 0
-    missing: int = 0
-    ignored: int = 0
-    rejected: int = 0
-
-    def __add__(self, other: ColumnCount) -> ColumnCount:
-        mine, theirs = self.__dict__, other.__dict__
-        return ColumnCount(**{name: mine[name] + theirs[name] for name in mine})
-
-    def __sub__(self, other: ColumnCount) -> ColumnCount:
-        mine, theirs = self.__dict__, other.__dict__
-        return ColumnCount(**{name: mine[name] - theirs[name] for name in mine})
-
-    @property
-    def balanced(self) -> bool:
-        """Whether every cell is accounted for."""
-        return self.cells == self.loaded + self.missing + self.ignored + self.rejected
 
 
 def count_cells(

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from importer.postgres.checksum_sql import Checksum
     from importer.settings import Dsn
 
-    from .conservation import ColumnCount
     from .errors_frame import Refusal
 
 
@@ -75,3 +74,27 @@ class WindowChecked(NamedTuple):
     checksums: dict[str, Checksum]
     rules: dict[str, tuple[int, int, int]]
     superseded: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class ColumnCount:
+    """The numbers of a column's non-empty cells by outcome; `cells` must be the sum of the others, or the run fails."""
+
+    cells: int = 0
+    loaded: int = 0
+    missing: int = 0
+    ignored: int = 0
+    rejected: int = 0
+
+    def __add__(self, other: ColumnCount) -> ColumnCount:
+        mine, theirs = self.__dict__, other.__dict__
+        return ColumnCount(**{name: mine[name] + theirs[name] for name in mine})
+
+    def __sub__(self, other: ColumnCount) -> ColumnCount:
+        mine, theirs = self.__dict__, other.__dict__
+        return ColumnCount(**{name: mine[name] - theirs[name] for name in mine})
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every cell is accounted for."""
+        return self.cells == self.loaded + self.missing + self.ignored + self.rejected

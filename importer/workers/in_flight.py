@@ -7,7 +7,7 @@ import threading
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from .task_result import Outcome
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from importer.errors import ImporterError
     from importer.runtime.retry import Deadline
 
-    from .pool import Pool
+    from .worker_process import Lane
 
     Died = Callable[[Any, str], ImporterError]
 
@@ -26,6 +26,19 @@ _START_SECONDS = 30.0
 #: How many times to try to start a worker that dies before it gets its task.
 _START_ATTEMPTS = 5
 _NOTHING: Any = object()
+
+
+class Lanes(Protocol):
+    """The lanes of a pool, by number: see `pool.Pool`."""
+
+    def lane(self, number: int) -> Lane:
+        """Return the lane's worker; start it if there is none."""
+
+    def known(self, number: int) -> Lane | None:
+        """Return the lane's worker, or None if there is none."""
+
+    def drop(self, number: int) -> Lane | None:
+        """Kill the lane's worker and return it."""
 
 
 class Ended(NamedTuple):
@@ -58,7 +71,7 @@ class InFlight:
 
     def __init__(
         self,
-        pool: Pool,
+        pool: Lanes,
         function: Callable[[Any], Any],
         tasks: Iterable[Any],
         lanes: int,

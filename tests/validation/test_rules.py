@@ -13,8 +13,8 @@ from support.judging import ErrorCell, Formula, frame_of, judge, outcome, plan_o
 
 from importer.cells.frame import ROW
 from importer.validation.check_window import check
-from importer.validation.conservation import ColumnCount
 from importer.validation.errors_frame import Refusal
+from importer.validation.tasks import ColumnCount
 
 BROKEN = ["constraint-error"]
 TYPE = ["type-error"]

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 QUEUED, RUNNING, DONE, FAILED, CANCELLED, INTERRUPTED = (
     "queued", "running", "done", "failed", "cancelled", "interrupted",
 )  # fmt: skip
-STATES = (QUEUED, RUNNING, DONE, FAILED, CANCELLED, INTERRUPTED)
 #: Stages of a run in order, each with the label that users see.
 STAGES = {
     "open": "opening", "unpack": "unpacking", "read": "reading", "load": "loading", "plan": "planning",

@@ -6,7 +6,7 @@ import asyncio
 import json
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Query
 from starlette.requests import Request
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from importer.serve.jobs.uploads import Upload
 
 router = APIRouter()
-Options = TypeVar("Options", bound=InspectOptions)
-Result = TypeVar("Result")
 #: Number of inspections cached per upload, for mappings.
 _REMEMBERED = 4
 _BODY = (400, 401, 403, 404, 408, 413, 421, 422, 429, 500, 503, 507)
