@@ -37,14 +37,14 @@ class Runs:
 def main() -> None:
     """Run the comparison and print it as a table."""
     options = _arguments()
-    from importer.postgres.embedded import Embedded
+    from importer.postgres.embedded import EmbeddedServer
     from importer.settings import find_dsn
 
     given = find_dsn(options.to)
     if given is not None:
         _compare(options, given.text)
         return
-    with Embedded().running() as dsn:
+    with EmbeddedServer().running() as dsn:
         _compare(options, dsn.text)
 
 

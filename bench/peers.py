@@ -71,14 +71,14 @@ class Figures:
 def main() -> None:
     """Run the comparison, print it, and write it down."""
     options = _arguments()
-    from importer.postgres.embedded import Embedded
+    from importer.postgres.embedded import EmbeddedServer
     from importer.settings import find_dsn
 
     given = find_dsn(options.to)
     if given is not None:
         figures = _compare(options, given.text)
     else:
-        with Embedded().running() as dsn:
+        with EmbeddedServer().running() as dsn:
             figures = _compare(options, dsn.text)
     _write(figures, options)
 

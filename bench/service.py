@@ -41,12 +41,12 @@ ROWS = 1_000
 def main() -> None:
     """Measure, and print the figures as tables."""
     options = _arguments()
-    from importer.postgres.embedded import Embedded
+    from importer.postgres.embedded import EmbeddedServer
     from importer.settings import find_dsn
 
     given = find_dsn(options.to)
     with contextlib.ExitStack() as stack:
-        dsn = (given or stack.enter_context(Embedded().running())).text
+        dsn = (given or stack.enter_context(EmbeddedServer().running())).text
         _sql(dsn, f"DROP TABLE IF EXISTS {SMALL}, {LARGE}")
         url, memory = stack.enter_context(_service(dsn))
         load = f"load average {os.getloadavg()[0]:.2f} before, "

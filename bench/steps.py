@@ -34,11 +34,11 @@ from importer.plan.infer import infer_contract
 from importer.plan.model import LoadPlan, match_fields
 from importer.plan.target import Target, plan_columns
 from importer.postgres.checksum_frame import source_checksums
-from importer.postgres.embedded import Embedded
+from importer.postgres.embedded import EmbeddedServer
 from importer.postgres.session import Session
 from importer.reading import read_window as read
 from importer.reading.header import read_header
-from importer.reading.windows import HEAD_ROWS, Cutting
+from importer.reading.windows import HEAD_ROWS, WindowSplitter
 from importer.settings import Dsn, Limits, find_dsn
 from importer.stages import preload  # noqa: F401 - as a worker is set up
 from importer.validation.check_window import check
@@ -90,7 +90,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     options = parser.parse_args()
     given = find_dsn(options.to)
-    with contextlib.nullcontext(given) if given else Embedded().running() as dsn:
+    with contextlib.nullcontext(given) if given else EmbeddedServer().running() as dsn:
         runs = [_measured(options.workbook, Dsn(dsn.text)) for _ in range(options.runs)]
     if not all("COPY" in run for run in runs):
         raise SystemExit(
@@ -124,7 +124,7 @@ def _load(workbook: Path, folder: Path, session: Session, steps: Steps) -> None:
             parse_strings(StringsTask(workbook, opened.shared_strings, limits, strings))
     backend = _backend(session)
     plan = None
-    with Cutting(opened, sheet, folder, limits, head_rows=HEAD_ROWS, chunk_rows=None, workers=2) as cutting:
+    with WindowSplitter(opened, sheet, folder, limits, head_rows=HEAD_ROWS, chunk_rows=None, workers=2) as cutting:
         windows = cutting.windows()
         head: pl.DataFrame | None = None
         while True:

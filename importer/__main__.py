@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 
-from importer.cli.signals import keep_interrupts
+from importer.cli.signals import repeat_dropped_interrupts
 from importer.cli.startup import prestart_workers, skip_last_collection
 
 
@@ -14,7 +14,7 @@ def main() -> None:
     # Importing creates many objects and no garbage; collecting would take a tenth of the startup time.
     gc.set_threshold(100_000)
     try:
-        keep_interrupts()
+        repeat_dropped_interrupts()
         prestart_workers()
         from importer.cli.commands import main as run
 
@@ -24,7 +24,7 @@ def main() -> None:
         raise SystemExit(130) from None
     finally:
         if "importer.workers.worker_process" in sys.modules:
-            sys.modules["importer.workers.worker_process"].end_ahead()
+            sys.modules["importer.workers.worker_process"].end_prestarted()
         skip_last_collection()
 
 

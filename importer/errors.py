@@ -171,7 +171,7 @@ class VerificationFailed(DatabaseError):
     """Staging does not hold what was read; nothing is published."""
 
 
-class Unspooled(ImporterError):
+class NotSpooled(ImporterError):
     """Rows that were not kept after use are needed again; the pipeline rereads the sheet."""
 
     transient = True

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from importer.cells.facts import ColumnFacts
-from importer.cells.frame import PROBLEM_PARTS, ROW, data_rows, part, parts_of
+from importer.cells.frame import PROBLEM_KINDS, ROW, data_rows, kinds_of, part
 from importer.cells.text import raw_text
 from importer.contract.model import dump_contract
 from importer.plan.infer import infer_contract
@@ -22,10 +22,10 @@ from .settings import Limits, Settings, parse_header_rows
 
 if TYPE_CHECKING:
     from importer.contract.model import Contract
-    from importer.reading.sheet_source import Source
+    from importer.reading.sheet_source import SheetSource
 
 _SAMPLE_ROWS = 5
-_PROBLEMS = 20
+_MAX_PROBLEMS = 20
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Inspection:
         problems: (address, kind, raw text) of the first cells that would be rejected.
     """
 
-    source: Source
+    source: SheetSource
     contract: Contract
     sample: list[tuple[int, dict[int, str]]]
     problems: list[tuple[str, str, str]]
@@ -114,13 +114,13 @@ def _settings(
     return Settings(workbook=Path(workbook), header_rows=rows, limits=limits or Limits(), **given)
 
 
-def _sample(source: Source) -> list[tuple[int, dict[int, str]]]:
+def _sample(source: SheetSource) -> list[tuple[int, dict[int, str]]]:
     found: list[tuple[int, dict[int, str]]] = []
     for window in source.windows:
         frame = data_rows(spool.read(window.path), source.header.last_row, skip_hidden=False).head(
             _SAMPLE_ROWS - len(found)
         )
-        texts = [raw_text(c.index, parts_of(frame.columns, c.index)).alias(str(c.index)) for c in source.header.columns]
+        texts = [raw_text(c.index, kinds_of(frame.columns, c.index)).alias(str(c.index)) for c in source.header.columns]
         indices = [c.index for c in source.header.columns]
         found += [
             (row[ROW], {index: row[str(index)] for index in indices if row[str(index)] is not None})
@@ -131,14 +131,14 @@ def _sample(source: Source) -> list[tuple[int, dict[int, str]]]:
     return found
 
 
-def _problems(source: Source) -> list[tuple[str, str, str]]:
+def _problems(source: SheetSource) -> list[tuple[str, str, str]]:
     found: list[tuple[str, str, str]] = []
     for window in source.windows:
         frame = data_rows(spool.read(window.path), source.header.last_row, skip_hidden=False)
         for column in source.header.columns:
-            for kind in (k for k in parts_of(frame.columns, column.index) if k in PROBLEM_PARTS):
-                cells = frame.select(ROW, part(column.index, kind)).drop_nulls().head(_PROBLEMS)
+            for kind in (k for k in kinds_of(frame.columns, column.index) if k in PROBLEM_KINDS):
+                cells = frame.select(ROW, part(column.index, kind)).drop_nulls().head(_MAX_PROBLEMS)
                 found += [(source.address(row, column.index), kind, raw) for row, raw in cells.iter_rows()]
-        if len(found) >= _PROBLEMS:
+        if len(found) >= _MAX_PROBLEMS:
             break
-    return found[:_PROBLEMS]
+    return found[:_MAX_PROBLEMS]

@@ -9,21 +9,21 @@ from importer.contract.loader import load_contract
 from importer.plan.lineage import make_lineage
 from importer.plan.make_plan import plan_load
 from importer.plan.target import check_mode
-from importer.report.build import imported_report, make_report, run_words
-from importer.report.rejects_file import kept_rejects, prepare_rejects
-from importer.run.lease import AlreadyImported, Claim, Claims
-from importer.run.recovery import add_advice, advice_of, settle
+from importer.report.build import already_imported_report, make_report, run_to_dict
+from importer.report.rejects_file import preload_xlsxwriter, replace_rejects_file
+from importer.run.lease import AlreadyImported, HeldLease, RunLease
+from importer.run.recovery import add_advice, advice_for, commit_published
 from importer.runtime.progress import Clock, Progress
-from importer.runtime.retry import Deadline, Patience
+from importer.runtime.retry import Deadline, Retry
 from importer.runtime.timeline import write_timeline
 from importer.stages.load import loaded
 from importer.stages.read import open_source, read_source
-from importer.stages.refused_rows import with_refusals
+from importer.stages.refused_rows import reject_refused_rows
 from importer.stages.stream import Stream
 from importer.stages.validate import validate
 from importer.stages.workspace import working
 
-from .errors import BudgetExceeded, ImporterError, Unspooled
+from .errors import BudgetExceeded, ImporterError, NotSpooled
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from importer.contract.model import Contract
     from importer.excel.workbook import Sheet, Workbook
     from importer.plan.model import LoadPlan
-    from importer.reading.sheet_source import Source
+    from importer.reading.sheet_source import SheetSource
     from importer.report.model import Report
     from importer.report.rejects_workbook import Rejects
     from importer.validation.tasks import WindowChecked
@@ -55,13 +55,13 @@ def run(settings: Settings, progress: Progress | None = None, *, dry_run: bool =
     clock = Clock(progress, Deadline(settings.timeout))
     contract = load_contract(settings.contract) if settings.contract else None
     with (
-        Claims(settings, contract, clock, dry_run=dry_run) as claims,
+        RunLease(settings, contract, clock, dry_run=dry_run) as claims,
         working(settings, clock.deadline) as (folder, pool),
     ):
-        story = _Story(settings, contract, folder, pool, clock, dry_run=dry_run)
+        story = _Attempt(settings, contract, folder, pool, clock, dry_run=dry_run)
         opened = open_source(settings, clock)
         claims.opened(*opened)
-        patience = Patience(settings.retry_for, clock.deadline, clock.say)
+        patience = Retry(settings.retry_for, clock.deadline, clock.say)
         while True:
             try:
                 report = story.told(opened, claims)
@@ -69,18 +69,18 @@ def run(settings: Settings, progress: Progress | None = None, *, dry_run: bool =
                     title = f"{opened[0].path.name}: {report.total_records:,} rows, {clock.elapsed:.2f} s"
                     write_timeline(settings.timeline, [*clock.spans, *pool.spans], title)
                 return report  # noqa: TRY300 - an unwritable timeline is handled too
-            except Unspooled:
+            except NotSpooled:
                 story.forget()
             except (ImporterError, KeyboardInterrupt) as exc:
-                story.advise(exc)
+                story.add_resume_advice(exc)
                 if isinstance(exc, KeyboardInterrupt):
                     raise
                 # What was written so far is in the ledger: the next attempt continues there, over a new connection.
-                patience.bear(exc)
-            claims.renew()
+                patience.wait_or_raise(exc)
+            claims.reacquire()
 
 
-class _Story:
+class _Attempt:
     """The attempts of one run: reads the sheet once and repeats the rest when the server failed meanwhile."""
 
     def __init__(
@@ -88,30 +88,30 @@ class _Story:
     ) -> None:
         self._settings, self._contract, self._folder, self._pool, self._clock = settings, contract, folder, pool, clock
         self._dry_run = dry_run
-        self._source: Source | None = None
+        self._source: SheetSource | None = None
         #: Only the first reading of the sheet also writes meanwhile.
         self._stream: Stream | None = None
         self._tries = 0
         #: The last plan, and the windows checked against it.
         self._judged: tuple[LoadPlan, dict[int, WindowChecked]] | None = None
         self._began = False
-        self._claim: Claim | None = None
+        self._claim: HeldLease | None = None
         #: What was about to be committed, in case only the server's answer is lost.
-        self._settled: tuple[Claim, Report, Rejects] | None = None
+        self._settled: tuple[HeldLease, Report, Rejects] | None = None
 
-    def told(self, opened: tuple[Workbook, Sheet], claims: Claims) -> Report:
+    def told(self, opened: tuple[Workbook, Sheet], claims: RunLease) -> Report:
         """Make one attempt at the whole run and return its report."""
         try:
             source = self._source = self._source or self._read(opened, claims)
             return self._loaded(source, claims.get())
         except AlreadyImported as exc:
-            return imported_report(self._settings, exc.claim, self._clock)
+            return already_imported_report(self._settings, exc.claim, self._clock)
         except BaseException as exc:
             if self._stream is not None:
                 self._stream.ended(exc)
             raise
 
-    def _read(self, opened: tuple[Workbook, Sheet], claims: Claims) -> Source:
+    def _read(self, opened: tuple[Workbook, Sheet], claims: RunLease) -> SheetSource:
         """Read the sheet; where possible its rows are checked and written meanwhile."""
         self._tries += 1
         self._stream = (
@@ -125,7 +125,7 @@ class _Story:
         """Discard the sheet, so that the next attempt rereads it and keeps all rows: more are needed than were kept."""
         self._source = self._judged = self._stream = None
 
-    def _loaded(self, source: Source, claim: Claim) -> Report:
+    def _loaded(self, source: SheetSource, claim: HeldLease) -> Report:
         """Plan, check, write and publish a sheet that was read; return the report."""
         settings, clock, self._claim = self._settings, self._clock, claim
         if claim.done:
@@ -137,45 +137,49 @@ class _Story:
         with clock.stage("validate"):
             windows = self._windows(source, plan, claim)
             report, rejects = make_report(settings, source, plan, claim, windows)
-            prepare_rejects(report)
-        if not _within(settings, report):
-            with kept_rejects(rejects, report, clock):
+            preload_xlsxwriter(report)
+        if not _within_budget(settings, report):
+            with replace_rejects_file(rejects, report, clock):
                 _check_budget(settings, report, clock)
         self._began = True
         if self._stream is not None:
-            self._stream.handed_over()
+            self._stream.detach()
         lineage = make_lineage(source, claim.run) if plan.lineage else None
         with loaded(
             settings, claim, contract, plan, windows, report, self._pool, clock, lineage, dry_run=self._dry_run
         ) as published:
             # The publishing transaction is still open: the report must be complete before the commit.
-            windows = with_refusals(claim.session, source, plan, claim.target, windows, published.refused, self._folder)
+            windows = reject_refused_rows(
+                claim.session, source, plan, claim.target, windows, published.refused, self._folder
+            )
             report, rejects = make_report(settings, source, plan, claim, windows, published)
-            with kept_rejects(rejects, report, clock):
+            with replace_rejects_file(rejects, report, clock):
                 _check_budget(settings, report, clock)
                 self._settled = claim, report, rejects
                 with clock.stage("publish"):
-                    claim.session.rollback() if self._dry_run else settle(claim, settings.mode, report.ledger_counts)
+                    claim.session.rollback() if self._dry_run else commit_published(
+                        claim, settings.mode, report.ledger_counts
+                    )
         return self._ended(claim, report)
 
-    def _ended(self, claim: Claim, report: Report) -> Report:
+    def _ended(self, claim: HeldLease, report: Report) -> Report:
         outcome, clock = "checked" if self._dry_run else "published", self._clock
-        return replace(report, outcome=outcome, run=run_words(claim), timings=clock.timings, duration=clock.elapsed)
+        return replace(report, outcome=outcome, run=run_to_dict(claim), timings=clock.timings, duration=clock.elapsed)
 
-    def _found(self, claim: Claim) -> Report:
+    def _found(self, claim: HeldLease) -> Report:
         """Return the report of an import that the ledger says is done: by this run, if only the answer was lost."""
         if self._settled is None or claim.done is None or claim.done.id != self._settled[0].run:
-            return imported_report(self._settings, claim, self._clock)
+            return already_imported_report(self._settings, claim, self._clock)
         own, report, rejects = self._settled
-        with kept_rejects(rejects, report, self._clock):
+        with replace_rejects_file(rejects, report, self._clock):
             return self._ended(own, report)
 
-    def advise(self, exc: BaseException) -> None:
+    def add_resume_advice(self, exc: BaseException) -> None:
         """Add to an error how to continue the run, where something is left to continue from."""
         if self._began and (not isinstance(exc, ImporterError) or exc.resumable) and not self._dry_run:
-            add_advice(exc, advice_of(self._claim))
+            add_advice(exc, advice_for(self._claim))
 
-    def _windows(self, source: Source, plan: LoadPlan, claim: Claim) -> dict[int, WindowChecked]:
+    def _windows(self, source: SheetSource, plan: LoadPlan, claim: HeldLease) -> dict[int, WindowChecked]:
         if self._judged is None or self._judged[0] != plan:
             dsn = claim.dsn if self._settings.method == "batch" else None
             known = self._stream.judged(plan, source) if self._stream else None
@@ -186,13 +190,13 @@ class _Story:
         return self._judged[1]
 
 
-def _within(settings: Settings, report: Report) -> bool:
+def _within_budget(settings: Settings, report: Report) -> bool:
     budget = settings.max_rejects
     return budget is None or budget.allows(report.error_count, report.total_records)
 
 
 def _check_budget(settings: Settings, report: Report, clock: Clock) -> None:
-    if _within(settings, report):
+    if _within_budget(settings, report):
         return
     error = BudgetExceeded(
         f"{report.error_count:,} of {report.total_records:,} rows were rejected, over the budget of "

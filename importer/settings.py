@@ -22,7 +22,7 @@ ErrorCells = Literal["reject", "null"]
 
 MIB = 1 << 20
 #: Connection options that never hold a secret; messages hide the values of all others.
-SHOWN_OPTIONS = frozenset({
+PUBLIC_OPTIONS = frozenset({
     "host", "hostaddr", "port", "dbname", "user", "service",
     "sslmode", "options", "application_name", "connect_timeout",
     "client_encoding", "target_session_attrs", "sslrootcert", "gssencmode", "keepalives",
@@ -100,7 +100,7 @@ _KEYWORD = re.compile(r"(\w+)\s*=\s*('(?:\\.|[^'\\])*'?|\S*)|\S+", re.DOTALL)
 def _masked_option(match: re.Match[str]) -> str:
     if match[1] is None:
         return "***"
-    return match[0] if match[1].lower() in SHOWN_OPTIONS else f"{match[1]}=***"
+    return match[0] if match[1].lower() in PUBLIC_OPTIONS else f"{match[1]}=***"
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from support.serving import Service, serving, short_folder, wait_for
 
 from importer import import_workbook
 from importer.ledger.history import clean
-from importer.postgres.embedded import Embedded
+from importer.postgres.embedded import EmbeddedServer
 from importer.postgres.session import Session
 from importer.settings import Dsn
 
@@ -97,7 +97,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Dsn]:
     folder.chmod(0o755)
     try:
         if request.param in {"16", "18"}:
-            embedded = Embedded(folder / "data", int(request.param))
+            embedded = EmbeddedServer(folder / "data", int(request.param))
             with embedded.running() as dsn:
                 yield dsn
         else:

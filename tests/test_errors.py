@@ -29,7 +29,7 @@ CODES = {
     "UsageError": 2, "InputError": 3, "WorkbookRefused": 3, "SheetError": 3, "ContractError": 3, "ReaderDied": 3, "ConservationError": 3,
     "DatabaseError": 4, "ConnectionFailed": 4, "Conflict": 4, "TargetRefused": 4, "VerificationFailed": 4, "MachineError": 4,
     "LoginRefused": 4, "WriterDied": 4, "TimedOut": 4, "ImporterError": 4, "BudgetExceeded": 5, "Interrupted": 130,
-    "Unspooled": 4,
+    "NotSpooled": 4,
 }  # fmt: skip
 
 
@@ -62,7 +62,7 @@ def test_error_tree_is_drawn_as_it_is() -> None:
 
 
 def test_error_transient_by_class() -> None:
-    assert sorted(kind.__name__ for kind in CLASSES if kind.transient) == ["Conflict", "ConnectionFailed", "Unspooled"]
+    assert sorted(kind.__name__ for kind in CLASSES if kind.transient) == ["Conflict", "ConnectionFailed", "NotSpooled"]
 
 
 @pytest.mark.parametrize("kind", CLASSES)

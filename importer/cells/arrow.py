@@ -25,6 +25,6 @@ def frame_of(batch: Any) -> pl.DataFrame:
     return pl.DataFrame(_Capsule(batch))
 
 
-def series_of(array: Any) -> pl.Series:
+def series_from_arrow(array: Any) -> pl.Series:
     """Return a `pyarrow.Array` as a series, copying only what polars stores in another format."""
     return pl.Series(_Capsule(array))

@@ -29,7 +29,7 @@ FORMATS = {"email": _EMAIL, "uri": _URI, "binary": _BASE64, "uuid": _UUID}
 _BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 
 
-class Check(NamedTuple):
+class ConstraintCheck(NamedTuple):
     """One rule on one field.
 
     Attributes:
@@ -43,14 +43,14 @@ class Check(NamedTuple):
     reason: str
 
 
-def format_check(field: Field, value: pl.Expr) -> Check | None:
+def format_check(field: Field, value: pl.Expr) -> ConstraintCheck | None:
     """Return the check of a string field's format, or None; breaking it is a type error, not a constraint error."""
     if field.type != "string" or field.format not in FORMATS:
         return None
-    return Check(TYPE_ERROR, ~value.str.contains(FORMATS[field.format]), f"is not a valid {field.format}")
+    return ConstraintCheck(TYPE_ERROR, ~value.str.contains(FORMATS[field.format]), f"is not a valid {field.format}")
 
 
-def checks(field: Field, value: pl.Expr) -> Iterator[Check]:
+def checks(field: Field, value: pl.Expr) -> Iterator[ConstraintCheck]:
     """Yield a check for every constraint of a field except `required` and `unique`, over its converted values.
 
     Raises:
@@ -58,35 +58,40 @@ def checks(field: Field, value: pl.Expr) -> Iterator[Check]:
     """
     given = field.constraints
     if "minLength" in given:
-        yield Check(
+        yield ConstraintCheck(
             CONSTRAINT_ERROR,
             _length(field, value) < given["minLength"],
             f"is shorter than minLength {given['minLength']}",
         )
     if "maxLength" in given:
-        yield Check(
+        yield ConstraintCheck(
             CONSTRAINT_ERROR,
             _length(field, value) > given["maxLength"],
             f"is longer than maxLength {given['maxLength']}",
         )
     for bound in _BOUNDS:
         if bound in given:
-            yield _bound(field, value, bound)
+            yield _bound_check(field, value, bound)
     if "pattern" in given:
-        yield Check(
+        yield ConstraintCheck(
             CONSTRAINT_ERROR,
-            ~_matches(_shown(field, value), given["pattern"]),
+            ~_matches(_pattern_text(field, value), given["pattern"]),
             f"does not match pattern {given['pattern']!r}",
         )
     for key, allowed in (("enum", given.get("enum")), ("categories", field.options.get("categories"))):
         if allowed:
             # A category may be an object with a value and a label; a member of enum is the value itself.
             members = [
-                _member(field, m.get("value") if key == "categories" and isinstance(m, dict) else m) for m in allowed
+                _literal_or_raise(field, m.get("value") if key == "categories" and isinstance(m, dict) else m)
+                for m in allowed
             ]
-            yield Check(CONSTRAINT_ERROR, ~value.is_in(members), f"is not in {key} {_listed(allowed)}")
+            yield ConstraintCheck(
+                CONSTRAINT_ERROR, ~value.is_in(members), f"is not in {key} {_format_members(allowed)}"
+            )
     if "jsonSchema" in given:
-        yield Check(CONSTRAINT_ERROR, ~_follows(value, given["jsonSchema"], field), "does not match its jsonSchema")
+        yield ConstraintCheck(
+            CONSTRAINT_ERROR, ~_matches_schema(value, given["jsonSchema"], field), "does not match its jsonSchema"
+        )
 
 
 def _length(field: Field, value: pl.Expr) -> pl.Expr:
@@ -96,37 +101,37 @@ def _length(field: Field, value: pl.Expr) -> pl.Expr:
     return value.str.len_chars()
 
 
-def _shown(field: Field, value: pl.Expr) -> pl.Expr:
+def _pattern_text(field: Field, value: pl.Expr) -> pl.Expr:
     return value if field.type in {"string", "any"} else to_text(field.type, value)
 
 
-def _bound(field: Field, value: pl.Expr, bound: str) -> Check:
-    limit = pl.lit(_member(field, field.constraints[bound]))
+def _bound_check(field: Field, value: pl.Expr, bound: str) -> ConstraintCheck:
+    limit = pl.lit(_literal_or_raise(field, field.constraints[bound]))
     broken = {
         "minimum": value < limit,
         "maximum": value > limit,
         "exclusiveMinimum": value <= limit,
         "exclusiveMaximum": value >= limit,
     }[bound]
-    return Check(CONSTRAINT_ERROR, broken, f"breaks {bound} {field.constraints[bound]}")
+    return ConstraintCheck(CONSTRAINT_ERROR, broken, f"breaks {bound} {field.constraints[bound]}")
 
 
-def _member(field: Field, value: Any) -> Any:
+def _literal_or_raise(field: Field, value: Any) -> Any:
     found = literal(field, value)
     if found is None:
         raise ContractError(f"{value!r} is not a value of type {field.type}", place=f"field {field.name!r}")
     return found
 
 
-def _listed(allowed: list[Any]) -> str:
+def _format_members(allowed: list[Any]) -> str:
     shown = ", ".join(str(a) for a in allowed[:8])
     return f"({shown}{', …' if len(allowed) > 8 else ''})"  # noqa: PLR2004 - enough to recognise the list
 
 
 def _matches(text: pl.Expr, pattern: str) -> pl.Expr:
     """Return whether the whole text matches: as in XML Schema, patterns of Table Schema are anchored."""
-    if _rust_takes(pattern):
-        return text.str.contains(_anchored(pattern))
+    if _rust_supports(pattern):
+        return text.str.contains(_anchor(pattern))
     # Look-arounds and backreferences need Python's engine, cell by cell.
     compiled = re.compile(pattern)
     return text.map_elements(lambda t: compiled.fullmatch(t) is not None, return_dtype=pl.Boolean)
@@ -137,7 +142,7 @@ def pattern_fault(pattern: str) -> str | None:
     operator = _class_operator(pattern)
     if operator:
         return f"{operator} inside [...] has different meanings in different regular expression engines; escape it"
-    if _rust_takes(pattern):
+    if _rust_supports(pattern):
         return None
     try:
         re.compile(pattern)
@@ -160,38 +165,38 @@ def _class_operator(pattern: str) -> str | None:
     return None
 
 
-def _anchored(pattern: str) -> str:
+def _anchor(pattern: str) -> str:
     return f"^(?:{pattern})$"
 
 
-def _rust_takes(pattern: str) -> bool:
+def _rust_supports(pattern: str) -> bool:
     try:
         # Also try it unanchored: `a)|(b` is not a pattern, but becomes one inside the group.
-        pl.select(pl.lit("").str.contains(pattern), pl.lit("").str.contains(_anchored(pattern)).alias("anchored"))
+        pl.select(pl.lit("").str.contains(pattern), pl.lit("").str.contains(_anchor(pattern)).alias("anchored"))
     except pl.exceptions.PolarsError:
         return False
     return True
 
 
-class _Nowhere(dict[str, Any]):
+class _RefuseAllSchemes(dict[str, Any]):
     """Handlers for references of every URI scheme, known or not, that refuse to follow them."""
 
     def __contains__(self, scheme: object) -> bool:
         return True
 
     def __getitem__(self, scheme: str) -> Any:
-        return _no_download
+        return _refuse_reference
 
 
-def _no_download(uri: str) -> Any:
+def _refuse_reference(uri: str) -> Any:
     raise ContractError(f"jsonSchema refers to {uri!r}; references outside the contract are not followed")
 
 
-def _follows(value: pl.Expr, schema: dict[str, Any], field: Field) -> pl.Expr:
+def _matches_schema(value: pl.Expr, schema: dict[str, Any], field: Field) -> pl.Expr:
     import fastjsonschema
 
     try:
-        validate = fastjsonschema.compile(schema, handlers=_Nowhere())
+        validate = fastjsonschema.compile(schema, handlers=_RefuseAllSchemes())
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, SyntaxError, re.error) as exc:
         raise ContractError(f"jsonSchema is not a JSON Schema ({exc})", place=f"field {field.name!r}") from None
 

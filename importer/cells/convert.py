@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from .frame import VALUE_PARTS, array_of, part, texts_of
+from .frame import VALUE_KINDS, array_or_nulls, part, texts_or_nulls
 from .structured import to_geopoint, to_json, to_list
 from .temporal import to_date, to_datetime, to_duration, to_time, to_yearmonth
 from .text import as_text, raw_text
@@ -31,7 +31,7 @@ _FALSE = ["false", "False", "FALSE", "0"]
 #: With more significant digits than this, two decimal numbers can share one 64-bit float.
 _SAFE_DIGITS = 15
 #: Smallest normal 64-bit float; below it a float keeps fewer than `_SAFE_DIGITS` digits.
-_SMALLEST = 2.2250738585072014e-308
+_SMALLEST_NORMAL = 2.2250738585072014e-308
 
 
 def convert(field: Field, column: int, kinds: list[str]) -> pl.Expr:
@@ -42,7 +42,7 @@ def convert(field: Field, column: int, kinds: list[str]) -> pl.Expr:
         column: sheet column, from 0.
         kinds: the kinds that the column holds in this window.
     """
-    values = [kind for kind in kinds if kind in VALUE_PARTS]
+    values = [kind for kind in kinds if kind in VALUE_KINDS]
     return _CONVERTERS[field.type](field, column, values)
 
 
@@ -50,7 +50,7 @@ def _string(_field: Field, column: int, kinds: list[str]) -> pl.Expr:
     return raw_text(column, kinds)
 
 
-def _plain_number(field: Field, text: pl.Expr) -> pl.Expr:
+def _normalize_number_text(field: Field, text: pl.Expr) -> pl.Expr:
     """Return number texts with a dot as decimal point, and without group characters and surrounding words.
 
     A group has three digits, an inner group two or three (India); if the dot is the group character, `1.5` is not a
@@ -70,22 +70,24 @@ def _plain_number(field: Field, text: pl.Expr) -> pl.Expr:
 
 
 def _number(field: Field, column: int, kinds: list[str]) -> pl.Expr:
-    number = array_of(kinds, column, "number", pl.Float64)
+    number = array_or_nulls(kinds, column, "number", pl.Float64)
     if "text" not in kinds:
         return number
-    text = _plain_number(field, texts_of(column, kinds))
+    text = _normalize_number_text(field, texts_or_nulls(column, kinds))
     mantissa = text.str.replace(r"[eE].*$", "").str.replace_all(r"\D", "").str.strip_chars_start("0")
     digits = mantissa.str.len_chars()
     lexical = text.str.contains(r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$") & (digits <= _SAFE_DIGITS)
     parsed = pl.when(lexical).then(text).str.strip_prefix("+").cast(pl.Float64, strict=False)
     # As a float, 1e400 is infinite and 1e-400 is zero: neither is the value of the cell.
-    return pl.coalesce(number, pl.when(parsed.is_finite() & ((parsed.abs() >= _SMALLEST) | (digits == 0))).then(parsed))
+    return pl.coalesce(
+        number, pl.when(parsed.is_finite() & ((parsed.abs() >= _SMALLEST_NORMAL) | (digits == 0))).then(parsed)
+    )
 
 
 def _integer(field: Field, column: int, kinds: list[str]) -> pl.Expr:
-    number = array_of(kinds, column, "number", pl.Float64)
+    number = array_or_nulls(kinds, column, "number", pl.Float64)
     whole = pl.when((number == number.floor()) & (number.abs() <= _MAX_EXACT)).then(number).cast(pl.Int64, strict=False)
-    text = _plain_number(field, texts_of(column, kinds))
+    text = _normalize_number_text(field, texts_or_nulls(column, kinds))
     parsed = pl.when(text.str.contains(r"^[+-]?\d+$")).then(text).str.strip_prefix("+").cast(pl.Int64, strict=False)
     return pl.coalesce(whole, parsed)
 
@@ -94,13 +96,13 @@ def _boolean(field: Field, column: int, kinds: list[str]) -> pl.Expr:
     shown = pl.coalesce([as_text(column, k) for k in kinds if k in {"text", "number"}] or [pl.lit(None, pl.String)])
     true, false = field.options.get("trueValues", _TRUE), field.options.get("falseValues", _FALSE)
     parsed = pl.when(shown.is_in(true)).then(pl.lit(value=True)).when(shown.is_in(false)).then(pl.lit(value=False))
-    return pl.coalesce(array_of(kinds, column, "boolean", pl.Boolean), parsed)
+    return pl.coalesce(array_or_nulls(kinds, column, "boolean", pl.Boolean), parsed)
 
 
 def _year(_field: Field, column: int, kinds: list[str]) -> pl.Expr:
-    number = array_of(kinds, column, "number", pl.Float64)
+    number = array_or_nulls(kinds, column, "number", pl.Float64)
     whole = pl.when((number == number.floor()) & (number.abs() <= 9999)).then(number)  # noqa: PLR2004 - xsd:gYear
-    text = texts_of(column, kinds)
+    text = texts_or_nulls(column, kinds)
     parsed = pl.when(text.str.contains(r"^-?\d{4}$")).then(text).cast(pl.Int32, strict=False)
     return pl.coalesce(whole.cast(pl.Int32, strict=False), parsed)
 
@@ -120,22 +122,22 @@ def literal(field: Field, value: Any) -> Any:
     """
     if value is None:
         return None
-    found = _literal(field, value)
+    found = _convert_literal(field, value)
     if found is None and field.type in {"date", "time", "datetime"}:
-        return _literal(replace(field, format="default"), value)
+        return _convert_literal(replace(field, format="default"), value)
     return found
 
 
-def _literal(field: Field, value: Any) -> Any:
-    kind, cell = _cell_of(field, value)
+def _convert_literal(field: Field, value: Any) -> Any:
+    kind, cell = _literal_cell(field, value)
     try:
-        frame = pl.DataFrame({part(0, kind): pl.Series([cell], dtype=VALUE_PARTS[kind])})
+        frame = pl.DataFrame({part(0, kind): pl.Series([cell], dtype=VALUE_KINDS[kind])})
     except (OverflowError, TypeError):
         return None
     return frame.select(convert(field, 0, [kind]).alias("v")).item()
 
 
-def _cell_of(field: Field, value: Any) -> tuple[str, Any]:
+def _literal_cell(field: Field, value: Any) -> tuple[str, Any]:
     """Return the kind and the value of a cell that holds the same as a literal of the contract."""
     if isinstance(value, bool):
         return "boolean", value

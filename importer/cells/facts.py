@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 #: Above this, neighbouring integers can share one 64-bit float.
-EXACT_INTEGER = 2**53
+MAX_EXACT_INTEGER = 2**53
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def profile(frame: pl.DataFrame) -> dict[int, ColumnFacts]:
             asked.append((pl.col(part(column, "text")) == "").sum().alias(f"{column}:blank"))
         if "number" in kinds:
             number = pl.col(part(column, "number"))
-            whole = (number == number.floor()) & (number.abs() <= EXACT_INTEGER)
+            whole = (number == number.floor()) & (number.abs() <= MAX_EXACT_INTEGER)
             asked.append(whole.all().alias(f"{column}:integral"))
     row = frame.select(asked).row(0, named=True)
     return {column: _facts(column, kinds, row) for column, kinds in columns.items()}
@@ -81,7 +81,7 @@ def _facts(column: int, present: list[str], row: dict[str, int]) -> ColumnFacts:
     return ColumnFacts(kinds, row.get(f"{column}:blank", 0), bool(row.get(f"{column}:integral", True)))
 
 
-def merge(windows: Iterable[dict[int, ColumnFacts]]) -> dict[int, ColumnFacts]:
+def merge_windows(windows: Iterable[dict[int, ColumnFacts]]) -> dict[int, ColumnFacts]:
     """Return the facts of every sheet column (0-based) over several windows."""
     total: dict[int, ColumnFacts] = {}
     for facts in windows:

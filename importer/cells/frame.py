@@ -14,7 +14,7 @@ ROW = "_row"
 HIDDEN = "_hidden"
 
 #: Kinds that hold a value, and the type of their arrays. `datetime` holds dates too (at midnight).
-VALUE_PARTS: dict[str, type[pl.DataType] | pl.DataType] = {
+VALUE_KINDS: dict[str, type[pl.DataType] | pl.DataType] = {
     "number": pl.Float64,
     "text": pl.String,
     "boolean": pl.Boolean,
@@ -23,8 +23,8 @@ VALUE_PARTS: dict[str, type[pl.DataType] | pl.DataType] = {
     "duration": pl.Duration("ms"),
 }
 #: Kinds that hold no value: an error value, the text of a formula, the raw text of a value that no type can hold.
-PROBLEM_PARTS = ("error", "formula", "unreadable")
-PARTS = (*VALUE_PARTS, *PROBLEM_PARTS)
+PROBLEM_KINDS = ("error", "formula", "unreadable")
+PARTS = (*VALUE_KINDS, *PROBLEM_KINDS)
 
 
 def part(column: int, kind: str) -> str:
@@ -40,13 +40,13 @@ def pad(column: int) -> str:
     return f"{_PAD}{column}"
 
 
-class Padded(str):
+class PaddedNumberKind(str):
     """The kind `number` of a column with zero-padded numbers; compares equal to the plain `number`."""
 
     __slots__ = ()
 
 
-def parts_of(frame_columns: list[str], column: int) -> list[str]:
+def kinds_of(frame_columns: list[str], column: int) -> list[str]:
     """Return the kinds that a sheet column has in a frame with these column names."""
     names = set(frame_columns)
     kinds = [kind for kind in PARTS if part(column, kind) in names]
@@ -54,7 +54,7 @@ def parts_of(frame_columns: list[str], column: int) -> list[str]:
 
 
 def kinds_by_column(frame_columns: list[str]) -> dict[int, list[str]]:
-    """Return what `parts_of` returns, for every column (ascending), in one pass over the names."""
+    """Return what `kinds_of` returns, for every column (ascending), in one pass over the names."""
     found: dict[int, list[str]] = {}
     for name in frame_columns:
         if not name.startswith("_"):
@@ -66,10 +66,10 @@ def kinds_by_column(frame_columns: list[str]) -> dict[int, list[str]]:
 
 
 def _marked(kinds: list[str]) -> list[str]:
-    return [Padded(kind) if kind == "number" else kind for kind in kinds]
+    return [PaddedNumberKind(kind) if kind == "number" else kind for kind in kinds]
 
 
-def columns_of(frame_columns: list[str]) -> list[int]:
+def sheet_columns_of(frame_columns: list[str]) -> list[int]:
     """Return the sheet columns (0-based, ascending) of a frame with these column names."""
     return sorted({int(name.split(".")[0]) for name in frame_columns if not name.startswith("_")})
 
@@ -81,14 +81,14 @@ def kind_name(column: int, kinds: list[str]) -> pl.Expr:
     return pl.coalesce([pl.when(pl.col(part(column, kind)).is_not_null()).then(pl.lit(kind)) for kind in kinds])
 
 
-def array_of(kinds: list[str], column: int, kind: str, otherwise: pl.DataType | type[pl.DataType]) -> pl.Expr:
+def array_or_nulls(kinds: list[str], column: int, kind: str, otherwise: pl.DataType | type[pl.DataType]) -> pl.Expr:
     """Return the array of one kind of a column, or nulls of type `otherwise` if the column does not have that kind."""
     return pl.col(part(column, kind)) if kind in kinds else pl.lit(None, otherwise)
 
 
-def texts_of(column: int, kinds: list[str]) -> pl.Expr:
+def texts_or_nulls(column: int, kinds: list[str]) -> pl.Expr:
     """Return the texts of a column, or nulls if it has none."""
-    return array_of(kinds, column, "text", pl.String)
+    return array_or_nulls(kinds, column, "text", pl.String)
 
 
 def data_rows(frame: pl.DataFrame, header_row: int, *, skip_hidden: bool) -> pl.DataFrame:

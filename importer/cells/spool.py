@@ -25,7 +25,7 @@ def write(frame: pl.DataFrame, path: Path) -> Path:
     return path
 
 
-def write_some(frame: pl.DataFrame | None, path: Path) -> Path | None:
+def write_if_nonempty(frame: pl.DataFrame | None, path: Path) -> Path | None:
     """Write a frame if it has rows; return the path, or None if nothing was written."""
     return None if frame is None or frame.is_empty() else write(frame, path)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from .frame import texts_of
+from .frame import texts_or_nulls
 from .text import raw_text
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _LARGEST_EXPONENT = 16_000
 def is_json(text: str, kind: type | tuple[type, ...] = object) -> bool:
     """Return whether a text is JSON that `jsonb` can hold, and its value is an instance of `kind`."""
     try:
-        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_refuse_huge)
+        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_refuse_huge_number)
         # jsonb cannot hold NUL or a lone surrogate.
         json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
@@ -38,7 +38,7 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(name)  # NaN and Infinity are extensions of Python, not JSON
 
 
-def _refuse_huge(text: str) -> float:
+def _refuse_huge_number(text: str) -> float:
     mantissa, _, exponent = text.lower().partition("e")
     if len(mantissa) + abs(int(exponent or 0)) > _LARGEST_EXPONENT:
         raise ValueError(text)
@@ -48,12 +48,14 @@ def _refuse_huge(text: str) -> float:
 def to_json(field: Field, column: int, kinds: list[str]) -> pl.Expr:
     """Return the texts of a column that are JSON of the field's type; null for the others."""
     wanted = {"object": dict, "geojson": dict, "array": list}[field.type]
-    return texts_of(column, kinds).map_elements(lambda t: t if is_json(t, wanted) else None, return_dtype=pl.String)
+    return texts_or_nulls(column, kinds).map_elements(
+        lambda t: t if is_json(t, wanted) else None, return_dtype=pl.String
+    )
 
 
 def to_list(field: Field, column: int, kinds: list[str]) -> pl.Expr:
     """Return the texts of a column as JSON arrays of their items; null if an item is not of the field's `itemType`."""
-    delimiter, item = field.options.get("delimiter", ","), _ITEMS[field.options.get("itemType", "string")]
+    delimiter, item = field.options.get("delimiter", ","), _ITEM_PARSERS[field.options.get("itemType", "string")]
 
     def parse(text: str) -> str | None:
         try:
@@ -64,7 +66,7 @@ def to_list(field: Field, column: int, kinds: list[str]) -> pl.Expr:
     return raw_text(column, kinds).map_elements(parse, return_dtype=pl.String)
 
 
-def _item(expression: str) -> Callable[[str], str]:
+def _json_item_parser(expression: str) -> Callable[[str], str]:
     """Return a parser of items that are valid JSON as written if they match a regular expression."""
 
     def check(text: str) -> str:
@@ -75,7 +77,7 @@ def _item(expression: str) -> Callable[[str], str]:
     return check
 
 
-def _stamp_item(parse: Callable[[str], Any]) -> Callable[[str], str]:
+def _temporal_item_parser(parse: Callable[[str], Any]) -> Callable[[str], str]:
     def check(text: str) -> str:
         parse(text)
         return json.dumps(text)
@@ -83,14 +85,14 @@ def _stamp_item(parse: Callable[[str], Any]) -> Callable[[str], str]:
     return check
 
 
-_ITEMS: dict[str, Callable[[str], str]] = {
+_ITEM_PARSERS: dict[str, Callable[[str], str]] = {
     "string": lambda text: json.dumps(text, ensure_ascii=False),
-    "integer": _item(r"-?(?:0|[1-9]\d*)"),
-    "number": _item(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d{1,3})?"),
-    "boolean": _item("true|false"),
-    "date": _stamp_item(date.fromisoformat),
-    "time": _stamp_item(time.fromisoformat),
-    "datetime": _stamp_item(datetime.fromisoformat),
+    "integer": _json_item_parser(r"-?(?:0|[1-9]\d*)"),
+    "number": _json_item_parser(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d{1,3})?"),
+    "boolean": _json_item_parser("true|false"),
+    "date": _temporal_item_parser(date.fromisoformat),
+    "time": _temporal_item_parser(time.fromisoformat),
+    "datetime": _temporal_item_parser(datetime.fromisoformat),
 }
 
 
@@ -109,4 +111,4 @@ def to_geopoint(field: Field, column: int, kinds: list[str]) -> pl.Expr:
         numbers = all(type(n) in {int, float} for n in (lon, lat))
         return f"({lon!r},{lat!r})" if numbers and abs(lon) <= _LONGITUDE and abs(lat) <= _LATITUDE else None
 
-    return texts_of(column, kinds).map_elements(parse, return_dtype=pl.String)
+    return texts_or_nulls(column, kinds).map_elements(parse, return_dtype=pl.String)

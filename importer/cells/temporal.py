@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from .frame import array_of, texts_of
+from .frame import array_or_nulls, texts_or_nulls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .field import Field
 
-_ANY_DATE = ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%Y%m%d")
-_CLOCK = ("%H:%M:%S.%f", "%H:%M:%S", "%H:%M")
+_ANY_DATE_FORMATS = ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%Y%m%d")
+_TIME_FORMATS = ("%H:%M:%S.%f", "%H:%M:%S", "%H:%M")
 _YEAR_69 = 2069
 _DAY_MS = 86_400_000
 
@@ -49,7 +49,7 @@ def pattern_fault(kind: str, form: str) -> str | None:
     return "its time needs hours and minutes" if some_clock and not clock else None
 
 
-def _strict(form: str, *, fixed: bool) -> tuple[str, str]:
+def _compile_pattern(form: str, *, fixed: bool) -> tuple[str, str]:
     """Return a strptime pattern in the engine's syntax, and a regular expression for the texts that it accepts.
 
     Args:
@@ -70,11 +70,13 @@ def _strict(form: str, *, fixed: bool) -> tuple[str, str]:
     return form.replace(".%f", "%.f"), f"^{expression}$"
 
 
-def _first(field: Field, texts: pl.Expr, parse: Callable[[pl.Expr, str], pl.Expr], formats: tuple[str, ...]) -> pl.Expr:
+def _parse_first_match(
+    field: Field, texts: pl.Expr, parse: Callable[[pl.Expr, str], pl.Expr], formats: tuple[str, ...]
+) -> pl.Expr:
     """Return each text as parsed by the first pattern that accepts it."""
     found = []
     for form in formats:
-        engine, expression = _strict(form, fixed=field.format == "default")
+        engine, expression = _compile_pattern(form, fixed=field.format == "default")
         value = parse(pl.when(texts.str.contains(expression)).then(texts), engine)
         if "%y" in form:
             # In POSIX, two-digit years start at 1969; in the engine, at 1970.
@@ -95,66 +97,73 @@ def _parse_time(text: pl.Expr, form: str) -> pl.Expr:
     return text.str.to_time(form, strict=False)
 
 
-def _formats(field: Field, default: tuple[str, ...], anything: tuple[str, ...]) -> tuple[str, ...]:
+def _field_patterns(field: Field, default: tuple[str, ...], anything: tuple[str, ...]) -> tuple[str, ...]:
     """Return the strptime patterns of a date-like field."""
     return {"default": default, "any": anything}.get(field.format, (field.format,))
 
 
 def to_date(field: Field, column: int, kinds: list[str]) -> pl.Expr:
     """Return the dates of a column: datetimes at midnight, and parsed texts."""
-    stamp = array_of(kinds, column, "datetime", pl.Datetime("ms"))
+    stamp = array_or_nulls(kinds, column, "datetime", pl.Datetime("ms"))
     day = pl.when(stamp == stamp.dt.truncate("1d")).then(stamp.cast(pl.Date))
     if "text" not in kinds:
         return day
     return pl.coalesce(
-        day, _first(field, texts_of(column, kinds), _parse_date, _formats(field, ("%Y-%m-%d",), _ANY_DATE))
+        day,
+        _parse_first_match(
+            field, texts_or_nulls(column, kinds), _parse_date, _field_patterns(field, ("%Y-%m-%d",), _ANY_DATE_FORMATS)
+        ),
     )
 
 
 def to_datetime(field: Field, column: int, kinds: list[str]) -> pl.Expr:
     """Return the datetimes of a column; texts may lack the time of day, but a time zone is refused: none is stored."""
-    stamp = array_of(kinds, column, "datetime", pl.Datetime("ms")).cast(pl.Datetime("us"))
+    stamp = array_or_nulls(kinds, column, "datetime", pl.Datetime("ms")).cast(pl.Datetime("us"))
     if "text" not in kinds:
         return stamp
-    text = texts_of(column, kinds)
-    iso = tuple(f"%Y-%m-%d{sep}{clock}" for sep in ("T", " ") for clock in _CLOCK)
-    more = tuple(f"{day}{sep}{clock}" for day in _ANY_DATE for sep in ("T", " ") for clock in _CLOCK)
-    days = _formats(field, ("%Y-%m-%d",), _ANY_DATE)
+    text = texts_or_nulls(column, kinds)
+    iso = tuple(f"%Y-%m-%d{sep}{clock}" for sep in ("T", " ") for clock in _TIME_FORMATS)
+    more = tuple(f"{day}{sep}{clock}" for day in _ANY_DATE_FORMATS for sep in ("T", " ") for clock in _TIME_FORMATS)
+    days = _field_patterns(field, ("%Y-%m-%d",), _ANY_DATE_FORMATS)
     if not set(re.findall(r"%(.)", days[0])) & set("HI"):
-        day = _first(field, text, _parse_date, days).cast(pl.Datetime("us"))
+        day = _parse_first_match(field, text, _parse_date, days).cast(pl.Datetime("us"))
         stamp = pl.coalesce(stamp, day)
         iso, more = (iso, more) if field.format in {"default", "any"} else ((), ())
-    formats = _formats(field, iso, more) if field.format in {"default", "any"} or iso else ()
-    return pl.coalesce(stamp, _first(field, text, _parse_datetime, formats)) if formats else stamp
+    formats = _field_patterns(field, iso, more) if field.format in {"default", "any"} or iso else ()
+    return pl.coalesce(stamp, _parse_first_match(field, text, _parse_datetime, formats)) if formats else stamp
 
 
 def to_time(field: Field, column: int, kinds: list[str]) -> pl.Expr:
     """Return the times of day of a column: times, durations below 24 hours, and parsed texts."""
-    clock = array_of(kinds, column, "time", pl.Time)
-    duration = array_of(kinds, column, "duration", pl.Duration("ms"))
+    clock = array_or_nulls(kinds, column, "time", pl.Time)
+    duration = array_or_nulls(kinds, column, "duration", pl.Duration("ms"))
     size = duration.dt.total_milliseconds()
     # A time of day formatted as a duration ([h]:mm) is the same clock reading.
     within = pl.when((size >= 0) & (size < _DAY_MS)).then(size * 1_000_000).cast(pl.Time)
     if "text" not in kinds:
         return pl.coalesce(clock, within)
     return pl.coalesce(
-        clock, within, _first(field, texts_of(column, kinds), _parse_time, _formats(field, _CLOCK, _CLOCK))
+        clock,
+        within,
+        _parse_first_match(
+            field, texts_or_nulls(column, kinds), _parse_time, _field_patterns(field, _TIME_FORMATS, _TIME_FORMATS)
+        ),
     )
 
 
 def to_yearmonth(_field: Field, column: int, kinds: list[str]) -> pl.Expr:
     """Return the months (`YYYY-MM`) of a column: datetimes at the start of a month, and texts."""
-    stamp = array_of(kinds, column, "datetime", pl.Datetime("ms"))
+    stamp = array_or_nulls(kinds, column, "datetime", pl.Datetime("ms"))
     first = pl.when(stamp == stamp.dt.truncate("1mo")).then(stamp.dt.strftime("%Y-%m"))
-    text = texts_of(column, kinds)
+    text = texts_or_nulls(column, kinds)
     return pl.coalesce(first, pl.when(text.str.contains(r"^\d{4}-(?:0[1-9]|1[0-2])$")).then(text))
 
 
 def to_duration(_field: Field, column: int, kinds: list[str]) -> pl.Expr:
     """Return the durations of a column: durations, times of day, and parsed texts."""
-    elapsed = array_of(kinds, column, "duration", pl.Duration("ms")).cast(pl.Duration("us"))
-    clock = array_of(kinds, column, "time", pl.Time).cast(pl.Int64) // 1000
-    return pl.coalesce(elapsed, clock.cast(pl.Duration("us")), _iso_duration(texts_of(column, kinds)))
+    elapsed = array_or_nulls(kinds, column, "duration", pl.Duration("ms")).cast(pl.Duration("us"))
+    clock = array_or_nulls(kinds, column, "time", pl.Time).cast(pl.Int64) // 1000
+    return pl.coalesce(elapsed, clock.cast(pl.Duration("us")), _iso_duration(texts_or_nulls(column, kinds)))
 
 
 def _iso_duration(text: pl.Expr) -> pl.Expr:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from .frame import Padded, pad, part
+from .frame import PaddedNumberKind, pad, part
 
 
 def to_text(field_type: str, value: pl.Expr) -> pl.Expr:
@@ -94,7 +94,7 @@ def as_text(column: int, kind: str) -> pl.Expr:
     cell = pl.col(part(column, kind))
     match kind:
         case "number":
-            return _padded_number(column) if isinstance(kind, Padded) else shortest_text(cell)
+            return _padded_number(column) if isinstance(kind, PaddedNumberKind) else shortest_text(cell)
         case "boolean":
             return pl.when(cell).then(pl.lit("true")).when(~cell).then(pl.lit("false"))
         case "datetime":

@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from .exits import one_exit
+from .exits import exit_on_error
 from .options import ledger_options
 
 
-def _of_group(name: str, given: Any) -> Any:
+def _group_option(name: str, given: Any) -> Any:
     """Return the value of an option of a `runs` command, which may also be given before the command."""
     parent = click.get_current_context().parent
     return given or (parent.params.get(name) if parent is not None else None)
@@ -35,7 +35,7 @@ def runs(ctx: click.Context, to: str | None, as_json: bool, debug: bool) -> None
     """
     if ctx.invoked_subcommand is not None:
         return
-    with one_exit(as_json=as_json, debug=debug):
+    with exit_on_error(as_json=as_json, debug=debug):
         from importer.ledger.history import ledger_session, leftovers, list_runs
 
         from .render import output, print_runs
@@ -53,14 +53,14 @@ def runs(ctx: click.Context, to: str | None, as_json: bool, debug: bool) -> None
 @ledger_options
 def show(run_id: str, to: str | None, as_json: bool, debug: bool) -> None:
     """Show one run. ID is the id of the run, or the beginning of it."""
-    with one_exit(as_json=as_json, debug=debug):
+    with exit_on_error(as_json=as_json, debug=debug):
         from importer.ledger.history import ledger_session, show_run
 
         from .render import output, print_run
 
-        with ledger_session(_of_group("to", to)) as session:
+        with ledger_session(_group_option("to", to)) as session:
             found = show_run(session, run_id)
-        if _of_group("as_json", as_json):
+        if _group_option("as_json", as_json):
             click.echo(json.dumps(found, ensure_ascii=False, indent=2))
         else:
             print_run(found, output())
@@ -71,28 +71,30 @@ def show(run_id: str, to: str | None, as_json: bool, debug: bool) -> None:
 @ledger_options
 def forget(run_id: str, to: str | None, as_json: bool, debug: bool) -> None:
     """Delete a run from the ledger, with its staging table; the same workbook can then be imported again."""
-    with one_exit(as_json=as_json, debug=debug):
+    with exit_on_error(as_json=as_json, debug=debug):
         from importer.ledger.history import forget as forget_run
         from importer.ledger.history import ledger_session
 
-        with ledger_session(_of_group("to", to)) as session:
+        with ledger_session(_group_option("to", to)) as session:
             run = forget_run(session, run_id)
-        click.echo(json.dumps({"forgotten": run["id"]}) if _of_group("as_json", as_json) else f"forgotten: {run['id']}")
+        click.echo(
+            json.dumps({"forgotten": run["id"]}) if _group_option("as_json", as_json) else f"forgotten: {run['id']}"
+        )
 
 
 @runs.command()
 @ledger_options
 def clean(to: str | None, as_json: bool, debug: bool) -> None:
     """Drop the staging tables of unfinished runs; the next attempt of each starts from scratch."""
-    with one_exit(as_json=as_json, debug=debug):
+    with exit_on_error(as_json=as_json, debug=debug):
         from importer.ledger.history import clean as clean_runs
         from importer.ledger.history import ledger_session
 
-        with ledger_session(_of_group("to", to)) as session:
+        with ledger_session(_group_option("to", to)) as session:
             dropped = clean_runs(session)
         click.echo(
             json.dumps({"dropped": dropped})
-            if _of_group("as_json", as_json)
+            if _group_option("as_json", as_json)
             else f"dropped: {', '.join(dropped) or 'nothing'}"
         )
 
@@ -105,28 +107,28 @@ def db() -> None:
 @db.command()
 def url() -> None:
     """Start the server, keep it running, and print its connection string."""
-    with one_exit():
-        from importer.postgres.embedded import Embedded
+    with exit_on_error():
+        from importer.postgres.embedded import EmbeddedServer
 
-        click.echo(Embedded().start().text)
+        click.echo(EmbeddedServer().start().text)
 
 
 @db.command()
 def start() -> None:
     """Start the server and keep it running until `stop`."""
-    with one_exit():
-        from importer.postgres.embedded import Embedded
+    with exit_on_error():
+        from importer.postgres.embedded import EmbeddedServer
 
-        click.echo(f"running: {Embedded().start().text}")
+        click.echo(f"running: {EmbeddedServer().start().text}")
 
 
 @db.command()
 def stop() -> None:
     """Stop the server."""
-    with one_exit():
-        from importer.postgres.embedded import Embedded
+    with exit_on_error():
+        from importer.postgres.embedded import EmbeddedServer
 
-        click.echo("stopped" if Embedded().stop() else "was not running")
+        click.echo("stopped" if EmbeddedServer().stop() else "was not running")
 
 
 @db.command(
@@ -135,7 +137,7 @@ def stop() -> None:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def psql(arguments: tuple[str, ...]) -> None:
     """Open psql on the server. ARGUMENTS go to psql, as in: db psql -c 'select count(*) from businesses'."""
-    with one_exit():
-        from importer.postgres.embedded import Embedded
+    with exit_on_error():
+        from importer.postgres.embedded import EmbeddedServer
 
-        sys.exit(Embedded().psql(list(arguments)))
+        sys.exit(EmbeddedServer().psql(list(arguments)))

@@ -12,10 +12,10 @@ from importer.errors import MachineError
 from importer.version import __version__
 
 from .admin import db, runs
-from .exits import interrupted, one_exit, show_report, stoppable
+from .exits import exit_on_error, interrupted, show_report, signals_as_exceptions
 from .options import load_options, output_options, serve_options, sheet_options, workbook_argument
 
-_REJECTED = 1
+_EXIT_REJECTED = 1
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -60,7 +60,7 @@ def check(workbook: str, **options: Any) -> None:
 
 def _load(workbook: str, options: dict[str, Any], *, dry_run: bool) -> None:
     as_json, quiet, verbose, debug = (options.pop(name) for name in ("as_json", "quiet", "verbose", "debug"))
-    with one_exit(as_json=as_json, quiet=quiet, debug=debug):
+    with exit_on_error(as_json=as_json, quiet=quiet, debug=debug):
         from importer import import_workbook
 
         from .progress_bars import progress_bars
@@ -72,7 +72,7 @@ def _load(workbook: str, options: dict[str, Any], *, dry_run: bool) -> None:
         show_report(report, as_json=as_json, quiet=quiet, verbose=verbose)
         # With a budget, the user accepts the rejects within it.
         done = report.outcome != "already-imported"
-        sys.exit(_REJECTED if done and report.error_count and options["max_rejects"] is None else 0)
+        sys.exit(_EXIT_REJECTED if done and report.error_count and options["max_rejects"] is None else 0)
 
 
 def _limits(options: dict[str, Any]) -> Any:
@@ -95,7 +95,7 @@ def _split(options: dict[str, Any]) -> dict[str, Any]:
 @output_options
 def inspect(workbook: str, as_json: bool, quiet: bool, verbose: bool, debug: bool, **options: Any) -> None:
     """Show the sheets of WORKBOOK, the header, the columns with their contents, and problems. Needs no database."""
-    with one_exit(as_json=as_json, quiet=quiet, debug=debug):
+    with exit_on_error(as_json=as_json, quiet=quiet, debug=debug):
         from importer.inspection import inspect_workbook
 
         from .render import print_inspection
@@ -118,7 +118,7 @@ def inspect(workbook: str, as_json: bool, quiet: bool, verbose: bool, debug: boo
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def contract(workbook: str, form: str, debug: bool, **options: Any) -> None:
     """Print the contract that WORKBOOK suggests. Edit this Table Schema descriptor and give it to `run --contract`."""
-    with one_exit(debug=debug):
+    with exit_on_error(debug=debug):
         from importer.inspection import suggest_contract
 
         descriptor = suggest_contract(workbook, limits=_limits(options), **_split(options))
@@ -140,14 +140,14 @@ def serve(debug: bool, **options: Any) -> None:
     importer serve
     curl -X POST 'http://localhost:8080/upload?method=batch' -F 'file=@data.xlsx'
     """
-    with one_exit(debug=debug):
+    with exit_on_error(debug=debug):
         try:
-            from importer.serve.server import serve_with
+            from importer.serve.server import serve_from_options
         except ModuleNotFoundError as exc:
             raise MachineError(
                 f"the service is not installed ({exc.name})", choice="pip install 'importer[serve]'"
             ) from None
-        serve_with(**options)
+        serve_from_options(**options)
 
 
 cli.add_command(runs)
@@ -156,7 +156,7 @@ cli.add_command(db)
 
 def main() -> None:
     """Run the command line and exit with its code; with `--json`, usage errors are printed as JSON too."""
-    with stoppable():
+    with signals_as_exceptions():
         try:
             code = cli(prog_name="importer", standalone_mode=False)
         except click.ClickException as exc:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from importer.report.model import Report
 
 #: A wrapper that forwards Ctrl-C turns one signal into two; only a second signal later than this ends the run at once.
-_PATIENCE_SECONDS = 2.0
+_SECOND_SIGNAL_SECONDS = 2.0
 
 
 class _Terminated(KeyboardInterrupt):
@@ -29,7 +29,7 @@ class _Terminated(KeyboardInterrupt):
 
 
 @contextmanager
-def stoppable() -> Iterator[None]:
+def signals_as_exceptions() -> Iterator[None]:
     """Turn the signals that end a program into an exception, so that workers, staging and spool are cleaned up."""
     first: float | None = None
     raised: _Terminated | None = None
@@ -39,7 +39,7 @@ def stoppable() -> Iterator[None]:
         if first is None or getattr(raised, "dropped", False):  # see `interrupts`
             first, raised = time.monotonic(), _Terminated(number)
             raise raised
-        if time.monotonic() - first > _PATIENCE_SECONDS:
+        if time.monotonic() - first > _SECOND_SIGNAL_SECONDS:
             os._exit(128 + number)
 
     numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -56,7 +56,7 @@ def stoppable() -> Iterator[None]:
 
 
 @contextmanager
-def one_exit(*, as_json: bool = False, quiet: bool = False, debug: bool = False) -> Iterator[None]:
+def exit_on_error(*, as_json: bool = False, quiet: bool = False, debug: bool = False) -> Iterator[None]:
     """Turn every error into a message on stderr (and JSON on stdout with `as_json`) and its exit code."""
     try:
         yield
@@ -70,13 +70,13 @@ def one_exit(*, as_json: bool = False, quiet: bool = False, debug: bool = False)
             if isinstance(exc, ImporterError)
             else interrupted(exc)
             if isinstance(exc, KeyboardInterrupt)
-            else _unexpected(exc)
+            else _unexpected_error(exc)
         )
         if debug:
             import traceback
 
             traceback.print_exception(exc)
-        _fail(error, as_json=as_json, quiet=quiet)
+        _report_and_exit(error, as_json=as_json, quiet=quiet)
 
 
 def interrupted(exc: KeyboardInterrupt) -> ImporterError:
@@ -92,7 +92,7 @@ def interrupted(exc: KeyboardInterrupt) -> ImporterError:
     return error
 
 
-def _unexpected(exc: BaseException) -> ImporterError:
+def _unexpected_error(exc: BaseException) -> ImporterError:
     if isinstance(exc, OSError):
         return MachineError(f"the machine refused: {exc.strerror or exc}", place=exc.filename)
     fact = str(exc).strip().split("\n", 1)[0][:300]
@@ -101,10 +101,10 @@ def _unexpected(exc: BaseException) -> ImporterError:
     )
 
 
-def _fail(error: ImporterError, *, as_json: bool, quiet: bool) -> None:
+def _report_and_exit(error: ImporterError, *, as_json: bool, quiet: bool) -> None:
     # What the pipeline attaches is the run report; `errors` knows only that it has a dict.
     report = cast("Report | None", error.report) if isinstance(error, BudgetExceeded) else None
-    with _writable():
+    with _ignore_broken_stdout():
         if as_json:
             described = {
                 "type": type(error).__name__,
@@ -120,13 +120,13 @@ def _fail(error: ImporterError, *, as_json: bool, quiet: bool) -> None:
             click.echo(json.dumps(shown, ensure_ascii=False, indent=2))
         elif report:
             show_report(report, as_json=False, quiet=quiet, verbose=False)
-    with _writable():
+    with _ignore_broken_stdout():
         click.echo(f"importer: {error}", err=True)
     sys.exit(error.exit_code)
 
 
 @contextmanager
-def _writable() -> Iterator[None]:
+def _ignore_broken_stdout() -> Iterator[None]:
     """Give up on a stdout that is closed or full, so that Python does not report it again at exit."""
     try:
         yield

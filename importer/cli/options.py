@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def stacked(options: list[Callable[[Any], Any]]) -> Callable[[Any], Any]:
+def combine_options(options: list[Callable[[Any], Any]]) -> Callable[[Any], Any]:
     """Combine several options into one decorator; help lists them in the order given."""
 
     def decorate(function: Any) -> Any:
@@ -22,7 +22,7 @@ def stacked(options: list[Callable[[Any], Any]]) -> Callable[[Any], Any]:
 
 
 workbook_argument = click.argument("workbook", type=click.Path(path_type=str))
-sheet_options = stacked([
+sheet_options = combine_options([
     click.option("--sheet", metavar="NAME", help="Sheet to read.  [default: the first visible worksheet]"),
     click.option("--header-row", metavar="N|N-M", help="Header row or rows, 1-based; 0 if there is none.  [default: detected]"),
     click.option("--columns", metavar="A,B,…", help="Columns to load, by header, name or letter; the others are ignored."),
@@ -32,7 +32,7 @@ sheet_options = stacked([
     click.option("--memory", type=click.IntRange(64), metavar="MIB", help="Memory that each worker may use.  [default: 2048]"),
     click.option("--temp-dir", type=click.Path(file_okay=False, exists=True), help="Folder for temporary files.  [default: the system's]"),
 ])  # fmt: skip
-load_options = stacked([
+load_options = combine_options([
     click.option("--to", metavar="DSN", help="Target server.  [default: IMPORTER_DSN, DATABASE_URL, PGHOST…, else the embedded one]"),
     click.option("--table", metavar="[SCHEMA.]TABLE", help="Target table.  [default: the contract's, else the workbook's name]"),
     click.option("--mode", type=click.Choice(["append", "create", "replace", "upsert"]), default="append", show_default=True, help="append adds rows, create makes a new table, replace exchanges all rows, upsert inserts or updates rows by key."),
@@ -51,18 +51,18 @@ load_options = stacked([
     click.option("--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Give up after this time; the same command can continue later.  [default: no limit]"),
     click.option("--chunk-rows", type=click.IntRange(1), metavar="N", help="Most rows in a chunk.  [default: chosen by size]"),
 ])  # fmt: skip
-output_options = stacked([
+output_options = combine_options([
     click.option("--json", "as_json", is_flag=True, help="Print only the report, as JSON, on stdout."),
     click.option("-q", "--quiet", is_flag=True, help="Print only errors."),
     click.option("-v", "--verbose", is_flag=True, help="Print all columns and notes."),
     click.option("--debug", is_flag=True, help="Show tracebacks."),
 ])  # fmt: skip
-ledger_options = stacked([
+ledger_options = combine_options([
     click.option("--to", metavar="DSN", help="Target server.  [default: as for `run`]"),
     click.option("--json", "as_json", is_flag=True, help="Print only JSON on stdout."),
     click.option("--debug", is_flag=True, help="Show tracebacks."),
 ])  # fmt: skip
-serve_options = stacked([
+serve_options = combine_options([
     click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Address to listen on; any other than loopback needs a token."),
     click.option("--port", type=click.IntRange(0, 65_535), default=8080, show_default=True, metavar="N", help="Port to listen on; 0 takes any free port."),
     click.option("--to", metavar="DSN", help="Target server.  [default: as for `run`]"),

@@ -6,7 +6,7 @@ import contextlib
 import sys
 from typing import TYPE_CHECKING
 
-from importer.runtime.progress import Progress, Silent
+from importer.runtime.progress import NoProgress, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
-_WORDS = {
+_STAGE_LABELS = {
     "open": "opening",
     "cut": "unpacking",
     "read": "reading",
@@ -30,10 +30,10 @@ def progress_bars(*, quiet: bool, bars: bool = True) -> Iterator[Progress]:
     """Yield a Progress that draws on stderr while the block runs, or prints lines or nothing if it cannot draw."""
     # sys.stderr is None where it is closed, or under pythonw.
     if quiet or sys.stderr is None:
-        yield Silent()
+        yield NoProgress()
         return
     if not bars or not sys.stderr.isatty():
-        yield _Lines()
+        yield _LineProgress()
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -42,10 +42,10 @@ def progress_bars(*, quiet: bool, bars: bool = True) -> Iterator[Progress]:
     rate = TextColumn("{task.fields[rate]}")
     shown = (TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
     with Bars(*shown, console=Console(stderr=True), transient=True) as drawn:
-        yield _Drawn(drawn)
+        yield _BarProgress(drawn)
 
 
-class _Lines(Silent):
+class _LineProgress(NoProgress):
     """Progress without bars: prints only messages that a waiting user needs."""
 
     def say(self, text: str) -> None:
@@ -54,7 +54,7 @@ class _Lines(Silent):
             sys.stderr.flush()
 
 
-class _Drawn:
+class _BarProgress:
     """Progress as one bar, reused for every stage."""
 
     def __init__(self, bars: Bars) -> None:
@@ -62,7 +62,7 @@ class _Drawn:
         self._task: TaskID = bars.add_task("starting", total=None, rate="")
 
     def stage(self, name: str) -> None:
-        self._bars.reset(self._task, description=_WORDS.get(name, name), total=None, completed=0, rate="")
+        self._bars.reset(self._task, description=_STAGE_LABELS.get(name, name), total=None, completed=0, rate="")
 
     def expect(self, rows: int) -> None:
         self._bars.update(self._task, total=rows)

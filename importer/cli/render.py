@@ -61,7 +61,7 @@ def _print_outcome(report: Report, console: Console) -> None:
     words = {"published": "loaded into", "checked": "would load into", "over-budget": "NOT loaded into"}
     place = f"{report.target['schema']}.{report.target['table']}" if report.target else "no table"
     console.print(
-        f"{report.workbook['name']} · {report.sheet} · {header_words(*report.header_rows)}",
+        f"{report.workbook['name']} · {report.sheet} · {describe_header(*report.header_rows)}",
         markup=False,
         highlight=False,
     )
@@ -73,13 +73,13 @@ def _print_outcome(report: Report, console: Console) -> None:
         markup=False,
         highlight=False,
     )
-    moved = ", ".join(f"{n:,} {what}" for what, n in report.table_rows.items() if n or what in _ALWAYS_TOLD)
+    moved = ", ".join(f"{n:,} {what}" for what, n in report.table_rows.items() if n or what in _ALWAYS_SHOWN)
     if report.target.get("mode") in {"upsert", "replace"} and moved:
         console.print(f"rows of the table: {moved}", markup=False, highlight=False)
 
 
 #: Counts that are printed even if they are 0.
-_ALWAYS_TOLD = ("inserted", "updated", "unchanged")
+_ALWAYS_SHOWN = ("inserted", "updated", "unchanged")
 
 
 def _print_columns(report: Report, console: Console, *, verbose: bool) -> None:
@@ -116,7 +116,7 @@ def _print_rules(report: Report, console: Console) -> None:
     console.print(table)
 
 
-def header_words(first: int, last: int) -> str:
+def describe_header(first: int, last: int) -> str:
     """Describe where the header is, for people."""
     if not last:
         return "no header row"
@@ -177,7 +177,7 @@ def print_inspection(found: Inspection, console: Console, *, verbose: bool = Fal
         s["name"] + ("" if s["visibility"] == "visible" else f" ({s['visibility']})") for s in shown["sheets"]
     )
     console.print(f"{shown['workbook']['name']} · sheets: {sheets}", markup=False, highlight=False)
-    header = header_words(*shown["header_rows"])
+    header = describe_header(*shown["header_rows"])
     console.print(
         f"{shown['sheet']} · {header} · {shown['rows']['data']:,} data rows",
         style="bold",

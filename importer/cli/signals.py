@@ -8,10 +8,10 @@ import sys
 import threading
 
 #: Seconds until the callback should be over.
-_MOMENT = 0.01
+_DELAY_SECONDS = 0.01
 
 
-def keep_interrupts() -> None:
+def repeat_dropped_interrupts() -> None:
     """Install a hook that interrupts the main thread again, a moment after an interrupt was dropped.
 
     Importing a module alone runs dozens of such callbacks. The exception gets an attribute `dropped`, which says to a
@@ -35,7 +35,7 @@ def keep_interrupts() -> None:
 def _again(number: int) -> KeyboardInterrupt | None:
     """Schedule the signal again; return the interrupt that arrived meanwhile, which would be dropped too, or None."""
     try:
-        threading.Timer(_MOMENT, _interrupt, [number]).start()
+        threading.Timer(_DELAY_SECONDS, _interrupt, [number]).start()
     except KeyboardInterrupt as exc:
         return exc
     return None

@@ -8,21 +8,21 @@ import os
 import sys
 
 #: Commands that read a workbook.
-_WITH_WORKERS = {"run", "check", "inspect", "contract"}
+_WORKER_COMMANDS = {"run", "check", "inspect", "contract"}
 
 
 def prestart_workers() -> None:
     """Start the workers before importing the command line, because the fork server's imports take longest."""
-    if sys.argv[1:2] and sys.argv[1] in _WITH_WORKERS and not {"-h", "--help"} & set(sys.argv):
+    if sys.argv[1:2] and sys.argv[1] in _WORKER_COMMANDS and not {"-h", "--help"} & set(sys.argv):
         from importer.errors import MachineError
-        from importer.workers.fork_server import warm_up, workers_for
+        from importer.workers.fork_server import estimate_workers, warm_up
 
         with contextlib.suppress(MachineError):  # the command reports it
             warm_up()
-            from importer.workers.worker_process import start_ahead
+            from importer.workers.worker_process import prestart
 
             # The arguments are not parsed yet; the largest file among them is taken for the workbook.
-            start_ahead(workers_for(max(map(_size, sys.argv[2:]), default=0)))
+            prestart(estimate_workers(max(map(_size, sys.argv[2:]), default=0)))
 
 
 def _size(argument: str) -> int:

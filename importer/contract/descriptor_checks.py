@@ -9,11 +9,11 @@ from importer.errors import ContractError
 from importer.postgres.types import NAME_BYTES
 
 #: Limits what is printed: a short YAML text can decode to a value with an endless representation.
-_SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxother = 60
+_SHORT_REPR = reprlib.Repr()
+_SHORT_REPR.maxstring = _SHORT_REPR.maxother = 60
 
 
-def a_list(given: Any, place: str) -> list[Any]:
+def require_list(given: Any, place: str) -> list[Any]:
     """Return a value that must be a list, unchanged.
 
     Raises:
@@ -24,7 +24,7 @@ def a_list(given: Any, place: str) -> list[Any]:
     return given
 
 
-def an_object(given: Any, place: str, keys: tuple[str, ...] | None = None) -> dict[str, Any]:
+def require_object(given: Any, place: str, keys: tuple[str, ...] | None = None) -> dict[str, Any]:
     """Return a value that must be an object, unchanged; if `keys` is given, it may have no other keys.
 
     Raises:
@@ -40,10 +40,10 @@ def an_object(given: Any, place: str, keys: tuple[str, ...] | None = None) -> di
 
 def shown(given: Any) -> str:
     """Return the representation of a wrong value, short enough for a message."""
-    return _SHORT.repr(given)
+    return _SHORT_REPR.repr(given)
 
 
-def refuse_repeated(names: list[str], what: str) -> None:
+def require_unique(names: list[str], what: str) -> None:
     """Refuse a list in which a name occurs twice.
 
     Raises:
@@ -61,7 +61,7 @@ def is_name(name: Any) -> bool:
     )
 
 
-def missing_tokens(given: Any, place: str) -> tuple[str, ...]:
+def parse_missing_values(given: Any, place: str) -> tuple[str, ...]:
     """Return the tokens in a list of texts, or of objects with a `value` (v2)."""
     values = [v.get("value") if isinstance(v, dict) else v for v in given] if isinstance(given, list) else [None]
     texts = tuple(v for v in values if isinstance(v, str))
@@ -70,7 +70,7 @@ def missing_tokens(given: Any, place: str) -> tuple[str, ...]:
     return texts
 
 
-def field_names(given: Any, known: list[str], place: str) -> tuple[str, ...]:
+def parse_field_names(given: Any, known: list[str], place: str) -> tuple[str, ...]:
     """Return one or more names of known fields.
 
     Raises:

@@ -8,7 +8,7 @@ from importer.cells.field import Field
 from importer.errors import ContractError
 from importer.postgres.types import FIELD_TYPES
 
-from .descriptor_checks import an_object, is_name, missing_tokens, shown
+from .descriptor_checks import is_name, parse_missing_values, require_object, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +20,7 @@ CONSTRAINTS = (
 _LENGTH_TYPES = {"string", "any", "array", "list", "object", "geojson", "yearmonth"}
 _ORDERED_TYPES = {"number", "integer", "date", "time", "datetime", "year", "yearmonth", "duration"}
 _JSON_TYPES = {"array", "list", "object", "geojson"}
-_STAMP_TYPES = ("date", "time", "datetime")
+_TEMPORAL_TYPES = ("date", "time", "datetime")
 _FORMATS = {
     "string": {"default", "email", "uri", "binary", "uuid"},
     "geopoint": {"default", "array", "object"},
@@ -55,19 +55,19 @@ def parse_field(descriptor: Any, number: int) -> Field:
         name=name,
         type=kind,
         title=title,
-        format=_format(descriptor.get("format", "default"), kind, place),
-        constraints=_constraints(descriptor.get("constraints", {}), kind, place),
-        missing_values=None if missing is None else missing_tokens(missing, place),
+        format=_parse_format(descriptor.get("format", "default"), kind, place),
+        constraints=_parse_constraints(descriptor.get("constraints", {}), kind, place),
+        missing_values=None if missing is None else parse_missing_values(missing, place),
         options={k: v for k, v in descriptor.items() if k not in _FIELD_KEYS},
     )
     _check_options(result, place)
-    _check_members(result)
+    _check_literals(result)
     return result
 
 
-def _format(form: Any, kind: str, place: str) -> str:
+def _parse_format(form: Any, kind: str, place: str) -> str:
     allowed = _FORMATS.get(kind, {"default"})
-    if kind in _STAMP_TYPES and isinstance(form, str) and form not in {"default", "any"}:
+    if kind in _TEMPORAL_TYPES and isinstance(form, str) and form not in {"default", "any"}:
         from importer.cells.temporal import pattern_fault
 
         fault = pattern_fault(kind, form)
@@ -77,15 +77,15 @@ def _format(form: Any, kind: str, place: str) -> str:
                 place=place,
                 choice="default, any, or a pattern such as %d.%m.%Y",
             )
-    elif kind in _STAMP_TYPES and form in ("default", "any"):
+    elif kind in _TEMPORAL_TYPES and form in ("default", "any"):
         return str(form)
     elif not isinstance(form, str) or form not in allowed:
         raise ContractError(f"type {kind} has no format {shown(form)}", place=place, choice=", ".join(sorted(allowed)))
     return form
 
 
-def _constraints(given: Any, kind: str, place: str) -> dict[str, Any]:
-    for key, value in an_object(given, f"{place}, constraints").items():
+def _parse_constraints(given: Any, kind: str, place: str) -> dict[str, Any]:
+    for key, value in require_object(given, f"{place}, constraints").items():
         if key not in CONSTRAINTS:
             raise ContractError(f"unknown constraint {key!r}", place=place, choice=", ".join(CONSTRAINTS))
         if key in {"minLength", "maxLength"} and (kind not in _LENGTH_TYPES or type(value) is not int or value < 0):
@@ -146,7 +146,7 @@ def _check_list_options(options: Mapping[str, Any], place: str) -> None:
         )
 
 
-def _check_members(field: Field) -> None:
+def _check_literals(field: Field) -> None:
     """Raise ContractError for an invalid bound, enum member, category or jsonSchema, by building all checks once."""
     if set(field.constraints) - {"required", "unique"} or "categories" in field.options:
         import polars as pl

@@ -10,9 +10,17 @@ from typing import TYPE_CHECKING, Any
 from importer.errors import ContractError
 from importer.postgres.types import parse_type
 
-from .descriptor_checks import a_list, an_object, field_names, is_name, missing_tokens, refuse_repeated, shown
+from .descriptor_checks import (
+    is_name,
+    parse_field_names,
+    parse_missing_values,
+    require_list,
+    require_object,
+    require_unique,
+    shown,
+)
 from .field_loader import parse_field
-from .model import DEFAULTS, Contract, ExtraColumn, ForeignKey
+from .model import ALLOWED_DEFAULTS, Contract, ExtraColumn, ForeignKey
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,10 +85,12 @@ def parse_contract(descriptor: Any) -> Contract:
         )
     fields = tuple(parse_field(f, n) for n, f in enumerate(descriptor["fields"], 1))
     names = [f.name for f in fields]
-    refuse_repeated(names, "field")
-    postgresql = an_object(descriptor.get("postgresql", {}), "postgresql", _POSTGRESQL_KEYS)
-    extra = tuple(_extra_column(c, names) for c in a_list(postgresql.get("extraColumns", []), "extraColumns"))
-    refuse_repeated([c.name for c in extra], "extra column")
+    require_unique(names, "field")
+    postgresql = require_object(descriptor.get("postgresql", {}), "postgresql", _POSTGRESQL_KEYS)
+    extra = tuple(
+        _parse_extra_column(c, names) for c in require_list(postgresql.get("extraColumns", []), "extraColumns")
+    )
+    require_unique([c.name for c in extra], "extra column")
     match = descriptor.get("fieldsMatch", "equal")
     match = match[0] if isinstance(match, list) and match else match
     if match not in FIELDS_MATCH:
@@ -88,33 +98,40 @@ def parse_contract(descriptor: Any) -> Contract:
     known = names + [c.name for c in extra]
     return Contract(
         fields=fields,
-        missing_values=missing_tokens(descriptor.get("missingValues", [""]), "missingValues"),
-        primary_key=field_names(descriptor["primaryKey"], names, "primaryKey") if descriptor.get("primaryKey") else (),
+        missing_values=parse_missing_values(descriptor.get("missingValues", [""]), "missingValues"),
+        primary_key=parse_field_names(descriptor["primaryKey"], names, "primaryKey")
+        if descriptor.get("primaryKey")
+        else (),
         unique_keys=tuple(
-            field_names(k, names, "uniqueKeys") for k in a_list(descriptor.get("uniqueKeys", []), "uniqueKeys")
+            parse_field_names(k, names, "uniqueKeys")
+            for k in require_list(descriptor.get("uniqueKeys", []), "uniqueKeys")
         ),
-        foreign_keys=tuple(_foreign_key(k, names) for k in a_list(descriptor.get("foreignKeys", []), "foreignKeys")),
+        foreign_keys=tuple(
+            _parse_foreign_key(k, names) for k in require_list(descriptor.get("foreignKeys", []), "foreignKeys")
+        ),
         fields_match=match,
-        schema=_table_name(postgresql.get("schema"), "postgresql.schema"),
-        table=_table_name(postgresql.get("table"), "postgresql.table"),
+        schema=_parse_name(postgresql.get("schema"), "postgresql.schema"),
+        table=_parse_name(postgresql.get("table"), "postgresql.table"),
         types=_types(postgresql.get("types", {}), names),
         extra_columns=extra,
-        indexes=tuple(field_names(i, known, "indexes") for i in a_list(postgresql.get("indexes", []), "indexes")),
+        indexes=tuple(
+            parse_field_names(i, known, "indexes") for i in require_list(postgresql.get("indexes", []), "indexes")
+        ),
     )
 
 
-def _table_name(given: Any, place: str) -> str | None:
+def _parse_name(given: Any, place: str) -> str | None:
     if given is not None and not is_name(given):
         raise ContractError(f"{shown(given)} cannot be a name", place=place, choice="a text of 1-63 bytes")
     return given  # type: ignore[no-any-return]
 
 
-def _foreign_key(given: Any, names: list[str]) -> ForeignKey:
+def _parse_foreign_key(given: Any, names: list[str]) -> ForeignKey:
     place = "foreignKeys"
-    reference = an_object(an_object(given, place).get("reference", {}), f"{place}, reference")
-    fields = field_names(given.get("fields"), names, place)
+    reference = require_object(require_object(given, place).get("reference", {}), f"{place}, reference")
+    fields = parse_field_names(given.get("fields"), names, place)
     there = reference.get("fields")
-    references = [there] if isinstance(there, str) else a_list(there, f"{place}, reference, fields")
+    references = [there] if isinstance(there, str) else require_list(there, f"{place}, reference, fields")
     if len(references) != len(fields) or not all(is_name(r) for r in references):
         raise ContractError("a foreign key must reference as many fields as it has", place=place)
     # Without a resource, or with an empty one, the key references its own table.
@@ -125,7 +142,7 @@ def _foreign_key(given: Any, names: list[str]) -> ForeignKey:
 
 
 def _types(given: Any, names: list[str]) -> dict[str, str]:
-    for name, text in an_object(given, "postgresql.types").items():
+    for name, text in require_object(given, "postgresql.types").items():
         if name not in names:
             raise ContractError(
                 f"postgresql.types names an unknown field {name!r}",
@@ -137,12 +154,12 @@ def _types(given: Any, names: list[str]) -> dict[str, str]:
     return dict(given)
 
 
-def _extra_column(given: Any, names: list[str]) -> ExtraColumn:
+def _parse_extra_column(given: Any, names: list[str]) -> ExtraColumn:
     name = given.get("name") if isinstance(given, dict) else None
     if not is_name(name) or name in names:
         raise ContractError("an extra column needs a name that no field has", place=f"extraColumns: {shown(name)}")
     place = f"extra column {name!r}"
-    an_object(given, place, _EXTRA_KEYS)
+    require_object(given, place, _EXTRA_KEYS)
     kind, default = given.get("type", "text"), given.get("default")
     pg_type = parse_type(kind) if isinstance(kind, str) else None
     if pg_type is None:
@@ -158,23 +175,23 @@ def _extra_column(given: Any, names: list[str]) -> ExtraColumn:
         given.get("identity", False),
         given.get("primaryKey", False),
         given.get("notNull", False),
-        _default(default, place),
+        _parse_default(default, place),
     )
 
 
-def _default(given: Any, place: str) -> str | int | float | bool | None:
-    """Return a default that is a constant or one of the calls in `DEFAULTS`; any other text could be injected SQL."""
+def _parse_default(given: Any, place: str) -> str | int | float | bool | None:
+    """Return a default: a constant or one of `ALLOWED_DEFAULTS`; any other text could be injected SQL."""
     if isinstance(given, float) and not math.isfinite(given):
         given = [given]
     if given is not None and not isinstance(given, (str, int, float)):
         raise ContractError(f"default {shown(given)} is not a text, a number, true or false", place=place)
     if isinstance(given, str):
-        if given.lower() in DEFAULTS:
+        if given.lower() in ALLOWED_DEFAULTS:
             return given.lower()
         if _CALL.fullmatch(given) or "\0" in given:
             raise ContractError(
                 f"default {shown(given)} is not allowed in a contract",
                 place=place,
-                choice=", ".join(DEFAULTS),
+                choice=", ".join(ALLOWED_DEFAULTS),
             )
     return given

@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
 
 #: Function calls allowed as the default of an extra column. A contract can be untrusted, so other SQL is refused.
-DEFAULTS = ("now()", "current_timestamp", "current_date", "current_user", "gen_random_uuid()", "clock_timestamp()")
+ALLOWED_DEFAULTS = (
+    "now()",
+    "current_timestamp",
+    "current_date",
+    "current_user",
+    "gen_random_uuid()",
+    "clock_timestamp()",
+)
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,7 @@ class Contract:
     extra_columns: tuple[ExtraColumn, ...] = ()
     indexes: tuple[tuple[str, ...], ...] = ()
 
-    def missing_of(self, field: Field) -> tuple[str, ...]:
+    def missing_values_of(self, field: Field) -> tuple[str, ...]:
         """Return the texts that mean a missing value in that field."""
         return self.missing_values if field.missing_values is None else field.missing_values
 

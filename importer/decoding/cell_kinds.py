@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from importer.cells.frame import VALUE_PARTS
+from importer.cells.frame import VALUE_KINDS
 from importer.excel import sheet_xml as sheetxml
 
-from .engine import MIXED, Cells, Engine, engine_errors
+from .engine import MIXED_KIND_ERRORS, Cells, Engine, engine_errors
 
 if TYPE_CHECKING:
-    from .date_serials import Epoch
+    from .date_serials import DateSystem
 
-_STAMP = re.compile(r"value: (\S+), datetime_type: (\w+)")
+_DATE_DETAIL = re.compile(r"value: (\S+), datetime_type: (\w+)")
 _QUOTED = re.compile(r'\("(.*)"\)', re.DOTALL)
 _ERROR_VALUES = {
     "Div0": "#DIV/0!",
@@ -33,7 +33,7 @@ _ERROR_VALUES = {
 }
 
 
-def read_columns(sheet: Engine, rows: bytes, epoch: Epoch, numbers: frozenset[int] = frozenset()) -> Cells:
+def read_columns(sheet: Engine, rows: bytes, epoch: DateSystem, numbers: frozenset[int] = frozenset()) -> Cells:
     """Load some rows as arrays by sheet column and kind.
 
     Args:
@@ -47,13 +47,13 @@ def read_columns(sheet: Engine, rows: bytes, epoch: Epoch, numbers: frozenset[in
     """
     with engine_errors():
         try:
-            columns = _pure(sheet, epoch, numbers)
-        except MIXED:
+            columns = _load_unmixed(sheet, epoch, numbers)
+        except MIXED_KIND_ERRORS:
             columns = None
-        return columns if columns is not None else _mixed(sheet, rows, epoch, numbers)
+        return columns if columns is not None else _load_mixed(sheet, rows, epoch, numbers)
 
 
-def _pure(sheet: Engine, epoch: Epoch, numbers: frozenset[int]) -> Cells | None:
+def _load_unmixed(sheet: Engine, epoch: DateSystem, numbers: frozenset[int]) -> Cells | None:
     """Load columns that hold one kind each; return None if a date needs a closer look.
 
     With `strict` coercion over all rows the engine refuses every mixture that it would have to coerce, except the cells
@@ -65,17 +65,17 @@ def _pure(sheet: Engine, epoch: Epoch, numbers: frozenset[int]) -> Cells | None:
     for c, array in arrays.items():
         kind = {"float": "number", "int": "number", "string": "text", "date": "datetime"}.get(dtypes[c], dtypes[c])
         if kind == "datetime":
-            stamps = array.cast(VALUE_PARTS["datetime"])
-            if epoch.doubtful(stamps):
+            stamps = array.cast(VALUE_KINDS["datetime"])
+            if epoch.has_invalid(stamps):
                 return None
             columns[c] = epoch.split(stamps)
-        elif kind in VALUE_PARTS:
-            columns[c] = {kind: array.cast(VALUE_PARTS[kind])}
-    _scatter(columns, errors, epoch, texts=None)
+        elif kind in VALUE_KINDS:
+            columns[c] = {kind: array.cast(VALUE_KINDS[kind])}
+    _add_error_cells(columns, errors, epoch, texts=None)
     return columns
 
 
-def _mixed(sheet: Engine, rows: bytes, epoch: Epoch, known: frozenset[int]) -> Cells:
+def _load_mixed(sheet: Engine, rows: bytes, epoch: DateSystem, known: frozenset[int]) -> Cells:
     """Load columns that hold several kinds.
 
     Loaded as boolean, only booleans and numbers are non-null, and the error list gives kind and value of all other
@@ -85,19 +85,19 @@ def _mixed(sheet: Engine, rows: bytes, epoch: Epoch, known: frozenset[int]) -> C
     texts, text_errors, _ = sheet.load(dtypes="string")
     pure = (sheetxml.text_columns(rows) - known) & set(texts)
     columns: Cells = {c: {"text": texts[c]} for c in pure}
-    _scatter(columns, [e for e in text_errors if e[1] in pure], epoch, texts=None)
+    _add_error_cells(columns, [e for e in text_errors if e[1] in pure], epoch, texts=None)
     rest = [c for c in texts if c not in pure | known]
     if rest or known:
         numbers, _, _ = sheet.load(dtypes={c: "string" if c in pure else "float" for c in texts})
         columns |= {c: {"number": numbers[c]} for c in known & set(texts)}
     if rest:
         booleans, errors, _ = sheet.load(dtypes={c: "boolean" if c in rest else "string" for c in texts})
-        columns |= _told_apart(rest, booleans, numbers, texts)
-        _scatter(columns, [e for e in errors if e[1] in set(rest)], epoch, texts=texts)
+        columns |= _separate_booleans(rest, booleans, numbers, texts)
+        _add_error_cells(columns, [e for e in errors if e[1] in set(rest)], epoch, texts=texts)
     return columns
 
 
-def _told_apart(
+def _separate_booleans(
     which: list[int], booleans: dict[int, pl.Series], numbers: dict[int, pl.Series], texts: dict[int, pl.Series]
 ) -> Cells:
     """Separate booleans from numbers in the columns `which`, in one query, because there may be thousands."""
@@ -115,8 +115,8 @@ def _told_apart(
     return {c: {"boolean": found[f"b{c}"], "number": found[f"n{c}"]} for c in which}
 
 
-def _scatter(
-    columns: Cells, errors: list[tuple[int, int, str]], epoch: Epoch, texts: dict[int, pl.Series] | None
+def _add_error_cells(
+    columns: Cells, errors: list[tuple[int, int, str]], epoch: DateSystem, texts: dict[int, pl.Series] | None
 ) -> None:
     """Add the cells of the engine's error list to the arrays of their kinds.
 
@@ -128,7 +128,7 @@ def _scatter(
     """
     found: dict[tuple[int, str], dict[int, Any]] = {}
     for index, column, detail in errors:
-        kind, value = _parse(detail, epoch)
+        kind, value = _parse_detail(detail, epoch)
         if kind == "text" and texts is not None:
             value = texts[column][index]
         found.setdefault((column, kind), {})[index] = value
@@ -138,17 +138,17 @@ def _scatter(
         values = kinds[kind].to_list() if kind in kinds else [None] * height
         for index, value in cells.items():
             values[index] = value
-        kinds[kind] = pl.Series(values, dtype=VALUE_PARTS.get(kind, pl.String))
+        kinds[kind] = pl.Series(values, dtype=VALUE_KINDS.get(kind, pl.String))
 
 
-def _parse(detail: str, epoch: Epoch) -> tuple[str, Any]:
+def _parse_detail(detail: str, epoch: DateSystem) -> tuple[str, Any]:
     """Parse kind and value of a cell from `Expected float but got 'DateTime(ExcelDateTime { value: 1.5, …`."""
     shown = detail.partition("got '")[2].removesuffix("'")
     name, _, rest = shown.partition("(")
     if name == "Error":
         code = rest.rstrip("')")
         return "error", _ERROR_VALUES.get(code, f"#{code.upper()}")
-    if name == "DateTime" and (match := _STAMP.search(rest)):
+    if name == "DateTime" and (match := _DATE_DETAIL.search(rest)):
         return epoch.value(float(match[1]), elapsed=match[2] == "TimeDelta")
     quoted = _QUOTED.search(shown)
     text = quoted[1] if quoted else rest.rstrip("')")

@@ -15,10 +15,13 @@ _DAY_MS = 86_400_000
 _LEAP_BUG = 60
 _UNIX_DAY = date(1970, 1, 1).toordinal()
 _END_MS = (date.max.toordinal() + 1 - _UNIX_DAY) * _DAY_MS
-_BUG_MS = ((date(1900, 2, 28).toordinal() - _UNIX_DAY) * _DAY_MS, (date(1900, 3, 1).toordinal() - _UNIX_DAY) * _DAY_MS)
+_LEAP_BUG_MS = (
+    (date(1900, 2, 28).toordinal() - _UNIX_DAY) * _DAY_MS,
+    (date(1900, 3, 1).toordinal() - _UNIX_DAY) * _DAY_MS,
+)
 
 
-class Epoch:
+class DateSystem:
     """One of Excel's two date systems, counting from 1899-12-31 or from 1904-01-01.
 
     Attributes:
@@ -29,14 +32,14 @@ class Epoch:
         self._is_1904 = epoch_1904
         self.day_zero = datetime(1904, 1, 1) if epoch_1904 else datetime(1899, 12, 31)  # noqa: DTZ001
 
-    def doubtful(self, stamps: pl.Series) -> bool:
+    def has_invalid(self, stamps: pl.Series) -> bool:
         """Return whether some of the engine's stamps may come from an invalid serial (negative, 60, after 9999)."""
         # Compared as integers, because Python's datetime cannot represent stamps after 9999.
         milliseconds = stamps.cast(pl.Int64)
         first = (self.day_zero.toordinal() - _UNIX_DAY) * _DAY_MS
         wrong = (milliseconds < first) | (milliseconds >= _END_MS)
         if not self._is_1904:
-            wrong |= (milliseconds >= _BUG_MS[0]) & (milliseconds < _BUG_MS[1])
+            wrong |= (milliseconds >= _LEAP_BUG_MS[0]) & (milliseconds < _LEAP_BUG_MS[1])
         return bool(wrong.any())
 
     def split(self, stamps: pl.Series) -> dict[str, pl.Series]:

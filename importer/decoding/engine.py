@@ -14,7 +14,7 @@ import polars as pl
 from importer.cells.arrow import frame_of
 from importer.errors import InputError
 
-from .stored_zip import MAIN, StoredZip, add_frame, sheet_blocks, sheet_part
+from .stored_zip import MAIN, StoredZip, add_workbook_parts, sheet_blocks, sheet_part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 logging.getLogger("fastexcel").setLevel(logging.CRITICAL)
 
 #: Errors that the engine raises for a column of several kinds.
-MIXED = (fastexcel.UnsupportedColumnTypeCombinationError, fastexcel.CalamineCellError)
+MIXED_KIND_ERRORS = (fastexcel.UnsupportedColumnTypeCombinationError, fastexcel.CalamineCellError)
 #: Arrays by sheet column (0-based) and kind.
 Cells = dict[int, dict[str, pl.Series]]
 
@@ -66,7 +66,7 @@ class Engine:
         return arrays, cells, {info.absolute_index: info.dtype for info in infos}
 
 
-class _Scratch:
+class _ScratchArchive:
     """An archive of one worker: the workbook's styles, and room for one sheet that is overwritten for each window.
 
     Args:
@@ -84,7 +84,7 @@ class _Scratch:
         with StoredZip(path) as archive:
             if styles is not None:
                 archive.add("xl/styles.xml", [styles.read_bytes()])
-            add_frame(archive, sheets=1, epoch_1904=epoch_1904, strings=False, styles=styles is not None)
+            add_workbook_parts(archive, sheets=1, epoch_1904=epoch_1904, strings=False, styles=styles is not None)
             self._offset = archive.reserve(sheet_part(0), room)
         self.reader = _opened(path)
 
@@ -95,16 +95,16 @@ class _Scratch:
             file.writelines(blocks)
 
 
-class _Kept(threading.local):
+class _ThreadState(threading.local):
     """The archive kept for the next window; one per thread, because callers may read in threads of their own."""
 
-    scratch: _Scratch | None = None
+    scratch: _ScratchArchive | None = None
 
 
-_kept = _Kept()
+_thread_state = _ThreadState()
 
 
-def sheet_of(task: ReadTask, rows: bytes, anchor: int | None) -> Engine:
+def open_rows(task: ReadTask, rows: bytes, anchor: int | None) -> Engine:
     """Return an engine for some rows; it is valid until the next call in this thread.
 
     Args:
@@ -115,16 +115,18 @@ def sheet_of(task: ReadTask, rows: bytes, anchor: int | None) -> Engine:
     blocks = sheet_blocks(rows, anchor)
     size = sum(map(len, blocks))
     path = task.out.with_name(f"scratch-{os.getpid()}-{threading.get_native_id()}.zip")
-    scratch = _kept.scratch
+    scratch = _thread_state.scratch
     if scratch is None or scratch.serves != (path, task.styles, task.epoch_1904) or size > scratch.room:
-        scratch = _kept.scratch = _Scratch(path, task.styles, size + size // 8, epoch_1904=task.epoch_1904)
+        scratch = _thread_state.scratch = _ScratchArchive(
+            path, task.styles, size + size // 8, epoch_1904=task.epoch_1904
+        )
     scratch.write(blocks)
     return Engine(scratch.reader, 0, anchor)
 
 
-def forget_sheet() -> None:
+def discard_sheet() -> None:
     """Drop the archive that this thread keeps; otherwise its file stays open."""
-    _kept.scratch = None
+    _thread_state.scratch = None
 
 
 def _opened(path: Path) -> Any:
@@ -159,7 +161,7 @@ def read_strings(items: list[bytes], beside: Path) -> pl.Series:
             cells = range(start, min(start + _SHEET_ROWS, len(items)))
             rows = "".join(f'<row r="{n}"><c r="A{n}" t="s"><v>{i}</v></c></row>' for n, i in enumerate(cells, 1))
             archive.add(sheet_part(number), sheet_blocks(rows.encode(), None))
-        add_frame(archive, sheets=len(starts), epoch_1904=False, strings=True, styles=False)
+        add_workbook_parts(archive, sheets=len(starts), epoch_1904=False, strings=True, styles=False)
     reader = _opened(path)
     with engine_errors():
         texts = pl.concat([Engine(reader, n, None).load(dtypes="string")[0][0] for n in range(len(starts))])
@@ -169,7 +171,7 @@ def read_strings(items: list[bytes], beside: Path) -> pl.Series:
     return texts.head(len(items) - 1)
 
 
-def read_as(sheet: Engine, dtype: str) -> dict[int, pl.Series]:
+def read_single_dtype(sheet: Engine, dtype: str) -> dict[int, pl.Series]:
     """Return the arrays of a sheet that holds only texts (`string`) or only numbers (`float`), by sheet column."""
     with engine_errors():
         return sheet.load(dtypes=dtype)[0]

@@ -17,12 +17,12 @@ import polars as pl
 from importer.errors import WorkbookRefused
 
 from .cell_kinds import read_columns
-from .date_serials import Epoch
-from .engine import Cells, read_as, sheet_of
-from .shared_strings import lookup
+from .date_serials import DateSystem
+from .engine import Cells, open_rows, read_single_dtype
+from .shared_strings import map_strings
 from .string_views import words
-from .tag_scan import letters_of
-from .value_positions import SHARED, find_values
+from .tag_scan import letter_count
+from .value_positions import SHARED_MARKER, find_values
 
 if TYPE_CHECKING:
     from .string_views import Positions
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from .tasks import ReadTask
 
 #: A shared string cell without an index: an empty cell.
-_EMPTY = SHARED + b"</v>"
+_EMPTY_SHARED_CELL = SHARED_MARKER + b"</v>"
 #: A shared string cell with other attributes, spaces or a formula in between.
-_SHARED_ANYHOW = re.compile(rb"""(<c\b[^>]*?) t="s"([^>]*>(?:\s*<f\b(?:[^>]*/>|[^>]*>[^<]*</f>))?\s*)<v>""")
+_SHARED_CELL = re.compile(rb"""(<c\b[^>]*?) t="s"([^>]*>(?:\s*<f\b(?:[^>]*/>|[^>]*>[^<]*</f>))?\s*)<v>""")
 #: Character references, without leading zeros.
 _HEXADECIMAL = re.compile(rb"&#[xX]0*([0-9A-Fa-f]{2,6});")
 _DECIMAL = re.compile(rb"&#0*([0-9]{3,7});")
@@ -56,38 +56,38 @@ def read_cells(task: ReadTask, rows: bytes, anchor: int | None, counts: Counts, 
     """
     if counts.inline and counts.inline == counts.values:
         # All cells are texts. With a given dtype the engine need not infer the kind of each column first.
-        texts = read_as(sheet_of(task, rows, anchor), "string")
+        texts = read_single_dtype(open_rows(task, rows, anchor), "string")
         return {c: {"text": array} for c, array in texts.items()}
     if task.strings is None or b' t="s"' not in rows:
-        return read_columns(sheet_of(task, rows, anchor), rows, Epoch(task.epoch_1904))
-    strings = lookup(task.strings)
-    numbered = _numbered(task, rows, counts, formulas=formulas)
+        return read_columns(open_rows(task, rows, anchor), rows, DateSystem(task.epoch_1904))
+    strings = map_strings(task.strings)
+    numbered = _replace_by_indexes(task, rows, counts, formulas=formulas)
     if numbered is None:
         return _read_marked(task, rows, anchor, strings, frozenset())
     if numbered.counts is None:
         # Without the workbook's styles, because a number with a date format would be read as a date.
-        numbers = read_as(sheet_of(replace(task, styles=None), numbered.rows, anchor), "float")
-        return {c: {"text": _of_numbers(strings, array)} for c, array in numbers.items()}
+        numbers = read_single_dtype(open_rows(replace(task, styles=None), numbered.rows, anchor), "float")
+        return {c: {"text": _look_up_indexes(strings, array)} for c, array in numbers.items()}
     columns = _read_marked(task, numbered.rows, anchor, strings, frozenset(numbered.counts))
     found = {c: columns[c]["number"].count() for c in numbered.counts if "number" in columns.get(c, {})}
     if found != numbered.counts:  # a style is in an unusual place, or a cell occurs twice
         return _read_marked(task, rows, anchor, strings, frozenset())
     for c in found:
-        columns[c]["text"] = _of_numbers(strings, columns[c].pop("number"))
+        columns[c]["text"] = _look_up_indexes(strings, columns[c].pop("number"))
     return columns
 
 
 def _read_marked(task: ReadTask, rows: bytes, anchor: int | None, strings: pl.Series, numbers: frozenset[int]) -> Cells:
     """Read rows whose shared strings are replaced by marked texts; the columns `numbers` hold only numbers."""
-    epoch = Epoch(task.epoch_1904)
+    epoch = DateSystem(task.epoch_1904)
     if b' t="s"' not in rows:
-        return read_columns(sheet_of(task, rows, anchor), rows, epoch, numbers)
-    rows = rows.replace(_EMPTY, b">")
+        return read_columns(open_rows(task, rows, anchor), rows, epoch, numbers)
+    rows = rows.replace(_EMPTY_SHARED_CELL, b">")
     mark = _unused_mark(rows)
     marked = _marked(rows, mark.encode())
-    columns = read_columns(sheet_of(task, marked, anchor), marked, epoch, numbers)
+    columns = read_columns(open_rows(task, marked, anchor), marked, epoch, numbers)
     texts = {c: kinds["text"] for c, kinds in columns.items() if "text" in kinds}
-    for c, found in _of_marked(strings, texts, mark).items() if texts else ():
+    for c, found in _look_up_marked(strings, texts, mark).items() if texts else ():
         columns[c]["text"] = found
     return columns
 
@@ -95,7 +95,7 @@ def _read_marked(task: ReadTask, rows: bytes, anchor: int | None, strings: pl.Se
 # ---- READ AS NUMBERS --------------------------------------------------------------------------------------------
 
 
-class _Numbered(NamedTuple):
+class _NumberedRows(NamedTuple):
     """Rows with plain numbers in place of shared strings.
 
     Attributes:
@@ -107,7 +107,7 @@ class _Numbered(NamedTuple):
     counts: dict[int, int] | None
 
 
-def _numbered(task: ReadTask, rows: bytes, counts: Counts, *, formulas: bool) -> _Numbered | None:
+def _replace_by_indexes(task: ReadTask, rows: bytes, counts: Counts, *, formulas: bool) -> _NumberedRows | None:
     """Return the rows with numbers in columns that hold only shared strings; None if there are no such columns.
 
     None also if the spelling of the rows does not allow it.
@@ -116,8 +116,8 @@ def _numbered(task: ReadTask, rows: bytes, counts: Counts, *, formulas: bool) ->
     if values is None or counts.tags is None:
         return None
     if values.shared.all():
-        return _Numbered(_untyped(rows, values.types), None)
-    columns = values.columns(counts.tags.data, letters_of(task.width))
+        return _NumberedRows(_erase_types(rows, values.types), None)
+    columns = values.columns(counts.tags.data, letter_count(task.width))
     if columns is None:
         return None
     every = np.bincount(columns)
@@ -126,17 +126,17 @@ def _numbered(task: ReadTask, rows: bytes, counts: Counts, *, formulas: bool) ->
     if not alone.any():
         return None
     types = values.types[alone[columns[values.shared]]]
-    untyped = _untyped(rows, types, styled=task.styles is not None)
-    return _Numbered(untyped, {int(c): int(shared[c]) for c in np.flatnonzero(alone)})
+    untyped = _erase_types(rows, types, styled=task.styles is not None)
+    return _NumberedRows(untyped, {int(c): int(shared[c]) for c in np.flatnonzero(alone)})
 
 
-_SPACES = np.uint64(int.from_bytes(b" " * 8, "little"))
-#: The word that replaces the first eight bytes of `cells.SHARED`.
-_UNTYPED = np.uint64(int.from_bytes(b"      ><", "little"))
-_STYLE = np.uint32(int.from_bytes(b' s="', "little"))
+_SPACES_WORD = np.uint64(int.from_bytes(b" " * 8, "little"))
+#: The word that replaces the first eight bytes of `cells.SHARED_MARKER`.
+_UNTYPED_WORD = np.uint64(int.from_bytes(b"      ><", "little"))
+_STYLE_WORD = np.uint32(int.from_bytes(b' s="', "little"))
 
 
-def _untyped(rows: bytes, types: Positions, *, styled: bool = False) -> bytes:
+def _erase_types(rows: bytes, types: Positions, *, styled: bool = False) -> bytes:
     """Return the rows without the type attributes at `types` and, if `styled`, without the styles of these cells.
 
     Without its type such a cell is a number, which the engine reads fastest; without its style (` s="12"`, which Excel
@@ -147,14 +147,14 @@ def _untyped(rows: bytes, types: Positions, *, styled: bool = False) -> bytes:
     at, heads = words(data, 8), words(data, 4)
     for digits in range(1, 6) if styled else ():
         starts = types - (digits + len(b' s=""'))
-        starts = starts[heads[starts] == _STYLE]
+        starts = starts[heads[starts] == _STYLE_WORD]
         # A few bytes beyond the style may be overwritten: they belong to the type.
-        at[starts] = at[starts + 2] = _SPACES
-    at[types] = _UNTYPED
+        at[starts] = at[starts + 2] = _SPACES_WORD
+    at[types] = _UNTYPED_WORD
     return data.tobytes()
 
 
-def _of_numbers(strings: pl.Series, numbers: pl.Series) -> pl.Series:
+def _look_up_indexes(strings: pl.Series, numbers: pl.Series) -> pl.Series:
     """Look up the shared strings with these indexes.
 
     Raises:
@@ -182,11 +182,11 @@ def _unused_mark(rows: bytes) -> str:
 
 def _marked(rows: bytes, mark: bytes) -> bytes:
     """Return the rows with shared string cells turned into texts: the mark, then the index."""
-    rows = rows.replace(SHARED, b' t="str"><v>' + mark)
-    return _SHARED_ANYHOW.sub(rb'\1 t="str"\2<v>' + mark, rows) if b' t="s"' in rows else rows
+    rows = rows.replace(SHARED_MARKER, b' t="str"><v>' + mark)
+    return _SHARED_CELL.sub(rb'\1 t="str"\2<v>' + mark, rows) if b' t="s"' in rows else rows
 
 
-def _of_marked(strings: pl.Series, texts: dict[int, pl.Series], mark: str) -> dict[int, pl.Series]:
+def _look_up_marked(strings: pl.Series, texts: dict[int, pl.Series], mark: str) -> dict[int, pl.Series]:
     """Replace marked texts by the strings they refer to, by sheet column.
 
     All columns are handled in one query, because there may be hundreds.

@@ -17,13 +17,13 @@ import numpy as np
 import polars as pl
 
 from importer.errors import WorkbookRefused
-from importer.excel.normalize_xml import plain_strings, wide_escapes
+from importer.excel.normalize_xml import decode_wide_escapes, normalize_strings
 from importer.excel.package import Package
 from importer.runtime.prefetch import mapped
-from importer.workers.allocator import give_back_memory
+from importer.workers.allocator import release_memory
 
 from .engine import read_strings
-from .string_views import PADDING, Column, Mapped, as_series, make_views, moved, series_views, words
+from .string_views import PADDING, Mapped, StringViewWriter, make_views, moved, series_to_views, views_to_series, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -34,19 +34,23 @@ if TYPE_CHECKING:
     from .string_views import Bytes, Positions, Views
     from .tasks import StringsTask
 
-_KEEPING = b'<t xml:space="preserve">'
+_PRESERVE_TAG = b'<t xml:space="preserve">'
 #: The tags before and after the text of a plain item.
-_FIRST, _LAST = b"<si><t>", b"</t></si>"
-_END = "</si>"
+_ITEM_START, _ITEM_END = b"<si><t>", b"</t></si>"
+_SI_END = "</si>"
 #: The first bytes of these tags as a word.
-_FIRST_WORD, _FIRST_MASK = (np.uint64(int.from_bytes(text, "little")) for text in (_FIRST, b"\xff" * len(_FIRST)))
-_LAST_WORD = np.uint64(int.from_bytes(_LAST[:8], "little"))
+_START_WORD, _START_MASK = (
+    np.uint64(int.from_bytes(text, "little")) for text in (_ITEM_START, b"\xff" * len(_ITEM_START))
+)
+_END_WORD = np.uint64(int.from_bytes(_ITEM_END[:8], "little"))
 #: The words of a `<t>` tag that preserves spaces, with their offsets in it.
-_KEEPING_WORDS = [(place, np.uint64(int.from_bytes(_KEEPING[place : place + 8], "little"))) for place in (0, 8, 16)]
+_PRESERVE_WORDS = [
+    (place, np.uint64(int.from_bytes(_PRESERVE_TAG[place : place + 8], "little"))) for place in (0, 8, 16)
+]
 #: Minimum size of a block in bytes: large enough to make the cost of calls negligible, small enough for the cache.
 _BLOCK_BYTES = 2 << 20
 #: A plain item without its end tag, in a block where not all items are plain.
-_PLAIN = r"^\s*<si><t>([^<]*)</t>$"
+_PLAIN_ITEM = r"^\s*<si><t>([^<]*)</t>$"
 _ENTITIES = {"&amp;": "&", "&lt;": "<", "&gt;": ">", "&quot;": '"', "&apos;": "'"}
 _ENTITY = "|".join(_ENTITIES)
 _HINT = re.compile(rb"<rPh\b.*?</rPh>", re.DOTALL)
@@ -77,31 +81,31 @@ def parse_strings(task: StringsTask) -> int:
         InputError: the engine refuses some of the strings.
     """
     count, at, others = 0, [np.empty(0, np.int64)], []
-    with Package(task.workbook, task.limits) as package, Column(task.out) as column:
-        items = _whole_items(plain_strings(package, task.part), task.limits.row_bytes)
-        for block in mapped(_parsed, items, os.cpu_count() or 1):
+    with Package(task.workbook, task.limits) as package, StringViewWriter(task.out) as column:
+        items = _split_at_items(normalize_strings(package, task.part), task.limits.row_bytes)
+        for block in mapped(_parse_block, items, os.cpu_count() or 1):
             column.add(block.views, block.data)
             at.append(block.at + count)
             others += block.others
             count += len(block.views)
         if others:
-            column.replace(np.concatenate(at), read_strings([_readable(item) for item in others], task.out))
+            column.replace(np.concatenate(at), read_strings([_to_engine_item(item) for item in others], task.out))
         count = column.finish()
-    give_back_memory()
+    release_memory()
     return count
 
 
-def _readable(item: bytes) -> bytes:
+def _to_engine_item(item: bytes) -> bytes:
     """Return an item in a form that the engine reads correctly.
 
     The engine skips items that have no text at all, which would shift the index of all later items.
     """
     if b"<t" not in _HINT.sub(b"", item):
-        return _FIRST + _LAST
-    return wide_escapes(item.replace(b"<t>", _KEEPING))
+        return _ITEM_START + _ITEM_END
+    return decode_wide_escapes(item.replace(b"<t>", _PRESERVE_TAG))
 
 
-def lookup(path: Path) -> pl.Series:
+def map_strings(path: Path) -> pl.Series:
     """Return the shared strings written at `path`; they are memory-mapped, and kept for the next window.
 
     Windows mostly refer to different strings, so the pages that the last window used are released.
@@ -112,21 +116,21 @@ def lookup(path: Path) -> pl.Series:
     return _open.column[1].texts
 
 
-def forget_strings() -> None:
+def discard_strings() -> None:
     """Drop the shared strings that this thread has mapped."""
     _open.column = None
 
 
-class _Open(threading.local):
+class _ThreadState(threading.local):
     """The mapped column kept for the next window; one per thread, because callers may read in threads of their own."""
 
     column: tuple[Path, Mapped] | None = None
 
 
-_open = _Open()
+_open = _ThreadState()
 
 
-def _whole_items(blocks: Iterable[bytes], most: int) -> Iterator[bytes]:
+def _split_at_items(blocks: Iterable[bytes], most: int) -> Iterator[bytes]:
     """Yield the same bytes in blocks that end before an `<si`, so that no item is split; the first one has the head.
 
     Args:
@@ -154,16 +158,18 @@ def _whole_items(blocks: Iterable[bytes], most: int) -> Iterator[bytes]:
     yield carry[:end] if end >= 0 else carry
 
 
-def _parsed(xml: bytes) -> _Block:
+def _parse_block(xml: bytes) -> _Block:
     """Parse the items of a block."""
     start = xml.find(b"<si")
     if start < 0:
-        return _texts_block(pl.Series([], dtype=pl.String), pl.Series([], dtype=pl.String))
+        return _make_block(pl.Series([], dtype=pl.String), pl.Series([], dtype=pl.String))
     body = xml[start:]
-    return _plain_items(body) or _mixed_items(body.replace(_KEEPING, b"<t>").replace(b"<t/>", b"<t></t>"))
+    return _parse_plain_block(body) or _parse_any_block(
+        body.replace(_PRESERVE_TAG, b"<t>").replace(b"<t/>", b"<t></t>")
+    )
 
 
-def _plain_items(body: bytes) -> _Block | None:
+def _parse_plain_block(body: bytes) -> _Block | None:
     """Parse a block in which all items are plain, with nothing between them; return None for any other block."""
     data = np.frombuffer(body + b"\0" * PADDING, np.uint8)
     tags = np.flatnonzero(data == ord("<"))
@@ -171,50 +177,50 @@ def _plain_items(body: bytes) -> _Block | None:
         return None
     si, t, t_end, si_end = tags.reshape(-1, 4).T
     at = words(data, 8)
-    first, keeping = at[si] & _FIRST_MASK, np.flatnonzero(data[t + 2] == ord(" "))
+    first, keeping = at[si] & _START_MASK, np.flatnonzero(data[t + 2] == ord(" "))
     starts = t + len(b"<t>")
     if len(keeping):
-        if not all((at[t[keeping] + place] == word).all() for place, word in _KEEPING_WORDS):
+        if not all((at[t[keeping] + place] == word).all() for place, word in _PRESERVE_WORDS):
             return None
-        first[keeping], starts[keeping] = _FIRST_WORD, t[keeping] + len(_KEEPING)
+        first[keeping], starts[keeping] = _START_WORD, t[keeping] + len(_PRESERVE_TAG)
     plain = (
-        (first == _FIRST_WORD).all()
+        (first == _START_WORD).all()
         and (t == si + len(b"<si>")).all()
-        and (at[t_end] == _LAST_WORD).all()
+        and (at[t_end] == _END_WORD).all()
         and (si_end == t_end + len(b"</t>")).all()
-        and (data[si_end + len(_END) - 1] == ord(">")).all()
-        and (si[1:] == si_end[:-1] + len(_END)).all()
-        and not body[si_end[-1] + len(_END) :].strip()
+        and (data[si_end + len(_SI_END) - 1] == ord(">")).all()
+        and (si[1:] == si_end[:-1] + len(_SI_END)).all()
+        and not body[si_end[-1] + len(_SI_END) :].strip()
     )
     if not plain:
         return None
     _check_utf8(body)
     block = _Block(make_views(data, starts, t_end - starts), body, np.empty(0, np.int64), [])
-    return _without_marks(block, data, starts)
+    return _decode_entities(block, data, starts)
 
 
-def _without_marks(block: _Block, data: Bytes, starts: Positions) -> _Block:
+def _decode_entities(block: _Block, data: Bytes, starts: Positions) -> _Block:
     """Return a block of plain items with entities decoded, and items with escapes left to the engine."""
-    and_signs, escapes, returns = (_where(char, block.data, data) for char in (b"&", b"_", b"\r"))
+    and_signs, escapes, returns = (_find_char(char, block.data, data) for char in (b"&", b"_", b"\r"))
     if not (len(and_signs) or len(escapes) or len(returns)):
         return block
-    known = _are_known(words(data, 8)[and_signs])
+    known = _starts_entity(words(data, 8)[and_signs])
     strange = [and_signs[~known], returns, escapes[data[escapes + 1] == ord("x")]]
     marked, left = np.zeros(len(starts), bool), np.zeros(len(starts), bool)
     for found, marks in ((marked, and_signs), *((left, marks) for marks in strange)):
         found[np.searchsorted(starts, marks, side="right") - 1] = True
     at, others = np.flatnonzero(marked & ~left), np.flatnonzero(left)
     if len(others):
-        raw = as_series(block.views[others], [block.data])
-        block = block._replace(at=others, others=[_FIRST + text.encode() + _LAST for text in raw])
+        raw = views_to_series(block.views[others], [block.data])
+        block = block._replace(at=others, others=[_ITEM_START + text.encode() + _ITEM_END for text in raw])
     if len(at):
-        views, decoded = series_views(_decoded(as_series(block.views[at], [block.data])))
+        views, decoded = series_to_views(_replace_entities(views_to_series(block.views[at], [block.data])))
         block.views[at] = moved(views, 0, len(block.data))
         block = block._replace(data=block.data + decoded)
     return block
 
 
-def _are_known(at: NDArray[np.unsignedinteger]) -> NDArray[np.bool_]:
+def _starts_entity(at: NDArray[np.unsignedinteger]) -> NDArray[np.bool_]:
     """Return a mask of the words that start with a predefined XML entity; all others are left to the engine."""
     known = np.zeros(len(at), bool)
     for name in _ENTITIES:
@@ -223,35 +229,35 @@ def _are_known(at: NDArray[np.unsignedinteger]) -> NDArray[np.bool_]:
     return known
 
 
-def _where(char: bytes, body: bytes, data: Bytes) -> Positions:
+def _find_char(char: bytes, body: bytes, data: Bytes) -> Positions:
     """Return the offsets of a character in `body`, whose bytes `data` holds."""
     return np.flatnonzero(data == ord(char)) if char in body else np.empty(0, np.int64)
 
 
-def _mixed_items(body: bytes) -> _Block:
+def _parse_any_block(body: bytes) -> _Block:
     """Parse a block that may hold any kind of item."""
     _check_utf8(body)
-    items = pl.Series([body.decode()]).str.split(_END).explode()
+    items = pl.Series([body.decode()]).str.split(_SI_END).explode()
     if body.count(b"<si") != len(items) - 1:
         # The block has empty items, `<si/>`; no program is known to write them.
         items = pl.Series([item.decode() for item in _ITEM.findall(body)], dtype=pl.String)
-        return _texts_block(pl.Series([None] * len(items), dtype=pl.String), items)
+        return _make_block(pl.Series([None] * len(items), dtype=pl.String), items)
     items = items.head(len(items) - 1)
-    raw = items.str.extract(_PLAIN)
+    raw = items.str.extract(_PLAIN_ITEM)
     known = (raw.str.count_matches("&", literal=True) == raw.str.count_matches(_ENTITY)) & raw.str.contains(
         "_x|\r"
     ).not_()
-    return _texts_block(pl.select(pl.when(known).then(_decoded(raw))).to_series(), items + _END)
+    return _make_block(pl.select(pl.when(known).then(_replace_entities(raw))).to_series(), items + _SI_END)
 
 
-def _texts_block(texts: pl.Series, items: pl.Series) -> _Block:
+def _make_block(texts: pl.Series, items: pl.Series) -> _Block:
     """Build a block from texts, null where they are left to the engine, and the XML of all items."""
-    views, data = series_views(texts.fill_null(""))
+    views, data = series_to_views(texts.fill_null(""))
     left = texts.is_null()
     return _Block(views, data, left.arg_true().to_numpy().astype(np.int64), [i.encode() for i in items.filter(left)])
 
 
-def _decoded(raw: pl.Series) -> pl.Series:
+def _replace_entities(raw: pl.Series) -> pl.Series:
     """Return texts with their entities replaced by characters."""
     return raw.str.replace_many(list(_ENTITIES), list(_ENTITIES.values()))
 

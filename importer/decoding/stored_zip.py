@@ -29,10 +29,10 @@ _DOS_DATE = 0x21  # 1980-01-01, the earliest date that zip can express
 _MAX32 = 0xFFFFFFFF
 
 MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
-_OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
-_PACKAGE = "http://schemas.openxmlformats.org/package/2006"
-_HEAD = '<?xml version="1.0" encoding="UTF-8"?>'
-SHEET_OPEN = f'{_HEAD}<worksheet xmlns="{MAIN}" xmlns:r="{_OFFICE}"><sheetData>'.encode()
+_OFFICE_NAMESPACE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+_PACKAGE_NAMESPACE = "http://schemas.openxmlformats.org/package/2006"
+_XML_DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>'
+SHEET_OPEN = f'{_XML_DECLARATION}<worksheet xmlns="{MAIN}" xmlns:r="{_OFFICE_NAMESPACE}"><sheetData>'.encode()
 SHEET_CLOSE = b"</sheetData></worksheet>"
 
 
@@ -50,7 +50,7 @@ class StoredZip:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         try:
             if kind is None:
-                self._finish()
+                self._write_directory()
         finally:
             self._file.close()
 
@@ -91,7 +91,7 @@ class StoredZip:
             + extra
         )
 
-    def _finish(self) -> None:
+    def _write_directory(self) -> None:
         start = self._file.tell()
         for name, crc, size, offset in self._entries:
             extra = struct.pack("<2H3Q", 1, 24, size, size, offset)
@@ -126,7 +126,7 @@ def sheet_blocks(rows: bytes, anchor: int | None) -> list[bytes]:
     return [SHEET_OPEN, pin, rows, SHEET_CLOSE]
 
 
-def add_frame(archive: StoredZip, *, sheets: int, epoch_1904: bool, strings: bool, styles: bool) -> None:
+def add_workbook_parts(archive: StoredZip, *, sheets: int, epoch_1904: bool, strings: bool, styles: bool) -> None:
     """Write the parts that make the sheets a workbook: content types, relationships and the workbook part.
 
     Args:
@@ -139,10 +139,11 @@ def add_frame(archive: StoredZip, *, sheets: int, epoch_1904: bool, strings: boo
     listed = "".join(f'<sheet name="cut{n}" sheetId="{n + 1}" r:id="rId{n + 1}"/>' for n in range(sheets))
     epoch = ' date1904="1"' if epoch_1904 else ""
     parts = {
-        "[Content_Types].xml": f'{_HEAD}<Types xmlns="{_PACKAGE}/content-types">'
+        "[Content_Types].xml": f'{_XML_DECLARATION}<Types xmlns="{_PACKAGE_NAMESPACE}/content-types">'
         '<Default Extension="xml" ContentType="application/xml"/></Types>',
         "_rels/.rels": _relationships([("rId1", "officeDocument", "xl/workbook.xml")]),
-        "xl/workbook.xml": f'{_HEAD}<workbook xmlns="{MAIN}" xmlns:r="{_OFFICE}"><workbookPr{epoch}/>'
+        "xl/workbook.xml": f'{_XML_DECLARATION}<workbook xmlns="{MAIN}" xmlns:r="{_OFFICE_NAMESPACE}">'
+        f"<workbookPr{epoch}/>"
         f"<sheets>{listed}</sheets></workbook>",
     }
     relations = [(f"rId{n + 1}", "worksheet", sheet_part(n).removeprefix("xl/")) for n in range(sheets)]
@@ -155,6 +156,6 @@ def add_frame(archive: StoredZip, *, sheets: int, epoch_1904: bool, strings: boo
 
 def _relationships(relations: list[tuple[str, str, str]]) -> str:
     listed = "".join(
-        f'<Relationship Id="{i}" Type="{_OFFICE}/{kind}" Target="{target}"/>' for i, kind, target in relations
+        f'<Relationship Id="{i}" Type="{_OFFICE_NAMESPACE}/{kind}" Target="{target}"/>' for i, kind, target in relations
     )
-    return f'{_HEAD}<Relationships xmlns="{_PACKAGE}/relationships">{listed}</Relationships>'
+    return f'{_XML_DECLARATION}<Relationships xmlns="{_PACKAGE_NAMESPACE}/relationships">{listed}</Relationships>'

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from importer.cells.arrow import series_of
+from importer.cells.arrow import series_from_arrow
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     #: One row per text, of four little-endian 32-bit words.
     Views = NDArray[np.uint32]
 
-_INLINE = 12
+_INLINE_BYTES = 12
 #: Maximum size of a buffer in bytes: an offset has 31 bits.
-_BUFFER = 1 << 30
+_MAX_BUFFER_BYTES = 1 << 30
 #: Number of bytes that must follow the last text, so that whole words can be read.
 PADDING = 12
 
@@ -40,7 +40,7 @@ def _masks(size: int, dtype: str) -> NDArray[np.unsignedinteger]:
     return np.array([(1 << (8 * n)) - 1 for n in range(size + 1)], dtype)
 
 
-_LOW, _HIGH = _masks(8, "<u8"), _masks(4, "<u4")
+_LOW_MASKS, _HIGH_MASKS = _masks(8, "<u8"), _masks(4, "<u4")
 
 
 def words(data: Bytes, size: int) -> NDArray[np.unsignedinteger]:
@@ -58,25 +58,25 @@ def make_views(data: Bytes, starts: Positions, lengths: Positions) -> Views:
     """
     views = np.empty((len(starts), 4), "<u4")
     first, last = words(data, 8)[starts], words(data, 4)[starts + 8]
-    first &= _LOW[np.minimum(lengths, 8)]
-    last &= _HIGH[np.clip(lengths - 8, 0, 4)]
+    first &= _LOW_MASKS[np.minimum(lengths, 8)]
+    last &= _HIGH_MASKS[np.clip(lengths - 8, 0, 4)]
     views[:, 0] = lengths
     views[:, 1:3] = first.view("<u4").reshape(-1, 2)
     views[:, 3] = last
-    far = lengths > _INLINE
+    far = lengths > _INLINE_BYTES
     views[far, 2], views[far, 3] = 0, starts[far]
     return views
 
 
 def moved(views: Views, buffer: int, offset: int) -> Views:
     """Change views in place, so that their bytes start at `offset` of buffer `buffer`, and return them."""
-    far = views[:, 0] > _INLINE
+    far = views[:, 0] > _INLINE_BYTES
     views[far, 2] = buffer
     views[far, 3] += np.uint32(offset)
     return views
 
 
-def series_views(texts: pl.Series) -> tuple[Views, bytes]:
+def series_to_views(texts: pl.Series) -> tuple[Views, bytes]:
     """Return the views of a text column without nulls, and the bytes that they point into."""
     array = texts.to_arrow(compat_level=pl.CompatLevel.oldest())
     _, offsets, data = array.buffers()
@@ -86,17 +86,17 @@ def series_views(texts: pl.Series) -> tuple[Views, bytes]:
     return make_views(padded, ends[:-1], np.diff(ends)), held
 
 
-def as_series(views: Views, data: list[bytes]) -> pl.Series:
+def views_to_series(views: Views, data: list[bytes]) -> pl.Series:
     """Return views and their buffers as a text column; the caller guarantees valid UTF-8."""
     return _series(pa.py_buffer(views.tobytes()), [pa.py_buffer(each) for each in data])
 
 
 def _series(views: pa.Buffer, buffers: list[pa.Buffer]) -> pl.Series:
     array = pa.Array.from_buffers(pa.string_view(), views.size // 16, [None, views, *buffers])
-    return series_of(array)
+    return series_from_arrow(array)
 
 
-class Column:
+class StringViewWriter:
     """A writer for a text column: a file of views, with the bytes they point into in a second file beside it.
 
     A context manager; the column is only complete after `finish`.
@@ -121,16 +121,16 @@ class Column:
 
     def add(self, views: Views, data: bytes) -> None:
         """Append texts, given as views and the bytes that these use as buffer 0."""
-        self._views.append(self._placed(views, data))
+        self._views.append(self._write_bytes(views, data))
 
     def replace(self, positions: Positions, texts: pl.Series) -> None:
         """Replace the texts at `positions`."""
         self._views = [np.concatenate(self._views)]
-        self._views[0][positions] = self._placed(*series_views(texts))
+        self._views[0][positions] = self._write_bytes(*series_to_views(texts))
 
-    def _placed(self, views: Views, data: bytes) -> Views:
+    def _write_bytes(self, views: Views, data: bytes) -> Views:
         """Write the bytes of some views, and return the views rebased to their place in the file."""
-        if self._end - self._buffers[-1] + len(data) > _BUFFER:
+        if self._end - self._buffers[-1] + len(data) > _MAX_BUFFER_BYTES:
             self._buffers.append(self._end)
         views = moved(views, len(self._buffers) - 1, self._end - self._buffers[-1])
         self._file.write(data)
@@ -157,7 +157,7 @@ class Mapped:
     """
 
     def __init__(self, path: Path) -> None:
-        self._maps = [_mapped(file) for file in (path, path.with_suffix(".bytes"))]
+        self._maps = [_map_file(file) for file in (path, path.with_suffix(".bytes"))]
         views, data = (pa.py_buffer(b"" if each is None else each) for each in self._maps)
         bounds = np.load(path.with_suffix(".npy")).tolist()
         self.texts = _series(views, [data.slice(low, high - low) for low, high in itertools.pairwise(bounds)])
@@ -169,7 +169,7 @@ class Mapped:
                 each.madvise(mmap.MADV_DONTNEED)
 
 
-def _mapped(path: Path) -> mmap.mmap | None:
+def _map_file(path: Path) -> mmap.mmap | None:
     """Map a file into memory; return None for an empty file, which cannot be mapped."""
     with path.open("rb") as file:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else None

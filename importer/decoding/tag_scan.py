@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from .string_views import Bytes, Positions
 
 #: Number of bytes read from the start of a tag, and so the padding needed after the last one.
-_AHEAD = 16
-_REF = len(b'<c r="')
+_LOOKAHEAD = 16
+_REF_OFFSET = len(b'<c r="')
 _SPACES = np.isin(np.arange(256), np.frombuffer(b" \t\r\n", np.uint8))
 _LETTERS = np.isin(np.arange(256), np.frombuffer(bytes(range(65, 91)) + bytes(range(97, 123)), np.uint8))
 
@@ -80,7 +80,7 @@ def scan(rows: bytes, width: int | None) -> Scan:
         rows: XML of the rows.
         width: number of columns in the sheet's declared used range, or None if none is declared.
     """
-    data = np.frombuffer(rows + b"\0" * _AHEAD, np.uint8)
+    data = np.frombuffer(rows + b"\0" * _LOOKAHEAD, np.uint8)
     tags = np.flatnonzero(data == ord("<"))
     names = words(data, 4)[tags]
     second = (names >> 8) & 0xFF
@@ -92,12 +92,12 @@ def scan(rows: bytes, width: int | None) -> Scan:
         or b"hidden=" in rows
         or _has_escape(rows, data)
         or not _is_utf8(rows)
-        or _trims(rows, data, tags, names)
+        or _has_trimmed_text(rows, data, tags, names)
     )
     inline = int(np.count_nonzero(names == word(b"</is")))
     values = int(np.count_nonzero(names == word(b"</v>"))) + inline
     counts = Counts(values, inline, Tags(data, tags, names))
-    return Scan(odd, counts, formulas, _is_wider(rows, data, tags, names, letters_of(width)))
+    return Scan(odd, counts, formulas, _is_wider(rows, data, tags, names, letter_count(width)))
 
 
 def count_values(rows: bytes) -> Counts:
@@ -106,7 +106,7 @@ def count_values(rows: bytes) -> Counts:
     return Counts(rows.count(b"</v>") + inline, inline)
 
 
-def letters_of(width: int | None) -> int:
+def letter_count(width: int | None) -> int:
     """Return how many letters the last of `width` columns has; 1 if the width is unknown."""
     return len(column_letters(width - 1)) if width else 1
 
@@ -127,7 +127,7 @@ def _is_wider(rows: bytes, data: Bytes, tags: Positions, names: NDArray[np.unsig
     cells = tags[names == word(b"<c r")]
     if len(cells) != np.count_nonzero((names & 0xFFFFFF) == word(b"<c ")):
         return is_wider(rows, letters)
-    return bool(_LETTERS[data[cells + _REF + letters]].any())
+    return bool(_LETTERS[data[cells + _REF_OFFSET + letters]].any())
 
 
 def _has_escape(rows: bytes, data: Bytes) -> bool:
@@ -139,7 +139,7 @@ def _is_utf8(rows: bytes) -> bool:
     return rows.isascii() or not pl.Series([rows], dtype=pl.Binary).cast(pl.String, strict=False).null_count()
 
 
-def _trims(rows: bytes, data: Bytes, tags: Positions, names: NDArray[np.unsignedinteger]) -> bool:
+def _has_trimmed_text(rows: bytes, data: Bytes, tags: Positions, names: NDArray[np.unsignedinteger]) -> bool:
     """Return whether the engine would trim a text: white space at an end, in a `<t>` without attributes."""
     ends = np.flatnonzero(names == word(b"</t>"))
     if not len(ends):

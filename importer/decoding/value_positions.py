@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 #: The bytes between a cell's address (or style) and the index of a shared string, as Excel and nearly all programs
 #: write them. They cannot occur in a text because of the `<`.
-SHARED = b' t="s"><v>'
-#: Number of bytes from the start of `SHARED` to its `<v>` tag.
-_TO_VALUE = SHARED.index(b"<")
-_SHARED_WORD = np.uint64(int.from_bytes(SHARED[:8], "little"))
-_NAME = np.uint32(0xFFFFFF)
-_REF = len(b'<c r="')
-_LETTERS = 26
+SHARED_MARKER = b' t="s"><v>'
+#: Number of bytes from the start of `SHARED_MARKER` to its `<v>` tag.
+_VALUE_OFFSET = SHARED_MARKER.index(b"<")
+_SHARED_WORD = np.uint64(int.from_bytes(SHARED_MARKER[:8], "little"))
+_NAME_MASK = np.uint32(0xFFFFFF)
+_REF_OFFSET = len(b'<c r="')
+_ALPHABET_SIZE = 26
 
 
-class Values(NamedTuple):
+class ValuePositions(NamedTuple):
     """The values of a window, in document order.
 
     Attributes:
@@ -48,20 +48,20 @@ class Values(NamedTuple):
             data: bytes of the window.
             letters: maximum number of letters in a column.
         """
-        held = words(data, 4)[self.cells + _REF]
+        held = words(data, 4)[self.cells + _REF_OFFSET]
         columns = (held & 0xFF).astype(np.int64) - ord("A")
-        told = (columns >= 0) & (columns < _LETTERS)
+        told = (columns >= 0) & (columns < _ALPHABET_SIZE)
         for place in range(1, letters):
             letter = ((held >> (8 * place)) & 0xFF).astype(np.int64) - ord("A")
             more = letter >= 0  # digits and quotes come before the letters
             if not more.any():
                 break
-            told &= letter < _LETTERS
-            columns = np.where(more, (columns + 1) * _LETTERS + letter, columns)
+            told &= letter < _ALPHABET_SIZE
+            columns = np.where(more, (columns + 1) * _ALPHABET_SIZE + letter, columns)
         return columns if told.all() else None
 
 
-def find_values(counts: Counts, *, formulas: bool) -> Values | None:
+def find_values(counts: Counts, *, formulas: bool) -> ValuePositions | None:
     """Return the values of a window, or None if their spelling is left to the engine.
 
     Args:
@@ -71,7 +71,7 @@ def find_values(counts: Counts, *, formulas: bool) -> Values | None:
     tags = counts.tags
     if tags is None:
         return None
-    values = np.flatnonzero(((tags.names & _NAME) == word(b"<v>")) | (tags.names == word(b"<is>")))
+    values = np.flatnonzero(((tags.names & _NAME_MASK) == word(b"<v>")) | (tags.names == word(b"<is>")))
     if not len(values) or len(values) != counts.values:
         return None
     owners = values - 1
@@ -80,6 +80,6 @@ def find_values(counts: Counts, *, formulas: bool) -> Values | None:
         owners[((tags.names[owners] >> 8) & 0xFF) == ord("f")] -= 1
     if (tags.names[owners] != word(b"<c r")).any():
         return None
-    types = tags.at[values] - _TO_VALUE
+    types = tags.at[values] - _VALUE_OFFSET
     shared = words(tags.data, 8)[types] == _SHARED_WORD
-    return Values(tags.at[owners], types if shared.all() else types[shared], shared)
+    return ValuePositions(tags.at[owners], types if shared.all() else types[shared], shared)

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 #: Two or more zeros, also as the positive section of a longer format (`00000;-00000`).
-_ZEROS = re.compile(r"(0{2,255})(?:;.*)?")
-_LIKELY = re.compile(rb"""formatCode=["']00""")
+_ZERO_FORMAT = re.compile(r"(0{2,255})(?:;.*)?")
+_MAY_PAD = re.compile(rb"""formatCode=["']00""")
 
 
 def padded_styles(styles: Path | None) -> tuple[tuple[int, int], ...]:
@@ -30,7 +30,7 @@ def padded_styles(styles: Path | None) -> tuple[tuple[int, int], ...]:
         styles: file with the inflated styles part, or None if the workbook has none.
     """
     xml = b"" if styles is None else styles.read_bytes()
-    if _LIKELY.search(xml) is None:
+    if _MAY_PAD.search(xml) is None:
         return ()
     digits: dict[str, int] = {}
     used: list[str] = []
@@ -38,7 +38,7 @@ def padded_styles(styles: Path | None) -> tuple[tuple[int, int], ...]:
 
     def start(name: str, attributes: dict[str, str]) -> None:
         local = name.rsplit("}", 1)[-1]
-        if local == "numFmt" and (match := _ZEROS.fullmatch(attributes.get("formatCode", ""))):
+        if local == "numFmt" and (match := _ZERO_FORMAT.fullmatch(attributes.get("formatCode", ""))):
             digits[attributes.get("numFmtId", "")] = len(match[1])
         if local == "xf" and opened[-1:] == ["cellXfs"]:
             used.append(attributes.get("numFmtId", ""))

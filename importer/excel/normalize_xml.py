@@ -34,25 +34,25 @@ _SPELLING_BYTES = 64 << 10
 _ODD_SPELLING = re.compile(rb"""\s(?:r|t|s|ref|min|max|hidden)(?:\s+=\s*["']|=\s+["']|=')|</\w+\s+>""")
 
 
-def plain_rows(package: Package, part: str) -> Iterator[bytes]:
+def normalize_rows(package: Package, part: str) -> Iterator[bytes]:
     """Yield the bytes of a worksheet part in Excel's spelling, in blocks.
 
     Raises:
         WorkbookRefused: the part is not well-formed, or not a worksheet.
     """
-    return _plain(package, part, "worksheet")
+    return _normalize(package, part, "worksheet")
 
 
-def plain_strings(package: Package, part: str) -> Iterator[bytes]:
+def normalize_strings(package: Package, part: str) -> Iterator[bytes]:
     """Yield the bytes of a shared strings part in Excel's spelling, in blocks.
 
     Raises:
         WorkbookRefused: the part is not well-formed, or does not hold shared strings.
     """
-    return _plain(package, part, "sst")
+    return _normalize(package, part, "sst")
 
 
-def wide_escapes(xml: bytes) -> bytes:
+def decode_wide_escapes(xml: bytes) -> bytes:
     """Decode the escapes of characters above U+00FF (`_x4E2D_`) in `xml`; the engine decodes only those up to it.
 
     Two escapes that form a UTF-16 surrogate pair become one character; a lone surrogate stays escaped. The result may
@@ -71,16 +71,16 @@ def wide_escapes(xml: bytes) -> bytes:
     return _ESCAPE.sub(character, xml) if b"_x" in xml else xml
 
 
-def _plain(package: Package, part: str, root: str) -> Iterator[bytes]:
+def _normalize(package: Package, part: str, root: str) -> Iterator[bytes]:
     stream = package.stream(part)
     head = next(stream, b"")
-    if _is_plain(head, root):
+    if _is_normalized(head, root):
         return chain([head], stream)
     stream.close()  # type: ignore[attr-defined]
-    return _rewritten(package, part, root)
+    return _rewrite(package, part, root)
 
 
-def _is_plain(head: bytes, root: str) -> bool:
+def _is_normalized(head: bytes, root: str) -> bool:
     """Return whether a part starts in Excel's spelling: UTF-8, no prefixes, double quotes, no comments or CDATA.
 
     A program spells all cells the same way. Comments come from templating code, which writes them early if at all; a
@@ -95,7 +95,7 @@ def _is_plain(head: bytes, root: str) -> bool:
     return plain and _ODD_SPELLING.search(head, 0, _SPELLING_BYTES) is None
 
 
-def _rewritten(package: Package, part: str, root: str) -> Iterator[bytes]:
+def _rewrite(package: Package, part: str, root: str) -> Iterator[bytes]:
     """Yield the part with local names only, without comments, processing instructions and CDATA marks."""
     from xml.sax.saxutils import escape, quoteattr  # imported here because it imports urllib
 
@@ -107,7 +107,7 @@ def _rewritten(package: Package, part: str, root: str) -> Iterator[bytes]:
         if not opened and local != root:
             raise WorkbookRefused(f"part {part!r} does not hold {root} but {local!r}", place=package.path.name)
         opened.append(local)
-        written = "".join(f" {_attribute(k)}={quoteattr(v)}" for k, v in attributes.items())
+        written = "".join(f" {_attribute_name(k)}={quoteattr(v)}" for k, v in attributes.items())
         out.append(f"<{local}{written}>")
 
     def end(_name: str) -> None:
@@ -137,7 +137,7 @@ def _local(name: str) -> str:
     return name.rsplit("}", 1)[-1]
 
 
-def _attribute(name: str) -> str:
+def _attribute_name(name: str) -> str:
     """Return the local name of an attribute; `xml:space` keeps its prefix, all others that matter have none."""
     return "xml:space" if name.endswith("namespace}space") else _local(name)
 
@@ -149,7 +149,7 @@ _TRIMMED = r"<t>(?:[ \t\r\n]|&#|[^<]*(?:[ \t\r\n]|&#x?[0-9A-Fa-f]+;)</t>)"
 _PLAIN, _KEEPING = b"<t>", b'<t xml:space="preserve">'
 
 
-def keep_spaces(xml: bytes) -> bytes:
+def preserve_spaces(xml: bytes) -> bytes:
     """Return `xml` with every plain `<t>` marked to preserve spaces, if any of them starts or ends with white space."""
     text = pl.Series([xml], dtype=pl.Binary).cast(pl.String, strict=False)
     # If it is not UTF-8, the engine reports that, and the marks do no harm.

@@ -117,7 +117,7 @@ class Package:
             WorkbookRefused: the part is damaged or too large.
         """
         if self.size(name) > SMALL_PART_BYTES:
-            raise self._refuse(name, f"is {self.size(name):,} bytes, far more than such a part needs")
+            raise self._refusal(name, f"is {self.size(name):,} bytes, far more than such a part needs")
         return b"".join(self.stream(name))
 
     def stream(self, name: str) -> Iterator[bytes]:
@@ -129,41 +129,43 @@ class Package:
         """
         info = self._parts[name.lower()]
         if info.file_size > self._limits.part_bytes:
-            raise self._refuse(
+            raise self._refusal(
                 name, f"would be {info.file_size:,} bytes inflated, over the limit of {self._limits.part_bytes:,}"
             )
         total, crc, tail, doctype, prolog = 0, 0, b"", b"", True
         for block in self._inflate(name, info):
             total += len(block)
             if total > info.file_size:
-                raise self._refuse(name, f"declares {info.file_size:,} bytes but holds more")
+                raise self._refusal(name, f"declares {info.file_size:,} bytes but holds more")
             self._check_ratio(name, info, total)
             crc = isal_zlib.crc32(block, crc)
             if prolog:
                 # No spreadsheet program writes a DOCTYPE; entity bombs and external entities need one.
-                doctype = doctype or _doctype(block)
+                doctype = doctype or _encoded_doctype(block)
                 if doctype in block or doctype in tail + block[: len(doctype)]:
-                    raise self._refuse(name, "has a document type declaration, which no workbook needs and attacks use")
+                    raise self._refusal(
+                        name, "has a document type declaration, which no workbook needs and attacks use"
+                    )
                 # It must come before the first element (XML 1.0, production 22). A comment may contain what looks like
                 # an element; elements in a wide encoding are not recognised, and such a part is searched to its end.
                 prolog = b"<!" in block or _ELEMENT.search(block) is None
                 tail = block[-len(doctype) :]
             yield block
         if total != info.file_size or crc != info.CRC:
-            raise self._refuse(name, "fails its checksum: the file was altered or damaged after it was saved")
+            raise self._refusal(name, "fails its checksum: the file was altered or damaged after it was saved")
 
     def _inflate(self, name: str, info: zipfile.ZipInfo) -> Iterator[bytes]:
         """Yield the inflated blocks of a part; only the deflate format is checked."""
         if info.flag_bits & _ENCRYPTED:
-            raise self._refuse(name, "is encrypted", "remove the password and save it again")
+            raise self._refusal(name, "is encrypted", "remove the password and save it again")
         if info.compress_type == zipfile.ZIP_STORED:
-            yield from self._raw(info)
+            yield from self._stored_blocks(info)
             return
         if info.compress_type != zipfile.ZIP_DEFLATED:
-            raise self._refuse(name, f"uses zip compression method {info.compress_type}")
+            raise self._refusal(name, f"uses zip compression method {info.compress_type}")
         inflater = isal_zlib.decompressobj(wbits=-15)
         try:
-            for raw in self._raw(info):
+            for raw in self._stored_blocks(info):
                 data = raw
                 while data:
                     block = inflater.decompress(data, BLOCK_BYTES)
@@ -173,16 +175,16 @@ class Package:
             while block := inflater.decompress(b"", BLOCK_BYTES):
                 yield block
         except isal_zlib.error as exc:  # type: ignore[misc]  # its stub calls the class an instance
-            raise self._refuse(name, f"cannot be inflated ({exc})") from None
+            raise self._refusal(name, f"cannot be inflated ({exc})") from None
         if not inflater.eof:
-            raise self._refuse(name, "is cut short")
+            raise self._refusal(name, "is cut short")
 
-    def _raw(self, info: zipfile.ZipInfo) -> Iterator[bytes]:
+    def _stored_blocks(self, info: zipfile.ZipInfo) -> Iterator[bytes]:
         """Yield the bytes of a part as stored in the file, in blocks."""
         self._file.seek(info.header_offset)
         header = self._file.read(_LOCAL_HEADER.size)
         if len(header) < _LOCAL_HEADER.size or header[:4] != b"PK\x03\x04":
-            raise self._refuse(info.filename, "is not where the zip directory says")
+            raise self._refusal(info.filename, "is not where the zip directory says")
         *_, name_length, extra_length = _LOCAL_HEADER.unpack(header)
         start = info.header_offset + _LOCAL_HEADER.size + name_length + extra_length
         position, end = start, start + info.compress_size
@@ -191,21 +193,21 @@ class Package:
             self._file.seek(position)
             raw = self._file.read(min(end - position, _READ_BYTES))
             if not raw:
-                raise self._refuse(info.filename, "is cut short")
+                raise self._refusal(info.filename, "is cut short")
             position += len(raw)
             yield raw
 
     def _check_ratio(self, name: str, info: zipfile.ZipInfo, total: int) -> None:
         if total > self._limits.ratio_grace_bytes and total > self._limits.inflate_ratio * max(info.compress_size, 1):
-            raise self._refuse(
+            raise self._refusal(
                 name, f"inflates to more than {self._limits.inflate_ratio} times its size", "it looks like a zip bomb"
             )
 
-    def _refuse(self, name: str, fact: str, choice: str = _RESAVE) -> WorkbookRefused:
+    def _refusal(self, name: str, fact: str, choice: str = _RESAVE) -> WorkbookRefused:
         return WorkbookRefused(f"part {name!r} {fact}", place=self.path.name, choice=choice)
 
 
-def _doctype(start: bytes) -> bytes:
+def _encoded_doctype(start: bytes) -> bytes:
     """Return `<!DOCTYPE` in the encoding of a part that begins with `start` (XML 1.0, appendix F)."""
     wide = (
         "utf-16-le"

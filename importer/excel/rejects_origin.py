@@ -14,9 +14,9 @@ from xml.parsers import expat
 if TYPE_CHECKING:
     from .package import Package
 
-_PART = "docProps/custom.xml"
+_PROPERTIES_PART = "docProps/custom.xml"
 #: Maximum length of a text property in xlsxwriter.
-_LONGEST = 255
+_MAX_PROPERTY_CHARS = 255
 _PREFIX = "importer "
 
 
@@ -42,13 +42,15 @@ class Origin:
         """Return the origin as document properties."""
         said = {"workbook": self.workbook, "sheet": self.sheet, "schema": self.schema, "table": self.table}
         letters = ",".join(self.letters)
-        said |= {f"columns {n}": letters[n : n + _LONGEST] for n in range(0, len(letters), _LONGEST)}
-        return {_PREFIX + name: text[:_LONGEST] for name, text in said.items()}
+        said |= {
+            f"columns {n}": letters[n : n + _MAX_PROPERTY_CHARS] for n in range(0, len(letters), _MAX_PROPERTY_CHARS)
+        }
+        return {_PREFIX + name: text[:_MAX_PROPERTY_CHARS] for name, text in said.items()}
 
 
 def read_origin(package: Package) -> Origin | None:
     """Return the origin recorded in a rejects workbook; None for any other workbook."""
-    if _PART not in package:
+    if _PROPERTIES_PART not in package:
         return None
     found = _properties(package)
     said = {name.removeprefix(_PREFIX): text for name, text in found.items() if name.startswith(_PREFIX)}
@@ -76,7 +78,7 @@ def _properties(package: Package) -> dict[str, str]:
     parser = expat.ParserCreate()
     parser.StartElementHandler, parser.CharacterDataHandler = start, text
     try:
-        parser.Parse(package.read(_PART), True)
+        parser.Parse(package.read(_PROPERTIES_PART), True)
     except expat.ExpatError:
         return {}
     return found

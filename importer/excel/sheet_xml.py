@@ -11,12 +11,12 @@ from html import unescape
 from typing import TYPE_CHECKING, NamedTuple
 
 from .addresses import column_index
-from .normalize_xml import keep_spaces, wide_escapes
+from .normalize_xml import decode_wide_escapes, preserve_spaces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_ITEM = re.compile(rb"<row\b([^>]*?)(/?)>|<c\b([^>]*?)(?:/>|>(.*?)</c>)", re.DOTALL)
+_ROW_OR_CELL = re.compile(rb"<row\b([^>]*?)(/?)>|<c\b([^>]*?)(?:/>|>(.*?)</c>)", re.DOTALL)
 _ROW_NUMBER = re.compile(rb"""\br=["'](\d{1,7})["']""")
 _REF = re.compile(rb"""\br=["']([A-Za-z]{1,3})(\d{1,7})["']""")
 _TYPE = re.compile(rb"""\bt=["'](\w+)["']""")
@@ -74,7 +74,7 @@ class Cell(NamedTuple):
 def cells(rows: bytes, first_row: int) -> Iterator[Cell]:
     """Yield every cell of a window in document order; a row or cell without `r` follows its predecessor."""
     row, column = first_row - 1, -1
-    for match in _ITEM.finditer(rows):
+    for match in _ROW_OR_CELL.finditer(rows):
         if match[1] is not None:
             number = _ROW_NUMBER.search(match[1])
             row, column = (int(number[1]) if number else row + 1), -1
@@ -86,7 +86,7 @@ def cells(rows: bytes, first_row: int) -> Iterator[Cell]:
         yield Cell(int(ref[2]) if ref else row, column, kind[1] if kind else b"n", match[4] or b"")
 
 
-def _matching(pattern: re.Pattern[bytes], mark: bytes, rows: bytes, first_row: int) -> Iterator[Cell]:
+def _find_cells(pattern: re.Pattern[bytes], mark: bytes, rows: bytes, first_row: int) -> Iterator[Cell]:
     """Return the cells that contain `mark` and match `pattern`, a pattern of whole `<c>` elements.
 
     If one of these has no address, return all cells instead. Searching for the mark and stepping back to the start of
@@ -97,7 +97,7 @@ def _matching(pattern: re.Pattern[bytes], mark: bytes, rows: bytes, first_row: i
     while position >= 0:
         match = pattern.match(rows, rows.rfind(b"<c", 0, position))
         if match:
-            cell = _ITEM.match(match[0])
+            cell = _ROW_OR_CELL.match(match[0])
             ref = _REF.search(cell[3]) if cell and cell[3] else None
             if cell is None or ref is None:
                 return cells(rows, first_row)
@@ -114,12 +114,12 @@ def count_values_exactly(rows: bytes, first_row: int) -> int:
     return sum(cell.has_value for cell in cells(rows, first_row))
 
 
-def uncalculated(rows: bytes, first_row: int) -> dict[Address, str]:
+def uncalculated_formulas(rows: bytes, first_row: int) -> dict[Address, str]:
     """Return the formulas without a cached result, by address.
 
     A formula that returned an empty text has `t="str"` and an empty `<v>`, which counts as a value.
     """
-    found = _matching(_UNCALCULATED, b"<f", rows, first_row)
+    found = _find_cells(_UNCALCULATED, b"<f", rows, first_row)
     return {(c.row, c.column): c.formula or "=" for c in found if c.formula is not None and not c.has_value}
 
 
@@ -143,7 +143,7 @@ def long_integers(rows: bytes, first_row: int) -> dict[Address, str]:
     rounds, Excel included.
     """
     found = {}
-    for cell in _matching(_LONG_INTEGER, b"<v>", rows, first_row):
+    for cell in _find_cells(_LONG_INTEGER, b"<v>", rows, first_row):
         text = (cell.value or b"").decode("ascii", "replace")
         if cell.type == b"n" and re.fullmatch(r"-?\d{16,}(?:\.0*)?", text):
             digits = text.split(".")[0]
@@ -158,12 +158,12 @@ def unknown_errors(rows: bytes, first_row: int) -> dict[Address, str]:
         return {}
     return {
         (c.row, c.column): (c.value or b"").decode("utf-8", "replace")
-        for c in _matching(_ERROR_CELL, b"<v>#", rows, first_row)
+        for c in _find_cells(_ERROR_CELL, b"<v>#", rows, first_row)
         if c.type == b"e" and (c.value or b"") not in _KNOWN_ERRORS and c.has_value
     }
 
 
-def repaired(rows: bytes) -> bytes:
+def repair(rows: bytes) -> bytes:
     """Return `rows` with everything the engine would misread respelled; the same object if nothing had to change.
 
     - Error values that the engine does not know become `#VALUE!` (`unknown_errors` returns the true ones).
@@ -173,9 +173,9 @@ def repaired(rows: bytes) -> bytes:
     if _UNKNOWN_ERROR.search(rows):
         rows = _ERROR_CELL.sub(lambda m: m[0] if m[2] in _KNOWN_ERRORS else m[1] + b"#VALUE!" + m[3], rows)
     if b"<is" in rows:
-        rows = keep_spaces(rows)
+        rows = preserve_spaces(rows)
     if _ESCAPE.search(rows):
-        rows = wide_escapes(_ESCAPED_RESULT.sub(rb'\1inlineStr\2<is><t xml:space="preserve">\3</t></is>', rows))
+        rows = decode_wide_escapes(_ESCAPED_RESULT.sub(rb'\1inlineStr\2<is><t xml:space="preserve">\3</t></is>', rows))
     return rows
 
 
@@ -198,7 +198,7 @@ def width(rows: bytes) -> int:
     return max(last + 1, rows.count(b"<c ") + rows.count(b"<c>"))
 
 
-def numbered_row(piece: bytes, number: int) -> bytes:
+def complete_row(piece: bytes, number: int) -> bytes:
     """Return the last row of `piece`, which lacks its end tag, with its row number and the end tag added."""
     row = piece[piece.rfind(b"<row") :]
     tag = row[: row.index(b">")]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 SAVE_AS = "open it in Excel or LibreOffice and save it as .xlsx"
 _OLE_MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 #: Maximum number of workbooks listed when the named file does not exist.
-_NEIGHBOURS = 8
+_MAX_LISTED = 8
 
 
 def check_magic(path: Path) -> None:
@@ -52,9 +52,9 @@ def _head(path: Path) -> bytes:
         with path.open("rb") as file:
             head = file.read(4096)
             if head.startswith(_OLE_MAGIC):
-                raise _refuse_ole(path, head + file.read(8 << 20))
+                raise _ole_refusal(path, head + file.read(8 << 20))
     except FileNotFoundError:
-        raise WorkbookRefused(f"no file {str(path)!r}", choice=_neighbours(path)) from None
+        raise WorkbookRefused(f"no file {str(path)!r}", choice=_suggest_workbooks(path)) from None
     except PermissionError:
         raise WorkbookRefused(f"no permission to read {str(path)!r}") from None
     except OSError as exc:
@@ -62,7 +62,7 @@ def _head(path: Path) -> bytes:
     return head
 
 
-def _refuse_ole(path: Path, content: bytes) -> WorkbookRefused:
+def _ole_refusal(path: Path, content: bytes) -> WorkbookRefused:
     # An encrypted workbook is an OLE container with a stream of this name, in UTF-16 ([MS-OFFCRYPTO]).
     if "EncryptedPackage".encode("utf-16-le") in content:
         return WorkbookRefused("the workbook is encrypted", place=str(path), choice="save it without a password")
@@ -71,7 +71,7 @@ def _refuse_ole(path: Path, content: bytes) -> WorkbookRefused:
     )
 
 
-def _neighbours(path: Path) -> str | None:
+def _suggest_workbooks(path: Path) -> str | None:
     folder = path.parent
     if not folder.is_dir():
         return f"there is no folder {str(folder)!r} either"
@@ -83,5 +83,5 @@ def _workbooks_in(folder: Path) -> str | None:
         names = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in {".xlsx", ".xlsm"})
     except OSError:
         return None
-    more = f" and {len(names) - _NEIGHBOURS} more" if len(names) > _NEIGHBOURS else ""
-    return f"workbooks there: {', '.join(names[:_NEIGHBOURS])}{more}" if names else None
+    more = f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
+    return f"workbooks there: {', '.join(names[:_MAX_LISTED])}{more}" if names else None

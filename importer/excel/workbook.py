@@ -71,7 +71,7 @@ class Workbook:
     size: int
     sheets: tuple[Sheet, ...]
     epoch_1904: bool
-    recalculates: bool
+    recalculate_on_load: bool
     shared_strings: str | None
     styles: str | None
     origin: Origin | None = None
@@ -117,10 +117,10 @@ def open_workbook(path: Path, limits: Limits) -> Workbook:
             sha256=digest,
             size=path.stat().st_size,
             sheets=tuple(_sheets(package, elements, relations)),
-            epoch_1904=_flag(elements, "workbookPr", "date1904"),
-            recalculates=_flag(elements, "calcPr", "fullCalcOnLoad"),
-            shared_strings=_related(package, relations, "sharedStrings"),
-            styles=_related(package, relations, "styles"),
+            epoch_1904=_has_flag(elements, "workbookPr", "date1904"),
+            recalculate_on_load=_has_flag(elements, "calcPr", "fullCalcOnLoad"),
+            shared_strings=_find_related(package, relations, "sharedStrings"),
+            styles=_find_related(package, relations, "styles"),
             origin=read_origin(package),
         )
 
@@ -136,7 +136,7 @@ def _main_part(package: Package) -> str:
         raise WorkbookRefused(
             "the file is a zip archive, not a workbook", place=place, choice="unpack it and name the workbook in it"
         )
-    main = _related(package, _relations(package, ""), "officeDocument")
+    main = _find_related(package, _relations(package, ""), "officeDocument")
     if main is None:
         raise WorkbookRefused("the package has no workbook part", place=place, choice=SAVE_AS)
     kind = _content_type(package, main)
@@ -177,7 +177,7 @@ def _relations(package: Package, part: str) -> dict[str, tuple[str, str]]:
     return found
 
 
-def _related(package: Package, relations: dict[str, tuple[str, str]], kind: str) -> str | None:
+def _find_related(package: Package, relations: dict[str, tuple[str, str]], kind: str) -> str | None:
     return next((part for name, part in relations.values() if name == kind and part in package), None)
 
 
@@ -194,7 +194,7 @@ def _sheets(package: Package, elements: list[Element], relations: dict[str, tupl
     return found
 
 
-def _flag(elements: list[Element], name: str, attribute: str) -> bool:
+def _has_flag(elements: list[Element], name: str, attribute: str) -> bool:
     """Return whether a flag is set on a child of the root; Excel 2013 writes another `workbookPr` deeper down."""
     element = next((e for e in elements if e.name == name and e.depth == 1), None)
     return element is not None and re.fullmatch(r"1|true|on", element.attributes.get(attribute, "")) is not None

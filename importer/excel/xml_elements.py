@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .package import Package
 
 #: Maximum number of wanted elements in a part. A workbook that lists more sheets or parts is an attack.
-_MOST_ELEMENTS = 100_000
+_MAX_ELEMENTS = 100_000
 
 
 class Element(NamedTuple):
@@ -40,9 +40,9 @@ def find_elements(package: Package, part: str, wanted: set[str]) -> list[Element
         depth += 1
         if (name := local_name(tag)) in wanted:
             found.append(Element(name, depth, attributes))
-            if len(found) > _MOST_ELEMENTS:
+            if len(found) > _MAX_ELEMENTS:
                 raise WorkbookRefused(
-                    f"part {part!r} lists more than {_MOST_ELEMENTS:,} entries", place=package.path.name
+                    f"part {part!r} lists more than {_MAX_ELEMENTS:,} entries", place=package.path.name
                 )
 
     def end(_tag: str) -> None:

@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from importer.errors import Conflict, DatabaseError, UsageError
-from importer.postgres.embedded import Embedded
+from importer.postgres.embedded import EmbeddedServer
 from importer.postgres.session import Session
 from importer.postgres.sql import literal, quote
 from importer.settings import find_dsn
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 #: Number of hex digits of the key in a staging table's name, after `stage_`.
-_DIGITS = 16
+_KEY_DIGITS = 16
 #: How long to wait for a staging table that a session being terminated still holds.
 _DROP_MILLISECONDS = 2000
 _COLUMNS = """
@@ -28,7 +28,7 @@ _COLUMNS = """
     plan::text as plan, counts::text as counts, staging, role, client, version,
     started_at::timestamptz(0)::text as started_at, finished_at::timestamptz(0)::text as finished_at, error
 """
-_NAMES = (
+_COLUMN_NAMES = (
     "id", "key", "state", "workbook", "sheet", "sha256", "target_schema", "target_table", "mode", "contract_sha256",
     "plan", "counts", "staging", "role", "client", "version", "started_at", "finished_at", "error",
 )  # fmt: skip
@@ -39,7 +39,7 @@ def ledger_session(to: str | None) -> Iterator[Session]:
     """Open a session with the target server, which is found by the rules of the command `run`."""
     dsn = find_dsn(to)
     with contextlib.ExitStack() as stack:
-        yield stack.enter_context(Session(dsn or stack.enter_context(Embedded().running())))
+        yield stack.enter_context(Session(dsn or stack.enter_context(EmbeddedServer().running())))
 
 
 def list_runs(session: Session) -> list[dict[str, Any]]:
@@ -47,7 +47,7 @@ def list_runs(session: Session) -> list[dict[str, Any]]:
     if not _has_ledger(session):
         return []
     return [
-        _described(session, row)
+        _describe_run(session, row)
         for row in session.query(f"select {_COLUMNS} from {SCHEMA}.runs order by runs.started_at desc")
     ]
 
@@ -70,7 +70,7 @@ def show_run(session: Session, text: str) -> dict[str, Any]:
         )
     if len(found) != 1:
         raise UsageError(f"{len(found) or 'no'} runs begin with {text!r}", choice="an id that `importer runs` lists")
-    run = _described(session, found[0])
+    run = _describe_run(session, found[0])
     chunks = session.query(
         f"select number, first_row, last_row, rows, state, written_at::timestamptz(0)::text as written_at "
         f"from {SCHEMA}.chunks where run = $1::uuid order by number",
@@ -91,7 +91,7 @@ def leftovers(session: Session) -> list[dict[str, Any]]:
         [SCHEMA],
     )
     held = _held_locks(session)
-    return [{"table": name, "bytes": size} for name, size in rows if _lock_of(name) not in held]
+    return [{"table": name, "bytes": size} for name, size in rows if _lock_number_of(name) not in held]
 
 
 def forget(session: Session, text: str) -> dict[str, Any]:
@@ -113,10 +113,10 @@ def forget(session: Session, text: str) -> dict[str, Any]:
 
 def clean(session: Session) -> list[str]:
     """Drop the staging tables of dead runs and return their names; these runs then start from scratch."""
-    return [table["table"] for table in leftovers(session) if _clean_one(session, table["table"])]
+    return [table["table"] for table in leftovers(session) if _drop_leftover(session, table["table"])]
 
 
-def clean_behind(session: Session, key: str, workbook: str, schema: str, table: str) -> None:
+def clean_after_import(session: Session, key: str, workbook: str, schema: str, table: str) -> None:
     """Drop staging tables left by earlier attempts of this import.
 
     Those of unfinished runs of a workbook of the same name, whatever its content, into the same table are dropped, too.
@@ -137,16 +137,16 @@ def clean_behind(session: Session, key: str, workbook: str, schema: str, table: 
                    select staging from {SCHEMA}.runs where state <> 'published' and workbook = $2
                       and target_schema = $3 and target_table = $4))
             """,
-            [f"stage_{key[:_DIGITS]}_", workbook, schema, table],
+            [f"stage_{key[:_KEY_DIGITS]}_", workbook, schema, table],
         )
         session.commit()
         for (name,) in rows:
-            _clean_one(session, name)
+            _drop_leftover(session, name)
 
 
-def _clean_one(session: Session, name: str) -> bool:
+def _drop_leftover(session: Session, name: str) -> bool:
     """Drop a staging table unless a live run uses it, and return whether it was dropped."""
-    number = _lock_of(name)
+    number = _lock_number_of(name)
     if not _lock(session, number):
         return False
     try:
@@ -178,7 +178,7 @@ def _lock(session: Session, number: int) -> bool:
     return bool(session.value("select pg_try_advisory_lock($1::bigint)", [number]))
 
 
-def _lock_of(name: str) -> int:
+def _lock_number_of(name: str) -> int:
     return lock_number(name.removeprefix("stage_"))
 
 
@@ -198,10 +198,10 @@ def _held_locks(session: Session) -> set[int]:
     return {n - 2**64 if n >= 2**63 else n for n in unsigned}
 
 
-def _described(session: Session, row: tuple[Any, ...]) -> dict[str, Any]:
+def _describe_run(session: Session, row: tuple[Any, ...]) -> dict[str, Any]:
     import json
 
-    run = dict(zip(_NAMES, row, strict=True))
+    run = dict(zip(_COLUMN_NAMES, row, strict=True))
     run["plan"], run["counts"] = json.loads(run["plan"]), json.loads(run["counts"])
     if run["state"] == LOADING:
         run["state"] = "running" if lock_number(run["key"]) in _held_locks(session) else "died"

@@ -14,6 +14,6 @@ def lock_number(key: str) -> int:
     return int.from_bytes(bytes.fromhex(key[:16]), signed=True)
 
 
-def staging_name(key: str) -> str:
+def new_staging_name(key: str) -> str:
     """Return a new staging table name for a key; the key's lock, and so whether a run is alive, follows from it."""
     return f"stage_{key[:16]}_{secrets.token_hex(4)}"

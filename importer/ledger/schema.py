@@ -16,7 +16,7 @@ SCHEMA = "importer"
 _DENIED = "42501"
 #: SQLSTATEs of a race with another run: unique violation in a catalog, duplicate schema, table or other object, schema
 #: does not exist, catalog row changed concurrently.
-_RACE = ("23505", "42P06", "42P07", "42710", "3F000", "XX000")
+_RACE_CODES = ("23505", "42P06", "42P07", "42710", "3F000", "XX000")
 _ATTEMPTS = 5
 
 
@@ -42,10 +42,10 @@ def create_in_schema(session: Session, create: Callable[[], None]) -> bool:
             if exc.transient:
                 raise
             session.rollback()
-            if exc.sqlstate in _RACE and attempt < _ATTEMPTS - 1:
+            if exc.sqlstate in _RACE_CODES and attempt < _ATTEMPTS - 1:
                 continue
             if exc.sqlstate == _DENIED:
-                raise _may_not(session) from None
+                raise _permission_error(session) from None
             raise
         return made
     raise AssertionError  # the last attempt returns or raises
@@ -58,7 +58,7 @@ def _ensure_schema(session: Session) -> bool:
     return True
 
 
-def _may_not(session: Session) -> TargetRefused:
+def _permission_error(session: Session) -> TargetRefused:
     role = session_role(session)
     return TargetRefused(
         f"role {role} may not create staging tables and the ledger in schema {SCHEMA!r}",

@@ -66,7 +66,7 @@ class Chunk(NamedTuple):
     checksum: str
 
 
-def chunk_of(window: WindowChecked) -> Chunk:
+def make_chunk(window: WindowChecked) -> Chunk:
     """Return the chunk of a checked window that has accepted rows."""
     digest = hashlib.sha256(repr(sorted(window.checksums.items())).encode()).hexdigest()[:32]
     return Chunk(window.number, window.first_row, window.last_row, window.accepted, digest)
@@ -92,7 +92,7 @@ class Run:
     role: str
     started_at: str
     finished_at: str | None
-    newest: bool = field(default=True)
+    is_newest: bool = field(default=True)
 
 
 def ensure_ledger(session: Session, comment: str | None) -> None:
@@ -162,12 +162,12 @@ def open_run(session: Session, values: Mapping[str, Any]) -> None:
     )
 
 
-def forget_chunks(session: Session, run: str) -> None:
+def delete_chunks(session: Session, run: str) -> None:
     """Delete the chunk rows of a run whose staging is about to be created from scratch. Does not commit."""
     session.run(f"DELETE FROM {SCHEMA}.chunks WHERE run = {literal(run)}")
 
 
-def written_chunks(session: Session, staging: str) -> dict[int, Chunk]:
+def find_chunks(session: Session, staging: str) -> dict[int, Chunk]:
     """Return the chunks that are in a staging table, by number."""
     rows = session.query(
         f"select number, first_row, last_row, rows, checksum from {SCHEMA}.chunks where staging = $1", [staging]
@@ -175,7 +175,7 @@ def written_chunks(session: Session, staging: str) -> dict[int, Chunk]:
     return {row[0]: Chunk(*row) for row in rows}
 
 
-def chunk_statement(run: str, staging: str, *chunks: Chunk) -> str:
+def chunk_insert_sql(run: str, staging: str, *chunks: Chunk) -> str:
     """Return the INSERT of chunks' ledger rows; it waits for any other transaction that writes the same chunks."""
     rows = ", ".join(f"({', '.join(map(sql_value, (run, staging, *chunk)))})" for chunk in chunks)
     return f"INSERT INTO {SCHEMA}.chunks (run, staging, number, first_row, last_row, rows, checksum) VALUES {rows}"

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 from importer.cells import spool
 from importer.cells.frame import ROW
 from importer.errors import DatabaseError
-from importer.ledger.tables import Chunk, chunk_statement
+from importer.ledger.tables import Chunk, chunk_insert_sql
 from importer.postgres.session import Session
-from importer.postgres.sql import quote
-from importer.runtime.retry import Patience
+from importer.postgres.sql import quote, quoted_list
+from importer.runtime.retry import Retry
 
 from .worker_session import close_session, worker_session
 
@@ -30,20 +30,20 @@ if TYPE_CHECKING:
 
 
 #: Primary key of table `chunks`; a violation says that this chunk is in staging already.
-_WRITTEN = "chunks_pkey"
+_CHUNKS_KEY = "chunks_pkey"
 
 
 #: Connecting one more worker costs as much time, on client and server, as copying this many cells.
 _CELLS_PER_WRITER = 250_000
 
 
-def most_writers(cells: int) -> int:
+def max_writers(cells: int) -> int:
     """Return how many workers, each with its own connection, write `cells` cells fastest; more would be slower."""
     return 1 + cells // _CELLS_PER_WRITER
 
 
 @dataclass(frozen=True)
-class IngestTask:
+class WriteTask:
     """One chunk to write: its rows, the table it goes to, and the method.
 
     Attributes:
@@ -74,7 +74,7 @@ class IngestTask:
     checksum: str = ""
     retry_for: float = 0.0
 
-    def of_chunk(self, chunk: Chunk) -> IngestTask:
+    def for_chunk(self, chunk: Chunk) -> WriteTask:
         """Return this task with the number, row range and checksum of `chunk`."""
         return replace(
             self, number=chunk.number, first_row=chunk.first_row, last_row=chunk.last_row, checksum=chunk.checksum
@@ -89,10 +89,10 @@ class IngestTask:
         if self.run is None:
             return None
         chunk = Chunk(self.number, self.first_row, self.last_row, rows, self.checksum)
-        return chunk_statement(self.run, self.table, chunk)
+        return chunk_insert_sql(self.run, self.table, chunk)
 
 
-def ingest_chunk(task: IngestTask) -> tuple[int, int]:
+def write_chunk(task: WriteTask) -> tuple[int, int]:
     """Write a spooled chunk and return its number and the number of rows written.
 
     Raises:
@@ -102,8 +102,8 @@ def ingest_chunk(task: IngestTask) -> tuple[int, int]:
     return task.number, write_rows(task, spool.read(task.chunk))
 
 
-def write_rows(task: IngestTask, rows: pl.DataFrame) -> int:
-    """Write the rows of a chunk, given with their sheet row numbers, and return their count; see `ingest_chunk`."""
+def write_rows(task: WriteTask, rows: pl.DataFrame) -> int:
+    """Write the rows of a chunk, given with their sheet row numbers, and return their count; see `write_chunk`."""
     data = rows.drop(ROW) if task.row_column is None else rows.rename({ROW: task.row_column})
     if task.method == "batch":
         _copy(task, data)
@@ -112,22 +112,22 @@ def write_rows(task: IngestTask, rows: pl.DataFrame) -> int:
     return len(data)
 
 
-def _copy(task: IngestTask, data: pl.DataFrame) -> None:
-    patience = Patience(task.retry_for)
+def _copy(task: WriteTask, data: pl.DataFrame) -> None:
+    patience = Retry(task.retry_for)
     while True:
         try:
             _copy_rows(worker_session(task.dsn), task, data)
         except DatabaseError as exc:
             # The failed transaction makes the connection unusable: the server would refuse the next chunk as well.
             close_session()
-            if exc.constraint == _WRITTEN:
+            if exc.constraint == _CHUNKS_KEY:
                 return
-            patience.bear(exc)
+            patience.wait_or_raise(exc)
         else:
             return
 
 
-def _copy_rows(session: Session, task: IngestTask, data: pl.DataFrame) -> None:
+def _copy_rows(session: Session, task: WriteTask, data: pl.DataFrame) -> None:
     # The ledger row comes first: it waits for any other session that may still be writing this chunk (one whose client
     # was killed, or whose commit was not answered), and fails if that session commits.
     if statement := task.statement(len(data)):
@@ -136,9 +136,9 @@ def _copy_rows(session: Session, task: IngestTask, data: pl.DataFrame) -> None:
     session.commit()
 
 
-def _insert_rows(task: IngestTask, data: pl.DataFrame) -> None:
+def _insert_rows(task: WriteTask, data: pl.DataFrame) -> None:
     places = ", ".join(f"${n}" for n in range(1, data.width + 1))
-    columns = ", ".join(quote(name) for name in data.columns)
+    columns = quoted_list(data.columns)
     statement = f"INSERT INTO {quote(task.schema, task.table)} ({columns}) VALUES ({places})"
     with Session(task.dsn, autocommit=True) as session:
         # The plain loop of a tutorial: one statement, one round trip and one commit per row.

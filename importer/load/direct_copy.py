@@ -20,9 +20,9 @@ from importer.errors import DatabaseError, ImporterError, VerificationFailed
 from importer.ledger import tables as ledger
 from importer.postgres.catalog import read_table
 from importer.postgres.sql import literal
-from importer.postgres.types import is_certain, needs_cast
-from importer.postgres.verify import compare
-from importer.runtime.interruptible import Background
+from importer.postgres.types import is_never_refused, needs_cast
+from importer.postgres.verify import verify_rows
+from importer.runtime.interruptible import CallThread
 from importer.runtime.timeline import Span
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 #: survive a killed run are worth more than that.
 DIRECT_BYTES = 128 << 20
 #: An expression index may refuse a row, too; that raises an error, and after an error the load goes through staging.
-_OPEN = """
+_DIRECT_CHECK = """
 select c.relkind = 'r' and not c.relhasrules and not c.relrowsecurity
        and not exists (select from pg_trigger t where t.tgrelid = c.oid and t.tgtype & 4 <> 0)
        and not exists (select from pg_constraint k where k.conrelid = c.oid and k.contype in ('c', 'x'))
@@ -55,7 +55,7 @@ from pg_class c where c.oid = to_regclass($1)
 """
 
 
-class _Place(NamedTuple):
+class _RowLocation(NamedTuple):
     """Where the rows of this run are in the target.
 
     Attributes:
@@ -67,7 +67,7 @@ class _Place(NamedTuple):
     block: int
 
 
-class Direct:
+class DirectCopy:
     """Copies chunks into the target one by one, in the background thread of the session.
 
     Args:
@@ -78,10 +78,12 @@ class Direct:
         spans: list to which the time span of each copy is appended.
     """
 
-    def __init__(self, session: Session, target: Target, plan: LoadPlan, place: _Place, spans: list[Span]) -> None:
+    def __init__(
+        self, session: Session, target: Target, plan: LoadPlan, place: _RowLocation, spans: list[Span]
+    ) -> None:
         self._session, self._target = session, target
         self._types = {c.field.name: str(c.pg_type) for c in plan.columns}
-        self._place, self._spans = place, spans
+        self._location, self._spans = place, spans
         self._text_hash: TextHash = plan.text_hash
         self._failed: BaseException | None = None
         self._stopped = self._copying = False
@@ -106,7 +108,7 @@ class Direct:
         """Start no further copy and cancel the one that runs; return at once."""
         self._stopped = True
         if self._copying:
-            canceller = Background("cancel")
+            canceller = CallThread("cancel")
             canceller.submit(self._session.cancel)
             canceller.close()
 
@@ -123,13 +125,13 @@ class Direct:
         Raises:
             VerificationFailed: a count or a column differs.
         """
-        table = f"ONLY {self._target.quoted} WHERE xmin = '{self._place.xid}'::xid"
-        check = partial(compare, self._session, place=f"table {self._target.quoted}")
+        table = f"ONLY {self._target.quoted} WHERE xmin = '{self._location.xid}'::xid"
+        check = partial(verify_rows, self._session, place=f"table {self._target.quoted}")
         blocks = self._session.value("select pg_relation_size($1::regclass) / current_setting('block_size')::int8",
                                      [self._target.quoted])  # fmt: skip
-        if self._place.block > blocks - self._place.block:
+        if self._location.block > blocks - self._location.block:
             with contextlib.suppress(VerificationFailed):
-                behind = f"{table} AND ctid >= '({self._place.block},0)'"
+                behind = f"{table} AND ctid >= '({self._location.block},0)'"
                 check(behind, self._types, rows, expected, self._text_hash)
                 return
         check(table, self._types, rows, expected, self._text_hash)
@@ -139,11 +141,11 @@ class Direct:
 
         Args:
             chunks: chunks of this run, by number.
-            row: the run's row in the ledger, as known by now; see `begin_direct`.
+            row: the run's row in the ledger, as known by now; see `begin_direct_copy`.
         """
         ledger.open_run(self._session, row)
         if chunks:
-            self._session.run(ledger.chunk_statement(row["id"], f"direct_{row['id']}", *chunks.values()))
+            self._session.run(ledger.chunk_insert_sql(row["id"], f"direct_{row['id']}", *chunks.values()))
 
     def _copy(self, chunk: Path) -> None:
         if self._stopped or self._failed is not None:
@@ -157,9 +159,9 @@ class Direct:
         self._spans.append(Span("writer", "write", began, time.monotonic()))
 
 
-def begin_direct(
+def begin_direct_copy(
     session: Session, target: Target, plan: LoadPlan, row: Mapping[str, Any], spans: list[Span]
-) -> Direct | None:
+) -> DirectCopy | None:
     """Open the transaction in which chunks are copied into the target; return None if they must go through staging.
 
     The run's ledger row is committed before that transaction begins.
@@ -177,17 +179,17 @@ def begin_direct(
     if plan.lineage or plan.keys or not all(map(_is_exact, plan.columns)):
         return None
     try:
-        if not _facts(session, target, plan)[0]:
+        if not _inspect_target(session, target, plan)[0]:
             return None
         ledger.open_run(session, row)
         session.commit()
         # NOWAIT: waiting for a session that holds the table would hold up the reading of the sheet.
         session.run(f"LOCK TABLE ONLY {target.quoted} IN ROW EXCLUSIVE MODE NOWAIT")
         session.run("SET LOCAL idle_in_transaction_session_timeout = 0")
-        is_open, block = _facts(session, target, plan)
+        is_open, block = _inspect_target(session, target, plan)
         if is_open and read_table(session, table.schema, table.name) == table:
             xid = session.value("select pg_current_xact_id()::xid::text")
-            return Direct(session, target, plan, _Place(xid, max(block - 1, 0)), spans)
+            return DirectCopy(session, target, plan, _RowLocation(xid, max(block - 1, 0)), spans)
     except DatabaseError:
         pass  # loading through staging works without this, or reports the error
     with contextlib.suppress(ImporterError):
@@ -197,11 +199,11 @@ def begin_direct(
 
 def _is_exact(column: ColumnPlan) -> bool:
     """Return whether COPY stores the column's values exactly as read and the server can refuse none of them."""
-    return column.column is not None and is_certain(column.pg_type) and not needs_cast(column.pg_type)
+    return column.column is not None and is_never_refused(column.pg_type) and not needs_cast(column.pg_type)
 
 
-def _facts(session: Session, target: Target, plan: LoadPlan) -> tuple[bool, int]:
+def _inspect_target(session: Session, target: Target, plan: LoadPlan) -> tuple[bool, int]:
     """Return whether nothing in the table refuses or changes a row, and how many blocks the table has."""
     loaded = ", ".join(literal(c.field.name) for c in plan.columns)
-    found = session.query(_OPEN.replace("{loaded}", loaded), [target.quoted])
+    found = session.query(_DIRECT_CHECK.replace("{loaded}", loaded), [target.quoted])
     return (bool(found[0][0]), int(found[0][1])) if found else (False, 0)

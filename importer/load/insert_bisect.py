@@ -22,22 +22,22 @@ if TYPE_CHECKING:
     from importer.postgres.catalog import Table
     from importer.postgres.session import Session
 
-    from .insert_select import Statement
+    from .insert_select import InsertSelect
     from .staging import Staging
 
 #: Rows per batch, at first and at most. With one row in a hundred refused, first batches of 64, 256 and 1,024 rows took
 #: the same time (100,000 rows cost the server 0.65 s clean, 1.5 s with 1,000 refused, 4 s with all refused).
 _FIRST_BATCH, _LARGEST_BATCH = 256, 8192
 #: A row number beyond the last row of any sheet.
-_EVERY_ROW = 1 << 40
+_MAX_ROW = 1 << 40
 #: Our own SQLSTATE: a trigger or rule left a row out without an error.
-SKIPPED = "IM001"
+ROW_SKIPPED = "IM001"
 #: SQLSTATE classes no row can cause: connection, transaction state, conflicts, resources, operator, system, internal.
-_NEVER = ("08", "25", "26", "40", "53", "57", "58", "F0", "XX")
+_GLOBAL_CLASSES = ("08", "25", "26", "40", "53", "57", "58", "F0", "XX")
 #: SQLSTATE classes that a row causes only if a trigger or policy may raise them: privileges and invalid SQL.
-_RARELY = ("0A", "28", "2B", "3D", "3F", "42")
+_TRIGGER_CLASSES = ("0A", "28", "2B", "3D", "3F", "42")
 #: After this many refusals of those classes and no accepted row, the rows are not the cause and the load fails.
-_HOPELESS = 8
+_MAX_FIRST_REFUSALS = 8
 
 
 class RefusedRow(NamedTuple):
@@ -63,7 +63,7 @@ class RefusedRow(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishResult:
     """The outcome of publishing: counts of rows inserted, updated, unchanged and deleted, and the refused rows."""
 
     inserted: int
@@ -73,7 +73,7 @@ class Published:
     refused: tuple[RefusedRow, ...]
 
 
-def fill(session: Session, staging: Staging, table: Table, statement: Statement, rows: int) -> Published:
+def fill(session: Session, staging: Staging, table: Table, statement: InsertSelect, rows: int) -> PublishResult:
     """Insert staging's rows into a table, except those that the server refuses.
 
     Args:
@@ -90,8 +90,8 @@ def fill(session: Session, staging: Staging, table: Table, statement: Statement,
     assert staging.row_column is not None
     function = quote(SCHEMA, f"fill_{secrets.token_hex(6)}")
     session.run(_function(function, staging, table, statement))
-    called = f"{function}(0, {_EVERY_ROW}, NULL)"
-    if statement.replaces:
+    called = f"{function}(0, {_MAX_ROW}, NULL)"
+    if statement.deletes_existing:
         # One statement deletes the rows and calls the function, because foreign keys that refer to this table are
         # checked at its end, when the rows are back. TRUNCATE would show an empty table to older snapshots. The
         # sub-select makes the deletion happen first.
@@ -102,62 +102,62 @@ def fill(session: Session, staging: Staging, table: Table, statement: Statement,
     else:
         answers = session.query(f"SELECT {called}, 0")
     session.run(f"DROP FUNCTION {function}(bigint, bigint, bigint[])")
-    return _checked(answers, rows)
+    return _parse_answers(answers, rows)
 
 
-def _checked(answers: list[tuple[str, int]], rows: int) -> Published:
+def _parse_answers(answers: list[tuple[str, int]], rows: int) -> PublishResult:
     """Parse the function's answers and check that they account for every row."""
     (new, changed, same), *refused = [json.loads(text) for text, _ in reversed(answers)]
-    filled = Published(new, changed, same, answers[0][1], tuple(sorted(RefusedRow(*row) for row in refused)))
+    filled = PublishResult(new, changed, same, answers[0][1], tuple(sorted(RefusedRow(*row) for row in refused)))
     if filled.inserted + filled.updated + filled.unchanged + len(filled.refused) != rows:
         raise VerificationFailed(
             f"{rows:,} rows were sent to the table but the server accounts for {filled.inserted:,} inserted, "
             f"{filled.updated:,} updated, {filled.unchanged:,} unchanged and {len(filled.refused):,} refused",
             choice="nothing was published; check the rules and triggers of the table",
         )
-    if refused and len(filled.refused) == rows and all(row.sqlstate[:2] in _RARELY for row in filled.refused):
+    if refused and len(filled.refused) == rows and all(row.sqlstate[:2] in _TRIGGER_CLASSES for row in filled.refused):
         first = filled.refused[0]
         raise DatabaseError(f"PostgreSQL refused: {first.message} (SQLSTATE {first.sqlstate})", sqlstate=first.sqlstate)
     return filled
 
 
-def _function(name: str, staging: Staging, table: Table, statement: Statement) -> str:
+def _function(name: str, staging: Staging, table: Table, statement: InsertSelect) -> str:
     """Return the statement that creates the function; it returns a JSON array per refused row, then the counts."""
     assert staging.row_column is not None
     number = quote(staging.row_column)
     # Columns take precedence over variables of the same name; parameters are referred to by number only.
     parts = {
-        "attempt": _attempt(statement, staging, f"{number} BETWEEN $1 AND $2", table),
-        "attempt_waiting": _attempt(statement, staging, f"{number} = ANY($3)", table),
+        "attempt": _attempt_sql(statement, staging, f"{number} BETWEEN $1 AND $2", table),
+        "attempt_waiting": _attempt_sql(statement, staging, f"{number} = ANY($3)", table),
         "staging": staging.quoted,
         "number": number,
-        "never": ", ".join(map(literal, _NEVER)),
-        "rarely": ", ".join(map(literal, _RARELY)),
-        "hopeless": _HOPELESS if table.judges_rows else 0,
+        "never": ", ".join(map(literal, _GLOBAL_CLASSES)),
+        "rarely": ", ".join(map(literal, _TRIGGER_CLASSES)),
+        "hopeless": _MAX_FIRST_REFUSALS if table.may_refuse_rows else 0,
         "first": _FIRST_BATCH,
         "largest": _LARGEST_BATCH,
         "waits": str(table.refers_to_itself).lower(),
-        "probes": "".join(_probe(cast, staging, number) for cast in statement.casts),
+        "probes": "".join(_probe_cast_sql(cast, staging, number) for cast in statement.casts),
     }
-    body = _BODY.format(**parts, again=_AGAIN.format(**parts) if table.refers_to_itself else "")
+    body = _BODY.format(**parts, again=_RETRY_WAITING.format(**parts) if table.refers_to_itself else "")
     tag = f"$importer_{secrets.token_hex(6)}$"
     return f"CREATE FUNCTION {name}(bigint, bigint, bigint[]) RETURNS SETOF text LANGUAGE plpgsql AS {tag}{body}{tag}"
 
 
-def _attempt(statement: Statement, staging: Staging, rows: str, table: Table) -> str:
+def _attempt_sql(statement: InsertSelect, staging: Staging, rows: str, table: Table) -> str:
     """Return the PL/pgSQL that tries some rows and counts the outcome; it raises SKIPPED if rows were left out."""
     counted = f"SELECT count(*) INTO importer_count FROM {staging.quoted} WHERE {rows};"
     lost = (
-        f"RAISE EXCEPTION USING ERRCODE = '{SKIPPED}', "
+        f"RAISE EXCEPTION USING ERRCODE = '{ROW_SKIPPED}', "
         "MESSAGE = 'a trigger or rule of the table left the row out without an error';"
     )
     if not statement.key:
-        check = f"{counted} IF importer_new <> importer_count THEN {lost} END IF;" if table.may_skip else ""
+        check = f"{counted} IF importer_new <> importer_count THEN {lost} END IF;" if table.may_skip_rows else ""
         return f"{statement.insert(rows)}; GET DIAGNOSTICS importer_new = ROW_COUNT; {check}"
     check = ""
-    if table.may_skip:
+    if table.may_skip_rows:
         # A row that is not written is unchanged, or a trigger prevented the write: then it prevents this one, too.
-        forced = f"WITH importer_done AS ({statement.insert_always(rows)} RETURNING 1)"
+        forced = f"WITH importer_done AS ({statement.build_forced_insert(rows)} RETURNING 1)"
         check = f"""
         IF importer_same > 0 THEN
           BEGIN
@@ -174,7 +174,7 @@ def _attempt(statement: Statement, staging: Staging, rows: str, table: Table) ->
       {counted} importer_same := importer_count - importer_new - importer_changed; {check}"""
 
 
-def _probe(cast: tuple[str, str], staging: Staging, number: str) -> str:
+def _probe_cast_sql(cast: tuple[str, str], staging: Staging, number: str) -> str:
     """Return the PL/pgSQL that finds out whether a cast is what failed in row `$1`."""
     name, expression = cast
     return f"""
@@ -195,7 +195,7 @@ _ANSWER = """
           {probes}
           importer_answer := jsonb_build_array($1, importer_state, importer_text, importer_schema, importer_table,
             importer_constraint, importer_column)::text;"""
-_TAKE = """
+_ADD_COUNTS = """
       importer_taken := importer_taken + importer_new + importer_changed + importer_same;
       importer_news := importer_news + importer_new;
       importer_changes := importer_changes + importer_changed;
@@ -220,7 +220,7 @@ BEGIN
   WHILE $1 <= importer_last LOOP
     BEGIN
       {attempt}"""
-    + _TAKE
+    + _ADD_COUNTS
     + """
       importer_size := least(importer_size * 2, {largest});
       $1 := $2 + 1;
@@ -256,13 +256,13 @@ END"""
 )
 #: Tries the waiting rows together, for rows that refer to each other; then one by one, in alternating order, as long as
 #: each pass loads some of them.
-_AGAIN = (
+_RETRY_WAITING = (
     """
   WHILE cardinality(importer_waiting) > 0 LOOP
     $3 := importer_waiting; importer_waiting := '{{}}'; importer_answers := '{{}}';
     BEGIN
       {attempt_waiting}"""
-    + _TAKE
+    + _ADD_COUNTS
     + """
       EXIT;
     EXCEPTION WHEN OTHERS OR assert_failure THEN"""
@@ -273,7 +273,7 @@ _AGAIN = (
       $1 := importer_row; $2 := importer_row;
       BEGIN
         {attempt}"""
-    + _TAKE
+    + _ADD_COUNTS
     + """
       EXCEPTION WHEN OTHERS OR assert_failure THEN"""
     + _DIAGNOSE

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from importer.postgres.sql import quote
-from importer.postgres.types import wire_of
+from importer.postgres.sql import quote, quoted_list
+from importer.postgres.types import wire_type_of
 
 if TYPE_CHECKING:
     from importer.postgres.catalog import Table, TableColumn
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 #: Columns that hold when a row was last written. An upsert resets them to their default when the sheet has no such
 #: column; without that, `updated_at` of an updated row would be wrong.
-TOUCHED = ("updated_at", "modified_at")
+UPDATED_AT_COLUMNS = ("updated_at", "modified_at")
 #: Types that have no `=`, or whose `=` holds for different values (equal areas, letter case, 24 hours and 1 day).
 _COMPARED_AS_TEXT = {
     "json", "xml", "point", "line", "lseg", "box", "path", "polygon", "circle", "interval",
@@ -26,7 +26,7 @@ _COMPARED_AS_TEXT = {
 
 
 @dataclass(frozen=True)
-class Statement:
+class InsertSelect:
     """An INSERT whose rows are chosen later.
 
     Attributes:
@@ -44,7 +44,7 @@ class Statement:
     target: str
     values: dict[str, str]
     casts: tuple[tuple[str, str], ...]
-    replaces: bool = False
+    deletes_existing: bool = False
     key: tuple[str, ...] = ()
     updates: tuple[tuple[str, str], ...] = ()
     differs: str = ""
@@ -56,31 +56,31 @@ class Statement:
             rows: SQL condition on the staging table.
         """
         if not self.key:
-            return self._insert(rows)
+            return self._build_insert(rows)
         action = "NOTHING"
         if self.updates:
             assigned = ", ".join(f"{quote(name)} = {value}" for name, value in self.updates)
             action = f"UPDATE SET {assigned} WHERE {self.differs}"
-        return f"{self._insert(rows)} ON CONFLICT ({_list(self.key)}) DO {action}"
+        return f"{self._build_insert(rows)} ON CONFLICT ({quoted_list(self.key)}) DO {action}"
 
-    def insert_always(self, rows: str) -> str:
+    def build_forced_insert(self, rows: str) -> str:
         """Return the same INSERT, except that it updates every existing row, unless a trigger or rule prevents it."""
         updates = self.updates or tuple((name, f"excluded.{quote(name)}") for name in self.key)
         assigned = ", ".join(f"{quote(name)} = {value}" for name, value in updates)
-        return f"{self._insert(rows)} ON CONFLICT ({_list(self.key)}) DO UPDATE SET {assigned}"
+        return f"{self._build_insert(rows)} ON CONFLICT ({quoted_list(self.key)}) DO UPDATE SET {assigned}"
 
-    def _insert(self, rows: str) -> str:
+    def _build_insert(self, rows: str) -> str:
         # All runs write the same keys in the same order, so that two of them cannot deadlock.
         order = f" ORDER BY {', '.join(self.values[name] for name in self.key)}" if self.key else ""
         return (
-            f"INSERT INTO {self.target} AS importer_target ({_list(tuple(self.values))}) "
+            f"INSERT INTO {self.target} AS importer_target ({quoted_list(tuple(self.values))}) "
             f"SELECT {', '.join(self.values.values())} FROM {self.source} WHERE {rows}{order}"
         )
 
 
-def make_statement(
+def make_insert(
     staging: Staging, table: Table, mode: Mode, key: tuple[str, ...] = (), extra: dict[str, str] | None = None
-) -> Statement:
+) -> InsertSelect:
     """Return the INSERT of a load into an existing table.
 
     Args:
@@ -93,30 +93,28 @@ def make_statement(
     # A field without a column in the sheet is not written, so that the table's default applies.
     columns = [c for c in staging.columns if c.column]
     values = {c.field.name: f"{quote(c.field.name)}::{c.pg_type}" for c in columns}
-    casts = tuple((c.field.name, values[c.field.name]) for c in columns if wire_of(c.pg_type).staging != str(c.pg_type))
+    casts = tuple(
+        (c.field.name, values[c.field.name]) for c in columns if wire_type_of(c.pg_type).staging != str(c.pg_type)
+    )
     target = quote(table.schema, table.name)
     if mode != "upsert":
-        return Statement(staging.quoted, target, values | (extra or {}), casts, replaces=mode == "replace")
+        return InsertSelect(staging.quoted, target, values | (extra or {}), casts, deletes_existing=mode == "replace")
     compared = [c for c in columns if c.field.name not in key]
     written = [*(c.field.name for c in compared), *(extra or {})] if compared else []
     updates = [(name, f"excluded.{quote(name)}") for name in written]
-    updates += [(name, "DEFAULT") for name in _touched(table, set(values))] if updates else []
-    differs = " OR ".join(_differs(c.field.name, c.pg_type) for c in compared)
-    return Statement(staging.quoted, target, values | (extra or {}), casts, False, key, tuple(updates), differs)
+    updates += [(name, "DEFAULT") for name in _updated_at_columns(table, set(values))] if updates else []
+    differs = " OR ".join(_differs_sql(c.field.name, c.pg_type) for c in compared)
+    return InsertSelect(staging.quoted, target, values | (extra or {}), casts, False, key, tuple(updates), differs)
 
 
-def _touched(table: Table, loaded: set[str]) -> list[str]:
+def _updated_at_columns(table: Table, loaded: set[str]) -> list[str]:
     def fills(column: TableColumn) -> bool:
         return column.has_default and column.filled_by_database is None
 
-    return [c.name for c in table.columns if c.name in TOUCHED and c.name not in loaded and fills(c)]
+    return [c.name for c in table.columns if c.name in UPDATED_AT_COLUMNS and c.name not in loaded and fills(c)]
 
 
-def _differs(name: str, pg_type: PgType) -> str:
+def _differs_sql(name: str, pg_type: PgType) -> str:
     as_text = pg_type.name in _COMPARED_AS_TEXT
     cast = '::text COLLATE "C"' if as_text else ""
     return f"importer_target.{quote(name)}{cast} IS DISTINCT FROM excluded.{quote(name)}{cast}"
-
-
-def _list(names: tuple[str, ...]) -> str:
-    return ", ".join(quote(name) for name in names)

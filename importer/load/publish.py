@@ -8,12 +8,12 @@ from importer.errors import Conflict, DatabaseError, TargetRefused
 from importer.ledger.schema import session_role
 from importer.plan.lineage import COLUMNS, Lineage
 from importer.postgres.catalog import Table, parse_table_name, read_table
-from importer.postgres.sql import quote
+from importer.postgres.sql import quote, quoted_list
 from importer.postgres.types import needs_cast
 
-from .insert_bisect import Published, fill
-from .insert_select import make_statement
-from .staging import Staging, final_columns, object_name
+from .insert_bisect import PublishResult, fill
+from .insert_select import make_insert
+from .staging import Staging, object_name, target_column_definitions
 
 if TYPE_CHECKING:
     from importer.contract.model import Contract
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from importer.postgres.session import Session
     from importer.settings import Mode
 
-_EXISTS = ("42P07", "42710", "23505")
+_DUPLICATE_CODES = ("42P07", "42710", "23505")
 _DENIED = "42501"
 
 
@@ -35,7 +35,7 @@ def publish(
     rows: int,
     key: tuple[str, ...] = (),
     lineage: Lineage | None = None,
-) -> Published:
+) -> PublishResult:
     """Put staging's rows into the target, in a transaction that the caller commits or rolls back.
 
     Args:
@@ -55,14 +55,14 @@ def publish(
     """
     try:
         if staging.becomes_target:
-            _become(session, staging, target, contract)
-            return Published(rows, 0, 0, 0, ())
-        table = target.table or _create(session, staging, target, contract, COLUMNS if lineage else {})
+            _rename_to_target(session, staging, target, contract)
+            return PublishResult(rows, 0, 0, 0, ())
+        table = target.table or _create_target(session, staging, target, contract, COLUMNS if lineage else {})
         extra = lineage.values(staging.row_column) if lineage and staging.row_column else {}
-        return fill(session, staging, table, make_statement(staging, table, mode, key, extra), rows)
+        return fill(session, staging, table, make_insert(staging, table, mode, key, extra), rows)
     except DatabaseError as exc:
         session.rollback()
-        taken = exc.sqlstate in _EXISTS and (exc.constraint or "pg_").startswith("pg_")
+        taken = exc.sqlstate in _DUPLICATE_CODES and (exc.constraint or "pg_").startswith("pg_")
         if target.table is None and taken:
             raise Conflict(
                 f"table {target.quoted} was created by another session in the meantime",
@@ -78,9 +78,9 @@ def publish(
         raise
 
 
-def _become(session: Session, staging: Staging, target: Target, contract: Contract) -> None:
+def _rename_to_target(session: Session, staging: Staging, target: Target, contract: Contract) -> None:
     """Turn the staging table into the new target: final types, name, keys, indexes. Only casts rewrite the rows."""
-    casts = [_cast(c) for c in staging.columns if needs_cast(c.pg_type)]
+    casts = [_cast_clause(c) for c in staging.columns if needs_cast(c.pg_type)]
     if casts:
         session.run(f"ALTER TABLE {staging.quoted} {', '.join(casts)}")
     session.run(f"ALTER TABLE {staging.quoted} SET SCHEMA {quote(target.schema)}")
@@ -92,12 +92,14 @@ def _become(session: Session, staging: Staging, target: Target, contract: Contra
         session.run(statement)
 
 
-def _create(session: Session, staging: Staging, target: Target, contract: Contract, further: dict[str, str]) -> Table:
+def _create_target(
+    session: Session, staging: Staging, target: Target, contract: Contract, further: dict[str, str]
+) -> Table:
     """Create the new target with its keys and indexes.
 
     It may refuse rows, so they are inserted as into any existing table.
     """
-    columns = final_columns(target, contract, [(c, str(c.pg_type)) for c in staging.columns])
+    columns = target_column_definitions(target, contract, [(c, str(c.pg_type)) for c in staging.columns])
     columns += [f"{quote(name)} {pg_type}" for name, pg_type in further.items()]
     session.run(f"CREATE TABLE {target.quoted} ({', '.join(columns)})")
     for statement in _constraints(session, target, contract, staging.columns):
@@ -129,7 +131,7 @@ def _default_grants(session: Session, target: Target) -> list[str]:
     ]
 
 
-def _cast(column: ColumnPlan) -> str:
+def _cast_clause(column: ColumnPlan) -> str:
     name = quote(column.field.name)
     return f"ALTER COLUMN {name} TYPE {column.pg_type} USING {name}::{column.pg_type}"
 
@@ -150,22 +152,24 @@ def _constraints(session: Session, target: Target, contract: Contract, columns: 
     """Return the statements that add keys and indexes to a new table."""
     add = f"ALTER TABLE {target.quoted} ADD"
     primary = contract.primary_key or tuple(c.name for c in contract.extra_columns if c.primary_key)
-    statements = [f"{add} PRIMARY KEY ({_list(primary)})"] if primary else []
+    statements = [f"{add} PRIMARY KEY ({quoted_list(primary)})"] if primary else []
     unique = [key for rule, key in contract.all_keys() if rule == "unique-error"]
     if contract.primary_key:
         unique += [(c.name,) for c in contract.extra_columns if c.primary_key]
-    statements += [f"{add} UNIQUE ({_list(key)})" for key in unique]
+    statements += [f"{add} UNIQUE ({quoted_list(key)})" for key in unique]
     for key in contract.foreign_keys:
-        table = _referenced(session, target, key.table)
-        statements.append(f"{add} FOREIGN KEY ({_list(key.fields)}) REFERENCES {table} ({_list(key.references)})")
+        table = _referenced_table(session, target, key.table)
+        statements.append(
+            f"{add} FOREIGN KEY ({quoted_list(key.fields)}) REFERENCES {table} ({quoted_list(key.references)})"
+        )
     loaded = {c.field.name for c in columns} | {c.name for c in contract.extra_columns}
     statements += [
-        f"CREATE INDEX ON {target.quoted} ({_list(index)})" for index in contract.indexes if set(index) <= loaded
+        f"CREATE INDEX ON {target.quoted} ({quoted_list(index)})" for index in contract.indexes if set(index) <= loaded
     ]
     return statements
 
 
-def _referenced(session: Session, target: Target, text: str) -> str:
+def _referenced_table(session: Session, target: Target, text: str) -> str:
     """Return the quoted table that a foreign key refers to.
 
     That is the target itself (no name), a table in the target's schema, else one on the search path.
@@ -176,7 +180,3 @@ def _referenced(session: Session, target: Target, text: str) -> str:
     if schema is None and session.value("select to_regclass($1)::text", [quote(target.schema, name)]):
         schema = target.schema
     return quote(schema, name) if schema else quote(name)
-
-
-def _list(names: tuple[str, ...]) -> str:
-    return ", ".join(quote(name) for name in names)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from importer.cells.frame import ROW
-from importer.contract.model import DEFAULTS
+from importer.contract.model import ALLOWED_DEFAULTS
 from importer.ledger.schema import SCHEMA
 from importer.postgres.sql import literal, quote
-from importer.postgres.types import NAME_BYTES, is_certain, needs_cast, wire_of
-from importer.postgres.verify import compare
+from importer.postgres.types import NAME_BYTES, is_never_refused, needs_cast, wire_type_of
+from importer.postgres.verify import verify_rows
 from importer.reading.header import unique_name
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Staging:
         """Return the type of a staging column: the final type if COPY can fill it, else the wire type."""
         if self.becomes_target and not needs_cast(column.pg_type):
             return str(column.pg_type)
-        return wire_of(column.pg_type).staging
+        return wire_type_of(column.pg_type).staging
 
 
 def define_staging(staging: Staging, target: Target, contract: Contract) -> str:
@@ -56,7 +56,7 @@ def define_staging(staging: Staging, target: Target, contract: Contract) -> str:
     A table that becomes the target is logged from the start; one whose rows are moved later is not worth its WAL.
     """
     kind = "TABLE" if staging.becomes_target else "UNLOGGED TABLE"
-    return f"CREATE {kind} {staging.quoted} ({', '.join(_columns(staging, target, contract))})"
+    return f"CREATE {kind} {staging.quoted} ({', '.join(_column_definitions(staging, target, contract))})"
 
 
 def plan_staging(
@@ -71,22 +71,22 @@ def plan_staging(
         contract: the contract, which describes a new table.
         lineage: whether sheet row numbers are needed after staging.
     """
-    judged = lineage or bool(contract.foreign_keys) or any(not is_certain(c.pg_type) for c in columns)
+    judged = lineage or bool(contract.foreign_keys) or any(not is_never_refused(c.pg_type) for c in columns)
     if target.table is None and not judged:
         return Staging(name, becomes_target=True, columns=columns)
     row_column = unique_name(ROW, {c.field.name for c in columns})
     return Staging(name, becomes_target=False, columns=columns, row_column=row_column)
 
 
-def _columns(staging: Staging, target: Target, contract: Contract) -> list[str]:
+def _column_definitions(staging: Staging, target: Target, contract: Contract) -> list[str]:
     """Return the definitions of the staging table's columns."""
     if staging.becomes_target:
-        return final_columns(target, contract, [(c, staging.type_of(c)) for c in staging.columns])
+        return target_column_definitions(target, contract, [(c, staging.type_of(c)) for c in staging.columns])
     defined = [f"{quote(c.field.name)} {staging.type_of(c)}" for c in staging.columns]
     return [*defined, f"{quote(staging.row_column)} bigint"] if staging.row_column else defined
 
 
-def final_columns(target: Target, contract: Contract, types: list[tuple[ColumnPlan, str]]) -> list[str]:
+def target_column_definitions(target: Target, contract: Contract, types: list[tuple[ColumnPlan, str]]) -> list[str]:
     """Return the definitions of a new table's columns; keys that the database fills come first.
 
     Args:
@@ -97,9 +97,9 @@ def final_columns(target: Target, contract: Contract, types: list[tuple[ColumnPl
     taken: set[str] = set()
     fields = []
     for c, pg_type in types:
-        needed = _not_null(target, c.field.name, taken) if c.field.required else ""
+        needed = _not_null_clause(target, c.field.name, taken) if c.field.required else ""
         fields.append(f"{quote(c.field.name)} {pg_type}{needed}")
-    extra = [(c.primary_key or c.identity, _extra(target, c, taken)) for c in contract.extra_columns]
+    extra = [(c.primary_key or c.identity, _extra_definition(target, c, taken)) for c in contract.extra_columns]
     return [text for first, text in extra if first] + fields + [text for first, text in extra if not first]
 
 
@@ -114,7 +114,7 @@ def object_name(table: str, column: str, label: str) -> str:
     return "_".join((first.decode("utf-8", "ignore"), second.decode("utf-8", "ignore"), label))
 
 
-def _not_null(target: Target, column: str, taken: set[str]) -> str:
+def _not_null_clause(target: Target, column: str, taken: set[str]) -> str:
     """Return NOT NULL with the constraint name it would have in the target; PostgreSQL 18 keeps it on a rename."""
     name, number = object_name(target.name, column, "not_null"), 0
     while name in taken:
@@ -124,15 +124,15 @@ def _not_null(target: Target, column: str, taken: set[str]) -> str:
     return f" CONSTRAINT {quote(name)} NOT NULL"
 
 
-def _extra(target: Target, column: ExtraColumn, taken: set[str]) -> str:
+def _extra_definition(target: Target, column: ExtraColumn, taken: set[str]) -> str:
     default = column.default
     if isinstance(default, str):
-        clause = f" DEFAULT {default if default in DEFAULTS else literal(default)}"
+        clause = f" DEFAULT {default if default in ALLOWED_DEFAULTS else literal(default)}"
     else:
         clause = "" if default is None else f" DEFAULT {str(default).lower()}"
     clause = " GENERATED ALWAYS AS IDENTITY" if column.identity else clause
     needed = column.not_null or column.primary_key or column.identity
-    return f"{quote(column.name)} {column.type}{clause}{_not_null(target, column.name, taken) if needed else ''}"
+    return f"{quote(column.name)} {column.type}{clause}{_not_null_clause(target, column.name, taken) if needed else ''}"
 
 
 def verify(session: Session, staging: Staging, rows: int, expected: dict[str, Checksum], text_hash: TextHash) -> None:
@@ -149,4 +149,4 @@ def verify(session: Session, staging: Staging, rows: int, expected: dict[str, Ch
         VerificationFailed: a count or a column differs; nothing may be published.
     """
     types = {c.field.name: staging.type_of(c) for c in staging.columns}
-    compare(session, staging.quoted, types, rows, expected, text_hash)
+    verify_rows(session, staging.quoted, types, rows, expected, text_hash)

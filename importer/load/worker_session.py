@@ -30,7 +30,7 @@ def worker_session(dsn: Dsn) -> Session:
 
     It is kept open because the driver reads the whole catalog of types on connecting (60 ms).
     """
-    _arrived()
+    _await_pending()
     if _open.session is None or _open.session[0] != dsn.text:
         _open.session = (dsn.text, Session(dsn))
     return _open.session[1]
@@ -44,7 +44,7 @@ def connect_ahead(dsn: Dsn) -> None:
         thread.shutdown(wait=False)
 
 
-def _arrived() -> None:
+def _await_pending() -> None:
     """Wait for the connection that `connect_ahead` started; if it failed, the next attempt reports the error."""
     coming, _open.coming = _open.coming, None
     if coming is not None:
@@ -53,9 +53,9 @@ def _arrived() -> None:
 
 
 def close_session() -> None:
-    """Close the connection that `ingest_chunk` kept open in this thread, if any."""
+    """Close the connection that `write_chunk` kept open in this thread, if any."""
     if _open.coming is not None:
-        _arrived()
+        _await_pending()
     if _open.session is not None:
         _open.session[1].close()
         _open.session = None

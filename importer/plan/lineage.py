@@ -11,7 +11,7 @@ from importer.postgres.sql import literal, quote
 
 if TYPE_CHECKING:
     from importer.postgres.catalog import Table
-    from importer.reading.sheet_source import Source
+    from importer.reading.sheet_source import SheetSource
 
     from .target import Target
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 COLUMNS = {"_source_file": "text", "_source_sheet": "text", "_source_row": "bigint", "_run_id": "uuid"}
 _TEXTS = ("text", "character varying", "citext")
 #: Types that an existing table's column may have, since they hold the value without loss.
-_TAKES = {
+_ACCEPTED_TYPES = {
     "_source_file": _TEXTS,
     "_source_sheet": _TEXTS,
     "_source_row": ("bigint", "numeric"),
@@ -54,7 +54,7 @@ class Lineage:
         return {name: f"{text}::{pg_type}" for (name, pg_type), text in zip(COLUMNS.items(), told, strict=True)}
 
 
-def make_lineage(source: Source, run: str) -> Lineage:
+def make_lineage(source: SheetSource, run: str) -> Lineage:
     """Return the lineage of a sheet's rows."""
     origin = source.workbook.origin
     file = origin.workbook if origin else source.workbook.path.name
@@ -83,7 +83,7 @@ def _check(target: Target, table: Table) -> None:
             f"table {target.quoted} has no column {', '.join(missing)}, which --lineage fills",
             choice=f"ALTER TABLE {target.quoted} {added};",
         )
-    for name, takes in _TAKES.items():
+    for name, takes in _ACCEPTED_TYPES.items():
         column = table.column(name)
         if column is None or column.filled_by_database or column.pg_type.domain or column.pg_type.name not in takes:
             raise TargetRefused(
@@ -92,7 +92,7 @@ def _check(target: Target, table: Table) -> None:
             )
 
 
-def check_names(names: set[str]) -> None:
+def check_lineage_names(names: set[str]) -> None:
     """Raise ContractError if one of the names is that of a lineage column."""
     taken = names & set(COLUMNS)
     if taken:

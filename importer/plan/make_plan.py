@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from importer.cells.frame import ROW
 from importer.errors import ContractError, TargetRefused, UsageError
 from importer.postgres.checksum_sql import find_text_hash
-from importer.postgres.sql import quote
-from importer.reading.sheet_source import Source, hidden_columns
+from importer.postgres.sql import quoted_list
+from importer.reading.sheet_source import SheetSource, hidden_columns
 
 from .infer import infer_contract
-from .lineage import check_names, with_lineage
-from .model import LoadPlan, check_keys, choose_columns, column_by_word, match_fields
-from .target import Target, contract_from_table, new_types, plan_columns, with_required_keys, with_table_rules
+from .lineage import check_lineage_names, with_lineage
+from .model import LoadPlan, check_keys, choose_columns, find_column, match_fields
+from .target import Target, contract_from_table, plan_columns, resolve_types, with_required_keys, with_table_rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,7 +30,7 @@ _RESERVED = frozenset({ROW, "_ok", "_window"})
 
 
 def plan_load(
-    settings: Settings, source: Source, target: Target, contract: Contract | None, session: Session
+    settings: Settings, source: SheetSource, target: Target, contract: Contract | None, session: Session
 ) -> tuple[Contract, LoadPlan]:
     """Return the contract to use (the given one, else the existing table's, else an inferred one), and its plan."""
     if source.workbook.origin and settings.mode == "replace":
@@ -48,13 +48,13 @@ def plan_load(
         contract = contract_from_table(target.table, columns) if target.table else infer_contract(columns, source.facts)
     found, left = match_fields(contract, columns, lenient=settings.columns is not None)
     contract = with_table_rules(contract, target.table) if target.table else contract
-    contract, key = _keyed(settings, contract, target, found)
+    contract, key = _resolve_key(settings, contract, target, found)
     contract = with_required_keys(contract, key)
     check_keys(contract, found)
     _check_reserved(found)
     if settings.lineage:
-        check_names({*found, *(c.name for c in contract.extra_columns)})
-    types = {} if target.table else new_types(session, contract)
+        check_lineage_names({*found, *(c.name for c in contract.extra_columns)})
+    types = {} if target.table else resolve_types(session, contract)
     planned = plan_columns(contract, target, found, types)
     return contract, LoadPlan(
         planned, tuple(ignored + left), tuple(contract.all_keys()), settings.timezone, settings.error_cells,
@@ -71,7 +71,7 @@ def _check_reserved(names: Iterable[str]) -> None:
         )
 
 
-def _keyed(
+def _resolve_key(
     settings: Settings, contract: Contract, target: Target, found: dict[str, SheetColumn | None]
 ) -> tuple[Contract, tuple[str, ...]]:
     """Return the contract with the key that identifies rows, and that key: the upsert's, or the primary key.
@@ -90,7 +90,7 @@ def _keyed(
             choice="--key A,B, or primaryKey in the contract, or a primary key of the table",
         )
     if target.table and not any(set(key) == set(arbiter) for arbiter in target.table.arbiters):
-        listed = ", ".join(quote(name) for name in key)
+        listed = quoted_list(key)
         raise TargetRefused(
             f"{target.quoted} has no unique index on ({listed}), so new rows cannot be distinguished from old ones",
             choice=f"CREATE UNIQUE INDEX ON {target.quoted} ({listed});  or another --key",
@@ -106,7 +106,7 @@ def _key_field(word: str, found: dict[str, SheetColumn | None]) -> str:
     """Return the field that a word of `--key` names."""
     if word in found:
         return word
-    column = column_by_word([c for c in found.values() if c], word)
+    column = find_column([c for c in found.values() if c], word)
     for name, candidate in found.items():
         if candidate and candidate == column:
             return name

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from importer.errors import ContractError, SheetError
 from importer.excel.addresses import column_index
-from importer.reading.header import REJECT_COLUMNS, Header, SheetColumn, normalise, tidy
+from importer.reading.header import REJECT_COLUMNS, Header, SheetColumn, collapse_spaces, to_identifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -74,19 +74,19 @@ def choose_columns(header: Header, wanted: tuple[str, ...] | None) -> tuple[list
         return [c for c in columns if c.header not in extra], [c for c in columns if c.header in extra]
     chosen = []
     for word in wanted:
-        found = column_by_word(columns, word)
+        found = find_column(columns, word)
         if found is None:
             raise SheetError(f"no column {word!r}", choice=f"columns: {', '.join(sorted(names))}")
         chosen.append(found)
     return [c for c in columns if c in chosen], [c for c in columns if c not in chosen]
 
 
-def column_by_word(columns: list[SheetColumn], word: str) -> SheetColumn | None:
+def find_column(columns: list[SheetColumn], word: str) -> SheetColumn | None:
     """Return the column that a word names: by header text, then name, then normalised name, then letters."""
     tests: tuple[Callable[[SheetColumn], bool], ...] = (
-        lambda c: c.header is not None and c.header == tidy(word),
+        lambda c: c.header is not None and c.header == collapse_spaces(word),
         lambda c: c.name == word,
-        lambda c: bool(normalise(word)) and normalise(c.header or "") == normalise(word),
+        lambda c: bool(to_identifier(word)) and to_identifier(c.header or "") == to_identifier(word),
         lambda c: word.isalpha() and len(word) <= 3 and word.isupper() and c.index == column_index(word),  # noqa: PLR2004 - XFD
     )
     return next((c for test in tests for c in columns if test(c)), None)
@@ -131,11 +131,11 @@ def match_fields(
 def field_columns(fields: tuple[Field, ...], columns: list[SheetColumn]) -> dict[str, SheetColumn | None]:
     """Return the column of each field; a better match of one field takes precedence over a worse one of another."""
     tests: tuple[Callable[[Field, SheetColumn], bool], ...] = (
-        lambda f, c: f.title is not None and c.header == tidy(f.title),
-        lambda f, c: f.title is not None and (c.header or "").casefold() == tidy(f.title).casefold(),
+        lambda f, c: f.title is not None and c.header == collapse_spaces(f.title),
+        lambda f, c: f.title is not None and (c.header or "").casefold() == collapse_spaces(f.title).casefold(),
         lambda f, c: c.header == f.name,
         lambda f, c: c.name == f.name,
-        lambda f, c: bool(normalise(f.name)) and normalise(c.header or "") == normalise(f.name),
+        lambda f, c: bool(to_identifier(f.name)) and to_identifier(c.header or "") == to_identifier(f.name),
     )
     found: dict[str, SheetColumn | None] = {f.name: None for f in fields}
     left = list(columns)

@@ -12,7 +12,7 @@ from importer.excel.rejects_origin import Origin, original_stem
 from importer.postgres.catalog import Table, TableColumn, find_table, find_type, parse_table_name
 from importer.postgres.sql import quote
 from importer.postgres.types import FIELD_TYPES, PgType, field_type_for
-from importer.reading.header import SheetColumn, normalise, shorten
+from importer.reading.header import SheetColumn, shorten, to_identifier
 
 from .model import ColumnPlan, field_columns
 from .type_match import misfit
@@ -51,8 +51,8 @@ def find_target(
     if settings.table:
         schema, name = parse_table_name(settings.table)
     if not name:
-        name = normalise(original_stem(settings.workbook.stem)) or "workbook"
-        name = shorten(f"{name}_{normalise(sheet.name)}", "") if settings.sheet is not None else name
+        name = to_identifier(original_stem(settings.workbook.stem)) or "workbook"
+        name = shorten(f"{name}_{to_identifier(sheet.name)}", "") if settings.sheet is not None else name
     schema, table = find_table(session, schema, name)
     return Target(schema, name, table)
 
@@ -68,16 +68,17 @@ def check_mode(settings: Settings, target: Target) -> None:
         raise TargetRefused(
             f"table {quote(schema, name)} already exists", choice="--mode append or replace, or another --table"
         )
-    if table and table.cascades and settings.mode == "replace":
+    if table and table.cascading_tables and settings.mode == "replace":
         raise TargetRefused(
-            f"replacing the rows of {quote(schema, name)} would delete or change rows of {', '.join(table.cascades)}",
+            f"replacing the rows of {quote(schema, name)} would delete or change rows of "
+            f"{', '.join(table.cascading_tables)}",
             choice="--mode append, or drop ON DELETE from those foreign keys",
         )
 
 
 def contract_from_table(table: Table, columns: list[SheetColumn]) -> Contract:
     """Return the contract of an existing table: a field for each column that the sheet has, or that needs values."""
-    described = {c.name: _described(c) for c in table.columns}
+    described = {c.name: _field_from_column(c) for c in table.columns}
     present = field_columns(tuple(described.values()), columns)
     fields = [described[c.name] for c in table.columns if present[c.name] or _needs_values(c)]
     if not fields:
@@ -88,7 +89,7 @@ def contract_from_table(table: Table, columns: list[SheetColumn]) -> Contract:
     return Contract(tuple(fields))
 
 
-def _described(column: TableColumn) -> Field:
+def _field_from_column(column: TableColumn) -> Field:
     kind, form = field_type_for(column.pg_type)
     return Field(column.name, kind, format=form, constraints={"required": True} if column.not_null else {})
 
@@ -106,7 +107,7 @@ def with_table_rules(contract: Contract, table: Table) -> Contract:
     not_null = {c.name for c in table.columns if c.not_null}
     return replace(
         contract,
-        fields=_required(contract.fields, not_null),
+        fields=_require_fields(contract.fields, not_null),
         primary_key=primary,
         unique_keys=contract.unique_keys + tuple(k for k in keys if k != primary and k not in own),
     )
@@ -114,10 +115,10 @@ def with_table_rules(contract: Contract, table: Table) -> Contract:
 
 def with_required_keys(contract: Contract, key: tuple[str, ...] = ()) -> Contract:
     """Return the contract with every field of the primary key, and of `key`, required."""
-    return replace(contract, fields=_required(contract.fields, {*contract.primary_key, *key}))
+    return replace(contract, fields=_require_fields(contract.fields, {*contract.primary_key, *key}))
 
 
-def _required(fields: tuple[Field, ...], names: set[str]) -> tuple[Field, ...]:
+def _require_fields(fields: tuple[Field, ...], names: set[str]) -> tuple[Field, ...]:
     return tuple(replace(f, constraints={**f.constraints, "required": True}) if f.name in names else f for f in fields)
 
 
@@ -130,7 +131,7 @@ def plan_columns(
         contract: the contract to use.
         target: the target of the load.
         found: sheet column by field name.
-        types: types that the contract sets for columns of a new table, by field name (see `new_types`).
+        types: types that the contract sets for columns of a new table, by field name (see `resolve_types`).
 
     Raises:
         TargetRefused: a table column is missing, filled by the database, or of a type that the field cannot fill.
@@ -143,9 +144,9 @@ def plan_columns(
             raise TargetRefused(
                 f"column {field.name!r}: {reason}", choice="leave it out with --columns, or change the contract"
             )
-        planned.append(ColumnPlan(field, found[field.name], pg_type, contract.missing_of(field)))
+        planned.append(ColumnPlan(field, found[field.name], pg_type, contract.missing_values_of(field)))
     if target.table:
-        _check_unfilled(target.table, {f.name for f in contract.fields})
+        _check_required_columns(target.table, {f.name for f in contract.fields})
     return tuple(planned)
 
 
@@ -165,7 +166,7 @@ def _column_type(field: Field, target: Target, types: dict[str, PgType]) -> PgTy
     return column.pg_type
 
 
-def _check_unfilled(table: Table, names: set[str]) -> None:
+def _check_required_columns(table: Table, names: set[str]) -> None:
     needed = [c.name for c in table.columns if _needs_values(c) and c.name not in names]
     if needed:
         raise TargetRefused(
@@ -174,7 +175,7 @@ def _check_unfilled(table: Table, names: set[str]) -> None:
         )
 
 
-def new_types(session: Session, contract: Contract) -> dict[str, PgType]:
+def resolve_types(session: Session, contract: Contract) -> dict[str, PgType]:
     """Return the types that a contract sets, by field name, as the server resolves them.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importer.postgres.types import UNFIT, UNFIT_FAMILIES, PgType
+from importer.postgres.types import UNFIT, UNSUPPORTED_PREFIXES, PgType
 
 #: Field types that a column of each type accepts; types not listed accept text.
 _TAKES = {
@@ -25,7 +25,7 @@ def misfit(field_type: str, pg_type: PgType) -> str | None:
     """Return why a field of this type cannot fill a column of that type, or None if it can."""
     if pg_type.array:
         return "arrays cannot be filled from a sheet"
-    if pg_type.name in UNFIT or pg_type.name.startswith(UNFIT_FAMILIES):
+    if pg_type.name in UNFIT or pg_type.name.startswith(UNSUPPORTED_PREFIXES):
         return f"type {pg_type} cannot be filled from a sheet"
     takes = _TAKES.get(pg_type.name)
     if takes is not None and field_type not in takes:

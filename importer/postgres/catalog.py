@@ -54,9 +54,9 @@ class Table:
     name: str
     columns: tuple[TableColumn, ...]
     keys: tuple[tuple[bool, tuple[str, ...]], ...]
-    cascades: tuple[str, ...]
-    may_skip: bool = False
-    judges_rows: bool = False
+    cascading_tables: tuple[str, ...]
+    may_skip_rows: bool = False
+    may_refuse_rows: bool = False
     refers_to_itself: bool = False
     arbiters: tuple[tuple[str, ...], ...] = ()
 
@@ -76,12 +76,12 @@ def parse_table_name(text: str) -> tuple[str | None, str]:
         raise UsageError(
             f"--table {text!r} is not a table name", choice='table, schema.table or "My Schema"."My.Table"'
         )
-    schema, table = (_unquoted(part) if part else None for part in match.groups())
+    schema, table = (_unquote(part) if part else None for part in match.groups())
     assert table is not None
     return schema, table
 
 
-def _unquoted(part: str) -> str:
+def _unquote(part: str) -> str:
     return part[1:-1].replace('""', '"') if part.startswith('"') else part
 
 
@@ -137,22 +137,22 @@ def find_table(session: Session, schema: str | None, name: str) -> tuple[str, Ta
 def read_table(session: Session, schema: str, name: str) -> Table:
     """Read an existing table from the catalog."""
     keys = _keys(session, schema, name)
-    triggers, policies, itself = session.query(_JUDGES, [quote(schema, name)])[0]
+    triggers, policies, itself = session.query(_ROW_HOOKS, [quote(schema, name)])[0]
     return Table(
         schema,
         name,
         _columns(session, schema, name),
         tuple((primary, columns) for primary, columns, _ in keys),
         _cascades(session, schema, name),
-        may_skip=triggers,
-        judges_rows=triggers or policies,
+        may_skip_rows=triggers,
+        may_refuse_rows=triggers or policies,
         refers_to_itself=itself,
         arbiters=tuple(columns for _, columns, usable in keys if usable),
     )
 
 
 #: Triggers of partitions count as well, because rows are inserted into the partitions.
-_JUDGES = """
+_ROW_HOOKS = """
 select c.relhasrules or exists (
            select from pg_trigger t where not t.tgisinternal
            and (t.tgrelid = c.oid or t.tgrelid in (select relid from pg_partition_tree(c.oid)))),
@@ -183,7 +183,7 @@ def _columns(session: Session, schema: str, name: str) -> tuple[TableColumn, ...
     columns = []
     rows = session.query(_COLUMNS, [quote(schema, name)])
     for column, not_null, has_default, identity, generated, declared, base, kind, oid in rows:
-        pg_type = _described(session, base, kind, oid)
+        pg_type = _describe_type(session, base, kind, oid)
         if declared != base:
             pg_type = replace(pg_type, domain=declared)
         filled = "identity" if identity == "a" else "generated" if generated else None
@@ -191,7 +191,7 @@ def _columns(session: Session, schema: str, name: str) -> tuple[TableColumn, ...
     return tuple(columns)
 
 
-def _described(session: Session, spelling: str, kind: str, oid: int) -> PgType:
+def _describe_type(session: Session, spelling: str, kind: str, oid: int) -> PgType:
     """Return the type with that spelling (by `format_type`), `typtype` and oid; an enum gets its labels."""
     if kind == "c":
         return PgType("record")
@@ -257,7 +257,7 @@ def find_type(session: Session, text: str) -> PgType:
     kind, base, oid, declared = found[0]
     if kind == "p":
         raise TargetRefused(f"no column can have the type {text!r}", choice="change the contract")
-    pg_type = _described(session, base, kind, oid)
+    pg_type = _describe_type(session, base, kind, oid)
     pg_type = replace(pg_type, domain=declared) if declared != base else replace(pg_type, args=asked.args)
     return replace(pg_type, array=pg_type.array or asked.array)
 

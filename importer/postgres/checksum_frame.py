@@ -27,13 +27,13 @@ def source_checksums(rows: pl.DataFrame, text_hash: TextHash) -> dict[str, Check
     texts = [name for name, dtype in rows.schema.items() if dtype == pl.String]
     if texts:
         joined = pl.concat_str([pl.col(name).fill_null("") for name in texts], separator=SEPARATOR)
-        total = _crc32c if text_hash == "crc32c" else _text_hashes
-        slices = (rows[start : start + _JOINED] for start in range(0, len(rows), _JOINED))
+        total = _sum_crc32c if text_hash == "crc32c" else _sum_text_hashes
+        slices = (rows[start : start + _JOIN_ROWS] for start in range(0, len(rows), _JOIN_ROWS))
         found[TEXTS] = (sum(total(part.select(joined.alias("joined")).to_series()) for part in slices),)
     return found
 
 
-def _crc32c(values: pl.Series) -> int:
+def _sum_crc32c(values: pl.Series) -> int:
     """Return the sum of `crc32c` over a column of texts without nulls."""
     import google_crc32c
 
@@ -46,13 +46,18 @@ def _counts_and_sums(rows: pl.DataFrame) -> dict[str, Checksum]:
     One query covers all columns: there may be hundreds, and a query's overhead costs as much as its work on a column.
     """
     asked = [pl.all().count().name.prefix("n:")]
-    asked += [term.alias(f"{n}:{name}") for name, dtype in rows.schema.items() for n, term in _sums(name, dtype)]
+    asked += [
+        term.alias(f"{n}:{name}") for name, dtype in rows.schema.items() for n, term in _sum_expressions(name, dtype)
+    ]
     told = rows.select(pl.len().alias("rows"), *asked).row(0, named=True)
-    floats = _float_hashes(rows.select(pl.col(pl.Float64, pl.Float32)))
-    return {name: (told[f"n:{name}"], floats[name] if name in floats else _sum(told, name)) for name in rows.columns}
+    floats = _sum_float_hashes(rows.select(pl.col(pl.Float64, pl.Float32)))
+    return {
+        name: (told[f"n:{name}"], floats[name] if name in floats else _combine_words(told, name))
+        for name in rows.columns
+    }
 
 
-def _sums(name: str, dtype: pl.DataType) -> list[tuple[str, pl.Expr]]:
+def _sum_expressions(name: str, dtype: pl.DataType) -> list[tuple[str, pl.Expr]]:
     """Return the sums that make up a column's checksum, high and low words separately so that none overflows."""
     match dtype:
         case pl.Float64 | pl.Float32:
@@ -68,7 +73,7 @@ def _sums(name: str, dtype: pl.DataType) -> list[tuple[str, pl.Expr]]:
     return [("high", (value // 2**32).sum()), ("low", (value % 2**32).sum())]
 
 
-def _sum(told: dict[str, Any], name: str) -> int:
+def _combine_words(told: dict[str, Any], name: str) -> int:
     return int(told.get(f"high:{name}") or 0) * 2**32 + int(told[f"low:{name}"] or 0)
 
 
@@ -76,9 +81,9 @@ def _sum(told: dict[str, Any], name: str) -> int:
 
 _SEED = np.uint32(0x9E3779B9 + 3923095 & 0xFFFFFFFF)
 #: Number of rows whose texts are joined at once; bounds memory for a sheet of the longest texts that a cell can have.
-_JOINED = 4096
+_JOIN_ROWS = 4096
 #: Number of rows hashed at once; keeps the arrays of one step in the CPU cache.
-_BATCH = 16_384
+_HASH_ROWS = 16_384
 
 
 def _rot(x: Words, k: int) -> Words:
@@ -121,7 +126,7 @@ def lookup3(data: NDArray[np.uint8], starts: NDArray[np.int64], lengths: NDArray
     position, left, blocks = (x if order is None else x[order] for x in (starts, lengths, blocks))
     a = _SEED + left.astype(np.uint32)
     b, c = a.copy(), a.copy()
-    for step, size in enumerate(_still_there(blocks)):
+    for step, size in enumerate(_count_by_block(blocks)):
         at = position[:size] + 12 * step
         a[:size], b[:size], c[:size] = _mix(a[:size] + words[at], b[:size] + words[at + 4], c[:size] + words[at + 8])
     hashes = _tail(words, position + 12 * blocks, left - 12 * blocks, a, b, c)
@@ -138,7 +143,7 @@ def _longest_first(blocks: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.argsort(-narrow, kind="stable")
 
 
-def _still_there(blocks: NDArray[np.int64]) -> list[int]:
+def _count_by_block(blocks: NDArray[np.int64]) -> list[int]:
     """Return how many strings have at least 1, 2, 3… blocks; `blocks` is sorted in descending order."""
     most = int(blocks[0]) if len(blocks) else 0
     return [int(n) for n in np.searchsorted(-blocks, -np.arange(most), side="left")]
@@ -165,16 +170,16 @@ def _tail(words: Words, position: NDArray[np.int64], left: NDArray[np.int64], a:
 _INLINE = 12
 
 
-def _text_hashes(values: pl.Series) -> int:
+def _sum_text_hashes(values: pl.Series) -> int:
     """Return the sum of `hashtext` (signed 32 bits) over a column of texts without nulls."""
     array = values.to_arrow(compat_level=pl.CompatLevel.newest())
     _, views, *buffers = array.buffers()
     every = np.frombuffer(views, np.uint32).reshape(-1, 4)[array.offset : array.offset + len(array)]
     data = [np.frombuffer(buffer, np.uint8) for buffer in buffers]
-    return sum(_view_hashes(every[start : start + _BATCH], data) for start in range(0, len(array), _BATCH))
+    return sum(_sum_view_hashes(every[start : start + _HASH_ROWS], data) for start in range(0, len(array), _HASH_ROWS))
 
 
-def _view_hashes(views: Words, data: list[NDArray[np.uint8]]) -> int:
+def _sum_view_hashes(views: Words, data: list[NDArray[np.uint8]]) -> int:
     """Return the sum of the hashes of texts, given their views and the buffers that the views refer to."""
     lengths = views[:, 0]
     short = views if int(lengths.max()) < _INLINE else views[lengths < _INLINE]
@@ -188,11 +193,11 @@ def _view_hashes(views: Words, data: list[NDArray[np.uint8]]) -> int:
     far = views[lengths > _INLINE]
     for number, buffer in enumerate(data):
         mine = far if len(data) == 1 else far[far[:, 2] == number]
-        total += _far_hashes(buffer, mine[:, 3].astype(np.int64), mine[:, 0].astype(np.int64))
+        total += _sum_buffer_hashes(buffer, mine[:, 3].astype(np.int64), mine[:, 0].astype(np.int64))
     return total
 
 
-def _far_hashes(buffer: NDArray[np.uint8], starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> int:
+def _sum_buffer_hashes(buffer: NDArray[np.uint8], starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> int:
     """Return the sum of the hashes of texts in a buffer."""
     # `lookup3` reads whole blocks, also past the end of a text, so texts near the buffer's end are padded first.
     last = starts + lengths + _INLINE > len(buffer)
@@ -208,7 +213,7 @@ def _signed_sum(hashes: Words) -> int:
     return int(hashes.view(np.int32).sum(dtype=np.int64))
 
 
-def _float_hashes(floats: pl.DataFrame) -> dict[str, int]:
+def _sum_float_hashes(floats: pl.DataFrame) -> dict[str, int]:
     """Return the sum of `hashfloat8` over each column; both zeros hash to 0, as in PostgreSQL."""
     if not floats.width:
         return {}

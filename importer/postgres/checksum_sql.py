@@ -65,16 +65,16 @@ def sql_checksums(columns: Mapping[str, tuple[str, str]], text_hash: TextHash) -
         text_hash: the hash to use, which the server must have.
     """
     asked = {name: sql_checksum(quoted, staging_type) for name, (quoted, staging_type) in columns.items()}
-    texts = [_text(quoted) for quoted, staging_type in columns.values() if staging_type not in _COUNTED]
+    texts = [_text(quoted) for quoted, staging_type in columns.values() if staging_type not in _SUMMED_TYPES]
     if texts:
-        joined = _joined([f"coalesce({text}, '')" for text in texts])
+        joined = _join_sql([f"coalesce({text}, '')" for text in texts])
         # `textsend` gives the bytes that the client would receive, and those are UTF-8.
         hashed = f"crc32c(textsend({joined}))" if text_hash == "crc32c" else f"hashtext({joined})::bigint"
         asked[TEXTS] = [f"coalesce(sum({hashed}), 0)::text"]
     return asked
 
 
-def _joined(texts: list[str]) -> str:
+def _join_sql(texts: list[str]) -> str:
     """Return SQL that joins texts with separators between them.
 
     `||` takes half the time of `array_to_string` and two thirds of that of `concat`. It copies its left operand, so
@@ -83,11 +83,11 @@ def _joined(texts: list[str]) -> str:
     if len(texts) == 1:
         return texts[0]
     half = len(texts) // 2
-    return f"({_joined(texts[:half])} || chr({ord(SEPARATOR)}) || {_joined(texts[half:])})"
+    return f"({_join_sql(texts[:half])} || chr({ord(SEPARATOR)}) || {_join_sql(texts[half:])})"
 
 
 #: Types with a sum of their own; all others are sent as text.
-_COUNTED = frozenset({
+_SUMMED_TYPES = frozenset({
     "boolean", "real", "double precision", "date", "time", "interval", "timestamp", "timestamp with time zone",
     "smallint", "integer", "bigint",
 })  # fmt: skip

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 #: PG* variables that psql keeps from the environment; those that describe a connection could lead it to another server.
-_PSQL_OWN = frozenset({"PGCLIENTENCODING", "PGTZ", "PGDATESTYLE", "PGOPTIONS", "PGDATABASE"})
+_PSQL_VARIABLES = frozenset({"PGCLIENTENCODING", "PGTZ", "PGDATESTYLE", "PGOPTIONS", "PGDATABASE"})
 #: The newer of the two versions that the wheel ships.
 VERSION = 18
 #: Appended once to a new cluster's configuration, for bulk loads by one user on one machine.
@@ -42,14 +42,14 @@ _USERS: dict[Path, tuple[Any, int]] = {}
 _USERS_LOCK = threading.Lock()
 
 
-class Embedded:
+class EmbeddedServer:
     """The embedded server of one data folder."""
 
     def __init__(self, root: Path | None = None, version: int = VERSION) -> None:
         self.root = root or data_dir()
         self.version = version
         self.cluster = self.root / f"postgresql-{version}"
-        self._keep = self.root / "keep-running"
+        self._keep_file = self.root / "keep-running"
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Dsn]:
@@ -77,14 +77,14 @@ class Embedded:
     def start(self) -> Dsn:
         """Start the server, and keep it running until `stop`."""
         with self.running() as dsn:
-            self._keep.touch()
+            self._keep_file.touch()
             return dsn
 
     def stop(self) -> bool:
         """Stop the server even if it is in use; return False if it was not running."""
         if not self.cluster.exists():
             return False
-        self._keep.unlink(missing_ok=True)
+        self._keep_file.unlink(missing_ok=True)
         return self._stop()
 
     @property
@@ -98,7 +98,11 @@ class Embedded:
         with self.running() as dsn:
             place = dict(pair.split("=") for pair in dsn.text.partition("?")[2].split("&"))
             # Variables instead of arguments, so that `-d other` and the like still connect to this server.
-            env = {name: value for name, value in os.environ.items() if not name.startswith("PG") or name in _PSQL_OWN}
+            env = {
+                name: value
+                for name, value in os.environ.items()
+                if not name.startswith("PG") or name in _PSQL_VARIABLES
+            }
             env |= {f"PG{name.upper()}": value for name, value in place.items()} | {"PGUSER": "postgres"}
             env.setdefault("PGDATABASE", "postgres")
             # Ctrl-C in the terminal is for psql's query, not for this process.
@@ -120,7 +124,7 @@ class Embedded:
         return fasteners.InterProcessReaderWriterLock(str(self.root / "users.lock"))
 
     def _stop_when_unused(self, lock: Any) -> None:
-        if self._keep.exists():
+        if self._keep_file.exists():
             return
         if not lock.acquire_write_lock(blocking=False):
             lock.lockfile.close()
@@ -159,7 +163,7 @@ class Embedded:
             return False
 
     def _start_with_library(self) -> Dsn:
-        library = _library(self.root)
+        library = _import_library(self.root)
         try:
             server = library.get_server(self.cluster, cleanup_mode=None, start=False, postgres_version=self.version)
             with server._lock:  # noqa: SLF001 - no public way to create a cluster without starting it
@@ -184,7 +188,7 @@ class Embedded:
         return self._pg_ctl("stop", "-m", "fast").returncode == 0
 
     def _bin(self) -> Path:
-        path: Path = _library(self.root).POSTGRES_VERSIONS[self.version]
+        path: Path = _import_library(self.root).POSTGRES_VERSIONS[self.version]
         return path
 
     def _pg_ctl(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
@@ -196,7 +200,7 @@ class Embedded:
         return subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)  # noqa: S603
 
 
-def _library(root: Path) -> Any:
+def _import_library(root: Path) -> Any:
     """Import the package that ships the server, and move its lock into `root`.
 
     Its own lock is in the folder for temporary files, where the first user of a machine would lock out the others.

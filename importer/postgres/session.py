@@ -12,7 +12,7 @@ import adbc_driver_postgresql
 import polars as pl
 
 from importer.errors import Conflict, ConnectionFailed, DatabaseError, ImporterError, LoginRefused, TargetRefused
-from importer.runtime.interruptible import Guard
+from importer.runtime.interruptible import InterruptibleCaller
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 #: SQLSTATE classes and codes where another attempt may succeed (PostgreSQL manual, appendix A).
-_LOST = ("08", "57P01", "57P02", "57P03", "57P05", "53300")
-_CONFLICT = ("40001", "40P01", "55P03")
+_LOST_CODES = ("08", "57P01", "57P02", "57P03", "57P05", "53300")
+_CONFLICT_CODES = ("40001", "40P01", "55P03")
 _DENIED, _DISK_FULL = "42501", "53100"
 #: What a user can do about an error of the server, by SQLSTATE.
 _CHOICES = {
@@ -39,7 +39,7 @@ MIN_SERVER = 130_000
 
 
 #: Messages of libpq for connections that no later attempt will get; all other failures may pass. libpq gives no codes.
-_LOGIN = re.compile(
+_LOGIN_ERRORS = re.compile(
     r"password|authentication|does not exist|pg_hba|not translate host name|invalid|SSL|certificate|permission denied"
     r"|is not permitted|not currently accepting|missing|unrecognized"
 )
@@ -51,39 +51,41 @@ def database_errors(dsn: Dsn | None = None, *, connecting: bool = False) -> Iter
     try:
         yield
     except adbc_driver_manager.Error as exc:
-        raise _mapped(exc, dsn, connecting=connecting) from None
+        raise _map_error(exc, dsn, connecting=connecting) from None
 
 
-def _mapped(exc: adbc_driver_manager.Error, dsn: Dsn | None, *, connecting: bool) -> DatabaseError:
+def _map_error(exc: adbc_driver_manager.Error, dsn: Dsn | None, *, connecting: bool) -> DatabaseError:
     # The driver gives these names as bytes, whatever its type hints say.
     details = {key.decode() if isinstance(key, bytes) else key: value for key, value in exc.details or []}
-    text = details.get("PG_DIAG_MESSAGE_PRIMARY", b"").decode("utf-8", "replace") or _primary(str(exc))
+    text = details.get("PG_DIAG_MESSAGE_PRIMARY", b"").decode("utf-8", "replace") or _primary_message(str(exc))
     state = exc.sqlstate or details.get("PG_DIAG_SQLSTATE", b"").decode() or None
     constraint = details.get("PG_DIAG_CONSTRAINT_NAME", b"").decode("utf-8", "replace") or None
     if state is None and connecting:
-        about = _about_connection(text, dsn)
-        wrong = _LOGIN.search(text) is not None or (dsn is not None and dsn.misread) or "not one that libpq" in about
+        about = _connection_message(text, dsn)
+        wrong = (
+            _LOGIN_ERRORS.search(text) is not None or (dsn is not None and dsn.misread) or "not one that libpq" in about
+        )
         refused = LoginRefused if wrong else ConnectionFailed
         return refused(about, place=str(dsn) if dsn else None, choice="check --to, IMPORTER_DSN or DATABASE_URL")
     if state is None and exc.status_code == adbc_driver_manager.AdbcStatusCode.IO:
         return ConnectionFailed("the connection to the server was lost", place=str(dsn) if dsn else None)
     kind: type[DatabaseError] = DatabaseError
-    if state and state.startswith(_LOST):
+    if state and state.startswith(_LOST_CODES):
         kind = ConnectionFailed
-    elif state in _CONFLICT:
+    elif state in _CONFLICT_CODES:
         kind = Conflict
     where = f" (SQLSTATE {state}{', constraint ' + constraint if constraint else ''})" if state else ""
     choice = _CHOICES.get(state or "")
     return kind(f"PostgreSQL refused: {text}{where}", choice=choice, sqlstate=state, constraint=constraint)
 
 
-def _primary(text: str) -> str:
+def _primary_message(text: str) -> str:
     """Extract the server's first line from the driver's message, without DETAIL."""
     match = re.search(r"(?:ERROR|FATAL|PANIC):\s*([^\n]+)", text)
     return match[1].strip() if match else text.split("\n", 1)[0].strip()
 
 
-def _about_connection(text: str, dsn: Dsn | None) -> str:
+def _connection_message(text: str, dsn: Dsn | None) -> str:
     """Return libpq's message about a failed connection, unless it quotes the connection string (and a password)."""
     if dsn is not None and dsn.misread:
         return "cannot connect: user or password has a character that must be percent-encoded (@ as %40, / as %2F)"
@@ -119,7 +121,7 @@ class Session:
 
     def __init__(self, dsn: Dsn, *, autocommit: bool = False, deadline: Deadline | None = None) -> None:
         self._dsn = dsn
-        self.guard = Guard(deadline)
+        self.guard = InterruptibleCaller(deadline)
         with database_errors(dsn, connecting=True), contextlib.ExitStack() as opened:
             self._database = opened.enter_context(adbc_driver_postgresql.connect(dsn.text))
             self._connection = opened.enter_context(adbc_driver_manager.AdbcConnection(self._database))
@@ -137,7 +139,7 @@ class Session:
         # Errors are ignored: cleanup must not hide the first error, and closing a lost connection fails.
         for resource in (self._connection, self._database):
             with contextlib.suppress(adbc_driver_manager.Error, ImporterError):
-                self._interruptibly(resource.close, self.cancel)
+                self._call_interruptibly(resource.close, self.cancel)
         self.guard.close()
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -149,7 +151,7 @@ class Session:
             if parameters:
                 statement.prepare()
                 statement.bind_stream(_one_row(parameters))
-            stream, _ = self._interruptibly(statement.execute_query, statement.cancel)
+            stream, _ = self._call_interruptibly(statement.execute_query, statement.cancel)
             return _rows(stream)
 
     def value(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
@@ -161,7 +163,7 @@ class Session:
         """Run a statement and return the number of rows affected (-1 if the server does not report it)."""
         with self._statement() as statement:
             statement.set_sql_query(sql)
-            return int(self._interruptibly(statement.execute_update, statement.cancel))
+            return int(self._call_interruptibly(statement.execute_update, statement.cancel))
 
     def copy(self, rows: pl.DataFrame, schema: str, table: str) -> None:
         """Append rows to a table by one binary COPY; columns are matched by name, types are not checked (FACTS 3.1).
@@ -175,7 +177,7 @@ class Session:
                 "adbc.ingest.target_db_schema": schema,
             })  # fmt: skip
             statement.bind_stream(rows)
-            self._interruptibly(statement.execute_update, statement.cancel)
+            self._call_interruptibly(statement.execute_update, statement.cancel)
 
     def run_each(self, sql: str, rows: pl.DataFrame) -> None:
         """Run a statement once per row, with the row's columns as parameters; each row is a round trip."""
@@ -189,12 +191,12 @@ class Session:
     def commit(self) -> None:
         """Commit the transaction."""
         with database_errors(self._dsn):
-            self._interruptibly(self._connection.commit, self.cancel)
+            self._call_interruptibly(self._connection.commit, self.cancel)
 
     def rollback(self) -> None:
         """Roll the transaction back."""
         with database_errors(self._dsn):
-            self._interruptibly(self._connection.rollback, self.cancel)
+            self._call_interruptibly(self._connection.rollback, self.cancel)
 
     def cancel(self) -> None:
         """Cancel the running statement, in whatever thread it was started; without one, do nothing."""
@@ -206,7 +208,7 @@ class Session:
         with database_errors(self._dsn), adbc_driver_manager.AdbcStatement(self._connection) as statement:
             yield statement
 
-    def _interruptibly(self, function: Callable[[], Result], cancel: Callable[[], None]) -> Result:
+    def _call_interruptibly(self, function: Callable[[], Result], cancel: Callable[[], None]) -> Result:
         """Return the result of a native call that may take long; a signal or the deadline cancels it.
 
         Python runs signal handlers in the main thread only, and not while that thread is in native code.

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 from importer.errors import TargetRefused
 
@@ -18,6 +21,11 @@ def quote(*names: str) -> str:
         if not name or "\0" in name or len(name.encode()) > 63:  # noqa: PLR2004 - NAMEDATALEN - 1
             raise TargetRefused(f"{name!r} cannot be the name of a table or column", choice="1-63 bytes")
     return ".".join('"' + name.replace('"', '""') + '"' for name in names)
+
+
+def quoted_list(names: Iterable[str]) -> str:
+    """Return names quoted and separated by commas."""
+    return ", ".join(quote(name) for name in names)
 
 
 def literal(text: str) -> str:

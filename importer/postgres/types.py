@@ -21,7 +21,7 @@ _ALIASES = {
     "timestamp without time zone": "timestamp", "timestamptz": "timestamp with time zone",
     "time without time zone": "time",
 }  # fmt: skip
-_SPELLING = re.compile(
+_TYPE_PATTERN = re.compile(
     r"""\s*(?:"?pg_catalog"?\.)?
     (?P<name>"[^"]+"(?:\."[^"]+")?|[\w.]+(?:\s(?:precision|varying))?)
     \s*(?:\(\s*(?P<args>-?\d+(?:\s*,\s*-?\d+)?)\s*\))?
@@ -58,7 +58,7 @@ class PgType:
 
 def parse_type(text: str) -> PgType | None:
     """Parse a type as spelled in SQL; return None if the text is not a type name."""
-    match = _SPELLING.fullmatch(text)
+    match = _TYPE_PATTERN.fullmatch(text)
     if match is None:
         return None
     name = re.sub(r"\s+", " ", match["name"] if match["name"].startswith('"') else match["name"].lower())
@@ -75,7 +75,7 @@ def parse_type(text: str) -> PgType | None:
 
 
 @dataclass(frozen=True)
-class Wire:
+class WireType:
     """How values are sent.
 
     Attributes:
@@ -87,53 +87,53 @@ class Wire:
     frame: pl.DataType | type[pl.DataType]
 
 
-WIRES = {
-    "boolean": Wire("boolean", pl.Boolean),
-    "smallint": Wire("smallint", pl.Int16),
-    "integer": Wire("integer", pl.Int32),
-    "bigint": Wire("bigint", pl.Int64),
-    "real": Wire("real", pl.Float32),
-    "double precision": Wire("double precision", pl.Float64),
-    "date": Wire("date", pl.Date),
-    "time": Wire("time", pl.Time),
-    "timestamp": Wire("timestamp", pl.Datetime("us")),
-    "timestamp with time zone": Wire("timestamp with time zone", pl.Datetime("us", "UTC")),
-    "interval": Wire("interval", pl.Duration("us")),
+WIRE_TYPES = {
+    "boolean": WireType("boolean", pl.Boolean),
+    "smallint": WireType("smallint", pl.Int16),
+    "integer": WireType("integer", pl.Int32),
+    "bigint": WireType("bigint", pl.Int64),
+    "real": WireType("real", pl.Float32),
+    "double precision": WireType("double precision", pl.Float64),
+    "date": WireType("date", pl.Date),
+    "time": WireType("time", pl.Time),
+    "timestamp": WireType("timestamp", pl.Datetime("us")),
+    "timestamp with time zone": WireType("timestamp with time zone", pl.Datetime("us", "UTC")),
+    "interval": WireType("interval", pl.Duration("us")),
 }
-TEXT_WIRE = Wire("text", pl.String)
+TEXT_WIRE_TYPE = WireType("text", pl.String)
 #: Types that COPY fills from Arrow text directly, so that a new table needs no cast.
 #: `character` is not one of them: it drops trailing blanks, so staging would not hold what was read.
 TEXT_LIKE = ("text", "character varying", "citext", "json")
 #: Types with binary, composite or otherwise special values, which no cell of a sheet can mean.
 UNFIT = ("bytea", "record", "oid", "xid", "tsvector", "tsquery", "money", '"char"', "time with time zone")
 #: Prefixes of further such types: for `interval hour` and the like, the server's cast drops smaller units.
-UNFIT_FAMILIES = ("interval ",)
+UNSUPPORTED_PREFIXES = ("interval ",)
 
 
-def wire_of(pg_type: PgType) -> Wire:
+def wire_type_of(pg_type: PgType) -> WireType:
     """Return how values for a column of that type are sent."""
-    return TEXT_WIRE if pg_type.array else WIRES.get(pg_type.name, TEXT_WIRE)
+    return TEXT_WIRE_TYPE if pg_type.array else WIRE_TYPES.get(pg_type.name, TEXT_WIRE_TYPE)
 
 
 def needs_cast(pg_type: PgType) -> bool:
     """Return whether a new table's column is staged in a type other than its own and cast by publish."""
     if pg_type.domain or pg_type.array:
         return True
-    wire = WIRES.get(pg_type.name)
+    wire = WIRE_TYPES.get(pg_type.name)
     if wire is not None:
         return bool(pg_type.args)
     return pg_type.name not in TEXT_LIKE
 
 
 #: Types cast from text whose values `fit` has all checked, so that the cast cannot fail.
-_PROVEN = ("numeric", "uuid", "character", "bit", "bit varying", "name")
+_CHECKED_TEXT_TYPES = ("numeric", "uuid", "character", "bit", "bit varying", "name")
 
 
-def is_certain(pg_type: PgType) -> bool:
+def is_never_refused(pg_type: PgType) -> bool:
     """Return whether the server accepts every value that fits that type; for other types it may refuse some."""
     if pg_type.domain or pg_type.array:
         return False
-    return pg_type.name in {*WIRES, *TEXT_LIKE, *_PROVEN} or pg_type.labels is not None
+    return pg_type.name in {*WIRE_TYPES, *TEXT_LIKE, *_CHECKED_TEXT_TYPES} or pg_type.labels is not None
 
 
 #: Table Schema field type -> PostgreSQL type of a new column.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _CHOICE = "run again; nothing was published"
 
 
-def compare(
+def verify_rows(
     session: Session, rows_of: str, types: Mapping[str, str], rows: int, expected: Mapping[str, Checksum],
     text_hash: TextHash, place: str = "staging",
 ) -> None:  # fmt: skip

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 #: Minimum share of the widest row's cells that a header row fills; a title row fills only one or two cells.
-HEADER_SHARE = 0.6
+MIN_HEADER_SHARE = 0.6
 #: Maximum number of header rows; a header that is merged further down is cut off there.
-MOST_HEADER_ROWS = 12
+MAX_HEADER_ROWS = 12
 #: System columns of every table; PostgreSQL refuses them as column names.
 _SYSTEM_COLUMNS = {"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"}
 #: Columns that a rejects workbook adds; they are not data when the fixed workbook is read again.
@@ -75,28 +75,28 @@ def find_header(head: pl.DataFrame, merges: Iterable[str] = ()) -> tuple[int, in
         head: frame of the head window.
         merges: merged ranges of the sheet, as written (`A1:B2`).
     """
-    filled = _filled(head)
+    filled = _row_counts(head)
     if filled.is_empty():
         return 0, 0
-    wide = filled.filter(pl.col("cells") >= HEADER_SHARE * filled["cells"].max())  # type: ignore[operator]
+    wide = filled.filter(pl.col("cells") >= MIN_HEADER_SHARE * filled["cells"].max())  # type: ignore[operator]
     texts = wide.filter(pl.col("texts") * 2 > pl.col("cells"))
     row = int((texts if len(texts) else wide)[ROW][0])
-    bottoms = [span.bottom for span in map(_span, merges) if span and span.top == row]
-    return row, min(max([row, *bottoms]), row + MOST_HEADER_ROWS - 1)
+    bottoms = [span.bottom for span in map(_parse_range, merges) if span and span.top == row]
+    return row, min(max([row, *bottoms]), row + MAX_HEADER_ROWS - 1)
 
 
-def _filled(head: pl.DataFrame) -> pl.DataFrame:
+def _row_counts(head: pl.DataFrame) -> pl.DataFrame:
     """Return for every non-blank row of the head the number of cells and how many of them are texts."""
     columns = kinds_by_column(head.columns)
     if not columns:
         return pl.DataFrame(schema={ROW: pl.Int64, "cells": pl.UInt32, "texts": pl.UInt32})
-    full = [pl.any_horizontal(_present(c, kinds)) for c, kinds in columns.items()]
-    texts = [pl.any_horizontal(_present(c, [k for k in kinds if k == "text"])) for c, kinds in columns.items()]
+    full = [pl.any_horizontal(_non_blank(c, kinds)) for c, kinds in columns.items()]
+    texts = [pl.any_horizontal(_non_blank(c, [k for k in kinds if k == "text"])) for c, kinds in columns.items()]
     counted = head.select(ROW, pl.sum_horizontal(full).alias("cells"), pl.sum_horizontal(texts).alias("texts"))
     return counted.filter(pl.col("cells") > 0)
 
 
-def _present(column: int, kinds: Iterable[str]) -> list[pl.Expr]:
+def _non_blank(column: int, kinds: Iterable[str]) -> list[pl.Expr]:
     masks = [pl.col(part(column, k)) != "" if k == "text" else pl.col(part(column, k)).is_not_null() for k in kinds]
     return [mask.fill_null(value=False) for mask in masks] or [pl.lit(value=False)]
 
@@ -123,7 +123,7 @@ def read_header(
     Raises:
         SheetError: the header has more than `most_columns` columns.
     """
-    texts = _texts(head, rows, merges)
+    texts = _header_texts(head, rows, merges)
     indices = sorted({*texts, *data_columns})
     if len(indices) > most_columns:
         raise SheetError(
@@ -136,15 +136,19 @@ def read_header(
     return Header(rows[0], rows[1], columns, tuple(notes))
 
 
-def _texts(head: pl.DataFrame, rows: tuple[int, int], merges: Iterable[str]) -> dict[int, str]:
+def _header_texts(head: pl.DataFrame, rows: tuple[int, int], merges: Iterable[str]) -> dict[int, str]:
     """Return the header text of each column; texts from several rows are joined from top to bottom."""
     lines: dict[int, list[str]] = {}
     wanted = head.filter(pl.col(ROW).is_between(*rows))
-    spans = [span for span in map(_span, merges) if span] if rows[1] > rows[0] else []
+    spans = [span for span in map(_parse_range, merges) if span] if rows[1] > rows[0] else []
     columns = kinds_by_column(head.columns)
     shown = wanted.select(ROW, *[raw_text(c, kinds).alias(str(c)) for c, kinds in columns.items()])
     for line in shown.iter_rows(named=True):
-        cells = {c: tidy(line[str(c)]) for c in columns if line[str(c)] is not None and tidy(line[str(c)])}
+        cells = {
+            c: collapse_spaces(line[str(c)])
+            for c in columns
+            if line[str(c)] is not None and collapse_spaces(line[str(c)])
+        }
         for span in spans:
             if span.top == line[ROW] and span.left in cells:
                 cells |= dict.fromkeys(range(span.left, span.right + 1), cells[span.left])
@@ -154,7 +158,7 @@ def _texts(head: pl.DataFrame, rows: tuple[int, int], merges: Iterable[str]) -> 
     return {c: " ".join(texts) for c, texts in lines.items()}
 
 
-class _Span(NamedTuple):
+class _MergedRange(NamedTuple):
     """A merged range: rows 1-based, columns 0-based, all inclusive."""
 
     top: int
@@ -163,12 +167,12 @@ class _Span(NamedTuple):
     right: int
 
 
-def _span(ref: str) -> _Span | None:
+def _parse_range(ref: str) -> _MergedRange | None:
     match = re.fullmatch(r"([A-Z]{1,3})(\d+):([A-Z]{1,3})(\d+)", ref)
-    return _Span(int(match[2]), column_index(match[1]), int(match[4]), column_index(match[3])) if match else None
+    return _MergedRange(int(match[2]), column_index(match[1]), int(match[4]), column_index(match[3])) if match else None
 
 
-def tidy(text: str) -> str:
+def collapse_spaces(text: str) -> str:
     """Return `text` with outer white space removed and inner white space collapsed to single spaces."""
     return " ".join(text.split())
 
@@ -180,7 +184,7 @@ def column_names(labels: list[str | None], indices: list[int], *, keep: bool) ->
     taken: set[str] = set()
     for label, index in zip(labels, indices, strict=True):
         letters = column_letters(index)
-        wanted = _usable((label or "").replace("\0", "") if keep else _snake_case(label or ""))
+        wanted = _avoid_system_name((label or "").replace("\0", "") if keep else _snake_case(label or ""))
         if not wanted:
             wanted = f"column_{letters.lower()}"
             notes.append(f"blank-label: column {letters} has no usable header, named {wanted!r}")
@@ -194,9 +198,9 @@ def column_names(labels: list[str | None], indices: list[int], *, keep: bool) ->
     return names, notes
 
 
-def normalise(label: str) -> str:
+def to_identifier(label: str) -> str:
     """Return a header text as a snake_case name (letters and digits of any script, at most 63 bytes); may be empty."""
-    return shorten(_usable(_snake_case(label)), "")
+    return shorten(_avoid_system_name(_snake_case(label)), "")
 
 
 def _snake_case(label: str) -> str:
@@ -208,7 +212,7 @@ def _snake_case(label: str) -> str:
     return f"_{name}" if name[:1].isdigit() else name
 
 
-def _usable(name: str) -> str:
+def _avoid_system_name(name: str) -> str:
     """Return `name`, prefixed with `_` if PostgreSQL refuses it as a column name."""
     return f"_{name}" if name in _SYSTEM_COLUMNS else name
 

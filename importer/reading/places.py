@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Places:
+class CellAddresses:
     """The addresses of rows and cells in the original sheet.
 
     Attributes:
@@ -50,7 +50,7 @@ class Places:
         return f"{name}!{self.letter(column)}{row}" if column >= 0 else f"{name}!{row}:{row}"
 
 
-def find_places(sheet: Sheet, origin: Origin | None, header: Header, windows: tuple[WindowRead, ...]) -> Places:
+def find_places(sheet: Sheet, origin: Origin | None, header: Header, windows: tuple[WindowRead, ...]) -> CellAddresses:
     """Return the addresses of a sheet's cells; for a rejects workbook, those in the original sheet.
 
     Reads the spooled frames of a rejects workbook, and no others.
@@ -63,7 +63,7 @@ def find_places(sheet: Sheet, origin: Origin | None, header: Header, windows: tu
     """
     by_header = {c.header: c for c in header.columns}
     if not set(REJECT_COLUMNS) <= set(by_header):
-        return Places(sheet.name)
+        return CellAddresses(sheet.name)
     number = by_header[REJECT_COLUMNS[0]]
     assert number is not None
     cells = part(number.index, "number")
@@ -74,7 +74,7 @@ def find_places(sheet: Sheet, origin: Origin | None, header: Header, windows: tu
         if window.rows and cells in spool.names(window.path):
             told = spool.read(window.path).select(ROW, pl.col(cells).cast(pl.Int64, strict=False)).drop_nulls()
             rows |= {row: original for row, original in told.iter_rows() if original > 0}
-    return Places(
+    return CellAddresses(
         origin.sheet if origin else sheet.name,
         rows,
         {c.index: letter for c, letter in zip(others, letters, strict=False)},

@@ -14,7 +14,7 @@ from importer.cells import spool
 from importer.cells.facts import profile
 from importer.cells.frame import HIDDEN, PARTS, ROW, part
 from importer.decoding.shared_string_cells import read_cells
-from importer.decoding.tag_scan import Counts, Scan, count_values, is_wider, letters_of, scan
+from importer.decoding.tag_scan import Counts, Scan, count_values, is_wider, letter_count, scan
 from importer.decoding.tasks import ReadTask, WindowRead
 from importer.decoding.zero_padding import mark_padded
 from importer.errors import ConservationError, WorkbookRefused
@@ -92,7 +92,7 @@ def _pieces(task: ReadTask, rows: bytes, *, wider: bool) -> Iterator[_Piece]:
     The engine's memory grows with height x width, however few cells there are.
     """
     window = task.window
-    width = task.width if task.width and not wider else 26 ** letters_of(task.width)
+    width = task.width if task.width and not wider else 26 ** letter_count(task.width)
     if not wider and (window.last_row - window.first_row + 1) * width <= task.window_cells:
         yield _Piece(rows, window.first_row, window.last_row, whole=True)
         return
@@ -121,7 +121,7 @@ def _runs(rows: bytes, following: int, most_cells: int) -> Iterator[_Piece]:
             held, width = [], 0
         first = first if held else row
         last, width = row, max(width, row_width)
-        held.append(sheetxml.numbered_row(piece, row))
+        held.append(sheetxml.complete_row(piece, row))
     if held:
         yield _Piece(b"".join(held), first, last, whole=False)
 
@@ -135,7 +135,7 @@ def _read_rows(task: ReadTask, piece: _Piece, counts: Counts, seen: Scan) -> pl.
     Where the two differ, the exact count decides.
     """
     rows, first_row, expected, odd = piece.rows, piece.first_row, counts.values, seen.odd
-    fixed = sheetxml.repaired(rows) if odd else rows
+    fixed = sheetxml.repair(rows) if odd else rows
     counts = counts if fixed is rows else counts._replace(tags=None)
     columns: Cells = {}
     if expected or odd or b"<v" in rows:  # an empty text may be written <v/>
@@ -176,8 +176,11 @@ def _correct(frame: pl.DataFrame, rows: bytes, first_row: int, *, odd: bool) -> 
     """
     changes: dict[str, dict[tuple[int, int], str]] = {}
     if odd:
-        changes = {"formula": sheetxml.uncalculated(rows, first_row), "error": sheetxml.unknown_errors(rows, first_row)}
-    long, infinite = _doubtful(frame)
+        changes = {
+            "formula": sheetxml.uncalculated_formulas(rows, first_row),
+            "error": sheetxml.unknown_errors(rows, first_row),
+        }
+    long, infinite = _inexact_numbers(frame)
     if long:
         changes["unreadable"] = sheetxml.long_integers(rows, first_row)
     for kind, found in changes.items():
@@ -190,7 +193,7 @@ def _correct(frame: pl.DataFrame, rows: bytes, first_row: int, *, odd: bool) -> 
     return frame
 
 
-def _doubtful(frame: pl.DataFrame) -> tuple[bool, list[str]]:
+def _inexact_numbers(frame: pl.DataFrame) -> tuple[bool, list[str]]:
     """Return whether any number reaches 2**53, and the names of the arrays that hold inf or nan.
 
     One query covers all arrays: a frame may have thousands of columns, and each query has a fixed cost.

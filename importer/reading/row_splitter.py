@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from importer.errors import WorkbookRefused
 from importer.excel.addresses import column_index
-from importer.excel.normalize_xml import plain_rows
+from importer.excel.normalize_xml import normalize_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,9 +45,9 @@ class Cutter:
     """The state of one pass over a sheet part: the XML before, in and after `<sheetData>`."""
 
     #: Maximum XML before the rows: views, formats, column widths. Excel writes a few KiB.
-    HEAD_BYTES = 64 << 20
+    MAX_HEAD_BYTES = 64 << 20
     #: Maximum XML kept from after the rows: merges, validations, links; only merges are used.
-    TAIL_BYTES = 64 << 20
+    MAX_TAIL_BYTES = 64 << 20
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Cutter:
         head_rows: int,
         chunk_rows: int | None,
     ) -> None:
-        self._blocks = plain_rows(package, sheet.part)
+        self._blocks = normalize_rows(package, sheet.part)
         self._sheet = sheet
         self._limits = limits
         self._size = window_bytes
@@ -66,7 +66,7 @@ class Cutter:
         self._head_rows = min(head_rows, chunk_rows or head_rows)
         self._chunk_rows = chunk_rows
         self._before = b""
-        self._behind = bytearray()
+        self._after = bytearray()
         self._buffer = bytearray()
         self._done = False
 
@@ -81,8 +81,8 @@ class Cutter:
                 break
             yield from self._split(self._take())
         for block in self._blocks:
-            if len(self._behind) < self.TAIL_BYTES:
-                self._behind += block
+            if len(self._after) < self.MAX_TAIL_BYTES:
+                self._after += block
 
     def _skip_to_rows(self) -> None:
         head = bytearray()
@@ -93,11 +93,11 @@ class Cutter:
                 self._before = bytes(head[: match.start()])
                 self._buffer = head[match.end() :]
                 self._done = bool(match[1])
-                self._behind = self._buffer if self._done else bytearray()
+                self._after = self._buffer if self._done else bytearray()
                 self._buffer = bytearray() if self._done else self._buffer
                 self._find_end(0)
                 return
-            if len(head) > self.HEAD_BYTES:
+            if len(head) > self.MAX_HEAD_BYTES:
                 break
         raise self.refuse("has no rows element (sheetData)")
 
@@ -116,7 +116,7 @@ class Cutter:
     def _find_end(self, start: int) -> None:
         end = -1 if self._done else self._buffer.find(b"</sheetData", start)
         if end >= 0:
-            self._behind = self._buffer[end:]
+            self._after = self._buffer[end:]
             del self._buffer[end:]
             self._done = True
 
@@ -180,7 +180,7 @@ class Cutter:
         """Return the merged ranges as written; known once all rows have been cut."""
         return tuple(
             ref.decode("ascii", "replace")
-            for ref in re.findall(rb'<mergeCell\b[^>]*\bref="([^"]{2,32})"', bytes(self._behind))
+            for ref in re.findall(rb'<mergeCell\b[^>]*\bref="([^"]{2,32})"', bytes(self._after))
         )
 
     def width(self) -> int | None:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from importer.cells import spool
-from importer.cells.facts import ColumnFacts, merge, profile
-from importer.cells.frame import HIDDEN, ROW, columns_of, data_rows
+from importer.cells.facts import ColumnFacts, merge_windows, profile
+from importer.cells.frame import HIDDEN, ROW, data_rows, sheet_columns_of
 from importer.errors import SheetError
 from importer.excel.addresses import MAX_COLUMNS, column_letters
 
 from .header import Header, find_header, read_header
-from .places import Places, find_places
+from .places import CellAddresses, find_places
 from .windows import HEAD_ROWS, SheetFacts
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Source:
+class SheetSource:
     """A sheet that was read.
 
     Attributes:
@@ -53,7 +53,7 @@ class Source:
     hidden_rows: int
     blank_rows: int
     above_header: int
-    places: Places
+    places: CellAddresses
 
     def address(self, row: int, column: int) -> str:
         """Return the A1-style address of a cell, or that of the whole row if `column` is negative."""
@@ -79,7 +79,7 @@ class Source:
         if hidden := hidden_columns(self.cut, self.facts):
             found.append(f"hidden columns: {', '.join(map(column_letters, hidden))}")
         formulas = sum(window.formulas for window in self.windows)
-        if self.workbook.recalculates and formulas:
+        if self.workbook.recalculate_on_load and formulas:
             found.append(
                 f"{formulas:,} cells are formulas, and the workbook asks to be recalculated when opened: "
                 "their results may be out of date"
@@ -87,7 +87,7 @@ class Source:
         return found
 
 
-def in_order(windows: list[WindowRead], sheet: Sheet) -> tuple[WindowRead, ...]:
+def sort_windows(windows: list[WindowRead], sheet: Sheet) -> tuple[WindowRead, ...]:
     """Return the windows in sheet order.
 
     Raises:
@@ -116,7 +116,7 @@ def head_windows(settings: Settings) -> int:
 
 def make_source(
     workbook: Workbook, sheet: Sheet, cut: SheetFacts, windows: tuple[WindowRead, ...], settings: Settings
-) -> Source:
+) -> SheetSource:
     """Build the source from a sheet's windows: find the header, merge the column facts, count the rows.
 
     Raises:
@@ -126,18 +126,18 @@ def make_source(
     head = pl.concat([spool.read(w.path) for w in windows[:heads]], how="diagonal")
     rows = settings.header_rows if settings.header_rows is not None else find_header(head, cut.merges)
     skip = settings.hidden == "skip"
-    facts = merge(_facts(windows, rows[1], skip_hidden=skip))
+    facts = merge_windows(_facts(windows, rows[1], skip_hidden=skip))
     columns = {c for c, f in facts.items() if f.cells}
     header = read_header(
         head, rows, columns, cut.merges, keep_names=settings.keep_names, most_columns=settings.limits.columns
     )
     head_data = data_rows(head, rows[1], skip_hidden=False)
-    above = head.filter(pl.col(ROW) < max(rows[0], 1)) if columns_of(head.columns) else head.clear()
+    above = head.filter(pl.col(ROW) < max(rows[0], 1)) if sheet_columns_of(head.columns) else head.clear()
     data = sum(w.rows for w in windows[heads:]) + len(head_data)
     last = max((w.last_row for w in windows), default=0)
     hidden = sum(_hidden(w, rows[1]) for w in windows if w.hidden)
     _check_hidden(settings, cut, hidden, columns, sheet)
-    return Source(
+    return SheetSource(
         workbook, sheet, header, windows, facts, cut,
         rows=data, hidden_rows=hidden, blank_rows=max(last - rows[1] - data, 0) if data else 0, above_header=len(above),
         places=find_places(sheet, workbook.origin, header, windows),

@@ -40,7 +40,7 @@ MIN_WINDOW_BYTES = 1 << 20
 _ROW_ALLOWANCE = 64 << 10
 
 #: Number of windows that are cut before a worker asks for them.
-AHEAD = 2
+WINDOWS_AHEAD = 2
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def window_bytes(xml_bytes: int, workers: int, row_bytes: int) -> int:
     return max(xml_bytes // (rounds * workers) + _ROW_ALLOWANCE, MIN_WINDOW_BYTES)
 
 
-class Cutting:
+class WindowSplitter:
     """One pass that cuts a sheet into windows; a context manager.
 
     Windows are stored in slots of a file. A slot is reused once its window has been read, so the inflated sheet is
@@ -109,16 +109,16 @@ class Cutting:
         self._package = Package(workbook.path, limits)
         try:
             self.xml_bytes = self._package.size(sheet.part)
-            self.styles = self._unpacked(workbook.styles, folder / "styles.xml") if workbook.styles else None
+            self.styles = self._extract(workbook.styles, folder / "styles.xml") if workbook.styles else None
             size = functools.partial(window_bytes, self.xml_bytes, max(workers, 1))
-            self._cutter = Cutter(self._package, sheet, limits, size, head_rows, chunk_rows)
+            self._splitter = Cutter(self._package, sheet, limits, size, head_rows, chunk_rows)
             # The unused rest of a slot takes no disk space: the file is sparse there.
             self._slots = _Slots(folder / "windows.xml", size(LONG_ROWS_BYTES))
         except BaseException:
             self._package.__exit__(None, None, None)
             raise
 
-    def _unpacked(self, part: str, path: Path) -> Path:
+    def _extract(self, part: str, path: Path) -> Path:
         with path.open("wb") as file:
             file.writelines(self._package.stream(part))
         return path
@@ -132,10 +132,10 @@ class Cutting:
     def windows(self) -> Iterator[Window]:
         """Yield each window as soon as its rows are in the file."""
         previous = 0
-        for number, rows in enumerate(self._cutter.cuts()):
+        for number, rows in enumerate(self._splitter.cuts()):
             first, last = row_range(rows, previous + 1)
             if last > MAX_ROWS:
-                raise self._cutter.refuse(f"has a row beyond {MAX_ROWS:,}, the last that a sheet can have")
+                raise self._splitter.refuse(f"has a row beyond {MAX_ROWS:,}, the last that a sheet can have")
             path, offset = self._slots.put(number, rows)
             yield Window(number, first, last, path, offset, len(rows))
             previous = last
@@ -150,11 +150,11 @@ class Cutting:
 
     def facts(self) -> SheetFacts:
         """Return the facts outside the rows; call it after the last window."""
-        return SheetFacts(self._cutter.hidden_columns(), self._cutter.merges())
+        return SheetFacts(self._splitter.hidden_columns(), self._splitter.merges())
 
     def width(self) -> int | None:
         """Return the number of columns in the declared used range, or None; call it after the first window."""
-        return self._cutter.width()
+        return self._splitter.width()
 
 
 class _Slots:

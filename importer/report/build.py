@@ -15,26 +15,26 @@ from .rejects_workbook import Rejects
 from .rerun_command import mend_command
 
 if TYPE_CHECKING:
-    from importer.load.insert_bisect import Published
+    from importer.load.insert_bisect import PublishResult
     from importer.plan.model import LoadPlan
-    from importer.reading.sheet_source import Source
-    from importer.run.lease import Claim
+    from importer.reading.sheet_source import SheetSource
+    from importer.run.lease import HeldLease
     from importer.runtime.progress import Clock
     from importer.settings import Settings
     from importer.validation.tasks import WindowChecked
 
 
 #: The most superseded rows that a note lists.
-_SHOWN_ROWS = 20
+_MAX_NOTE_ROWS = 20
 
 
 def make_report(
     settings: Settings,
-    source: Source,
+    source: SheetSource,
     plan: LoadPlan,
-    claim: Claim,
+    claim: HeldLease,
     windows: dict[int, WindowChecked],
-    published: Published | None = None,
+    published: PublishResult | None = None,
 ) -> tuple[Report, Rejects]:
     """Build the report of a run that was checked, and possibly published, and the rejects that it counts."""
     rejects = Rejects(windows.values(), list(source.header.columns), source.places, _origin(source, claim).properties())
@@ -90,7 +90,7 @@ def make_report(
     return report, rejects
 
 
-def _origin(source: Source, claim: Claim) -> Origin:
+def _origin(source: SheetSource, claim: HeldLease) -> Origin:
     """Return the origin to store in the rejects workbook; if this run loads a rejects workbook, its origin is kept."""
     book, headers = source.workbook, {c.header for c in source.header.columns}
     again = set(REJECT_COLUMNS) <= headers
@@ -100,7 +100,7 @@ def _origin(source: Source, claim: Claim) -> Origin:
     return Origin(name, source.places.sheet, claim.target.schema, claim.target.name, letters)
 
 
-def _table_rows(published: Published | None) -> dict[str, int]:
+def _table_rows(published: PublishResult | None) -> dict[str, int]:
     """Return the counts of what happened to the target's rows."""
     if published is None:
         return {}
@@ -108,7 +108,7 @@ def _table_rows(published: Published | None) -> dict[str, int]:
     return counts | {"refused": len(published.refused)}
 
 
-def _rules(source: Source, windows: dict[int, WindowChecked]) -> tuple[RuleReport, ...]:
+def _rules(source: SheetSource, windows: dict[int, WindowChecked]) -> tuple[RuleReport, ...]:
     found: dict[str, RuleReport] = {}
     for _, window in sorted(windows.items()):
         for key, (count, row, column) in window.rules.items():
@@ -119,12 +119,12 @@ def _rules(source: Source, windows: dict[int, WindowChecked]) -> tuple[RuleRepor
     return tuple(sorted(found.values(), key=lambda rule: (-rule.count, rule.key)))
 
 
-def _superseded_notes(source: Source, plan: LoadPlan, windows: dict[int, WindowChecked]) -> list[str]:
+def _superseded_notes(source: SheetSource, plan: LoadPlan, windows: dict[int, WindowChecked]) -> list[str]:
     """Return a note on the rows left out in favour of another row with the same key, or nothing."""
     rows = [source.places.row(row) for _, window in sorted(windows.items()) for row in window.superseded]
     if not rows:
         return []
-    shown = ", ".join(str(row) for row in rows[:_SHOWN_ROWS]) + (", …" if len(rows) > _SHOWN_ROWS else "")
+    shown = ", ".join(str(row) for row in rows[:_MAX_NOTE_ROWS]) + (", …" if len(rows) > _MAX_NOTE_ROWS else "")
     key = " + ".join(plan.key)
     return [f"{len(rows):,} rows were left out for the {plan.on_duplicate} row with the same {key}: rows {shown}"]
 
@@ -142,7 +142,7 @@ def _plan_notes(settings: Settings, plan: LoadPlan) -> list[str]:
     return notes
 
 
-def imported_report(settings: Settings, claim: Claim, clock: Clock) -> Report:
+def already_imported_report(settings: Settings, claim: HeldLease, clock: Clock) -> Report:
     """Build the report of a run that found the import published already."""
     done = claim.done
     assert done is not None
@@ -170,15 +170,15 @@ def imported_report(settings: Settings, claim: Claim, clock: Clock) -> Report:
         timings=clock.timings,
         duration=clock.elapsed,
         notes=tuple(notes),
-        run=run_words(claim),
+        run=run_to_dict(claim),
     )  # fmt: skip
 
 
-def run_words(claim: Claim) -> dict[str, Any]:
+def run_to_dict(claim: HeldLease) -> dict[str, Any]:
     """Return the ledger part of the JSON report: the run's id, and how many rows a dead run had written for it."""
     done = claim.done
     return {
         "id": done.id if done else claim.run,
-        "resumed_rows": claim.resumed,
+        "resumed_rows": claim.resumed_rows,
         "published_at": done.finished_at if done else None,
     }

@@ -14,7 +14,7 @@ from importer.excel.rejects_origin import original_stem
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from importer.reading.sheet_source import Source
+    from importer.reading.sheet_source import SheetSource
     from importer.runtime.progress import Clock
     from importer.settings import Settings
 
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
     from .rejects_workbook import Rejects
 
 
-def rejects_path(settings: Settings, source: Source, rejects: Rejects) -> Path | None:
+def rejects_path(settings: Settings, source: SheetSource, rejects: Rejects) -> Path | None:
     """Return the path of the rejects file; None if there are no rejects."""
     if not len(rejects):
         return None
-    return settings.rejects or _free_path(Path.cwd() / f"{original_stem(source.workbook.path.stem)}.rejects.xlsx")
+    return settings.rejects or _unused_path(Path.cwd() / f"{original_stem(source.workbook.path.stem)}.rejects.xlsx")
 
 
-def prepare_rejects(report: Report) -> None:
+def preload_xlsxwriter(report: Report) -> None:
     """Import xlsxwriter (70 ms) in a thread if it is needed, while the rows are loaded."""
     if report.rejects_file and report.rejects_file.endswith(".xlsx"):
         threading.Thread(target=importlib.import_module, args=("xlsxwriter",), daemon=True).start()
 
 
 @contextlib.contextmanager
-def kept_rejects(rejects: Rejects, report: Report, clock: Clock) -> Iterator[None]:
+def replace_rejects_file(rejects: Rejects, report: Report, clock: Clock) -> Iterator[None]:
     """Write the rejects file before anything is published; if the block fails, restore the old file.
 
     A run over its budget keeps the new file, which lists the rows to fix.
@@ -66,7 +66,7 @@ def kept_rejects(rejects: Rejects, report: Report, clock: Clock) -> Iterator[Non
     old.unlink(missing_ok=True)
 
 
-def _free_path(path: Path) -> Path:
+def _unused_path(path: Path) -> Path:
     """Return `path`, or with a number if it exists: the user may be fixing the earlier file."""
     number = 2
     free = path

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from importer.cells import spool
-from importer.cells.frame import ROW, pad, part, parts_of
+from importer.cells.frame import ROW, kinds_of, pad, part
 from importer.cells.text import raw_text
 from importer.errors import MachineError
 from importer.excel.addresses import MAX_CHARACTERS, MAX_ROWS
 from importer.reading.header import REJECT_COLUMNS
-from importer.reading.places import Places
+from importer.reading.places import CellAddresses
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 ROW_COLUMN, ERRORS_COLUMN = REJECT_COLUMNS
 #: The most rows of a worksheet below its header.
 _DATA_ROWS = MAX_ROWS - 1
-_SHEET_NAME = 31
+_MAX_SHEET_NAME_LENGTH = 31
 
 
 class Rejects:
@@ -37,10 +37,10 @@ class Rejects:
         self,
         windows: Iterable[WindowChecked],
         columns: list[SheetColumn],
-        places: Places | None = None,
+        places: CellAddresses | None = None,
         about: dict[str, str] | None = None,
     ) -> None:
-        self._places = places or Places("")
+        self._places = places or CellAddresses("")
         #: Document properties of the workbook (see `origin`).
         self.about = about or {}
         paths = [(w.errors, w.rejected) for w in sorted(windows) if w.errors and w.rejected]
@@ -79,7 +79,7 @@ class Rejects:
 
     def _write(self, path: Path, suffix: str, sheet: str) -> None:
         if suffix == ".xlsx":
-            _Workbook(self, sheet).write(path)
+            _WorkbookWriter(self, sheet).write(path)
             return
         # Opened here, because the errors of the writers hide the operating system's message.
         with path.open("wb") as file:
@@ -90,21 +90,23 @@ class Rejects:
         letters = {c.index: self._places.letter(c.index) for c in self.columns}
         # An error in a field that has no column in the sheet concerns the row as a whole.
         cell = pl.col("column").replace_strict(letters, default="row ", return_dtype=pl.String)
-        shown = pl.concat_str(cell, self._shown_row().cast(pl.String), pl.lit(" "), "rule", pl.lit(": "), "reason")
+        shown = pl.concat_str(
+            cell, self._row_number_expr().cast(pl.String), pl.lit(" "), "rule", pl.lit(": "), "reason"
+        )
         return self.errors.group_by(ROW, maintain_order=True).agg(shown.str.join("; ").alias(ERRORS_COLUMN))
 
     def _table(self) -> pl.DataFrame:
         """Return the rejects as text columns under the header texts, after `_row` and `_errors`."""
-        titles = _titles(self.columns)
+        titles = _unique_titles(self.columns)
         cells = [
-            raw_text(c.index, parts_of(self._rows.columns, c.index)).alias(t)
+            raw_text(c.index, kinds_of(self._rows.columns, c.index)).alias(t)
             for c, t in zip(self.columns, titles, strict=True)
         ]
         return self._rows.join(self._reasons(), on=ROW, how="left", maintain_order="left").select(
-            self._shown_row(), ERRORS_COLUMN, *cells
+            self._row_number_expr(), ERRORS_COLUMN, *cells
         )
 
-    def _shown_row(self) -> pl.Expr:
+    def _row_number_expr(self) -> pl.Expr:
         rows = self._places.rows
         return pl.col(ROW).replace(list(rows), list(rows.values())) if rows else pl.col(ROW)
 
@@ -120,7 +122,7 @@ class Rejects:
     def rows(self) -> Iterable[tuple[int, str, dict[int, tuple[str, Any]]]]:
         """Yield for each row its number, its reasons, and its cells as (kind, value) by column index."""
         reasons = dict(self._reasons().iter_rows())
-        kinds = {c.index: parts_of(self._rows.columns, c.index) for c in self.columns}
+        kinds = {c.index: kinds_of(self._rows.columns, c.index) for c in self.columns}
         for row in self._rows.iter_rows(named=True):
             cells = {}
             for index, names in kinds.items():
@@ -132,7 +134,7 @@ class Rejects:
             yield row[ROW], reasons[row[ROW]], cells
 
 
-def _titles(columns: list[SheetColumn]) -> list[str]:
+def _unique_titles(columns: list[SheetColumn]) -> list[str]:
     """Return unique titles: the header texts, or the column's name where a text is blank or repeated."""
     headers = [c.header for c in columns]
     reserved = {ROW_COLUMN, ERRORS_COLUMN}
@@ -155,18 +157,18 @@ def _free(wanted: str, taken: set[str]) -> str:
 def _sheet_name(name: str, number: int) -> str:
     """Return a sheet name that Excel accepts: the original's, followed by a number from the second sheet on."""
     suffix = f" ({number + 1})" if number else ""
-    clean = re.sub(r"[\[\]:*?/\\]", "_", name).strip("'")[: _SHEET_NAME - len(suffix)].rstrip("'")
+    clean = re.sub(r"[\[\]:*?/\\]", "_", name).strip("'")[: _MAX_SHEET_NAME_LENGTH - len(suffix)].rstrip("'")
     return f"{clean or 'Rejects'}{suffix}"
 
 
-class _Number(float):
+class _ExactFloat(float):
     """A number that xlsxwriter writes with all its digits; its own format has 16, but some numbers need 17."""
 
     def __format__(self, spec: str) -> str:
         return repr(float(self))
 
 
-class _Workbook:
+class _WorkbookWriter:
     """The rejects as a workbook, whose cells a person fixes to load it again.
 
     Texts are always written as strings, so none can become a formula. An error cell stays one. A formula that was
@@ -216,24 +218,24 @@ class _Workbook:
         value: Any
         kind, value = cell or ("empty", None)
         plain = "number" if kind == "padded" else kind
-        form = self._formats[f"bad {plain}" if bad else plain] if bad or kind in _STAMPS else None
+        form = self._formats[f"bad {plain}" if bad else plain] if bad or kind in _NUM_FORMATS else None
         match kind:
             case "empty":
                 if bad:
                     sheet.write_blank(line, place, None, form)
             case "number":
-                sheet.write_number(line, place, _Number(value), form)
+                sheet.write_number(line, place, _ExactFloat(value), form)
             case "padded":
-                sheet.write_number(line, place, _Number(value[0]), self._padded(value[1], bad))
+                sheet.write_number(line, place, _ExactFloat(value[0]), self._padded(value[1], bad))
             case "boolean":
                 sheet.write_boolean(line, place, value, form)
             case "datetime":
-                self._stamp(sheet, line, place, value, form, bad)
+                self._write_datetime(sheet, line, place, value, form, bad)
             case "time" | "duration":
-                days = _clock(value) if kind == "time" else _days(value)
-                sheet.write_number(line, place, _Number(days), form)
+                days = _clock(value) if kind == "time" else _duration_serial(value)
+                sheet.write_number(line, place, _ExactFloat(days), form)
             case "error":
-                self._error(sheet, line, place, str(value), form)
+                self._write_error(sheet, line, place, str(value), form)
             case "formula":
                 sheet.write_formula(line, place, "=NA()", form, "#N/A")
                 sheet.write_comment(line, place, f"never calculated: {value}"[:1000])
@@ -244,15 +246,17 @@ class _Workbook:
         """Return the format that shows a number with as many digits as the original, with leading zeros."""
         name = f"{'bad ' if bad else ''}{'0' * digits}"
         if name not in self._formats:
-            self._formats[name] = self._book.add_format((_BAD if bad else {}) | {"num_format": "0" * digits})
+            self._formats[name] = self._book.add_format(
+                (_BAD_CELL_FORMAT if bad else {}) | {"num_format": "0" * digits}
+            )
         return self._formats[name]
 
-    def _stamp(self, sheet: Any, line: int, place: int, value: datetime, form: Any, bad: bool) -> None:
+    def _write_datetime(self, sheet: Any, line: int, place: int, value: datetime, form: Any, bad: bool) -> None:
         if value.time() != time.min:
             form = self._formats["bad stamp" if bad else "stamp"]
-        sheet.write_number(line, place, _Number(_serial(value)), form)
+        sheet.write_number(line, place, _ExactFloat(_datetime_serial(value)), form)
 
-    def _error(self, sheet: Any, line: int, place: int, value: str, form: Any) -> None:
+    def _write_error(self, sheet: Any, line: int, place: int, value: str, form: Any) -> None:
         if value in _ERROR_LITERALS:
             sheet.write_formula(line, place, f"={value}", form, value)
         else:
@@ -262,7 +266,7 @@ class _Workbook:
     def _text(self, sheet: Any, line: int, place: int, text: str, form: Any) -> None:
         if len(text) > MAX_CHARACTERS:
             # If it were cut, it would load as another text once the row's other cells are fixed.
-            self._error(
+            self._write_error(
                 sheet, line, place, f"a text of {len(text):,} characters, more than a cell can hold: {text}", form
             )
         else:
@@ -271,32 +275,32 @@ class _Workbook:
 
 def _clock(value: time) -> float:
     hours, minutes = timedelta(hours=value.hour), timedelta(minutes=value.minute)
-    return _days(hours + minutes + timedelta(seconds=value.second, microseconds=value.microsecond))
+    return _duration_serial(hours + minutes + timedelta(seconds=value.second, microseconds=value.microsecond))
 
 
-def _days(length: timedelta) -> float:
+def _duration_serial(length: timedelta) -> float:
     return length / timedelta(days=1)
 
 
-def _serial(stamp: datetime) -> float:
+def _datetime_serial(stamp: datetime) -> float:
     """Return Excel's serial number of a stamp; xlsxwriter would turn 1900-01-01 into a time of day."""
     days = (stamp - datetime(1899, 12, 31)) / timedelta(days=1)  # noqa: DTZ001 - a sheet knows no zones
     return days + (stamp >= datetime(1900, 3, 1))  # noqa: DTZ001
 
 
-_STAMPS = {"datetime": "yyyy-mm-dd", "time": "hh:mm:ss.000", "duration": "[h]:mm:ss.000"}
+_NUM_FORMATS = {"datetime": "yyyy-mm-dd", "time": "hh:mm:ss.000", "duration": "[h]:mm:ss.000"}
 _ERROR_LITERALS = {"#DIV/0!", "#N/A", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!"}
 
 
 #: The format of a bad cell: Excel's own `Bad` style.
-_BAD = {"bg_color": "#FFC7CE", "font_color": "#9C0006"}
+_BAD_CELL_FORMAT = {"bg_color": "#FFC7CE", "font_color": "#9C0006"}
 
 
 def _formats(book: Any) -> dict[str, Any]:
     """Return cell formats by kind, and each in the colours of a bad cell under `bad KIND`."""
-    shown = _STAMPS | {"stamp": "yyyy-mm-dd hh:mm:ss.000"}
+    shown = _NUM_FORMATS | {"stamp": "yyyy-mm-dd hh:mm:ss.000"}
     made = {kind: book.add_format({"num_format": code}) for kind, code in shown.items()}
     made["header"] = book.add_format({"bold": True, "bottom": 1})
     for kind in ("empty", "number", "text", "boolean", "error", "formula", "unreadable", *shown):
-        made[f"bad {kind}"] = book.add_format(_BAD | ({"num_format": shown[kind]} if kind in shown else {}))
+        made[f"bad {kind}"] = book.add_format(_BAD_CELL_FORMAT | ({"num_format": shown[kind]} if kind in shown else {}))
     return made

@@ -34,12 +34,12 @@ def run_key(
     """
     options = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings) if f.name not in _NOT_IN_KEY}
     parts = [workbook.sha256, sheet.name, target.schema, target.name, contract_sha256, options]
-    return hashlib.sha256(_canonical(parts)).hexdigest(), options
+    return hashlib.sha256(_canonical_json(parts)).hexdigest(), options
 
 
 def contract_sha256(contract: Contract | None) -> str | None:
     """Return a checksum (hex) of a contract's meaning, independent of its notation, or None without a contract."""
-    return None if contract is None else hashlib.sha256(_canonical(dump_contract(contract))).hexdigest()
+    return None if contract is None else hashlib.sha256(_canonical_json(dump_contract(contract))).hexdigest()
 
 
 def random_key() -> str:
@@ -47,5 +47,5 @@ def random_key() -> str:
     return secrets.token_hex(32)
 
 
-def _canonical(value: Any) -> bytes:
+def _canonical_json(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str).encode()

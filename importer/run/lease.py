@@ -18,10 +18,10 @@ from importer.ledger.locks import lock_number
 from importer.ledger.schema import SCHEMA
 from importer.ledger.tables import Run, ensure_ledger, find_runs
 from importer.plan.target import find_target
-from importer.postgres.embedded import Embedded
+from importer.postgres.embedded import EmbeddedServer
 from importer.postgres.session import Session, check_server
-from importer.runtime.interruptible import Background
-from importer.runtime.retry import Patience
+from importer.runtime.interruptible import CallThread
+from importer.runtime.retry import Retry
 
 from .import_key import contract_sha256, random_key, run_key
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from importer.contract.model import Contract
     from importer.excel.workbook import Sheet, Workbook
-    from importer.load.direct_copy import Direct
+    from importer.load.direct_copy import DirectCopy
     from importer.load.staging import Staging
     from importer.plan.target import Target
     from importer.runtime.progress import Clock
@@ -43,7 +43,7 @@ _CLOSE_SECONDS = 0.5
 
 
 @dataclass
-class Claim:
+class HeldLease:
     """The state of an import that this run holds the lock of.
 
     Attributes:
@@ -82,8 +82,8 @@ class Claim:
     notes: list[str] = field(default_factory=list)
     staging: Staging | None = None
     begun: str | None = None
-    direct: Direct | None = None
-    resumed: int = 0
+    direct: DirectCopy | None = None
+    resumed_rows: int = 0
 
 
 class AlreadyImported(Exception):
@@ -93,12 +93,12 @@ class AlreadyImported(Exception):
         claim: the claim, whose `done` is the published run.
     """
 
-    def __init__(self, claim: Claim) -> None:
+    def __init__(self, claim: HeldLease) -> None:
         super().__init__(claim.key)
         self.claim = claim
 
 
-class Claims:
+class RunLease:
     """Acquires the claim of a run in the background; a context manager that releases it.
 
     Args:
@@ -118,8 +118,8 @@ class Claims:
         self._old_backend = 0
         self._waiting = threading.Event()
         self._closing = threading.Event()
-        self._background = Background("claim")
-        self._claim = self._background.submit(self._stake)
+        self._background = CallThread("claim")
+        self._claim = self._background.submit(self._acquire)
 
     def __enter__(self) -> Self:
         return self
@@ -144,7 +144,7 @@ class Claims:
         """Return the server's connection string, or None as long as it is not known."""
         return self._dsn
 
-    def get(self) -> Claim:
+    def get(self) -> HeldLease:
         """Wait for the claim and return it.
 
         Raises:
@@ -153,14 +153,14 @@ class Claims:
         self._clock.watch(None)
         return self._result()
 
-    def renew(self) -> None:
+    def reacquire(self) -> None:
         """Start to acquire the claim again, over a new connection; `get` returns it."""
         old, self._session = self._session, None
         if old is not None:
             old.close()
-        self._claim = self._background.submit(self._stake)
+        self._claim = self._background.submit(self._acquire)
 
-    def _result(self) -> Claim:
+    def _result(self) -> HeldLease:
         try:
             return self._claim.result(self._clock.deadline.left())
         except TimeoutError:
@@ -175,21 +175,21 @@ class Claims:
 
     # ---- IN THE BACKGROUND --------------------------------------------------------------------------------------
 
-    def _stake(self) -> Claim:
-        patience = Patience(self._settings.retry_for, self._clock.deadline, self._clock.say)
+    def _acquire(self) -> HeldLease:
+        patience = Retry(self._settings.retry_for, self._clock.deadline, self._clock.say)
         while True:
             try:
-                return self._try()
+                return self._try_acquire()
             except ImporterError as exc:
                 if self._closing.is_set():
                     raise
-                patience.bear(exc)
+                patience.wait_or_raise(exc)
 
-    def _try(self) -> Claim:
+    def _try_acquire(self) -> HeldLease:
         if self._session is not None:
             self._session.close()
         if self._dsn is None:
-            self._dsn = self._settings.dsn or self._servers.enter_context(Embedded().running())
+            self._dsn = self._settings.dsn or self._servers.enter_context(EmbeddedServer().running())
         session = self._session = Session(self._dsn, deadline=self._clock.deadline)
         version = check_server(session)
         workbook, sheet = self._opened.result()
@@ -197,12 +197,12 @@ class Claims:
         contract = contract_sha256(self._contract)
         key, options = run_key(self._settings, workbook, sheet, contract, target)
         key = random_key() if self._dry_run else key
-        claim = Claim(self._dsn, session, version, workbook, sheet, target, key, options, contract, self._run)
+        claim = HeldLease(self._dsn, session, version, workbook, sheet, target, key, options, contract, self._run)
         if self._lock(session, claim.key):
             # The run that held the lock may have created the table.
             claim.target = find_target(session, self._settings, self._contract, sheet, workbook.origin)
         if not self._dry_run:
-            self._look_up(claim)
+            self._read_ledger(claim)
         return claim
 
     def _lock(self, session: Session, key: str) -> bool:
@@ -213,7 +213,7 @@ class Claims:
             locked, ledger, backend = session.query(ask, [number, f"{SCHEMA}.runs"])[0]
             if locked:
                 break
-            self._ask_holder(session, number, told=waited)
+            self._report_holder(session, number, told=waited)
             session.rollback()
             waited = True
             self._waiting.set()
@@ -226,7 +226,7 @@ class Claims:
             ensure_ledger(session, ledger)
         return waited
 
-    def _ask_holder(self, session: Session, number: int, *, told: bool) -> None:
+    def _report_holder(self, session: Session, number: int, *, told: bool) -> None:
         """Report who holds the lock; if it is a lost connection of this run, terminate that.
 
         Args:
@@ -253,7 +253,7 @@ class Claims:
                     f"the same import is under way (role {role}, server process {backend}, since {since}); waiting"
                 )
 
-    def _look_up(self, claim: Claim) -> None:
+    def _read_ledger(self, claim: HeldLease) -> None:
         published, claim.dead = find_runs(claim.session, claim.key)
         claim.session.commit()
         if claim.dead is not None:
@@ -264,14 +264,14 @@ class Claims:
             # This run published it, but the answer to its commit was lost.
             claim.done = published
         elif not self._settings.again:
-            gone = _what_changed(claim, published, self._settings.mode)
+            gone = _reload_reason(claim, published, self._settings.mode)
             if gone is None:
                 claim.done = published
             else:
                 claim.notes.append(f"loaded again, although run {published.id} imported it: {gone}")
 
 
-def _what_changed(claim: Claim, published: Run, mode: str) -> str | None:
+def _reload_reason(claim: HeldLease, published: Run, mode: str) -> str | None:
     """Return why a published run does not make this one unnecessary, or None if it does."""
     target, session = claim.target, claim.session
     oid = session.value("select to_regclass($1)::oid::int8", [target.quoted])
@@ -281,7 +281,7 @@ def _what_changed(claim: Claim, published: Run, mode: str) -> str | None:
         return f"table {target.quoted} was replaced by another table"
     if mode != "replace":
         return None
-    if not published.newest:
+    if not published.is_newest:
         return f"another run was published into {target.quoted} since"
     return None if _rows_unchanged(session, target, published) else f"the rows of {target.quoted} were changed since"
 

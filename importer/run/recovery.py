@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from importer.errors import DatabaseError, ImporterError, TimedOut
 from importer.ledger import tables as ledger
-from importer.ledger.history import clean_behind
-from importer.ledger.locks import staging_name
+from importer.ledger.history import clean_after_import
+from importer.ledger.locks import new_staging_name
 from importer.ledger.schema import SCHEMA, create_in_schema, drop_empty_schema
 from importer.load.staging import Staging, define_staging, plan_staging
 from importer.postgres.sql import literal
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
 
     from importer.contract.model import Contract
     from importer.ledger.tables import Chunk
-    from importer.load.direct_copy import Direct
+    from importer.load.direct_copy import DirectCopy
     from importer.plan.model import LoadPlan
     from importer.settings import Mode, Settings
     from importer.validation.tasks import WindowChecked
 
-    from .lease import Claim
+    from .lease import HeldLease
 
-#: Advice for a run that stopped: with `GO_ON` the next one keeps the written chunks, with `_AGAIN` alone it does not.
-_AGAIN = "run the same command again"
-GO_ON = f"{_AGAIN}: it goes on where this one stopped"
+#: Advice for a run that stopped: with `GO_ON` the next one keeps the written chunks, with `_RERUN_ADVICE` it does not.
+_RERUN_ADVICE = "run the same command again"
+GO_ON = f"{_RERUN_ADVICE}: it goes on where this one stopped"
 #: How long the last ledger update of a failed run may take, in seconds; without it the run counts as dead as well.
-_LAST_WORDS_SECONDS = 0.5
+_FINAL_UPDATE_SECONDS = 0.5
 #: How long to wait for a table that a session being terminated still holds; after that it is left to `importer runs
 #: clean`.
 _DROP_MILLISECONDS = 2000
 
 
 @contextlib.contextmanager
-def staging_of(
-    claim: Claim, contract: Contract, plan: LoadPlan, chunks: Mapping[int, Chunk], about: Mapping[str, Any],
+def open_staging(
+    claim: HeldLease, contract: Contract, plan: LoadPlan, chunks: Mapping[int, Chunk], about: Mapping[str, Any],
     *, dry_run: bool,
 ) -> Iterator[tuple[Staging, frozenset[int]]]:  # fmt: skip
     """Provide a staging table and the numbers of the chunks that are in it.
@@ -65,7 +65,7 @@ def staging_of(
         found = None if dry_run else _found(claim, staging, shape, chunks, about)
         if found is None:
             done = frozenset[int]()
-            made_schema = _make(claim, staging, statement, None if dry_run else {**about, "shape": shape})
+            made_schema = _create_staging(claim, staging, statement, None if dry_run else {**about, "shape": shape})
         else:
             claim.staging, done = found
         assert claim.staging is not None
@@ -74,11 +74,11 @@ def staging_of(
         _end(claim, exc, keep=not dry_run and _resumable(exc), made_schema=made_schema)
         raise
     if dry_run:
-        _drop(claim, made_schema=made_schema)
+        _undo_run(claim, made_schema=made_schema)
 
 
 @contextlib.contextmanager
-def direct_of(claim: Claim) -> Iterator[Direct]:
+def open_direct_copy(claim: HeldLease) -> Iterator[DirectCopy]:
     """Provide the direct copy into the target; on any failure in the block, the table is as it was before."""
     assert claim.direct is not None
     try:
@@ -88,44 +88,44 @@ def direct_of(claim: Claim) -> Iterator[Direct]:
         raise
 
 
-def begin_staging(claim: Claim, contract: Contract, plan: LoadPlan, about: Mapping[str, Any]) -> Staging:
+def begin_staging(claim: HeldLease, contract: Contract, plan: LoadPlan, about: Mapping[str, Any]) -> Staging:
     """Create a staging table for chunks that are written while the sheet is still being read.
 
-    `staging_of` takes it over; a failure before that must be passed to `end_staging`.
+    `open_staging` takes it over; a failure before that must be passed to `end_staging`.
     """
     staging, statement, shape = _planned(claim, contract, plan)
     claim.begun = shape
-    _make(claim, staging, statement, {**about, "shape": shape})
+    _create_staging(claim, staging, statement, {**about, "shape": shape})
     return staging
 
 
-def end_staging(claim: Claim, exc: BaseException) -> None:
-    """Record how a run ended before `staging_of` took over its staging, or undo it; see `staging_of`."""
+def end_staging(claim: HeldLease, exc: BaseException) -> None:
+    """Record how a run ended before `open_staging` took over its staging, or undo it; see `open_staging`."""
     _end(claim, exc, keep=_resumable(exc), made_schema=False)
 
 
-def _planned(claim: Claim, contract: Contract, plan: LoadPlan) -> tuple[Staging, str, str]:
+def _planned(claim: HeldLease, contract: Contract, plan: LoadPlan) -> tuple[Staging, str, str]:
     """Return the planned staging table, the statement that creates it, and that statement's checksum (the shape)."""
-    staging = plan_staging(staging_name(claim.key), claim.target, plan.columns, contract, lineage=plan.lineage)
+    staging = plan_staging(new_staging_name(claim.key), claim.target, plan.columns, contract, lineage=plan.lineage)
     statement = define_staging(staging, claim.target, contract)
     return staging, statement, hashlib.sha256(statement.replace(staging.name, "").encode()).hexdigest()
 
 
-def ledger_row(claim: Claim, about: Mapping[str, Any]) -> dict[str, Any]:
+def ledger_row(claim: HeldLease, about: Mapping[str, Any]) -> dict[str, Any]:
     """Return the run's row in the ledger where it has no staging."""
     return {"id": claim.run, "key": claim.key, "staging": None, **about}
 
 
 def _found(
-    claim: Claim, fresh: Staging, shape: str, chunks: Mapping[int, Chunk], about: Mapping[str, Any]
+    claim: HeldLease, fresh: Staging, shape: str, chunks: Mapping[int, Chunk], about: Mapping[str, Any]
 ) -> tuple[Staging, frozenset[int]] | None:
     """Return the staging that this run began or a dead one left, and the chunks in it; None if it does not fit."""
     if claim.begun is None:
-        return _taken_over(claim, fresh, shape, chunks)
+        return _take_over(claim, fresh, shape, chunks)
     if claim.begun != shape or claim.staging is None:
         return None
     staging, session = replace(fresh, name=claim.staging.name), claim.session
-    written = ledger.written_chunks(session, staging.name)
+    written = ledger.find_chunks(session, staging.name)
     if any(chunks.get(number) != chunk for number, chunk in written.items()):
         return None
     ledger.open_run(session, {"id": claim.run, "key": claim.key, "staging": staging.name, **about, "shape": shape})
@@ -137,15 +137,15 @@ def _resumable(exc: BaseException) -> bool:
     return exc.resumable if isinstance(exc, ImporterError) else True
 
 
-def _taken_over(
-    claim: Claim, fresh: Staging, shape: str, chunks: Mapping[int, Chunk]
+def _take_over(
+    claim: HeldLease, fresh: Staging, shape: str, chunks: Mapping[int, Chunk]
 ) -> tuple[Staging, frozenset[int]] | None:
     """Return the dead run's staging and the chunks in it; None if it differs from the ledger or from this plan."""
     dead, session = claim.dead, claim.session
     if dead is None or dead.staging is None or dead.shape != shape:
         return None
     staging = replace(fresh, name=dead.staging)
-    written = ledger.written_chunks(session, staging.name)
+    written = ledger.find_chunks(session, staging.name)
     if any(chunks.get(number) != chunk for number, chunk in written.items()):
         return None
     try:
@@ -163,7 +163,7 @@ def _taken_over(
     return staging, frozenset(written)
 
 
-def _make(claim: Claim, staging: Staging, statement: str, about: dict[str, Any] | None) -> bool:
+def _create_staging(claim: HeldLease, staging: Staging, statement: str, about: dict[str, Any] | None) -> bool:
     """Create the staging table and the run's row in one transaction; return whether the schema was created, too."""
     session = claim.session
     old = claim.staging.name if claim.staging else claim.dead.staging if claim.dead else None
@@ -172,7 +172,7 @@ def _make(claim: Claim, staging: Staging, statement: str, about: dict[str, Any] 
 
     def create() -> None:
         if old is not None and about is not None:
-            ledger.forget_chunks(session, claim.run)
+            ledger.delete_chunks(session, claim.run)
         session.run(statement)
         if about is not None:
             ledger.open_run(session, {"id": claim.run, "key": claim.key, "staging": staging.name, **about})
@@ -183,7 +183,7 @@ def _make(claim: Claim, staging: Staging, statement: str, about: dict[str, Any] 
     return made
 
 
-def drop_staging(claim: Claim, name: str) -> None:
+def drop_staging(claim: HeldLease, name: str) -> None:
     """Drop a staging table that is no longer needed, unless a session holds it. Ignores database errors. Commits."""
     with contextlib.suppress(DatabaseError):
         claim.session.rollback()
@@ -192,32 +192,32 @@ def drop_staging(claim: Claim, name: str) -> None:
         claim.session.commit()
 
 
-def _end(claim: Claim, exc: BaseException, *, keep: bool, made_schema: bool) -> None:
+def _end(claim: HeldLease, exc: BaseException, *, keep: bool, made_schema: bool) -> None:
     """Record how the run ended, or undo all that it created; errors here are ignored in favor of `exc`."""
     guard = claim.session.guard
     if claim.direct is not None:
         claim.direct.stop()
     if isinstance(exc, TimedOut) or not isinstance(exc, Exception | GeneratorExit):
-        guard.expire(_LAST_WORDS_SECONDS)
+        guard.expire(_FINAL_UPDATE_SECONDS)
     with contextlib.suppress(ImporterError):
         claim.session.rollback()
         if keep:
             state = ledger.FAILED if isinstance(exc, Exception) else ledger.INTERRUPTED
-            ledger.mark_ended(claim.session, claim.run, state, _fact(exc))
+            ledger.mark_ended(claim.session, claim.run, state, _error_fact(exc))
             claim.session.commit()
         else:
-            _drop(claim, made_schema=made_schema)
+            _undo_run(claim, made_schema=made_schema)
     if keep:
-        add_advice(exc, advice_of(claim))
+        add_advice(exc, advice_for(claim))
 
 
-def _fact(exc: BaseException) -> str:
+def _error_fact(exc: BaseException) -> str:
     return exc.fact if isinstance(exc, ImporterError) else type(exc).__name__.strip("_")
 
 
-def advice_of(claim: Claim | None) -> str:
+def advice_for(claim: HeldLease | None) -> str:
     """Return the advice for a run that stopped: its staging can be continued, a direct copy was rolled back."""
-    return GO_ON if claim is None or claim.direct is None else _AGAIN
+    return GO_ON if claim is None or claim.direct is None else _RERUN_ADVICE
 
 
 def add_advice(exc: BaseException, advice: str) -> None:
@@ -229,7 +229,7 @@ def add_advice(exc: BaseException, advice: str) -> None:
         exc.add_note(advice)
 
 
-def _drop(claim: Claim, *, made_schema: bool) -> None:
+def _undo_run(claim: HeldLease, *, made_schema: bool) -> None:
     session, staging = claim.session, claim.staging
     if staging is None and claim.direct is None:
         return
@@ -245,7 +245,7 @@ def _drop(claim: Claim, *, made_schema: bool) -> None:
             session.commit()
 
 
-def settle(claim: Claim, mode: Mode, counts: Mapping[str, Any]) -> None:
+def commit_published(claim: HeldLease, mode: Mode, counts: Mapping[str, Any]) -> None:
     """Mark the run as published, drop staging, and commit both together with the published rows.
 
     Args:
@@ -254,7 +254,7 @@ def settle(claim: Claim, mode: Mode, counts: Mapping[str, Any]) -> None:
         counts: what the ledger keeps of the run report; see `report.model.Report.ledger_counts`.
     """
     session, staging = claim.session, claim.staging
-    writers = mode == "replace" and _may_look(claim)
+    writers = mode == "replace" and _can_read_target(claim)
     ledger.mark_published(session, claim.run, claim.target.quoted, counts, writers=writers)
     if staging is not None and not staging.becomes_target:
         session.run(f"DROP TABLE {staging.quoted}")
@@ -264,10 +264,10 @@ def settle(claim: Claim, mode: Mode, counts: Mapping[str, Any]) -> None:
         # The commit may have happened: the message to the user must not say that it did not.
         exc.unsure = True  # type: ignore[union-attr]
         raise
-    clean_behind(session, claim.key, claim.workbook.path.name, claim.target.schema, claim.target.name)
+    clean_after_import(session, claim.key, claim.workbook.path.name, claim.target.schema, claim.target.name)
 
 
-def _may_look(claim: Claim) -> bool:
+def _can_read_target(claim: HeldLease) -> bool:
     """Return whether the role may read the target and its rows have an `xmin` (it is a plain table)."""
     return bool(
         claim.session.value(
@@ -277,12 +277,12 @@ def _may_look(claim: Claim) -> bool:
     )
 
 
-def chunks_of(windows: Mapping[int, WindowChecked]) -> dict[int, Chunk]:
+def make_chunks(windows: Mapping[int, WindowChecked]) -> dict[int, Chunk]:
     """Return the chunks of checked windows that have accepted rows, by number."""
-    return {number: ledger.chunk_of(window) for number, window in sorted(windows.items()) if window.accepted}
+    return {number: ledger.make_chunk(window) for number, window in sorted(windows.items()) if window.accepted}
 
 
-def about_run(settings: Settings, claim: Claim, chunks: int | None, counts: Mapping[str, int]) -> dict[str, Any]:
+def describe_run(settings: Settings, claim: HeldLease, chunks: int | None, counts: Mapping[str, int]) -> dict[str, Any]:
     """Return the ledger's columns for a run that begins to write.
 
     Args:

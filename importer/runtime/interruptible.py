@@ -24,7 +24,7 @@ Result = TypeVar("Result")
 _GRACE_SECONDS = 0.5
 
 
-class Background:
+class CallThread:
     """A thread that makes calls one after the other; a daemon, so that a call that never ends cannot block the exit.
 
     Args:
@@ -55,7 +55,7 @@ class Background:
                 future.set_exception(exc)
 
 
-class Guard:
+class InterruptibleCaller:
     """Makes the calls of one connection, so that signals and the deadline can end them.
 
     Args:
@@ -64,7 +64,7 @@ class Guard:
 
     def __init__(self, deadline: Deadline | None = None) -> None:
         self._deadline = deadline or Deadline()
-        self._background: Background | None = None
+        self._background: CallThread | None = None
         self._stuck = False
 
     def call(self, function: Callable[[], Result], cancel: Callable[[], None]) -> Result:
@@ -93,7 +93,7 @@ class Guard:
 
     def later(self, function: Callable[[], Result]) -> Future[Result]:
         """Queue a call after those queued before; the next `call` waits for it too."""
-        self._background = self._background or Background("database")
+        self._background = self._background or CallThread("database")
         return self._background.submit(function)
 
     def expire(self, seconds: float) -> None:
@@ -107,7 +107,7 @@ class Guard:
 
     def _end(self, future: Future[Any], cancel: Callable[[], None]) -> None:
         # In another thread: if the network is down, the request to cancel may block as well.
-        canceller = Background("cancel")
+        canceller = CallThread("cancel")
         canceller.submit(cancel)
         canceller.close()
         try:

@@ -16,27 +16,27 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class _Maker(threading.Thread, Generic[Item]):
+class _PrefetchThread(threading.Thread, Generic[Item]):
     """The thread that makes the items; the last entry of its queue has no item, only an error or None."""
 
     def __init__(self, items: Iterator[Item], most: int) -> None:
         super().__init__(daemon=True)
         self._items = items
         self._made: queue.Queue[_Entry[Item]] = queue.Queue(most)
-        self.unwanted = threading.Event()
+        self.cancelled = threading.Event()
 
     def run(self) -> None:
         try:
             for item in self._items:
                 self._put(_Entry([item]))
-                if self.unwanted.is_set():
+                if self.cancelled.is_set():
                     return
             self._put(_Entry([]))
         except BaseException as exc:  # noqa: BLE001 - raised again in the other thread
             self._put(_Entry([], exc))
 
     def _put(self, entry: _Entry[Item]) -> None:
-        while not self.unwanted.is_set():
+        while not self.cancelled.is_set():
             with contextlib.suppress(queue.Full):
                 self._made.put(entry, timeout=0.1)
                 return
@@ -62,12 +62,12 @@ def ahead(items: Iterator[Item], most: int) -> Iterator[Iterator[Item]]:
 
     An error in making an item is raised where that item would have been returned.
     """
-    maker = _Maker(items, most)
+    maker = _PrefetchThread(items, most)
     maker.start()
     try:
         yield maker.taken()
     finally:
-        maker.unwanted.set()
+        maker.cancelled.set()
         maker.join()
 
 

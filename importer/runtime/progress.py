@@ -31,7 +31,7 @@ class Progress(Protocol):
         """Report a message of one line that a waiting user needs."""
 
 
-class Silent:
+class NoProgress:
     """Progress that ignores everything."""
 
     def stage(self, name: str) -> None:
@@ -60,7 +60,7 @@ class Clock:
     """
 
     def __init__(self, progress: Progress | None = None, deadline: Deadline | None = None) -> None:
-        self._progress: Progress = progress or Silent()
+        self._progress: Progress = progress or NoProgress()
         self.deadline = deadline or Deadline()
         self._watch: Callable[[], None] | None = None
         self._start = time.monotonic()
@@ -80,7 +80,7 @@ class Clock:
             self.timings[name] = self.timings.get(name, 0.0) + end - start
             self.spans.append(Span("run", name, start, end))
 
-    def making(self, lane: str, name: str, items: Iterator[Item]) -> Iterator[Item]:
+    def time_items(self, lane: str, name: str, items: Iterator[Item]) -> Iterator[Item]:
         """Yield the same items, and record the time that it takes to make each."""
         while True:
             start = time.monotonic()

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 #: Seconds before the second attempt, doubled for each further one. A restarting server is back in about a second.
-FIRST_PAUSE = 0.1
+FIRST_PAUSE_SECONDS = 0.1
 #: The longest pause in seconds, and so the longest delay until a server that is back is noticed.
-LONGEST_PAUSE = 5.0
+LONGEST_PAUSE_SECONDS = 5.0
 
 
 class Deadline:
@@ -42,7 +42,7 @@ class Deadline:
         return TimedOut(f"not done within {self._seconds:g} s", choice="raise --timeout")
 
 
-class Patience:
+class Retry:
     """Pauses between attempts: exponential backoff with jitter, for a limited time.
 
     Args:
@@ -61,7 +61,7 @@ class Patience:
         self._tries = 0
         self._deaths = 0
 
-    def bear(self, error: ImporterError) -> None:
+    def wait_or_raise(self, error: ImporterError) -> None:
         """Pause before another attempt.
 
         Raises:
@@ -73,7 +73,7 @@ class Patience:
         once_more = isinstance(error, WriterDied) and self._deaths == 1
         if not (error.transient or once_more) or now - self._since > self._seconds or not self._seconds:
             raise error
-        pause = min(FIRST_PAUSE * 2**self._tries, LONGEST_PAUSE, self._seconds) * random.uniform(0.5, 1)  # noqa: S311 - spreads the attempts of many runs
+        pause = min(FIRST_PAUSE_SECONDS * 2**self._tries, LONGEST_PAUSE_SECONDS, self._seconds) * random.uniform(0.5, 1)  # noqa: S311 - spreads the attempts of many runs
         self._tries += 1
         if self._say is not None and self._tries == 1:
             self._say(f"{error.fact}; retrying for up to {self._seconds:g} s")

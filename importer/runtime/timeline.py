@@ -15,10 +15,10 @@ _COLOURS = {
     "read": "#1f6feb", "validate": "#1a7f37", "write": "#bf8700", "verify": "#8250df", "publish": "#cf222e",
 }  # fmt: skip
 #: Names of the workers' tasks in the chart.
-_TASKS = {
+_TASK_STAGES = {
     "read_window": "read",
     "check_window": "validate",
-    "ingest_chunk": "write",
+    "write_chunk": "write",
     "load_window": "load",
     "parse_strings": "strings",
 }
@@ -46,7 +46,7 @@ class Span(NamedTuple):
     @property
     def stage(self) -> str:
         """The stage that the span belongs to."""
-        return _TASKS.get(self.name, self.name)
+        return _TASK_STAGES.get(self.name, self.name)
 
 
 def write_timeline(path: Path, spans: Iterable[Span], title: str) -> None:
@@ -63,7 +63,7 @@ def write_timeline(path: Path, spans: Iterable[Span], title: str) -> None:
 
 def draw(spans: list[Span], title: str) -> str:
     """Return the chart as SVG: a line for each lane, a bar for each span, with the details as its tooltip."""
-    lanes = sorted({span.lane for span in spans}, key=_order)
+    lanes = sorted({span.lane for span in spans}, key=_lane_order)
     start = min((span.began for span in spans), default=0.0)
     seconds = max((span.ended for span in spans), default=start) - start or 1.0
     scale = (_WIDTH - _LEFT - 16) / seconds
@@ -82,7 +82,7 @@ def draw(spans: list[Span], title: str) -> str:
     return "".join([*parts, "</svg>"])
 
 
-def _order(lane: str) -> tuple[int, int, str]:
+def _lane_order(lane: str) -> tuple[int, int, str]:
     word, _, number = lane.partition(" ")
     return ["run", "cutter", "worker"].index(word) if word in {"run", "cutter", "worker"} else 3, int(number or 0), lane
 

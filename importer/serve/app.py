@@ -12,16 +12,16 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from importer.serve.http.access import Keys
-from importer.serve.http.body import Gone
-from importer.serve.jobs.processes import Crew
+from importer.serve.http.access import Authenticator
+from importer.serve.http.body import ClientDisconnected
+from importer.serve.jobs.processes import ChildPool
 from importer.serve.jobs.queue import Jobs
 from importer.serve.jobs.store import Store
 from importer.serve.jobs.uploads import Uploads
 from importer.serve.routes.openapi import described
 from importer.version import __version__
 
-from .errors import Refused, invalid_words
+from .errors import RequestError, validation_errors_to_dict
 from .http import pages
 from .routes import about as routes_about
 from .routes import runs as routes_runs
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from .config import Config
 
 #: Interval between two removals of expired uploads and runs, in seconds.
-_TIDY_SECONDS = 60.0
+_EXPIRE_INTERVAL_SECONDS = 60.0
 
 
 @dataclass
@@ -50,9 +50,9 @@ class Service:
     """
 
     config: Config
-    keys: Keys
+    keys: Authenticator
     database: Database
-    crew: Crew
+    crew: ChildPool
     uploads: Uploads
     jobs: Jobs
     reading: asyncio.Semaphore
@@ -61,17 +61,17 @@ class Service:
 
 def make_app(config: Config, database: Database) -> FastAPI:
     """Return the application; the caller has locked the service's folder and started the database."""
-    uploads, crew = Uploads(config), Crew(config.scratch, config.concurrency)
+    uploads, crew = Uploads(config), ChildPool(config.scratch, config.concurrency)
     store = Store(config.folder / "service.sqlite", database.name)
     jobs = Jobs(config, store, uploads, crew, database)
-    keys = Keys(config.token)
+    keys = Authenticator(config.token)
     service = Service(config, keys, database, crew, uploads, jobs, asyncio.Semaphore(config.concurrency))
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         jobs.load()
         await crew.start()
-        tidying = asyncio.create_task(_tidy(service))
+        tidying = asyncio.create_task(_expire_periodically(service))
         try:
             yield
         finally:
@@ -91,18 +91,18 @@ def make_app(config: Config, database: Database) -> FastAPI:
     pages.add_pages(app)
     describing = app.openapi
     app.openapi = lambda: described(describing())  # type: ignore[method-assign]
-    _add_answers(app)
+    _add_error_handlers(app)
     return app
 
 
-async def _tidy(service: Service) -> None:
+async def _expire_periodically(service: Service) -> None:
     while True:
-        await asyncio.sleep(_TIDY_SECONDS)
+        await asyncio.sleep(_EXPIRE_INTERVAL_SECONDS)
         service.uploads.expire()
         await service.jobs.prune()
 
 
-def _add_answers(app: FastAPI) -> None:
+def _add_error_handlers(app: FastAPI) -> None:
     """Register handlers that turn every error into a response of the same shape."""
 
     async def refused(_: Request, exc: Any) -> Response:
@@ -112,7 +112,7 @@ def _add_answers(app: FastAPI) -> None:
         return Response(status_code=400)  # the client is gone; nobody reads it
 
     async def invalid(_: Request, exc: Any) -> Response:
-        return JSONResponse(invalid_words(exc.errors()), 400)
+        return JSONResponse(validation_errors_to_dict(exc.errors()), 400)
 
     async def http(_: Request, exc: Any) -> Response:
         words = {"error": str(exc.detail).lower(), "type": "HTTPError", "place": None, "choice": None}
@@ -122,8 +122,8 @@ def _add_answers(app: FastAPI) -> None:
         words = {"error": f"unexpected {type(exc).__name__}", "type": "ServiceError", "place": None, "choice": None}
         return JSONResponse(words, 500)
 
-    app.add_exception_handler(Refused, refused)
-    app.add_exception_handler(Gone, gone)
+    app.add_exception_handler(RequestError, refused)
+    app.add_exception_handler(ClientDisconnected, gone)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(Exception, unexpected)

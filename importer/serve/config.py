@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from importer.settings import Dsn
 
 #: Least length of the token, for a service that strangers can reach; 16 characters of base64 are 96 bits.
-_SHORTEST_TOKEN = 16
+_MIN_TOKEN_CHARS = 16
 #: Longest path of the folder, in bytes: workers listen on sockets in its scratch folder, and the path of a socket has
 #: at most 104 bytes (macOS).
-_LONGEST_FOLDER = 64
+_MAX_FOLDER_BYTES = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,14 +85,14 @@ class Config:
                 f"a token is required to listen on {self.host}, or everybody in the network could load tables",
                 choice="set IMPORTER_TOKEN to a long secret, or listen on 127.0.0.1",
             )
-        if self.token is not None and (len(self.token) < _SHORTEST_TOKEN or not self.token.isascii()):
+        if self.token is not None and (len(self.token) < _MIN_TOKEN_CHARS or not self.token.isascii()):
             raise UsageError(
-                f"a token must have at least {_SHORTEST_TOKEN} ASCII characters",
+                f"a token must have at least {_MIN_TOKEN_CHARS} ASCII characters",
                 choice='create one with: python3 -c "import secrets; print(secrets.token_urlsafe())"',
             )
-        if len(os.fsencode(self.folder)) > _LONGEST_FOLDER:
+        if len(os.fsencode(self.folder)) > _MAX_FOLDER_BYTES:
             raise UsageError(
-                f"the path of the service's folder has more than {_LONGEST_FOLDER} bytes, too many for sockets in it",
+                f"the path of the service's folder has more than {_MAX_FOLDER_BYTES} bytes, too many for sockets in it",
                 place=str(self.folder),
                 choice="name a --folder with a shorter path",
             )
@@ -130,7 +130,7 @@ class Config:
 
 
 @contextlib.contextmanager
-def owned_folder(config: Config) -> Iterator[None]:
+def lock_folder(config: Config) -> Iterator[None]:
     """Lock the service's folder for this process; create it if missing, and remove scratch that a dead service left.
 
     Raises:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 
-class Refused(Exception):
+class RequestError(Exception):
     """A request that the service refuses or cannot complete.
 
     Attributes:
@@ -20,7 +20,7 @@ class Refused(Exception):
         status: int,
         error: str,
         *,
-        kind: str = "Refused",
+        kind: str = "RequestError",
         place: str | None = None,
         choice: str | None = None,
         retry_after: int | None = None,
@@ -38,7 +38,7 @@ def stamp(seconds: float | None = None) -> str:
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def invalid_words(errors: Any) -> dict[str, Any]:
+def validation_errors_to_dict(errors: Any) -> dict[str, Any]:
     """Return the error response for invalid options: the first error as a sentence, and all as `details`; no values."""
     details = [
         {"field": str(e["loc"][-1])[:100] if e["loc"] else "body", "message": str(e["msg"])[:300]} for e in errors

@@ -13,21 +13,21 @@ from typing import Any
 import uvicorn
 
 from importer.errors import MachineError
-from importer.serve.http.access import Door
+from importer.serve.http.access import AccessMiddleware
 from importer.serve.http.head_limits import Protocol
 from importer.serve.jobs.database import Database
 from importer.settings import MIB, data_dir, find_dsn
 
 from .app import Service, make_app
-from .config import Config, owned_folder
+from .config import Config, lock_folder
 
 #: Largest number of simultaneous connections; requests beyond it get status 503.
-_CONNECTIONS = 512
+_MAX_CONNECTIONS = 512
 #: How long open requests may take to end when the service stops, in seconds.
 _STOP_SECONDS = 12
 
 
-def serve_with(
+def serve_from_options(
     *, to: str | None, folder: str | None, max_upload: int | None, max_inflated: int | None, memory: int | None,
     max_rows: int | None, max_columns: int | None, timeout: float | None, idle: float | None, contracts: str | None,
     **options: Any,
@@ -54,7 +54,7 @@ def serve(config: Config) -> None:
     Raises:
         ImporterError: the service cannot be started.
     """
-    with owned_folder(config), _listening(config) as listener:
+    with lock_folder(config), _bind_socket(config) as listener:
         database = Database(config.dsn)
         database.start()
         try:
@@ -65,7 +65,7 @@ def serve(config: Config) -> None:
             database.stop()
 
 
-def _listening(config: Config) -> socket.socket:
+def _bind_socket(config: Config) -> socket.socket:
     try:
         family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
         # The protocol is given as TCP so that asyncio sends small responses at once instead of 40 ms later.
@@ -89,7 +89,7 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: Any) -> None:
         """Stop gracefully; on a second signal, stop at once."""
         super().handle_exit(sig, frame)
-        self._stopping = asyncio.get_running_loop().create_task(self._service.jobs.stop())
+        self._stop_task = asyncio.get_running_loop().create_task(self._service.jobs.stop())
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start listening, and print the address."""
@@ -106,9 +106,9 @@ async def _serve(config: Config, database: Database, listener: socket.socket) ->
     app = make_app(config, database)
     service: Service = app.state.service
     options = uvicorn.Config(
-        Door(app, config, service.keys), http=Protocol, ws="none", loop="asyncio", lifespan="on",
+        AccessMiddleware(app, config, service.keys), http=Protocol, ws="none", loop="asyncio", lifespan="on",
         log_level="warning", access_log=False, server_header=False, proxy_headers=False,
-        limit_concurrency=_CONNECTIONS, timeout_graceful_shutdown=_STOP_SECONDS,
+        limit_concurrency=_MAX_CONNECTIONS, timeout_graceful_shutdown=_STOP_SECONDS,
     )  # fmt: skip
     server = _Server(options, service)
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:

@@ -6,15 +6,15 @@ import contextlib
 from functools import partial
 from typing import TYPE_CHECKING
 
-from importer.errors import ImporterError, Unspooled, WriterDied
+from importer.errors import ImporterError, NotSpooled, WriterDied
 from importer.ledger.schema import SCHEMA
-from importer.load.copy import IngestTask, ingest_chunk, most_writers
-from importer.load.insert_bisect import Published
+from importer.load.copy import WriteTask, max_writers, write_chunk
+from importer.load.insert_bisect import PublishResult
 from importer.load.publish import publish
 from importer.load.staging import Staging, verify
 from importer.load.worker_session import close_session
 from importer.postgres.checksum_sql import Checksum, add
-from importer.run.recovery import about_run, chunks_of, direct_of, ledger_row, staging_of
+from importer.run.recovery import describe_run, ledger_row, make_chunks, open_direct_copy, open_staging
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from importer.plan.lineage import Lineage
     from importer.plan.model import LoadPlan
     from importer.report.model import Report
-    from importer.run.lease import Claim
+    from importer.run.lease import HeldLease
     from importer.runtime.progress import Clock
     from importer.settings import Settings
     from importer.validation.tasks import WindowChecked
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def loaded(
-    settings: Settings, claim: Claim, contract: Contract, plan: LoadPlan, windows: dict[int, WindowChecked],
+    settings: Settings, claim: HeldLease, contract: Contract, plan: LoadPlan, windows: dict[int, WindowChecked],
     report: Report, pool: Pool, clock: Clock, lineage: Lineage | None, *, dry_run: bool,
-) -> Iterator[Published]:  # fmt: skip
+) -> Iterator[PublishResult]:  # fmt: skip
     """Write, verify and publish all chunks, and yield the result in a transaction that the caller commits.
 
     Chunks go through staging, unless they went straight into the target while the sheet was read.
@@ -43,33 +43,33 @@ def loaded(
     """
     session, target = claim.session, claim.target
     accepted = sum(w.accepted for w in windows.values())
-    chunks = chunks_of(windows)
+    chunks = make_chunks(windows)
     counts = {"total_records": report.total_records, "error_count": report.error_count}
-    about = about_run(settings, claim, len(chunks), counts)
+    about = describe_run(settings, claim, len(chunks), counts)
     if claim.direct is not None:
-        with direct_of(claim) as direct:
+        with open_direct_copy(claim) as direct:
             with clock.stage("verify"):
-                direct.verify(accepted, _checksums(windows))
+                direct.verify(accepted, _total_checksums(windows))
             direct.record(chunks, ledger_row(claim, about))
-            yield Published(accepted, 0, 0, 0, ())
+            yield PublishResult(accepted, 0, 0, 0, ())
         return
-    with staging_of(claim, contract, plan, chunks, about, dry_run=dry_run) as (staging, done):
+    with open_staging(claim, contract, plan, chunks, about, dry_run=dry_run) as (staging, done):
         written = sum(chunks[number].rows for number in done)
-        claim.resumed = 0 if claim.begun else written
+        claim.resumed_rows = 0 if claim.begun else written
         with clock.stage("write"):
             clock.expect(accepted)
             clock.advance(written)
             left = {number: chunk for number, chunk in chunks.items() if number not in done}
             _write(settings, claim, staging, windows, left, pool, clock, ledger=not dry_run)
         with clock.stage("verify"):
-            verify(session, staging, accepted, _checksums(windows), plan.text_hash)
+            verify(session, staging, accepted, _total_checksums(windows), plan.text_hash)
         with clock.stage("publish"):
             published = publish(session, staging, target, contract, settings.mode, accepted, plan.key, lineage)
         yield published
 
 
 def _write(
-    settings: Settings, claim: Claim, staging: Staging, windows: dict[int, WindowChecked], chunks: dict[int, Chunk],
+    settings: Settings, claim: HeldLease, staging: Staging, windows: dict[int, WindowChecked], chunks: dict[int, Chunk],
     pool: Pool, clock: Clock, *, ledger: bool,
 ) -> None:  # fmt: skip
     """Write these chunks to staging.
@@ -78,36 +78,36 @@ def _write(
         Unspooled: a chunk that was written while the sheet was read is missing in staging, and was not kept.
     """
     if any(windows[number].chunk is None for number in chunks):
-        raise Unspooled("what was written while the sheet was read is not in staging")
+        raise NotSpooled("what was written while the sheet was read is not in staging")
     rowwise = settings.method != "batch"
     retry_for = 0.0 if rowwise or not ledger else settings.retry_for
     tasks = (
-        IngestTask(
+        WriteTask(
             number, windows[number].chunk, chunk.first_row, chunk.last_row, claim.dsn, SCHEMA, staging.name,
             settings.method, staging.row_column, claim.run if ledger else None, chunk.checksum, retry_for,
         )
         for number, chunk in chunks.items()
     )  # fmt: skip
     cells = sum(w.accepted for w in windows.values()) * len(staging.columns)
-    lanes = {"sequential": 1, "concurrent": None}.get(settings.method, most_writers(cells))
+    lanes = {"sequential": 1, "concurrent": None}.get(settings.method, max_writers(cells))
     # A retry needs the ledger, to know whether a chunk is in staging; one written row by row may be there in part.
     again = ledger and not rowwise
     try:
-        for _, rows in pool.run(ingest_chunk, tasks, partial(_writer_died, claim), lanes=lanes, again=again):
+        for _, rows in pool.run(write_chunk, tasks, partial(_writer_error, claim), lanes=lanes, again=again):
             clock.advance(rows)
     finally:
         close_session()
     pool.retire()
 
 
-def _writer_died(claim: Claim, task: IngestTask, how: str) -> ImporterError:
+def _writer_error(claim: HeldLease, task: WriteTask, how: str) -> ImporterError:
     return WriterDied(
         f"the process that wrote sheet {claim.sheet.name!r}, rows {task.first_row}-{task.last_row}, {how}; "
         "nothing was published"
     )
 
 
-def _checksums(windows: dict[int, WindowChecked]) -> dict[str, Checksum]:
+def _total_checksums(windows: dict[int, WindowChecked]) -> dict[str, Checksum]:
     totals: dict[str, Checksum] = {}
     for window in windows.values():
         for name, checksum in window.checksums.items():

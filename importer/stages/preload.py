@@ -23,7 +23,7 @@ import pyarrow as pa  # noqa: E402, F401 - the engine returns its arrays
 
 from importer.workers.allocator import keep_freed_memory  # noqa: E402
 from importer.workers.fork_server import begin  # noqa: E402, F401 - initializes every worker
-from importer.workers.task_result import timed  # noqa: E402, F401 - runs every task of a worker
+from importer.workers.task_result import run_timed  # noqa: E402, F401 - runs every task of a worker
 
 from . import worker as workers  # noqa: E402, F401 - polars reads the setting when it is imported
 

@@ -10,8 +10,8 @@ from importer.decoding.tasks import ReadTask, StringsTask, WindowRead
 from importer.decoding.zero_padding import padded_styles
 from importer.errors import ImporterError, ReaderDied
 from importer.excel.workbook import Sheet, Workbook, open_workbook
-from importer.reading.sheet_source import Source, head_rows, head_windows, in_order, make_source
-from importer.reading.windows import AHEAD, Cutting
+from importer.reading.sheet_source import SheetSource, head_rows, head_windows, make_source, sort_windows
+from importer.reading.windows import WINDOWS_AHEAD, WindowSplitter
 from importer.runtime.prefetch import ahead
 
 from .tasks import parse_strings, read_window
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from .stream import Stream
 
 #: One worker is used for every so many bytes of XML: reading less takes no longer than starting a worker.
-XML_PER_WORKER = 1 << 20
+XML_BYTES_PER_WORKER = 1 << 20
 #: Sheets of at least that much XML are written while they are read; for smaller ones a connection per worker costs
-#: more than it saves (see `ingest.most_writers`).
-STREAMED_BYTES = 8 << 20
+#: more than it saves (see `ingest.max_writers`).
+STREAM_MIN_BYTES = 8 << 20
 
 
 def open_source(settings: Settings, clock: Clock) -> tuple[Workbook, Sheet]:
@@ -52,7 +52,7 @@ def read_source(
     clock: Clock,
     opened: tuple[Workbook, Sheet] | None = None,
     stream: Stream | None = None,
-) -> Source:
+) -> SheetSource:
     """Read the sheet that the settings name into `folder`.
 
     Args:
@@ -68,22 +68,22 @@ def read_source(
     """
     workbook, sheet = opened or open_source(settings, clock)
     with clock.stage("unpack"):
-        cutting = Cutting(
+        cutting = WindowSplitter(
             workbook, sheet, folder, settings.limits,
             head_rows=head_rows(settings), chunk_rows=settings.chunk_rows, workers=pool.workers,
         )  # fmt: skip
     with cutting:
-        return _Reading(workbook, sheet, cutting, settings, pool, folder, clock).run(stream)
+        return _SheetReader(workbook, sheet, cutting, settings, pool, folder, clock).run(stream)
 
 
-class _Reading:
+class _SheetReader:
     """The reading of one sheet: its tasks and the results so far."""
 
     def __init__(
         self,
         workbook: Workbook,
         sheet: Sheet,
-        cutting: Cutting,
+        cutting: WindowSplitter,
         settings: Settings,
         pool: Pool,
         folder: Path,
@@ -95,41 +95,43 @@ class _Reading:
         self._padded = padded_styles(cutting.styles)
         self._windows: list[WindowRead] = []
 
-    def run(self, stream: Stream | None) -> Source:
+    def run(self, stream: Stream | None) -> SheetSource:
         """Read the whole sheet; `stream`, if it can, loads the windows after the first ones."""
         clock, pool = self._clock, self._pool
-        pool.limit(max(1, self._cutting.xml_bytes // XML_PER_WORKER))
-        cut = clock.making("cutter", "cut", self._cutting.windows())
-        with ahead((self._task(window) for window in cut), AHEAD) as tasks:
+        pool.limit(max(1, self._cutting.xml_bytes // XML_BYTES_PER_WORKER))
+        cut = clock.time_items("cutter", "cut", self._cutting.windows())
+        with ahead((self._task(window) for window in cut), WINDOWS_AHEAD) as tasks:
             streams = False
             with clock.stage("read"):
                 self._parse_strings(stream)
                 if stream is not None:
-                    first = head_windows(self._settings) + stream.more_windows(pool.workers)
-                    early = (self._connecting(task, stream) for task in itertools.islice(tasks, first))
-                    self._take(pool.run(read_window, early, self._reader_died))
+                    first = head_windows(self._settings) + stream.extra_windows(pool.workers)
+                    early = (self._with_dsn(task, stream) for task in itertools.islice(tasks, first))
+                    self._take(pool.run(read_window, early, self._task_error))
                     later = list(itertools.islice(tasks, 1))
                     size = self._cutting.xml_bytes
-                    streams = bool(later) and stream.begin(self._so_far, pool, big=self._is_big(), xml_bytes=size)
+                    streams = bool(later) and stream.begin(
+                        self._source_so_far, pool, big=self._is_big(), xml_bytes=size
+                    )
                     tasks = itertools.chain(later, tasks)  # noqa: PLW2901 - one was drawn to see whether there are more
                 if not streams:
-                    self._take(pool.run(read_window, tasks, self._reader_died))
-                    return self._so_far()
+                    self._take(pool.run(read_window, tasks, self._task_error))
+                    return self._source_so_far()
             assert stream is not None
             with clock.stage("load"):
-                self._take(stream.loaded(tasks, self._died))
-                return self._so_far()
+                self._take(stream.loaded(tasks, self._rows_error))
+                return self._source_so_far()
 
-    def _so_far(self) -> Source:
-        windows = in_order(self._windows, self._sheet)
+    def _source_so_far(self) -> SheetSource:
+        windows = sort_windows(self._windows, self._sheet)
         return make_source(self._workbook, self._sheet, self._cutting.facts(), windows, self._settings)
 
-    def _connecting(self, task: ReadTask, stream: Stream) -> ReadTask:
+    def _with_dsn(self, task: ReadTask, stream: Stream) -> ReadTask:
         """Return the task, with a DSN to connect to meanwhile if its worker will write; window 0's always will."""
         return replace(task, dsn=stream.dsn()) if self._is_big() or task.window.number == 0 else task
 
     def _is_big(self) -> bool:
-        return self._cutting.xml_bytes >= STREAMED_BYTES
+        return self._cutting.xml_bytes >= STREAM_MIN_BYTES
 
     def _task(self, window: Window) -> ReadTask:
         return ReadTask(
@@ -150,7 +152,7 @@ class _Reading:
             return
 
         def died(_: StringsTask, how: str) -> ImporterError:
-            return self._death("the process that read the shared strings", how)
+            return self._reader_error("the process that read the shared strings", how)
 
         dsn = stream.dsn() if stream is not None else None
         task = StringsTask(
@@ -159,13 +161,15 @@ class _Reading:
         for _ in self._pool.run(parse_strings, [task], died):
             pass
 
-    def _reader_died(self, task: ReadTask, how: str) -> ImporterError:
-        return self._died(task.window.first_row, task.window.last_row, how)
+    def _task_error(self, task: ReadTask, how: str) -> ImporterError:
+        return self._rows_error(task.window.first_row, task.window.last_row, how)
 
-    def _died(self, first_row: int, last_row: int, how: str) -> ImporterError:
-        return self._death(f"the process that read sheet {self._sheet.name!r}, rows {first_row}-{last_row},", how)
+    def _rows_error(self, first_row: int, last_row: int, how: str) -> ImporterError:
+        return self._reader_error(
+            f"the process that read sheet {self._sheet.name!r}, rows {first_row}-{last_row},", how
+        )
 
-    def _death(self, who: str, how: str) -> ImporterError:
+    def _reader_error(self, who: str, how: str) -> ImporterError:
         limits = self._settings.limits
         return ReaderDied(
             f"{who} {how}",

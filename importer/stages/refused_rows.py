@@ -9,11 +9,11 @@ import polars as pl
 
 from importer.cells import spool
 from importer.cells.frame import ROW
-from importer.errors import ConservationError, Unspooled
-from importer.load.insert_bisect import SKIPPED, RefusedRow
+from importer.errors import ConservationError, NotSpooled
+from importer.load.insert_bisect import ROW_SKIPPED, RefusedRow
 from importer.postgres.catalog import constraint_columns
-from importer.validation.check_window import Checked, check
-from importer.validation.errors_frame import WHOLE_ROW, Refusal, broken_rules
+from importer.validation.check_window import CheckedWindow, check
+from importer.validation.errors_frame import WHOLE_ROW, RowError, summarize_by_rule
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from importer.plan.model import LoadPlan
     from importer.plan.target import Target
     from importer.postgres.session import Session
-    from importer.reading.sheet_source import Source
+    from importer.reading.sheet_source import SheetSource
     from importer.validation.tasks import WindowChecked
 
 DATABASE_ERROR = "database-error"
 
 
-def with_refusals(
-    session: Session, source: Source, plan: LoadPlan, target: Target, windows: dict[int, WindowChecked],
+def reject_refused_rows(
+    session: Session, source: SheetSource, plan: LoadPlan, target: Target, windows: dict[int, WindowChecked],
     refused: tuple[RefusedRow, ...], folder: Path,
 ) -> dict[int, WindowChecked]:  # fmt: skip
     """Return the windows with the rows that the database refused moved from the accepted rows to the rejects.
@@ -53,14 +53,14 @@ def with_refusals(
     for number, window in windows.items():
         mine = told[bisect_left(rows, window.first_row) : bisect_right(rows, window.last_row)]
         if mine and number not in frames:
-            raise Unspooled("rows of a window that was not kept were refused")
+            raise NotSpooled("rows of a window that was not kept were refused")
         if mine:
-            changed[number] = _with_rejects(window, frames[number], plan, mine, folder)
+            changed[number] = _reject_rows(window, frames[number], plan, mine, folder)
     return changed
 
 
-def _with_rejects(
-    window: WindowChecked, frame: Path, plan: LoadPlan, refusals: list[Refusal], folder: Path
+def _reject_rows(
+    window: WindowChecked, frame: Path, plan: LoadPlan, refusals: list[RowError], folder: Path
 ) -> WindowChecked:
     """Return a window after some of its accepted rows were refused; only those rows are checked again."""
     rows = spool.read(frame).filter(pl.col(ROW).is_in([refusal.row for refusal in refusals]))
@@ -68,17 +68,17 @@ def _with_rejects(
     if len(before.accepted) != len(refusals) or len(after.rejected) != len(refusals):
         raise ConservationError(f"the server refused {len(refusals):,} rows, {len(before.accepted):,} of them accepted")
     counts = {c: count - before.counts[c] + after.counts[c] for c, count in window.counts.items() if c in before.counts}
-    errors, rejected = _joined(window, after)
+    errors, rejected = _merge_rejects(window, after)
     return window._replace(
         accepted=window.accepted - len(refusals),
         errors=spool.write(errors, folder / f"errors-{window.number}-all.arrow"),
         rejected=spool.write(rejected, folder / f"rejected-{window.number}-all.arrow"),
         counts=window.counts | counts,
-        rules=broken_rules(errors),
+        rules=summarize_by_rule(errors),
     )
 
 
-def _joined(window: WindowChecked, after: Checked) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _merge_rejects(window: WindowChecked, after: CheckedWindow) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return all errors and all rejected rows of the window, in sheet order."""
     errors, rejected = [after.errors], [after.rejected]
     if window.errors and window.rejected:
@@ -90,7 +90,7 @@ def _joined(window: WindowChecked, after: Checked) -> tuple[pl.DataFrame, pl.Dat
     )
 
 
-def _refusals(session: Session, plan: LoadPlan, target: Target, refused: tuple[RefusedRow, ...]) -> list[Refusal]:
+def _refusals(session: Session, plan: LoadPlan, target: Target, refused: tuple[RefusedRow, ...]) -> list[RowError]:
     """Return the refusals as errors of a column, if the server named exactly one that is loaded, else of the row."""
     loaded = {c.field.name for c in plan.columns if c.column}
     fields: dict[tuple[str, str, str, str], str] = {}
@@ -100,7 +100,7 @@ def _refusals(session: Session, plan: LoadPlan, target: Target, refused: tuple[R
         if place not in fields:
             columns = _columns(session, target, row)
             fields[place] = columns[0] if len(columns) == 1 and columns[0] in loaded else WHOLE_ROW
-        told.append(Refusal(row.row, fields[place], DATABASE_ERROR, _reason(row)))
+        told.append(RowError(row.row, fields[place], DATABASE_ERROR, _reason(row)))
     return told
 
 
@@ -130,7 +130,7 @@ def _is_target(session: Session, target: Target, row: RefusedRow) -> bool:
 
 
 def _reason(row: RefusedRow) -> str:
-    if row.sqlstate == SKIPPED:
+    if row.sqlstate == ROW_SKIPPED:
         return f"was not loaded: {row.message}"
     constraint = f", constraint {row.constraint}" if row.constraint else ""
     return f"was refused by the database: {row.message} (SQLSTATE {row.sqlstate}{constraint})"

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from importer.errors import ImporterError
 from importer.ledger.schema import SCHEMA
 from importer.load import direct_copy
-from importer.load.copy import IngestTask
+from importer.load.copy import WriteTask
 from importer.plan.make_plan import plan_load
 from importer.plan.target import check_mode
 from importer.reading.header import REJECT_COLUMNS
 from importer.run.lease import AlreadyImported
-from importer.run.recovery import about_run, begin_staging, end_staging, ledger_row
+from importer.run.recovery import begin_staging, describe_run, end_staging, ledger_row
 from importer.validation.tasks import CheckTask
 
 from .tasks import LoadTask, load_window
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
     from importer.contract.model import Contract
     from importer.decoding.tasks import ReadTask, WindowRead
     from importer.plan.model import LoadPlan
-    from importer.reading.sheet_source import Source
-    from importer.run.lease import Claim, Claims
+    from importer.reading.sheet_source import SheetSource
+    from importer.run.lease import HeldLease, RunLease
     from importer.runtime.timeline import Span
     from importer.settings import Dsn, Settings
     from importer.validation.tasks import WindowChecked
     from importer.workers.pool import Pool
 
 
-class Begun(NamedTuple):
+class StreamedLoad(NamedTuple):
     """What was decided after the first windows were read, and the results so far.
 
     Attributes:
@@ -51,19 +51,19 @@ class Begun(NamedTuple):
     header_row: int
     windows: dict[int, WindowChecked]
 
-    def fits(self, plan: LoadPlan, source: Source) -> bool:
+    def fits(self, plan: LoadPlan, source: SheetSource) -> bool:
         """Return whether the plan made from the whole sheet is the one that windows were loaded by."""
         return self.plan == plan and self.header_row == source.header.last_row
 
 
 @dataclass(frozen=True)
-class _Orders:
+class _TaskTemplate:
     """What all load tasks of a sheet share."""
 
     plan: LoadPlan
     header_row: int
     keep: bool
-    ingest: IngestTask | None
+    ingest: WriteTask | None
     dsn: Dsn | None
 
     def task(self, read: ReadTask | None, number: int, frame: Path, rows: tuple[int, int]) -> LoadTask:
@@ -89,18 +89,18 @@ class Stream:
     """
 
     def __init__(
-        self, settings: Settings, contract: Contract | None, claims: Claims, spans: list[Span], *, dry_run: bool
+        self, settings: Settings, contract: Contract | None, claims: RunLease, spans: list[Span], *, dry_run: bool
     ) -> None:
         self._settings, self._contract, self._claims, self._dry_run = settings, contract, claims, dry_run
         self._spans = spans
         self._pool: Pool | None = None
-        self._orders: _Orders | None = None
-        self._early: tuple[WindowRead, ...] = ()
+        self._template: _TaskTemplate | None = None
+        self._first_windows: tuple[WindowRead, ...] = ()
         #: The claim whose staging table or open transaction this object still has to finish or drop.
-        self._claim: Claim | None = None
-        self.begun: Begun | None = None
+        self._claim: HeldLease | None = None
+        self.begun: StreamedLoad | None = None
 
-    def more_windows(self, workers: int) -> int:
+    def extra_windows(self, workers: int) -> int:
         """Return how many windows to read before `begin` beyond the header's: without a contract, one per worker."""
         return 0 if self._contract is not None else max(workers, 1)
 
@@ -108,7 +108,7 @@ class Stream:
         """Return where the first workers may connect before anything is decided; None if that is not known."""
         return None if self._dry_run or self._settings.method != "batch" else self._claims.dsn()
 
-    def begin(self, so_far: Callable[[], Source], pool: Pool, *, big: bool, xml_bytes: int) -> bool:
+    def begin(self, so_far: Callable[[], SheetSource], pool: Pool, *, big: bool, xml_bytes: int) -> bool:
         """Plan the load from the first windows; return False if the windows can only be read.
 
         Args:
@@ -143,38 +143,38 @@ class Stream:
                 raise
             claim.session.rollback()
             return False
-        self._pool, self._early = pool, source.windows
+        self._pool, self._first_windows = pool, source.windows
         writes = (big or bool(self._settings.chunk_rows)) and not self._dry_run and not plan.keys
-        ingest = self._writing(claim, contract, plan, xml_bytes) if writes else None
-        self._orders = self._ordered(claim, contract, plan, source, ingest)
-        self.begun = Begun(plan, source.header.last_row, {})
+        ingest = self._begin_writing(claim, contract, plan, xml_bytes) if writes else None
+        self._template = self._make_template(claim, contract, plan, source, ingest)
+        self.begun = StreamedLoad(plan, source.header.last_row, {})
         return True
 
-    def _writing(self, claim: Claim, contract: Contract, plan: LoadPlan, xml_bytes: int) -> IngestTask | None:
+    def _begin_writing(self, claim: HeldLease, contract: Contract, plan: LoadPlan, xml_bytes: int) -> WriteTask | None:
         """Return how workers write chunks to staging; None if the chunks go straight into the target."""
         self._claim = claim
-        about = about_run(self._settings, claim, None, {})
+        about = describe_run(self._settings, claim, None, {})
         if xml_bytes >= direct_copy.DIRECT_BYTES and self._settings.mode == "append":
             row = ledger_row(claim, about)
-            claim.direct = direct_copy.begin_direct(claim.session, claim.target, plan, row, self._spans)
+            claim.direct = direct_copy.begin_direct_copy(claim.session, claim.target, plan, row, self._spans)
         if claim.direct is not None:
             return None
         staging = begin_staging(claim, contract, plan, about)
-        return IngestTask(
+        return WriteTask(
             -1, None, 0, 0, claim.dsn, SCHEMA, staging.name, "batch", staging.row_column, claim.run,
             retry_for=self._settings.retry_for,
         )  # fmt: skip
 
-    def _ordered(
-        self, claim: Claim, contract: Contract, plan: LoadPlan, source: Source, ingest: IngestTask | None
-    ) -> _Orders:
+    def _make_template(
+        self, claim: HeldLease, contract: Contract, plan: LoadPlan, source: SheetSource, ingest: WriteTask | None
+    ) -> _TaskTemplate:
         """Return what all load tasks share."""
         sure = self._contract is not None or all(f.type == "string" for f in contract.fields)
         new = ingest is not None and claim.staging is not None and claim.staging.becomes_target
         # Keep frames that may be checked again: because of a key, a refusal or another plan.
         keep = claim.direct is None and not (sure and new)
         dsn = self.dsn() if claim.direct is None else None
-        return _Orders(plan, source.header.last_row, keep, ingest, dsn)
+        return _TaskTemplate(plan, source.header.last_row, keep, ingest, dsn)
 
     def loaded(self, tasks: Iterable[ReadTask], died: Callable[[int, int, str], ImporterError]) -> Iterator[WindowRead]:
         """Load the windows that were read before and those of `tasks`; yield the read results of the latter.
@@ -184,13 +184,13 @@ class Stream:
             died: makes the error for rows whose worker died, from the first row, the last row and how it died.
 
         Raises:
-            ImporterError: see `read_window`, `check_window` and `ingest_chunk`.
+            ImporterError: see `read_window`, `check_window` and `write_chunk`.
         """
         assert self._pool is not None
-        assert self._orders is not None
+        assert self._template is not None
         assert self.begun is not None
         direct = self._claim.direct if self._claim else None
-        written = self._orders.ingest is not None
+        written = self._template.ingest is not None
 
         def told(task: LoadTask, how: str) -> ImporterError:
             error = died(*task.rows, how)
@@ -198,7 +198,7 @@ class Stream:
             return error
 
         again = written or direct is not None
-        for window in self._pool.run(load_window, self._tasks(tasks, self._orders), told, again=again):
+        for window in self._pool.run(load_window, self._tasks(tasks, self._template), told, again=again):
             if window.checked is not None:
                 self.begun.windows[window.checked.number] = window.checked
                 if direct is not None:
@@ -210,14 +210,14 @@ class Stream:
             assert self._claim is not None
             self._claim.direct = None
 
-    def _tasks(self, tasks: Iterable[ReadTask], orders: _Orders) -> Iterator[LoadTask]:
-        for window in self._early:
+    def _tasks(self, tasks: Iterable[ReadTask], orders: _TaskTemplate) -> Iterator[LoadTask]:
+        for window in self._first_windows:
             if window.rows:
                 yield orders.task(None, window.number, window.path, (window.first_row, window.last_row))
         for task in tasks:
             yield orders.task(task, task.window.number, task.out, (task.window.first_row, task.window.last_row))
 
-    def judged(self, plan: LoadPlan, source: Source) -> dict[int, WindowChecked] | None:
+    def judged(self, plan: LoadPlan, source: SheetSource) -> dict[int, WindowChecked] | None:
         """Return the windows checked and written by this plan of the whole sheet; None if they used another plan."""
         if self.begun is None:
             return None
@@ -228,7 +228,7 @@ class Stream:
             self._claim.direct = None
         return None
 
-    def handed_over(self) -> None:
+    def detach(self) -> None:
         """Leave the staging table or open transaction to the caller from now on."""
         self._claim = None
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from importer.workers.remote import Remote
+from importer.workers.remote import RemoteFunction
 
 if TYPE_CHECKING:
     from importer.decoding.tasks import ReadTask, StringsTask, WindowRead
-    from importer.load.copy import IngestTask
+    from importer.load.copy import WriteTask
     from importer.validation.tasks import CheckTask, WindowChecked
 
 
@@ -32,7 +32,7 @@ class LoadTask:
     rows: tuple[int, int]
     keep: bool
     check: CheckTask
-    ingest: IngestTask | None
+    ingest: WriteTask | None
 
 
 class WindowLoaded(NamedTuple):
@@ -43,10 +43,10 @@ class WindowLoaded(NamedTuple):
 
 
 #: See `worker.read_window`.
-read_window: Remote[ReadTask, WindowRead] = Remote("importer.stages.worker", "read_window")
+read_window: RemoteFunction[ReadTask, WindowRead] = RemoteFunction("importer.stages.worker", "read_window")
 #: See `worker.parse_strings`.
-parse_strings: Remote[StringsTask, int] = Remote("importer.stages.worker", "parse_strings")
+parse_strings: RemoteFunction[StringsTask, int] = RemoteFunction("importer.stages.worker", "parse_strings")
 #: See `worker.check_window`.
-check_window: Remote[CheckTask, WindowChecked] = Remote("importer.stages.worker", "check_window")
+check_window: RemoteFunction[CheckTask, WindowChecked] = RemoteFunction("importer.stages.worker", "check_window")
 #: See `worker.load_window`.
-load_window: Remote[LoadTask, WindowLoaded] = Remote("importer.stages.worker", "load_window")
+load_window: RemoteFunction[LoadTask, WindowLoaded] = RemoteFunction("importer.stages.worker", "load_window")

@@ -6,11 +6,11 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from importer.errors import ImporterError, MachineError, Unspooled
-from importer.load.copy import most_writers
+from importer.errors import ImporterError, MachineError, NotSpooled
+from importer.load.copy import max_writers
 from importer.validation.conservation import check_conservation
 from importer.validation.tasks import CheckTask, WindowChecked
-from importer.validation.unique_keys import duplicates, superseded
+from importer.validation.unique_keys import find_duplicates, superseded
 
 from .tasks import check_window
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from importer.plan.model import LoadPlan
-    from importer.reading.sheet_source import Source
+    from importer.reading.sheet_source import SheetSource
     from importer.runtime.progress import Clock
     from importer.settings import Dsn, Settings
     from importer.workers.pool import Pool
 
 
 def validate(
-    settings: Settings, source: Source, plan: LoadPlan, pool: Pool, folder: Path, clock: Clock, dsn: Dsn | None = None,
-    known: dict[int, WindowChecked] | None = None,
+    settings: Settings, source: SheetSource, plan: LoadPlan, pool: Pool, folder: Path, clock: Clock,
+    dsn: Dsn | None = None, known: dict[int, WindowChecked] | None = None,
 ) -> dict[int, WindowChecked]:  # fmt: skip
     """Check every window against the plan, those with repeated keys twice; return the results by window number.
 
@@ -37,7 +37,7 @@ def validate(
         ConservationError: the cells of a column do not add up.
     """
     skip = settings.hidden == "skip"
-    row, writers = source.header.last_row, most_writers(source.rows * len(plan.columns))
+    row, writers = source.header.last_row, max_writers(source.rows * len(plan.columns))
     # The first tasks go to the first workers, which will write.
     tasks = [
         CheckTask(w.number, w.path, folder, plan, row, skip, dsn=dsn if n < writers else None)
@@ -47,9 +47,9 @@ def validate(
     windows = dict(known or {})
     left = [task for task in tasks if task.number not in windows]
     if not {task.number for task in left}.isdisjoint(w.number for w in source.windows if not w.kept):
-        raise Unspooled("windows that were not kept must be checked against another plan")
+        raise NotSpooled("windows that were not kept must be checked against another plan")
     clock.advance(sum(w.rows for w in windows.values()))
-    died = partial(_checker_died, source)
+    died = partial(_checker_error, source)
     for checked in pool.run(check_window, left, died):
         clock.advance(checked.rows)
         windows[checked.number] = checked
@@ -60,7 +60,7 @@ def validate(
 
 
 def _again(
-    tasks: list[CheckTask], windows: dict[int, WindowChecked], plan: LoadPlan, source: Source
+    tasks: list[CheckTask], windows: dict[int, WindowChecked], plan: LoadPlan, source: SheetSource
 ) -> list[CheckTask]:
     """Return the tasks of windows with repeated keys, with the rows to reject or to leave out."""
     spooled = [(w.number, w.keys) for w in windows.values()]
@@ -69,7 +69,7 @@ def _again(
         lost = superseded(spooled, plan.key, plan.on_duplicate)
     gone = [row for rows in lost.values() for row in rows]
     keys = plan.keys if plan.on_duplicate == "reject" else tuple(k for k in plan.keys if set(k[1]) != set(plan.key))
-    refusals = duplicates(spooled, keys, gone, source.places.row)
+    refusals = find_duplicates(spooled, keys, gone, source.places.row)
     return [
         replace(task, refusals=tuple(refusals.get(task.number, ())), superseded=lost.get(task.number, ()))
         for task in tasks
@@ -77,7 +77,7 @@ def _again(
     ]
 
 
-def _checker_died(source: Source, task: CheckTask, how: str) -> ImporterError:
+def _checker_error(source: SheetSource, task: CheckTask, how: str) -> ImporterError:
     rows = next(f"{w.first_row}-{w.last_row}" for w in source.windows if w.number == task.number)
     return MachineError(
         f"the process that validated sheet {source.sheet.name!r}, rows {rows}, {how}",

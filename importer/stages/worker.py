@@ -10,15 +10,15 @@ import polars as pl
 from importer.cells import spool
 from importer.cells.frame import ROW, data_rows
 from importer.decoding import shared_strings
-from importer.decoding.engine import forget_sheet
-from importer.decoding.shared_strings import forget_strings
-from importer.ledger.tables import chunk_of
-from importer.load.copy import ingest_chunk, write_rows
+from importer.decoding.engine import discard_sheet
+from importer.decoding.shared_strings import discard_strings
+from importer.ledger.tables import make_chunk
+from importer.load.copy import write_chunk, write_rows
 from importer.load.worker_session import close_session, connect_ahead
 from importer.postgres.checksum_frame import source_checksums
 from importer.reading import read_window as reading
-from importer.validation.check_window import Checked, check
-from importer.validation.errors_frame import broken_rules
+from importer.validation.check_window import CheckedWindow, check
+from importer.validation.errors_frame import summarize_by_rule
 from importer.validation.tasks import CheckTask, WindowChecked
 
 from .tasks import LoadTask, WindowLoaded
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from importer.decoding.tasks import ReadTask, StringsTask, WindowRead
     from importer.settings import Dsn
 
-__all__ = ["check_window", "ingest_chunk", "load_window", "parse_strings", "read_window"]
+__all__ = ["check_window", "load_window", "parse_strings", "read_window", "write_chunk"]
 
 
 def warm_up(_: None) -> None:
@@ -38,10 +38,10 @@ def warm_up(_: None) -> None:
     source_checksums(texts.to_frame(), "crc32c")
 
 
-def let_go(_: None) -> None:
+def release_resources(_: None) -> None:
     """Release what a worker keeps for the next window; needed only if tasks ran in the caller's own process."""
-    forget_sheet()
-    forget_strings()
+    discard_sheet()
+    discard_strings()
     close_session()
 
 
@@ -61,7 +61,7 @@ def check_window(task: CheckTask) -> WindowChecked:
     """Check one window against the plan and spool the results."""
     _connect(task.dsn)
     checked, answer = _judged(spool.read(task.frame), task)
-    return answer._replace(chunk=spool.write_some(checked.accepted, task.folder / f"chunk-{task.number}.arrow"))
+    return answer._replace(chunk=spool.write_if_nonempty(checked.accepted, task.folder / f"chunk-{task.number}.arrow"))
 
 
 def load_window(task: LoadTask) -> WindowLoaded:
@@ -79,14 +79,14 @@ def load_window(task: LoadTask) -> WindowLoaded:
         return WindowLoaded(read, None)
     checked, answer = _judged(frame, task.check)
     if task.ingest is None:
-        chunk = spool.write_some(checked.accepted, task.check.folder / f"chunk-{task.check.number}.arrow")
+        chunk = spool.write_if_nonempty(checked.accepted, task.check.folder / f"chunk-{task.check.number}.arrow")
         return WindowLoaded(read, answer._replace(chunk=chunk))
     if answer.accepted:
-        write_rows(task.ingest.of_chunk(chunk_of(answer)), checked.accepted)
+        write_rows(task.ingest.for_chunk(make_chunk(answer)), checked.accepted)
     return WindowLoaded(read, answer)
 
 
-def _judged(frame: pl.DataFrame, task: CheckTask) -> tuple[Checked, WindowChecked]:
+def _judged(frame: pl.DataFrame, task: CheckTask) -> tuple[CheckedWindow, WindowChecked]:
     """Check a frame; return the result in memory and as an answer, whose accepted rows are not spooled yet."""
     frame = data_rows(frame, task.header_row, skip_hidden=task.skip_hidden)
     checked = check(frame, task.plan, list(task.refusals), task.superseded)
@@ -98,12 +98,12 @@ def _judged(frame: pl.DataFrame, task: CheckTask) -> tuple[Checked, WindowChecke
         last_row=int(rows[-1]) if len(rows) else 0,
         accepted=len(accepted),
         chunk=None,
-        errors=spool.write_some(checked.errors, task.folder / f"errors-{task.number}.arrow"),
-        rejected=spool.write_some(checked.rejected, task.folder / f"rejected-{task.number}.arrow"),
-        keys=spool.write_some(checked.keys, task.folder / f"keys-{task.number}.arrow"),
+        errors=spool.write_if_nonempty(checked.errors, task.folder / f"errors-{task.number}.arrow"),
+        rejected=spool.write_if_nonempty(checked.rejected, task.folder / f"rejected-{task.number}.arrow"),
+        keys=spool.write_if_nonempty(checked.keys, task.folder / f"keys-{task.number}.arrow"),
         counts=checked.counts,
         checksums=source_checksums(accepted.drop(ROW), task.plan.text_hash),
-        rules=broken_rules(checked.errors),
+        rules=summarize_by_rule(checked.errors),
         superseded=task.superseded,
     )
 

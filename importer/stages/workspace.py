@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from importer.errors import MachineError
-from importer.workers.fork_server import warm_up, workers_for
+from importer.workers.fork_server import estimate_workers, warm_up
 from importer.workers.pool import Pool
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from importer.runtime.retry import Deadline
     from importer.settings import Settings
 
-_BAD_FREE_SPACE = "free some space, or point --temp-dir at another disk"
+_DISK_FULL_ADVICE = "free some space, or point --temp-dir at another disk"
 
 
 @contextlib.contextmanager
@@ -32,11 +32,11 @@ def working(settings: Settings, deadline: Deadline | None = None) -> Iterator[tu
     folder = Path(tempfile.mkdtemp(prefix="importer-", dir=settings.temp_dir))
     try:
         with Pool(settings.workers, settings.limits, folder / "workers.log", deadline) as pool:
-            pool.start(workers_for(_size(settings.workbook)))
+            pool.start(estimate_workers(_size(settings.workbook)))
             yield folder, pool
     except OSError as exc:
         raise MachineError(
-            f"the machine refused: {exc.strerror or exc}", place=exc.filename or str(folder), choice=_BAD_FREE_SPACE
+            f"the machine refused: {exc.strerror or exc}", place=exc.filename or str(folder), choice=_DISK_FULL_ADVICE
         ) from exc
     finally:
         shutil.rmtree(folder, ignore_errors=True)

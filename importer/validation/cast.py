@@ -9,7 +9,7 @@ import polars as pl
 
 from importer.cells.structured import is_json
 from importer.cells.text import shortest_text, to_text
-from importer.postgres.types import TEXT_WIRE, PgType, wire_of
+from importer.postgres.types import TEXT_WIRE_TYPE, PgType, wire_type_of
 
 INTEGER_RANGES = {"smallint": 2**15, "integer": 2**31, "bigint": 2**63}
 #: Significant digits that Excel shows of a number, and that a decimal keeps in a 64-bit float.
@@ -21,7 +21,7 @@ _UUID = rf"^(?:{_PLAIN_UUID}|\{{{_PLAIN_UUID}\}})$"
 _TEXT_TYPES = {"text", "character varying", "character", "citext", "name"}
 
 
-class Fit(NamedTuple):
+class Cast(NamedTuple):
     """Values cast to the wire type of a target column.
 
     Attributes:
@@ -33,7 +33,7 @@ class Fit(NamedTuple):
     reason: str
 
 
-def keeps_lexical(field_type: str, pg_type: PgType) -> bool:
+def keeps_cell_text(field_type: str, pg_type: PgType) -> bool:
     """Return whether a text column stores the cell as written, if it is a value of the field's type.
 
     Lists and points are converted to PostgreSQL's own syntax, which a text column does not need.
@@ -41,7 +41,7 @@ def keeps_lexical(field_type: str, pg_type: PgType) -> bool:
     return field_type in {"list", "geopoint"} and pg_type.name in _TEXT_TYPES
 
 
-def fit(field_type: str, value: pl.Expr, pg_type: PgType, timezone: str) -> Fit:
+def fit(field_type: str, value: pl.Expr, pg_type: PgType, timezone: str) -> Cast:
     """Return values in the wire type of a target column.
 
     Args:
@@ -52,7 +52,7 @@ def fit(field_type: str, value: pl.Expr, pg_type: PgType, timezone: str) -> Fit:
     """
     name = pg_type.name
     if name in INTEGER_RANGES:
-        return Fit(_integer(value, field_type, name), f"is not a whole number in the range of {name}")
+        return Cast(_integer(value, field_type, name), f"is not a whole number in the range of {name}")
     if name == "numeric":
         return _numeric(value, field_type, pg_type)
     if name in {"double precision", "real"}:
@@ -61,11 +61,11 @@ def fit(field_type: str, value: pl.Expr, pg_type: PgType, timezone: str) -> Fit:
         return _timestamp(value, pg_type, timezone)
     if name == "date":
         day = value if field_type == "date" else pl.when(value == value.dt.truncate("1d")).then(value)
-        return Fit(day.cast(pl.Date), "has a time of day, but the column holds only dates")
+        return Cast(day.cast(pl.Date), "has a time of day, but the column holds only dates")
     if name in {"time", "interval"}:
         return _clock(value, field_type, pg_type)
     if name == "boolean":
-        return Fit(value, "is not a boolean")
+        return Cast(value, "is not a boolean")
     return _text(to_text(field_type, value), pg_type)
 
 
@@ -75,25 +75,23 @@ def _integer(value: pl.Expr, field_type: str, name: str) -> pl.Expr:
         # 2^53, not the column's own bound: above it a float no longer stands for exactly one integer.
         limit = float(min(bound, 2**53))
         value = pl.when((value == value.floor()) & (value >= -limit) & (value <= limit)).then(value)
-    return value.cast(wire_of(PgType(name)).frame, strict=False)
+    return value.cast(wire_type_of(PgType(name)).frame, strict=False)
 
 
-def _numeric(value: pl.Expr, field_type: str, pg_type: PgType) -> Fit:
+def _numeric(value: pl.Expr, field_type: str, pg_type: PgType) -> Cast:
     """Return decimals as their shortest text, which the server parses exactly."""
     text = shortest_text(value) if field_type == "number" else value.cast(pl.String)
     if not pg_type.args:
-        return Fit(text, "is not a number")
+        return Cast(text, "is not a number")
     precision, scale = pg_type.args[0], pg_type.args[1] if len(pg_type.args) > 1 else 0
     # Nearly all texts fit as written; the others are checked one by one.
-    plain = _plain_decimal(precision, scale)
+    plain = _decimal_regex(precision, scale)
     fits = text.str.contains(plain) if plain else pl.lit(value=False)
-    odd = (
-        pl.when(~fits).then(text).map_elements(lambda t: _decimal_or_none(t, precision, scale), return_dtype=pl.String)
-    )
-    return Fit(pl.when(fits).then(text).otherwise(odd), f"does not fit {pg_type} without rounding")
+    odd = pl.when(~fits).then(text).map_elements(lambda t: _round_decimal(t, precision, scale), return_dtype=pl.String)
+    return Cast(pl.when(fits).then(text).otherwise(odd), f"does not fit {pg_type} without rounding")
 
 
-def _plain_decimal(precision: int, scale: int) -> str | None:
+def _decimal_regex(precision: int, scale: int) -> str | None:
     """Return a regular expression for decimals that fit as written, without exponent; None for unusual scales."""
     if not 0 <= scale <= precision or precision > _LONGEST_TEXT:
         return None
@@ -101,7 +99,7 @@ def _plain_decimal(precision: int, scale: int) -> str | None:
     return rf"^-?(?:0|[1-9]\d{{0,{precision - scale - 1}}}){fraction}$" if precision > scale else rf"^-?0{fraction}$"
 
 
-def _decimal_or_none(text: str, precision: int, scale: int) -> str | None:
+def _round_decimal(text: str, precision: int, scale: int) -> str | None:
     """Return the decimal at that scale if it is the same number up to binary rounding noise (0.1 + 0.2), or None."""
     number = Decimal(text)
     # Noise is beyond the digits that Excel shows; a real digit beyond the scale is not.
@@ -111,65 +109,69 @@ def _decimal_or_none(text: str, precision: int, scale: int) -> str | None:
         return f"{rounded:f}" if close and abs(rounded) < Decimal(1).scaleb(precision - scale) else None
 
 
-def _float(value: pl.Expr, field_type: str, name: str) -> Fit:
+def _float(value: pl.Expr, field_type: str, name: str) -> Cast:
     double = value.cast(pl.Float64)
     if field_type != "number":
         double = pl.when(double.cast(pl.Int64, strict=False) == value.cast(pl.Int64)).then(double)
     if name == "double precision":
-        return Fit(double, "has more digits than double precision holds")
+        return Cast(double, "has more digits than double precision holds")
     single = double.cast(pl.Float32)
     whole = double == double.floor()
     good = single.is_finite() & (~whole | (single.cast(pl.Float64) == double)) & ((single != 0) | (double == 0))
-    return Fit(pl.when(good).then(single), "is out of the range of real, or a whole number that real cannot hold")
+    return Cast(pl.when(good).then(single), "is out of the range of real, or a whole number that real cannot hold")
 
 
-def _timestamp(value: pl.Expr, pg_type: PgType, timezone: str) -> Fit:
+def _timestamp(value: pl.Expr, pg_type: PgType, timezone: str) -> Cast:
     stamp = value.cast(pl.Datetime("us"))
     digits = pg_type.args[0] if pg_type.args else 6
     if digits < 6:  # noqa: PLR2004 - microseconds
         stamp = pl.when(stamp.dt.microsecond() % 10 ** (6 - digits) == 0).then(stamp)
     if pg_type.name == "timestamp":
-        return Fit(stamp, f"has fractions of a second that {pg_type} drops")
+        return Cast(stamp, f"has fractions of a second that {pg_type} drops")
     # A local time that occurs twice is taken as the earlier one; one that a clock change skips does not exist.
     zoned = stamp.dt.replace_time_zone(timezone, ambiguous="earliest", non_existent="null")
-    return Fit(
+    return Cast(
         zoned.dt.convert_time_zone("UTC"),
         f"does not exist in time zone {timezone}, or has fractions that {pg_type} drops",
     )
 
 
-def _clock(value: pl.Expr, field_type: str, pg_type: PgType) -> Fit:
+def _clock(value: pl.Expr, field_type: str, pg_type: PgType) -> Cast:
     digits = pg_type.args[0] if pg_type.args else 6
     micro = value.cast(pl.Int64) // 1000 if field_type == "time" else value.cast(pl.Duration("us")).cast(pl.Int64)
     if digits < 6:  # noqa: PLR2004 - microseconds
         micro = pl.when(micro % 10 ** (6 - digits) == 0).then(micro)
     target = micro.cast(pl.Duration("us")) if pg_type.name == "interval" else (micro * 1000).cast(pl.Time)
-    return Fit(target, f"has fractions of a second that {pg_type} drops")
+    return Cast(target, f"has fractions of a second that {pg_type} drops")
 
 
-def _text(text: pl.Expr, pg_type: PgType) -> Fit:
+def _text(text: pl.Expr, pg_type: PgType) -> Cast:
     """Return texts for a text column, or for a type that the server parses from text."""
-    assert wire_of(pg_type) == TEXT_WIRE
+    assert wire_type_of(pg_type) == TEXT_WIRE_TYPE
     clean = pl.when(~text.str.contains("\0", literal=True)).then(text)
     if pg_type.labels is not None:
         labels = ", ".join(pg_type.labels[:12])
-        return Fit(pl.when(text.is_in(list(pg_type.labels))).then(text), f"is not one of {pg_type}'s labels ({labels})")
+        return Cast(
+            pl.when(text.is_in(list(pg_type.labels))).then(text), f"is not one of {pg_type}'s labels ({labels})"
+        )
     if pg_type.name in {"bit", "bit varying"}:
-        return Fit(pl.when(text.str.contains(_bits(pg_type))).then(text), f"is not a bit string that fits {pg_type}")
+        return Cast(
+            pl.when(text.str.contains(_bits_regex(pg_type))).then(text), f"is not a bit string that fits {pg_type}"
+        )
     if pg_type.name in {"character varying", "character"} and pg_type.args:
-        return Fit(
+        return Cast(
             pl.when(clean.str.len_chars() <= pg_type.args[0]).then(clean), f"is longer than {pg_type}, or holds a NUL"
         )
     if pg_type.name == "uuid":
-        return Fit(pl.when(text.str.contains(_UUID)).then(text), "is not a UUID")
+        return Cast(pl.when(text.str.contains(_UUID)).then(text), "is not a UUID")
     if pg_type.name in {"json", "jsonb"}:
-        return Fit(text.map_elements(lambda t: t if is_json(t) else None, return_dtype=pl.String), "is not JSON")
+        return Cast(text.map_elements(lambda t: t if is_json(t) else None, return_dtype=pl.String), "is not JSON")
     if pg_type.name == "name":
-        return Fit(pl.when(clean.str.len_bytes() <= 63).then(clean), "is longer than 63 bytes")  # noqa: PLR2004 - NAMEDATALEN
-    return Fit(clean, "holds a NUL character, which PostgreSQL cannot store")
+        return Cast(pl.when(clean.str.len_bytes() <= 63).then(clean), "is longer than 63 bytes")  # noqa: PLR2004 - NAMEDATALEN
+    return Cast(clean, "holds a NUL character, which PostgreSQL cannot store")
 
 
-def _bits(pg_type: PgType) -> str:
+def _bits_regex(pg_type: PgType) -> str:
     """Return a regular expression for texts of a bit type; the server's cast would truncate or pad other lengths."""
     size = pg_type.args[0] if pg_type.args else 1
     if pg_type.name == "bit":

@@ -13,7 +13,7 @@ import polars as pl
 from importer.cells.frame import ROW
 
 from .conservation import count_cells
-from .errors_frame import Refusal, find_errors
+from .errors_frame import RowError, find_errors
 from .evaluate import judge
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckedWindow:
     """The result of checking a window.
 
     Attributes:
@@ -42,7 +42,9 @@ class Checked:
     counts: dict[int, ColumnCount] = field(default_factory=dict)
 
 
-def check(frame: pl.DataFrame, plan: LoadPlan, refusals: list[Refusal], superseded: tuple[int, ...] = ()) -> Checked:
+def check(
+    frame: pl.DataFrame, plan: LoadPlan, refusals: list[RowError], superseded: tuple[int, ...] = ()
+) -> CheckedWindow:
     """Check the rows of a window.
 
     Args:
@@ -59,7 +61,7 @@ def check(frame: pl.DataFrame, plan: LoadPlan, refusals: list[Refusal], supersed
     kept = kept if left_out is None else kept.filter(~pl.col(ROW).is_in(superseded))
     rejected = frame.clear() if good is None else frame.filter(~good)
     accepted = kept.select(ROW, *[pl.col(f"w{i}").alias(c.field.name) for i, c in enumerate(plan.columns)])
-    return Checked(
+    return CheckedWindow(
         accepted=accepted,
         errors=errors,
         rejected=rejected,
@@ -74,14 +76,14 @@ def _keys(judged: pl.DataFrame, plan: LoadPlan, good: pl.Series | None) -> pl.Da
         return None
     position = {column.field.name: i for i, column in enumerate(plan.columns)}
     values = [
-        _as_index_sees(pl.col(f"w{position[name]}"), plan.columns[position[name]].pg_type).alias(name)
+        _normalize_key(pl.col(f"w{position[name]}"), plan.columns[position[name]].pg_type).alias(name)
         for name in sorted(wanted)
     ]
     accepted = pl.lit(value=True) if good is None else good
     return judged.select(ROW, accepted.alias("_ok"), *values)
 
 
-def _as_index_sees(value: pl.Expr, pg_type: PgType) -> pl.Expr:
+def _normalize_key(value: pl.Expr, pg_type: PgType) -> pl.Expr:
     """Map values that a unique index of that type treats as equal to equal values."""
     match pg_type.name:
         case "citext":

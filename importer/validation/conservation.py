@@ -13,7 +13,7 @@ from .tasks import ColumnCount
 
 if TYPE_CHECKING:
     from importer.plan.model import LoadPlan
-    from importer.reading.sheet_source import Source
+    from importer.reading.sheet_source import SheetSource
 
     from .tasks import WindowChecked
 
@@ -31,7 +31,7 @@ def count_cells(
         left_out: all other rows; their cells count as ignored, as the user asked.
     """
     planned = {column.column.index: i for i, column in enumerate(plan.columns) if column.column}
-    filled = {column: _filled(column, kinds) for column, kinds in kinds_by_column(frame.columns).items()}
+    filled = {column: _is_filled(column, kinds) for column, kinds in kinds_by_column(frame.columns).items()}
     held = [mask.sum().alias(str(column)) for column, mask in filled.items()]
     none = dict.fromkeys(map(str, filled), 0)
     cells, refused, unused = (
@@ -53,7 +53,7 @@ def count_cells(
     return counts
 
 
-def _filled(column: int, kinds: list[str]) -> pl.Expr:
+def _is_filled(column: int, kinds: list[str]) -> pl.Expr:
     held = [pl.col(part(column, k)).is_not_null() for k in kinds]
     return held[0] if len(held) == 1 else pl.any_horizontal(held)
 
@@ -67,7 +67,7 @@ def totals(windows: dict[int, WindowChecked]) -> dict[int, ColumnCount]:
     return found
 
 
-def check_conservation(source: Source, windows: dict[int, WindowChecked]) -> None:
+def check_conservation(source: SheetSource, windows: dict[int, WindowChecked]) -> None:
     """Check that the loaded, missing, ignored and rejected cells of each column add up to the reader's count."""
     found = totals(windows)
     for column, facts in source.facts.items():

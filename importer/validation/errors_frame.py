@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
-from importer.cells.frame import ROW, kind_name, parts_of
+from importer.cells.frame import ROW, kind_name, kinds_of
 from importer.cells.text import raw_text
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ ERRORS_SCHEMA = {
 WHOLE_ROW = "*"
 
 
-class Refusal(NamedTuple):
+class RowError(NamedTuple):
     """An error of a row of this window that was found elsewhere: across windows, or by the database."""
 
     row: int
@@ -38,7 +38,7 @@ class Rule(NamedTuple):
     reason: str
 
 
-def find_errors(judged: pl.DataFrame, plan: LoadPlan, rules: list[Rule], refusals: list[Refusal]) -> pl.DataFrame:
+def find_errors(judged: pl.DataFrame, plan: LoadPlan, rules: list[Rule], refusals: list[RowError]) -> pl.DataFrame:
     """Return every error, ordered by row, then by column."""
     found = [pl.DataFrame(schema=ERRORS_SCHEMA)]
     # Most rules are broken nowhere: test all of them in one pass, and collect error rows only for the others.
@@ -49,14 +49,14 @@ def find_errors(judged: pl.DataFrame, plan: LoadPlan, rules: list[Rule], refusal
     )
     broken = [rule for rule, some in zip(rules, hit, strict=False) if some]
     found += [_error_rows(judged.filter(r.broken), plan.columns[r.field], r.rule, pl.lit(r.reason)) for r in broken]
-    found += _refused(judged, plan, refusals)
+    found += _row_error_frames(judged, plan, refusals)
     return pl.concat(found).sort(ROW, "column", maintain_order=True) if len(found) > 1 else found[0]
 
 
-def _refused(judged: pl.DataFrame, plan: LoadPlan, refusals: list[Refusal]) -> list[pl.DataFrame]:
+def _row_error_frames(judged: pl.DataFrame, plan: LoadPlan, refusals: list[RowError]) -> list[pl.DataFrame]:
     """Return the errors found elsewhere; there can be as many as rows, so they are joined, not looked up one by one."""
     by_name = {column.field.name: column for column in plan.columns}
-    grouped: dict[tuple[str, str], list[Refusal]] = {}
+    grouped: dict[tuple[str, str], list[RowError]] = {}
     for refusal in refusals:
         grouped.setdefault((refusal.field, refusal.rule), []).append(refusal)
     found = []
@@ -70,7 +70,7 @@ def _refused(judged: pl.DataFrame, plan: LoadPlan, refusals: list[Refusal]) -> l
 
 def _error_rows(rows: pl.DataFrame, planned: ColumnPlan | None, rule: str, reason: pl.Expr) -> pl.DataFrame:
     column = planned.column.index if planned and planned.column else -1
-    kinds = parts_of(rows.columns, column)
+    kinds = kinds_of(rows.columns, column)
     name = (planned.field.title or planned.field.name) if planned else "the row"
     return rows.select(
         pl.col(ROW),
@@ -83,7 +83,7 @@ def _error_rows(rows: pl.DataFrame, planned: ColumnPlan | None, rule: str, reaso
     )
 
 
-def broken_rules(errors: pl.DataFrame) -> dict[str, tuple[int, int, int]]:
+def summarize_by_rule(errors: pl.DataFrame) -> dict[str, tuple[int, int, int]]:
     """Return, by `field|rule`, the number of errors, and the row and sheet column of the first."""
     grouped = errors.group_by("field", "rule", maintain_order=True).agg(
         pl.len(), pl.col(ROW).first(), pl.col("column").first()

@@ -11,11 +11,11 @@ import polars as pl
 
 from importer.cells.constraints import CONSTRAINT_ERROR, ERROR_CELL, TYPE_ERROR, UNCALCULATED, checks, format_check
 from importer.cells.convert import convert
-from importer.cells.frame import PROBLEM_PARTS, VALUE_PARTS, kinds_by_column, part
+from importer.cells.frame import PROBLEM_KINDS, VALUE_KINDS, kinds_by_column, part
 from importer.cells.text import as_text, raw_text
-from importer.postgres.types import wire_of
+from importer.postgres.types import wire_type_of
 
-from .cast import Fit, fit, keeps_lexical
+from .cast import Cast, fit, keeps_cell_text
 from .errors_frame import Rule
 
 if TYPE_CHECKING:
@@ -38,12 +38,14 @@ def judge(frame: pl.DataFrame, plan: LoadPlan) -> tuple[pl.DataFrame, list[Rule]
     rules: list[Rule] = []
     kinds = kinds_by_column(frame.columns)
     cells = [
-        _Cell(i, planned, kinds.get(planned.column.index, []) if planned.column else [], plan)
+        _ColumnExpressions(i, planned, kinds.get(planned.column.index, []) if planned.column else [], plan)
         for i, planned in enumerate(plan.columns)
     ]
     judged = frame.with_columns(cell.missing.alias(f"m{cell.position}") for cell in cells)
     judged = judged.with_columns(cell.value().alias(f"v{cell.position}") for cell in cells)
-    judged = judged.with_columns(cell.formed().alias(f"f{cell.position}") for cell in cells if cell.form is not None)
+    judged = judged.with_columns(
+        cell.formatted_value().alias(f"f{cell.position}") for cell in cells if cell.form is not None
+    )
     fits = [cell.fit(plan.timezone) for cell in cells]
     judged = judged.with_columns(f.value.alias(f"w{i}") for i, f in enumerate(fits))
     for cell, fitted in zip(cells, fits, strict=True):
@@ -51,7 +53,7 @@ def judge(frame: pl.DataFrame, plan: LoadPlan) -> tuple[pl.DataFrame, list[Rule]
     return judged, rules
 
 
-class _Cell:
+class _ColumnExpressions:
     """The expressions of one planned column, and the rules for it."""
 
     def __init__(self, position: int, planned: ColumnPlan, kinds: list[str], plan: LoadPlan) -> None:
@@ -59,7 +61,7 @@ class _Cell:
         self._planned = planned
         self._column = planned.column.index if planned.column else -1
         self._kinds = kinds
-        problems = [k for k in self._kinds if k in PROBLEM_PARTS]
+        problems = [k for k in self._kinds if k in PROBLEM_KINDS]
         excused = [k for k in problems if plan.error_cells == "null" and k != "unreadable"]
         self._problems = [k for k in problems if k not in excused]
         self.missing = self._missing(excused)
@@ -72,7 +74,7 @@ class _Cell:
         held = [k for k in self._kinds if k not in excused]
         nulls = [pl.col(part(self._column, k)).is_null() for k in held] or [pl.repeat(value=True, n=pl.len())]
         empty = nulls[0] if len(nulls) == 1 else pl.all_horizontal(nulls)
-        token = _is_token(self._planned.missing, self._column, self._kinds)
+        token = _is_missing_token(self._planned.missing, self._column, self._kinds)
         return empty if token is None else empty | token
 
     def value(self) -> pl.Expr:
@@ -80,7 +82,7 @@ class _Cell:
         value = convert(self._planned.field, self._column, self._kinds)
         return pl.when(~pl.col(f"m{self.position}")).then(value)
 
-    def formed(self) -> pl.Expr:
+    def formatted_value(self) -> pl.Expr:
         """Return the values without those that break the string's format, which are not values of the field's type."""
         assert self.form is not None
         return pl.when(~self.form.broken).then(pl.col(f"v{self.position}"))
@@ -88,15 +90,15 @@ class _Cell:
     def _final(self) -> pl.Expr:
         return pl.col(f"v{self.position}" if self.form is None else f"f{self.position}")
 
-    def fit(self, timezone: str) -> Fit:
+    def fit(self, timezone: str) -> Cast:
         """Return the values in the wire type."""
         planned, value = self._planned, self._final()
-        if keeps_lexical(planned.field.type, planned.pg_type):
+        if keeps_cell_text(planned.field.type, planned.pg_type):
             value = pl.when(value.is_not_null()).then(raw_text(self._column, self._kinds))
             fitted = fit("string", value, planned.pg_type, timezone)
         else:
             fitted = fit(planned.field.type, value, planned.pg_type, timezone)
-        return Fit(fitted.value.cast(wire_of(planned.pg_type).frame), fitted.reason)
+        return Cast(fitted.value.cast(wire_type_of(planned.pg_type).frame), fitted.reason)
 
     def rules(self, misfit: str) -> Iterator[Rule]:
         """Yield all rules of the field; a cell that breaks one of the first ones breaks none of the later ones."""
@@ -106,8 +108,10 @@ class _Cell:
             yield Rule(i, rule, pl.col(part(self._column, kind)).is_not_null(), reason)
         if field.required:
             yield Rule(i, CONSTRAINT_ERROR, pl.col(f"m{i}"), "is required")
-        if set(self._kinds) & set(VALUE_PARTS) and field.type not in {"string", "any"}:
-            yield Rule(i, TYPE_ERROR, self._unconverted(), f"is not of type {field.type}{_format_hint(self._planned)}")
+        if set(self._kinds) & set(VALUE_KINDS) and field.type not in {"string", "any"}:
+            yield Rule(
+                i, TYPE_ERROR, self._conversion_failed(), f"is not of type {field.type}{_format_hint(self._planned)}"
+            )
         if self.form is not None:
             yield Rule(i, self.form.rule, self.form.broken, self.form.reason)
         value = self._final()
@@ -115,8 +119,8 @@ class _Cell:
             yield Rule(i, found.rule, found.broken, found.reason)
         yield Rule(i, TYPE_ERROR, value.is_not_null() & pl.col(f"w{i}").is_null(), misfit)
 
-    def _unconverted(self) -> pl.Expr:
-        held = pl.any_horizontal([pl.col(part(self._column, k)).is_not_null() for k in self._kinds if k in VALUE_PARTS])
+    def _conversion_failed(self) -> pl.Expr:
+        held = pl.any_horizontal([pl.col(part(self._column, k)).is_not_null() for k in self._kinds if k in VALUE_KINDS])
         return held & ~pl.col(f"m{self.position}") & pl.col(f"v{self.position}").is_null()
 
 
@@ -124,13 +128,13 @@ def _format_hint(planned: ColumnPlan) -> str:
     return "" if planned.field.format == "default" else f" in format {planned.field.format!r}"
 
 
-def _is_token(tokens: tuple[str, ...], column: int, kinds: list[str]) -> pl.Expr | None:
+def _is_missing_token(tokens: tuple[str, ...], column: int, kinds: list[str]) -> pl.Expr | None:
     """Return whether a cell holds one of the missing-value tokens; None if no cell can."""
     found = []
     if "text" in kinds and tokens:
         found.append(_is_one_of(pl.col(part(column, "text")), tokens))
     if "number" in kinds and any(token.strip("-").replace(".", "", 1).isdigit() for token in tokens):
-        number = kinds[kinds.index("number")]  # a `Padded` if numbers are zero-padded
+        number = kinds[kinds.index("number")]  # a `PaddedNumberKind` if numbers are zero-padded
         found.append(_is_one_of(as_text(column, number), tokens))
     return pl.any_horizontal(found) if found else None
 

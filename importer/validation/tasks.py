@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from importer.postgres.checksum_sql import Checksum
     from importer.settings import Dsn
 
-    from .errors_frame import Refusal
+    from .errors_frame import RowError
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class CheckTask:
     plan: LoadPlan
     header_row: int
     skip_hidden: bool
-    refusals: tuple[Refusal, ...] = ()
+    refusals: tuple[RowError, ...] = ()
     superseded: tuple[int, ...] = ()
     dsn: Dsn | None = None
 

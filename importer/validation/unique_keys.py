@@ -13,7 +13,7 @@ import polars as pl
 from importer.cells import spool
 from importer.cells.frame import ROW
 
-from .errors_frame import Refusal
+from .errors_frame import RowError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 Key = tuple[str, tuple[str, ...]]
 
 
-def duplicates(
+def find_duplicates(
     spooled: Iterable[tuple[int, Path | None]],
     keys: tuple[Key, ...],
     left_out: Iterable[int] = (),
     shown: Callable[[int], int] = int,
-) -> dict[int, list[Refusal]]:
+) -> dict[int, list[RowError]]:
     """Return the errors of rows that repeat a key, by window number.
 
     Args:
@@ -42,8 +42,8 @@ def duplicates(
     rows = pl.concat(frames)
     gone = list(left_out)
     rows = rows.filter(~pl.col(ROW).is_in(gone)) if gone else rows
-    suspects = rows.filter(pl.any_horizontal([_repeated(key) for _, key in keys]))
-    return _greedy(suspects, keys, shown) if len(suspects) else {}
+    suspects = rows.filter(pl.any_horizontal([_is_repeated(key) for _, key in keys]))
+    return _assign_keys(suspects, keys, shown) if len(suspects) else {}
 
 
 def superseded(
@@ -60,22 +60,24 @@ def superseded(
     return {window: tuple(numbers) for window, numbers in lost.iter_rows()}
 
 
-def _repeated(key: tuple[str, ...]) -> pl.Expr:
+def _is_repeated(key: tuple[str, ...]) -> pl.Expr:
     """Return whether a row's key is complete and occurs more than once (nulls are never equal, as in SQL)."""
     complete = pl.all_horizontal([pl.col(name).is_not_null() for name in key])
     return complete & pl.struct(key).is_duplicated()
 
 
-def _greedy(suspects: pl.DataFrame, keys: tuple[Key, ...], shown: Callable[[int], int]) -> dict[int, list[Refusal]]:
+def _assign_keys(
+    suspects: pl.DataFrame, keys: tuple[Key, ...], shown: Callable[[int], int]
+) -> dict[int, list[RowError]]:
     held: list[dict[tuple[Any, ...], int]] = [{} for _ in keys]
-    refused: dict[int, list[Refusal]] = {}
+    refused: dict[int, list[RowError]] = {}
     for row in suspects.sort(pl.col("_ok").not_(), ROW).iter_rows(named=True):
         values = [tuple(row[name] for name in key) for _, key in keys]
         taken = [(k, held[k][v]) for k, v in enumerate(values) if None not in v and v in held[k]]
         for k, holder in taken:
             rule, names = keys[k]
             reason = f"repeats the {' + '.join(names)} of row {shown(holder)}"
-            refused.setdefault(row["_window"], []).append(Refusal(row[ROW], names[0], rule, reason))
+            refused.setdefault(row["_window"], []).append(RowError(row[ROW], names[0], rule, reason))
         if row["_ok"] and not taken:
             for k, value in enumerate(values):
                 if None not in value:

@@ -11,9 +11,9 @@ import ctypes
 import sys
 
 #: `mallopt` parameters of glibc (malloc.h), and the largest size that it accepts as threshold for mapped blocks.
-_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MOST_MAPPED = -1, -3, 32 << 20
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MAX_MMAP_THRESHOLD = -1, -3, 32 << 20
 #: Bytes of free memory to keep at the end of the heap: enough for a few windows in all their forms.
-_KEPT = 256 << 20
+_KEEP_BYTES = 256 << 20
 
 
 def keep_freed_memory() -> None:
@@ -21,11 +21,11 @@ def keep_freed_memory() -> None:
     if sys.platform.startswith("linux"):
         with contextlib.suppress(OSError, AttributeError):
             library = ctypes.CDLL(None)
-            library.mallopt(_MMAP_THRESHOLD, _MOST_MAPPED)
-            library.mallopt(_TRIM_THRESHOLD, _KEPT)
+            library.mallopt(_MMAP_THRESHOLD, _MAX_MMAP_THRESHOLD)
+            library.mallopt(_TRIM_THRESHOLD, _KEEP_BYTES)
 
 
-def give_back_memory() -> None:
+def release_memory() -> None:
     """Return freed memory to the system after all, because what follows needs less."""
     if sys.platform.startswith("linux"):
         with contextlib.suppress(OSError, AttributeError):

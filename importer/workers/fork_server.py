@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 #: Imported once by the fork server, so that a worker starts in 10 ms instead of a second.
 PRELOAD = ["importer.stages.preload"]
 #: Bytes of a workbook file per worker started before it is opened; its sheet may turn out to need more or fewer.
-_ZIPPED_PER_WORKER = 256 << 10
-_HANGUP = [signal.SIGHUP] if sys.platform != "win32" else []
+_FILE_BYTES_PER_WORKER = 256 << 10
+_SIGHUP = [signal.SIGHUP] if sys.platform != "win32" else []
 
 
 class Context(_Context):
@@ -69,9 +69,9 @@ def warm_up() -> None:
 
         _open_standard_streams()
         context()
-        resource_tracker.ensure_running()  # on its own: it unblocks the signals that `starting` blocks
+        resource_tracker.ensure_running()  # on its own: it unblocks the signals that `isolated_start` blocks
         try:
-            with starting():
+            with isolated_start():
                 forkserver.ensure_running()
         except OSError as exc:
             # Its socket is in the folder for temporary files; the path of a socket has at most 104-108 bytes.
@@ -105,13 +105,13 @@ def kill_fork_server() -> None:
                 os.kill(pid, signal.SIGKILL)
 
 
-def workers_for(size: int) -> int:
+def estimate_workers(size: int) -> int:
     """Return how many workers a workbook of `size` bytes may need."""
-    return 1 + size // _ZIPPED_PER_WORKER
+    return 1 + size // _FILE_BYTES_PER_WORKER
 
 
 @contextlib.contextmanager
-def starting() -> Iterator[None]:
+def isolated_start() -> Iterator[None]:
     """Hide the main module, and defer signals, while the block starts processes.
 
     multiprocessing imports the main module again in every child. Our tasks live in the package, and a user's script
@@ -119,7 +119,7 @@ def starting() -> Iterator[None]:
     start would leave a process that is not tracked. Workers inherit the blocked SIGINT: Ctrl-C reaches all processes
     of a terminal, and only this one must react to it.
     """
-    with _main_hidden(), _signals_put_off():
+    with _hide_main(), _defer_signals():
         blocked = None if sys.platform == "win32" else signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             yield
@@ -128,7 +128,7 @@ def starting() -> Iterator[None]:
                 signal.pthread_sigmask(signal.SIG_SETMASK, blocked or ())
 
 
-class _Hiding:
+class _HiddenMain:
     """The hidden main module, and by how many threads that start processes; the last of them restores it."""
 
     lock = threading.Lock()
@@ -137,28 +137,28 @@ class _Hiding:
 
 
 @contextlib.contextmanager
-def _main_hidden() -> Iterator[None]:
-    with _Hiding.lock:
-        if not _Hiding.threads:
-            _Hiding.main, sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")
-        _Hiding.threads += 1
+def _hide_main() -> Iterator[None]:
+    with _HiddenMain.lock:
+        if not _HiddenMain.threads:
+            _HiddenMain.main, sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")
+        _HiddenMain.threads += 1
     try:
         yield
     finally:
-        with _Hiding.lock:
-            _Hiding.threads -= 1
-            if not _Hiding.threads and _Hiding.main is not None:
-                sys.modules["__main__"] = _Hiding.main
+        with _HiddenMain.lock:
+            _HiddenMain.threads -= 1
+            if not _HiddenMain.threads and _HiddenMain.main is not None:
+                sys.modules["__main__"] = _HiddenMain.main
 
 
 @contextlib.contextmanager
-def _signals_put_off() -> Iterator[None]:
+def _defer_signals() -> Iterator[None]:
     """Defer this process's signal handlers until the block ends (blocking alone fails: any thread may get a signal)."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     caught: list[int] = []
-    handled = [n for n in (signal.SIGINT, signal.SIGTERM, *_HANGUP) if callable(signal.getsignal(n))]
+    handled = [n for n in (signal.SIGINT, signal.SIGTERM, *_SIGHUP) if callable(signal.getsignal(n))]
     previous = {number: signal.signal(number, lambda n, _: caught.append(n)) for number in handled}
     try:
         yield
@@ -181,7 +181,7 @@ def begin(threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["POLARS_MAX_THREADS"] = str(threads)
     _redirect(os.devnull)
-    threading.Thread(target=_follow_parent, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 
 def set_up(memory_bytes: int, log: str) -> None:
@@ -222,7 +222,7 @@ def _limit_memory(memory_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
 
 
-def _follow_parent() -> None:
+def _exit_with_parent() -> None:
     """End this worker when its parent process is gone (after kill -9 of the parent there is no other sign)."""
     parent = multiprocessing.parent_process()
     if parent is not None:

@@ -9,7 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from .task_result import Outcome
+from .task_result import TaskResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from importer.errors import ImporterError
     from importer.runtime.retry import Deadline
 
-    from .worker_process import Lane
+    from .worker_process import WorkerProcess
 
     Died = Callable[[Any, str], ImporterError]
 
@@ -31,25 +31,25 @@ _NOTHING: Any = object()
 class Lanes(Protocol):
     """The lanes of a pool, by number: see `pool.Pool`."""
 
-    def lane(self, number: int) -> Lane:
+    def lane(self, number: int) -> WorkerProcess:
         """Return the lane's worker; start it if there is none."""
 
-    def known(self, number: int) -> Lane | None:
+    def known(self, number: int) -> WorkerProcess | None:
         """Return the lane's worker, or None if there is none."""
 
-    def drop(self, number: int) -> Lane | None:
+    def drop(self, number: int) -> WorkerProcess | None:
         """Kill the lane's worker and return it."""
 
 
-class Ended(NamedTuple):
+class FinishedTask(NamedTuple):
     """A finished task, its outcome and its lane."""
 
-    outcome: Outcome
+    outcome: TaskResult
     task: Any
     lane: int
 
 
-class _Flight(NamedTuple):
+class _RunningTask(NamedTuple):
     """A task that is running: its lane, and when it must have ended (seconds on the monotonic clock)."""
 
     lane: int
@@ -57,7 +57,7 @@ class _Flight(NamedTuple):
     end: float
 
 
-class InFlight:
+class TasksInFlight:
     """The tasks that the workers of a pool are running, and those that wait.
 
     Args:
@@ -81,9 +81,9 @@ class InFlight:
     ) -> None:
         self._pool, self._function, self._seconds, self._again = pool, function, seconds, again
         self._waiting = iter(tasks)
-        self._second: list[Any] = []
+        self._retried: list[Any] = []
         self._free = list(range(lanes))
-        self._running: dict[Future[Outcome], _Flight] = {}
+        self._running: dict[Future[TaskResult], _RunningTask] = {}
 
     @property
     def running(self) -> bool:
@@ -94,10 +94,10 @@ class InFlight:
         """Give each free worker a task, as long as tasks are left."""
         while self._free and (task := next(self._waiting, _NOTHING)) is not _NOTHING:
             number = self._free.pop(0)
-            flight = _Flight(number, task, time.monotonic() + self._seconds)
+            flight = _RunningTask(number, task, time.monotonic() + self._seconds)
             self._running[self._submit(number, task)] = flight
 
-    def collect(self, died: Died, deadline: Deadline) -> list[Ended]:
+    def collect(self, died: Died, deadline: Deadline) -> list[FinishedTask]:
         """Wait until a task ends; return the finished tasks, without those to be repeated.
 
         Raises:
@@ -108,11 +108,11 @@ class InFlight:
             flight = self._running.pop(future)
             self._free.append(flight.lane)
             outcome = self._outcome(future, flight.lane)
-            if self._again and outcome.killed and not any(flight.task is other for other in self._second):
-                self._second.append(flight.task)
+            if self._again and outcome.killed and not any(flight.task is other for other in self._retried):
+                self._retried.append(flight.task)
                 self._waiting = itertools.chain([flight.task], self._waiting)
             else:
-                ended.append(Ended(outcome, flight.task, flight.lane))
+                ended.append(FinishedTask(outcome, flight.task, flight.lane))
         return ended
 
     def drop(self) -> None:
@@ -120,18 +120,18 @@ class InFlight:
         for flight in self._running.values():
             self._pool.drop(flight.lane)
 
-    def _submit(self, number: int, task: Any) -> Future[Outcome]:
+    def _submit(self, number: int, task: Any) -> Future[TaskResult]:
         for _ in range(_START_ATTEMPTS):
             try:
                 return self._pool.lane(number).submit(self._function, task)
             except BrokenProcessPool:
                 # The worker died while it was idle, so no work was lost.
                 self._pool.drop(number)
-        failed: Future[Outcome] = Future()
-        failed.set_result(Outcome(died="was killed, or ran out of memory, every time it was started"))
+        failed: Future[TaskResult] = Future()
+        failed.set_result(TaskResult(died="was killed, or ran out of memory, every time it was started"))
         return failed
 
-    def _wait(self, died: Died, deadline: Deadline) -> Iterable[Future[Outcome]]:
+    def _wait(self, died: Died, deadline: Deadline) -> Iterable[Future[TaskResult]]:
         while True:
             end = min(flight.end for flight in self._running.values())
             left = deadline.left()
@@ -163,9 +163,11 @@ class InFlight:
                 self._pool.drop(flight.lane)
                 self._running[self._submit(flight.lane, flight.task)] = flight
 
-    def _outcome(self, future: Future[Outcome], number: int) -> Outcome:
+    def _outcome(self, future: Future[TaskResult], number: int) -> TaskResult:
         try:
             return future.result()
         except BrokenProcessPool:
             lane = self._pool.drop(number)
-            return Outcome(died=f"was killed, or ran out of memory{lane.ending() if lane else ''}", killed=True)
+            return TaskResult(
+                died=f"was killed, or ran out of memory{lane.describe_exit() if lane else ''}", killed=True
+            )

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from importer.runtime.retry import Deadline
 from importer.runtime.timeline import Span
 
-from .in_flight import InFlight
-from .remote import Remote
-from .task_result import Outcome, WorkerTraceback, timed
-from .worker_process import CANNOT_START, Lane, take_lane
+from .in_flight import TasksInFlight
+from .remote import RemoteFunction
+from .task_result import TaskResult, WorkerTraceback, run_timed
+from .worker_process import CANNOT_START, WorkerProcess, take_worker
 
 if TYPE_CHECKING:
     import types
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from importer.errors import ImporterError
     from importer.settings import Limits
 
-    from .in_flight import Ended
+    from .in_flight import FinishedTask
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-_LET_GO: Remote[None, None] = Remote("importer.stages.worker", "let_go")
+_RELEASE_RESOURCES: RemoteFunction[None, None] = RemoteFunction("importer.stages.worker", "release_resources")
 
 
 class Pool:
@@ -52,10 +52,10 @@ class Pool:
     def __init__(self, workers: int, limits: Limits, log: Path, deadline: Deadline | None = None) -> None:
         self._limits = limits
         self._deadline = deadline or Deadline()
-        self._retired: list[Lane] = []
+        self._retired: list[WorkerProcess] = []
         self._log = log
-        self._lanes: list[Lane | None] = [None] * workers
-        self._starting = threading.Lock()
+        self._processes: list[WorkerProcess | None] = [None] * workers
+        self._start_lock = threading.Lock()
         self._starter: threading.Thread | None = None
         self.spans: list[Span] = []
         self.workers = workers
@@ -80,8 +80,8 @@ class Pool:
         if self._starter is not None:
             self._starter.join()
         if not self.workers:
-            _LET_GO(None)
-        for lane in [*self._lanes, *self._retired]:
+            _RELEASE_RESOURCES(None)
+        for lane in [*self._processes, *self._retired]:
             if lane is not None:
                 lane.close(kill=kind is not None)
 
@@ -93,10 +93,10 @@ class Pool:
 
     def retire(self) -> None:
         """Tell the workers that no task will come, without waiting for their end (a later task gets a new worker)."""
-        for number, lane in enumerate(self._lanes):
+        for number, lane in enumerate(self._processes):
             if lane is not None:
                 self._retired.append(lane)
-                self._lanes[number] = None
+                self._processes[number] = None
                 lane.retire()
 
     def run(
@@ -122,11 +122,11 @@ class Pool:
         """
         if not self.workers:
             for task in tasks:
-                yield _unwrap(self._noted(timed(function, task), "worker", function), task, died)
+                yield _unwrap(self._record_span(run_timed(function, task), "worker", function), task, died)
             return
         number = min(lanes or self.workers, self.workers)
-        work = InFlight(self, function, tasks, number, self._limits.task_seconds, again=again)
-        ended: list[Ended] = []
+        work = TasksInFlight(self, function, tasks, number, self._limits.task_seconds, again=again)
+        ended: list[FinishedTask] = []
         try:
             while True:
                 for each in ended:
@@ -140,23 +140,23 @@ class Pool:
                     return
                 ended = work.collect(died, self._deadline)
                 for each in ended:
-                    self._noted(each.outcome, f"worker {each.lane + 1}", function)
+                    self._record_span(each.outcome, f"worker {each.lane + 1}", function)
         finally:
             work.drop()
 
-    def _noted(self, outcome: Outcome, lane: str, function: Callable[[Any], Any]) -> Outcome:
+    def _record_span(self, outcome: TaskResult, lane: str, function: Callable[[Any], Any]) -> TaskResult:
         if outcome.ended:
-            name = function.name if isinstance(function, Remote) else function.__name__
+            name = function.name if isinstance(function, RemoteFunction) else function.__name__
             self.spans.append(Span(lane, name, outcome.began, outcome.ended))
         return outcome
 
-    def lane(self, number: int) -> Lane:
+    def lane(self, number: int) -> WorkerProcess:
         """Return the worker with that number; start it if it is not running."""
-        with self._starting:
-            lane = self._lanes[number]
+        with self._start_lock:
+            lane = self._processes[number]
             if lane is None:
                 # Stored before it starts, so that a Ctrl-C during the start leaves no process that is never ended.
-                lane = self._lanes[number] = take_lane(self.workers)
+                lane = self._processes[number] = take_worker(self.workers)
                 try:
                     lane.start()
                 except CANNOT_START:
@@ -165,19 +165,19 @@ class Pool:
                 lane.set_up(self._limits.memory_bytes, self._log)
             return lane
 
-    def known(self, number: int) -> Lane | None:
+    def known(self, number: int) -> WorkerProcess | None:
         """Return the worker with that number, or None if it was not started."""
-        return self._lanes[number]
+        return self._processes[number]
 
-    def drop(self, number: int) -> Lane | None:
+    def drop(self, number: int) -> WorkerProcess | None:
         """Kill the worker with that number and return its lane; the next task there gets a new worker."""
-        lane, self._lanes[number] = self._lanes[number], None
+        lane, self._processes[number] = self._processes[number], None
         if lane is not None:
             lane.close(kill=True)
         return lane
 
 
-def _unwrap(outcome: Outcome, task: Any, died: Callable[[Any, str], ImporterError]) -> Any:
+def _unwrap(outcome: TaskResult, task: Any, died: Callable[[Any, str], ImporterError]) -> Any:
     if outcome.error is not None:
         raise outcome.error
     if outcome.died is not None:

@@ -13,7 +13,7 @@ Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
-class Remote(Generic[Task, Answer]):
+class RemoteFunction(Generic[Task, Answer]):
     """A function of this package by its name; its module is imported when and where it is called.
 
     Attributes:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class Outcome(NamedTuple):
+class TaskResult(NamedTuple):
     """The result of a task.
 
     Attributes:
@@ -44,30 +44,30 @@ class WorkerTraceback(Exception):  # never raised itself: it is the `__cause__` 
     """The text of a traceback from another process."""
 
 
-def timed(function: Callable[[Any], Any], task: Any) -> Outcome:
+def run_timed(function: Callable[[Any], Any], task: Any) -> TaskResult:
     """Run a task and return its outcome with start and end times."""
     began = time.monotonic()
-    return _guarded(function, task)._replace(began=began, ended=time.monotonic())
+    return _run_task(function, task)._replace(began=began, ended=time.monotonic())
 
 
-def _guarded(function: Callable[[Any], Any], task: Any) -> Outcome:
+def _run_task(function: Callable[[Any], Any], task: Any) -> TaskResult:
     """Run a task and return its outcome; exceptions of libraries stay here, because some cannot be pickled."""
     try:
-        return Outcome(function(task))
+        return TaskResult(function(task))
     except ImporterError as exc:
-        return Outcome(error=exc)
+        return TaskResult(error=exc)
     except KeyboardInterrupt:
         raise  # only without workers: they ignore Ctrl-C
     except OSError as exc:
         if exc.errno == errno.ENOMEM:
-            return Outcome(died="ran out of memory")
-        return Outcome(
+            return TaskResult(died="ran out of memory")
+        return TaskResult(
             error=MachineError(
                 f"the machine refused: {exc.strerror or exc}", place=exc.filename, choice="is the disk full?"
             )
         )
     except MemoryError:
-        return Outcome(died="ran out of memory")
+        return TaskResult(died="ran out of memory")
     except BaseException as exc:  # noqa: BLE001 - a Rust panic is a BaseException
         fact = str(exc).split("\n", 1)[0][:300]
-        return Outcome(died=f"failed ({type(exc).__name__}: {fact})", trace=traceback.format_exc())
+        return TaskResult(died=f"failed ({type(exc).__name__}: {fact})", trace=traceback.format_exc())

@@ -1,6 +1,6 @@
 """Owns one worker: a process behind an executor of its own, tracked from before its start until it is gone.
 
-Workers can be started before there is a pool (`start_ahead`): the fork server delivers them as soon as its imports are
+Workers can be started before there is a pool (`prestart`): the fork server delivers them as soon as its imports are
 done, while the command line is still importing.
 """
 
@@ -16,9 +16,9 @@ from concurrent.futures.process import BrokenProcessPool
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from .fork_server import begin, context, kill_fork_server, set_up, starting
-from .remote import Remote
-from .task_result import Outcome, timed
+from .fork_server import begin, context, isolated_start, kill_fork_server, set_up
+from .remote import RemoteFunction
+from .task_result import TaskResult, run_timed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 
 #: Errors at the start of a worker: no process or memory for it; the fork server was killed; the worker died at once.
 CANNOT_START = (OSError, EOFError, BrokenProcessPool)
-_WARM_UP: Remote[None, None] = Remote("importer.stages.worker", "warm_up")
+_WARM_UP: RemoteFunction[None, None] = RemoteFunction("importer.stages.worker", "warm_up")
 
 
-def threads_of(workers: int) -> int:
+def threads_per_worker(workers: int) -> int:
     """Return how many threads each of `workers` workers may use."""
     return max((os.cpu_count() or 1) // workers, 1)
 
 
-class Lane:
+class WorkerProcess:
     """One worker process.
 
     Args:
@@ -42,18 +42,18 @@ class Lane:
     """
 
     def __init__(self, workers: int) -> None:
-        self.threads = threads_of(workers)
+        self.threads = threads_per_worker(workers)
         self._context = context()
         self._executor = ProcessPoolExecutor(1, mp_context=self._context, initializer=begin, initargs=(self.threads,))
         self._ending: threading.Thread | None = None
-        self._life: Future[None] | None = None
+        self._warm_up: Future[None] | None = None
         self._started = time.monotonic()
 
     def start(self) -> None:
         """Start the process if it is not started; return when it exists, which waits for the fork server's imports."""
-        if self._life is None:
-            with starting():
-                self._life = self._executor.submit(_WARM_UP, None)
+        if self._warm_up is None:
+            with isolated_start():
+                self._warm_up = self._executor.submit(_WARM_UP, None)
             self._started = time.monotonic()
 
     def set_up(self, memory_bytes: int, log: Path) -> None:
@@ -64,19 +64,19 @@ class Lane:
     @property
     def alive(self) -> bool:
         """Whether the worker has finished its warm-up, or died in it."""
-        return self._life is not None and self._life.done()
+        return self._warm_up is not None and self._warm_up.done()
 
     def stuck(self, seconds: float) -> bool:
         """Return whether the worker is still not alive `seconds` after its start."""
         return not self.alive and time.monotonic() - self._started >= seconds
 
-    def submit(self, function: Callable[[Any], Any], task: Any) -> Future[Outcome]:
+    def submit(self, function: Callable[[Any], Any], task: Any) -> Future[TaskResult]:
         """Submit a task to the worker.
 
         Raises:
             BrokenProcessPool: the process died before.
         """
-        return self._executor.submit(timed, function, task)
+        return self._executor.submit(run_timed, function, task)
 
     def retire(self) -> None:
         """Tell the worker that no task will come, without waiting for its end."""
@@ -96,17 +96,17 @@ class Lane:
             self._ending.join()
         self._executor.shutdown(wait=True, cancel_futures=True)
 
-    def ending(self) -> str:
+    def describe_exit(self) -> str:
         """Return the signal that ended the worker, as ` (SIGKILL)`, or an empty text if it is not known."""
         code = next((p.exitcode for p in self._context.processes if p.exitcode), 0)
         return f" ({signal.Signals(-code).name})" if -code in set(signal.Signals) else ""
 
 
-class _Ahead:
+class _PrestartedWorkers:
     """Workers that were started before there is a pool, until a pool takes them."""
 
     def __init__(self) -> None:
-        self._ready: SimpleQueue[Lane | None] = SimpleQueue()
+        self._ready: SimpleQueue[WorkerProcess | None] = SimpleQueue()
         self._coming = 0
         self._taking = threading.Lock()
 
@@ -120,14 +120,14 @@ class _Ahead:
         for _ in range(number):
             lane = None
             try:
-                lane = Lane(workers)
+                lane = WorkerProcess(workers)
                 lane.start()
             except CANNOT_START:
                 lane = None  # the pool starts its own, and reports the error if it cannot
             finally:
                 self._ready.put(lane)
 
-    def take(self, threads: int) -> Lane | None:
+    def take(self, threads: int) -> WorkerProcess | None:
         with self._taking:
             while self._coming:
                 lane = self._ready.get()
@@ -150,19 +150,19 @@ class _Ahead:
                     lane.close(kill=True)
 
 
-_ahead = _Ahead()
+_ahead = _PrestartedWorkers()
 
 
-def start_ahead(number: int) -> None:
+def prestart(number: int) -> None:
     """Start `number` workers in a thread, at most one per core; they are ready once the fork server has imported."""
     _ahead.start(number)
 
 
-def end_ahead() -> None:
+def end_prestarted() -> None:
     """End the workers that no pool took; if one is still starting, kill the fork server, so call this at exit."""
     _ahead.end()
 
 
-def take_lane(workers: int) -> Lane:
+def take_worker(workers: int) -> WorkerProcess:
     """Return one of `workers` workers: one that was started ahead, or a new one that is not started."""
-    return _ahead.take(threads_of(workers)) or Lane(workers)
+    return _ahead.take(threads_per_worker(workers)) or WorkerProcess(workers)

@@ -15,7 +15,7 @@ from importer.contract.model import Contract, dump_contract
 from importer.errors import ContractError
 from importer.inspection import suggest_contract
 from importer.plan.model import match_fields
-from importer.reading.header import SheetColumn, normalise
+from importer.reading.header import SheetColumn, to_identifier
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -289,7 +289,7 @@ def test_missing_file(tmp_path: Path) -> None:
 
 
 def _columns(*headers: str) -> list[SheetColumn]:
-    return [SheetColumn(i, h, normalise(h)) for i, h in enumerate(headers)]
+    return [SheetColumn(i, h, to_identifier(h)) for i, h in enumerate(headers)]
 
 
 def _matched(descriptor: dict[str, Any], *headers: str, lenient: bool = False) -> dict[str, str | None]:

@@ -18,13 +18,13 @@ from importer.errors import (
     TimedOut,
     WriterDied,
 )
-from importer.ledger.locks import lock_number, staging_name
+from importer.ledger.locks import lock_number, new_staging_name
 from importer.ledger.schema import SCHEMA
 from importer.postgres.session import Session
 from importer.run.import_key import run_key
-from importer.run.lease import Claims
+from importer.run.lease import RunLease
 from importer.runtime.progress import Clock
-from importer.runtime.retry import Deadline, Patience
+from importer.runtime.retry import Deadline, Retry
 from importer.settings import Dsn, Settings
 
 if TYPE_CHECKING:
@@ -198,14 +198,14 @@ def test_second_run_says_who_it_waits_for(db: Database, book: Path) -> None:
     from importer.stages.read import open_source
 
     def key() -> str:
-        with Claims(settings, None, Clock(deadline=Deadline(30)), dry_run=False) as claims:
+        with RunLease(settings, None, Clock(deadline=Deadline(30)), dry_run=False) as claims:
             claims.opened(*open_source(settings, Clock()))
             return claims.get().key
 
     with Session(db.dsn) as holder:
         holder.query("select pg_advisory_lock($1::bigint)", [lock_number(key())])
         backend = holder.value("select pg_backend_pid()")
-        with Claims(settings, None, Listening(deadline=Deadline(1)), dry_run=False) as claims:
+        with RunLease(settings, None, Listening(deadline=Deadline(1)), dry_run=False) as claims:
             claims.opened(*open_source(settings, Clock()))
             with pytest.raises(TimedOut):
                 claims.get()
@@ -263,16 +263,16 @@ def test_key_has_every_setting_that_changes_rows(db: Database, book: Path) -> No
     }
     assert len(keys | {base}) == 6
     assert run_key(Settings(workbook=book), *opened, "abc", target)[0] != base
-    assert lock_number(staging_name(base).removeprefix("stage_")) == lock_number(base)
+    assert lock_number(new_staging_name(base).removeprefix("stage_")) == lock_number(base)
 
 
 @pytest.mark.parametrize("kind", [ConnectionFailed, Conflict])
 def test_patience_bears_what_may_pass(kind: type[ImporterError]) -> None:
-    patience = Patience(0.4)
+    patience = Retry(0.4)
     tries = 0
     with pytest.raises(kind):
         while True:
-            patience.bear(kind("no"))
+            patience.wait_or_raise(kind("no"))
             tries += 1
     assert 2 <= tries < 10
 
@@ -280,20 +280,20 @@ def test_patience_bears_what_may_pass(kind: type[ImporterError]) -> None:
 @pytest.mark.parametrize("error", [TargetRefused("no"), BudgetExceeded("no"), ImporterError("no")])
 def test_patience_does_not_bear_what_is_final(error: ImporterError) -> None:
     with pytest.raises(type(error)):
-        Patience(60).bear(error)
+        Retry(60).wait_or_raise(error)
 
 
 def test_patience_bears_one_death(monkeypatch: pytest.MonkeyPatch) -> None:
-    patience = Patience(60)
-    patience.bear(WriterDied("killed"))
+    patience = Retry(60)
+    patience.wait_or_raise(WriterDied("killed"))
     with pytest.raises(WriterDied):
-        patience.bear(WriterDied("killed"))
+        patience.wait_or_raise(WriterDied("killed"))
 
 
 def test_patience_ends_with_the_deadline() -> None:
     with pytest.raises(TimedOut):
         for _ in range(1000):
-            Patience(60, Deadline(0.05)).bear(ConnectionFailed("no"))
+            Retry(60, Deadline(0.05)).wait_or_raise(ConnectionFailed("no"))
 
 
 def test_eight_threads_make_one_ledger(db: Database, book: Path) -> None:
@@ -351,7 +351,7 @@ def test_forgotten_run_can_be_done_again(db: Database, book: Path) -> None:
 
 def test_leftovers_are_listed_and_cleaned(db: Database) -> None:
     """A table of no run that the ledger knows, as a killed `check` leaves it."""
-    name = staging_name("ab" * 32)
+    name = new_staging_name("ab" * 32)
     db.run(f"create schema if not exists {SCHEMA}", f"create table {SCHEMA}.{name} (n int)")
     assert "left behind: 1 staging tables" in importer("runs", "--to", db.dsn.text).out
     with Session(db.dsn) as holder:

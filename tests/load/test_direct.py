@@ -29,7 +29,7 @@ OLD = "insert into t (n, t) values (-1, 'old'), (-2, null)"
 @pytest.fixture(autouse=True)
 def every_sheet_is_big(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is worth it for a big sheet alone happens to every one."""
-    monkeypatch.setattr(reading, "STREAMED_BYTES", 0)
+    monkeypatch.setattr(reading, "STREAM_MIN_BYTES", 0)
     monkeypatch.setattr(direct, "DIRECT_BYTES", 0)
 
 

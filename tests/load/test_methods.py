@@ -11,7 +11,7 @@ import pytest
 from support.tables import contract, save
 
 from importer.errors import DatabaseError, UsageError
-from importer.load.copy import IngestTask, ingest_chunk
+from importer.load.copy import WriteTask, write_chunk
 from importer.load.worker_session import close_session
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from conftest import Database
 
-    from importer.run.lease import Claim
+    from importer.run.lease import HeldLease
 
 METHODS = ("batch", "concurrent", "sequential")
 FIELDS = [
@@ -138,16 +138,16 @@ def test_refusal_while_writing(
     """Staging itself refuses a row: the error of the worker is the error of the run."""
     import importer.stages.load as story
 
-    real = story.staging_of
+    real = story.open_staging
 
     @contextlib.contextmanager
-    def guarded(claim: Claim, *rest: Any, **options: Any) -> Any:
+    def guarded(claim: HeldLease, *rest: Any, **options: Any) -> Any:
         with real(claim, *rest, **options) as (staging, done):
             claim.session.run(f"alter table {staging.quoted} add constraint guard check (n <> 33)")
             claim.session.commit()
             yield staging, done
 
-    monkeypatch.setattr(story, "staging_of", guarded)
+    monkeypatch.setattr(story, "open_staging", guarded)
     with pytest.raises(DatabaseError, match="guard") as caught:
         db.load(book, method=method, workers=workers, contract=described, chunk_rows=20)
     assert (caught.value.sqlstate, caught.value.constraint) == ("23514", "guard")
@@ -160,9 +160,9 @@ def test_chunk_goes_in_by_itself(db: Database, tmp_path: Path, method: Any) -> N
     db.run('create table "My Chunk" (a bigint, "b c" text, made int default 5)')
     path = tmp_path / "chunk.arrow"
     pl.DataFrame({"_row": [2, 3], "a": [1, None], "b c": ["x", "é"]}).write_ipc(path)
-    task = IngestTask(4, path, 2, 3, db.dsn, db.schema, "My Chunk", method)
+    task = WriteTask(4, path, 2, 3, db.dsn, db.schema, "My Chunk", method)
     try:
-        assert ingest_chunk(task) == (4, 2)
+        assert write_chunk(task) == (4, 2)
     finally:
         close_session()
     assert db.rows('select * from "My Chunk" order by "b c"') == [(1, "x", 5), (None, "é", 5)]
@@ -176,8 +176,8 @@ def test_kept_session_survives_a_refusal(db: Database, tmp_path: Path, method: A
     pl.DataFrame({"_row": [2], "a": [-1]}).write_ipc(bad)
     try:
         with pytest.raises(DatabaseError, match="t_a_check"):
-            ingest_chunk(IngestTask(1, bad, 2, 2, db.dsn, db.schema, "t", method))
-        assert ingest_chunk(IngestTask(2, good, 2, 2, db.dsn, db.schema, "t", method)) == (2, 1)
+            write_chunk(WriteTask(1, bad, 2, 2, db.dsn, db.schema, "t", method))
+        assert write_chunk(WriteTask(2, good, 2, 2, db.dsn, db.schema, "t", method)) == (2, 1)
     finally:
         close_session()
     assert db.rows("select a from t") == [(1,)]

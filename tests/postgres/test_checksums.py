@@ -14,7 +14,7 @@ from importer.postgres.checksum_frame import source_checksums
 from importer.postgres.checksum_sql import TEXTS, TextHash, add, find_text_hash, sql_checksums
 from importer.postgres.session import Session
 from importer.postgres.sql import literal
-from importer.postgres.types import WIRES, parse_type, wire_of
+from importer.postgres.types import WIRE_TYPES, parse_type, wire_type_of
 
 if TYPE_CHECKING:
     from conftest import Database
@@ -93,7 +93,7 @@ VALUES: list[tuple[str, list[Any]]] = [
 def test_every_wire_type(db: Database, name: str, values: list[Any]) -> None:
     pg_type = parse_type(name)
     assert pg_type is not None
-    series = pl.Series(values, dtype=wire_of(pg_type).frame)
+    series = pl.Series(values, dtype=wire_type_of(pg_type).frame)
 
     def spell(value: Any) -> str:
         if isinstance(value, timedelta):
@@ -113,7 +113,7 @@ def test_every_wire_type(db: Database, name: str, values: list[Any]) -> None:
 
 
 def test_all_wires_are_covered() -> None:
-    assert {str(parse_type(name)) for name, _ in VALUES} == set(WIRES)
+    assert {str(parse_type(name)) for name, _ in VALUES} == set(WIRE_TYPES)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ import pytest
 from support.commandline import Ran, assert_clean, importer, started
 from support.rawbook import inline, row, write_rows
 
-from importer.postgres.embedded import Embedded
+from importer.postgres.embedded import EmbeddedServer
 from importer.postgres.session import Session
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def home() -> Iterator[Path]:
         yield folder
     finally:
         with contextlib.suppress(Exception):
-            Embedded(folder).stop()
+            EmbeddedServer(folder).stop()
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -60,26 +60,26 @@ def test_embedded_starts_and_stops_with_the_program(home: Path) -> None:
         assert ran.err == ""
         assert ran.json["target"]["table"] == "people"
         assert_clean(ran)
-        assert not Embedded(home).is_running
+        assert not EmbeddedServer(home).is_running
         counted = command(home, "db", "psql", "-Atc", "select count(*) from people")
         assert (counted.code, counted.out, counted.err) == (0, f"{rows}\n", "")
-    assert not Embedded(home).is_running
+    assert not EmbeddedServer(home).is_running
 
 
 def test_embedded_kept_by_db_start(home: Path) -> None:
     shown = command(home, "db", "start")
     assert shown.code == 0
     assert shown.out.startswith("running: postgresql://postgres:@/postgres?host=")
-    assert Embedded(home).is_running
+    assert EmbeddedServer(home).is_running
     url = command(home, "db", "url").out.strip()
     assert f"running: {url}" == shown.out.strip()
     assert command(home, "run", write_rows(home / "p.xlsx", GOOD), "--quiet").code == 0
-    assert Embedded(home).is_running
-    with Session(Embedded(home).start()) as session:
+    assert EmbeddedServer(home).is_running
+    with Session(EmbeddedServer(home).start()) as session:
         assert session.query("select a from p") == [("x",)]
     stopped = command(home, "db", "stop")
     assert (stopped.code, stopped.out, stopped.err) == (0, "stopped\n", "")
-    assert not Embedded(home).is_running
+    assert not EmbeddedServer(home).is_running
     assert command(home, "db", "stop").out == "was not running\n"
 
 
@@ -90,7 +90,7 @@ def test_embedded_stop_before_there_is_a_server(home: Path) -> None:
 
 
 def test_embedded_two_users_stopped_by_the_last(home: Path) -> None:
-    first, second = Embedded(home), Embedded(home)
+    first, second = EmbeddedServer(home), EmbeddedServer(home)
     with contextlib.ExitStack() as one, contextlib.ExitStack() as two:
         dsn = one.enter_context(first.running())
         assert two.enter_context(second.running()) == dsn
@@ -116,8 +116,8 @@ def test_embedded_two_processes_at_once_on_a_fresh_folder(home: Path) -> None:
         for running in runs:
             ran = running.finish()
             assert (ran.code, ran.err) == (0, "")
-    assert not Embedded(home).is_running
-    with Embedded(home).running() as dsn, Session(dsn) as session:
+    assert not EmbeddedServer(home).is_running
+    with EmbeddedServer(home).running() as dsn, Session(dsn) as session:
         assert session.query("select * from one union all select * from two") == [("x",), ("x",)]
 
 
@@ -132,19 +132,19 @@ def test_embedded_killed_user_does_not_keep_it_alive(home: Path) -> None:
         running.process.kill()
         running.process.wait()
         running.process.stdout.close()
-    assert Embedded(home).is_running
-    with Embedded(home).running():
+    assert EmbeddedServer(home).is_running
+    with EmbeddedServer(home).running():
         pass
-    assert not Embedded(home).is_running
+    assert not EmbeddedServer(home).is_running
 
 
 def test_embedded_survives_a_crash_and_a_reused_pid(home: Path) -> None:
     """A server killed hard leaves its pid file; the number may belong to any process by then."""
-    with Embedded(home).running() as dsn:
+    with EmbeddedServer(home).running() as dsn:
         with Session(dsn, autocommit=True) as session:
             session.run("CREATE TABLE kept (a int)")
             session.run("INSERT INTO kept VALUES (7)")
-        file = Embedded(home).cluster / "postmaster.pid"
+        file = EmbeddedServer(home).cluster / "postmaster.pid"
         lines = file.read_text().splitlines()
         postmaster = psutil.Process(int(lines[0]))
         children = postmaster.children()
@@ -153,9 +153,9 @@ def test_embedded_survives_a_crash_and_a_reused_pid(home: Path) -> None:
             lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in [postmaster, *children])
         )
     file.write_text("\n".join([str(os.getpid()), *lines[1:]]) + "\n")
-    assert Embedded(home)._answering() is None
+    assert EmbeddedServer(home)._answering() is None
     file.write_text("\n".join(lines) + "\n")
-    with Embedded(home).running() as dsn, Session(dsn) as session:
+    with EmbeddedServer(home).running() as dsn, Session(dsn) as session:
         assert session.query("select a from kept") == [(7,)]
 
 
@@ -173,7 +173,7 @@ def test_embedded_psql_arguments_and_exit_code(home: Path) -> None:
 
 def test_embedded_psql_answers_ctrl_c_itself(home: Path) -> None:
     """Ctrl-C ends the query, not the session: psql goes on with the next command."""
-    with Embedded(home).running() as dsn:
+    with EmbeddedServer(home).running() as dsn:
         env = {"IMPORTER_DATA_DIR": str(home)}
         with started(sys.executable, "-m", "importer", "db", "psql", "-At", env=env, stdin=subprocess.PIPE) as running:
             assert running.process.stdin is not None

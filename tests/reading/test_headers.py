@@ -12,7 +12,7 @@ from support.rawbook import inline, number, row, write_rows
 from support.reading import reading
 
 from importer.errors import SheetError
-from importer.reading.header import NAME_BYTES, column_names, normalise, tidy
+from importer.reading.header import NAME_BYTES, collapse_spaces, column_names, to_identifier
 from importer.settings import Limits
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def names(header: Header) -> list[str]:
     ],
 )
 def test_name_of_a_label(label: str, name: str) -> None:
-    assert normalise(label) == name
+    assert to_identifier(label) == name
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_names_that_had_to_change_are_reported() -> None:
     keep=st.booleans(),
 )
 def test_names_of_any_labels_fit_postgresql(labels: list[str | None], keep: bool) -> None:
-    cleaned = [tidy(label) or None if label else None for label in labels]
+    cleaned = [collapse_spaces(label) or None if label else None for label in labels]
     found, _ = column_names(cleaned, list(range(len(labels))), keep=keep)
     assert len(set(found)) == len(labels)
     assert all(0 < len(name.encode()) <= NAME_BYTES and "\0" not in name for name in found)

@@ -11,12 +11,12 @@ from support.randomsheets import Sheet, sheets
 from support.rawbook import error, formula, inline, number, row, write_rows
 from support.reading import as_frame, check_read, read_cells, reading
 
-from importer.decoding.engine import Engine, read_as, sheet_of
+from importer.decoding.engine import Engine, open_rows, read_single_dtype
 from importer.decoding.tasks import ReadTask, Window
 from importer.excel.addresses import column_index, column_letters
 from importer.excel.workbook import open_workbook
 from importer.reading.row_splitter import row_range
-from importer.reading.windows import HEAD_ROWS, LONG_ROWS_BYTES, WINDOW_BYTES, Cutting
+from importer.reading.windows import HEAD_ROWS, LONG_ROWS_BYTES, WINDOW_BYTES, WindowSplitter
 from importer.settings import Limits
 
 if TYPE_CHECKING:
@@ -51,10 +51,10 @@ def test_threads_that_take_turns_read_their_own_rows(tmp_path: Path) -> None:
         out = tmp_path / "window.arrow"
         window = Window(0, 1, 1, out, 0, 0)
         task = ReadTask(window, None, epoch_1904=False, window_cells=1000, out=out, strings=None, styles=None)
-        return sheet_of(task, row(1, inline("A1", letter * 3)).encode(), None)
+        return open_rows(task, row(1, inline("A1", letter * 3)).encode(), None)
 
     def texts(sheet: Engine) -> list[str]:
-        return read_as(sheet, "string")[0].to_list()
+        return read_single_dtype(sheet, "string")[0].to_list()
 
     with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as two:
         first = one.submit(engine, "a").result()
@@ -69,7 +69,7 @@ def test_windows_of_long_rows_are_larger(tmp_path: Path, length: int, least: int
     rows = "".join(row(n, inline(f"A{n}", cell)) for n in range(1, 30_000_000 // length))
     path = write_rows(tmp_path / "l.xlsx", rows)
     workbook = open_workbook(path, Limits())
-    cutting = Cutting(
+    cutting = WindowSplitter(
         workbook, workbook.sheet(None), tmp_path, Limits(), head_rows=HEAD_ROWS, chunk_rows=None, workers=1
     )
     sizes = []

@@ -21,7 +21,7 @@ from support.tables import contract, save
 
 from importer import BudgetExceeded
 from importer.cells import spool
-from importer.cells.frame import VALUE_PARTS, data_rows, part
+from importer.cells.frame import VALUE_KINDS, data_rows, part
 from importer.errors import DatabaseError, ImporterError, MachineError
 from importer.reading.header import SheetColumn
 from importer.report.rejects_workbook import Rejects
@@ -56,8 +56,8 @@ def _rejects(folder: Path, *windows: list[list[Any]], headers: list[str | None] 
         checked = check(frame_of(*columns), plan, [])
         made.append(
             _Window(
-                spool.write_some(checked.errors, folder / f"e{number}"),
-                spool.write_some(checked.rejected, folder / f"r{number}"),
+                spool.write_if_nonempty(checked.errors, folder / f"e{number}"),
+                spool.write_if_nonempty(checked.rejected, folder / f"r{number}"),
             )
         )
     names = headers or ["bad", *(f"c{n}" for n in range(1, width))]
@@ -74,7 +74,7 @@ def _read(path: Path, folder: Path) -> pl.DataFrame:
 
 
 def _cells(frame: pl.DataFrame, column: int) -> list[tuple[str, Any] | None]:
-    kinds = [k for k in (*VALUE_PARTS, "error", "formula") if part(column, k) in frame.columns]
+    kinds = [k for k in (*VALUE_KINDS, "error", "formula") if part(column, k) in frame.columns]
     return [
         next(((k, row[part(column, k)]) for k in kinds if row[part(column, k)] is not None), None)
         for row in frame.iter_rows(named=True)

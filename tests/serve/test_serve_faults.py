@@ -183,10 +183,10 @@ def test_killed_child_costs_one_upload(db: Database, folder: Path) -> None:
 
 
 def test_child_killed_a_moment_ago_costs_nothing(db: Database, folder: Path) -> None:
-    from importer.serve.jobs.processes import Crew
+    from importer.serve.jobs.processes import ChildPool
 
     async def ask() -> dict[str, Any]:
-        crew = Crew(folder, places=1)
+        crew = ChildPool(folder, places=1)
         await crew.start()
         try:
             async with crew.child() as first:

@@ -132,7 +132,7 @@ def test_chunks_that_are_missing_are_read_and_written_again(
     db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = book(tmp_path, lambda n: (inline(f"A{n}", f"{n:03}"), inline(f"B{n}", f"text {n}")))
-    known = ledger.written_chunks
+    known = ledger.find_chunks
     losses = [3]
 
     def some_lost(session: Any, staging: str) -> Any:
@@ -145,7 +145,7 @@ def test_chunks_that_are_missing_are_read_and_written_again(
             session.commit()
         return known(session, staging)
 
-    monkeypatch.setattr(ledger, "written_chunks", some_lost)
+    monkeypatch.setattr(ledger, "find_chunks", some_lost)
     report = load(db, path)
     assert rows_of(db) == [(f"{n:03}", f"text {n}") for n in range(2, LAST + 1)]
     assert report.run["resumed_rows"] > 0

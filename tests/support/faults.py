@@ -22,7 +22,7 @@ from support.asking import NAME, ask
 from support.commandline import Ran, Running, started
 
 from importer.errors import ImporterError
-from importer.postgres.embedded import Embedded
+from importer.postgres.embedded import EmbeddedServer
 from importer.postgres.session import Session
 from importer.settings import Dsn
 
@@ -41,14 +41,14 @@ class Server:
         self.data = folder / "pg"
         self.port = _free_port()
         found = sorted(glob.glob("/usr/lib/postgresql/*/bin") + glob.glob("/opt/homebrew/opt/postgresql@*/bin"))
-        self._bin = Path(found[-1]) if found and os.geteuid() else Embedded(folder)._bin()
+        self._bin = Path(found[-1]) if found and os.geteuid() else EmbeddedServer(folder)._bin()
         self._user: dict[str, Any] = {} if os.geteuid() else {"user": "pgserver"}
         self.dsn = Dsn(f"postgresql://postgres@127.0.0.1:{self.port}/postgres")
 
     def make(self) -> None:
         if self._user and not _known("pgserver"):
             # The package of the embedded server makes the user that a server of root's runs as.
-            with Embedded(self.folder / "other").running():
+            with EmbeddedServer(self.folder / "other").running():
                 pass
         self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self._user:

@@ -7,12 +7,12 @@ from typing import Any
 
 import polars as pl
 
-from importer.cells.frame import ROW, VALUE_PARTS, part
+from importer.cells.frame import ROW, VALUE_KINDS, part
 from importer.contract.loader import parse_contract
 from importer.plan.model import ColumnPlan, LoadPlan
 from importer.postgres.types import FIELD_TYPES, PgType, parse_type
 from importer.reading.header import SheetColumn
-from importer.validation.check_window import Checked, check
+from importer.validation.check_window import CheckedWindow, check
 
 
 class ErrorCell(str):
@@ -54,7 +54,7 @@ def frame_of(*columns: list[Any]) -> pl.DataFrame:
     for index, cells in enumerate(columns):
         for kind in {kind_of(c) for c in cells if c is not None}:
             held = [c if c is not None and kind_of(c) == kind else None for c in cells]
-            dtype = VALUE_PARTS.get(kind, pl.String)
+            dtype = VALUE_KINDS.get(kind, pl.String)
             held = [float(c) if c is not None and kind == "number" else c for c in held]
             arrays[part(index, kind)] = pl.Series(
                 [str(c) if c is not None and dtype == pl.String else c for c in held], dtype=dtype
@@ -73,7 +73,7 @@ def plan_of(descriptor: dict[str, Any], pg_types: dict[str, str | PgType] | None
         assert pg_type is not None
         column = None if field.title == "-" else SheetColumn(index, field.name, field.name)
         index += column is not None
-        columns.append(ColumnPlan(field, column, pg_type, contract.missing_of(field)))
+        columns.append(ColumnPlan(field, column, pg_type, contract.missing_values_of(field)))
     defaults: dict[str, Any] = {
         "ignored": (),
         "keys": tuple(contract.all_keys()),
@@ -83,7 +83,9 @@ def plan_of(descriptor: dict[str, Any], pg_types: dict[str, str | PgType] | None
     return LoadPlan(tuple(columns), **{**defaults, **options})
 
 
-def judge(cells: list[Any], field: dict[str, Any], pg_type: str | PgType | None = None, **options: Any) -> Checked:
+def judge(
+    cells: list[Any], field: dict[str, Any], pg_type: str | PgType | None = None, **options: Any
+) -> CheckedWindow:
     """The cells of one column judged by one field, named `x`; `missing` sets the contract's missingValues."""
     missing = options.pop("missing", [""])
     descriptor = {"fields": [{"name": "x", **field}], "missingValues": missing}

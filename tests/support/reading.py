@@ -23,7 +23,7 @@ from importer.plan.target import Target, plan_columns
 from importer.runtime.progress import Clock
 from importer.settings import Settings
 from importer.stages.read import read_source
-from importer.validation.check_window import Checked, check
+from importer.validation.check_window import CheckedWindow, check
 from importer.workers.pool import Pool
 
 if TYPE_CHECKING:
@@ -31,20 +31,20 @@ if TYPE_CHECKING:
 
     from support.randomsheets import Cell, Sheet
 
-    from importer.reading.sheet_source import Source
+    from importer.reading.sheet_source import SheetSource
 
 ReadCells = dict[tuple[int, int], tuple[str, Any]]
 
 
 @contextmanager
-def reading(path: Path, **options: Any) -> Iterator[Source]:
+def reading(path: Path, **options: Any) -> Iterator[SheetSource]:
     """A sheet read in this process."""
     settings = Settings(workbook=path, workers=0, **options)
     with tempfile.TemporaryDirectory() as name, Pool(0, settings.limits, Path(name) / "log") as pool:
         yield read_source(settings, pool, Path(name), Clock())
 
 
-def read_cells(source: Source) -> ReadCells:
+def read_cells(source: SheetSource) -> ReadCells:
     """Every cell as (kind, value) by (row, column); fails when a cell has two kinds, or a row occurs twice."""
     found: ReadCells = {}
     for window in source.windows:
@@ -73,7 +73,7 @@ class Judged:
     counts: dict[int, Any]
 
 
-def judge(source: Source, how: str) -> Judged:
+def judge(source: SheetSource, how: str) -> Judged:
     """The sheet judged with inference (`inferred`), its suggested contract (`suggested`), or `strings` alone."""
     columns = list(source.header.columns)
     contract = infer_contract(columns, source.facts)
@@ -97,7 +97,7 @@ def judge(source: Source, how: str) -> Judged:
     )
 
 
-def _check(source: Source, path: Path, plan: LoadPlan) -> Checked:
+def _check(source: SheetSource, path: Path, plan: LoadPlan) -> CheckedWindow:
     return check(data_rows(spool.read(path), source.header.last_row, skip_hidden=False), plan, [])
 
 
@@ -142,7 +142,7 @@ def _from_text(kind: str, text: str) -> Any:
     raise AssertionError(kind)
 
 
-def check_read(sheet: Sheet, source: Source) -> None:
+def check_read(sheet: Sheet, source: SheetSource) -> None:
     """Fail with the guilty cell unless every cell of the sheet was read as it is, and none besides."""
     found = {address: cell for address, cell in read_cells(source).items() if address[0] != sheet.header_row}
     for address, cell in sheet.cells.items():
@@ -151,7 +151,7 @@ def check_read(sheet: Sheet, source: Source) -> None:
     assert found.keys() == sheet.cells.keys()
 
 
-def check_judged(sheet: Sheet, source: Source, judged: Judged) -> None:
+def check_judged(sheet: Sheet, source: SheetSource, judged: Judged) -> None:
     """Fail with the guilty cell unless every cell is in an accepted row with its value, or in a rejected row."""
     assert sheet.bad_rows() == judged.rejected
     assert {row[ROW] for row in judged.accepted} == set(sheet.rows) - judged.rejected
@@ -173,7 +173,7 @@ def check_judged(sheet: Sheet, source: Source, judged: Judged) -> None:
         assert count.cells == sum(c == column for _, c in sheet.cells)
 
 
-def as_frame(source: Source) -> pl.DataFrame:
+def as_frame(source: SheetSource) -> pl.DataFrame:
     """All cells as rows of address, kind and exact text, in the order of the sheet."""
     lines = [(row, column, kind, repr(value)) for (row, column), (kind, value) in sorted(read_cells(source).items())]
     return pl.DataFrame(lines, schema=["row", "column", "kind", "value"], orient="row")

@@ -12,7 +12,7 @@ from support.judging import frame_of, plan_of
 
 from importer.cells import spool
 from importer.validation.check_window import check
-from importer.validation.unique_keys import duplicates
+from importer.validation.unique_keys import find_duplicates
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,8 +29,8 @@ def _refused(
     plan, spooled = plan_of(descriptor, types), []
     for number, columns in enumerate(windows):
         keys = check(frame_of(*columns), plan, []).keys
-        spooled.append((number, spool.write_some(keys, folder / f"{number}.arrow")))
-    found = duplicates(spooled, plan.keys)
+        spooled.append((number, spool.write_if_nonempty(keys, folder / f"{number}.arrow")))
+    found = find_duplicates(spooled, plan.keys)
     return [(number, r.row, r.rule, r.reason) for number in sorted(found) for r in found[number]]
 
 

@@ -13,7 +13,7 @@ from support.judging import ErrorCell, Formula, frame_of, judge, outcome, plan_o
 
 from importer.cells.frame import ROW
 from importer.validation.check_window import check
-from importer.validation.errors_frame import Refusal
+from importer.validation.errors_frame import RowError
 from importer.validation.tasks import ColumnCount
 
 BROKEN = ["constraint-error"]
@@ -156,7 +156,7 @@ def test_all_errors_of_all_rows_in_one_pass() -> None:
         {"name": "c", "type": "date"},
     ]
     frame = frame_of(["x", 1, 2, "y"], [None, "ok", "long", "ok"], ["no", DAY, DAY, None])
-    checked = check(frame, plan_of({"fields": fields}), [Refusal(5, "b", "unique-error", "repeats")])
+    checked = check(frame, plan_of({"fields": fields}), [RowError(5, "b", "unique-error", "repeats")])
     told = checked.errors.select(ROW, "column", "field", "rule", "kind", "raw").rows()
     assert told == [
         (2, 0, "a", "type-error", "text", "x"), (2, 1, "b", "constraint-error", None, None), (2, 2, "c", "type-error",

@@ -27,7 +27,7 @@ from importer.errors import ImporterError, MachineError, ReaderDied, UsageError
 from importer.settings import Limits, Settings
 from importer.workers import in_flight as inflight
 from importer.workers import worker_process as lanes
-from importer.workers.fork_server import context, starting
+from importer.workers.fork_server import context, isolated_start
 from importer.workers.pool import Pool
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ def test_lane_knows_its_process_and_how_it_ended(make_pool: Any) -> None:
     assert [process.pid for process in lane._context.processes] == [pid]
     os.kill(pid, signal.SIGSTOP)  # hears nothing but the one signal
     pool.drop(0)
-    assert (gone(pid), lane.ending()) == (True, " (SIGKILL)")
+    assert (gone(pid), lane.describe_exit()) == (True, " (SIGKILL)")
 
 
 def test_lane_whose_process_did_not_start_closes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,11 +226,11 @@ def test_lane_whose_process_did_not_start_closes(monkeypatch: pytest.MonkeyPatch
         raise OSError(errno.EAGAIN, "no process")
 
     monkeypatch.setattr(multiprocessing.context.ForkServerProcess, "start", refused)
-    lane = lanes.Lane(1)
+    lane = lanes.WorkerProcess(1)
     with pytest.raises(OSError, match="no process"):
         lane.start()
     lane.close(kill=True)
-    assert lane.ending() == ""
+    assert lane.describe_exit() == ""
 
 
 def test_fork_server_is_killed_while_it_imports() -> None:
@@ -252,19 +252,19 @@ def test_fork_server_is_killed_while_it_imports() -> None:
 def ahead() -> Iterator[None]:
     """Workers that no test took are ended behind it."""
     yield
-    lanes.end_ahead()
+    lanes.end_prestarted()
 
 
 def spares(number: int) -> list[int]:
     """Start workers ahead; the processes, which are ready and wait where a pool finds them."""
-    lanes.start_ahead(number)
+    lanes.prestart(number)
     ready = [lanes._ahead._ready.get() for _ in range(lanes._ahead._coming)]
     for lane in ready:
         lanes._ahead._ready.put(lane)
     return [lane._context.processes[0].pid for lane in ready if lane is not None]
 
 
-def wait_until_noticed(lane: lanes.Lane) -> None:
+def wait_until_noticed(lane: lanes.WorkerProcess) -> None:
     """Wait until the executor knows that its worker, which was killed, is dead."""
     with pytest.raises(BrokenProcessPool):
         lane.submit(task, Task("echo")).result(30)
@@ -316,9 +316,9 @@ def test_workers_started_ahead_for_other_settings_are_ended(make_pool: Any) -> N
 
 def test_workers_that_nobody_takes_are_ended() -> None:
     started = spares(2)
-    lanes.end_ahead()
+    lanes.end_prestarted()
     wait_until(lambda: all(map(gone, started)))
-    lanes.end_ahead()  # nothing is left, and nothing is waited for
+    lanes.end_prestarted()  # nothing is left, and nothing is waited for
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5])
@@ -341,16 +341,16 @@ def test_a_worker_that_could_not_be_started_ahead_is_started_by_the_pool(
     make_pool: Any, monkeypatch: pytest.MonkeyPatch, error: Exception, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Neither by the command line nor by the pool's own thread; whoever wants it tries once more."""
-    left, start = [2], lanes.Lane.start
+    left, start = [2], lanes.WorkerProcess.start
 
-    def refused(lane: lanes.Lane) -> None:
+    def refused(lane: lanes.WorkerProcess) -> None:
         left[0] -= 1
         if left[0] >= 0:
             raise error
         start(lane)
 
-    monkeypatch.setattr(lanes.Lane, "start", refused)
-    lanes.start_ahead(1)
+    monkeypatch.setattr(lanes.WorkerProcess, "start", refused)
+    lanes.prestart(1)
     pool = make_pool(os.cpu_count() or 1)
     pool.start(1)
     pool._starter.join()
@@ -361,8 +361,8 @@ def test_a_worker_that_could_not_be_started_ahead_is_started_by_the_pool(
 
 def test_the_main_module_is_shown_again_when_the_last_thread_has_started_its_processes() -> None:
     main = sys.modules["__main__"]
-    with contextlib.ExitStack() as first, starting():
-        first.enter_context(starting())
+    with contextlib.ExitStack() as first, isolated_start():
+        first.enter_context(isolated_start())
         assert sys.modules["__main__"] is not main
         first.close()
         assert sys.modules["__main__"] is not main

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 #: Maximum number of cells in the list; the rejects workbook has them all.
-MOST_CELLS = 1_000
-_LONGEST_VALUE = 200
+MAX_CELLS = 1_000
+_MAX_VALUE_CHARS = 200
 #: Matches the start of a reason as `rejects` writes it, `D13 type-error: Email is not a valid email`, joined by `; `.
 _REASON = re.compile(r"(?:^|; )(?:([A-Z]{1,3})|row )(\d+) ([a-z][a-z-]*): ")
 
@@ -38,9 +38,9 @@ def write_bad_cells(rejects: Path, path: Path, rows: int) -> None:
             for n, (title, value) in enumerate(zip(header[2:], line[2:], strict=True))
         }
         cells += _cells(sheet, line[1] or "", by_letter)
-        if len(cells) >= MOST_CELLS:
+        if len(cells) >= MAX_CELLS:
             break
-    shown = {"rows": rows, "cells": cells[:MOST_CELLS], "truncated": len(cells) > MOST_CELLS or len(lines) < rows}
+    shown = {"rows": rows, "cells": cells[:MAX_CELLS], "truncated": len(cells) > MAX_CELLS or len(lines) < rows}
     path.write_text(json.dumps(shown, ensure_ascii=False), encoding="utf-8")
 
 
@@ -49,7 +49,7 @@ def _read(path: Path) -> tuple[list[str], list[list[str | None]]]:
     import fastexcel
 
     reader = fastexcel.read_excel(path)
-    sheet = reader.load_sheet(0, header_row=None, n_rows=MOST_CELLS + 1, dtypes="string")
+    sheet = reader.load_sheet(0, header_row=None, n_rows=MAX_CELLS + 1, dtypes="string")
     rows = [list(row) for row in sheet.to_polars().rows()]
     return [text or "" for text in rows[0]], rows[1:]
 
@@ -63,7 +63,7 @@ def _cells(sheet: str, reasons: str, by_letter: dict[str, tuple[str, str | None]
         header, value = by_letter.get(letter, ("", None)) if letter else (None, None)
         cells.append({
             "row": row, "address": _address(sheet, letter, row), "column": header, "rule": match[3],
-            "message": reasons[match.end() : end], "value": None if value is None else value[:_LONGEST_VALUE],
+            "message": reasons[match.end() : end], "value": None if value is None else value[:_MAX_VALUE_CHARS],
         })  # fmt: skip
     return cells
 

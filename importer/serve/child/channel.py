@@ -12,7 +12,7 @@ from typing import Any
 from importer.errors import Interrupted
 
 
-class Talk:
+class Channel:
     """The channel to the service: commands and answers come in, events go out, one JSON object a line."""
 
     def __init__(self) -> None:

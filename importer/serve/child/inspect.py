@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from importer.contract.model import dump_contract
 from importer.excel.rejects_origin import original_stem
 from importer.inspection import inspect_workbook
-from importer.reading.header import normalise
+from importer.reading.header import to_identifier
 from importer.settings import Limits
 
 from .redaction import LimitPassed, plain
@@ -16,10 +16,10 @@ from .redaction import LimitPassed, plain
 if TYPE_CHECKING:
     from importer.excel.workbook import Workbook
 
-    from .channel import Talk
+    from .channel import Channel
 
 #: Maximum characters of a cell and of a header that an inspection shows.
-_LONGEST_CELL, _LONGEST_HEADER = 200, 1_000
+_MAX_CELL_CHARS, _MAX_HEADER_CHARS = 200, 1_000
 
 
 def worker_options(command: dict[str, Any]) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def worker_options(command: dict[str, Any]) -> dict[str, Any]:
     return {} if command["workers"] is None else {"workers": command["workers"]}
 
 
-def inspect(command: dict[str, Any], talk: Talk) -> dict[str, Any]:  # noqa: ARG001 - all operations share a signature
+def inspect(command: dict[str, Any], talk: Channel) -> dict[str, Any]:  # noqa: ARG001 - all operations share a signature
     """Return what a workbook contains, and the contract and table name that it suggests."""
     path = Path(command["workbook"])
     found = inspect_workbook(
@@ -42,14 +42,14 @@ def inspect(command: dict[str, Any], talk: Talk) -> dict[str, Any]:  # noqa: ARG
         raise LimitPassed(f"the sheet has more than {command['rows']:,} rows", choice="split it")
     shown["workbook"].pop("path")
     for row in shown["sample"]:
-        row["cells"] = {letter: text[:_LONGEST_CELL] for letter, text in row["cells"].items()}
+        row["cells"] = {letter: text[:_MAX_CELL_CHARS] for letter, text in row["cells"].items()}
     for problem in shown["problems"]:
-        problem["raw"] = problem["raw"][:_LONGEST_CELL]
+        problem["raw"] = problem["raw"][:_MAX_CELL_CHARS]
     for column in shown["columns"]:
-        column["header"] = None if column["header"] is None else column["header"][:_LONGEST_HEADER]
+        column["header"] = None if column["header"] is None else column["header"][:_MAX_HEADER_CHARS]
     shown["notes"] = [plain(note, command.get("hidden", ())) for note in shown["notes"]]
     shown["contract"] = dump_contract(found.contract)
-    shown["suggested_table"] = normalise(original_stem(path.stem)) or "workbook"
+    shown["suggested_table"] = to_identifier(original_stem(path.stem)) or "workbook"
     shown["origin"] = _origin(found.source.workbook)
     return shown
 

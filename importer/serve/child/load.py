@@ -16,16 +16,16 @@ from importer.plan.target import find_target
 from importer.postgres.session import Session
 from importer.postgres.sql import quote
 from importer.runtime.progress import Clock
-from importer.runtime.retry import Patience
-from importer.serve.jobs.commands import SENT
+from importer.runtime.retry import Retry
+from importer.serve.jobs.commands import SENT_SUFFIX
 from importer.settings import Dsn, Limits, Settings
 from importer.stages.read import open_source
 
 from .bad_cells import write_bad_cells
 from .inspect import inspect, worker_options
 from .mapping import apply_mapping
-from .redaction import LimitPassed, message, plain, report_words
-from .table_policy import Owned, Policy, oid_of
+from .redaction import LimitPassed, message, plain, report_dict
+from .table_policy import OwnedTable, TablePolicy, oid_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from importer.plan.target import Target
     from importer.report.model import Report
 
-    from .channel import Talk
+    from .channel import Channel
 
 #: Minimum seconds between two progress events.
-_PAUSE = 0.2
+_PROGRESS_SECONDS = 0.2
 
 
 class Watch:
@@ -49,15 +49,15 @@ class Watch:
         publishing: called before rows become visible; an exception that it raises ends the run.
     """
 
-    def __init__(self, talk: Talk, rows: int | None = None, publishing: Any = None) -> None:
-        self._talk, self._limit, self._publishing = talk, rows, publishing
+    def __init__(self, talk: Channel, rows: int | None = None, publishing: Any = None) -> None:
+        self._talk, self._limit, self._before_publish = talk, rows, publishing
         self._stage, self._done, self._total = "", 0, None
-        self._last = 0.0
+        self._last_sent = 0.0
 
     def stage(self, name: str) -> None:
         """Begin a stage."""
-        if name == "publish" and self._publishing is not None:
-            self._publishing()
+        if name == "publish" and self._before_publish is not None:
+            self._before_publish()
         self._stage, self._done, self._total = name, 0, None
         self._tell()
 
@@ -71,7 +71,7 @@ class Watch:
         self._done += rows
         if self._limit is not None and self._done > self._limit:
             raise LimitPassed(f"the sheet has more than {self._limit:,} rows", choice="split it")
-        if time.monotonic() - self._last >= _PAUSE:
+        if time.monotonic() - self._last_sent >= _PROGRESS_SECONDS:
             self._tell()
 
     def say(self, text: str) -> None:
@@ -79,19 +79,19 @@ class Watch:
         self._talk.tell("note", text=plain(text))
 
     def _tell(self) -> None:
-        self._last = time.monotonic()
+        self._last_sent = time.monotonic()
         self._talk.tell("progress", stage=self._stage, done=self._done, total=self._total)
 
 
 # ---- LOAD -------------------------------------------------------------------------------------------------------
 
 
-def load(command: dict[str, Any], talk: Talk) -> dict[str, Any]:
+def load(command: dict[str, Any], talk: Channel) -> dict[str, Any]:
     """Import or check a workbook; return `report`, `message`, and the `oid` of the table if the run created it."""
     options: dict[str, Any] = dict(command["options"])
     path, limits = Path(command["workbook"]), Limits(**command["limits"])
     contract_path = Path(options.pop("contract")) if options.get("contract") else None
-    policy = Policy(tuple(command["patterns"]), frozenset(Owned(*owned) for owned in command["owned"]))
+    policy = TablePolicy(tuple(command["patterns"]), frozenset(OwnedTable(*owned) for owned in command["owned"]))
     dsn, mapping = Dsn(command["dsn"]), options.pop("mapping", None)
     if mapping and not command.get("inspected"):
         command["inspected"] = inspect({**command, "options": _reading(options)}, talk)
@@ -99,9 +99,9 @@ def load(command: dict[str, Any], talk: Talk) -> dict[str, Any]:
     told = {"sheet": options.get("sheet"), "table": options.pop("table", None)}
     settings = Settings(workbook=path, limits=limits, **told)
     workbook, sheet = open_source(settings, Clock())
-    with _connected(dsn, command["retry_for"]) as session:
+    with _connect(dsn, command["retry_for"]) as session:
         target = find_target(session, settings, contract, sheet, workbook.origin)
-        policy.check(session, target, asking(talk), sha256=workbook.sha256, begun=command.get("begun") or ())
+        policy.check(session, target, table_lookup(talk), sha256=workbook.sha256, begun=command.get("begun") or ())
         policy.check_references(session, contract)
         if mapping:
             contract_path, options["columns"] = _mapped(mapping, command, contract, target)
@@ -109,7 +109,7 @@ def load(command: dict[str, Any], talk: Talk) -> dict[str, Any]:
              sha256=workbook.sha256)  # fmt: skip
     report = import_workbook(
         path, to=dsn.text, table=quote(target.schema, target.name), contract=contract_path, limits=limits,
-        progress=Watch(talk, command["rows"], _guarding(dsn, policy, target, talk)), dry_run=command["dry_run"],
+        progress=Watch(talk, command["rows"], _publish_check(dsn, policy, target, talk)), dry_run=command["dry_run"],
         temp_dir=command["scratch"], rejects=command["rejects"], retry_for=command["retry_for"],
         timeout=command["seconds"], **worker_options(command), **options,
     )  # fmt: skip
@@ -127,7 +127,7 @@ def report_event(report: Report, command: dict[str, Any]) -> dict[str, Any]:
     path = Path(command["rejects"])
     if report.error_count and path.is_file():
         write_bad_cells(path, path.with_name("bad_cells.json"), report.error_count)
-    return {"report": report_words(report, command.get("hidden", ())), "message": message(report)}
+    return {"report": report_dict(report, command.get("hidden", ())), "message": message(report)}
 
 
 def _contract(path: Path) -> Contract:
@@ -136,7 +136,7 @@ def _contract(path: Path) -> Contract:
     Raises:
         ContractError: see `load_contract`; or a contract that was sent has YAML aliases, or text that is not Unicode.
     """
-    if SENT in path.suffixes and path.suffix in {".yaml", ".yml"}:
+    if SENT_SUFFIX in path.suffixes and path.suffix in {".yaml", ".yml"}:
         _refuse_aliases(path)
     contract = load_contract(path)
     try:
@@ -160,30 +160,30 @@ def _reading(options: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _connected(dsn: Dsn, retry_for: float) -> Iterator[Session]:
+def _connect(dsn: Dsn, retry_for: float) -> Iterator[Session]:
     """Open a session; on errors that may pass, try again for `retry_for` seconds."""
-    patience = Patience(retry_for)
+    patience = Retry(retry_for)
     while True:
         try:
             session = Session(dsn)
             break
         except ImporterError as exc:
-            patience.bear(exc)
+            patience.wait_or_raise(exc)
     with session:
         yield session
 
 
-def asking(talk: Talk) -> Any:
+def table_lookup(talk: Channel) -> Any:
     """Return a function that asks the service for its tables, and whether another run may be creating this one."""
 
-    def ask(schema: str, name: str) -> tuple[frozenset[Owned], bool]:
+    def ask(schema: str, name: str) -> tuple[frozenset[OwnedTable], bool]:
         answer = talk.ask("owned", schema=schema, table=name)
-        return frozenset(Owned(*owned) for owned in answer["owned"]), answer["pending"]
+        return frozenset(OwnedTable(*owned) for owned in answer["owned"]), answer["pending"]
 
     return ask
 
 
-def _guarding(dsn: Dsn, policy: Policy, target: Target, talk: Talk) -> Any:
+def _publish_check(dsn: Dsn, policy: TablePolicy, target: Target, talk: Channel) -> Any:
     """Return a function that checks the target again before publishing, or None where that is not needed.
 
     Somebody else may have created a table of that name in the meantime; our own is not yet visible to other sessions.
@@ -193,7 +193,7 @@ def _guarding(dsn: Dsn, policy: Policy, target: Target, talk: Talk) -> Any:
 
     def look() -> None:
         with Session(dsn) as session:
-            policy.check(session, target, asking(talk))
+            policy.check(session, target, table_lookup(talk))
 
     return look
 

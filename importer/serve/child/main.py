@@ -16,22 +16,22 @@ from typing import TYPE_CHECKING, Any
 
 from importer.errors import ImporterError, Interrupted, MachineError
 
-from .channel import Talk
-from .redaction import LimitPassed, error_words
+from .channel import Channel
+from .redaction import LimitPassed, error_dict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Operation = Callable[[dict[str, Any], "Talk"], dict[str, Any]]
+    Operation = Callable[[dict[str, Any], "Channel"], dict[str, Any]]
 
 #: Score by which the kernel, out of memory, kills a child rather than the service or the database.
 _OOM_SCORE = "700"
-_TERMINATED = 143
+_SIGTERM_EXIT_CODE = 143
 #: Minimum of the bytes that a command may add to the memory of this process.
-_MEMORY_BYTES = 1 << 30
+_MIN_MEMORY_BYTES = 1 << 30
 
 
-def _offer_to_die() -> None:
+def _raise_oom_score() -> None:
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:  # noqa: PTH123
         file.write(_OOM_SCORE)
 
@@ -58,10 +58,10 @@ def _terminate(number: int, _frame: object) -> None:
 def main() -> None:
     """Handle commands until stdin ends."""
     gc.set_threshold(100_000)
-    _offer_to_die()
+    _raise_oom_score()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is for the service
     signal.signal(signal.SIGTERM, _terminate)
-    talk = Talk()
+    talk = Channel()
     try:
         from importer.workers.fork_server import warm_up
 
@@ -74,14 +74,14 @@ def main() -> None:
                 talk.tell("hello")
                 continue
             talk.busy = True
-            _limit_memory(max(command.get("limits", {}).get("memory_bytes", 0), _MEMORY_BYTES))
+            _limit_memory(max(command.get("limits", {}).get("memory_bytes", 0), _MIN_MEMORY_BYTES))
             _work(OPERATIONS[command["op"]], command, talk)
             talk.busy = False
     except (KeyboardInterrupt, BrokenPipeError):
-        sys.exit(_TERMINATED)
+        sys.exit(_SIGTERM_EXIT_CODE)
 
 
-def _work(operation: Operation, command: dict[str, Any], talk: Talk) -> None:
+def _work(operation: Operation, command: dict[str, Any], talk: Channel) -> None:
     """Execute one command and send its last event, `done` or `error`."""
     hidden = command.get("hidden", ())
     try:
@@ -89,7 +89,7 @@ def _work(operation: Operation, command: dict[str, Any], talk: Talk) -> None:
     except KeyboardInterrupt as exc:
         unsure = getattr(exc, "unsure", False)
         how = " while publishing; the rows may have been published" if unsure else "; nothing was published"
-        words = error_words(Interrupted(f"the work was interrupted{how}"))
+        words = error_dict(Interrupted(f"the work was interrupted{how}"))
         talk.tell("error", error=words | {"unsure": unsure})
         raise
     except ImporterError as exc:
@@ -97,7 +97,7 @@ def _work(operation: Operation, command: dict[str, Any], talk: Talk) -> None:
             # The operator needs the details that callers do not see.
             sys.stderr.write(f"importer: {exc}\n")
         report = getattr(exc, "report", None)
-        told: dict[str, Any] = {"error": error_words(exc, hidden)}
+        told: dict[str, Any] = {"error": error_dict(exc, hidden)}
         if report is not None:
             from .load import report_event
 
@@ -105,10 +105,10 @@ def _work(operation: Operation, command: dict[str, Any], talk: Talk) -> None:
         talk.tell("error", **told)
     except MemoryError:
         fact = "the workbook or the contract needs more memory than the service allows"
-        talk.tell("error", error=error_words(LimitPassed(fact)))
+        talk.tell("error", error=error_dict(LimitPassed(fact)))
     except BaseException as exc:  # noqa: BLE001 - no exception of a library may end the child without an event
         traceback.print_exception(exc)
-        talk.tell("error", error=error_words(MachineError(f"unexpected {type(exc).__name__}")))
+        talk.tell("error", error=error_dict(MachineError(f"unexpected {type(exc).__name__}")))
     else:
         talk.tell("done", **answer)
 

@@ -9,7 +9,7 @@ from importer.cells.field import Field
 from importer.contract.model import Contract
 from importer.errors import ContractError, SheetError, UsageError
 from importer.excel.addresses import column_index
-from importer.plan.model import column_by_word, field_columns
+from importer.plan.model import field_columns, find_column
 from importer.postgres.types import field_type_for
 from importer.reading.header import SheetColumn
 
@@ -47,23 +47,23 @@ def apply_mapping(
         UsageError: two columns are mapped to one field, or no column is mapped.
     """
     sheet = [SheetColumn(column_index(c["letter"]), c["header"], c["name"]) for c in inspected]
-    wanted = _wanted(mapping, sheet)
+    wanted = _parse_mapping(mapping, sheet)
     fields = _fields(wanted, sheet, suggested, given, table)
     for name in wanted.values():
         if name not in fields:
             raise ContractError(f"the target has no column {name!r}", choice=f"its columns: {', '.join(fields)}")
     chosen = [c for c in sheet if c in wanted]
-    columns = None if len(chosen) == len(sheet) else [_word(sheet, c) for c in chosen]
-    if _says_nothing(wanted, chosen, fields, given, table):
+    columns = None if len(chosen) == len(sheet) else [_column_ref(sheet, c) for c in chosen]
+    if _is_default(wanted, chosen, fields, given, table):
         return Mapped(None, columns)
     # In the order of the sheet, so that with equal (or blank) headers each field gets its own column.
     mapped = [replace(fields[wanted[c]], name=wanted[c], title=c.header or "") for c in chosen]
     rest = [f for f in given.fields if f.name not in wanted.values()] if given else []
     contract = replace(given or Contract(()), fields=(*mapped, *rest))
-    return Mapped(contract, columns or [_word(sheet, c) for c in chosen])
+    return Mapped(contract, columns or [_column_ref(sheet, c) for c in chosen])
 
 
-def _wanted(mapping: Mapping[str, str], sheet: list[SheetColumn]) -> dict[SheetColumn, str]:
+def _parse_mapping(mapping: Mapping[str, str], sheet: list[SheetColumn]) -> dict[SheetColumn, str]:
     by_letter = {c.letter: c for c in sheet}
     wanted: dict[SheetColumn, str] = {}
     for letter, name in mapping.items():
@@ -86,16 +86,16 @@ def _fields(
     if given is not None:
         return {f.name: f for f in given.fields}
     if table is not None:
-        return {c.name: _described(c.name, *field_type_for(c.pg_type)) for c in table.columns}
+        return {c.name: _field(c.name, *field_type_for(c.pg_type)) for c in table.columns}
     types = {f.name: f.type for f in suggested.fields}
     return {name: Field(name, types.get(c.name, "string")) for c, name in wanted.items() if c in sheet}
 
 
-def _described(name: str, kind: str, form: str) -> Field:
+def _field(name: str, kind: str, form: str) -> Field:
     return Field(name, kind, format=form)
 
 
-def _says_nothing(
+def _is_default(
     wanted: Mapping[SheetColumn, str], chosen: list[SheetColumn], fields: Mapping[str, Field], given: Contract | None,
     table: Table | None,
 ) -> bool:  # fmt: skip
@@ -106,9 +106,9 @@ def _says_nothing(
     return {column: name for name, column in found.items() if column is not None} == dict(wanted)
 
 
-def _word(sheet: list[SheetColumn], column: SheetColumn) -> str:
+def _column_ref(sheet: list[SheetColumn], column: SheetColumn) -> str:
     """Return a name, header or letter by which the importer finds the column."""
     for word in (column.name, column.header or "", column.letter):
-        if word and "," not in word and column_by_word(sheet, word) == column:
+        if word and "," not in word and find_column(sheet, word) == column:
             return word
     raise SheetError(f"column {column.letter} cannot be told from others", choice="give it a unique header")

@@ -16,13 +16,13 @@ from importer.postgres.sql import quote
 from importer.settings import Dsn
 
 from .redaction import plain
-from .table_policy import Owned, Policy
+from .table_policy import OwnedTable, TablePolicy
 
 if TYPE_CHECKING:
-    from .channel import Talk
+    from .channel import Channel
 
-_MOST_TABLES = 200
-_TABLES = """
+_MAX_TABLES = 200
+_TABLES_QUERY = """
 select n.nspname::text, c.relname::text, c.oid::int8, case when c.reltuples >= 0 then c.reltuples::int8 end
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where c.relkind in ('r', 'p') and not c.relispartition and n.nspname not in ('information_schema', 'importer')
@@ -31,16 +31,16 @@ order by 1, 2
 """
 
 
-def tables(command: dict[str, Any], talk: Talk) -> dict[str, Any]:  # noqa: ARG001
-    """Return the tables that callers may load into, at most `_MOST_TABLES`."""
-    policy = Policy(tuple(command["patterns"]), frozenset(Owned(*owned) for owned in command["owned"]))
+def tables(command: dict[str, Any], talk: Channel) -> dict[str, Any]:  # noqa: ARG001
+    """Return the tables that callers may load into, at most `_MAX_TABLES`."""
+    policy = TablePolicy(tuple(command["patterns"]), frozenset(OwnedTable(*owned) for owned in command["owned"]))
     with Session(Dsn(command["dsn"])) as session:
-        rows = [row for row in session.query(_TABLES) if policy.allows(*row[:3])]
+        rows = [row for row in session.query(_TABLES_QUERY) if policy.allows(*row[:3])]
         found = [
-            _table(session, schema, name, rows_, created=Owned(schema, name, oid) in policy.owned)
-            for schema, name, oid, rows_ in rows[:_MOST_TABLES]
+            _table(session, schema, name, rows_, created=OwnedTable(schema, name, oid) in policy.owned)
+            for schema, name, oid, rows_ in rows[:_MAX_TABLES]
         ]
-    return {"tables": [table for table in found if table], "truncated": len(rows) > _MOST_TABLES}
+    return {"tables": [table for table in found if table], "truncated": len(rows) > _MAX_TABLES}
 
 
 def _table(session: Session, schema: str, name: str, rows: int | None, *, created: bool) -> dict[str, Any] | None:
@@ -64,14 +64,14 @@ def _table(session: Session, schema: str, name: str, rows: int | None, *, create
     }  # fmt: skip
 
 
-def ping(command: dict[str, Any], talk: Talk) -> dict[str, Any]:  # noqa: ARG001
+def ping(command: dict[str, Any], talk: Channel) -> dict[str, Any]:  # noqa: ARG001
     """Return an empty answer if the database answers."""
     with Session(Dsn(command["dsn"])) as session:
         session.value("select 1")
     return {}
 
 
-def forget_run(command: dict[str, Any], talk: Talk) -> dict[str, Any]:  # noqa: ARG001
+def forget_run(command: dict[str, Any], talk: Channel) -> dict[str, Any]:  # noqa: ARG001
     """Drop what unfinished runs of a workbook into a table left in the ledger and in staging; return their ids."""
     forgotten = []
     with Session(Dsn(command["dsn"])) as session:
@@ -83,7 +83,7 @@ def forget_run(command: dict[str, Any], talk: Talk) -> dict[str, Any]:  # noqa: 
     return {"forgotten": forgotten}
 
 
-def contracts(command: dict[str, Any], talk: Talk) -> dict[str, Any]:  # noqa: ARG001
+def contracts(command: dict[str, Any], talk: Channel) -> dict[str, Any]:  # noqa: ARG001
     """Return the contracts in the files; those that cannot be used have the reason in `error`."""
     return {"contracts": [_contract(name, Path(path), command) for name, path in sorted(command["files"].items())]}
 

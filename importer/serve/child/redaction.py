@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from importer.report.model import Report
 
 #: Maximum characters of a text in an answer; a header or a note can be as long as a cell.
-_LONGEST = 1_000
-_MOST_NOTES = 50
+_MAX_TEXT_CHARS = 1_000
+_MAX_NOTES = 50
 #: SQLSTATE prefixes of errors whose message may hold values: data exceptions quote them, triggers can raise any text.
-_QUOTES_VALUES = ("22", "P0", "XX")
-_FLAG = re.compile(r"(?<![\w-])--([a-z][a-z-]*[a-z])\b")
+_SQLSTATES_WITH_VALUES = ("22", "P0", "XX")
+_CLI_OPTION = re.compile(r"(?<![\w-])--([a-z][a-z-]*[a-z])\b")
 
 
 class NotAllowed(ImporterError):
@@ -60,7 +60,7 @@ _STATUSES: tuple[tuple[type[ImporterError], int], ...] = (
 )
 
 
-def status_of(error: ImporterError) -> int:
+def http_status(error: ImporterError) -> int:
     """Return the HTTP status for an error."""
     if isinstance(error, DatabaseError) and type(error) is DatabaseError:
         # Caused by the server if another attempt may succeed, else by the data.
@@ -68,7 +68,7 @@ def status_of(error: ImporterError) -> int:
     return next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
 
 
-def error_words(error: ImporterError, hidden: Sequence[str] = ()) -> dict[str, Any]:
+def error_dict(error: ImporterError, hidden: Sequence[str] = ()) -> dict[str, Any]:
     """Return an error as a dict for answers: `error`, `type`, `place`, `choice`, `status`, `resumable`.
 
     Args:
@@ -80,7 +80,7 @@ def error_words(error: ImporterError, hidden: Sequence[str] = ()) -> dict[str, A
         fact, place, choice = "the database cannot be reached", None, "try again later"
     elif isinstance(error, DatabaseError):
         place = None
-        if error.sqlstate and error.sqlstate.startswith(_QUOTES_VALUES):
+        if error.sqlstate and error.sqlstate.startswith(_SQLSTATES_WITH_VALUES):
             fact = f"PostgreSQL refused the rows (SQLSTATE {error.sqlstate})"
     elif isinstance(error, MachineError):
         place, choice = None, "try again later"
@@ -88,7 +88,7 @@ def error_words(error: ImporterError, hidden: Sequence[str] = ()) -> dict[str, A
         choice = "send a smaller workbook"
     words = {"error": fact, "place": place, "choice": choice}
     shown = {name: None if text is None else plain(text, hidden) for name, text in words.items()}
-    return {"type": type(error).__name__, "status": status_of(error), "resumable": error.resumable, **shown}
+    return {"type": type(error).__name__, "status": http_status(error), "resumable": error.resumable, **shown}
 
 
 def plain(text: str, hidden: Sequence[str] = ()) -> str:
@@ -96,18 +96,18 @@ def plain(text: str, hidden: Sequence[str] = ()) -> str:
     for path in sorted(hidden, key=len, reverse=True):
         text = text.replace(f"{path}/", "").replace(path, "the service")
     text = text.replace("--again", "again=true")
-    text = _FLAG.sub(lambda found: found[1].replace("-", "_"), text)
-    return " ".join(text.split())[:_LONGEST]
+    text = _CLI_OPTION.sub(lambda found: found[1].replace("-", "_"), text)
+    return " ".join(text.split())[:_MAX_TEXT_CHARS]
 
 
-def report_words(report: Report, hidden: Sequence[str]) -> dict[str, Any]:
+def report_dict(report: Report, hidden: Sequence[str]) -> dict[str, Any]:
     """Return a report as a dict for answers: that of `--json`, without paths and commands."""
     shown = report.to_dict()
     shown["workbook"] = {k: v for k, v in shown["workbook"].items() if k != "path"}
     shown["rejects"] = {k: shown["rejects"][k] for k in ("rows", "by_rule")}
     for column in shown["columns"]:
-        column["header"] = None if column["header"] is None else column["header"][:_LONGEST]
-    notes = [re.sub(r", and written to .*", "", note, flags=re.DOTALL) for note in shown["notes"][:_MOST_NOTES]]
+        column["header"] = None if column["header"] is None else column["header"][:_MAX_TEXT_CHARS]
+    notes = [re.sub(r", and written to .*", "", note, flags=re.DOTALL) for note in shown["notes"][:_MAX_NOTES]]
     shown["notes"] = [plain(note, hidden) for note in notes]
     return shown
 

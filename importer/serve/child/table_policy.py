@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from importer.plan.target import Target
     from importer.postgres.session import Session
 
-    Ask = Callable[[str, str], tuple[frozenset["Owned"], bool]]
+    TableLookup = Callable[[str, str], tuple[frozenset["OwnedTable"], bool]]
 
 
 #: Seconds that a run waits for another one that may be creating its table, and between two questions about it.
-_PATIENCE_SECONDS, _PAUSE_SECONDS = 10.0, 0.1
+_WAIT_SECONDS, _POLL_SECONDS = 10.0, 0.1
 
 
-class Owned(NamedTuple):
+class OwnedTable(NamedTuple):
     """A table that the service created; its oid tells it from a later table of the same name."""
 
     schema: str
@@ -35,7 +35,7 @@ class Owned(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Policy:
+class TablePolicy:
     """The rule for the tables that callers may load into.
 
     Attributes:
@@ -45,16 +45,22 @@ class Policy:
     """
 
     patterns: tuple[str, ...]
-    owned: frozenset[Owned]
+    owned: frozenset[OwnedTable]
 
     def allows(self, schema: str, name: str, oid: int | None) -> bool:
         """Return whether rows may be loaded into a table; oid: None if the table does not exist yet."""
         if self.patterns:
             return any(fnmatchcase(f"{schema}.{name}" if "." in p else name, p) for p in self.patterns)
-        return oid is None or Owned(schema, name, oid) in self.owned
+        return oid is None or OwnedTable(schema, name, oid) in self.owned
 
     def check(
-        self, session: Session, target: Target, ask: Ask, *, sha256: str | None = None, begun: Sequence[str] = ()
+        self,
+        session: Session,
+        target: Target,
+        ask: TableLookup,
+        *,
+        sha256: str | None = None,
+        begun: Sequence[str] = (),
     ) -> None:
         """Refuse a target that is not allowed.
 
@@ -69,18 +75,18 @@ class Policy:
             NotAllowed: the target is not allowed.
         """
         schema, name, now, pending = target.schema, target.name, self, True
-        end = time.monotonic() + _PATIENCE_SECONDS
+        end = time.monotonic() + _WAIT_SECONDS
         while True:
             oid = oid_of(session, schema, name)
             if now.allows(schema, name, oid):
                 return
-            if oid is not None and [*begun] == [schema, name] and sha256 and published_here(session, oid, sha256):
+            if oid is not None and [*begun] == [schema, name] and sha256 and was_published(session, oid, sha256):
                 return
             if self.patterns or not pending or time.monotonic() > end:
                 raise NotAllowed(f"loading into {quote(schema, name)} is not allowed here", choice=self._choice())
             owned, pending = ask(schema, name)
             now = replace(self, owned=owned)
-            time.sleep(_PAUSE_SECONDS if pending else 0)
+            time.sleep(_POLL_SECONDS if pending else 0)
 
     def check_references(self, session: Session, contract: Contract | None) -> None:
         """Refuse foreign keys to tables that are not allowed: their errors would reveal which keys those tables hold.
@@ -107,7 +113,7 @@ def oid_of(session: Session, schema: str, name: str) -> int | None:
     return None if found is None else int(found)
 
 
-def published_here(session: Session, oid: int, sha256: str) -> bool:
+def was_published(session: Session, oid: int, sha256: str) -> bool:
     """Return whether the ledger records that the workbook was published into the table."""
     if session.value("select to_regclass($1)::text", [f"{SCHEMA}.runs"]) is None:
         return False

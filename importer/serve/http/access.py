@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 
-from importer.serve.errors import Refused
+from importer.serve.errors import RequestError
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -31,14 +31,14 @@ COOKIE = "importer_session"
 #: How long a browser stays signed in, in seconds.
 _SESSION_SECONDS = 12 * 3600
 #: Paths that need no token: the page itself asks for it, and monitoring polls `/health`.
-_OPEN = frozenset({"/", "/docs", "/docs.css", "/openapi.json", "/health", "/session", "/favicon.ico"})
+_PUBLIC_PATHS = frozenset({"/", "/docs", "/docs.css", "/openapi.json", "/health", "/session", "/favicon.ico"})
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-_POLICY = (
+_CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-_HEADERS = {
-    "Content-Security-Policy": _POLICY,
+_SECURITY_HEADERS = {
+    "Content-Security-Policy": _CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
@@ -50,7 +50,7 @@ _HEADERS = {
 _DRAIN_SECONDS = 3.0
 
 
-class Keys:
+class Authenticator:
     """Checks the token, and creates and checks the sessions that replace it in a browser.
 
     Args:
@@ -65,7 +65,7 @@ class Keys:
         """Whether a token is needed."""
         return self._token is not None
 
-    def opens(self, token: str) -> bool:
+    def is_valid_token(self, token: str) -> bool:
         """Return whether `token` is right or none is needed; takes the same time for every wrong one."""
         return self._token is None or hmac.compare_digest(self._token, token.encode("utf-8", "surrogateescape"))
 
@@ -77,27 +77,27 @@ class Keys:
     def _signature(self, until: str) -> str:
         return hmac.new(self._token or b"", f"session {until}".encode(), hashlib.sha256).hexdigest()
 
-    def knows(self, session: str) -> bool:
+    def is_valid_session(self, session: str) -> bool:
         """Return whether a session has our signature and has not expired."""
         until, _, signature = session.partition(".")
         if not re.fullmatch(r"\d{1,12}", until, re.ASCII) or not signature.isascii():
             return False
         return hmac.compare_digest(signature, self._signature(until)) and int(until) > time.time()
 
-    def admits(self, headers: Headers) -> bool:
+    def is_authenticated(self, headers: Headers) -> bool:
         """Return whether a request has the right token or a valid session, or no token is needed."""
         if self._token is None:
             return True
         kind, _, token = headers.get("authorization", "").partition(" ")
         if kind.lower() == "bearer":
-            return self.opens(token.strip())
+            return self.is_valid_token(token.strip())
         cookies: SimpleCookie = SimpleCookie()
         with contextlib.suppress(CookieError):
             cookies.load(headers.get("cookie", ""))
-        return COOKIE in cookies and self.knows(cookies[COOKIE].value)
+        return COOKIE in cookies and self.is_valid_session(cookies[COOKIE].value)
 
 
-class Door:
+class AccessMiddleware:
     """Outermost ASGI middleware: refuses requests with a wrong host, origin or token.
 
     Args:
@@ -106,7 +106,7 @@ class Door:
         keys: checks the token and sessions.
     """
 
-    def __init__(self, app: ASGIApp, config: Config, keys: Keys) -> None:
+    def __init__(self, app: ASGIApp, config: Config, keys: Authenticator) -> None:
         self._app, self._keys = app, keys
         names = {"localhost", *config.allow_hosts, *([] if config.is_loopback else [config.host, socket.gethostname()])}
         self._hosts = frozenset(name.lower() for name in names)
@@ -115,11 +115,11 @@ class Door:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = _Body(scope, receive)
+        body = _TrackedBody(scope, receive)
         answer = _answering(scope, send, body)
         try:
             self._check(scope)
-        except Refused as exc:
+        except RequestError as exc:
             await JSONResponse(exc.words, exc.status, exc.headers)(scope, body.receive, answer)
             return
         await self._app(scope, body.receive, answer)
@@ -127,24 +127,24 @@ class Door:
     def _check(self, scope: Scope) -> None:
         headers, path = Headers(scope=scope), scope["path"]
         host = headers.get("host", "")
-        if len(headers.getlist("host")) > 1 or not self._is_ours(host):
-            raise Refused(
+        if len(headers.getlist("host")) > 1 or not self._is_known_host(host):
+            raise RequestError(
                 421,
                 "the Host header does not name this service",
                 kind="UnknownHost",
                 choice="allow it with --allow-host",
             )
         if scope["method"] not in _SAFE_METHODS and not _same_site(headers, host):
-            raise Refused(403, "requests from pages of other sites are not accepted", kind="CrossSite")
-        if path in _OPEN or path.startswith("/static/") or self._keys.admits(headers):
+            raise RequestError(403, "requests from pages of other sites are not accepted", kind="CrossSite")
+        if path in _PUBLIC_PATHS or path.startswith("/static/") or self._keys.is_authenticated(headers):
             return
-        refused = Refused(
+        refused = RequestError(
             401, "a token is needed", kind="TokenNeeded", choice="send the header Authorization: Bearer TOKEN"
         )
         refused.headers["WWW-Authenticate"] = 'Bearer realm="importer"'
         raise refused
 
-    def _is_ours(self, host: str) -> bool:
+    def _is_known_host(self, host: str) -> bool:
         """Return whether a Host header names this service. All IP addresses do: DNS rebinding needs a host name."""
         match = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]+)(:\d{1,5})?", host)
         if match is None:
@@ -168,7 +168,7 @@ def _same_site(headers: Headers, host: str) -> bool:
     return re.sub(r":(80|443)$", "", place) == re.sub(r":(80|443)$", "", host.lower())
 
 
-class _Body:
+class _TrackedBody:
     """Wraps `receive`, and knows whether the body of the request was read to its end."""
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
@@ -191,13 +191,13 @@ class _Body:
                     await self.receive()
 
 
-def _answering(scope: Scope, send: Send, body: _Body) -> Send:
+def _answering(scope: Scope, send: Send, body: _TrackedBody) -> Send:
     """Return a `send` that adds our headers, and closes the connection after a response if the body was not read."""
 
     async def answer(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
-            for name, value in _HEADERS.items():
+            for name, value in _SECURITY_HEADERS.items():
                 headers.setdefault(name, value)
             of_page = scope["path"] == "/" or scope["path"].startswith(("/static/", "/docs"))
             headers.setdefault("Cache-Control", "no-cache" if of_page else "no-store")
@@ -212,7 +212,7 @@ def _answering(scope: Scope, send: Send, body: _Body) -> Send:
     return answer
 
 
-def cookie_words(session: str | None, *, secure: bool) -> dict[str, Any]:
+def session_cookie_args(session: str | None, *, secure: bool) -> dict[str, Any]:
     """Return the arguments of `Response.set_cookie` that set a session, or remove it (None)."""
     return {
         "key": COOKIE, "value": session or "", "max_age": _SESSION_SECONDS if session else 0, "path": "/",

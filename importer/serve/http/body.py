@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 
 from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser, parse_options_header
 
-from importer.serve.errors import Refused
+from importer.serve.errors import RequestError
 from importer.settings import MIB
 
 if TYPE_CHECKING:
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     from importer.serve.jobs.uploads import Upload, Uploads
 
 #: Largest size of a body without a workbook, and of one field of a form; contracts are the largest.
-_FIELD_BYTES = 4 * MIB
+_MAX_FIELD_BYTES = 4 * MIB
 #: Allowance for the form fields beside a workbook, and for the boundaries between them.
-_AROUND_BYTES = 8 * MIB
+_FORM_OVERHEAD_BYTES = 8 * MIB
 #: Largest number of parts of a form; there are fewer options than that.
-_MOST_PARTS = 40
+_MAX_PARTS = 40
 #: Size of one write to disk.
-_PIECE_BYTES = 1 * MIB
+_WRITE_BYTES = 1 * MIB
 #: File suffixes of contracts.
 CONTRACT_SUFFIXES = (".json", ".yaml", ".yml", ".toml")
 
 
-class Gone(Exception):
+class ClientDisconnected(Exception):
     """The client disconnected before the end of the request."""
 
 
@@ -66,16 +66,16 @@ async def read_body(request: Request, config: Config, uploads: Uploads) -> Body:
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     announced = _announced(request)
     if kind == "multipart/form-data":
-        return await _Form(request, config, uploads, announced).read(options.get("boundary", ""))
+        return await _FormReader(request, config, uploads, announced).read(options.get("boundary", ""))
     if announced == 0 or (announced is None and "transfer-encoding" not in request.headers):
         return Body()
     if kind not in {"application/json", "application/x-www-form-urlencoded"}:
-        raise Refused(
+        raise RequestError(
             400, f"a body of type {kind[:100] or 'unknown'!r} is not accepted",
             choice="send multipart/form-data, application/x-www-form-urlencoded or application/json",
         )  # fmt: skip
-    content = b"".join([piece async for piece in _pieces(request, config, _FIELD_BYTES, announced)])
-    return Body(_json(content) if kind == "application/json" else _form(content))
+    content = b"".join([piece async for piece in _iter_body(request, config, _MAX_FIELD_BYTES, announced)])
+    return Body(_parse_json(content) if kind == "application/json" else _parse_form(content))
 
 
 def _announced(request: Request) -> int | None:
@@ -83,34 +83,36 @@ def _announced(request: Request) -> int | None:
     return int(given) if given and given.isascii() and given.isdigit() else None
 
 
-def _json(content: bytes) -> dict[str, Any]:
+def _parse_json(content: bytes) -> dict[str, Any]:
     try:
         found = json.loads(content)
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise Refused(400, "the body is not a JSON object")
+        raise RequestError(400, "the body is not a JSON object")
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _form(content: bytes) -> dict[str, Any]:
+def _parse_form(content: bytes) -> dict[str, Any]:
     try:
         found = parse_qsl(
-            content.decode(), keep_blank_values=True, strict_parsing=bool(content), max_num_fields=_MOST_PARTS
+            content.decode(), keep_blank_values=True, strict_parsing=bool(content), max_num_fields=_MAX_PARTS
         )
     except ValueError:
-        raise Refused(400, "the body is not a valid form") from None
+        raise RequestError(400, "the body is not a valid form") from None
     return {name: value for name, value in found if value}
 
 
-async def _pieces(request: Request, config: Config, limit: int, announced: int | None) -> AsyncIterator[bytes]:
+async def _iter_body(request: Request, config: Config, limit: int, announced: int | None) -> AsyncIterator[bytes]:
     """Yield the body piece by piece.
 
     Raises:
         Refused: the body is larger than `limit`, or too slow.
         Gone: the client disconnected.
     """
-    too_large = Refused(413, f"the body is larger than {limit:,} bytes", kind="TooLarge", choice="send a smaller file")
+    too_large = RequestError(
+        413, f"the body is larger than {limit:,} bytes", kind="TooLarge", choice="send a smaller file"
+    )
     if announced is not None and announced > limit:
         raise too_large
     received, deadline = 0, time.monotonic() + config.seconds
@@ -120,9 +122,9 @@ async def _pieces(request: Request, config: Config, limit: int, announced: int |
         try:
             message = await asyncio.wait_for(request.receive(), min(config.idle_seconds, left))
         except TimeoutError:
-            raise Refused(408, "the body arrives too slowly", kind="TooSlow") from None
+            raise RequestError(408, "the body arrives too slowly", kind="TooSlow") from None
         if message["type"] == "http.disconnect":
-            raise Gone
+            raise ClientDisconnected
         more = message.get("more_body", False)
         piece = message.get("body", b"")
         received += len(piece)
@@ -132,7 +134,7 @@ async def _pieces(request: Request, config: Config, limit: int, announced: int |
             yield piece
 
 
-class _Form:
+class _FormReader:
     """Receives a multipart form; removes a partly received workbook if that fails."""
 
     def __init__(self, request: Request, config: Config, uploads: Uploads, announced: int | None) -> None:
@@ -145,25 +147,25 @@ class _Form:
         self._file: BinaryIO | None = None
 
     async def read(self, boundary: str) -> Body:
-        limit = self._config.upload_bytes + _AROUND_BYTES
+        limit = self._config.upload_bytes + _FORM_OVERHEAD_BYTES
         done = False
         try:
             with PushMultipartParser(
-                boundary, max_segment_count=_MOST_PARTS, max_segment_size=self._config.upload_bytes, strict=True
+                boundary, max_segment_count=_MAX_PARTS, max_segment_size=self._config.upload_bytes, strict=True
             ) as parser:
-                async for piece in _pieces(self._request, self._config, limit, self._announced):
+                async for piece in _iter_body(self._request, self._config, limit, self._announced):
                     for event in parser.parse(piece):
                         await self._take(event)
             done = True
         except ParserLimitReached:
             largest = f"{self._config.upload_bytes:,} bytes"
-            raise Refused(
+            raise RequestError(
                 413, f"the form has a part larger than {largest}, or too many parts", kind="TooLarge"
             ) from None
         except (MultipartError, UnicodeDecodeError, LookupError):
-            raise Refused(400, "the form is malformed or incomplete") from None
+            raise RequestError(400, "the form is malformed or incomplete") from None
         except OSError as exc:
-            raise Refused(507, f"the service cannot store the file ({exc.strerror})", kind="NoRoom",
+            raise RequestError(507, f"the service cannot store the file ({exc.strerror})", kind="NoRoom",
                           choice="try again later") from None  # fmt: skip
         finally:
             if self._file is not None:
@@ -174,22 +176,22 @@ class _Form:
 
     async def _take(self, event: MultipartSegment | bytes | bytearray | None) -> None:
         if isinstance(event, MultipartSegment):
-            self._begin(event)
+            self._begin_part(event)
         elif event is None:
             await self._flush()
             self._end()
         else:
             self._field += event
-            if self._file is None and len(self._field) > _FIELD_BYTES:
-                raise Refused(413, f"a form field is larger than {_FIELD_BYTES:,} bytes", kind="TooLarge")
-            if self._file is not None and len(self._field) >= _PIECE_BYTES:
+            if self._file is None and len(self._field) > _MAX_FIELD_BYTES:
+                raise RequestError(413, f"a form field is larger than {_MAX_FIELD_BYTES:,} bytes", kind="TooLarge")
+            if self._file is not None and len(self._field) >= _WRITE_BYTES:
                 await self._flush()
 
-    def _begin(self, segment: MultipartSegment) -> None:
+    def _begin_part(self, segment: MultipartSegment) -> None:
         self._segment = segment
         if segment.name == "file":
             if self._body.upload is not None:
-                raise Refused(400, "the form has more than one file", choice="send one request for each")
+                raise RequestError(400, "the form has more than one file", choice="send one request for each")
             self._body.upload = self._uploads.begin(segment.filename, self._expected)
             self._file = self._body.upload.path.open("xb")
 
@@ -209,7 +211,7 @@ class _Form:
         elif segment.name == "contract" and segment.filename:
             suffix = "." + segment.filename.rpartition(".")[2].lower()
             if suffix not in CONTRACT_SUFFIXES:
-                raise Refused(400, "a contract must be a .json, .yaml or .toml file")
+                raise RequestError(400, "a contract must be a .json, .yaml or .toml file")
             self._body.contract = suffix, content
         elif content:
             # Browsers send all fields of a form, empty ones too.

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     import asyncio
 
 #: Largest size of request line and headers together; browsers send a hundredth of it.
-_HEAD_BYTES = 64 << 10
+_MAX_HEAD_BYTES = 64 << 10
 #: Longest time from the first byte of a head to its last, and from a connection to its first complete head.
-_HEAD_SECONDS = 20.0
+_HEAD_TIMEOUT_SECONDS = 20.0
 
 
 class Protocol(HttpToolsProtocol):
@@ -30,9 +30,9 @@ class Protocol(HttpToolsProtocol):
 
     def _wait(self) -> None:
         self._received, self._in_head = 0, True
-        self._timer = self.loop.call_later(_HEAD_SECONDS, self._too_late)
+        self._timer = self.loop.call_later(_HEAD_TIMEOUT_SECONDS, self._on_head_timeout)
 
-    def _too_late(self) -> None:
+    def _on_head_timeout(self) -> None:
         if self._in_head and not self.transport.is_closing():
             self.transport.close()
 
@@ -41,7 +41,7 @@ class Protocol(HttpToolsProtocol):
         if self._in_head:
             self._received += len(data)
         super().data_received(data)
-        if self._in_head and self._received > _HEAD_BYTES and not self.transport.is_closing():
+        if self._in_head and self._received > _MAX_HEAD_BYTES and not self.transport.is_closing():
             self.send_400_response("request line and headers are too large")
 
     def send_400_response(self, msg: str) -> None:
@@ -54,22 +54,22 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Start counting and timing the head of a new request."""
-        self._stop_waiting()
+        self._cancel_head_timer()
         self._wait()
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Stop counting and timing: the head is complete."""
-        self._stop_waiting()
+        self._cancel_head_timer()
         self._in_head = False
         super().on_headers_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the timer."""
-        self._stop_waiting()
+        self._cancel_head_timer()
         super().connection_lost(exc)
 
-    def _stop_waiting(self) -> None:
+    def _cancel_head_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -11,14 +11,14 @@ from starlette.requests import Request  # noqa: TC002 - FastAPI reads the annota
 from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from importer.serve.errors import Refused
+from importer.serve.errors import RequestError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
 _HERE = Path(__file__).parent
-PAGE = _HERE.parent / "page"
-_HEAD = (
+PAGE_FOLDER = _HERE.parent / "page"
+_HTML_HEAD = (
     "<!doctype html><html lang='en'><head><meta charset='utf-8'><title>importer: HTTP interface</title>"
     "<meta name='viewport' content='width=device-width, initial-scale=1'><link rel='stylesheet' href='/docs.css'>"
     "</head><body><main>"
@@ -30,9 +30,9 @@ def add_pages(app: FastAPI) -> None:
     described: list[str] = []
 
     async def page(_: Request) -> Response:
-        if not (PAGE / "index.html").is_file():
-            raise Refused(404, "this installation has no page", choice="see /docs")
-        return FileResponse(PAGE / "index.html")
+        if not (PAGE_FOLDER / "index.html").is_file():
+            raise RequestError(404, "this installation has no page", choice="see /docs")
+        return FileResponse(PAGE_FOLDER / "index.html")
 
     async def docs(_: Request) -> Response:
         if not described:
@@ -44,17 +44,17 @@ def add_pages(app: FastAPI) -> None:
 
     for path, show in (("/", page), ("/docs", docs), ("/docs.css", look)):
         app.add_api_route(path, show, include_in_schema=False)
-    app.mount("/static", StaticFiles(directory=PAGE, check_dir=False), name="static")
+    app.mount("/static", StaticFiles(directory=PAGE_FOLDER, check_dir=False), name="static")
 
 
 def describe(document: dict[str, Any]) -> str:
     """Return the OpenAPI document as an HTML page without scripts."""
     info = document["info"]
     words = f"<h1>{_text(info['title'])} {_text(info['version'])}</h1><p>{_text(info['description'])}"
-    parts = [_HEAD, words, " <a href='/'>Web page</a> · <a href='/openapi.json'>OpenAPI document</a></p>"]
+    parts = [_HTML_HEAD, words, " <a href='/'>Web page</a> · <a href='/openapi.json'>OpenAPI document</a></p>"]
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
-            parts.append(_operation(method, path, operation))
+            parts.append(_render_operation(method, path, operation))
     parts.append("<h2 id='shapes'>Shapes of responses</h2>")
     for name, schema in sorted(document["components"]["schemas"].items()):
         words = _text(schema.get("description", ""))
@@ -65,9 +65,9 @@ def describe(document: dict[str, Any]) -> str:
     return "".join([*parts, "</main></body></html>"])
 
 
-def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
+def _render_operation(method: str, path: str, operation: dict[str, Any]) -> str:
     rows = [
-        (p["name"], p["in"], _kind(p["schema"]), p.get("description") or p["schema"].get("description", ""))
+        (p["name"], p["in"], _describe_values(p["schema"]), p.get("description") or p["schema"].get("description", ""))
         for p in operation.get("parameters", ())
     ]
     content = operation.get("requestBody", {}).get("content", {})
@@ -77,7 +77,7 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
     table = "".join("<tr>" + "".join(f"<td>{_text(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
     head = "<tr>" + "".join(f"<th scope='col'>{name}</th>" for name in ("name", "in", "values", "meaning")) + "</tr>"
     answers = "".join(
-        f"<li><code>{status}</code> {_text(answer.get('description', ''))}{_shape(answer)}</li>"
+        f"<li><code>{status}</code> {_text(answer.get('description', ''))}{_schema_link(answer)}</li>"
         for status, answer in sorted(operation["responses"].items())
     )
     return (
@@ -88,7 +88,7 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
     )
 
 
-def _shape(answer: dict[str, Any]) -> str:
+def _schema_link(answer: dict[str, Any]) -> str:
     """Return a link to the schema of a response, or an empty text if it has no name."""
     content: list[dict[str, Any]] = list(answer.get("content", {}).values())
     schema = content[0].get("schema", {}) if content else {}
@@ -96,7 +96,7 @@ def _shape(answer: dict[str, Any]) -> str:
     return f": <a href='#{_text(name)}'>{_text(name)}</a>" if name else ""
 
 
-def _kind(schema: dict[str, Any]) -> str:
+def _describe_values(schema: dict[str, Any]) -> str:
     options = [s for s in schema.get("anyOf", [schema]) if s.get("type") != "null"]
     words = []
     for option in options:

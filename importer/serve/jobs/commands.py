@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 #: Suffix in the file name of a contract that a caller sent; contracts without it are the operator's.
-SENT = ".sent"
+SENT_SUFFIX = ".sent"
 
 
 def load_command(
@@ -41,7 +41,7 @@ def load_command(
         options["contract"] = str(contract)
     inspected = folder / "inspected.json"
     return {
-        **work_words(config, scratch, upload, folder), "op": "load", "options": options,
+        **workbook_fields(config, scratch, upload, folder), "op": "load", "options": options,
         "dsn": database.dsn, "dry_run": run.kind == "check", "rejects": str(folder / "rejects.xlsx"),
         "contract_file": str(folder / "mapped.json"), "patterns": config.allow_tables,
         "owned": store.owned(), "begun": run.begun, "retry_for": config.retry_for, "seconds": config.seconds,
@@ -49,7 +49,7 @@ def load_command(
     }  # fmt: skip
 
 
-def work_words(config: Config, scratch: Path, upload: Upload, folder: Path | None = None) -> dict[str, Any]:
+def workbook_fields(config: Config, scratch: Path, upload: Upload, folder: Path | None = None) -> dict[str, Any]:
     """Return the part that all commands that read a workbook share."""
     limits = {"part_bytes": config.inflated_bytes, "columns": config.columns, "memory_bytes": config.memory_bytes}
     hidden = [upload.path.parent, scratch, folder, config.folder, config.contracts]

@@ -9,20 +9,20 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from importer.errors import ImporterError
-from importer.postgres.embedded import Embedded
-from importer.serve.errors import Refused
+from importer.postgres.embedded import EmbeddedServer
+from importer.serve.errors import RequestError
 
 from .processes import ChildDied
 
 if TYPE_CHECKING:
     from importer.settings import Dsn
 
-    from .processes import Crew
+    from .processes import ChildPool
 
 #: Seconds that the database has to answer.
-_PATIENCE_SECONDS = 5.0
+_PING_SECONDS = 5.0
 #: Seconds for which a health result is reused, so that frequent requests do not load the database.
-_FRESH_SECONDS = 1.0
+_HEALTH_CACHE_SECONDS = 1.0
 
 
 class Database:
@@ -33,20 +33,20 @@ class Database:
     """
 
     def __init__(self, dsn: Dsn | None) -> None:
-        self._given, self._dsn = dsn, dsn
+        self._configured, self._dsn = dsn, dsn
         self._servers = contextlib.ExitStack()
         self._asked: tuple[float, dict[str, Any] | None] = (0.0, None)
-        self._asking = asyncio.Lock()
+        self._health_lock = asyncio.Lock()
 
     @property
     def is_embedded(self) -> bool:
         """Whether the database is on the embedded server."""
-        return self._given is None
+        return self._configured is None
 
     @property
     def name(self) -> str:
         """A name that identifies the server without secrets: "embedded", or a hash of the DSN."""
-        return "embedded" if self._given is None else hashlib.sha256(self._given.text.encode()).hexdigest()
+        return "embedded" if self._configured is None else hashlib.sha256(self._configured.text.encode()).hexdigest()
 
     def start(self) -> None:
         """Start the embedded server, if the service uses it.
@@ -54,8 +54,8 @@ class Database:
         Raises:
             MachineError: the server does not start.
         """
-        if self._given is None:
-            self._dsn = self._servers.enter_context(Embedded().running())
+        if self._configured is None:
+            self._dsn = self._servers.enter_context(EmbeddedServer().running())
 
     def stop(self) -> None:
         """Release the embedded server; it stops when no other process uses it."""
@@ -67,37 +67,37 @@ class Database:
         assert self._dsn is not None
         return self._dsn.text
 
-    async def health(self, crew: Crew) -> dict[str, Any] | None:
+    async def health(self, crew: ChildPool) -> dict[str, Any] | None:
         """Return why the database does not answer, as an error, or None; restart the embedded server if it stopped."""
-        async with self._asking:
+        async with self._health_lock:
             at, error = self._asked
-            if time.monotonic() - at > _FRESH_SECONDS:
-                error = await self._ask(crew)
-                if error is not None and self.is_embedded and await self._started_again():
-                    error = await self._ask(crew)
+            if time.monotonic() - at > _HEALTH_CACHE_SECONDS:
+                error = await self._ping(crew)
+                if error is not None and self.is_embedded and await self._restart():
+                    error = await self._ping(crew)
                 self._asked = time.monotonic(), error
             return error
 
-    async def _ask(self, crew: Crew) -> dict[str, Any] | None:
+    async def _ping(self, crew: ChildPool) -> dict[str, Any] | None:
         try:
-            async with asyncio.timeout(_PATIENCE_SECONDS), crew.child() as child:
+            async with asyncio.timeout(_PING_SECONDS), crew.child() as child:
                 event = await child.work({"op": "ping", "dsn": self.dsn})
         except (TimeoutError, ChildDied):
             return {"error": "the database does not answer", "type": "ConnectionFailed", "place": None, "choice": None}
         return event.get("error")
 
-    async def _started_again(self) -> bool:
+    async def _restart(self) -> bool:
         """Restart the embedded server after somebody stopped it; return whether that worked."""
         servers = contextlib.ExitStack()
         try:
-            self._dsn = await asyncio.to_thread(servers.enter_context, Embedded().running())
+            self._dsn = await asyncio.to_thread(servers.enter_context, EmbeddedServer().running())
         except ImporterError:
             return False
         self._servers.push(servers)
         return True
 
 
-async def asked(crew: Crew, command: dict[str, Any], seconds: float) -> dict[str, Any]:
+async def asked(crew: ChildPool, command: dict[str, Any], seconds: float) -> dict[str, Any]:
     """Have a child answer a question; return its `done` event.
 
     Args:
@@ -109,19 +109,19 @@ async def asked(crew: Crew, command: dict[str, Any], seconds: float) -> dict[str
         Refused: the child reported an error, died, or was not done in time.
     """
     try:
-        async with asyncio.timeout(seconds), crew.questions, crew.child() as child:
+        async with asyncio.timeout(seconds), crew.question_slots, crew.child() as child:
             event = await child.work(command)
     except TimeoutError:
-        raise Refused(503, f"not done within {seconds:g} s", kind="TimedOut", choice="try again later") from None
+        raise RequestError(503, f"not done within {seconds:g} s", kind="TimedOut", choice="try again later") from None
     except ChildDied as exc:
-        raise Refused(500, f"the process that did the work {exc.how}", kind="ChildDied") from None
+        raise RequestError(500, f"the process that did the work {exc.how}", kind="ChildDied") from None
     if event["event"] == "error":
         raise refused(event["error"])
     return event
 
 
-def refused(error: dict[str, Any], **more: Any) -> Refused:
-    """Return the refusal that reports an error of a child; more: further arguments of `Refused`."""
-    return Refused(
+def refused(error: dict[str, Any], **more: Any) -> RequestError:
+    """Return the refusal that reports an error of a child; more: further arguments of `RequestError`."""
+    return RequestError(
         error["status"], error["error"], kind=error["type"], place=error["place"], choice=error["choice"], **more
     )

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    Hear = Callable[[dict[str, Any]], dict[str, Any] | None]
+    EventHandler = Callable[[dict[str, Any]], dict[str, Any] | None]
 
 #: Commands after which a child is replaced by a fresh one: this bounds the memory that libraries never free.
-_COMMANDS = 50
+_MAX_COMMANDS = 50
 #: Maximum bytes of one line of a child; a report on 1,600 columns takes a megabyte.
-_LINE_BYTES = 64 << 20
+_MAX_LINE_BYTES = 64 << 20
 #: Seconds that a child has to clean up after SIGTERM; the importer promises to need two.
-_TIDY_SECONDS = 8.0
+_STOP_SECONDS = 8.0
 #: Seconds that an idle child has to answer `hello`; it may still be importing modules.
 _START_SECONDS = 60.0
 #: Environment variables that children do not inherit: secrets, and settings that would select another server.
@@ -49,7 +49,7 @@ class Child:
 
     def __init__(self, process: asyncio.subprocess.Process, scratch: Path) -> None:
         self._process, self.scratch = process, scratch
-        self._commands = 0
+        self._command_count = 0
         self._ending = False
 
     @classmethod
@@ -60,14 +60,14 @@ class Child:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "importer.serve.child.main",
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-            start_new_session=True, env=env, cwd=scratch, limit=_LINE_BYTES,
+            start_new_session=True, env=env, cwd=scratch, limit=_MAX_LINE_BYTES,
         )  # fmt: skip
         return cls(process, scratch)
 
     @property
     def is_alive(self) -> bool:
         """Whether the child can take another command, as far as is known."""
-        return self._process.returncode is None and not self._ending and self._commands < _COMMANDS
+        return self._process.returncode is None and not self._ending and self._command_count < _MAX_COMMANDS
 
     async def answers(self) -> bool:
         """Return whether the child answers `hello`.
@@ -85,7 +85,7 @@ class Child:
                 return True
         return False
 
-    async def work(self, command: dict[str, Any], hear: Hear | None = None) -> dict[str, Any]:
+    async def work(self, command: dict[str, Any], hear: EventHandler | None = None) -> dict[str, Any]:
         """Send a command and return its last event, `done` or `error`.
 
         Args:
@@ -95,7 +95,7 @@ class Child:
         Raises:
             ChildDied: the child ended before its last event.
         """
-        self._commands += 1
+        self._command_count += 1
         self._say(command)
         while True:
             event = await self._hear()
@@ -145,7 +145,7 @@ class Child:
         if self._process.returncode is None:
             self.terminate()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._process.wait(), _TIDY_SECONDS)
+                await asyncio.wait_for(self._process.wait(), _STOP_SECONDS)
         self.kill()
         await self._process.wait()
         if self._process.stdin is not None:
@@ -161,7 +161,7 @@ def _how(code: int) -> str:
     return f"was killed (signal {-code})"
 
 
-class Crew:
+class ChildPool:
     """A pool of children: the first is started ahead, and idle ones are kept for the next command.
 
     Args:
@@ -171,7 +171,7 @@ class Crew:
 
     def __init__(self, scratch: Path, places: int) -> None:
         self._scratch, self._places = scratch, places
-        self.questions = asyncio.Semaphore(places)
+        self.question_slots = asyncio.Semaphore(places)
         self._idle: list[Child] = []
         self._all: set[Child] = set()
         self._tasks: set[asyncio.Task[None]] = set()

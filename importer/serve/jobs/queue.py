@@ -8,11 +8,23 @@ from collections import deque
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from importer.serve.errors import Refused, stamp
+from importer.serve.errors import RequestError, stamp
 
 from .commands import load_command
-from .processes import Child, ChildDied, Crew
-from .run import CANCELLED, DONE, FAILED, GO_ON, INTERRUPTED, QUEUED, RUNNING, Run, error_of_service, is_unsure, stopped
+from .processes import Child, ChildDied, ChildPool
+from .run import (
+    CANCELLED,
+    DONE,
+    FAILED,
+    GO_ON,
+    INTERRUPTED,
+    QUEUED,
+    RUNNING,
+    Run,
+    may_have_published,
+    service_error,
+    stopped,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +40,7 @@ _GRACE_SECONDS = 20.0
 #: Seconds that a cancelled run has to stop before it is killed.
 _STOP_SECONDS = 8.0
 #: Files of a run that are kept after it ended.
-_RESULTS = frozenset({"rejects.xlsx", "bad_cells.json"})
+_KEPT_FILES = frozenset({"rejects.xlsx", "bad_cells.json"})
 
 
 class Jobs:
@@ -42,7 +54,7 @@ class Jobs:
         database: target database of the runs.
     """
 
-    def __init__(self, config: Config, store: Store, uploads: Uploads, crew: Crew, database: Database) -> None:
+    def __init__(self, config: Config, store: Store, uploads: Uploads, crew: ChildPool, database: Database) -> None:
         self._config, self.store, self._uploads = config, store, uploads
         self._crew, self._database = crew, database
         self._open: dict[str, Run] = {}
@@ -55,7 +67,7 @@ class Jobs:
 
     def load(self) -> None:
         """Load the unfinished runs of the previous service: its checks fail, its uploads become resumable."""
-        for stored in self.store.in_states(QUEUED, RUNNING, INTERRUPTED):
+        for stored in self.store.runs_in_states(QUEUED, RUNNING, INTERRUPTED):
             run = Run.load(stored)
             if run.kind == "check":
                 self._end(run, FAILED, error=stopped(None))
@@ -66,7 +78,7 @@ class Jobs:
                 self.store.save(run.stored())
         self._uploads.load({run.upload for run in self._open.values()})
         for run in list(self._open.values()):
-            if self._uploads.hold(run.upload, run.id) is None:
+            if self._uploads.acquire(run.upload, run.id) is None:
                 self._end(run, FAILED, error=stopped("send the workbook again") | {"resumable": False})
         known = set(self._open)
         for folder in self._config.results.iterdir():
@@ -103,7 +115,7 @@ class Jobs:
         folder.mkdir(mode=0o700)
         for name, content in files.items():
             (folder / name).write_bytes(content)
-        self._uploads.hold(upload.id, run.id)
+        self._uploads.acquire(upload.id, run.id)
         self._enqueue(run)
 
     def check_room(self) -> None:
@@ -113,9 +125,9 @@ class Jobs:
             Refused: the queue is full, or the service is stopping.
         """
         if self.stopping.is_set():
-            raise Refused(503, "the service is stopping", choice="try again later")
+            raise RequestError(503, "the service is stopping", choice="try again later")
         if self._running >= self._config.concurrency and len(self._queue) >= self._config.queue:
-            raise Refused(429, f"{len(self._queue)} uploads are waiting already", kind="QueueFull",
+            raise RequestError(429, f"{len(self._queue)} uploads are waiting already", kind="QueueFull",
                           choice="try again later", retry_after=5)  # fmt: skip
 
     def _enqueue(self, run: Run) -> None:
@@ -135,7 +147,7 @@ class Jobs:
             return self._open[run]
         stored = self.store.get(run)
         if stored is None:
-            raise Refused(404, "there is no such run")
+            raise RequestError(404, "there is no such run")
         return Run.load(stored)
 
     def words(self, run: Run) -> dict[str, Any]:
@@ -158,7 +170,7 @@ class Jobs:
             Refused: the run is not interrupted, the queue is full, or the service is stopping.
         """
         if run.state != INTERRUPTED:
-            raise Refused(409, f"a run that is {run.state} cannot be resumed", kind="NotResumable")
+            raise RequestError(409, f"a run that is {run.state} cannot be resumed", kind="NotResumable")
         self.check_room()
         self._enqueue(run)
 
@@ -204,7 +216,7 @@ class Jobs:
     async def prune(self) -> None:
         """Delete runs older than `keep_days` that have ended, and cancel those that nobody resumed."""
         old = datetime.now(UTC) - timedelta(days=self._config.keep_days)
-        for stored in self.store.older_than(stamp(old.timestamp())):
+        for stored in self.store.runs_created_before(stamp(old.timestamp())):
             run = self.find(stored["id"])
             if run.is_over:
                 await self.cancel(run)
@@ -222,21 +234,21 @@ class Jobs:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         for run in self._queue:
-            run.ring()
+            run.notify()
 
     async def _work(self, run: Run) -> None:
         try:
-            run.ring()
-            event = await self._executed(run)
+            run.notify()
+            event = await self._execute(run)
             await self._settle(run, event)
         except Exception as exc:  # noqa: BLE001 - a run must end even if the service itself fails
-            self._end(run, FAILED, error=error_of_service(500, f"unexpected {type(exc).__name__}", "ServiceError"))
+            self._end(run, FAILED, error=service_error(500, f"unexpected {type(exc).__name__}", "ServiceError"))
         finally:
             run.child = None
             self._running -= 1
             self._pump()
 
-    async def _executed(self, run: Run) -> dict[str, Any]:
+    async def _execute(self, run: Run) -> dict[str, Any]:
         """Execute a run in a child; return the child's last event, or an error event that says how the child died."""
         try:
             async with self._crew.child() as child:
@@ -248,10 +260,10 @@ class Jobs:
                         return await child.work(self._command(run, child), lambda event: self._hear(run, event))
                 except TimeoutError:
                     child.kill()
-                    return {"error": error_of_service(422, f"not done within {self._config.seconds:g} s", "TimedOut")}
+                    return {"error": service_error(422, f"not done within {self._config.seconds:g} s", "TimedOut")}
         except ChildDied as exc:
             how = "ran out of memory or was killed" if "SIGKILL" in exc.how else exc.how
-            words = error_of_service(500, f"the process that did the work {how}", "ChildDied")
+            words = service_error(500, f"the process that did the work {how}", "ChildDied")
             return {"error": words | {"resumable": True}}
 
     def _hear(self, run: Run, event: dict[str, Any]) -> dict[str, Any] | None:
@@ -267,7 +279,7 @@ class Jobs:
         return answer
 
     def _command(self, run: Run, child: Child) -> dict[str, Any]:
-        upload = self._uploads.hold(run.upload, run.id)
+        upload = self._uploads.acquire(run.upload, run.id)
         if upload is None:
             raise ChildDied("found no workbook")
         folder = self.folder(run.id)
@@ -285,7 +297,7 @@ class Jobs:
             if event["oid"] is not None and run.identity is not None:
                 self.store.own(run.identity[1], run.identity[2], event["oid"])
             self._end(run, DONE, report=report)
-        elif run.cancelling and is_unsure(run, error):
+        elif run.cancelling and may_have_published(run, error):
             self._interrupt(run, error | {"choice": "resume the run: it reports whether the rows were published"})
         elif run.cancelling:
             self._end(run, CANCELLED)
@@ -307,7 +319,7 @@ class Jobs:
     def _interrupt(self, run: Run, error: dict[str, Any]) -> None:
         run.state, run.error, run.finished_at = INTERRUPTED, error, stamp()
         self.store.save(run.stored())
-        run.ring()
+        run.notify()
 
     def _end(
         self, run: Run, state: str, *, error: dict[str, Any] | None = None, report: dict[str, Any] | None = None
@@ -319,11 +331,11 @@ class Jobs:
         folder = self.folder(run.id)
         if folder.is_dir():
             for path in folder.iterdir():
-                if path.name not in _RESULTS or not run.has_rejects:
+                if path.name not in _KEPT_FILES or not run.has_rejects:
                     path.unlink(missing_ok=True)
             if not run.has_rejects:
                 folder.rmdir()
         self._open.pop(run.id, None)
         self._uploads.release(run.upload, run.id)
         self.store.save(run.stored(), report)
-        run.ring()
+        run.notify()

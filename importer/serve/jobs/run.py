@@ -24,7 +24,7 @@ STAGES = {
     "publish": "publishing",
 }  # fmt: skip
 #: Stages in which rows may be in staging, so that a resume can continue from them.
-_BEGUN = frozenset({"load", "write", "verify", "publish"})
+_WRITING_STAGES = frozenset({"load", "write", "verify", "publish"})
 _NOT_STORED = frozenset({"progress", "notes", "child", "cancelling", "bell"})
 
 
@@ -89,7 +89,7 @@ class Run:
     cancelling: bool = False
     bell: asyncio.Event = field(default_factory=asyncio.Event)
     _began: float = 0.0
-    _stage_began: float = 0.0
+    _stage_started: float = 0.0
 
     @classmethod
     def load(cls, stored: dict[str, Any]) -> Run:
@@ -106,14 +106,14 @@ class Run:
         """Reset the run to its queued state; only what is in the database remains of an earlier attempt."""
         self.state, self.error, self.finished_at, self.message = QUEUED, None, None, None
         self.progress, self.notes, self.cancelling = None, [], False
-        self._began = self._stage_began = 0.0
+        self._began = self._stage_started = 0.0
 
     @property
     def is_over(self) -> bool:
         """Whether the run is neither queued nor running."""
         return self.state not in {QUEUED, RUNNING}
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         """Wake those who wait for a change of the run."""
         bell, self.bell = self.bell, asyncio.Event()
         bell.set()
@@ -131,17 +131,17 @@ class Run:
                 self.identity = [event["sha256"], event["schema"], event["table"]]
                 self.begun = self.begun if event["exists"] else [event["schema"], event["table"]]
                 answer = {"answer": True}
-        self.ring()
+        self.notify()
         return answer
 
     def _advance(self, stage: str, done: int, total: int | None) -> None:
         now = time.monotonic()
         self._began = self._began or now
         if self.progress is None or self.progress.stage != stage:
-            self._stage_began = now
-        seconds = now - self._stage_began
+            self._stage_started = now
+        seconds = now - self._stage_started
         rate = round(done / seconds, 1) if done and seconds > 0 else None
-        self.writing = self.writing or stage in _BEGUN
+        self.writing = self.writing or stage in _WRITING_STAGES
         self.progress = Progress(stage, done, total, rate)
 
     # ---- ANSWERS ------------------------------------------------------------------------------------------------
@@ -158,7 +158,7 @@ class Run:
             "workbook": self.workbook, "size": self.size, "sheet": self.sheet, "table": self.table,
             "mode": self.options.get("mode", "append"), "method": self.options.get("method", "batch"),
             "created_at": self.created_at, "started_at": self.started_at, "finished_at": self.finished_at,
-            "progress": self.progress_words(), "message": self.message, "error": self._error_words(),
+            "progress": self.progress_dict(), "message": self.message, "error": self._error_dict(),
             "stats": self.stats, "rejects": self.rejects, "resumable": self.state == INTERRUPTED,
             "options": self.options,
             "links": {
@@ -169,10 +169,10 @@ class Run:
             },
         }  # fmt: skip
 
-    def _error_words(self) -> dict[str, Any] | None:
+    def _error_dict(self) -> dict[str, Any] | None:
         return None if self.error is None else {k: v for k, v in self.error.items() if k not in {"resumable", "unsure"}}
 
-    def progress_words(self) -> dict[str, Any] | None:
+    def progress_dict(self) -> dict[str, Any] | None:
         """Return the progress as the dict that answers contain; None if the run is not running."""
         now = self.progress
         if self.state != RUNNING or now is None:
@@ -189,18 +189,18 @@ class Run:
 GO_ON = "resume the run: it continues where it stopped"
 
 
-def is_unsure(run: Run, error: dict[str, Any]) -> bool:
+def may_have_published(run: Run, error: dict[str, Any]) -> bool:
     """Return whether a run that was stopped may still have published its rows."""
     killed = error["type"] == "ChildDied" and run.progress is not None and run.progress.stage == "publish"
     return run.kind == "upload" and (killed or bool(error.get("unsure")))
 
 
-def error_of_service(status: int, error: str, kind: str) -> dict[str, Any]:
+def service_error(status: int, error: str, kind: str) -> dict[str, Any]:
     """Return an error in the form in which children report theirs."""
     return {"error": error, "type": kind, "place": None, "choice": None, "status": status, "resumable": False}
 
 
 def stopped(choice: str | None) -> dict[str, Any]:
     """Return the error of a run that the stop of the service ended; choice: None if the run cannot be resumed."""
-    words = error_of_service(503, "the service was stopped", "Interrupted")
+    words = service_error(503, "the service was stopped", "Interrupted")
     return words | {"choice": choice, "resumable": choice is not None}

@@ -81,13 +81,13 @@ class Store:
         )
         return [json.loads(row[0]) for row in rows]
 
-    def in_states(self, *states: str) -> list[dict[str, Any]]:
+    def runs_in_states(self, *states: str) -> list[dict[str, Any]]:
         """Return all runs in these states, oldest first."""
         marks = ", ".join("?" * len(states))
         rows = self._db.execute(f"SELECT listed FROM runs WHERE state IN ({marks}) ORDER BY created_at, id", states)
         return [json.loads(row[0]) for row in rows]
 
-    def older_than(self, time: str) -> list[dict[str, Any]]:
+    def runs_created_before(self, time: str) -> list[dict[str, Any]]:
         """Return the runs created before a time, oldest first."""
         rows = self._db.execute("SELECT listed FROM runs WHERE created_at < ? ORDER BY created_at", (time,))
         return [json.loads(row[0]) for row in rows]

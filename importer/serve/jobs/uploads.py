@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from importer.serve.errors import Refused, stamp
+from importer.serve.errors import RequestError, stamp
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".xlsx", ".xlsm")
 #: Maximum number of uploads kept at once, and of their total bytes as a multiple of the limit for one upload.
-_MOST, _MOST_SIZES = 32, 8
-_ABOUT = "about.json"
-_LONGEST_NAME = 255
+_MAX_UPLOADS, _MAX_TOTAL_FACTOR = 32, 8
+_METADATA_FILE = "about.json"
+_MAX_NAME_CHARS = 255
 #: Maximum bytes of a file name without its suffix; file systems allow 255 in all.
-_LONGEST_STEM = 120
+_MAX_STEM_BYTES = 120
 
 
 @dataclass
@@ -67,7 +67,7 @@ class Uploads:
         """Load the uploads of the previous service; remove incomplete ones, and `once` ones whose id is not needed."""
         for folder in self._config.uploads.iterdir():
             try:
-                about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
+                about = json.loads((folder / _METADATA_FILE).read_text(encoding="utf-8"))
                 upload = Upload(folder.name, about["name"], folder / about["file"], about["size"], about["once"])
                 if not upload.path.is_file() or (upload.once and upload.id not in needed):
                     raise ValueError  # noqa: TRY301 - one exit for everything that cannot be used
@@ -98,13 +98,13 @@ class Uploads:
     def _check_room(self, announced: int) -> None:
         self.expire()
         held = sum(u.size for u in self._all.values()) + sum(self._receiving.values())
-        most = _MOST_SIZES * self._config.upload_bytes
-        if len(self._all) + len(self._receiving) < _MOST and held + announced <= most:
+        most = _MAX_TOTAL_FACTOR * self._config.upload_bytes
+        if len(self._all) + len(self._receiving) < _MAX_UPLOADS and held + announced <= most:
             return
         # Uploads without users are removed to make room, least recently used first.
         free = min((u for u in self._all.values() if not u.users), key=lambda u: u.used, default=None)
         if free is None or time.time() - free.used < 1:
-            raise Refused(429, "too many workbooks are in use", choice="try again later", retry_after=10)
+            raise RequestError(429, "too many workbooks are in use", choice="try again later", retry_after=10)
         self.remove(free.id)
         self._check_room(announced)
 
@@ -112,7 +112,7 @@ class Uploads:
         """Keep a workbook that was received completely."""
         upload.size, upload.once, upload.used = size, once, time.time()
         about = {"name": upload.name, "file": upload.path.name, "size": size, "once": once}
-        (upload.path.parent / _ABOUT).write_text(json.dumps(about), encoding="utf-8")
+        (upload.path.parent / _METADATA_FILE).write_text(json.dumps(about), encoding="utf-8")
         self._receiving.pop(upload.id, None)
         self._all[upload.id] = upload
 
@@ -131,11 +131,11 @@ class Uploads:
         self.expire()
         found = self._all.get(upload)
         if found is None or found.once:
-            raise Refused(404, "there is no such upload, or it is gone", kind="UploadGone", choice="send it again")
+            raise RequestError(404, "there is no such upload, or it is gone", kind="UploadGone", choice="send it again")
         found.used = time.time()
         return found
 
-    def hold(self, upload: str, user: str) -> Upload | None:
+    def acquire(self, upload: str, user: str) -> Upload | None:
         """Keep an upload as long as a user needs it; return None if it has been removed."""
         found = self._all.get(upload)
         if found is not None:
@@ -178,11 +178,11 @@ class Uploads:
 def _shown_name(name: str | None) -> str:
     """Return the last part of the name that a sender gave (path separators of any system), for display."""
     last = (name or "").replace("\\", "/").rpartition("/")[2]
-    shown = "".join(c for c in last if c.isprintable()).strip()[-_LONGEST_NAME:]
+    shown = "".join(c for c in last if c.isprintable()).strip()[-_MAX_NAME_CHARS:]
     if not shown:
-        raise Refused(400, "the file has no name", choice="send it as a form field 'file' with a file name")
+        raise RequestError(400, "the file has no name", choice="send it as a form field 'file' with a file name")
     if os.path.splitext(shown)[1].lower() not in SUFFIXES:  # noqa: PTH122 - a name, not a path
-        raise Refused(400, f"{shown!r} is not the name of a workbook", choice="send an .xlsx or .xlsm file")
+        raise RequestError(400, f"{shown!r} is not the name of a workbook", choice="send an .xlsx or .xlsm file")
     return shown
 
 
@@ -193,5 +193,5 @@ def _file_name(shown: str) -> str:
     """
     stem, suffix = os.path.splitext(shown)  # noqa: PTH122 - a name, not a path
     kept = "".join(c if c.isalnum() or c in "-_ ." else "_" for c in stem).strip(". ")
-    short = kept.encode()[:_LONGEST_STEM].decode("utf-8", "ignore").strip(". ")
+    short = kept.encode()[:_MAX_STEM_BYTES].decode("utf-8", "ignore").strip(". ")
     return f"{short or 'workbook'}{suffix.lower()}"

@@ -10,8 +10,8 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from importer.serve.errors import Refused
-from importer.serve.http.access import cookie_words
+from importer.serve.errors import RequestError
+from importer.serve.http.access import session_cookie_args
 from importer.serve.http.body import CONTRACT_SUFFIXES, read_body
 from importer.serve.jobs.database import asked
 from importer.settings import Method, Mode
@@ -22,9 +22,9 @@ from .openapi import failures
 
 router = APIRouter()
 #: Delay of the response to a wrong token, in seconds, to slow down guessing.
-_PAUSE_SECONDS = 1.0
+_WRONG_TOKEN_DELAY_SECONDS = 1.0
 #: How long a child process may take to list tables or contracts, in seconds.
-_ANSWER_SECONDS = 30.0
+_CHILD_TIMEOUT_SECONDS = 30.0
 
 
 @router.get(
@@ -47,7 +47,7 @@ async def health(request: Request) -> Response:
 )
 async def session(request: Request) -> Response:
     keys = request.app.state.service.keys
-    return JSONResponse({"token_required": keys.required, "signed_in": keys.admits(request.headers)})
+    return JSONResponse({"token_required": keys.required, "signed_in": keys.is_authenticated(request.headers)})
 
 
 @router.post(
@@ -65,21 +65,21 @@ async def sign_in(request: Request) -> Response:
         service.uploads.drop(body.upload)
     token = body.fields.get("token")
     if not isinstance(token, str):
-        raise Refused(400, "no token was given", kind="UsageError", place="token")
-    if not service.keys.opens(token):
-        await asyncio.sleep(_PAUSE_SECONDS)
-        refused = Refused(401, "the token is wrong", kind="TokenNeeded")
+        raise RequestError(400, "no token was given", kind="UsageError", place="token")
+    if not service.keys.is_valid_token(token):
+        await asyncio.sleep(_WRONG_TOKEN_DELAY_SECONDS)
+        refused = RequestError(401, "the token is wrong", kind="TokenNeeded")
         refused.headers["WWW-Authenticate"] = 'Bearer realm="importer"'
         raise refused
     answer = JSONResponse({"token_required": service.keys.required, "signed_in": True})
-    answer.set_cookie(**cookie_words(service.keys.session(), secure=_is_secure(request)))
+    answer.set_cookie(**session_cookie_args(service.keys.session(), secure=_is_secure(request)))
     return answer
 
 
 @router.delete("/session", summary="Sign out", responses={200: {"model": models.Session}, **failures(403, 421)})
 async def sign_out(request: Request) -> Response:
     answer = JSONResponse({"token_required": request.app.state.service.keys.required, "signed_in": False})
-    answer.set_cookie(**cookie_words(None, secure=_is_secure(request)))
+    answer.set_cookie(**session_cookie_args(None, secure=_is_secure(request)))
     return answer
 
 
@@ -115,7 +115,7 @@ async def tables(request: Request) -> Response:
         "op": "tables", "dsn": service.database.dsn, "patterns": service.config.allow_tables,
         "owned": service.jobs.store.owned(),
     }  # fmt: skip
-    event = await asked(service.crew, command, _ANSWER_SECONDS)
+    event = await asked(service.crew, command, _CHILD_TIMEOUT_SECONDS)
     return JSONResponse({"tables": event["tables"], "truncated": event["truncated"]})
 
 
@@ -124,7 +124,7 @@ async def tables(request: Request) -> Response:
     responses={200: {"model": models.Contracts}, **failures(401, 421, 500, 503)},
 )  # fmt: skip
 async def contracts(request: Request) -> Response:
-    found = await _contracts(request.app.state.service)
+    found = await _read_contracts(request.app.state.service)
     return JSONResponse({"contracts": [{k: v for k, v in c.items() if k != "descriptor"} for c in found]})
 
 
@@ -133,20 +133,20 @@ async def contracts(request: Request) -> Response:
     responses={200: {"model": dict[str, Any]}, **failures(401, 404, 421, 422, 500, 503)},
 )  # fmt: skip
 async def contract(request: Request, name: str) -> Response:
-    found = next((c for c in await _contracts(request.app.state.service) if c["name"] == name), None)
+    found = next((c for c in await _read_contracts(request.app.state.service) if c["name"] == name), None)
     if found is None:
-        raise Refused(404, "there is no such contract")
+        raise RequestError(404, "there is no such contract")
     if found["error"] is not None:
-        raise Refused(422, found["error"], kind="ContractError")
+        raise RequestError(422, found["error"], kind="ContractError")
     return Response(json.dumps(found["descriptor"]), media_type="application/json")
 
 
-async def _contracts(service: Any) -> list[dict[str, Any]]:
+async def _read_contracts(service: Any) -> list[dict[str, Any]]:
     files = contract_files(service.config)
     if not files:
         return []
     command = {"op": "contracts", "files": files, "hidden": [str(service.config.contracts)]}
-    found: list[dict[str, Any]] = (await asked(service.crew, command, _ANSWER_SECONDS))["contracts"]
+    found: list[dict[str, Any]] = (await asked(service.crew, command, _CHILD_TIMEOUT_SECONDS))["contracts"]
     return found
 
 

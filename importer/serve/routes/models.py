@@ -305,7 +305,7 @@ class RunWords(BaseModel):
     links: Links
 
 
-class Accepted(BaseModel):
+class RunAccepted(BaseModel):
     """A run that was queued or has started."""
 
     message: str

@@ -28,7 +28,7 @@ _WORDS = {
 }
 
 
-_RETRY = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait"}}
+_RETRY_AFTER_HEADERS = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds to wait"}}
 
 
 def failures(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -37,20 +37,20 @@ def failures(*statuses: int) -> dict[int | str, dict[str, Any]]:
     for status in statuses:
         described[status] = {"model": ErrorAnswer, "description": _WORDS[status]}
         if status == 429:  # noqa: PLR2004 - the only one that says when to try again
-            described[status]["headers"] = _RETRY
+            described[status]["headers"] = _RETRY_AFTER_HEADERS
     return described
 
 
-_FILE = {"type": "string", "format": "binary", "description": "the workbook, an .xlsx or .xlsm file"}
+_FILE_SCHEMA = {"type": "string", "format": "binary", "description": "the workbook, an .xlsx or .xlsm file"}
 
 
-def form_of(model: type[InspectOptions] | None) -> dict[str, Any]:
+def request_body(model: type[InspectOptions] | None) -> dict[str, Any]:
     """Return the OpenAPI `requestBody` of a request with the options of `model`; None for the file alone."""
     if model is None:
-        form: dict[str, Any] = {"type": "object", "properties": {"file": _FILE}, "required": ["file"]}
+        form: dict[str, Any] = {"type": "object", "properties": {"file": _FILE_SCHEMA}, "required": ["file"]}
         return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}}}
     options = model.model_json_schema()["properties"]
-    form = {"type": "object", "properties": {"file": _FILE, **options}, "additionalProperties": False}
+    form = {"type": "object", "properties": {"file": _FILE_SCHEMA, **options}, "additionalProperties": False}
     alone = {"type": "object", "properties": options, "additionalProperties": False, "required": ["upload"]}
     encoding = {"file": {"contentType": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"}}
     return {
@@ -65,7 +65,7 @@ def form_of(model: type[InspectOptions] | None) -> dict[str, Any]:
     }
 
 
-_SCHEMES = {
+_SECURITY_SCHEMES = {
     "token": {"type": "http", "scheme": "bearer", "description": "the service's token, if it has one"},
     "session": {
         "type": "apiKey",
@@ -77,18 +77,18 @@ _SCHEMES = {
 
 
 #: Schema of FastAPI's response to invalid parameters; the service responds with status 400 and its own schema.
-_NOT_OURS = "HTTPValidationError"
+_FASTAPI_ERROR_SCHEMA = "HTTPValidationError"
 
 
 def described(document: dict[str, Any]) -> dict[str, Any]:
     """Complete the document in place, and return it."""
-    document["components"]["securitySchemes"] = _SCHEMES
+    document["components"]["securitySchemes"] = _SECURITY_SCHEMES
     document["security"] = [{}, {"token": []}, {"session": []}]
     for methods in document["paths"].values():
         for operation in methods.values():
             answers = operation["responses"]
-            if _NOT_OURS in str(answers.get("422", "")):
+            if _FASTAPI_ERROR_SCHEMA in str(answers.get("422", "")):
                 del answers["422"]
-    for name in (_NOT_OURS, "ValidationError"):
+    for name in (_FASTAPI_ERROR_SCHEMA, "ValidationError"):
         document["components"]["schemas"].pop(name, None)
     return document

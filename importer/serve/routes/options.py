@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 
-def _clean(text: str) -> str:
+def _check_text(text: str) -> str:
     """Return the text.
 
     Raises:
@@ -23,23 +23,23 @@ def _clean(text: str) -> str:
     return text
 
 
-def _joined(value: Any) -> Any:
+def _join_list(value: Any) -> Any:
     """Return a list from a JSON body as the comma-separated text of a form; other values unchanged."""
     if isinstance(value, list) and all(isinstance(v, str) and "," not in v for v in value):
         return ",".join(value)
     return value
 
 
-def _plain(value: Any) -> Any:
+def _int_to_text(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _encoded(value: Any) -> Any:
+def _dict_to_json(value: Any) -> Any:
     """Return an object from a JSON body as the JSON text of a form; other values unchanged."""
     return json.dumps(value) if isinstance(value, dict) else value
 
 
-def _mapping(text: str) -> str:
+def _check_mapping(text: str) -> str:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
@@ -47,12 +47,12 @@ def _mapping(text: str) -> str:
     if not isinstance(found, dict) or not all(v is None or isinstance(v, str) for v in found.values()):
         raise ValueError('must be a JSON object of column letters and names, as in {"A": "name"}')
     for name in found.values():
-        _clean(name or "")
+        _check_text(name or "")
     return text
 
 
-def _checked_text(value: str | None) -> str | None:
-    return None if value is None else _clean(value)
+def _check_optional_text(value: str | None) -> str | None:
+    return None if value is None else _check_text(value)
 
 
 class InspectOptions(BaseModel):
@@ -64,11 +64,11 @@ class InspectOptions(BaseModel):
         str | None, Field(pattern="^[0-9a-f]{32}$", description="id of an upload, in place of a file")
     ] = None
     sheet: Annotated[
-        str | None, AfterValidator(_checked_text),
+        str | None, AfterValidator(_check_optional_text),
         Field(min_length=1, max_length=255, description="name of the sheet; default: the first visible worksheet"),
     ] = None  # fmt: skip
     header_row: Annotated[
-        str | None, BeforeValidator(_plain),
+        str | None, BeforeValidator(_int_to_text),
         Field(pattern="^[0-9]{1,7}(-[0-9]{1,7})?$", description="header row, or rows (`2-4`); 0: none; default: found"),
     ] = None  # fmt: skip
     keep_names: Annotated[bool, Field(description="use header texts as column names unchanged")] = False
@@ -85,7 +85,7 @@ class LoadOptions(InspectOptions):
     """The options of `/check` and `/upload`."""
 
     table: Annotated[
-        str | None, AfterValidator(_checked_text),
+        str | None, AfterValidator(_check_optional_text),
         Field(min_length=1, max_length=300, description="`table` or `schema.table`; default: the contract's, else "
               "derived from the workbook's name"),
     ] = None  # fmt: skip
@@ -93,28 +93,29 @@ class LoadOptions(InspectOptions):
         Literal["append", "create", "replace", "upsert"], Field(description="what happens to rows already in the table")
     ] = "append"
     key: Annotated[
-        str | None, BeforeValidator(_joined), AfterValidator(_checked_text),
+        str | None, BeforeValidator(_join_list), AfterValidator(_check_optional_text),
         Field(min_length=1, max_length=20_000, description="columns of an upsert's key, separated by commas"),
     ] = None  # fmt: skip
     on_duplicate: Annotated[
         Literal["reject", "first", "last"], Field(description="what to do with rows that repeat a key in the sheet")
     ] = "reject"
     max_rejects: Annotated[
-        str | None, BeforeValidator(_plain),
+        str | None, BeforeValidator(_int_to_text),
         Field(pattern=r"^([0-9]{1,9}|[0-9]{1,2}(\.[0-9]{1,6})?%|100%)$", description="reject budget, as a number "
               "or a percentage (`1%`): with more rejected rows, nothing is loaded"),
     ] = None  # fmt: skip
     columns: Annotated[
-        str | None, BeforeValidator(_joined), AfterValidator(_checked_text),
+        str | None, BeforeValidator(_join_list), AfterValidator(_check_optional_text),
         Field(min_length=1, max_length=100_000, description="columns to load, by header, name or letter, "
               "separated by commas; the others are ignored"),
     ] = None  # fmt: skip
     contract: Annotated[
-        str | None, BeforeValidator(_encoded), AfterValidator(_checked_text),
+        str | None, BeforeValidator(_dict_to_json), AfterValidator(_check_optional_text),
         Field(min_length=1, max_length=4_000_000, description="a name from `/contracts`, or a descriptor as JSON"),
     ] = None  # fmt: skip
     mapping: Annotated[
-        str | None, BeforeValidator(_encoded), AfterValidator(lambda text: None if text is None else _mapping(text)),
+        str | None, BeforeValidator(_dict_to_json),
+        AfterValidator(lambda text: None if text is None else _check_mapping(text)),
         Field(min_length=1, max_length=1_000_000, description='column letters and the table columns they fill, as '
               'JSON: `{"A": "name"}`; other columns are not loaded'),
     ] = None  # fmt: skip
@@ -130,7 +131,7 @@ class LoadOptions(InspectOptions):
     again: Annotated[bool, Field(description="load again what was already imported")] = False
     wait: Annotated[bool, Field(description="respond when the run has ended; false: at once")] = True
 
-    def chosen_mapping(self) -> dict[str, str] | None:
+    def parse_mapping(self) -> dict[str, str] | None:
         """Return table columns by column letter, without columns that are not loaded; None without a mapping."""
         if self.mapping is None:
             return None

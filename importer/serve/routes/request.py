@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
-from importer.serve.errors import Refused, invalid_words
-from importer.serve.http.body import Body, Gone, read_body
+from importer.serve.errors import RequestError, validation_errors_to_dict
+from importer.serve.http.body import Body, ClientDisconnected, read_body
 
 from .options import InspectOptions, LoadOptions
 
@@ -39,7 +39,7 @@ async def taken(request: Request, model: type[Options], *, once: bool) -> tuple[
     service = request.app.state.service
     body = await read_body(request, service.config, service.uploads)
     try:
-        options = _options(model, request, body)
+        options = _parse_options(model, request, body)
         return options, _workbook(service.uploads, options, body, once=once), body
     except BaseException:
         if body.upload is not None:
@@ -50,38 +50,40 @@ async def taken(request: Request, model: type[Options], *, once: bool) -> tuple[
 def _workbook(uploads: Uploads, options: InspectOptions, body: Body, *, once: bool) -> Upload:
     """Return the workbook that a request sent, or the upload that it names."""
     if body.upload is not None and options.upload is not None:
-        raise Refused(400, "both a file and an upload were given", kind="UsageError", choice="give one of them")
+        raise RequestError(400, "both a file and an upload were given", kind="UsageError", choice="give one of them")
     if body.upload is not None:
         uploads.keep(body.upload, body.size, once=once)
         return body.upload
     if options.upload is None:
-        raise no_file()
+        raise missing_file_error()
     return uploads.get(options.upload)
 
 
-def _options(model: type[Options], request: Request, body: Body) -> Options:
+def _parse_options(model: type[Options], request: Request, body: Body) -> Options:
     # Browsers send all fields of a form, empty ones too.
     query = {name: value for name, value in request.query_params.items() if value}
     if body.contract is not None and "contract" in {*query, *body.fields}:
-        raise Refused(400, "two contracts were given", kind="UsageError", place="contract", choice="give one")
+        raise RequestError(400, "two contracts were given", kind="UsageError", place="contract", choice="give one")
     try:
         options = model.model_validate({**query, **body.fields})
     except ValidationError as exc:
-        words = invalid_words(exc.errors(include_url=False, include_input=False))
-        raise Refused(400, words["error"], kind="UsageError", place=words["place"], details=words["details"]) from None
+        words = validation_errors_to_dict(exc.errors(include_url=False, include_input=False))
+        raise RequestError(
+            400, words["error"], kind="UsageError", place=words["place"], details=words["details"]
+        ) from None
     if isinstance(options, LoadOptions) and options.mapping is not None and options.columns is not None:
-        raise Refused(400, "a mapping already chooses the columns", kind="UsageError", place="columns",
+        raise RequestError(400, "a mapping already chooses the columns", kind="UsageError", place="columns",
                       choice="leave out either columns or mapping")  # fmt: skip
     return options
 
 
-def no_file() -> Refused:
+def missing_file_error() -> RequestError:
     """Return the error for a request without a workbook."""
-    return Refused(400, "no file was sent", kind="UsageError", place="file",
+    return RequestError(400, "no file was sent", kind="UsageError", place="file",
                    choice="send it as a form field 'file', as in: curl -F 'file=@data.xlsx'")  # fmt: skip
 
 
-async def unless_gone(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
+async def run_while_connected(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
     """Return the result of `work`; cancel it when the caller disconnects or the service stops.
 
     Raises:
@@ -89,24 +91,24 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, Result]) -> Re
         Refused: the service is stopping.
     """
     working = asyncio.ensure_future(work)
-    watching = asyncio.ensure_future(_gone(request))
+    watching = asyncio.ensure_future(_wait_for_disconnect(request))
     stopping = asyncio.ensure_future(request.app.state.service.jobs.stopping.wait())
     try:
         await asyncio.wait({working, watching, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if working.done():
             return working.result()
         if watching.done():
-            raise Gone
-        raise Refused(503, "the service is stopping", choice="try again later")
+            raise ClientDisconnected
+        raise RequestError(503, "the service is stopping", choice="try again later")
     finally:
         watching.cancel()
         stopping.cancel()
         if not working.done():
             working.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Refused):
+            with contextlib.suppress(asyncio.CancelledError, RequestError):
                 await working
 
 
-async def _gone(request: Request) -> None:
+async def _wait_for_disconnect(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
-from importer.serve.errors import Refused
+from importer.serve.errors import RequestError
 from importer.serve.jobs.run import RUNNING
 
 from . import models
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
 
 router = APIRouter()
 #: Shortest time between two events, and longest time without a keep-alive, in seconds.
-_PAUSE_SECONDS, _SILENCE_SECONDS = 0.2, 15.0
-_MOST_LISTENERS = 128
-_XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-_EVENT = {
+_MIN_EVENT_INTERVAL_SECONDS, _KEEPALIVE_SECONDS = 0.2, 15.0
+_MAX_LISTENERS = 128
+_XLSX_MEDIA_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+_EVENT_SCHEMA = {
     "type": "object", "required": ["event", "data"], "description": "one event; `data` is JSON",
     "properties": {"event": {"enum": ["progress", "note", "end"]}, "data": {"type": "string"}},
 }  # fmt: skip
-_STREAM = {
-    "content": {"text/event-stream": {"schema": _EVENT}},
+_EVENTS_RESPONSE = {
+    "content": {"text/event-stream": {"schema": _EVENT_SCHEMA}},
     "description": "the progress of the run, until it ends",
 }
-_WORKBOOK = {
-    "content": {_XLSX: {"schema": {"type": "string", "format": "binary"}}},
+_REJECTS_RESPONSE = {
+    "content": {_XLSX_MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}},
     "description": "the rejects workbook",
 }
 _listeners: set[object] = set()
@@ -87,7 +87,7 @@ async def cancel_run(request: Request, run_id: str) -> Response:
 
 @router.post(
     "/runs/{run_id}/resume", status_code=202, summary="Resume an interrupted run",
-    responses={202: {"model": models.Accepted}, **failures(401, 403, 404, 409, 421, 429, 503)},
+    responses={202: {"model": models.RunAccepted}, **failures(401, 403, 404, 409, 421, 429, 503)},
 )  # fmt: skip
 async def resume_run(request: Request, run_id: str) -> Response:
     jobs = _jobs(request)
@@ -106,7 +106,7 @@ async def show_report(request: Request, run_id: str) -> Response:
     jobs = _jobs(request)
     report = jobs.store.report(jobs.find(run_id).id)
     if report is None:
-        raise Refused(404, "the run has no report, or none yet")
+        raise RequestError(404, "the run has no report, or none yet")
     return JSONResponse(report)
 
 
@@ -125,7 +125,7 @@ async def bad_cells(
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise Refused(404, "the run has no rejects, or none yet") from None
+        raise RequestError(404, "the run has no rejects, or none yet") from None
     found["truncated"] = found["truncated"] or len(found["cells"]) > limit
     found["cells"] = found["cells"][:limit]
     return JSONResponse(found)
@@ -133,19 +133,19 @@ async def bad_cells(
 
 @router.get(
     "/runs/{run_id}/rejects.xlsx", summary="Download the rejected rows as a workbook, to fix and upload again",
-    response_class=Response, responses={200: _WORKBOOK, **failures(401, 404, 421)},
+    response_class=Response, responses={200: _REJECTS_RESPONSE, **failures(401, 404, 421)},
 )  # fmt: skip
 async def rejects(request: Request, run_id: str) -> Response:
     jobs = _jobs(request)
     run = jobs.find(run_id)
     path = jobs.folder(run.id) / "rejects.xlsx"
     if not run.is_over or not path.is_file():
-        raise Refused(404, "the run has no rejects, or none yet")
+        raise RequestError(404, "the run has no rejects, or none yet")
     stem = re.sub(r"(\.rejects(-\d+)?)?\.[^.]*$", "", run.workbook) or "workbook"
     name = f"{stem}.rejects.xlsx"
     plain = re.sub(r"[^A-Za-z0-9 ._-]", "_", name)
     headers = {"Content-Disposition": f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"}
-    return FileResponse(path, media_type=_XLSX, headers=headers)
+    return FileResponse(path, media_type=_XLSX_MEDIA_TYPE, headers=headers)
 
 
 # ---- EVENTS -----------------------------------------------------------------------------------------------------
@@ -153,19 +153,21 @@ async def rejects(request: Request, run_id: str) -> Response:
 
 @router.get(
     "/runs/{run_id}/events", summary="Follow the progress of a run as server-sent events",
-    response_class=StreamingResponse, responses={200: _STREAM, **failures(401, 404, 421, 429)},
+    response_class=StreamingResponse, responses={200: _EVENTS_RESPONSE, **failures(401, 404, 421, 429)},
 )  # fmt: skip
 async def events(request: Request, run_id: str) -> Response:
     jobs = _jobs(request)
     run = jobs.find(run_id)
-    if len(_listeners) >= _MOST_LISTENERS:
-        raise Refused(
+    if len(_listeners) >= _MAX_LISTENERS:
+        raise RequestError(
             429, "too many clients follow events already", choice="poll /runs/{run_id} instead", retry_after=5
         )
-    return StreamingResponse(_events(jobs, run), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+    return StreamingResponse(
+        _stream_events(jobs, run), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"}
+    )
 
 
-async def _events(jobs: Jobs, run: Run) -> AsyncIterator[str]:
+async def _stream_events(jobs: Jobs, run: Run) -> AsyncIterator[str]:
     listener = object()
     _listeners.add(listener)
     try:
@@ -173,25 +175,25 @@ async def _events(jobs: Jobs, run: Run) -> AsyncIterator[str]:
         while not run.is_over:
             bell = run.bell
             for text in run.notes[notes:]:
-                yield _event("note", {"text": text})
+                yield _format_event("note", {"text": text})
             notes = len(run.notes)
             words = jobs.words(run)
             now = {name: words[name] for name in ("state", "queue_position", "progress")}
             if now != told:
-                yield _event("progress", now)
+                yield _format_event("progress", now)
                 told = now
             try:
-                await asyncio.wait_for(bell.wait(), _SILENCE_SECONDS)
+                await asyncio.wait_for(bell.wait(), _KEEPALIVE_SECONDS)
             except TimeoutError:
                 yield ": keep-alive\n\n"
             if run.state == RUNNING:
-                await asyncio.sleep(_PAUSE_SECONDS)
-        yield _event("end", {"run": jobs.words(run)})
+                await asyncio.sleep(_MIN_EVENT_INTERVAL_SECONDS)
+        yield _format_event("end", {"run": jobs.words(run)})
     finally:
         _listeners.discard(listener)
 
 
-def _event(name: str, data: dict[str, Any]) -> str:
+def _format_event(name: str, data: dict[str, Any]) -> str:
     return f"event: {name}\ndata: {json.dumps(data)}\n\n"
 
 

@@ -12,26 +12,26 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from importer.serve.errors import Refused
-from importer.serve.http.body import Body, Gone, read_body
-from importer.serve.jobs.commands import SENT, work_words
+from importer.serve.errors import RequestError
+from importer.serve.http.body import Body, ClientDisconnected, read_body
+from importer.serve.jobs.commands import SENT_SUFFIX, workbook_fields
 from importer.serve.jobs.database import refused
 from importer.serve.jobs.processes import ChildDied
 from importer.serve.jobs.run import CANCELLED, DONE, Run
 
 from . import models
 from .about import contract_files
-from .openapi import failures, form_of
+from .openapi import failures, request_body
 from .options import InspectOptions, LoadOptions
-from .request import no_file, taken, unless_gone
+from .request import missing_file_error, run_while_connected, taken
 
 if TYPE_CHECKING:
     from importer.serve.jobs.uploads import Upload
 
 router = APIRouter()
 #: Number of inspections cached per upload, for mappings.
-_REMEMBERED = 4
-_BODY = (400, 401, 403, 404, 408, 413, 421, 422, 429, 500, 503, 507)
+_MAX_CACHED_INSPECTIONS = 4
+_BODY_STATUSES = (400, 401, 403, 404, 408, 413, 421, 422, 429, 500, 503, 507)
 
 
 # ---- UPLOADS ----------------------------------------------------------------------------------------------------
@@ -40,13 +40,13 @@ _BODY = (400, 401, 403, 404, 408, 413, 421, 422, 429, 500, 503, 507)
 @router.post(
     "/uploads", status_code=201, summary="Upload a workbook; later requests refer to it by its id",
     responses={201: {"model": models.UploadAnswer}, **failures(400, 401, 403, 408, 413, 421, 429, 507)},
-    openapi_extra=form_of(None),
+    openapi_extra=request_body(None),
 )  # fmt: skip
 async def upload_only(request: Request) -> Response:
     service = request.app.state.service
     body = await read_body(request, service.config, service.uploads)
     if body.upload is None:
-        raise no_file()
+        raise missing_file_error()
     service.uploads.keep(body.upload, body.size, once=False)
     return JSONResponse({"upload": service.uploads.words(body.upload)}, 201)
 
@@ -66,61 +66,66 @@ async def remove_upload(request: Request, upload_id: str) -> Response:
 
 @router.post(
     "/inspect", summary="Inspect a workbook: sheets, header, columns, kinds, first rows, problems",
-    responses={200: {"model": models.Inspection}, **failures(*_BODY)}, openapi_extra=form_of(InspectOptions),
+    responses={200: {"model": models.Inspection}, **failures(*_BODY_STATUSES)},
+    openapi_extra=request_body(InspectOptions),
 )  # fmt: skip
 async def inspect(request: Request, query: Annotated[InspectOptions, Query()]) -> Response:  # noqa: ARG001 - `taken` reads it together with the body
     service = request.app.state.service
     limit = service.config.concurrency + service.config.queue
     if service.waiting >= limit:
-        raise Refused(429, f"{service.waiting} inspections are waiting already", kind="QueueFull",
+        raise RequestError(429, f"{service.waiting} inspections are waiting already", kind="QueueFull",
                       choice="try again later", retry_after=5)  # fmt: skip
     service.waiting += 1
     try:
         options, upload, _ = await taken(request, InspectOptions, once=False)
-        event = await unless_gone(request, _inspected(service, options, upload))
+        event = await run_while_connected(request, _run_inspection(service, options, upload))
     finally:
         service.waiting -= 1
     event.pop("event")
     return JSONResponse({"upload": service.uploads.words(upload), **event})
 
 
-async def _inspected(service: Any, options: InspectOptions, upload: Upload) -> dict[str, Any]:
+async def _run_inspection(service: Any, options: InspectOptions, upload: Upload) -> dict[str, Any]:
     user = secrets.token_hex(8)
-    service.uploads.hold(upload.id, user)
+    service.uploads.acquire(upload.id, user)
     try:
         async with service.reading, asyncio.timeout(service.config.seconds), service.crew.child() as child:
-            command = {**work_words(service.config, child.scratch, upload), "op": "inspect", "options": options.given()}
+            command = {
+                **workbook_fields(service.config, child.scratch, upload),
+                "op": "inspect",
+                "options": options.given(),
+            }
             event: dict[str, Any] = await child.work(command)
     except TimeoutError:
-        raise Refused(422, f"not done within {service.config.seconds:g} s", kind="TimedOut",
+        raise RequestError(422, f"not done within {service.config.seconds:g} s", kind="TimedOut",
                       choice="send a smaller workbook") from None  # fmt: skip
     except ChildDied as exc:
-        raise Refused(422, f"the process that read the workbook {exc.how}", kind="ReaderDied") from None
+        raise RequestError(422, f"the process that read the workbook {exc.how}", kind="ReaderDied") from None
     finally:
         service.uploads.release(upload.id, user)
     if event["event"] == "error":
         raise refused(event["error"], upload=service.uploads.words(upload))
-    while len(upload.inspections) >= _REMEMBERED:
+    while len(upload.inspections) >= _MAX_CACHED_INSPECTIONS:
         upload.inspections.pop(next(iter(upload.inspections)))
-    upload.inspections[_reading(options)] = {"columns": event["columns"], "contract": event["contract"]}
+    upload.inspections[_inspection_key(options)] = {"columns": event["columns"], "contract": event["contract"]}
     return event
 
 
-def _reading(options: InspectOptions) -> str:
+def _inspection_key(options: InspectOptions) -> str:
     """Return the cache key of an inspection: the options that its result depends on."""
     return json.dumps([options.sheet, options.header_row, options.keep_names, options.hidden])
 
 
 # ---- CHECK AND LOAD ---------------------------------------------------------------------------------------------
 
-_RUN_ANSWERS: dict[int | str, dict[str, Any]] = {
-    200: {"model": models.Result}, 202: {"model": models.Accepted}, **failures(*_BODY, 409),
+_RUN_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"model": models.Result}, 202: {"model": models.RunAccepted}, **failures(*_BODY_STATUSES, 409),
 }  # fmt: skip
 
 
 @router.post(
     "/check", summary="Do everything that a load does, then roll it back",
-    responses=_RUN_ANSWERS, openapi_extra=form_of(LoadOptions),
+    responses=_RUN_RESPONSES, openapi_extra=request_body(LoadOptions),
 )  # fmt: skip
 async def check(request: Request, query: Annotated[LoadOptions, Query()]) -> Response:  # noqa: ARG001
     return await _run(request, "check")
@@ -128,7 +133,7 @@ async def check(request: Request, query: Annotated[LoadOptions, Query()]) -> Res
 
 @router.post(
     "/upload", summary="Load a workbook into a table: all of it or nothing",
-    responses=_RUN_ANSWERS, openapi_extra=form_of(LoadOptions),
+    responses=_RUN_RESPONSES, openapi_extra=request_body(LoadOptions),
 )  # fmt: skip
 async def upload(request: Request, query: Annotated[LoadOptions, Query()]) -> Response:  # noqa: ARG001
     return await _run(request, "upload")
@@ -140,7 +145,7 @@ async def _run(request: Request, kind: str) -> Response:
     options, workbook, body = await taken(request, LoadOptions, once=kind == "upload")
     try:
         run = Run(kind, workbook.id, workbook.name, workbook.size, _run_options(options))
-        files = _files(service.config, options, body, workbook)
+        files = _run_files(service.config, options, body, workbook)
         service.jobs.submit(run, workbook, files)
     except BaseException:
         if body.upload is not None:
@@ -153,8 +158,8 @@ async def _run(request: Request, kind: str) -> Response:
         return JSONResponse(answer, 202, {"Location": words["links"]["run"]})
     if kind == "check":
         try:
-            await unless_gone(request, service.jobs.over(run))
-        except Gone:
+            await run_while_connected(request, service.jobs.over(run))
+        except ClientDisconnected:
             await service.jobs.cancel(run)
             raise
     else:
@@ -165,7 +170,7 @@ async def _run(request: Request, kind: str) -> Response:
 def _run_options(options: LoadOptions) -> dict[str, Any]:
     """Return the options that a run stores and reports; the contract is not among them."""
     given = options.given()
-    mapping = options.chosen_mapping()
+    mapping = options.parse_mapping()
     return given if mapping is None else given | {"mapping": mapping}
 
 
@@ -177,7 +182,7 @@ def _result(run: Run, upload: dict[str, Any] | None) -> dict[str, Any]:
     """
     words = run.words()
     if run.state == CANCELLED:
-        raise Refused(409, "the run was cancelled", kind="Cancelled", run=words)
+        raise RequestError(409, "the run was cancelled", kind="Cancelled", run=words)
     if run.state != DONE:
         assert run.error is not None
         raise refused(run.error, run=words)
@@ -187,21 +192,21 @@ def _result(run: Run, upload: dict[str, Any] | None) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _files(config: Any, options: LoadOptions, body: Body, workbook: Upload) -> dict[str, bytes]:
+def _run_files(config: Any, options: LoadOptions, body: Body, workbook: Upload) -> dict[str, bytes]:
     """Return the files that a run needs, by name: its contract, and the inspection that its mapping refers to."""
     files = {}
     if body.contract is not None:
         suffix, content = body.contract
-        files[f"contract{SENT}{suffix}"] = content
+        files[f"contract{SENT_SUFFIX}{suffix}"] = content
     elif options.contract is not None and options.contract.lstrip().startswith("{"):
-        files[f"contract{SENT}.json"] = options.contract.encode()
+        files[f"contract{SENT_SUFFIX}.json"] = options.contract.encode()
     elif options.contract is not None:
         path = contract_files(config).get(options.contract)
         if path is None:
-            raise Refused(400, "there is no such contract", kind="UsageError", place="contract",
+            raise RequestError(400, "there is no such contract", kind="UsageError", place="contract",
                           choice="name one that /contracts lists")  # fmt: skip
         files["contract" + Path(path).suffix.lower()] = Path(path).read_bytes()
-    found = workbook.inspections.get(_reading(options))
+    found = workbook.inspections.get(_inspection_key(options))
     if options.mapping is not None and found is not None:
         files["inspected.json"] = json.dumps(found).encode()
     return files
