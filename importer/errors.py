@@ -14,7 +14,7 @@
     │   ├── Conflict             transient: deadlock, serialization failure, lock not available, table created meanwhile
     │   ├── TargetRefused        the target table and the data do not fit together
     │   └── VerificationFailed   staging does not hold what was read
-    ├── Unspooled             4  transient: rows that were not kept are needed, the sheet is read again; never shown
+    ├── NotSpooled            4  transient: rows that were not kept are needed, the sheet is read again; never shown
     ├── MachineError          4  the machine failed: disk full
     │   └── WriterDied           the worker that wrote some rows was killed; retried once
     ├── TimedOut              4  not finished within --timeout
@@ -40,8 +40,16 @@ _SERVER_TROUBLE = ("08", "53", "57", "58", "XX")
 class Findings(Protocol):
     """What was found out about a sheet before the run failed: a `report.model.Report`."""
 
+    @property
+    def total_records(self) -> int:
+        """The number of data rows."""
+
+    @property
+    def error_count(self) -> int:
+        """The number of rejected rows."""
+
     def to_dict(self) -> dict[str, Any]:
-        """Return the findings for the JSON report."""
+        """Return the findings as the dict that `--json` prints."""
 
 
 class ImporterError(Exception):

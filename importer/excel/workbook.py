@@ -60,7 +60,7 @@ class Workbook:
         size: size of the file in bytes.
         sheets: all sheets, in the order of the tabs.
         epoch_1904: whether dates count from 1904-01-01 instead of 1899-12-31.
-        recalculates: whether the workbook asks for its formulas to be recalculated on opening.
+        recalculate_on_load: whether the workbook asks for its formulas to be recalculated on opening.
         shared_strings: name of the shared strings part, or None.
         styles: name of the styles part, or None.
         origin: origin of the rows if this is a rejects workbook, else None.

@@ -77,7 +77,7 @@ class Run:
     """A row of table `runs`, with the columns that a later run needs; times are texts.
 
     Attributes:
-        newest: whether no later run was published into the same target.
+        is_newest: whether no later run was published into the same target.
     """
 
     id: str

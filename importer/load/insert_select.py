@@ -34,7 +34,7 @@ class InsertSelect:
         target: quoted name of the target table.
         values: expression over staging by target column.
         casts: the (column, expression) pairs of `values` whose cast may fail.
-        replaces: whether the table's existing rows are deleted first.
+        deletes_existing: whether the table's existing rows are deleted first.
         key: columns that identify an existing row; if empty, every row is new.
         updates: (column, expression over `excluded`) pairs that update an existing row.
         differs: condition over `importer_target` and `excluded` under which an existing row is updated.

@@ -43,9 +43,9 @@ class Table:
         name: name of the table.
         columns: columns in table order.
         keys: (is primary key, column names) of each unique index that has neither expressions nor a predicate.
-        cascades: tables whose rows change when rows of this table are deleted.
-        may_skip: whether triggers or rules may leave a row out without an error.
-        judges_rows: whether triggers, rules or policies of the table may refuse a row for any reason.
+        cascading_tables: tables whose rows change when rows of this table are deleted.
+        may_skip_rows: whether triggers or rules may leave a row out without an error.
+        may_refuse_rows: whether triggers, rules or policies of the table may refuse a row for any reason.
         refers_to_itself: whether a foreign key of the table refers to the table itself.
         arbiters: column names of those `keys` that ON CONFLICT accepts (neither deferrable nor invalid).
     """

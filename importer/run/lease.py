@@ -64,7 +64,7 @@ class HeldLease:
         begun: shape (checksum of its definition) of a staging table that is filled while the sheet is still being
             read, or None.
         direct: copies chunks into the target itself, or None when they go through staging.
-        resumed: number of rows that the dead run had written already.
+        resumed_rows: number of rows that the dead run had written already.
     """
 
     dsn: Dsn

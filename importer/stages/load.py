@@ -75,7 +75,7 @@ def _write(
     """Write these chunks to staging.
 
     Raises:
-        Unspooled: a chunk that was written while the sheet was read is missing in staging, and was not kept.
+        NotSpooled: a chunk that was written while the sheet was read is missing in staging, and was not kept.
     """
     if any(windows[number].chunk is None for number in chunks):
         raise NotSpooled("what was written while the sheet was read is not in staging")

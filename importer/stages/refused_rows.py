@@ -43,7 +43,7 @@ def reject_refused_rows(
         folder: the spool folder.
 
     Raises:
-        Unspooled: a window with refused rows was not kept.
+        NotSpooled: a window with refused rows was not kept.
         ConservationError: a refused row is not among the accepted rows.
     """
     told = sorted(_refusals(session, plan, target, refused))

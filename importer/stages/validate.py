@@ -33,7 +33,7 @@ def validate(
     With a DSN the workers connect there meanwhile. The windows in `known` were checked against this plan before.
 
     Raises:
-        Unspooled: a window that was not kept has to be checked.
+        NotSpooled: a window that was not kept has to be checked.
         ConservationError: the cells of a column do not add up.
     """
     skip = settings.hidden == "skip"

@@ -70,7 +70,7 @@ def test_upsert_changes_the_lineage_of_what_it_writes(db: Database, tmp_path: Pa
     ("made", "said"),
     [
         ("create table t (k int)", "ADD COLUMN _source_file text, ADD COLUMN _source_sheet text, ADD COLUMN _source_row bigint, ADD COLUMN _run_id uuid;"),
-        ("create table t (k int, _source_file text, _source_sheet text, _source_row int, _run_id uuid)", "make it bigint"),
+        ("create table t (k int, _source_file text, _source_sheet text, _source_row int, _run_id uuid)", "change its type to bigint"),
     ],
 )  # fmt: skip
 def test_table_without_room_for_it(db: Database, tmp_path: Path, made: str, said: str) -> None:

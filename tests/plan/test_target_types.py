@@ -419,8 +419,8 @@ def test_wrong_table_names(text: str) -> None:
     [
         ("a" * 64, "1-63 bytes"),
         ("nosuch.t", "no schema 'nosuch'"),
-        ("pg_catalog.pg_class", "not for tables"),
-        ("importer.x", "not for tables"),
+        ("pg_catalog.pg_class", "is reserved"),
+        ("importer.x", "is reserved"),
         ("v", "a view"),
         ("s_id_seq", "a sequence"),
     ],

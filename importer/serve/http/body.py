@@ -60,8 +60,8 @@ async def read_body(request: Request, config: Config, uploads: Uploads) -> Body:
     """Read and return the body of a request.
 
     Raises:
-        Refused: the body is too large, too slow, malformed, or of an unknown type.
-        Gone: the client disconnected.
+        RequestError: the body is too large, too slow, malformed, or of an unknown type.
+        ClientDisconnected: the client disconnected.
     """
     kind, options = parse_options_header(request.headers.get("content-type", ""))
     announced = _announced(request)
@@ -107,8 +107,8 @@ async def _iter_body(request: Request, config: Config, limit: int, announced: in
     """Yield the body piece by piece.
 
     Raises:
-        Refused: the body is larger than `limit`, or too slow.
-        Gone: the client disconnected.
+        RequestError: the body is larger than `limit`, or too slow.
+        ClientDisconnected: the client disconnected.
     """
     too_large = RequestError(
         413, f"the body is larger than {limit:,} bytes", kind="TooLarge", choice="send a smaller file"

@@ -106,7 +106,7 @@ async def asked(crew: ChildPool, command: dict[str, Any], seconds: float) -> dic
         seconds: time limit, which includes the wait for a child.
 
     Raises:
-        Refused: the child reported an error, died, or was not done in time.
+        RequestError: the child reported an error, died, or was not done in time.
     """
     try:
         async with asyncio.timeout(seconds), crew.question_slots, crew.child() as child:

@@ -108,7 +108,7 @@ class Jobs:
             files: further files of the run: name -> content.
 
         Raises:
-            Refused: the queue is full, or the service is stopping.
+            RequestError: the queue is full, or the service is stopping.
         """
         self.check_room()
         folder = self.folder(run.id)
@@ -122,7 +122,7 @@ class Jobs:
         """Check that another run can be queued; called early, before its workbook is received.
 
         Raises:
-            Refused: the queue is full, or the service is stopping.
+            RequestError: the queue is full, or the service is stopping.
         """
         if self.stopping.is_set():
             raise RequestError(503, "the service is stopping", choice="try again later")
@@ -141,7 +141,7 @@ class Jobs:
         """Return a run by its id.
 
         Raises:
-            Refused: there is no such run.
+            RequestError: there is no such run.
         """
         if run in self._open:
             return self._open[run]
@@ -167,7 +167,7 @@ class Jobs:
         """Queue an interrupted run again.
 
         Raises:
-            Refused: the run is not interrupted, the queue is full, or the service is stopping.
+            RequestError: the run is not interrupted, the queue is full, or the service is stopping.
         """
         if run.state != INTERRUPTED:
             raise RequestError(409, f"a run that is {run.state} cannot be resumed", kind="NotResumable")

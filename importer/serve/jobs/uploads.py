@@ -84,7 +84,7 @@ class Uploads:
             announced: bytes to reserve.
 
         Raises:
-            Refused: the name is missing or not that of a workbook, or too many uploads are kept already.
+            RequestError: the name is missing or not that of a workbook, or too many uploads are kept already.
         """
         shown = _shown_name(name)
         self._check_room(announced)
@@ -126,7 +126,7 @@ class Uploads:
         """Return an upload and mark it as used now.
 
         Raises:
-            Refused: there is no such upload, or it has been removed.
+            RequestError: there is no such upload, or it has been removed.
         """
         self.expire()
         found = self._all.get(upload)

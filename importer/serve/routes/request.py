@@ -33,8 +33,8 @@ async def taken(request: Request, model: type[Options], *, once: bool) -> tuple[
         once: the workbook belongs to the run of this request alone, and is removed with it.
 
     Raises:
-        Refused: the body or an option is invalid, or there is no workbook.
-        Gone: the caller disconnected.
+        RequestError: the body or an option is invalid, or there is no workbook.
+        ClientDisconnected: the caller disconnected.
     """
     service = request.app.state.service
     body = await read_body(request, service.config, service.uploads)
@@ -87,8 +87,8 @@ async def run_while_connected(request: Request, work: Coroutine[Any, Any, Result
     """Return the result of `work`; cancel it when the caller disconnects or the service stops.
 
     Raises:
-        Gone: the caller disconnected.
-        Refused: the service is stopping.
+        ClientDisconnected: the caller disconnected.
+        RequestError: the service is stopping.
     """
     working = asyncio.ensure_future(work)
     watching = asyncio.ensure_future(_wait_for_disconnect(request))

@@ -178,7 +178,7 @@ def _result(run: Run, upload: dict[str, Any] | None) -> dict[str, Any]:
     """Return the response for an ended run.
 
     Raises:
-        Refused: the run failed or was cancelled.
+        RequestError: the run failed or was cancelled.
     """
     words = run.words()
     if run.state == CANCELLED:
