@@ -20,7 +20,7 @@ class RequestError(Exception):
         status: int,
         error: str,
         *,
-        kind: str = "RequestError",
+        kind: str = "Refused",
         place: str | None = None,
         choice: str | None = None,
         retry_after: int | None = None,

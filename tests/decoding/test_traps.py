@@ -499,7 +499,7 @@ def test_trap_18_the_first_visible_worksheet_is_read(db: Database, path: Path) -
     sheets = [
         RawSheet(row(1, inline("A1", "a")) + row(2, number("A2", n)), name=name, state=state)
         for n, (name, state) in enumerate(
-            [("ClientDisconnected", "veryHidden"), ("Lists", "hidden"), ("Shown", "visible"), ("Other", "visible")]
+            [("Gone", "veryHidden"), ("Lists", "hidden"), ("Shown", "visible"), ("Other", "visible")]
         )
     ]
     RawBook(sheets).write(path)

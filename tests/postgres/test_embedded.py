@@ -121,7 +121,7 @@ def test_embedded_two_processes_at_once_on_a_fresh_folder(home: Path) -> None:
         assert session.query("select * from one union all select * from two") == [("x",), ("x",)]
 
 
-HOLDER = "import sys, time; from importer.postgres.embedded import Embedded\nwith Embedded().running(): print('up', flush=True); time.sleep(500)"
+HOLDER = "import sys, time; from importer.postgres.embedded import EmbeddedServer\nwith EmbeddedServer().running(): print('up', flush=True); time.sleep(500)"
 
 
 def test_embedded_killed_user_does_not_keep_it_alive(home: Path) -> None:

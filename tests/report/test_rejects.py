@@ -181,7 +181,7 @@ def test_sheet_names(tmp_path: Path, name: str) -> None:
 
 
 def test_rejects_over_several_sheets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importer.report.rejects_workbook._SHEET_ROWS", 2)
+    monkeypatch.setattr("importer.report.rejects_workbook._DATA_ROWS", 2)
     _rejects(tmp_path, [["a", "b", "c", "d", "e"], [1, 2, 3, 4, 5]]).write(tmp_path / "r.xlsx", "n" * 31)
     book = openpyxl.load_workbook(tmp_path / "r.xlsx")
     assert book.sheetnames == ["n" * 31, "n" * 27 + " (2)", "n" * 27 + " (3)"]
