@@ -325,7 +325,7 @@ def test_workers_that_nobody_takes_are_ended() -> None:
 def test_the_program_ends_while_workers_are_still_to_come(tmp_path: Path, delay: float) -> None:
     """None of them complains that it came too late, and none stays."""
     code = (
-        "import sys, time\nfrom importer import __main__, cli\n"
+        "import sys, time\nfrom importer import __main__\nfrom importer.cli import commands as cli\n"
         f"def refused(): time.sleep({delay}); sys.exit(2)\ncli.main = refused\n__main__.main()"
     )
     path = write_rows(tmp_path / "s.xlsx", GOOD)
@@ -576,7 +576,7 @@ def test_a_signal_while_options_are_parsed(where: str, number: signal.Signals, c
 @pytest.mark.parametrize(
     ("number", "code", "place"),
     [
-        (signal.SIGINT, 130, "importer.cli.startup.prestart_workers"),
+        (signal.SIGINT, 130, "importer.__main__.prestart_workers"),
         (signal.SIGINT, 130, "click.Group.invoke"),
         (signal.SIGTERM, 143, "click.Group.invoke"),
     ],
@@ -660,7 +660,7 @@ def test_second_ctrl_c_in_a_row_does_not_disturb_the_tidying(db: Database, big: 
 
 SCRIPT = """
 from importer import import_workbook
-from importer import pool as pools
+from importer.workers import pool as pools
 print("once", flush=True)
 report = import_workbook({path!r}, to={dsn!r}, table="s", workers=2)
 print(report.success_count)
