@@ -15,7 +15,7 @@ from starlette.responses import FileResponse, JSONResponse, Response, StreamingR
 from importer.serve.errors import RequestError
 from importer.serve.jobs.run import RUNNING
 
-from . import models
+from . import run_models
 from .openapi import failures
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ State = Literal["queued", "running", "done", "failed", "cancelled", "interrupted
 
 
 @router.get(
-    "/runs", summary="List runs, newest first", responses={200: {"model": models.Runs}, **failures(400, 401, 421)}
+    "/runs", summary="List runs, newest first", responses={200: {"model": run_models.Runs}, **failures(400, 401, 421)}
 )
 async def list_runs(
     request: Request,
@@ -66,7 +66,7 @@ async def list_runs(
 @router.get(
     "/runs/{run_id}",
     summary="Show a run and its report",
-    responses={200: {"model": models.RunAnswer}, **failures(401, 404, 421)},
+    responses={200: {"model": run_models.RunAnswer}, **failures(401, 404, 421)},
 )
 async def show_run(request: Request, run_id: str) -> Response:
     jobs = _jobs(request)
@@ -76,7 +76,7 @@ async def show_run(request: Request, run_id: str) -> Response:
 
 @router.delete(
     "/runs/{run_id}", summary="Cancel a run, or remove an ended one from the list",
-    responses={200: {"model": models.RunDone}, **failures(401, 403, 404, 421)},
+    responses={200: {"model": run_models.RunDone}, **failures(401, 403, 404, 421)},
 )  # fmt: skip
 async def cancel_run(request: Request, run_id: str) -> Response:
     jobs = _jobs(request)
@@ -87,7 +87,7 @@ async def cancel_run(request: Request, run_id: str) -> Response:
 
 @router.post(
     "/runs/{run_id}/resume", status_code=202, summary="Resume an interrupted run",
-    responses={202: {"model": models.RunAccepted}, **failures(401, 403, 404, 409, 421, 429, 503)},
+    responses={202: {"model": run_models.RunAccepted}, **failures(401, 403, 404, 409, 421, 429, 503)},
 )  # fmt: skip
 async def resume_run(request: Request, run_id: str) -> Response:
     jobs = _jobs(request)
@@ -115,7 +115,7 @@ async def show_report(request: Request, run_id: str) -> Response:
 
 @router.get(
     "/runs/{run_id}/rejects", summary="List the first bad cells, with their addresses",
-    responses={200: {"model": models.BadCells}, **failures(400, 401, 404, 421)},
+    responses={200: {"model": run_models.BadCells}, **failures(400, 401, 404, 421)},
 )  # fmt: skip
 async def bad_cells(
     request: Request, run_id: str, limit: Annotated[int, Query(ge=1, le=1000)] = 200

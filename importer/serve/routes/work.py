@@ -19,7 +19,7 @@ from importer.serve.jobs.database import refused
 from importer.serve.jobs.processes import ChildDied
 from importer.serve.jobs.run import CANCELLED, DONE, Run
 
-from . import models
+from . import models, run_models, workbook_models
 from .about import contract_files
 from .openapi import failures, request_body
 from .options import InspectOptions, LoadOptions
@@ -39,7 +39,7 @@ _BODY_STATUSES = (400, 401, 403, 404, 408, 413, 421, 422, 429, 500, 503, 507)
 
 @router.post(
     "/uploads", status_code=201, summary="Upload a workbook; later requests refer to it by its id",
-    responses={201: {"model": models.UploadAnswer}, **failures(400, 401, 403, 408, 413, 421, 429, 507)},
+    responses={201: {"model": workbook_models.UploadAnswer}, **failures(400, 401, 403, 408, 413, 421, 429, 507)},
     openapi_extra=request_body(None),
 )  # fmt: skip
 async def upload_only(request: Request) -> Response:
@@ -66,7 +66,7 @@ async def remove_upload(request: Request, upload_id: str) -> Response:
 
 @router.post(
     "/inspect", summary="Inspect a workbook: sheets, header, columns, kinds, first rows, problems",
-    responses={200: {"model": models.Inspection}, **failures(*_BODY_STATUSES)},
+    responses={200: {"model": workbook_models.Inspection}, **failures(*_BODY_STATUSES)},
     openapi_extra=request_body(InspectOptions),
 )  # fmt: skip
 async def inspect(request: Request, query: Annotated[InspectOptions, Query()]) -> Response:  # noqa: ARG001 - `taken` reads it together with the body
@@ -119,7 +119,7 @@ def _inspection_key(options: InspectOptions) -> str:
 # ---- CHECK AND LOAD ---------------------------------------------------------------------------------------------
 
 _RUN_RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {"model": models.Result}, 202: {"model": models.RunAccepted}, **failures(*_BODY_STATUSES, 409),
+    200: {"model": run_models.Result}, 202: {"model": run_models.RunAccepted}, **failures(*_BODY_STATUSES, 409),
 }  # fmt: skip
 
 

@@ -1,0 +1,159 @@
+"""Defines the answers about runs: state, progress, result and bad cells."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from .workbook_models import UploadWords
+
+
+class Rule(BaseModel):
+    """A rule that rows broke: how often (`count`), and the first address (`example`)."""
+
+    key: str
+    column: str
+    rule: str
+    count: int
+    example: str
+
+
+class Rejects(BaseModel):
+    """Number of rejected rows, and the rules that they broke."""
+
+    rows: int
+    by_rule: list[Rule]
+
+
+class Stats(BaseModel):
+    """Figures of a run; `success_count + error_count == total_records`."""
+
+    total_records: int
+    success_count: int
+    error_count: int
+    duration: str
+    records_per_second: float
+
+
+class Progress(BaseModel):
+    """Progress of a run; `elapsed` is in seconds."""
+
+    stage: str
+    stage_label: str
+    stages: list[str]
+    done_rows: int
+    total_rows: int | None
+    rows_per_second: float | None
+    elapsed: float
+    note: str | None
+
+
+class RunError(BaseModel):
+    """Why a run failed; `status` is the HTTP status of the error."""
+
+    error: str
+    type: str
+    place: str | None
+    choice: str | None
+    status: int
+
+
+class Links(BaseModel):
+    """Paths of further resources of a run."""
+
+    run: str
+    events: str
+    report: str | None
+    rejects: str | None
+    bad_cells: str | None
+
+
+class RunWords(BaseModel):
+    """A run; `size` is the workbook's size in bytes."""
+
+    id: str
+    kind: Literal["upload", "check"]
+    state: Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
+    outcome: str | None
+    queue_position: int | None
+    workbook: str
+    size: int
+    sheet: str | None
+    table: str | None
+    mode: str
+    method: str
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+    progress: Progress | None
+    message: str | None
+    error: RunError | None
+    stats: Stats | None
+    rejects: Rejects | None
+    resumable: bool
+    options: dict[str, Any] | None = None
+    links: Links
+
+
+class RunAccepted(BaseModel):
+    """A run that was queued or has started."""
+
+    message: str
+    run: RunWords
+    links: Links
+    upload: UploadWords | None = None
+
+
+class Result(BaseModel):
+    """The result of a successful run."""
+
+    message: str
+    method: str
+    stats: Stats
+    run_id: str
+    outcome: str
+    rejects: Rejects
+    links: Links
+    upload: UploadWords | None
+    run: RunWords
+
+
+class Runs(BaseModel):
+    """Runs, newest first; `more` says whether there are older ones."""
+
+    runs: list[RunWords]
+    more: bool
+
+
+class RunAnswer(BaseModel):
+    """A run and its report; null without one."""
+
+    run: RunWords
+    report: dict[str, Any] | None
+
+
+class RunDone(BaseModel):
+    """What was done to a run, as `message`."""
+
+    message: str
+    run: RunWords
+
+
+class BadCell(BaseModel):
+    """A cell that broke a rule; `column` is null where the whole row broke it."""
+
+    row: int
+    address: str
+    column: str | None
+    rule: str
+    message: str
+    value: str | None
+
+
+class BadCells(BaseModel):
+    """The first bad cells of a run; `truncated` says whether there are more."""
+
+    rows: int
+    cells: list[BadCell]
+    truncated: bool

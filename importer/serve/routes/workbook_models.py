@@ -1,0 +1,90 @@
+"""Defines the answers about workbooks: uploads and inspections."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+
+class UploadWords(BaseModel):
+    """An uploaded workbook; `size` is in bytes."""
+
+    id: str
+    name: str
+    size: int
+    expires_at: str
+
+
+class UploadAnswer(BaseModel):
+    """The workbook that was uploaded."""
+
+    upload: UploadWords
+
+
+class Workbook(BaseModel):
+    """A workbook; `size` is in bytes."""
+
+    name: str
+    sha256: str
+    size: int
+
+
+class Sheet(BaseModel):
+    """A sheet of a workbook."""
+
+    name: str
+    kind: str
+    visibility: str
+
+
+class SheetColumn(BaseModel):
+    """A column of a sheet; `type` is the PostgreSQL type inferred from its cells, `kinds` counts cells by kind."""
+
+    letter: str
+    header: str | None
+    name: str
+    type: str | None
+    cells: int
+    kinds: dict[str, int]
+
+
+class SampleRow(BaseModel):
+    """A row with the text of its cells by column letter; `row` is the row number in the sheet."""
+
+    row: int
+    cells: dict[str, str]
+
+
+class Problem(BaseModel):
+    """A cell that would be rejected."""
+
+    address: str
+    kind: str
+    raw: str
+
+
+class Origin(BaseModel):
+    """Where the rows of a rejects workbook came from."""
+
+    workbook: str
+    table: str
+
+
+class Inspection(BaseModel):
+    """The content of a sheet; `suggested_table` is a table name derived from the workbook's name."""
+
+    upload: UploadWords
+    workbook: Workbook
+    sheets: list[Sheet]
+    sheet: str
+    header_row: int
+    header_rows: list[int]
+    rows: dict[str, int]
+    columns: list[SheetColumn]
+    sample: list[SampleRow]
+    problems: list[Problem]
+    notes: list[str]
+    contract: dict[str, Any]
+    suggested_table: str
+    origin: Origin | None
