@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from importer.serve.http.access import Authenticator
 from importer.serve.http.body import ClientDisconnected
@@ -18,7 +17,9 @@ from importer.serve.jobs.processes import ChildPool
 from importer.serve.jobs.queue import Jobs
 from importer.serve.jobs.store import Store
 from importer.serve.jobs.uploads import Uploads
+from importer.serve.routes.models import ErrorAnswer
 from importer.serve.routes.openapi import described
+from importer.serve.routes.service import Service, model_response
 from importer.version import __version__
 
 from .errors import RequestError, validation_errors_to_dict
@@ -38,25 +39,6 @@ if TYPE_CHECKING:
 
 #: Interval between two removals of expired uploads and runs, in seconds.
 _EXPIRE_INTERVAL_SECONDS = 60.0
-
-
-@dataclass
-class Service:
-    """The parts of the service that the routes use.
-
-    Attributes:
-        reading: semaphore that limits the inspections running at the same time.
-        waiting: number of inspection requests that wait or run.
-    """
-
-    config: Config
-    keys: Authenticator
-    database: Database
-    crew: ChildPool
-    uploads: Uploads
-    jobs: Jobs
-    reading: asyncio.Semaphore
-    waiting: int = 0
 
 
 def make_app(config: Config, database: Database) -> FastAPI:
@@ -106,21 +88,21 @@ def _add_error_handlers(app: FastAPI) -> None:
     """Register handlers that turn every error into a response of the same shape."""
 
     async def refused(_: Request, exc: Any) -> Response:
-        return JSONResponse(exc.words, exc.status, exc.headers)
+        return model_response(ErrorAnswer.model_validate(exc.words), exc.status, exc.headers)
 
     async def gone(_: Request, _exc: Any) -> Response:
         return Response(status_code=400)  # the client is gone; nobody reads it
 
     async def invalid(_: Request, exc: Any) -> Response:
-        return JSONResponse(validation_errors_to_dict(exc.errors()), 400)
+        return model_response(ErrorAnswer.model_validate(validation_errors_to_dict(exc.errors())), 400)
 
     async def http(_: Request, exc: Any) -> Response:
-        words = {"error": str(exc.detail).lower(), "type": "HTTPError", "place": None, "choice": None}
-        return JSONResponse(words, exc.status_code, exc.headers)
+        answer = ErrorAnswer(error=str(exc.detail).lower(), type="HTTPError", place=None, choice=None)
+        return model_response(answer, exc.status_code, exc.headers)
 
     async def unexpected(_: Request, exc: Exception) -> Response:
-        words = {"error": f"unexpected {type(exc).__name__}", "type": "ServiceError", "place": None, "choice": None}
-        return JSONResponse(words, 500)
+        error = f"unexpected {type(exc).__name__}"
+        return model_response(ErrorAnswer(error=error, type="ServiceError", place=None, choice=None), 500)
 
     app.add_exception_handler(RequestError, refused)
     app.add_exception_handler(ClientDisconnected, gone)

@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
@@ -18,8 +18,11 @@ from importer.serve.http.head_limits import Protocol
 from importer.serve.jobs.database import Database
 from importer.settings import MIB, data_dir, find_dsn
 
-from .app import Service, make_app
+from .app import make_app
 from .config import Config, lock_folder
+
+if TYPE_CHECKING:
+    from importer.serve.routes.service import Service
 
 #: Largest number of simultaneous connections; requests beyond it get status 503.
 _MAX_CONNECTIONS = 512

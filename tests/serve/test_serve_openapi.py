@@ -16,6 +16,8 @@ from schemathesis.specs.openapi.checks import (
 )
 from support.serving import book
 
+from importer.serve.routes import about, runs, work
+
 if TYPE_CHECKING:
     from support.serving import Service
 
@@ -49,6 +51,14 @@ def test_all_operations_are_tried(described: Any) -> None:
     assert {
         (method.upper(), path) for path, methods in described.raw_schema["paths"].items() for method in methods
     } == set(OPERATIONS)
+
+
+def test_answers_are_declared_once() -> None:
+    """Each route returns the model of its answer, except a file, a stream of events, and a descriptor of any shape."""
+    routes: list[Any] = [route for module in (about, runs, work) for route in module.router.routes]
+    undeclared = {route.path for route in routes if route.response_model is None}
+    assert undeclared == {"/contracts/{name}", "/runs/{run_id}/rejects.xlsx", "/runs/{run_id}/events"}
+    assert not [route.path for route in routes if route.response_model and "model" in route.responses.get(200, {})]
 
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS, ids=lambda part: part)
@@ -92,7 +102,8 @@ def test_answers_to_real_work_are_as_described(service: Service, described: Any)
     asked("POST", "/upload", 202, params={"upload": upload, "wait": False})
     asked("GET", "/tables", 200)
     asked("GET", "/contracts", 200)
-    asked("GET", "/runs", 200)
+    assert not [listed for listed in asked("GET", "/runs", 200)["runs"] if "options" in listed]
+    assert asked("GET", "/runs/{run_id}", 200, f"/runs/{run}")["run"]["options"] == {}
     for part in ("", "/report", "/rejects", "/rejects.xlsx", "/events"):
         asked("GET", f"/runs/{{run_id}}{part}", 200, f"/runs/{run}{part}")
     asked("POST", "/runs/{run_id}/resume", 409, f"/runs/{run}/resume")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from importer.serve.errors import RequestError
 from importer.serve.http.access import session_cookie_args
@@ -19,6 +19,10 @@ from importer.version import __version__
 
 from . import models
 from .openapi import failures
+from .service import CurrentService, Service, model_response
+
+if TYPE_CHECKING:
+    from importer.serve.config import Config
 
 router = APIRouter()
 #: Delay of the response to a wrong token, in seconds, to slow down guessing.
@@ -29,37 +33,34 @@ _CHILD_TIMEOUT_SECONDS = 30.0
 
 @router.get(
     "/health", summary="Check whether the database answers",
-    responses={200: {"model": models.Health}, 503: {"model": models.Unhealthy}, **failures(421)},
+    response_model=models.Health, responses={503: {"model": models.Unhealthy}, **failures(421)},
 )  # fmt: skip
-async def health(request: Request) -> Response:
-    service = request.app.state.service
+async def health(service: CurrentService) -> models.Health | Response:
     error = await service.database.health(service.crew)
     if error is None:
-        return JSONResponse({"status": "healthy"})
-    words = {name: error[name] for name in ("error", "type", "place", "choice")}
-    return JSONResponse({"status": "unhealthy", **words}, 503)
+        return models.Health(status="healthy")
+    return model_response(models.Unhealthy.model_validate({**error, "status": "unhealthy"}), 503)
 
 
 @router.get(
     "/session",
     summary="Say whether a token is needed, and whether the caller is signed in",
-    responses={200: {"model": models.Session}, **failures(421)},
+    responses=failures(421),
 )
-async def session(request: Request) -> Response:
-    keys = request.app.state.service.keys
-    return JSONResponse({"token_required": keys.required, "signed_in": keys.is_authenticated(request.headers)})
+async def session(request: Request, service: CurrentService) -> models.Session:
+    keys = service.keys
+    return models.Session(token_required=keys.required, signed_in=keys.is_authenticated(request.headers))
 
 
 @router.post(
     "/session", summary="Sign in: exchange the token for a session cookie",
-    responses={200: {"model": models.Session}, **failures(400, 401, 403, 408, 413, 421)},
+    responses=failures(400, 401, 403, 408, 413, 421),
     openapi_extra={"requestBody": {"required": True, "content": {
         kind: {"schema": {"type": "object", "required": ["token"], "properties": {"token": {"type": "string"}}}}
         for kind in ("application/json", "application/x-www-form-urlencoded")
     }}},
 )  # fmt: skip
-async def sign_in(request: Request) -> Response:
-    service = request.app.state.service
+async def sign_in(request: Request, response: Response, service: CurrentService) -> models.Session:
     body = await read_body(request, service.config, service.uploads)
     if body.upload is not None:
         service.uploads.drop(body.upload)
@@ -71,16 +72,14 @@ async def sign_in(request: Request) -> Response:
         refused = RequestError(401, "the token is wrong", kind="TokenNeeded")
         refused.headers["WWW-Authenticate"] = 'Bearer realm="importer"'
         raise refused
-    answer = JSONResponse({"token_required": service.keys.required, "signed_in": True})
-    answer.set_cookie(**session_cookie_args(service.keys.session(), secure=_is_secure(request)))
-    return answer
+    response.set_cookie(**session_cookie_args(service.keys.session(), secure=_is_secure(request)))
+    return models.Session(token_required=service.keys.required, signed_in=True)
 
 
-@router.delete("/session", summary="Sign out", responses={200: {"model": models.Session}, **failures(403, 421)})
-async def sign_out(request: Request) -> Response:
-    answer = JSONResponse({"token_required": request.app.state.service.keys.required, "signed_in": False})
-    answer.set_cookie(**session_cookie_args(None, secure=_is_secure(request)))
-    return answer
+@router.delete("/session", summary="Sign out", responses=failures(403, 421))
+async def sign_out(request: Request, response: Response, service: CurrentService) -> models.Session:
+    response.set_cookie(**session_cookie_args(None, secure=_is_secure(request)))
+    return models.Session(token_required=service.keys.required, signed_in=False)
 
 
 def _is_secure(request: Request) -> bool:
@@ -91,57 +90,55 @@ def _is_secure(request: Request) -> bool:
 @router.get(
     "/about",
     summary="Show the version, the limits and the choices of options",
-    responses={200: {"model": models.About}, **failures(401, 421)},
+    responses=failures(401, 421),
 )
-async def about(request: Request) -> Response:
-    service = request.app.state.service
+async def about(service: CurrentService) -> models.About:
     config = service.config
-    return JSONResponse({
-        "version": __version__, "database": "embedded" if service.database.is_embedded else "external",
-        "allow_tables": list(config.allow_tables) or None,
-        "concurrency": config.concurrency, "queue": config.queue,
-        "limits": {name: getattr(config, name) for name in models.Limits.model_fields},
-        "methods": list(get_args(Method)), "modes": list(get_args(Mode)),
-    })  # fmt: skip
+    return models.About(
+        version=__version__, database="embedded" if service.database.is_embedded else "external",
+        allow_tables=list(config.allow_tables) or None,
+        concurrency=config.concurrency, queue=config.queue,
+        limits=models.Limits.model_validate(config, from_attributes=True),
+        methods=list(get_args(Method)), modes=list(get_args(Mode)),
+    )  # fmt: skip
 
 
 @router.get(
     "/tables", summary="List the existing tables that may be loaded into",
-    responses={200: {"model": models.Tables}, **failures(401, 421, 500, 503)},
+    responses=failures(401, 421, 500, 503),
 )  # fmt: skip
-async def tables(request: Request) -> Response:
-    service = request.app.state.service
+async def tables(service: CurrentService) -> models.Tables:
     command = {
         "op": "tables", "dsn": service.database.dsn, "patterns": service.config.allow_tables,
         "owned": service.jobs.store.owned(),
     }  # fmt: skip
-    event = await asked(service.crew, command, _CHILD_TIMEOUT_SECONDS)
-    return JSONResponse({"tables": event["tables"], "truncated": event["truncated"]})
+    return models.Tables.model_validate(await asked(service.crew, command, _CHILD_TIMEOUT_SECONDS))
 
 
 @router.get(
     "/contracts", summary="List the contracts to choose from",
-    responses={200: {"model": models.Contracts}, **failures(401, 421, 500, 503)},
+    responses=failures(401, 421, 500, 503),
 )  # fmt: skip
-async def contracts(request: Request) -> Response:
-    found = await _read_contracts(request.app.state.service)
-    return JSONResponse({"contracts": [{k: v for k, v in c.items() if k != "descriptor"} for c in found]})
+async def contracts(service: CurrentService) -> models.Contracts:
+    found = await _read_contracts(service)
+    return models.Contracts(contracts=[models.ContractWords.model_validate(words) for words in found])
 
 
 @router.get(
     "/contracts/{name}", summary="Show a contract, as a Table Schema descriptor",
     responses={200: {"model": dict[str, Any]}, **failures(401, 404, 421, 422, 500, 503)},
 )  # fmt: skip
-async def contract(request: Request, name: str) -> Response:
-    found = next((c for c in await _read_contracts(request.app.state.service) if c["name"] == name), None)
+async def contract(service: CurrentService, name: str) -> Response:
+    found = next((c for c in await _read_contracts(service) if c["name"] == name), None)
     if found is None:
         raise RequestError(404, "there is no such contract")
     if found["error"] is not None:
         raise RequestError(422, found["error"], kind="ContractError")
+    # No model: a descriptor has any shape, and `json.dumps` escapes what is not valid Unicode in it.
     return Response(json.dumps(found["descriptor"]), media_type="application/json")
 
 
-async def _read_contracts(service: Any) -> list[dict[str, Any]]:
+async def _read_contracts(service: Service) -> list[dict[str, Any]]:
     files = contract_files(service.config)
     if not files:
         return []
@@ -150,7 +147,7 @@ async def _read_contracts(service: Any) -> list[dict[str, Any]]:
     return found
 
 
-def contract_files(config: Any) -> dict[str, str]:
+def contract_files(config: Config) -> dict[str, str]:
     """Return the paths of the files in `--contracts`, by the contract names that callers use."""
     if config.contracts is None:
         return {}

@@ -20,15 +20,20 @@ if TYPE_CHECKING:
 
     from importer.serve.jobs.uploads import Upload, Uploads
 
+    from .service import Service
+
 Options = TypeVar("Options", bound=InspectOptions)
 Result = TypeVar("Result")
 
 
-async def taken(request: Request, model: type[Options], *, once: bool) -> tuple[Options, Upload, Body]:
+async def taken(
+    request: Request, service: Service, model: type[Options], *, once: bool
+) -> tuple[Options, Upload, Body]:
     """Return the options, workbook and body of a request, and store a workbook that it sent.
 
     Args:
         request: the request, its body not yet read.
+        service: parts of the service.
         model: class of the options.
         once: the workbook belongs to the run of this request alone, and is removed with it.
 
@@ -36,7 +41,6 @@ async def taken(request: Request, model: type[Options], *, once: bool) -> tuple[
         RequestError: the body or an option is invalid, or there is no workbook.
         ClientDisconnected: the caller disconnected.
     """
-    service = request.app.state.service
     body = await read_body(request, service.config, service.uploads)
     try:
         options = _parse_options(model, request, body)
@@ -83,7 +87,7 @@ def missing_file_error() -> RequestError:
                    choice="send it as a form field 'file', as in: curl -F 'file=@data.xlsx'")  # fmt: skip
 
 
-async def run_while_connected(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
+async def run_while_connected(request: Request, service: Service, work: Coroutine[Any, Any, Result]) -> Result:
     """Return the result of `work`; cancel it when the caller disconnects or the service stops.
 
     Raises:
@@ -92,7 +96,7 @@ async def run_while_connected(request: Request, work: Coroutine[Any, Any, Result
     """
     working = asyncio.ensure_future(work)
     watching = asyncio.ensure_future(_wait_for_disconnect(request))
-    stopping = asyncio.ensure_future(request.app.state.service.jobs.stopping.wait())
+    stopping = asyncio.ensure_future(service.jobs.stopping.wait())
     try:
         await asyncio.wait({working, watching, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if working.done():

@@ -9,20 +9,22 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import quote
 
 from fastapi import APIRouter, Query
-from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, Response, StreamingResponse
 
 from importer.serve.errors import RequestError
 from importer.serve.jobs.run import RUNNING
 
 from . import run_models
 from .openapi import failures
+from .service import CurrentService, Service
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from importer.serve.jobs.queue import Jobs
     from importer.serve.jobs.run import Run
+
+    from .workbook_models import UploadWords
 
 router = APIRouter()
 #: Shortest time between two events, and longest time without a keep-alive, in seconds.
@@ -47,67 +49,76 @@ State = Literal["queued", "running", "done", "failed", "cancelled", "interrupted
 
 
 @router.get(
-    "/runs", summary="List runs, newest first", responses={200: {"model": run_models.Runs}, **failures(400, 401, 421)}
-)
+    "/runs", summary="List runs, newest first", responses=failures(400, 401, 421),
+    # Options can be long; `/runs/{run_id}` has them.
+    response_model_exclude={"runs": {"__all__": {"options"}}},
+)  # fmt: skip
 async def list_runs(
-    request: Request,
+    service: CurrentService,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
     before: Annotated[str | None, Query(max_length=40, description="list only runs created before this time")] = None,
     state: Annotated[State | None, Query()] = None,
-) -> Response:
-    jobs = _jobs(request)
+) -> run_models.Runs:
+    jobs = service.jobs
     found = jobs.store.page(limit + 1, before, state)
-    words = [jobs.words(jobs.find(stored["id"])) for stored in found[:limit]]
-    for run in words:
-        del run["options"]  # they can be long; `/runs/{run_id}` has them
-    return JSONResponse({"runs": words, "more": len(found) > limit})
+    runs = [_run_words(jobs, jobs.find(stored["id"])) for stored in found[:limit]]
+    return run_models.Runs(runs=runs, more=len(found) > limit)
 
 
 @router.get(
     "/runs/{run_id}",
     summary="Show a run and its report",
-    responses={200: {"model": run_models.RunAnswer}, **failures(401, 404, 421)},
+    responses=failures(401, 404, 421),
 )
-async def show_run(request: Request, run_id: str) -> Response:
-    jobs = _jobs(request)
+async def show_run(service: CurrentService, run_id: str) -> run_models.RunAnswer:
+    jobs = service.jobs
     run = jobs.find(run_id)
-    return JSONResponse({"run": jobs.words(run), "report": jobs.store.report(run.id)})
+    return run_models.RunAnswer(run=_run_words(jobs, run), report=jobs.store.report(run.id))
 
 
 @router.delete(
     "/runs/{run_id}", summary="Cancel a run, or remove an ended one from the list",
-    responses={200: {"model": run_models.RunDone}, **failures(401, 403, 404, 421)},
+    responses=failures(401, 403, 404, 421),
 )  # fmt: skip
-async def cancel_run(request: Request, run_id: str) -> Response:
-    jobs = _jobs(request)
+async def cancel_run(service: CurrentService, run_id: str) -> run_models.RunDone:
+    jobs = service.jobs
     run = jobs.find(run_id)
     message = await jobs.cancel(run)
-    return JSONResponse({"message": message, "run": jobs.words(run)})
+    return run_models.RunDone(message=message, run=_run_words(jobs, run))
 
 
 @router.post(
     "/runs/{run_id}/resume", status_code=202, summary="Resume an interrupted run",
-    responses={202: {"model": run_models.RunAccepted}, **failures(401, 403, 404, 409, 421, 429, 503)},
+    responses=failures(401, 403, 404, 409, 421, 429, 503),
 )  # fmt: skip
-async def resume_run(request: Request, run_id: str) -> Response:
-    jobs = _jobs(request)
-    run = jobs.find(run_id)
-    jobs.resume(run)
-    words = jobs.words(run)
-    answer = {"message": run.state, "run": words, "links": words["links"], "upload": None}
-    return JSONResponse(answer, 202, {"Location": words["links"]["run"]})
+async def resume_run(service: CurrentService, response: Response, run_id: str) -> run_models.RunAccepted:
+    run = service.jobs.find(run_id)
+    service.jobs.resume(run)
+    answer = run_accepted(service, run, None)
+    response.headers["Location"] = answer.links.run
+    return answer
 
 
 @router.get(
     "/runs/{run_id}/report", summary="Show the report of a run: where every cell went",
-    responses={200: {"model": dict[str, Any]}, **failures(401, 404, 421)},
+    responses=failures(401, 404, 421),
 )  # fmt: skip
-async def show_report(request: Request, run_id: str) -> Response:
-    jobs = _jobs(request)
+async def show_report(service: CurrentService, run_id: str) -> dict[str, Any]:
+    jobs = service.jobs
     report = jobs.store.report(jobs.find(run_id).id)
     if report is None:
         raise RequestError(404, "the run has no report, or none yet")
-    return JSONResponse(report)
+    return report
+
+
+def _run_words(jobs: Jobs, run: Run) -> run_models.RunWords:
+    return run_models.RunWords.model_validate(jobs.words(run))
+
+
+def run_accepted(service: Service, run: Run, upload: UploadWords | None) -> run_models.RunAccepted:
+    """Return the answer for a run that was queued; upload: the workbook, if later requests can refer to it."""
+    words = _run_words(service.jobs, run)
+    return run_models.RunAccepted(message=run.state, run=words, links=words.links, upload=upload)
 
 
 # ---- REJECTS ----------------------------------------------------------------------------------------------------
@@ -115,28 +126,27 @@ async def show_report(request: Request, run_id: str) -> Response:
 
 @router.get(
     "/runs/{run_id}/rejects", summary="List the first bad cells, with their addresses",
-    responses={200: {"model": run_models.BadCells}, **failures(400, 401, 404, 421)},
+    responses=failures(400, 401, 404, 421),
 )  # fmt: skip
 async def bad_cells(
-    request: Request, run_id: str, limit: Annotated[int, Query(ge=1, le=1000)] = 200
-) -> Response:  # fmt: skip
-    jobs = _jobs(request)
+    service: CurrentService, run_id: str, limit: Annotated[int, Query(ge=1, le=1000)] = 200
+) -> run_models.BadCells:  # fmt: skip
+    jobs = service.jobs
     path = jobs.folder(jobs.find(run_id).id) / "bad_cells.json"
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = run_models.BadCells.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         raise RequestError(404, "the run has no rejects, or none yet") from None
-    found["truncated"] = found["truncated"] or len(found["cells"]) > limit
-    found["cells"] = found["cells"][:limit]
-    return JSONResponse(found)
+    truncated = found.truncated or len(found.cells) > limit
+    return run_models.BadCells(rows=found.rows, cells=found.cells[:limit], truncated=truncated)
 
 
 @router.get(
     "/runs/{run_id}/rejects.xlsx", summary="Download the rejected rows as a workbook, to fix and upload again",
     response_class=Response, responses={200: _REJECTS_RESPONSE, **failures(401, 404, 421)},
 )  # fmt: skip
-async def rejects(request: Request, run_id: str) -> Response:
-    jobs = _jobs(request)
+async def rejects(service: CurrentService, run_id: str) -> Response:
+    jobs = service.jobs
     run = jobs.find(run_id)
     path = jobs.folder(run.id) / "rejects.xlsx"
     if not run.is_over or not path.is_file():
@@ -155,8 +165,8 @@ async def rejects(request: Request, run_id: str) -> Response:
     "/runs/{run_id}/events", summary="Follow the progress of a run as server-sent events",
     response_class=StreamingResponse, responses={200: _EVENTS_RESPONSE, **failures(401, 404, 421, 429)},
 )  # fmt: skip
-async def events(request: Request, run_id: str) -> Response:
-    jobs = _jobs(request)
+async def events(service: CurrentService, run_id: str) -> Response:
+    jobs = service.jobs
     run = jobs.find(run_id)
     if len(_listeners) >= _MAX_LISTENERS:
         raise RequestError(
@@ -195,8 +205,3 @@ async def _stream_events(jobs: Jobs, run: Run) -> AsyncIterator[str]:
 
 def _format_event(name: str, data: dict[str, Any]) -> str:
     return f"event: {name}\ndata: {json.dumps(data)}\n\n"
-
-
-def _jobs(request: Request) -> Jobs:
-    jobs: Jobs = request.app.state.service.jobs
-    return jobs

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Query
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from importer.serve.errors import RequestError
 from importer.serve.http.body import Body, ClientDisconnected, read_body
@@ -24,8 +24,11 @@ from .about import contract_files
 from .openapi import failures, request_body
 from .options import InspectOptions, LoadOptions
 from .request import missing_file_error, run_while_connected, taken
+from .runs import run_accepted
+from .service import CurrentService, Service, model_response
 
 if TYPE_CHECKING:
+    from importer.serve.config import Config
     from importer.serve.jobs.uploads import Upload
 
 router = APIRouter()
@@ -39,26 +42,27 @@ _BODY_STATUSES = (400, 401, 403, 404, 408, 413, 421, 422, 429, 500, 503, 507)
 
 @router.post(
     "/uploads", status_code=201, summary="Upload a workbook; later requests refer to it by its id",
-    responses={201: {"model": workbook_models.UploadAnswer}, **failures(400, 401, 403, 408, 413, 421, 429, 507)},
-    openapi_extra=request_body(None),
+    responses=failures(400, 401, 403, 408, 413, 421, 429, 507), openapi_extra=request_body(None),
 )  # fmt: skip
-async def upload_only(request: Request) -> Response:
-    service = request.app.state.service
+async def upload_only(request: Request, service: CurrentService) -> workbook_models.UploadAnswer:
     body = await read_body(request, service.config, service.uploads)
     if body.upload is None:
         raise missing_file_error()
     service.uploads.keep(body.upload, body.size, once=False)
-    return JSONResponse({"upload": service.uploads.words(body.upload)}, 201)
+    return workbook_models.UploadAnswer(upload=_upload_words(service, body.upload))
 
 
 @router.delete(
     "/uploads/{upload_id}", summary="Remove an uploaded workbook",
-    responses={200: {"model": models.Message}, **failures(401, 403, 404, 421)},
+    responses=failures(401, 403, 404, 421),
 )  # fmt: skip
-async def remove_upload(request: Request, upload_id: str) -> Response:
-    uploads = request.app.state.service.uploads
-    uploads.remove(uploads.get(upload_id).id)
-    return JSONResponse({"message": "removed"})
+async def remove_upload(service: CurrentService, upload_id: str) -> models.Message:
+    service.uploads.remove(service.uploads.get(upload_id).id)
+    return models.Message(message="removed")
+
+
+def _upload_words(service: Service, upload: Upload) -> workbook_models.UploadWords:
+    return workbook_models.UploadWords.model_validate(service.uploads.words(upload))
 
 
 # ---- INSPECT ----------------------------------------------------------------------------------------------------
@@ -66,26 +70,25 @@ async def remove_upload(request: Request, upload_id: str) -> Response:
 
 @router.post(
     "/inspect", summary="Inspect a workbook: sheets, header, columns, kinds, first rows, problems",
-    responses={200: {"model": workbook_models.Inspection}, **failures(*_BODY_STATUSES)},
-    openapi_extra=request_body(InspectOptions),
+    responses=failures(*_BODY_STATUSES), openapi_extra=request_body(InspectOptions),
 )  # fmt: skip
-async def inspect(request: Request, query: Annotated[InspectOptions, Query()]) -> Response:  # noqa: ARG001 - `taken` reads it together with the body
-    service = request.app.state.service
+async def inspect(
+    request: Request, service: CurrentService, query: Annotated[InspectOptions, Query()]  # noqa: ARG001 - `taken` reads it together with the body
+) -> workbook_models.Inspection:  # fmt: skip
     limit = service.config.concurrency + service.config.queue
     if service.waiting >= limit:
         raise RequestError(429, f"{service.waiting} inspections are waiting already", kind="QueueFull",
                       choice="try again later", retry_after=5)  # fmt: skip
     service.waiting += 1
     try:
-        options, upload, _ = await taken(request, InspectOptions, once=False)
-        event = await run_while_connected(request, _run_inspection(service, options, upload))
+        options, upload, _ = await taken(request, service, InspectOptions, once=False)
+        event = await run_while_connected(request, service, _run_inspection(service, options, upload))
     finally:
         service.waiting -= 1
-    event.pop("event")
-    return JSONResponse({"upload": service.uploads.words(upload), **event})
+    return workbook_models.Inspection.model_validate({**event, "upload": _upload_words(service, upload)})
 
 
-async def _run_inspection(service: Any, options: InspectOptions, upload: Upload) -> dict[str, Any]:
+async def _run_inspection(service: Service, options: InspectOptions, upload: Upload) -> dict[str, Any]:
     user = secrets.token_hex(8)
     service.uploads.acquire(upload.id, user)
     try:
@@ -119,30 +122,33 @@ def _inspection_key(options: InspectOptions) -> str:
 # ---- CHECK AND LOAD ---------------------------------------------------------------------------------------------
 
 _RUN_RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {"model": run_models.Result}, 202: {"model": run_models.RunAccepted}, **failures(*_BODY_STATUSES, 409),
+    202: {"model": run_models.RunAccepted}, **failures(*_BODY_STATUSES, 409),
 }  # fmt: skip
 
 
 @router.post(
     "/check", summary="Do everything that a load does, then roll it back",
-    responses=_RUN_RESPONSES, openapi_extra=request_body(LoadOptions),
+    response_model=run_models.Result, responses=_RUN_RESPONSES, openapi_extra=request_body(LoadOptions),
 )  # fmt: skip
-async def check(request: Request, query: Annotated[LoadOptions, Query()]) -> Response:  # noqa: ARG001
-    return await _run(request, "check")
+async def check(
+    request: Request, service: CurrentService, query: Annotated[LoadOptions, Query()]  # noqa: ARG001
+) -> run_models.Result | Response:  # fmt: skip
+    return await _run(request, service, "check")
 
 
 @router.post(
     "/upload", summary="Load a workbook into a table: all of it or nothing",
-    responses=_RUN_RESPONSES, openapi_extra=request_body(LoadOptions),
+    response_model=run_models.Result, responses=_RUN_RESPONSES, openapi_extra=request_body(LoadOptions),
 )  # fmt: skip
-async def upload(request: Request, query: Annotated[LoadOptions, Query()]) -> Response:  # noqa: ARG001
-    return await _run(request, "upload")
+async def upload(
+    request: Request, service: CurrentService, query: Annotated[LoadOptions, Query()]  # noqa: ARG001
+) -> run_models.Result | Response:  # fmt: skip
+    return await _run(request, service, "upload")
 
 
-async def _run(request: Request, kind: str) -> Response:
-    service = request.app.state.service
+async def _run(request: Request, service: Service, kind: str) -> run_models.Result | Response:
     service.jobs.check_room()
-    options, workbook, body = await taken(request, LoadOptions, once=kind == "upload")
+    options, workbook, body = await taken(request, service, LoadOptions, once=kind == "upload")
     try:
         run = Run(kind, workbook.id, workbook.name, workbook.size, _run_options(options))
         files = _run_files(service.config, options, body, workbook)
@@ -151,20 +157,19 @@ async def _run(request: Request, kind: str) -> Response:
         if body.upload is not None:
             service.uploads.drop(body.upload)
         raise
-    shown = None if workbook.once else service.uploads.words(workbook)
+    shown = None if workbook.once else _upload_words(service, workbook)
     if not options.wait:
-        words = service.jobs.words(run)
-        answer = {"message": run.state, "run": words, "links": words["links"], "upload": shown}
-        return JSONResponse(answer, 202, {"Location": words["links"]["run"]})
+        answer = run_accepted(service, run, shown)
+        return model_response(answer, 202, {"Location": answer.links.run})
     if kind == "check":
         try:
-            await run_while_connected(request, service.jobs.over(run))
+            await run_while_connected(request, service, service.jobs.over(run))
         except ClientDisconnected:
             await service.jobs.cancel(run)
             raise
     else:
         await service.jobs.over(run)
-    return JSONResponse(_result(run, shown))
+    return _result(run, shown)
 
 
 def _run_options(options: LoadOptions) -> dict[str, Any]:
@@ -174,7 +179,7 @@ def _run_options(options: LoadOptions) -> dict[str, Any]:
     return given if mapping is None else given | {"mapping": mapping}
 
 
-def _result(run: Run, upload: dict[str, Any] | None) -> dict[str, Any]:
+def _result(run: Run, upload: workbook_models.UploadWords | None) -> run_models.Result:
     """Return the response for an ended run.
 
     Raises:
@@ -186,13 +191,11 @@ def _result(run: Run, upload: dict[str, Any] | None) -> dict[str, Any]:
     if run.state != DONE:
         assert run.error is not None
         raise refused(run.error, run=words)
-    return {
-        "message": run.message, "method": words["method"], "stats": run.stats, "run_id": run.id,
-        "outcome": run.outcome, "rejects": run.rejects, "links": words["links"], "upload": upload, "run": words,
-    }  # fmt: skip
+    # The model takes message, statistics and links from the run itself, and ignores the rest.
+    return run_models.Result.model_validate({**words, "run_id": run.id, "upload": upload, "run": words})
 
 
-def _run_files(config: Any, options: LoadOptions, body: Body, workbook: Upload) -> dict[str, bytes]:
+def _run_files(config: Config, options: LoadOptions, body: Body, workbook: Upload) -> dict[str, bytes]:
     """Return the files that a run needs, by name: its contract, and the inspection that its mapping refers to."""
     files = {}
     if body.contract is not None:
