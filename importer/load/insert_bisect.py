@@ -1,17 +1,21 @@
 """Inserts staging's rows into an existing table and finds the rows that the server refuses, by bisection.
 
-All of it happens in one call of a PL/pgSQL function that is dropped after the call. First all rows are tried at once.
-If the server refuses them, they are tried in batches in sheet order, each under a savepoint (an exception block), and a
-refused batch is halved until one row is left: the refused one. So the server itself decides what it accepts: keys,
-checks, foreign keys, exclusions, domains, triggers, policies, casts, and conflicts with earlier rows of this load. A
-client cannot do that: the driver refuses every statement, even ROLLBACK TO, in a transaction in which one has failed.
+All of it happens in one call of a PL/pgSQL function, written in `insert_bisect.sql`, that is dropped after the call.
+First all rows are tried at once. If the server refuses them, they are tried in batches in sheet order, each under a
+savepoint (an exception block), and a refused batch is halved until one row is left: the refused one. So the server
+itself decides what it accepts: keys, checks, foreign keys, exclusions, domains, triggers, policies, casts, and
+conflicts with earlier rows of this load. A client cannot do that: the driver refuses every statement, even ROLLBACK TO,
+in a transaction in which one has failed.
 """
 
 from __future__ import annotations
 
+import functools
 import json
+import re
 import secrets
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from importer.errors import DatabaseError, VerificationFailed
@@ -38,6 +42,10 @@ _GLOBAL_CLASSES = ("08", "25", "26", "40", "53", "57", "58", "F0", "XX")
 _TRIGGER_CLASSES = ("0A", "28", "2B", "3D", "3F", "42")
 #: After this many refusals of those classes and no accepted row, the rows are not the cause and the load fails.
 _MAX_FIRST_REFUSALS = 8
+#: The syntax of `insert_bisect.sql`: the line that begins a fragment, comment lines, and `{name}`, but not `{}`.
+_FRAGMENT = re.compile(r"^-- fragment: (\w+)\n", re.MULTILINE)
+_COMMENT = re.compile(r"^ *--.*\n", re.MULTILINE)
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
 class RefusedRow(NamedTuple):
@@ -125,167 +133,60 @@ def _function(name: str, staging: Staging, table: Table, statement: InsertSelect
     """Return the statement that creates the function; it returns a JSON array per refused row, then the counts."""
     assert staging.row_column is not None
     number = quote(staging.row_column)
-    # Columns take precedence over variables of the same name; parameters are referred to by number only.
-    parts = {
+    shared = {
         "attempt": _attempt_sql(statement, staging, f"{number} BETWEEN $1 AND $2", table),
-        "attempt_waiting": _attempt_sql(statement, staging, f"{number} = ANY($3)", table),
         "staging": staging.quoted,
         "number": number,
-        "never": ", ".join(map(literal, _GLOBAL_CLASSES)),
-        "rarely": ", ".join(map(literal, _TRIGGER_CLASSES)),
-        "hopeless": _MAX_FIRST_REFUSALS if table.may_refuse_rows else 0,
-        "first": _FIRST_BATCH,
-        "largest": _LARGEST_BATCH,
-        "waits": str(table.refers_to_itself).lower(),
-        "probes": "".join(_probe_cast_sql(cast, staging, number) for cast in statement.casts),
+        "add_counts": _sql("add_counts"),
+        "diagnose": _sql(
+            "diagnose",
+            never=", ".join(map(literal, _GLOBAL_CLASSES)),
+            rarely=", ".join(map(literal, _TRIGGER_CLASSES)),
+            hopeless=_MAX_FIRST_REFUSALS if table.may_refuse_rows else 0,
+        ),
+        "answer": _sql("answer", probes="".join(_probe_cast_sql(cast, staging, number) for cast in statement.casts)),
     }
-    body = _BODY.format(**parts, again=_RETRY_WAITING.format(**parts) if table.refers_to_itself else "")
+    retry = ""
+    if table.refers_to_itself:
+        waiting = _attempt_sql(statement, staging, f"{number} = ANY($3)", table)
+        retry = _sql("retry_waiting", attempt_waiting=waiting, **shared)
+    waits = str(table.refers_to_itself).lower()
+    body = _sql("body", first=_FIRST_BATCH, largest=_LARGEST_BATCH, waits=waits, retry_waiting=retry, **shared)
     tag = f"$importer_{secrets.token_hex(6)}$"
     return f"CREATE FUNCTION {name}(bigint, bigint, bigint[]) RETURNS SETOF text LANGUAGE plpgsql AS {tag}{body}{tag}"
 
 
 def _attempt_sql(statement: InsertSelect, staging: Staging, rows: str, table: Table) -> str:
-    """Return the PL/pgSQL that tries some rows and counts the outcome; it raises SKIPPED if rows were left out."""
-    counted = f"SELECT count(*) INTO importer_count FROM {staging.quoted} WHERE {rows};"
-    lost = (
-        f"RAISE EXCEPTION USING ERRCODE = '{ROW_SKIPPED}', "
-        "MESSAGE = 'a trigger or rule of the table left the row out without an error';"
-    )
+    """Return the PL/pgSQL that tries some rows and counts the outcome; it raises ROW_SKIPPED if rows were left out."""
+    count = _sql("count", staging=staging.quoted, rows=rows)
+    lost = _sql("lost", row_skipped=ROW_SKIPPED)
     if not statement.key:
-        check = f"{counted} IF importer_new <> importer_count THEN {lost} END IF;" if table.may_skip_rows else ""
-        return f"{statement.insert(rows)}; GET DIAGNOSTICS importer_new = ROW_COUNT; {check}"
+        check = _sql("check_inserted", count=count, lost=lost) if table.may_skip_rows else ""
+        return _sql("insert", statement=statement.insert(rows), check=check)
     check = ""
     if table.may_skip_rows:
-        # A row that is not written is unchanged, or a trigger prevented the write: then it prevents this one, too.
-        forced = f"WITH importer_done AS ({statement.build_forced_insert(rows)} RETURNING 1)"
-        check = f"""
-        IF importer_same > 0 THEN
-          BEGIN
-            {forced} SELECT count(*) INTO importer_forced FROM importer_done;
-            RAISE EXCEPTION USING ERRCODE = 'IM002';
-          EXCEPTION WHEN SQLSTATE 'IM002' THEN NULL;
-          END;
-          IF importer_forced <> importer_count THEN {lost} END IF;
-        END IF;"""
-    return f"""
-      WITH importer_done AS ({statement.insert(rows)} RETURNING xmax = 0 AS importer_is_new)
-      SELECT count(*) FILTER (WHERE importer_is_new), count(*) FILTER (WHERE NOT importer_is_new)
-      INTO importer_new, importer_changed FROM importer_done;
-      {counted} importer_same := importer_count - importer_new - importer_changed; {check}"""
+        check = _sql("check_unchanged", forced=statement.build_forced_insert(rows), lost=lost)
+    return _sql("upsert", statement=statement.insert(rows), count=count, check=check)
 
 
 def _probe_cast_sql(cast: tuple[str, str], staging: Staging, number: str) -> str:
     """Return the PL/pgSQL that finds out whether a cast is what failed in row `$1`."""
     name, expression = cast
-    return f"""
-          IF importer_column = '' AND importer_table = '' THEN
-            BEGIN PERFORM {expression} FROM {staging.quoted} WHERE {number} = $1;
-            EXCEPTION WHEN OTHERS THEN importer_column := {literal(name)};
-            END;
-          END IF;"""
+    return _sql("probe", expression=expression, staging=staging.quoted, number=number, column=literal(name))
 
 
-_DIAGNOSE = """
-      GET STACKED DIAGNOSTICS importer_state = RETURNED_SQLSTATE, importer_text = MESSAGE_TEXT,
-        importer_schema = SCHEMA_NAME, importer_table = TABLE_NAME, importer_constraint = CONSTRAINT_NAME,
-        importer_column = COLUMN_NAME;
-      IF left(importer_state, 2) IN ({never}) OR importer_state = '55P03' OR left(importer_state, 2) IN ({rarely})
-        AND ({hopeless} = 0 OR importer_taken = 0 AND importer_refusals >= {hopeless}) THEN RAISE; END IF;"""
-_ANSWER = """
-          {probes}
-          importer_answer := jsonb_build_array($1, importer_state, importer_text, importer_schema, importer_table,
-            importer_constraint, importer_column)::text;"""
-_ADD_COUNTS = """
-      importer_taken := importer_taken + importer_new + importer_changed + importer_same;
-      importer_news := importer_news + importer_new;
-      importer_changes := importer_changes + importer_changed;
-      importer_sames := importer_sames + importer_same;"""
-#: `$1` to `$2` is the current batch; `$3` holds the rows that refer to rows not loaded yet (foreign keys to the table
-#: itself).
-_BODY = (
+def _sql(fragment: str, **values: object) -> str:
+    """Return a fragment of `insert_bisect.sql` with its placeholders replaced.
+
+    Each value is inserted as it is, so that names and texts must be quoted already. What looks like a placeholder in a
+    value, such as the name of a column in braces, stays.
     """
-#variable_conflict use_column
-DECLARE
-  importer_last bigint := $2;
-  importer_size bigint;
-  importer_count bigint; importer_forced bigint; importer_row bigint;
-  importer_new bigint := 0; importer_changed bigint := 0; importer_same bigint := 0;
-  importer_news bigint := 0; importer_changes bigint := 0; importer_sames bigint := 0; importer_taken bigint := 0;
-  importer_refusals bigint := 0;
-  importer_state text; importer_text text; importer_schema text; importer_table text; importer_constraint text;
-  importer_column text; importer_answer text;
-  importer_waiting bigint[] := '{{}}'; importer_answers text[] := '{{}}';
-BEGIN
-  SET CONSTRAINTS ALL IMMEDIATE;
-  WHILE $1 <= importer_last LOOP
-    BEGIN
-      {attempt}"""
-    + _ADD_COUNTS
-    + """
-      importer_size := least(importer_size * 2, {largest});
-      $1 := $2 + 1;
-    EXCEPTION WHEN OTHERS OR assert_failure THEN"""
-    + _DIAGNOSE
-    + """
-      IF importer_size IS NULL THEN
-        CREATE INDEX ON {staging} ({number});
-        ANALYZE {staging} ({number});
-        SELECT min({number}), max({number}) INTO $1, importer_last FROM {staging};
-        importer_size := {first};
-      ELSIF $1 < $2 THEN
-        importer_size := greatest(($2 - $1 + 1) / 2, 1);
-      ELSE
-"""
-    + _ANSWER
-    + """
-        IF {waits} AND importer_state = '23503' THEN
-          importer_waiting := importer_waiting || $1;
-          importer_answers := importer_answers || importer_answer;
-        ELSE
-          importer_refusals := importer_refusals + 1;
-          RETURN NEXT importer_answer;
-        END IF;
-        $1 := $1 + 1;
-      END IF;
-    END;
-    $2 := least($1 + importer_size - 1, importer_last);
-  END LOOP;
-{again}
-  RETURN NEXT jsonb_build_array(importer_news, importer_changes, importer_sames)::text;
-END"""
-)
-#: Tries the waiting rows together, for rows that refer to each other; then one by one, in alternating order, as long as
-#: each pass loads some of them.
-_RETRY_WAITING = (
-    """
-  WHILE cardinality(importer_waiting) > 0 LOOP
-    $3 := importer_waiting; importer_waiting := '{{}}'; importer_answers := '{{}}';
-    BEGIN
-      {attempt_waiting}"""
-    + _ADD_COUNTS
-    + """
-      EXIT;
-    EXCEPTION WHEN OTHERS OR assert_failure THEN"""
-    + _DIAGNOSE
-    + """
-    END;
-    FOREACH importer_row IN ARRAY $3 LOOP
-      $1 := importer_row; $2 := importer_row;
-      BEGIN
-        {attempt}"""
-    + _ADD_COUNTS
-    + """
-      EXCEPTION WHEN OTHERS OR assert_failure THEN"""
-    + _DIAGNOSE
-    + _ANSWER
-    + """
-        importer_waiting := importer_row || importer_waiting;
-        importer_answers := importer_answer || importer_answers;
-      END;
-    END LOOP;
-    IF cardinality(importer_waiting) = cardinality($3) THEN
-      FOREACH importer_answer IN ARRAY importer_answers LOOP RETURN NEXT importer_answer; END LOOP;
-      EXIT;
-    END IF;
-  END LOOP;"""
-)
+    return _PLACEHOLDER.sub(lambda found: str(values[found[1]]), _fragments()[fragment])
+
+
+@functools.cache
+def _fragments() -> dict[str, str]:
+    """Read `insert_bisect.sql` and return its fragments by name, without comment lines."""
+    text = Path(__file__).with_name("insert_bisect.sql").read_text(encoding="utf-8")
+    _, *parts = _FRAGMENT.split(text)
+    return {name: "\n" + _COMMENT.sub("", part).strip("\n") for name, part in zip(parts[::2], parts[1::2], strict=True)}
