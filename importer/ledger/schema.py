@@ -21,10 +21,10 @@ _ATTEMPTS = 5
 
 
 def create_in_schema(session: Session, create: Callable[[], None]) -> bool:
-    """Create something in the schema, and the schema if it is missing; return whether it was missing. Commits.
+    """Create something in the schema, and the schema if it is missing; return whether it was missing.
 
-    Retries when another run creates the same object at the same time, or drops the schema together with its own last
-    table.
+    It owns the session's transaction: it commits what was created, and rolls it back after a final error. It retries
+    when another run creates the same object at the same time, or drops the schema together with its own last table.
 
     Args:
         session: session with the target server.
@@ -59,6 +59,7 @@ def _ensure_schema(session: Session) -> bool:
 
 
 def _permission_error(session: Session) -> TargetRefused:
+    """Return the error with an administrator's statements; the session's failed transaction must be rolled back."""
     role = session_role(session)
     return TargetRefused(
         f"role {role} may not create staging tables and the ledger in schema {SCHEMA!r}",
@@ -69,8 +70,10 @@ def _permission_error(session: Session) -> TargetRefused:
 
 
 def session_role(session: Session) -> str:
-    """Roll the session's transaction back and return the quoted name of its role."""
-    session.rollback()
+    """Return the quoted name of the session's role.
+
+    The caller owns the transaction. If a statement has failed in it, the caller must roll it back first.
+    """
     return quote(str(session.value("select current_user::text")))
 
 

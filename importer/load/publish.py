@@ -1,10 +1,13 @@
-"""Publishes a load: makes all rows of staging visible in the target, in one transaction, or none of them."""
+"""Publishes a load: makes all rows of staging visible in the target, in one transaction, or none of them.
+
+The caller owns that transaction: nothing here commits it or rolls it back.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from importer.errors import Conflict, DatabaseError, TargetRefused
+from importer.errors import Conflict, TargetRefused
 from importer.ledger.schema import session_role
 from importer.plan.lineage import COLUMNS, Lineage
 from importer.postgres.catalog import Table, parse_table_name, read_table
@@ -17,6 +20,7 @@ from .staging import Staging, object_name, target_column_definitions
 
 if TYPE_CHECKING:
     from importer.contract.model import Contract
+    from importer.errors import DatabaseError
     from importer.plan.model import ColumnPlan
     from importer.plan.target import Target
     from importer.postgres.session import Session
@@ -38,6 +42,8 @@ def publish(
 ) -> PublishResult:
     """Put staging's rows into the target, in a transaction that the caller commits or rolls back.
 
+    After an error the caller rolls back; then `explain_refusal` returns what the error means for the user.
+
     Args:
         session: session whose open transaction is used.
         staging: the staging table, loaded and verified.
@@ -49,33 +55,43 @@ def publish(
         lineage: lineage of the rows, if it is written into columns beside them.
 
     Raises:
-        DatabaseError: the server refuses; the target is unchanged.
-        TargetRefused: the role lacks a privilege; the target is unchanged.
-        Conflict: another session created the table in the meantime.
+        DatabaseError: the server refuses; the transaction has failed.
     """
-    try:
-        if staging.becomes_target:
-            _rename_to_target(session, staging, target, contract)
-            return PublishResult(rows, 0, 0, 0, ())
-        table = target.table or _create_target(session, staging, target, contract, COLUMNS if lineage else {})
-        extra = lineage.values(staging.row_column) if lineage and staging.row_column else {}
-        return fill(session, staging, table, make_insert(staging, table, mode, key, extra), rows)
-    except DatabaseError as exc:
-        session.rollback()
-        taken = exc.sqlstate in _DUPLICATE_CODES and (exc.constraint or "pg_").startswith("pg_")
-        if target.table is None and taken:
-            raise Conflict(
-                f"table {target.quoted} was created by another session in the meantime",
-                choice="run again",
-                sqlstate=exc.sqlstate,
-            ) from None
-        if exc.sqlstate == _DENIED:
-            raise TargetRefused(
-                f"role {session_role(session)} may not write to {target.quoted}",
-                choice="ask for CREATE on its schema, or INSERT on the table (for an upsert SELECT and UPDATE, too)",
-                sqlstate=exc.sqlstate,
-            ) from None
-        raise
+    if staging.becomes_target:
+        _rename_to_target(session, staging, target, contract)
+        return PublishResult(rows, 0, 0, 0, ())
+    table = target.table or _create_target(session, staging, target, contract, COLUMNS if lineage else {})
+    extra = lineage.values(staging.row_column) if lineage and staging.row_column else {}
+    return fill(session, staging, table, make_insert(staging, table, mode, key, extra), rows)
+
+
+def explain_refusal(error: DatabaseError, session: Session, target: Target) -> DatabaseError:
+    """Return the error to raise for one that `publish` raised: what it means for the user, or the error itself.
+
+    Args:
+        error: error that `publish` raised.
+        session: the session, after its owner rolled the failed transaction back.
+        target: the table that the load goes to.
+
+    Returns:
+        Conflict: another session created the table in the meantime.
+        TargetRefused: the role lacks a privilege.
+        DatabaseError: the error itself, in all other cases.
+    """
+    taken = error.sqlstate in _DUPLICATE_CODES and (error.constraint or "pg_").startswith("pg_")
+    if target.table is None and taken:
+        return Conflict(
+            f"table {target.quoted} was created by another session in the meantime",
+            choice="run again",
+            sqlstate=error.sqlstate,
+        )
+    if error.sqlstate == _DENIED:
+        return TargetRefused(
+            f"role {session_role(session)} may not write to {target.quoted}",
+            choice="ask for CREATE on its schema, or INSERT on the table (for an upsert SELECT and UPDATE, too)",
+            sqlstate=error.sqlstate,
+        )
+    return error
 
 
 def _rename_to_target(session: Session, staging: Staging, target: Target, contract: Contract) -> None:

@@ -265,6 +265,8 @@ class RunLease:
             claim.done = published
         elif not self._settings.again:
             gone = _reload_reason(claim, published, self._settings.mode)
+            # The lease owns this transaction; a read in it may have failed.
+            claim.session.rollback()
             if gone is None:
                 claim.done = published
             else:
@@ -272,7 +274,10 @@ class RunLease:
 
 
 def _reload_reason(claim: HeldLease, published: Run, mode: str) -> str | None:
-    """Return why a published run does not make this one unnecessary, or None if it does."""
+    """Return why a published run does not make this one unnecessary, or None if it does.
+
+    The caller owns the session's transaction and ends it: a statement may have failed in it.
+    """
     target, session = claim.target, claim.session
     oid = session.value("select to_regclass($1)::oid::int8", [target.quoted])
     if oid is None:
@@ -298,6 +303,5 @@ def _rows_unchanged(session: Session, target: Target, published: Run) -> bool:
         )[0]
     except ImporterError:
         # A role that may not read the table cannot check that; replacing the rows once more does no harm.
-        session.rollback()
         return False
     return bool(count == published.counts.get("inserted") and foreign == 0)

@@ -6,11 +6,11 @@ import contextlib
 from functools import partial
 from typing import TYPE_CHECKING
 
-from importer.errors import ImporterError, NotSpooled, WriterDied
+from importer.errors import DatabaseError, ImporterError, NotSpooled, WriterDied
 from importer.ledger.schema import SCHEMA
 from importer.load.copy import WriteTask, max_writers, write_chunk
 from importer.load.insert_bisect import PublishResult
-from importer.load.publish import publish
+from importer.load.publish import explain_refusal, publish
 from importer.load.staging import Staging, verify
 from importer.load.worker_session import close_session
 from importer.postgres.checksum_sql import Checksum, add
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from importer.ledger.tables import Chunk
     from importer.plan.lineage import Lineage
     from importer.plan.model import LoadPlan
+    from importer.plan.target import Target
+    from importer.postgres.session import Session
     from importer.report.model import Report
     from importer.run.lease import HeldLease
     from importer.runtime.progress import Clock
@@ -36,10 +38,10 @@ def loaded(
     settings: Settings, claim: HeldLease, contract: Contract, plan: LoadPlan, windows: dict[int, WindowChecked],
     report: Report, pool: Pool, clock: Clock, lineage: Lineage | None, *, dry_run: bool,
 ) -> Iterator[PublishResult]:  # fmt: skip
-    """Write, verify and publish all chunks, and yield the result in a transaction that the caller commits.
+    """Write, verify and publish all chunks, and yield the result in a transaction that the caller then owns.
 
     Chunks go through staging, unless they went straight into the target while the sheet was read.
-    Without a commit before the block ends, the target is unchanged.
+    The caller commits it, or rolls it back. Without a commit before the block ends, the target is unchanged.
     """
     session, target = claim.session, claim.target
     accepted = sum(w.accepted for w in windows.values())
@@ -63,9 +65,23 @@ def loaded(
             _write(settings, claim, staging, windows, left, pool, clock, ledger=not dry_run)
         with clock.stage("verify"):
             verify(session, staging, accepted, _total_checksums(windows), plan.text_hash)
-        with clock.stage("publish"):
+        with clock.stage("publish"), _roll_back_refusal(session, target):
             published = publish(session, staging, target, contract, settings.mode, accepted, plan.key, lineage)
         yield published
+
+
+@contextlib.contextmanager
+def _roll_back_refusal(session: Session, target: Target) -> Iterator[None]:
+    """Roll the transaction back if the server refuses to publish, and raise what that means for the user.
+
+    `loaded` owns the transaction until it yields. It ends it here, because the role that the message names can only be
+    read in a new one.
+    """
+    try:
+        yield
+    except DatabaseError as exc:
+        session.rollback()
+        raise explain_refusal(exc, session, target) from None
 
 
 def _write(

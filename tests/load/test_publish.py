@@ -13,8 +13,8 @@ from support.tables import contract, save
 from importer.cells.field import Field
 from importer.contract.model import Contract
 from importer.errors import Conflict, DatabaseError, TargetRefused, VerificationFailed
-from importer.ledger.schema import SCHEMA, create_in_schema
-from importer.load.publish import publish
+from importer.ledger.schema import SCHEMA, create_in_schema, session_role
+from importer.load.publish import explain_refusal, publish
 from importer.load.staging import Staging, define_staging, object_name, verify
 from importer.plan.model import ColumnPlan
 from importer.plan.target import Target
@@ -162,10 +162,50 @@ def test_two_runs_of_a_new_table(db: Database, book: Path) -> None:
         session.run(f"insert into {staging.quoted} values (1)")
         session.commit()
         db.run("create table fresh (mine int)")
-        with pytest.raises(Conflict, match="created by another session"):
+        with pytest.raises(DatabaseError) as caught:
             publish(session, staging, target, Contract((Field("n", "integer"),)), "append", 1)
+        session.rollback()
+        with pytest.raises(Conflict, match="created by another session"):
+            raise explain_refusal(caught.value, session, target)
     assert db.rows("select count(*) from fresh") == [(0,)]
     assert db.leftovers() == []
+
+
+def test_conflict_of_a_load_is_explained(db: Database, book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole run gives the user the explained error, and begins again where that can help."""
+    import importer.stages.load as story
+
+    def late(*args: Any) -> Any:
+        db.run("create table if not exists t (id bigint, name text)")
+        return publish(*args)
+
+    monkeypatch.setattr(story, "publish", late)
+    with pytest.raises(Conflict, match="created by another session") as caught:
+        db.load(book, retry_for=0)
+    assert caught.value.choice is not None
+    assert _all(db) == []
+
+
+# ---- WHO ENDS A TRANSACTION -------------------------------------------------------------------------------------
+
+
+def test_publish_leaves_the_failed_transaction_to_its_owner(db: Database) -> None:
+    with _staged(db) as (session, staging, target):
+        session.commit()
+        db.run("create table fresh (mine int)")
+        with pytest.raises(DatabaseError):
+            publish(session, staging, target, Contract((Field("n", "integer"),)), "append", 1)
+        with pytest.raises(DatabaseError, match="in an error state; first rollback"):
+            session.query("select 1")
+
+
+def test_role_is_read_in_the_open_transaction(db: Database) -> None:
+    with Session(db.dsn) as session:
+        session.run("create temporary table mine (n int)")
+        assert session_role(session) == quote(str(db.rows("select current_user::text")[0][0]))
+        assert session.value("select to_regclass('pg_temp.mine')::text") is not None
+        session.rollback()
+        assert session.value("select to_regclass('pg_temp.mine')::text") is None
 
 
 # ---- VERIFICATION -----------------------------------------------------------------------------------------------
