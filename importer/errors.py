@@ -18,6 +18,7 @@
     ├── MachineError          4  the machine failed: disk full
     │   └── WriterDied           the worker that wrote some rows was killed; retried once
     ├── TimedOut              4  not finished within --timeout
+    ├── CommitUnknown         4  stopped during the commit, which may have happened (by a signal: its exit code)
     ├── BudgetExceeded        5  more rejects than the budget allows
     └── Interrupted         130  the user stopped the run (143: by SIGTERM)
 
@@ -197,14 +198,39 @@ class WriterDied(MachineError):
 
 
 class TimedOut(ImporterError):
-    """The run was not finished within `--timeout`.
+    """The run was not finished within `--timeout`."""
+
+    resumable = True
+
+
+class CommitUnknown(ImporterError):
+    """The run was stopped during the commit of publishing, so the rows may have been published.
+
+    Users see what stopped the run: its message, its exit code, and this error's choice.
 
     Attributes:
-        unsure: the run ended during the commit of publishing, so the rows may have been published.
+        stopped_by: the KeyboardInterrupt of a signal, or the error of the deadline; None if that is not known.
     """
 
     resumable = True
-    unsure = False
+
+    def __init__(
+        self,
+        fact: str,
+        *,
+        place: str | None = None,
+        choice: str | None = None,
+        stopped_by: KeyboardInterrupt | TimedOut | None = None,
+    ) -> None:
+        super().__init__(fact, place=place, choice=choice)
+        self.stopped_by = stopped_by
+
+    def as_timeout(self) -> TimedOut | None:
+        """Return the error of the deadline that stopped the run, with this error's choice; None if a signal did."""
+        if not isinstance(self.stopped_by, TimedOut):
+            return None
+        self.stopped_by.choice = self.choice
+        return self.stopped_by
 
 
 class BudgetExceeded(ImporterError):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from importer.errors import BudgetExceeded, ImporterError, Interrupted, MachineError
+from importer.errors import BudgetExceeded, CommitUnknown, ImporterError, Interrupted, MachineError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,30 +65,41 @@ def exit_on_error(*, as_json: bool = False, quiet: bool = False, debug: bool = F
     except (click.ClickException, SystemExit):
         raise
     except BaseException as exc:  # noqa: BLE001 - no traceback without --debug, whatever a library raises
-        error = (
-            exc
-            if isinstance(exc, ImporterError)
-            else interrupted(exc)
-            if isinstance(exc, KeyboardInterrupt)
-            else _unexpected_error(exc)
-        )
         if debug:
             import traceback
 
             traceback.print_exception(exc)
-        _report_and_exit(error, as_json=as_json, quiet=quiet)
+        _report_and_exit(_user_error(exc), as_json=as_json, quiet=quiet)
+
+
+def _user_error(exc: BaseException) -> ImporterError:
+    """Return the error to show for an exception."""
+    if isinstance(exc, CommitUnknown):
+        if isinstance(exc.stopped_by, KeyboardInterrupt):
+            return _signal_error(exc.stopped_by, " while publishing, which may have been done", exc.choice)
+        return exc.as_timeout() or exc
+    if isinstance(exc, ImporterError):
+        return exc
+    return interrupted(exc) if isinstance(exc, KeyboardInterrupt) else _unexpected_error(exc)
 
 
 def interrupted(exc: KeyboardInterrupt) -> ImporterError:
-    """Return the error that a signal means; it says whether publishing was under way, and how to continue."""
+    """Return the error that a signal means before anything is published; it says how to continue."""
+    return _signal_error(exc, "; nothing was published", "; ".join(getattr(exc, "__notes__", ())) or None)
+
+
+def _signal_error(exc: KeyboardInterrupt, state: str, choice: str | None) -> ImporterError:
+    """Return the error that a signal means.
+
+    Args:
+        exc: exception of the signal.
+        state: what is known of the rows, as the end of the message.
+        choice: how to continue, or None.
+    """
     number = exc.args[0] if isinstance(exc, _Terminated) else signal.SIGINT
     word = "interrupted" if number == signal.SIGINT else "terminated"
-    unsure = getattr(exc, "unsure", False)
-    error = Interrupted(
-        f"{word} while publishing, which may have been done" if unsure else f"{word}; nothing was published"
-    )
+    error = Interrupted(f"{word}{state}", choice=choice)
     error.exit_code = 128 + number
-    error.choice = "; ".join(getattr(exc, "__notes__", ())) or None
     return error
 
 

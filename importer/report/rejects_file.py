@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from importer.errors import BudgetExceeded
+from importer.errors import BudgetExceeded, CommitUnknown
 from importer.excel.rejects_origin import original_stem
 
 if TYPE_CHECKING:
@@ -55,9 +55,9 @@ def replace_rejects_file(rejects: Rejects, report: Report, clock: Clock) -> Iter
     except BudgetExceeded:
         old.unlink(missing_ok=True)
         raise
-    except BaseException as exc:
-        if getattr(exc, "unsure", False):
-            raise  # it is not known whether it was published: keep both files
+    except CommitUnknown:
+        raise  # keep both files
+    except BaseException:
         if path.is_file():
             path.unlink()
         if old.is_file():

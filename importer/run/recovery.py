@@ -7,7 +7,7 @@ import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from importer.errors import DatabaseError, ImporterError, TimedOut
+from importer.errors import CommitUnknown, DatabaseError, ImporterError, TimedOut
 from importer.ledger import tables as ledger
 from importer.ledger.history import clean_after_import
 from importer.ledger.locks import new_staging_name
@@ -197,13 +197,14 @@ def _end(claim: HeldLease, exc: BaseException, *, keep: bool, made_schema: bool)
     guard = claim.session.guard
     if claim.direct is not None:
         claim.direct.stop()
-    if isinstance(exc, TimedOut) or not isinstance(exc, Exception | GeneratorExit):
+    stopped_by = exc.stopped_by if isinstance(exc, CommitUnknown) and exc.stopped_by is not None else exc
+    if isinstance(stopped_by, TimedOut) or not isinstance(stopped_by, Exception | GeneratorExit):
         guard.expire(_FINAL_UPDATE_SECONDS)
     with contextlib.suppress(ImporterError):
         claim.session.rollback()
         if keep:
-            state = ledger.FAILED if isinstance(exc, Exception) else ledger.INTERRUPTED
-            ledger.mark_ended(claim.session, claim.run, state, _error_fact(exc))
+            state = ledger.FAILED if isinstance(stopped_by, Exception) else ledger.INTERRUPTED
+            ledger.mark_ended(claim.session, claim.run, state, _error_fact(stopped_by))
             claim.session.commit()
         else:
             _undo_run(claim, made_schema=made_schema)
@@ -252,6 +253,9 @@ def commit_published(claim: HeldLease, mode: Mode, counts: Mapping[str, Any]) ->
         claim: claim of the run.
         mode: mode of the load.
         counts: what the ledger keeps of the run report; see `report.model.Report.ledger_counts`.
+
+    Raises:
+        CommitUnknown: a signal or the deadline ended the wait for the server's answer to the commit.
     """
     session, staging = claim.session, claim.staging
     writers = mode == "replace" and _can_read_target(claim)
@@ -260,10 +264,10 @@ def commit_published(claim: HeldLease, mode: Mode, counts: Mapping[str, Any]) ->
         session.run(f"DROP TABLE {staging.quoted}")
     try:
         session.commit()
-    except (KeyboardInterrupt, TimedOut) as exc:
-        # The commit may have happened: the message to the user must not say that it did not.
-        exc.unsure = True  # type: ignore[union-attr]
-        raise
+    except KeyboardInterrupt as exc:
+        raise CommitUnknown("interrupted while publishing, which may have been done", stopped_by=exc) from exc
+    except TimedOut as exc:
+        raise CommitUnknown(exc.fact, place=exc.place, choice=exc.choice, stopped_by=exc) from exc
     clean_after_import(session, claim.key, claim.workbook.path.name, claim.target.schema, claim.target.name)
 
 

@@ -1,0 +1,152 @@
+"""A run that is stopped during its commit: nobody is told that nothing was published, and both rejects files stay."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import signal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.tables import contract, save
+
+from importer.cli.exits import _Terminated, exit_on_error
+from importer.errors import CommitUnknown, TimedOut
+from importer.ledger import tables as ledger
+from importer.postgres.session import Session
+from importer.serve.child.main import _work
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from conftest import Database
+
+STOPS: list[Callable[[], BaseException]] = [
+    KeyboardInterrupt,
+    lambda: _Terminated(signal.SIGTERM),
+    lambda: TimedOut("not done within 9 s", choice="raise --timeout"),
+]
+NAMES = ["int", "term", "timeout"]
+GO_ON = "run the same command again: it goes on where this one stopped"
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Path:
+    return save(tmp_path / "t.xlsx", ["id"], [1], [2], ["x"])
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> dict[str, Any]:
+    return {"contract": contract(tmp_path / "c.json", fields=[{"name": "id", "type": "integer"}])}
+
+
+def _stop_at_commit(monkeypatch: pytest.MonkeyPatch, stop: BaseException, *, done: bool) -> None:
+    """Raise in the commit that publishes: after it reached the server (`done`), or before."""
+    mark, commit = ledger.mark_published, Session.commit
+    armed = False
+
+    def marked(*args: Any, **kwargs: Any) -> None:
+        nonlocal armed
+        mark(*args, **kwargs)
+        armed = True
+
+    def stopped(session: Session) -> None:
+        nonlocal armed
+        if not armed:
+            commit(session)
+            return
+        armed = False
+        if done:
+            commit(session)
+        raise stop
+
+    monkeypatch.setattr(ledger, "mark_published", marked)
+    monkeypatch.setattr(Session, "commit", stopped)
+
+
+@pytest.mark.parametrize("done", [True, False])
+@pytest.mark.parametrize("stop", STOPS, ids=NAMES)
+def test_stopped_commit(
+    db: Database, book: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch, stop: Any, done: bool
+) -> None:
+    db.load(book, **options)
+    old = book.with_suffix(".rejects.xlsx").read_bytes()
+    exc = stop()
+    with monkeypatch.context() as patched:
+        _stop_at_commit(patched, exc, done=done)
+        with pytest.raises(CommitUnknown) as caught:
+            db.load(book, again=True, rejects=book.with_suffix(".rejects.xlsx"), **options)
+    assert caught.value.stopped_by is exc
+    assert caught.value.choice == (f"raise --timeout; or {GO_ON}" if isinstance(exc, TimedOut) else GO_ON)
+    assert db.rows("select count(*) from t") == [(4 if done else 2,)]
+    states = [
+        s
+        for (s,) in db.rows(f"select state from importer.runs where target_schema = '{db.schema}' order by started_at")
+    ]
+    ended = "failed" if isinstance(exc, TimedOut) else "interrupted"
+    assert states == ["published", "published" if done else ended]
+    assert book.with_suffix(".rejects.xlsx").is_file()
+    assert book.with_suffix(".rejects.xlsx.old").read_bytes() == old
+
+
+@pytest.mark.parametrize(
+    ("stop", "code", "kind", "fact", "choice"),
+    [
+        (STOPS[0], 130, "Interrupted", "interrupted while publishing, which may have been done", GO_ON),
+        (STOPS[1], 143, "Interrupted", "terminated while publishing, which may have been done", GO_ON),
+        (STOPS[2], 4, "TimedOut", "not done within 9 s", f"raise --timeout; or {GO_ON}"),
+    ],
+    ids=NAMES,
+)
+def test_command_shows_what_stopped_it(
+    capsys: pytest.CaptureFixture[str], stop: Any, code: int, kind: str, fact: str, choice: str
+) -> None:
+    with pytest.raises(SystemExit) as left, exit_on_error(as_json=True):
+        raise CommitUnknown("unknown", choice=choice, stopped_by=stop())
+    out, err = capsys.readouterr()
+    assert (left.value.code, err) == (code, f"importer: {fact}\n  try:   {choice}\n")
+    error = {"type": kind, "message": fact, "place": None, "choice": choice, "exit_code": code}
+    assert json.loads(out) == {"outcome": "failed", "error": error}
+
+
+class _Events:
+    """Stands for the channel to the service."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, dict[str, Any]]] = []
+
+    def tell(self, event: str, **fields: Any) -> None:
+        self.told.append((event, fields))
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind", "status", "unsure"),
+    [
+        (KeyboardInterrupt(), "Interrupted", 503, False),
+        (CommitUnknown("unknown", stopped_by=KeyboardInterrupt()), "Interrupted", 503, True),
+        (CommitUnknown("unknown", stopped_by=TimedOut("late")), "TimedOut", 422, None),
+    ],
+    ids=["int before the commit", "int", "timeout"],
+)
+def test_child_of_the_service_tells_it(raised: BaseException, kind: str, status: int, unsure: bool | None) -> None:
+    def operation(_command: dict[str, Any], _talk: Any) -> dict[str, Any]:
+        raise raised
+
+    talk: Any = _Events()
+    if unsure is None:
+        _work(operation, {}, talk)
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            _work(operation, {}, talk)
+    ((event, fields),) = talk.told
+    error = fields["error"]
+    assert (event, error["type"], error["status"], error.get("unsure")) == ("error", kind, status, unsure)
+    assert ("may have been published" in error["error"]) is bool(unsure)
+
+
+@pytest.mark.parametrize("stop", STOPS, ids=NAMES)
+def test_error_pickles_with_what_stopped_it(stop: Any) -> None:
+    again = pickle.loads(pickle.dumps(CommitUnknown("unknown", stopped_by=stop())))
+    assert type(again.stopped_by) is type(stop())
+    assert again.stopped_by.args == stop().args
