@@ -24,6 +24,7 @@ from importer.runtime.interruptible import CallThread
 from importer.runtime.retry import Retry
 
 from .import_key import contract_sha256, random_key, run_key
+from .reload import reload_reason
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -264,44 +265,10 @@ class RunLease:
             # This run published it, but the answer to its commit was lost.
             claim.done = published
         elif not self._settings.again:
-            gone = _reload_reason(claim, published, self._settings.mode)
+            gone = reload_reason(claim.session, claim.target, published, self._settings.mode)
             # The lease owns this transaction; a read in it may have failed.
             claim.session.rollback()
             if gone is None:
                 claim.done = published
             else:
                 claim.notes.append(f"loaded again, although run {published.id} imported it: {gone}")
-
-
-def _reload_reason(claim: HeldLease, published: Run, mode: str) -> str | None:
-    """Return why a published run does not make this one unnecessary, or None if it does.
-
-    The caller owns the session's transaction and ends it: a statement may have failed in it.
-    """
-    target, session = claim.target, claim.session
-    oid = session.value("select to_regclass($1)::oid::int8", [target.quoted])
-    if oid is None:
-        return f"table {target.quoted} is gone"
-    if oid != published.target_oid:
-        return f"table {target.quoted} was replaced by another table"
-    if mode != "replace":
-        return None
-    if not published.is_newest:
-        return f"another run was published into {target.quoted} since"
-    return None if _rows_unchanged(session, target, published) else f"the rows of {target.quoted} were changed since"
-
-
-def _rows_unchanged(session: Session, target: Target, published: Run) -> bool:
-    """Return whether the table holds exactly the rows that the run left: as many, all written by its transactions."""
-    try:
-        count, foreign = session.query(
-            f"""
-            select count(*) as rows, count(*) filter (where xmin::text <> all(string_to_array($1, ','))) as others
-            from {target.quoted}
-            """,
-            [published.xids or ""],
-        )[0]
-    except ImporterError:
-        # A role that may not read the table cannot check that; replacing the rows once more does no harm.
-        return False
-    return bool(count == published.counts.get("inserted") and foreign == 0)

@@ -150,6 +150,31 @@ def test_replace_notices_changed_rows(db: Database, book: Path, existing: bool, 
     assert _all(db) == LOADED
 
 
+def test_replace_by_a_role_that_may_not_read(db: Database, book: Path) -> None:
+    """It cannot check whether the rows are unchanged; the failed read is rolled back, and the rows are replaced."""
+    role = f"w_{db.schema}"
+    db.load(book, table="other", mode="replace")
+    db.run(
+        "create table t (id bigint, name text)",
+        f"create role {role}",
+        f"grant usage, create on schema {db.schema} to {role}",
+        f"grant insert, delete on t to {role}",
+        f"grant usage, create on schema {SCHEMA} to {role}",
+        f"grant all on all tables in schema {SCHEMA} to {role}",
+        f"grant all on all sequences in schema {SCHEMA} to {role}",
+    )
+    try:
+        from importer import import_workbook
+
+        to = f"{db.dsn.text}%20-crole%3D{role}"
+        first, second = (import_workbook(book, to=to, table="t", mode="replace") for _ in range(2))
+    finally:
+        db.run(f"drop owned by {role}", f"drop role {role}")
+    assert (first.outcome, second.outcome) == ("published", "published")
+    assert any("were changed since" in note for note in second.notes)
+    assert _all(db) == LOADED
+
+
 def test_replace_by_turns(db: Database, tmp_path: Path, book: Path) -> None:
     other = save(tmp_path / "u.xlsx", ["id", "name"], [5, "e"])
     for path, rows in ((book, LOADED), (other, [(5, "e")]), (book, LOADED)):

@@ -1,0 +1,52 @@
+"""Finds out what changed in the target since a run published the same import, and so whether to load it again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from importer.errors import ImporterError
+
+if TYPE_CHECKING:
+    from importer.ledger.tables import Run
+    from importer.plan.target import Target
+    from importer.postgres.session import Session
+    from importer.settings import Mode
+
+
+def reload_reason(session: Session, target: Target, published: Run, mode: Mode) -> str | None:
+    """Return why a published run does not make this one unnecessary, or None if it does.
+
+    The caller owns the session's transaction and ends it: a statement may have failed in it.
+
+    Args:
+        session: session with the target server.
+        target: the table that the load goes to.
+        published: the run that published the same import.
+        mode: mode of the load; only `replace` requires that the rows are unchanged.
+    """
+    oid = session.value("select to_regclass($1)::oid::int8", [target.quoted])
+    if oid is None:
+        return f"table {target.quoted} is gone"
+    if oid != published.target_oid:
+        return f"table {target.quoted} was replaced by another table"
+    if mode != "replace":
+        return None
+    if not published.is_newest:
+        return f"another run was published into {target.quoted} since"
+    return None if _rows_unchanged(session, target, published) else f"the rows of {target.quoted} were changed since"
+
+
+def _rows_unchanged(session: Session, target: Target, published: Run) -> bool:
+    """Return whether the table holds exactly the rows that the run left: as many, all written by its transactions."""
+    try:
+        count, foreign = session.query(
+            f"""
+            select count(*) as rows, count(*) filter (where xmin::text <> all(string_to_array($1, ','))) as others
+            from {target.quoted}
+            """,
+            [published.xids or ""],
+        )[0]
+    except ImporterError:
+        # A role that may not read the table cannot check that; replacing the rows once more does no harm.
+        return False
+    return bool(count == published.counts.get("inserted") and foreign == 0)
