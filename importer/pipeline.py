@@ -12,7 +12,7 @@ from importer.plan.target import check_mode
 from importer.report.build import already_imported_report, make_report, run_to_dict
 from importer.report.rejects_file import preload_xlsxwriter, replace_rejects_file
 from importer.run.lease import AlreadyImported, HeldLease, RunLease
-from importer.run.recovery import add_advice, advice_for, commit_published
+from importer.run.outcome import add_advice, advice_for, commit_published
 from importer.runtime.progress import Clock, Progress
 from importer.runtime.retry import Deadline, Retry
 from importer.runtime.timeline import write_timeline

@@ -7,14 +7,14 @@ import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from importer.errors import CommitUnknown, DatabaseError, ImporterError, TimedOut
+from importer.errors import DatabaseError
 from importer.ledger import tables as ledger
-from importer.ledger.history import clean_after_import
 from importer.ledger.locks import new_staging_name
-from importer.ledger.schema import SCHEMA, create_in_schema, drop_empty_schema
+from importer.ledger.schema import create_in_schema
 from importer.load.staging import Staging, define_staging, plan_staging
-from importer.postgres.sql import literal
 from importer.version import __version__
+
+from .outcome import end_run, is_resumable, undo_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,16 +23,11 @@ if TYPE_CHECKING:
     from importer.ledger.tables import Chunk
     from importer.load.direct_copy import DirectCopy
     from importer.plan.model import LoadPlan
-    from importer.settings import Mode, Settings
+    from importer.settings import Settings
     from importer.validation.tasks import WindowChecked
 
     from .lease import HeldLease
 
-#: Advice for a run that stopped: with `GO_ON` the next one keeps the written chunks, with `_RERUN_ADVICE` it does not.
-_RERUN_ADVICE = "run the same command again"
-GO_ON = f"{_RERUN_ADVICE}: it goes on where this one stopped"
-#: How long the last ledger update of a failed run may take, in seconds; without it the run counts as dead as well.
-_FINAL_UPDATE_SECONDS = 0.5
 #: How long to wait for a table that a session being terminated still holds; after that it is left to `importer runs
 #: clean`.
 _DROP_MILLISECONDS = 2000
@@ -71,10 +66,10 @@ def open_staging(
         assert claim.staging is not None
         yield claim.staging, done
     except BaseException as exc:
-        _end(claim, exc, keep=not dry_run and _resumable(exc), made_schema=made_schema)
+        end_run(claim, exc, keep=not dry_run and is_resumable(exc), made_schema=made_schema)
         raise
     if dry_run:
-        _undo_run(claim, made_schema=made_schema)
+        undo_run(claim, made_schema=made_schema)
 
 
 @contextlib.contextmanager
@@ -84,7 +79,7 @@ def open_direct_copy(claim: HeldLease) -> Iterator[DirectCopy]:
     try:
         yield claim.direct
     except BaseException as exc:
-        _end(claim, exc, keep=_resumable(exc), made_schema=False)
+        end_run(claim, exc, keep=is_resumable(exc), made_schema=False)
         raise
 
 
@@ -101,7 +96,7 @@ def begin_staging(claim: HeldLease, contract: Contract, plan: LoadPlan, about: M
 
 def end_staging(claim: HeldLease, exc: BaseException) -> None:
     """Record how a run ended before `open_staging` took over its staging, or undo it; see `open_staging`."""
-    _end(claim, exc, keep=_resumable(exc), made_schema=False)
+    end_run(claim, exc, keep=is_resumable(exc), made_schema=False)
 
 
 def _planned(claim: HeldLease, contract: Contract, plan: LoadPlan) -> tuple[Staging, str, str]:
@@ -131,10 +126,6 @@ def _found(
     ledger.open_run(session, {"id": claim.run, "key": claim.key, "staging": staging.name, **about, "shape": shape})
     session.commit()
     return staging, frozenset(written)
-
-
-def _resumable(exc: BaseException) -> bool:
-    return exc.resumable if isinstance(exc, ImporterError) else True
 
 
 def _take_over(
@@ -190,95 +181,6 @@ def drop_staging(claim: HeldLease, name: str) -> None:
         claim.session.run(f"SET LOCAL lock_timeout = {_DROP_MILLISECONDS}")
         claim.session.run(f"DROP TABLE IF EXISTS {Staging(name, becomes_target=False, columns=()).quoted}")
         claim.session.commit()
-
-
-def _end(claim: HeldLease, exc: BaseException, *, keep: bool, made_schema: bool) -> None:
-    """Record how the run ended, or undo all that it created; errors here are ignored in favor of `exc`."""
-    guard = claim.session.guard
-    if claim.direct is not None:
-        claim.direct.stop()
-    stopped_by = exc.stopped_by if isinstance(exc, CommitUnknown) and exc.stopped_by is not None else exc
-    if isinstance(stopped_by, TimedOut) or not isinstance(stopped_by, Exception | GeneratorExit):
-        guard.expire(_FINAL_UPDATE_SECONDS)
-    with contextlib.suppress(ImporterError):
-        claim.session.rollback()
-        if keep:
-            state = ledger.FAILED if isinstance(stopped_by, Exception) else ledger.INTERRUPTED
-            ledger.mark_ended(claim.session, claim.run, state, _error_fact(stopped_by))
-            claim.session.commit()
-        else:
-            _undo_run(claim, made_schema=made_schema)
-    if keep:
-        add_advice(exc, advice_for(claim))
-
-
-def _error_fact(exc: BaseException) -> str:
-    return exc.fact if isinstance(exc, ImporterError) else type(exc).__name__.strip("_")
-
-
-def advice_for(claim: HeldLease | None) -> str:
-    """Return the advice for a run that stopped: its staging can be continued, a direct copy was rolled back."""
-    return GO_ON if claim is None or claim.direct is None else _RERUN_ADVICE
-
-
-def add_advice(exc: BaseException, advice: str) -> None:
-    """Append advice for the user to an error, after the advice it already has."""
-    if isinstance(exc, ImporterError):
-        if exc.choice is None or advice not in exc.choice:
-            exc.choice = f"{exc.choice}; or {advice}" if exc.choice else advice
-    elif advice not in getattr(exc, "__notes__", ()):
-        exc.add_note(advice)
-
-
-def _undo_run(claim: HeldLease, *, made_schema: bool) -> None:
-    session, staging = claim.session, claim.staging
-    if staging is None and claim.direct is None:
-        return
-    with contextlib.suppress(DatabaseError):
-        session.rollback()
-        if staging is not None:
-            session.run(f"DROP TABLE IF EXISTS {staging.quoted}")
-        if session.value("select to_regclass($1)::text", [f"{SCHEMA}.runs"]):
-            session.run(f"DELETE FROM {SCHEMA}.runs WHERE id = {literal(claim.run)} AND state <> '{ledger.PUBLISHED}'")
-        session.commit()
-        if made_schema:
-            drop_empty_schema(session)
-            session.commit()
-
-
-def commit_published(claim: HeldLease, mode: Mode, counts: Mapping[str, Any]) -> None:
-    """Mark the run as published, drop staging, and commit both together with the published rows.
-
-    Args:
-        claim: claim of the run.
-        mode: mode of the load.
-        counts: what the ledger keeps of the run report; see `report.model.Report.ledger_counts`.
-
-    Raises:
-        CommitUnknown: a signal or the deadline ended the wait for the server's answer to the commit.
-    """
-    session, staging = claim.session, claim.staging
-    writers = mode == "replace" and _can_read_target(claim)
-    ledger.mark_published(session, claim.run, claim.target.quoted, counts, writers=writers)
-    if staging is not None and not staging.becomes_target:
-        session.run(f"DROP TABLE {staging.quoted}")
-    try:
-        session.commit()
-    except KeyboardInterrupt as exc:
-        raise CommitUnknown("interrupted while publishing, which may have been done", stopped_by=exc) from exc
-    except TimedOut as exc:
-        raise CommitUnknown(exc.fact, place=exc.place, choice=exc.choice, stopped_by=exc) from exc
-    clean_after_import(session, claim.key, claim.workbook.path.name, claim.target.schema, claim.target.name)
-
-
-def _can_read_target(claim: HeldLease) -> bool:
-    """Return whether the role may read the target and its rows have an `xmin` (it is a plain table)."""
-    return bool(
-        claim.session.value(
-            "select relkind = 'r' and has_table_privilege(oid, 'select') from pg_class where oid = to_regclass($1)",
-            [claim.target.quoted],
-        )
-    )
 
 
 def make_chunks(windows: Mapping[int, WindowChecked]) -> dict[int, Chunk]:

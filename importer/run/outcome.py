@@ -1,0 +1,123 @@
+"""Ends a run: commits what it published, records how it stopped, or undoes what it created; says how to continue.
+
+The run owns the transaction of its lease's session; the functions that commit or roll back here do so for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from importer.errors import CommitUnknown, DatabaseError, ImporterError, TimedOut
+from importer.ledger import tables as ledger
+from importer.ledger.history import clean_after_import
+from importer.ledger.schema import SCHEMA, drop_empty_schema
+from importer.postgres.sql import literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from importer.settings import Mode
+
+    from .lease import HeldLease
+
+#: Advice for a run that stopped: with `GO_ON` the next one keeps the written chunks, with `_RERUN_ADVICE` it does not.
+_RERUN_ADVICE = "run the same command again"
+GO_ON = f"{_RERUN_ADVICE}: it goes on where this one stopped"
+#: How long the last ledger update of a failed run may take, in seconds; without it the run counts as dead as well.
+_FINAL_UPDATE_SECONDS = 0.5
+
+
+def commit_published(claim: HeldLease, mode: Mode, counts: Mapping[str, Any]) -> None:
+    """Mark the run as published, drop staging, and commit both together with the published rows.
+
+    Args:
+        claim: claim of the run.
+        mode: mode of the load.
+        counts: what the ledger keeps of the run report; see `report.model.Report.ledger_counts`.
+
+    Raises:
+        CommitUnknown: a signal or the deadline ended the wait for the server's answer to the commit.
+    """
+    session, staging = claim.session, claim.staging
+    writers = mode == "replace" and _can_read_target(claim)
+    ledger.mark_published(session, claim.run, claim.target.quoted, counts, writers=writers)
+    if staging is not None and not staging.becomes_target:
+        session.run(f"DROP TABLE {staging.quoted}")
+    try:
+        session.commit()
+    except KeyboardInterrupt as exc:
+        raise CommitUnknown("interrupted while publishing, which may have been done", stopped_by=exc) from exc
+    except TimedOut as exc:
+        raise CommitUnknown(exc.fact, place=exc.place, choice=exc.choice, stopped_by=exc) from exc
+    clean_after_import(session, claim.key, claim.workbook.path.name, claim.target.schema, claim.target.name)
+
+
+def _can_read_target(claim: HeldLease) -> bool:
+    """Return whether the role may read the target and its rows have an `xmin` (it is a plain table)."""
+    return bool(
+        claim.session.value(
+            "select relkind = 'r' and has_table_privilege(oid, 'select') from pg_class where oid = to_regclass($1)",
+            [claim.target.quoted],
+        )
+    )
+
+
+def end_run(claim: HeldLease, exc: BaseException, *, keep: bool, made_schema: bool) -> None:
+    """Record how the run ended, or undo all that it created; errors here are ignored in favor of `exc`."""
+    guard = claim.session.guard
+    if claim.direct is not None:
+        claim.direct.stop()
+    stopped_by = exc.stopped_by if isinstance(exc, CommitUnknown) and exc.stopped_by is not None else exc
+    if isinstance(stopped_by, TimedOut) or not isinstance(stopped_by, Exception | GeneratorExit):
+        guard.expire(_FINAL_UPDATE_SECONDS)
+    with contextlib.suppress(ImporterError):
+        claim.session.rollback()
+        if keep:
+            state = ledger.FAILED if isinstance(stopped_by, Exception) else ledger.INTERRUPTED
+            ledger.mark_ended(claim.session, claim.run, state, _error_fact(stopped_by))
+            claim.session.commit()
+        else:
+            undo_run(claim, made_schema=made_schema)
+    if keep:
+        add_advice(exc, advice_for(claim))
+
+
+def undo_run(claim: HeldLease, *, made_schema: bool) -> None:
+    """Drop the run's staging, ledger row and schema, as far as it created them. Ignores database errors. Commits."""
+    session, staging = claim.session, claim.staging
+    if staging is None and claim.direct is None:
+        return
+    with contextlib.suppress(DatabaseError):
+        session.rollback()
+        if staging is not None:
+            session.run(f"DROP TABLE IF EXISTS {staging.quoted}")
+        if session.value("select to_regclass($1)::text", [f"{SCHEMA}.runs"]):
+            session.run(f"DELETE FROM {SCHEMA}.runs WHERE id = {literal(claim.run)} AND state <> '{ledger.PUBLISHED}'")
+        session.commit()
+        if made_schema:
+            drop_empty_schema(session)
+            session.commit()
+
+
+def _error_fact(exc: BaseException) -> str:
+    return exc.fact if isinstance(exc, ImporterError) else type(exc).__name__.strip("_")
+
+
+def is_resumable(exc: BaseException) -> bool:
+    """Return whether the same command can continue from what the run wrote until this error."""
+    return exc.resumable if isinstance(exc, ImporterError) else True
+
+
+def advice_for(claim: HeldLease | None) -> str:
+    """Return the advice for a run that stopped: its staging can be continued, a direct copy was rolled back."""
+    return GO_ON if claim is None or claim.direct is None else _RERUN_ADVICE
+
+
+def add_advice(exc: BaseException, advice: str) -> None:
+    """Append advice for the user to an error, after the advice it already has."""
+    if isinstance(exc, ImporterError):
+        if exc.choice is None or advice not in exc.choice:
+            exc.choice = f"{exc.choice}; or {advice}" if exc.choice else advice
+    elif advice not in getattr(exc, "__notes__", ()):
+        exc.add_note(advice)
