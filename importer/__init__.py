@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .errors import BudgetExceeded, DatabaseError, ImporterError, InputError, UsageError
 from .version import __version__
@@ -103,39 +103,35 @@ def import_workbook(
         DatabaseError: the server cannot be reached, or refused a statement.
         BudgetExceeded: there are more rejects than `max_rejects`; its `report` lists them.
     """
-    from pathlib import Path as P  # noqa: N817 - the name is taken by the type import
-
     from .pipeline import run
-    from .settings import Limits as L  # noqa: N817
-    from .settings import RejectBudget, Settings, find_dsn, parse_header_rows
+    from .settings import make_settings
 
-    options: dict[str, Any] = {} if workers is None else {"workers": workers}
-    settings = Settings(
-        workbook=P(workbook),
+    settings = make_settings(
+        workbook,
+        to=to,
+        table=table,
+        mode=mode,
+        key=key,
+        on_duplicate=on_duplicate,
+        lineage=lineage,
+        timeline=timeline,
         sheet=sheet,
-        header_rows=None if header_row is None else parse_header_rows(str(header_row)),
-        contract=P(contract) if contract else None,
-        columns=tuple(columns) if columns else None,
+        header_row=header_row,
+        contract=contract,
+        columns=columns,
         keep_names=keep_names,
         hidden=hidden,
         error_cells=error_cells,
         timezone=timezone,
-        dsn=find_dsn(to),
-        table=table,
-        mode=mode,
-        key=tuple(key or ()),
-        on_duplicate=on_duplicate,
-        lineage=lineage,
-        timeline=P(timeline) if timeline else None,
+        rejects=rejects,
+        max_rejects=max_rejects,
         method=method,
+        workers=workers,
         chunk_rows=chunk_rows,
-        rejects=P(rejects) if rejects else None,
-        max_rejects=None if max_rejects is None else RejectBudget.parse(str(max_rejects)),
-        temp_dir=P(temp_dir) if temp_dir else None,
+        temp_dir=temp_dir,
         again=again,
         retry_for=retry_for,
         timeout=timeout,
-        limits=limits or L(),
-        **options,
+        limits=limits,
     )
     return run(settings, progress, dry_run=dry_run)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from importer.contract.loader import load_contract
@@ -26,6 +26,7 @@ from importer.stages.workspace import working
 from .errors import BudgetExceeded, ImporterError, NotSpooled
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from importer.contract.model import Contract
@@ -40,13 +41,31 @@ if TYPE_CHECKING:
     from .settings import Settings
 
 
-def run(settings: Settings, progress: Progress | None = None, *, dry_run: bool = False) -> Report:
+@dataclass(frozen=True)
+class Hooks:
+    """What a caller does at certain points of a run; an exception that a hook raises ends the run.
+
+    Attributes:
+        before_publish: called once in every attempt to publish (a dry run makes one too). The rows are in the target
+            by then, in a transaction that holds its locks and that no other session sees until it is committed.
+    """
+
+    before_publish: Callable[[], None] | None = None
+
+
+_NO_HOOKS = Hooks()
+
+
+def run(
+    settings: Settings, progress: Progress | None = None, *, dry_run: bool = False, hooks: Hooks = _NO_HOOKS
+) -> Report:
     """Load a sheet into a table, all or nothing, exactly once, and report where every cell went.
 
     Args:
         settings: settings of the run.
         progress: receives stages and row counts.
         dry_run: do everything, then roll it back and leave no trace.
+        hooks: what the caller does at certain points of the run.
 
     Raises:
         BudgetExceeded: there are too many rejects; its `report` lists them.
@@ -64,7 +83,7 @@ def run(settings: Settings, progress: Progress | None = None, *, dry_run: bool =
         patience = Retry(settings.retry_for, clock.deadline, clock.say)
         while True:
             try:
-                report = story.told(opened, claims)
+                report = story.told(opened, claims, hooks)
                 if settings.timeline:
                     title = f"{opened[0].path.name}: {report.total_records:,} rows, {clock.elapsed:.2f} s"
                     write_timeline(settings.timeline, [*clock.spans, *pool.spans], title)
@@ -99,11 +118,11 @@ class _Attempt:
         #: What was about to be committed, in case only the server's answer is lost.
         self._settled: tuple[HeldLease, Report, Rejects] | None = None
 
-    def told(self, opened: tuple[Workbook, Sheet], claims: RunLease) -> Report:
+    def told(self, opened: tuple[Workbook, Sheet], claims: RunLease, hooks: Hooks) -> Report:
         """Make one attempt at the whole run and return its report."""
         try:
             source = self._source = self._source or self._read(opened, claims)
-            return self._loaded(source, claims.get())
+            return self._loaded(source, claims.get(), hooks)
         except AlreadyImported as exc:
             return already_imported_report(self._settings, exc.claim, self._clock)
         except BaseException as exc:
@@ -125,7 +144,7 @@ class _Attempt:
         """Discard the sheet, so that the next attempt rereads it and keeps all rows: more are needed than were kept."""
         self._source = self._judged = self._stream = None
 
-    def _loaded(self, source: SheetSource, claim: HeldLease) -> Report:
+    def _loaded(self, source: SheetSource, claim: HeldLease, hooks: Hooks) -> Report:
         """Plan, check, write and publish a sheet that was read; return the report."""
         settings, clock, self._claim = self._settings, self._clock, claim
         if claim.done:
@@ -148,6 +167,9 @@ class _Attempt:
         with loaded(
             settings, claim, contract, plan, windows, report, self._pool, clock, lineage, dry_run=self._dry_run
         ) as published:
+            if hooks.before_publish is not None:
+                # Before the report, which may show rows that the target refused.
+                hooks.before_publish()
             # The publishing transaction is still open: the report must be complete before the commit.
             windows = reject_refused_rows(
                 claim.session, source, plan, claim.target, windows, published.refused, self._folder

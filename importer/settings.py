@@ -6,7 +6,7 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 from zoneinfo import ZoneInfo
 
 from .errors import UsageError
@@ -231,6 +231,29 @@ def parse_header_rows(text: str) -> tuple[int, int]:
         raise UsageError(f"--header-row takes a row or a range of rows, not {text!r}", choice="3 or 2-4; 0 for none")
     first = int(match[1])
     return first, int(match[2] or first)
+
+
+def make_settings(workbook: str | Path, *, to: str | None = None, **given: Any) -> Settings:
+    """Return the settings for keywords of `importer.import_workbook`, with the same meaning.
+
+    Raises:
+        UsageError: a value is invalid, or two contradict each other.
+    """
+    row, budget = given.pop("header_row", None), given.pop("max_rejects", None)
+    options: dict[str, Any] = {
+        name: value for name, value in given.items() if value is not None or name not in {"workers", "limits"}
+    }
+    for name in ("contract", "timeline", "rejects", "temp_dir"):
+        options[name] = Path(options[name]) if options.get(name) else None
+    options["columns"] = tuple(options.get("columns") or ()) or None
+    options["key"] = tuple(options.get("key") or ())
+    return Settings(
+        workbook=Path(workbook),
+        header_rows=None if row is None else parse_header_rows(str(row)),
+        dsn=find_dsn(to),
+        max_rejects=None if budget is None else RejectBudget.parse(str(budget)),
+        **options,
+    )
 
 
 def find_dsn(given: str | None, environ: Mapping[str, str] | None = None) -> Dsn | None:

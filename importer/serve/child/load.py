@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from importer import import_workbook
+from importer import pipeline
 from importer.contract.loader import load_contract, parse_contract
 from importer.contract.model import dump_contract
 from importer.errors import ContractError, ImporterError
@@ -18,7 +18,7 @@ from importer.postgres.sql import quote
 from importer.runtime.progress import Clock
 from importer.runtime.retry import Retry
 from importer.serve.jobs.commands import SENT_SUFFIX
-from importer.settings import Dsn, Limits, Settings
+from importer.settings import Dsn, Limits, Settings, make_settings
 from importer.stages.read import open_source
 
 from .bad_cells import write_bad_cells
@@ -46,18 +46,15 @@ class Watch:
     Args:
         talk: channel to the service.
         rows: maximum number of rows; None: no limit.
-        publishing: called before rows become visible; an exception that it raises ends the run.
     """
 
-    def __init__(self, talk: Channel, rows: int | None = None, publishing: Any = None) -> None:
-        self._talk, self._limit, self._before_publish = talk, rows, publishing
+    def __init__(self, talk: Channel, rows: int | None = None) -> None:
+        self._talk, self._limit = talk, rows
         self._stage, self._done, self._total = "", 0, None
         self._last_sent = 0.0
 
     def stage(self, name: str) -> None:
         """Begin a stage."""
-        if name == "publish" and self._before_publish is not None:
-            self._before_publish()
         self._stage, self._done, self._total = name, 0, None
         self._tell()
 
@@ -107,12 +104,13 @@ def load(command: dict[str, Any], talk: Channel) -> dict[str, Any]:
             contract_path, options["columns"] = _mapped(mapping, command, contract, target)
     talk.ask("target", schema=target.schema, table=target.name, exists=target.table is not None, sheet=sheet.name,
              sha256=workbook.sha256)  # fmt: skip
-    report = import_workbook(
+    settings = make_settings(
         path, to=dsn.text, table=quote(target.schema, target.name), contract=contract_path, limits=limits,
-        progress=Watch(talk, command["rows"], _publish_check(dsn, policy, target, talk)), dry_run=command["dry_run"],
         temp_dir=command["scratch"], rejects=command["rejects"], retry_for=command["retry_for"],
         timeout=command["seconds"], **worker_options(command), **options,
     )  # fmt: skip
+    hooks = pipeline.Hooks(before_publish=_publish_check(dsn, policy, target, talk))
+    report = pipeline.run(settings, Watch(talk, command["rows"]), dry_run=command["dry_run"], hooks=hooks)
     oid = None
     # A run that died after publishing finds the table that it created itself.
     ours = target.table is None or command.get("begun") == [target.schema, target.name]

@@ -1,0 +1,66 @@
+"""What a caller does at certain points of a run; what it is shown of the progress has no part in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+from support.rawbook import inline, row, write_rows
+
+from importer import pipeline
+from importer.errors import TargetRefused
+from importer.load import direct_copy
+from importer.settings import make_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Database
+
+    from importer.settings import Settings
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Path:
+    rows = row(1, inline("A1", "h")) + "".join(row(n, inline(f"A{n}", f"x{n}")) for n in range(2, 500))
+    return write_rows(tmp_path / "b.xlsx", rows)
+
+
+def settings(db: Database, book: Path, **changed: object) -> Settings:
+    return make_settings(book, to=db.dsn.text, table="t", workers=1, chunk_rows=100, **changed)
+
+
+@dataclass
+class Publishing:
+    """Counts the calls, and what another session sees of the table in each."""
+
+    db: Database
+    seen: list[list[tuple[object, ...]]]
+
+    def __call__(self) -> None:
+        self.seen.append(self.db.rows("select count(*) from t"))
+
+
+@pytest.mark.parametrize("direct", [False, True])
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_hook_runs_once_before_rows_are_visible(
+    db: Database, book: Path, monkeypatch: pytest.MonkeyPatch, *, direct: bool, dry_run: bool
+) -> None:
+    monkeypatch.setattr(direct_copy, "DIRECT_BYTES", 1 if direct else 1 << 60)
+    db.run("create table t (h text)")
+    publishing = Publishing(db, [])
+    report = pipeline.run(settings(db, book), dry_run=dry_run, hooks=pipeline.Hooks(publishing))
+    assert report.success_count == 498
+    assert publishing.seen == [[(0,)]]
+    assert db.rows("select count(*) from t") == [(0 if dry_run else 498,)]
+
+
+def test_hook_that_refuses_leaves_nothing(db: Database, book: Path) -> None:
+    def refuse() -> None:
+        raise TargetRefused("not this table")
+
+    with pytest.raises(TargetRefused, match="not this table"):
+        pipeline.run(settings(db, book), hooks=pipeline.Hooks(refuse))
+    assert db.rows("select to_regclass('t')::text") == [(None,)]
+    assert pipeline.run(settings(db, book)).outcome == "published"
