@@ -114,6 +114,10 @@ class SheetError(InputError):
     """There is no such sheet, no header, or no such column."""
 
 
+class LimitPassed(InputError):
+    """The workbook exceeds a limit that was set on it."""
+
+
 class ContractError(InputError):
     """The contract is wrong, or does not fit the sheet."""
 

@@ -52,6 +52,8 @@ class Limits:
     window_cells: int = 8_000_000
     #: Number of header cells. Excel's own limit is 16,384, PostgreSQL's is 1,600 columns.
     columns: int = 1_600
+    #: Number of sheet rows with cells, the header's too; None: as many as there are.
+    rows: int | None = None
     #: Heap that one worker may allocate beyond what it starts with.
     memory_bytes: int = 2048 * MIB
     #: Wall time of one task (reading a window, writing a chunk).

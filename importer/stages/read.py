@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from importer.decoding.tasks import ReadTask, StringsTask, WindowRead
 from importer.decoding.zero_padding import padded_styles
-from importer.errors import ImporterError, ReaderDied
+from importer.errors import ImporterError, LimitPassed, ReaderDied
 from importer.excel.workbook import Sheet, Workbook, open_workbook
 from importer.reading.sheet_source import SheetSource, head_rows, head_windows, make_source, sort_windows
 from importer.reading.windows import WINDOWS_AHEAD, WindowSplitter
@@ -94,6 +94,7 @@ class _SheetReader:
         self._strings = folder / "strings.views" if workbook.shared_strings else None
         self._padded = padded_styles(cutting.styles)
         self._windows: list[WindowRead] = []
+        self._rows = 0
 
     def run(self, stream: Stream | None) -> SheetSource:
         """Read the whole sheet; `stream`, if it can, loads the windows after the first ones."""
@@ -143,8 +144,16 @@ class _SheetReader:
     def _take(self, results: Iterator[WindowRead]) -> None:
         for result in results:
             self._cutting.release(result.number)
+            self._count(result.rows)
             self._clock.advance(result.rows)
             self._windows.append(result)
+
+    def _count(self, rows: int) -> None:
+        """Add to the rows read so far; refuse a sheet with more than the limit as soon as that is known."""
+        self._rows += rows
+        most = self._settings.limits.rows
+        if most is not None and self._rows > most:
+            raise LimitPassed(f"the sheet has more than {most:,} rows", choice="split it")
 
     def _parse_strings(self, stream: Stream | None) -> None:
         """Parse the shared strings in the first worker, which also connects, while the first windows are cut."""

@@ -9,9 +9,9 @@ import pytest
 from support.rawbook import inline, row, write_rows
 
 from importer import pipeline
-from importer.errors import TargetRefused
+from importer.errors import LimitPassed, TargetRefused
 from importer.load import direct_copy
-from importer.settings import make_settings
+from importer.settings import Limits, make_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,3 +64,13 @@ def test_hook_that_refuses_leaves_nothing(db: Database, book: Path) -> None:
         pipeline.run(settings(db, book), hooks=pipeline.Hooks(refuse))
     assert db.rows("select to_regclass('t')::text") == [(None,)]
     assert pipeline.run(settings(db, book)).outcome == "published"
+
+
+@pytest.mark.parametrize("method", ["batch", "concurrent"])
+def test_rows_are_limited_while_they_are_read(db: Database, book: Path, method: str) -> None:
+    """The book has 499 rows, read in windows of 100; "batch" loads the later ones while it reads."""
+    with pytest.raises(LimitPassed, match="the sheet has more than 498 rows") as caught:
+        pipeline.run(settings(db, book, method=method, limits=Limits(rows=498)))
+    assert caught.value.choice == "split it"
+    assert db.rows("select to_regclass('t')::text") == [(None,)]
+    assert pipeline.run(settings(db, book, method=method, limits=Limits(rows=499))).success_count == 498

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from importer.contract.model import dump_contract
+from importer.errors import LimitPassed
 from importer.excel.rejects_origin import original_stem
 from importer.inspection import inspect_workbook
 from importer.reading.header import to_identifier
 from importer.settings import Limits
 
-from .redaction import LimitPassed, plain
+from .redaction import plain
 
 if TYPE_CHECKING:
     from importer.excel.workbook import Workbook

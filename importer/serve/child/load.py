@@ -24,7 +24,7 @@ from importer.stages.read import open_source
 from .bad_cells import write_bad_cells
 from .inspect import inspect, worker_options
 from .mapping import apply_mapping
-from .redaction import LimitPassed, message, plain, report_dict
+from .redaction import message, plain, report_dict
 from .table_policy import OwnedTable, TablePolicy, oid_of
 
 if TYPE_CHECKING:
@@ -40,16 +40,15 @@ if TYPE_CHECKING:
 _PROGRESS_SECONDS = 0.2
 
 
-class Watch:
-    """Reports progress to the service, and enforces the limit on rows.
+class ChannelProgress:
+    """Progress that is sent to the service.
 
     Args:
         talk: channel to the service.
-        rows: maximum number of rows; None: no limit.
     """
 
-    def __init__(self, talk: Channel, rows: int | None = None) -> None:
-        self._talk, self._limit = talk, rows
+    def __init__(self, talk: Channel) -> None:
+        self._talk = talk
         self._stage, self._done, self._total = "", 0, None
         self._last_sent = 0.0
 
@@ -66,8 +65,6 @@ class Watch:
     def advance(self, rows: int) -> None:
         """Add to the number of rows done in the stage."""
         self._done += rows
-        if self._limit is not None and self._done > self._limit:
-            raise LimitPassed(f"the sheet has more than {self._limit:,} rows", choice="split it")
         if time.monotonic() - self._last_sent >= _PROGRESS_SECONDS:
             self._tell()
 
@@ -86,7 +83,7 @@ class Watch:
 def load(command: dict[str, Any], talk: Channel) -> dict[str, Any]:
     """Import or check a workbook; return `report`, `message`, and the `oid` of the table if the run created it."""
     options: dict[str, Any] = dict(command["options"])
-    path, limits = Path(command["workbook"]), Limits(**command["limits"])
+    path, limits = Path(command["workbook"]), Limits(**command["limits"], rows=command["rows"])
     contract_path = Path(options.pop("contract")) if options.get("contract") else None
     policy = TablePolicy(tuple(command["patterns"]), frozenset(OwnedTable(*owned) for owned in command["owned"]))
     dsn, mapping = Dsn(command["dsn"]), options.pop("mapping", None)
@@ -110,7 +107,7 @@ def load(command: dict[str, Any], talk: Channel) -> dict[str, Any]:
         timeout=command["seconds"], **worker_options(command), **options,
     )  # fmt: skip
     hooks = pipeline.Hooks(before_publish=_publish_check(dsn, policy, target, talk))
-    report = pipeline.run(settings, Watch(talk, command["rows"]), dry_run=command["dry_run"], hooks=hooks)
+    report = pipeline.run(settings, ChannelProgress(talk), dry_run=command["dry_run"], hooks=hooks)
     oid = None
     # A run that died after publishing finds the table that it created itself.
     ours = target.table is None or command.get("begun") == [target.schema, target.name]

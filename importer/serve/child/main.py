@@ -14,10 +14,10 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from importer.errors import CommitUnknown, ImporterError, Interrupted, MachineError
+from importer.errors import CommitUnknown, ImporterError, Interrupted, LimitPassed, MachineError
 
 from .channel import Channel
-from .redaction import LimitPassed, error_dict
+from .redaction import error_dict
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -41,10 +41,6 @@ class NotAllowed(ImporterError):
     exit_code = 3
 
 
-class LimitPassed(InputError):
-    """The workbook exceeds a limit of the service."""
-
-
 #: HTTP status by class of error, subclasses before their base classes.
 _STATUSES: tuple[tuple[type[ImporterError], int], ...] = (
     (NotAllowed, 403),
