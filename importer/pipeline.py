@@ -17,7 +17,7 @@ from importer.runtime.progress import Clock, Progress
 from importer.runtime.retry import Deadline, Retry
 from importer.runtime.timeline import write_timeline
 from importer.stages.load import loaded
-from importer.stages.read import open_source, read_source
+from importer.stages.read import WhileReading, open_source, read_source
 from importer.stages.refused_rows import reject_refused_rows
 from importer.stages.stream import Stream
 from importer.stages.validate import validate
@@ -138,7 +138,8 @@ class _Attempt:
             if self._tries == 1
             else None
         )
-        return read_source(self._settings, self._pool, self._folder, self._clock, opened, self._stream)
+        meanwhile = WhileReading(self._stream, claims.stop_if_imported)
+        return read_source(self._settings, self._pool, self._folder, self._clock, opened, meanwhile)
 
     def forget(self) -> None:
         """Discard the sheet, so that the next attempt rereads it and keeps all rows: more are needed than were kept."""

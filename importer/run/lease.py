@@ -139,7 +139,6 @@ class RunLease:
     def opened(self, workbook: Workbook, sheet: Sheet) -> None:
         """Set the workbook and sheet to import, without which the claim cannot be acquired."""
         self._opened.set_result((workbook, sheet))
-        self._clock.watch(self._check)
 
     def dsn(self) -> Dsn | None:
         """Return the server's connection string, or None as long as it is not known."""
@@ -151,7 +150,6 @@ class RunLease:
         Raises:
             ImporterError: the server cannot be reached, the target is refused, or the deadline passed.
         """
-        self._clock.watch(None)
         return self._result()
 
     def reacquire(self) -> None:
@@ -167,8 +165,8 @@ class RunLease:
         except TimeoutError:
             raise self._clock.deadline.error() from None
 
-    def _check(self) -> None:
-        """Block while another run loads the same import; raise AlreadyImported once it is known to be imported."""
+    def stop_if_imported(self) -> None:
+        """Raise AlreadyImported once that is known; while another run loads the same import, wait for its end."""
         if self._claim.done() or self._waiting.is_set():
             claim = self._result()
             if claim.done:

@@ -10,13 +10,13 @@ from .retry import Deadline
 from .timeline import Span
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 Item = TypeVar("Item")
 
 
 class Progress(Protocol):
-    """Receives how far a run is."""
+    """Receives how far a run is; it takes no part in the run (see `pipeline.Hooks` for what does)."""
 
     def stage(self, name: str) -> None:
         """Report that a stage begins."""
@@ -62,7 +62,6 @@ class Clock:
     def __init__(self, progress: Progress | None = None, deadline: Deadline | None = None) -> None:
         self._progress: Progress = progress or NoProgress()
         self.deadline = deadline or Deadline()
-        self._watch: Callable[[], None] | None = None
         self._start = time.monotonic()
         self.timings: dict[str, float] = {}
         self.spans: list[Span] = []
@@ -70,7 +69,7 @@ class Clock:
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Time the block as the stage of that name; times of the same name add up."""
-        self._look()
+        self.deadline.check()
         self._progress.stage(name)
         start = time.monotonic()
         try:
@@ -97,20 +96,11 @@ class Clock:
     def advance(self, rows: int) -> None:
         """See `Progress.advance`."""
         self._progress.advance(rows)
-        self._look()
+        self.deadline.check()
 
     def say(self, text: str) -> None:
         """See `Progress.say`."""
         self._progress.say(text)
-
-    def watch(self, look: Callable[[], None] | None) -> None:
-        """Call `look` at every stage and advance; an exception that it raises ends the stage."""
-        self._watch = look
-
-    def _look(self) -> None:
-        self.deadline.check()
-        if self._watch is not None:
-            self._watch()
 
     @property
     def elapsed(self) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from importer.decoding.tasks import ReadTask, StringsTask, WindowRead
 from importer.decoding.zero_padding import padded_styles
@@ -17,7 +17,7 @@ from importer.runtime.prefetch import ahead
 from .tasks import parse_strings, read_window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from importer.decoding.tasks import Window
@@ -45,13 +45,28 @@ def open_source(settings: Settings, clock: Clock) -> tuple[Workbook, Sheet]:
         return workbook, workbook.sheet(settings.sheet)
 
 
+class WhileReading(NamedTuple):
+    """What a run does while its sheet is read.
+
+    Attributes:
+        stream: loads windows as soon as they are read; None: only read.
+        between_windows: called before the first window and after each; an exception that it raises ends the reading.
+    """
+
+    stream: Stream | None = None
+    between_windows: Callable[[], None] = lambda: None
+
+
+_ONLY_READ = WhileReading()
+
+
 def read_source(
     settings: Settings,
     pool: Pool,
     folder: Path,
     clock: Clock,
     opened: tuple[Workbook, Sheet] | None = None,
-    stream: Stream | None = None,
+    meanwhile: WhileReading = _ONLY_READ,
 ) -> SheetSource:
     """Read the sheet that the settings name into `folder`.
 
@@ -61,19 +76,20 @@ def read_source(
         folder: the spool folder, where frames are written.
         clock: receives stages and row counts.
         opened: the result of `open_source`, if the caller has it already.
-        stream: loads windows as soon as they are read; None: only read.
+        meanwhile: what else is done while the sheet is read.
 
     Raises:
         InputError: the workbook, the sheet or the header is refused.
     """
     workbook, sheet = opened or open_source(settings, clock)
+    meanwhile.between_windows()
     with clock.stage("unpack"):
         cutting = WindowSplitter(
             workbook, sheet, folder, settings.limits,
             head_rows=head_rows(settings), chunk_rows=settings.chunk_rows, workers=pool.workers,
         )  # fmt: skip
     with cutting:
-        return _SheetReader(workbook, sheet, cutting, settings, pool, folder, clock).run(stream)
+        return _SheetReader(workbook, sheet, cutting, settings, pool, folder, clock).run(meanwhile)
 
 
 class _SheetReader:
@@ -96,9 +112,9 @@ class _SheetReader:
         self._windows: list[WindowRead] = []
         self._rows = 0
 
-    def run(self, stream: Stream | None) -> SheetSource:
-        """Read the whole sheet; `stream`, if it can, loads the windows after the first ones."""
-        clock, pool = self._clock, self._pool
+    def run(self, meanwhile: WhileReading) -> SheetSource:
+        """Read the whole sheet; the stream, if it can, loads the windows after the first ones."""
+        clock, pool, stream, between = self._clock, self._pool, *meanwhile
         pool.limit(max(1, self._cutting.xml_bytes // XML_BYTES_PER_WORKER))
         cut = clock.time_items("cutter", "cut", self._cutting.windows())
         with ahead((self._task(window) for window in cut), WINDOWS_AHEAD) as tasks:
@@ -108,7 +124,7 @@ class _SheetReader:
                 if stream is not None:
                     first = head_windows(self._settings) + stream.extra_windows(pool.workers)
                     early = (self._with_dsn(task, stream) for task in itertools.islice(tasks, first))
-                    self._take(pool.run(read_window, early, self._task_error))
+                    self._take(pool.run(read_window, early, self._task_error), between)
                     later = list(itertools.islice(tasks, 1))
                     size = self._cutting.xml_bytes
                     streams = bool(later) and stream.begin(
@@ -116,11 +132,11 @@ class _SheetReader:
                     )
                     tasks = itertools.chain(later, tasks)  # noqa: PLW2901 - one was drawn to see whether there are more
                 if not streams:
-                    self._take(pool.run(read_window, tasks, self._task_error))
+                    self._take(pool.run(read_window, tasks, self._task_error), between)
                     return self._source_so_far()
             assert stream is not None
             with clock.stage("load"):
-                self._take(stream.loaded(tasks, self._rows_error))
+                self._take(stream.loaded(tasks, self._rows_error), between)
                 return self._source_so_far()
 
     def _source_so_far(self) -> SheetSource:
@@ -141,11 +157,12 @@ class _SheetReader:
             self._padded,
         )  # fmt: skip
 
-    def _take(self, results: Iterator[WindowRead]) -> None:
+    def _take(self, results: Iterator[WindowRead], between_windows: Callable[[], None]) -> None:
         for result in results:
             self._cutting.release(result.number)
             self._count(result.rows)
             self._clock.advance(result.rows)
+            between_windows()
             self._windows.append(result)
 
     def _count(self, rows: int) -> None:
