@@ -15,6 +15,7 @@ from importer.run.lease import AlreadyImported, HeldLease, RunLease
 from importer.run.outcome import add_advice, advice_for, commit_published
 from importer.runtime.progress import Clock, Progress
 from importer.runtime.retry import Deadline, Retry
+from importer.runtime.stage import Stage
 from importer.runtime.timeline import write_timeline
 from importer.stages.load import loaded
 from importer.stages.read import WhileReading, open_source, read_source
@@ -151,10 +152,10 @@ class _Attempt:
         if claim.done:
             return self._found(claim)
         self._began = self._began or claim.dead is not None or claim.begun is not None
-        with clock.stage("plan"):
+        with clock.stage(Stage.PLAN):
             check_mode(settings, claim.target)
             contract, plan = plan_load(settings, source, claim.target, self._contract, claim.session)
-        with clock.stage("validate"):
+        with clock.stage(Stage.VALIDATE):
             windows = self._windows(source, plan, claim)
             report, rejects = make_report(settings, source, plan, claim, windows)
             preload_xlsxwriter(report)
@@ -179,7 +180,7 @@ class _Attempt:
             with replace_rejects_file(rejects, report, clock):
                 _check_budget(settings, report, clock)
                 self._settled = claim, report, rejects
-                with clock.stage("publish"):
+                with clock.stage(Stage.PUBLISH):
                     claim.session.rollback() if self._dry_run else commit_published(
                         claim, settings.mode, report.ledger_counts
                     )

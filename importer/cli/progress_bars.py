@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from importer.runtime.progress import NoProgress, Progress
+from importer.runtime.stage import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,15 +15,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
-_STAGE_LABELS = {
-    "open": "opening",
-    "cut": "unpacking",
-    "read": "reading",
-    "load": "loading",
-    "validate": "checking",
-    "write": "writing",
-    "verify": "verifying",
-}
+_STAGE_LABELS = {stage.value: stage.label for stage in Stage}
 
 
 @contextlib.contextmanager

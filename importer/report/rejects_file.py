@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from importer.errors import BudgetExceeded, CommitUnknown
 from importer.excel.rejects_origin import original_stem
+from importer.runtime.stage import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +50,7 @@ def replace_rejects_file(rejects: Rejects, report: Report, clock: Clock) -> Iter
     if path.is_file():
         path.replace(old)
     try:
-        with clock.stage("rejects"):
+        with clock.stage(Stage.REJECTS):
             rejects.write(path, rejects.sheet or report.sheet)
         yield
     except BudgetExceeded:

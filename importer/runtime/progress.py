@@ -12,6 +12,8 @@ from .timeline import Span
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from .stage import Stage
+
 Item = TypeVar("Item")
 
 
@@ -19,7 +21,7 @@ class Progress(Protocol):
     """Receives how far a run is; it takes no part in the run (see `pipeline.Hooks` for what does)."""
 
     def stage(self, name: str) -> None:
-        """Report that a stage begins."""
+        """Report that a stage begins, by the value of its `Stage`."""
 
     def expect(self, rows: int) -> None:
         """Report that the stage will handle about that many rows."""
@@ -67,8 +69,9 @@ class Clock:
         self.spans: list[Span] = []
 
     @contextlib.contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time the block as the stage of that name; times of the same name add up."""
+    def stage(self, stage: Stage) -> Iterator[None]:
+        """Time the block as that stage; times of the same stage add up."""
+        name = stage.value
         self.deadline.check()
         self._progress.stage(name)
         start = time.monotonic()

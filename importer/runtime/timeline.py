@@ -5,21 +5,26 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, NamedTuple
 
+from .stage import Stage
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
 _WIDTH, _LEFT, _ROW, _BAR, _TOP = 1000, 96, 30, 20, 56
-_COLOURS = {
-    "open": "#8c959f", "unpack": "#8c959f", "plan": "#8c959f", "rejects": "#8c959f", "cut": "#8c959f",
-    "read": "#1f6feb", "validate": "#1a7f37", "write": "#bf8700", "verify": "#8250df", "publish": "#cf222e",
+#: The chart names stages by their values, which are the keys of the report's `timings`.
+_COLOURS: dict[str, str] = {
+    Stage.OPEN: "#8c959f", Stage.UNPACK: "#8c959f", Stage.PLAN: "#8c959f", Stage.REJECTS: "#8c959f",
+    Stage.READ: "#1f6feb", Stage.LOAD: "#0a7ea4", Stage.VALIDATE: "#1a7f37", Stage.WRITE: "#bf8700",
+    Stage.VERIFY: "#8250df", Stage.PUBLISH: "#cf222e",
 }  # fmt: skip
-#: Names of the workers' tasks in the chart.
-_TASK_STAGES = {
-    "read_window": "read",
-    "check_window": "validate",
-    "write_chunk": "write",
-    "load_window": "load",
+#: The stages that tasks of the cutter and the workers belong to; `strings` is part of reading, but shown apart.
+_TASK_STAGES: dict[str, str] = {
+    "cut": Stage.UNPACK,
+    "read_window": Stage.READ,
+    "check_window": Stage.VALIDATE,
+    "write_chunk": Stage.WRITE,
+    "load_window": Stage.LOAD,
     "parse_strings": "strings",
 }
 _STYLE = (

@@ -15,6 +15,7 @@ from importer.load.staging import Staging, verify
 from importer.load.worker_session import close_session
 from importer.postgres.checksum_sql import Checksum, add
 from importer.run.recovery import describe_run, ledger_row, make_chunks, open_direct_copy, open_staging
+from importer.runtime.stage import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +51,7 @@ def loaded(
     about = describe_run(settings, claim, len(chunks), counts)
     if claim.direct is not None:
         with open_direct_copy(claim) as direct:
-            with clock.stage("verify"):
+            with clock.stage(Stage.VERIFY):
                 direct.verify(accepted, _total_checksums(windows))
             direct.record(chunks, ledger_row(claim, about))
             yield PublishResult(accepted, 0, 0, 0, ())
@@ -58,14 +59,14 @@ def loaded(
     with open_staging(claim, contract, plan, chunks, about, dry_run=dry_run) as (staging, done):
         written = sum(chunks[number].rows for number in done)
         claim.resumed_rows = 0 if claim.begun else written
-        with clock.stage("write"):
+        with clock.stage(Stage.WRITE):
             clock.expect(accepted)
             clock.advance(written)
             left = {number: chunk for number, chunk in chunks.items() if number not in done}
             _write(settings, claim, staging, windows, left, pool, clock, ledger=not dry_run)
-        with clock.stage("verify"):
+        with clock.stage(Stage.VERIFY):
             verify(session, staging, accepted, _total_checksums(windows), plan.text_hash)
-        with clock.stage("publish"), _roll_back_refusal(session, target):
+        with clock.stage(Stage.PUBLISH), _roll_back_refusal(session, target):
             published = publish(session, staging, target, contract, settings.mode, accepted, plan.key, lineage)
         yield published
 

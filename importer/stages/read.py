@@ -13,6 +13,7 @@ from importer.excel.workbook import Sheet, Workbook, open_workbook
 from importer.reading.sheet_source import SheetSource, head_rows, head_windows, make_source, sort_windows
 from importer.reading.windows import WINDOWS_AHEAD, WindowSplitter
 from importer.runtime.prefetch import ahead
+from importer.runtime.stage import Stage
 
 from .tasks import parse_strings, read_window
 
@@ -40,7 +41,7 @@ def open_source(settings: Settings, clock: Clock) -> tuple[Workbook, Sheet]:
     Raises:
         InputError: the workbook or the sheet is refused.
     """
-    with clock.stage("open"):
+    with clock.stage(Stage.OPEN):
         workbook = open_workbook(settings.workbook, settings.limits)
         return workbook, workbook.sheet(settings.sheet)
 
@@ -83,7 +84,7 @@ def read_source(
     """
     workbook, sheet = opened or open_source(settings, clock)
     meanwhile.between_windows()
-    with clock.stage("unpack"):
+    with clock.stage(Stage.UNPACK):
         cutting = WindowSplitter(
             workbook, sheet, folder, settings.limits,
             head_rows=head_rows(settings), chunk_rows=settings.chunk_rows, workers=pool.workers,
@@ -119,7 +120,7 @@ class _SheetReader:
         cut = clock.time_items("cutter", "cut", self._cutting.windows())
         with ahead((self._task(window) for window in cut), WINDOWS_AHEAD) as tasks:
             streams = False
-            with clock.stage("read"):
+            with clock.stage(Stage.READ):
                 self._parse_strings(stream)
                 if stream is not None:
                     first = head_windows(self._settings) + stream.extra_windows(pool.workers)
@@ -135,7 +136,7 @@ class _SheetReader:
                     self._take(pool.run(read_window, tasks, self._task_error), between)
                     return self._source_so_far()
             assert stream is not None
-            with clock.stage("load"):
+            with clock.stage(Stage.LOAD):
                 self._take(stream.loaded(tasks, self._rows_error), between)
                 return self._source_so_far()
 

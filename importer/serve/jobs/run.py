@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
+from importer.runtime.stage import Stage
 from importer.serve.errors import stamp
 
 if TYPE_CHECKING:
@@ -17,14 +18,10 @@ if TYPE_CHECKING:
 QUEUED, RUNNING, DONE, FAILED, CANCELLED, INTERRUPTED = (
     "queued", "running", "done", "failed", "cancelled", "interrupted",
 )  # fmt: skip
-#: Stages of a run in order, each with the label that users see.
-STAGES = {
-    "open": "opening", "unpack": "unpacking", "read": "reading", "load": "loading", "plan": "planning",
-    "validate": "checking", "write": "writing", "verify": "verifying", "rejects": "writing the rejects",
-    "publish": "publishing",
-}  # fmt: skip
+#: Labels of the stages of a run, in order.
+STAGES = {stage.value: stage.label for stage in Stage}
 #: Stages in which rows may be in staging, so that a resume can continue from them.
-_WRITING_STAGES = frozenset({"load", "write", "verify", "publish"})
+_WRITING_STAGES = frozenset({Stage.LOAD, Stage.WRITE, Stage.VERIFY, Stage.PUBLISH})
 _NOT_STORED = frozenset({"progress", "notes", "child", "cancelling", "bell"})
 
 
@@ -191,7 +188,7 @@ GO_ON = "resume the run: it continues where it stopped"
 
 def may_have_published(run: Run, error: dict[str, Any]) -> bool:
     """Return whether a run that was stopped may still have published its rows."""
-    killed = error["type"] == "ChildDied" and run.progress is not None and run.progress.stage == "publish"
+    killed = error["type"] == "ChildDied" and run.progress is not None and run.progress.stage == Stage.PUBLISH
     return run.kind == "upload" and (killed or bool(error.get("unsure")))
 
 

@@ -107,7 +107,7 @@ const RULES = {
 /** Return the text for an error of a rule. */
 export const rule = (name) => RULES[name] ?? name;
 
-/** Stages of a load: their names, and what happens in them. */
+/** Stages of a load: their names, and what happens in them. A test holds them equal to importer/runtime/stage.py. */
 export const STAGES = {
   open: ["Open", "Opening the workbook"],
   unpack: ["Unpack", "Unpacking the workbook"],
