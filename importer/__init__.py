@@ -72,7 +72,8 @@ def import_workbook(
         on_duplicate: what to do with sheet rows that share a primary or upsert key: load the first and `reject` the
             others, or load the `first` or `last` and leave the others out.
         lineage: fill columns `_source_file`, `_source_sheet`, `_source_row` and `_run_id`.
-        timeline: file for a chart of what each process did when (`.svg`, `.html`); None: no chart.
+        timeline: file for a chart of what each process did when (`.svg`, `.html`), or for the same as a Chrome trace
+            (`.json`); None: no chart.
         sheet: sheet name; None: the first visible worksheet.
         header_row: 1-based row, or a range such as `"2-4"`; 0: no header; None: detect it.
         contract: path of a Table Schema descriptor (JSON, YAML, TOML).

@@ -160,7 +160,7 @@ class Settings:
     on_duplicate: OnDuplicate = "reject"
     #: Add columns that record where each row came from.
     lineage: bool = False
-    #: File for a chart of what each process did when (`.svg` or `.html`).
+    #: File for a chart of what each process did when (`.svg`, `.html` or `.json`).
     timeline: Path | None = None
     method: Method = "batch"
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
@@ -194,8 +194,8 @@ class Settings:
             raise UsageError(
                 f"header rows {self.header_rows} are not a range of sheet rows", choice="3 or 2-4; 0 for none"
             )
-        if self.timeline and self.timeline.suffix.lower() not in {".svg", ".html"}:
-            raise UsageError(f"cannot draw a timeline as {self.timeline.suffix!r}", choice=".svg or .html")
+        if self.timeline and self.timeline.suffix.lower() not in {".svg", ".html", ".json"}:
+            raise UsageError(f"cannot draw a timeline as {self.timeline.suffix!r}", choice=".svg, .html or .json")
         if self.rejects and self.rejects.suffix.lower() not in {".xlsx", ".csv", ".parquet"}:
             raise UsageError(f"cannot write rejects as {self.rejects.suffix!r}", choice=".xlsx, .csv or .parquet")
         if self.rejects and self.rejects.resolve() == self.workbook.resolve():

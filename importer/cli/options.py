@@ -38,7 +38,7 @@ load_options = combine_options([
     click.option("--mode", type=click.Choice(["append", "create", "replace", "upsert"]), default="append", show_default=True, help="append adds rows, create makes a new table, replace exchanges all rows, upsert inserts or updates rows by key."),
     click.option("--key", metavar="A,B,…", help="Columns that identify a row in an upsert, by header, name or letter.  [default: the primary key]"),
     click.option("--on-duplicate", type=click.Choice(["reject", "first", "last"]), default="reject", show_default=True, help="What to do with sheet rows that share a primary or upsert key: load the first and reject the others, or load the first or last and leave the others out."),
-    click.option("--timeline", type=click.Path(dir_okay=False), metavar="FILE", help="Draw a chart of what each process did when (.svg, .html)."),
+    click.option("--timeline", type=click.Path(dir_okay=False), metavar="FILE", help="Draw a chart of what each process did when (.svg, .html), or write it as a Chrome trace (.json)."),
     click.option("--lineage", is_flag=True, help="Fill columns _source_file, _source_sheet, _source_row and _run_id."),
     click.option("--contract", type=click.Path(dir_okay=False), metavar="FILE", help="Contract: a Table Schema descriptor (JSON, YAML, TOML)."),
     click.option("--error-cells", type=click.Choice(["reject", "null"]), default="reject", show_default=True, help="What to do with error cells such as #N/A: reject their rows, or load NULL."),

@@ -1,9 +1,10 @@
-"""Draws the timeline of a run: what every process did when."""
+"""Draws the timeline of a run, what every process did when, or writes it as a trace for other programs."""
 
 from __future__ import annotations
 
+import json
 from html import escape
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .stage import Stage
 
@@ -55,20 +56,46 @@ class Span(NamedTuple):
 
 
 def write_timeline(path: Path, spans: Iterable[Span], title: str) -> None:
-    """Write a chart of the spans as `.svg`, or as an `.html` page that contains it.
+    """Write a chart of the spans as `.svg`, as an `.html` page that contains it, or the spans as a `.json` trace.
 
     Raises:
         OSError: the file cannot be written.
     """
-    picture = draw(list(spans), title)
-    if path.suffix.lower() != ".svg":
-        picture = f'<!doctype html><meta charset="utf-8"><title>{escape(title)}</title>{picture}'
-    path.write_text(picture, encoding="utf-8")
+    kind, shown = path.suffix.lower(), list(spans)
+    text = json.dumps(make_trace(shown, title)) if kind == ".json" else draw(shown, title)
+    if kind == ".html":
+        text = f'<!doctype html><meta charset="utf-8"><title>{escape(title)}</title>{text}'
+    path.write_text(text, encoding="utf-8")
+
+
+def make_trace(spans: list[Span], title: str) -> dict[str, Any]:
+    """Return the spans in the Trace Event Format, which chrome://tracing and Perfetto show: a thread for each lane.
+
+    Times are in microseconds since the first span began.
+    """
+    lanes = {lane: number for number, lane in enumerate(_lanes(spans))}
+    start = min((span.began for span in spans), default=0.0)
+    events: list[dict[str, Any]] = [_metadata("process_name", 0, name=title)]
+    for lane, number in lanes.items():
+        events.append(_metadata("thread_name", number, name=lane))
+        events.append(_metadata("thread_sort_index", number, sort_index=number))
+    events += [
+        {
+            "ph": "X", "name": span.name, "cat": span.stage, "pid": 1, "tid": lanes[span.lane],
+            "ts": round((span.began - start) * 1e6, 3), "dur": round((span.ended - span.began) * 1e6, 3),
+        }
+        for span in spans
+    ]  # fmt: skip
+    return {"traceEvents": events, "displayTimeUnit": "ms"}
+
+
+def _metadata(kind: str, thread: int, **args: str | int) -> dict[str, Any]:
+    return {"ph": "M", "name": kind, "pid": 1, "tid": thread, "args": args}
 
 
 def draw(spans: list[Span], title: str) -> str:
     """Return the chart as SVG: a line for each lane, a bar for each span, with the details as its tooltip."""
-    lanes = sorted({span.lane for span in spans}, key=_lane_order)
+    lanes = _lanes(spans)
     start = min((span.began for span in spans), default=0.0)
     seconds = max((span.ended for span in spans), default=start) - start or 1.0
     scale = (_WIDTH - _LEFT - 16) / seconds
@@ -85,6 +112,10 @@ def draw(spans: list[Span], title: str) -> str:
         parts.append(f'<text x="8" y="{y + 15}">{escape(lane)}</text>')
         parts += [_bar(span, start, scale, y) for span in spans if span.lane == lane]
     return "".join([*parts, "</svg>"])
+
+
+def _lanes(spans: list[Span]) -> list[str]:
+    return sorted({span.lane for span in spans}, key=_lane_order)
 
 
 def _lane_order(lane: str) -> tuple[int, int, str]:
