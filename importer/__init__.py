@@ -49,6 +49,7 @@ def import_workbook(
     error_cells: ErrorCells = "reject",
     timezone: str = "UTC",
     rejects: str | Path | None = None,
+    bad_cells: str | Path | None = None,
     max_rejects: int | str | None = None,
     method: Method = "batch",
     workers: int | None = None,
@@ -83,6 +84,7 @@ def import_workbook(
         error_cells: `reject` rows with error cells, or load them as `null`.
         timezone: zone assumed for dates and times without one, where the column is `timestamptz`.
         rejects: file for rejected rows (`.xlsx`, `.csv`, `.parquet`); None: an `.xlsx` in the current folder.
+        bad_cells: file for a list of the first bad cells (JSON), for a program that shows them; None: no list.
         max_rejects: most rejected rows to accept, a number of rows or `"1%"`; None: no limit.
         method: `batch` (parallel COPY), `concurrent`, `sequential`.
         workers: number of worker processes; None: one per core; 0: run everything in this process, without limits.
@@ -129,6 +131,7 @@ def import_workbook(
         method=method,
         workers=workers,
         chunk_rows=chunk_rows,
+        bad_cells=bad_cells,
         temp_dir=temp_dir,
         again=again,
         retry_for=retry_for,

@@ -166,6 +166,8 @@ class Settings:
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
     chunk_rows: int | None = None
     rejects: Path | None = None
+    #: File for a list of the first bad cells (JSON).
+    bad_cells: Path | None = None
     max_rejects: RejectBudget | None = None
     temp_dir: Path | None = None
     #: Load the workbook even if it was imported already.
@@ -245,7 +247,7 @@ def make_settings(workbook: str | Path, *, to: str | None = None, **given: Any) 
     options: dict[str, Any] = {
         name: value for name, value in given.items() if value is not None or name not in {"workers", "limits"}
     }
-    for name in ("contract", "timeline", "rejects", "temp_dir"):
+    for name in ("contract", "timeline", "rejects", "bad_cells", "temp_dir"):
         options[name] = Path(options[name]) if options.get(name) else None
     options["columns"] = tuple(options.get("columns") or ()) or None
     options["key"] = tuple(options.get("key") or ())

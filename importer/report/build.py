@@ -85,6 +85,7 @@ def make_report(
             claim.notes + source.notes() + _plan_notes(settings, plan) + _superseded_notes(source, plan, windows)
         ),
         table_rows=_table_rows(published),
+        bad_cells_file=str(settings.bad_cells) if path and settings.bad_cells else None,
         mend_command=mend_command(settings, plan, str(path)) if path and path.suffix.lower() == ".xlsx" else None,
     )
     return report, rejects

@@ -68,6 +68,7 @@ class Report:
         notes: remarks on anything a careful reader should know.
         table_rows: counts of the target's rows (`inserted`, `updated`, `unchanged`, `deleted`), and of the sheet's rows
             that the database refused (`refused`, also among the rejects); empty before publishing.
+        bad_cells_file: path of the list of bad cells, or None; not in `to_dict`: only the caller who wants it names it.
         run: ledger entry: `id`, `resumed_rows` (written by a run that died), `published_at` (of an earlier run).
         mend_command: command that loads the rejects workbook once its cells are fixed, or None.
     """
@@ -89,6 +90,7 @@ class Report:
     notes: tuple[str, ...] = field(default=())
     table_rows: dict[str, int] = field(default_factory=dict)
     mend_command: str | None = None
+    bad_cells_file: str | None = None
     run: dict[str, Any] = field(default_factory=dict)
 
     @property

@@ -12,6 +12,8 @@ from importer.errors import BudgetExceeded, CommitUnknown
 from importer.excel.rejects_origin import original_stem
 from importer.runtime.stage import Stage
 
+from .bad_cells import write_bad_cells
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -40,11 +42,13 @@ def preload_xlsxwriter(report: Report) -> None:
 def replace_rejects_file(rejects: Rejects, report: Report, clock: Clock) -> Iterator[None]:
     """Write the rejects file before anything is published; if the block fails, restore the old file.
 
-    A run over its budget keeps the new file, which lists the rows to fix.
+    A run over its budget keeps the new file, which lists the rows to fix. The list of bad cells, if one is wanted, is
+    written and removed with the file.
     """
     if report.rejects_file is None:
         yield
         return
+    listed = Path(report.bad_cells_file) if report.bad_cells_file else None
     path = Path(report.rejects_file)
     old = path.with_name(f"{path.name}.old")
     if path.is_file():
@@ -52,6 +56,8 @@ def replace_rejects_file(rejects: Rejects, report: Report, clock: Clock) -> Iter
     try:
         with clock.stage(Stage.REJECTS):
             rejects.write(path, rejects.sheet or report.sheet)
+            if listed:
+                write_bad_cells(rejects, listed)
         yield
     except BudgetExceeded:
         old.unlink(missing_ok=True)
@@ -59,8 +65,9 @@ def replace_rejects_file(rejects: Rejects, report: Report, clock: Clock) -> Iter
     except CommitUnknown:
         raise  # keep both files
     except BaseException:
-        if path.is_file():
-            path.unlink()
+        for new in (path, listed):
+            if new and new.is_file():
+                new.unlink()
         if old.is_file():
             old.replace(path)
         raise

@@ -11,7 +11,7 @@ import polars as pl
 
 from importer.cells import spool
 from importer.cells.frame import ROW, kinds_of, pad, part
-from importer.cells.text import raw_text
+from importer.cells.text import as_text, raw_text
 from importer.errors import MachineError
 from importer.excel.addresses import MAX_CHARACTERS, MAX_ROWS
 from importer.reading.header import REJECT_COLUMNS
@@ -119,6 +119,23 @@ class Rejects:
         """The name of the original sheet; empty if it is not known."""
         return self._places.sheet
 
+    def address(self, row: int, column: int) -> str:
+        """Return the address of a cell in the original workbook; that of the row if the column is not in the sheet."""
+        return self._places.address(row, column if any(c.index == column for c in self.columns) else -1)
+
+    def first_errors(self, count: int) -> pl.DataFrame:
+        """Return the first errors in sheet order: `_row`, `column`, `rule`, `reason`."""
+        # The rows give the order: the errors of rows that the database refused come last in their window.
+        first = self._rows.select(ROW).head(count).join(self.errors, on=ROW, maintain_order="left_right")
+        return first.select(ROW, "column", "rule", "reason").head(count)
+
+    def first_texts(self, count: int, columns: set[int]) -> dict[int, dict[int, str | None]]:
+        """Return the values of these columns in the first rows as texts, by row and column index."""
+        indexes = [c.index for c in self.columns if c.index in columns]
+        cells = [_value_text(i, kinds_of(self._rows.columns, i)).alias(str(i)) for i in indexes]
+        rows = self._rows.head(count).select(ROW, *cells).iter_rows()
+        return {row: dict(zip(indexes, texts, strict=True)) for row, *texts in rows}
+
     def rows(self) -> Iterable[tuple[int, str, dict[int, tuple[str, Any]]]]:
         """Yield for each row its number, its reasons, and its cells as (kind, value) by column index."""
         reasons = dict(self._reasons().iter_rows())
@@ -132,6 +149,16 @@ class Rejects:
                 if cells.get(index, ("", None))[0] == "number" and row.get(pad(index)):
                     cells[index] = ("padded", (cells[index][1], row[pad(index)]))
             yield row[ROW], reasons[row[ROW]], cells
+
+
+def _value_text(column: int, kinds: list[str]) -> pl.Expr:
+    """Return the values of a column as text, datetimes with a blank; null for empty cells, errors and formulas."""
+    texts = [as_text(column, str(kind)) for kind in kinds if kind not in {"datetime", "error", "formula"}]
+    if "datetime" in kinds:
+        stamp = pl.col(part(column, "datetime"))
+        form = pl.when(stamp.dt.millisecond() == 0).then(stamp.dt.strftime("%Y-%m-%d %H:%M:%S"))
+        texts.append(form.otherwise(stamp.dt.strftime("%Y-%m-%d %H:%M:%S%.3f")))
+    return pl.coalesce(texts) if texts else pl.lit(None, pl.String)
 
 
 def _unique_titles(columns: list[SheetColumn]) -> list[str]:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 #: and those that the key covers by another part of it. All others, including ones added later, are part of it.
 _NOT_IN_KEY = frozenset({
     "workbook", "dsn", "table", "sheet", "contract",
-    "method", "workers", "chunk_rows", "temp_dir", "limits", "rejects", "max_rejects", "again", "retry_for", "timeout",
-    "timeline",
+    "method", "workers", "chunk_rows", "temp_dir", "limits", "rejects", "bad_cells", "max_rejects", "again",
+    "retry_for", "timeout", "timeline",
 })  # fmt: skip
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import json
 import re
 import zipfile
 from datetime import datetime, time, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import openpyxl
@@ -24,6 +27,8 @@ from importer.cells import spool
 from importer.cells.frame import VALUE_KINDS, data_rows, part
 from importer.errors import DatabaseError, ImporterError, MachineError
 from importer.reading.header import SheetColumn
+from importer.report.bad_cells import bad_cells
+from importer.report.rejects_file import replace_rejects_file
 from importer.report.rejects_workbook import Rejects
 from importer.runtime.progress import Clock
 from importer.settings import Settings
@@ -200,6 +205,43 @@ def test_titles_are_all_different(tmp_path: Path, suffix: str) -> None:
     assert names[4] == "a_2"
 
 
+def test_list_of_bad_cells_has_short_texts(tmp_path: Path) -> None:
+    columns = [
+        "bad",
+        "x" * 300,
+        1.5,
+        True,
+        datetime(2020, 5, 1),
+        datetime(2020, 5, 1, 12, 0, 0, 1000),
+        ErrorCell("#N/A"),
+    ]
+    listed = bad_cells(_rejects(tmp_path, [columns, ["note"] * len(columns)]))
+    texts = ["bad", "x" * 200, "1.5", "true", "2020-05-01 00:00:00", "2020-05-01 12:00:00.001", None]
+    assert [cell["value"] for cell in listed["cells"]] == texts
+    assert {cell["column"] for cell in listed["cells"]} == {"bad"}
+    assert (listed["rows"], listed["truncated"]) == (len(columns), False)
+
+
+@pytest.mark.parametrize(("count", "truncated"), [(1_000, False), (1_001, True)])
+def test_list_of_bad_cells_is_truncated(tmp_path: Path, count: int, truncated: bool) -> None:
+    listed = bad_cells(_rejects(tmp_path, [["bad"] * count]))
+    assert (listed["rows"], len(listed["cells"]), listed["truncated"]) == (count, 1_000, truncated)
+
+
+@pytest.mark.parametrize(("error", "kept"), [(ValueError(), False), (BudgetExceeded("over"), True), (None, True)])
+def test_list_of_bad_cells_goes_with_the_rejects(tmp_path: Path, error: Exception | None, kept: bool) -> None:
+    files = {"rejects_file": str(tmp_path / "r.csv"), "bad_cells_file": str(tmp_path / "b.json")}
+    report: Any = SimpleNamespace(sheet="Data", **files)
+    with (
+        contextlib.suppress(ValueError, BudgetExceeded),
+        replace_rejects_file(_rejects(tmp_path, [["bad"]]), report, Clock()),
+    ):
+        assert all(Path(file).is_file() for file in files.values())
+        if error is not None:
+            raise error
+    assert [Path(file).is_file() for file in files.values()] == [kept, kept]
+
+
 # ---- WITH A DATABASE --------------------------------------------------------------------------------------------
 
 
@@ -274,6 +316,46 @@ def test_row_with_errors_in_several_columns(db: Database, tmp_path: Path) -> Non
         "A2 type-error: a is not of type integer", "B2 type-error: b is not of type date",
         "C2 constraint-error: c is required",
     ]  # fmt: skip
+
+
+def test_list_of_bad_cells_is_not_parsed_from_the_reasons(db: Database, tmp_path: Path) -> None:
+    """A name that looks like another reason makes no cell of its own, and stays whole in the message."""
+    name = "n; B7 type-error: x"
+    path = save(tmp_path / "t.xlsx", [name, "gone"], ["y", 1], [3, 1], ["z", 1], sheet="My Data")
+    fields = [{"name": name, "type": "integer"}, {"name": "gone"}]
+    described = contract(tmp_path / "c.json", fields=fields)
+    report = db.load(path, contract=described, keep_names=True, bad_cells=tmp_path / "bad.json")
+    assert "bad.json" not in json.dumps(report.to_dict())
+    assert json.loads((tmp_path / "bad.json").read_text()) == {
+        "rows": 2,
+        "cells": [
+            {
+                "row": row, "address": f"'My Data'!A{row}", "column": name, "rule": "type-error",
+                "message": f"{name} is not of type integer", "value": value,
+            }
+            for row, value in ((2, "y"), (4, "z"))
+        ],
+        "truncated": False,
+    }  # fmt: skip
+
+
+def test_list_of_bad_cells_is_that_of_the_original_sheet(db: Database, tmp_path: Path, described: Path) -> None:
+    first = db.load(_bad_book(tmp_path / "t.xlsx"), contract=described)
+    again = {"rejects": tmp_path / "again.xlsx", "bad_cells": tmp_path / "bad.json"}
+    db.load(Path(str(first.rejects_file)), contract=described, table="other", **again)
+    listed = json.loads((tmp_path / "bad.json").read_text())
+    found = [(c["row"], c["address"], c["column"], c["value"]) for c in listed["cells"]]
+    assert found == [(3, "'My Data'!A3", "ID", "x"), (4, "'My Data'!A4", "ID", None)]
+
+
+def test_list_of_bad_cells_that_cannot_be_written_publishes_nothing(
+    db: Database, tmp_path: Path, described: Path
+) -> None:
+    files = {"rejects": tmp_path / "r.xlsx", "bad_cells": tmp_path / "missing" / "bad.json"}
+    with pytest.raises(MachineError, match="the list of bad cells cannot be written"):
+        db.load(_bad_book(tmp_path / "t.xlsx"), contract=described, **files)
+    assert db.rows("select to_regclass('t')::text") == [(None,)]
+    assert not (tmp_path / "r.xlsx").exists()
 
 
 def test_rejects_give_the_same_rejects(db: Database, tmp_path: Path, described: Path) -> None:

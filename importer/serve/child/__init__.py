@@ -1,5 +1,4 @@
 """The work of the service, in a process of its own: a crash costs one upload.
 
-It imports the package as any caller does. Begin with `main`, then `load`; `channel` carries commands and events,
-`bad_cells` is where the page gets its list of bad cells.
+It imports the package as any caller does. Begin with `main`, then `load`; `channel` carries commands and events.
 """

@@ -21,7 +21,6 @@ from importer.serve.jobs.commands import SENT_SUFFIX
 from importer.settings import Dsn, Limits, Settings, make_settings
 from importer.stages.read import open_source
 
-from .bad_cells import write_bad_cells
 from .inspect import inspect, worker_options
 from .mapping import apply_mapping
 from .redaction import message, plain, report_dict
@@ -103,8 +102,8 @@ def load(command: dict[str, Any], talk: Channel) -> dict[str, Any]:
              sha256=workbook.sha256)  # fmt: skip
     settings = make_settings(
         path, to=dsn.text, table=quote(target.schema, target.name), contract=contract_path, limits=limits,
-        temp_dir=command["scratch"], rejects=command["rejects"], retry_for=command["retry_for"],
-        timeout=command["seconds"], **worker_options(command), **options,
+        temp_dir=command["scratch"], rejects=command["rejects"], bad_cells=command["bad_cells"],
+        retry_for=command["retry_for"], timeout=command["seconds"], **worker_options(command), **options,
     )  # fmt: skip
     hooks = pipeline.Hooks(before_publish=_publish_check(dsn, policy, target, talk))
     report = pipeline.run(settings, ChannelProgress(talk), dry_run=command["dry_run"], hooks=hooks)
@@ -118,10 +117,7 @@ def load(command: dict[str, Any], talk: Channel) -> dict[str, Any]:
 
 
 def report_event(report: Report, command: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of an event that hold a report; also write the bad cells to a file beside the rejects."""
-    path = Path(command["rejects"])
-    if report.error_count and path.is_file():
-        write_bad_cells(path, path.with_name("bad_cells.json"), report.error_count)
+    """Return the fields of an event that hold a report."""
     return {"report": report_dict(report, command.get("hidden", ())), "message": message(report)}
 
 

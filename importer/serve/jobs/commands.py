@@ -43,8 +43,9 @@ def load_command(
     return {
         **workbook_fields(config, scratch, upload, folder), "op": "load", "options": options,
         "dsn": database.dsn, "dry_run": run.kind == "check", "rejects": str(folder / "rejects.xlsx"),
-        "contract_file": str(folder / "mapped.json"), "patterns": config.allow_tables,
-        "owned": store.owned(), "begun": run.begun, "retry_for": config.retry_for, "seconds": config.seconds,
+        "bad_cells": str(folder / "bad_cells.json"), "contract_file": str(folder / "mapped.json"),
+        "patterns": config.allow_tables, "owned": store.owned(), "begun": run.begun,
+        "retry_for": config.retry_for, "seconds": config.seconds,
         "inspected": json.loads(inspected.read_bytes()) if inspected.is_file() else None,
     }  # fmt: skip
 
