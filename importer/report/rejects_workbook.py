@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-from datetime import datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -16,6 +15,8 @@ from importer.errors import MachineError
 from importer.excel.addresses import MAX_CHARACTERS, MAX_ROWS
 from importer.reading.header import REJECT_COLUMNS
 from importer.reading.places import CellAddresses
+
+from .rejects_cells import CellWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -188,19 +189,8 @@ def _sheet_name(name: str, number: int) -> str:
     return f"{clean or 'Rejects'}{suffix}"
 
 
-class _ExactFloat(float):
-    """A number that xlsxwriter writes with all its digits; its own format has 16, but some numbers need 17."""
-
-    def __format__(self, spec: str) -> str:
-        return repr(float(self))
-
-
 class _WorkbookWriter:
-    """The rejects as a workbook, whose cells a person fixes to load it again.
-
-    Texts are always written as strings, so none can become a formula. An error cell stays one. A formula that was
-    never calculated becomes `#N/A` with the formula in a comment: its references would mean other cells here.
-    """
+    """The rejects as a workbook, whose cells a person fixes to load it again."""
 
     def __init__(self, rejects: Rejects, sheet: str) -> None:
         self._rejects = rejects
@@ -218,7 +208,7 @@ class _WorkbookWriter:
             "in_memory": False,
         }
         with path.open("wb") as file, xlsxwriter.Workbook(file, options) as book:
-            self._book, self._formats = book, _formats(book)
+            self._cells = CellWriter(book)
             for name, text in self._rejects.about.items():
                 book.set_custom_property(name, text, "text")
             sheet, line = None, 0
@@ -228,106 +218,15 @@ class _WorkbookWriter:
                 sheet.write_number(line, 0, self._rejects.row_number(row))
                 sheet.write_string(line, 1, reasons[:MAX_CHARACTERS])
                 for place, column in enumerate(self._rejects.columns, 2):
-                    self._cell(sheet, line, place, cells.get(column.index), (row, column.index) in self._bad)
+                    bad = (row, column.index) in self._bad
+                    self._cells.write(sheet, line, place, cells.get(column.index), bad=bad)
                 line += 1
 
     def _start(self, book: Any, number: int) -> Any:
         sheet = book.add_worksheet(_sheet_name(self._sheet, number))
         titles = [ROW_COLUMN, ERRORS_COLUMN, *(c.header or "" for c in self._rejects.columns)]
         for place, title in enumerate(titles):
-            sheet.write_string(0, place, title[:MAX_CHARACTERS], self._formats["header"])
+            sheet.write_string(0, place, title[:MAX_CHARACTERS], self._cells.header_format)
         sheet.freeze_panes(1, 2)
         sheet.set_column(1, 1, 48)
         return sheet
-
-    def _cell(self, sheet: Any, line: int, place: int, cell: tuple[str, Any] | None, bad: bool) -> None:
-        kind: str
-        value: Any
-        kind, value = cell or ("empty", None)
-        plain = "number" if kind == "padded" else kind
-        form = self._formats[f"bad {plain}" if bad else plain] if bad or kind in _NUM_FORMATS else None
-        match kind:
-            case "empty":
-                if bad:
-                    sheet.write_blank(line, place, None, form)
-            case "number":
-                sheet.write_number(line, place, _ExactFloat(value), form)
-            case "padded":
-                sheet.write_number(line, place, _ExactFloat(value[0]), self._padded(value[1], bad))
-            case "boolean":
-                sheet.write_boolean(line, place, value, form)
-            case "datetime":
-                self._write_datetime(sheet, line, place, value, form, bad)
-            case "time" | "duration":
-                days = _clock(value) if kind == "time" else _duration_serial(value)
-                sheet.write_number(line, place, _ExactFloat(days), form)
-            case "error":
-                self._write_error(sheet, line, place, str(value), form)
-            case "formula":
-                sheet.write_formula(line, place, "=NA()", form, "#N/A")
-                sheet.write_comment(line, place, f"never calculated: {value}"[:1000])
-            case _:
-                self._text(sheet, line, place, str(value), form)
-
-    def _padded(self, digits: int, bad: bool) -> Any:
-        """Return the format that shows a number with as many digits as the original, with leading zeros."""
-        name = f"{'bad ' if bad else ''}{'0' * digits}"
-        if name not in self._formats:
-            self._formats[name] = self._book.add_format(
-                (_BAD_CELL_FORMAT if bad else {}) | {"num_format": "0" * digits}
-            )
-        return self._formats[name]
-
-    def _write_datetime(self, sheet: Any, line: int, place: int, value: datetime, form: Any, bad: bool) -> None:
-        if value.time() != time.min:
-            form = self._formats["bad stamp" if bad else "stamp"]
-        sheet.write_number(line, place, _ExactFloat(_datetime_serial(value)), form)
-
-    def _write_error(self, sheet: Any, line: int, place: int, value: str, form: Any) -> None:
-        if value in _ERROR_LITERALS:
-            sheet.write_formula(line, place, f"={value}", form, value)
-        else:
-            sheet.write_formula(line, place, "=NA()", form, "#N/A")
-            sheet.write_comment(line, place, f"was {value}"[:1000])
-
-    def _text(self, sheet: Any, line: int, place: int, text: str, form: Any) -> None:
-        if len(text) > MAX_CHARACTERS:
-            # If it were cut, it would load as another text once the row's other cells are fixed.
-            self._write_error(
-                sheet, line, place, f"a text of {len(text):,} characters, more than a cell can hold: {text}", form
-            )
-        else:
-            sheet.write_string(line, place, text, form)
-
-
-def _clock(value: time) -> float:
-    hours, minutes = timedelta(hours=value.hour), timedelta(minutes=value.minute)
-    return _duration_serial(hours + minutes + timedelta(seconds=value.second, microseconds=value.microsecond))
-
-
-def _duration_serial(length: timedelta) -> float:
-    return length / timedelta(days=1)
-
-
-def _datetime_serial(stamp: datetime) -> float:
-    """Return Excel's serial number of a stamp; xlsxwriter would turn 1900-01-01 into a time of day."""
-    days = (stamp - datetime(1899, 12, 31)) / timedelta(days=1)  # noqa: DTZ001 - a sheet knows no zones
-    return days + (stamp >= datetime(1900, 3, 1))  # noqa: DTZ001
-
-
-_NUM_FORMATS = {"datetime": "yyyy-mm-dd", "time": "hh:mm:ss.000", "duration": "[h]:mm:ss.000"}
-_ERROR_LITERALS = {"#DIV/0!", "#N/A", "#NAME?", "#NULL!", "#NUM!", "#REF!", "#VALUE!"}
-
-
-#: The format of a bad cell: Excel's own `Bad` style.
-_BAD_CELL_FORMAT = {"bg_color": "#FFC7CE", "font_color": "#9C0006"}
-
-
-def _formats(book: Any) -> dict[str, Any]:
-    """Return cell formats by kind, and each in the colours of a bad cell under `bad KIND`."""
-    shown = _NUM_FORMATS | {"stamp": "yyyy-mm-dd hh:mm:ss.000"}
-    made = {kind: book.add_format({"num_format": code}) for kind, code in shown.items()}
-    made["header"] = book.add_format({"bold": True, "bottom": 1})
-    for kind in ("empty", "number", "text", "boolean", "error", "formula", "unreadable", *shown):
-        made[f"bad {kind}"] = book.add_format(_BAD_CELL_FORMAT | ({"num_format": shown[kind]} if kind in shown else {}))
-    return made
