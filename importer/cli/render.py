@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from importer.report.notes import note_text
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -40,7 +42,7 @@ def print_report(report: Report, console: Console, *, verbose: bool = False) -> 
         f"{stages}\n{report.duration:.2f} s in all, {speed:,.0f} rows/s", highlight=False, style="dim", soft_wrap=True
     )
     for note in report.notes if verbose else report.notes[:6]:
-        console.print(f"note: {note}", highlight=False, markup=False)
+        console.print(f"note: {note_text(note)}", highlight=False, markup=False)
     if report.rejects_file:
         console.print(f"rejects: {report.rejects_file}", highlight=False, markup=False, soft_wrap=True)
     if report.mend_command and report.outcome == "published":
@@ -54,7 +56,7 @@ def _print_already(report: Report, console: Console) -> None:
     console.print(f"{report.workbook['name']} · {report.sheet}", markup=False, highlight=False)
     console.print(f"nothing to do for {target}", style="bold green", markup=False, highlight=False)
     for note in report.notes:
-        console.print(note, markup=False, highlight=False, soft_wrap=True)
+        console.print(note_text(note), markup=False, highlight=False, soft_wrap=True)
 
 
 def _print_outcome(report: Report, console: Console) -> None:

@@ -10,6 +10,7 @@ from importer.validation.conservation import totals
 from importer.validation.tasks import ColumnCount
 
 from .model import ColumnReport, Report, RuleReport
+from .notes import REJECTED_THEN, Note
 from .rejects_file import rejects_path
 from .rejects_workbook import Rejects
 from .rerun_command import mend_command
@@ -149,9 +150,9 @@ def already_imported_report(settings: Settings, claim: HeldLease, clock: Clock) 
     assert done is not None
     counts, book = done.counts, claim.workbook
     rejected, file = counts["error_count"], counts.get("rejects_file")
-    notes = [f"already imported by run {done.id} at {done.finished_at}; --again loads it again"]
+    notes: list[Note | str] = [f"already imported by run {done.id} at {done.finished_at}; --again loads it again"]
     if rejected:
-        notes.append(f"{rejected:,} rows were rejected then{f', and written to {file}' if file else ''}")
+        notes.append(Note(REJECTED_THEN, {"rows": rejected, "file": file}))
     return Report(
         outcome="already-imported",
         workbook={"name": book.path.name, "path": str(book.path), "sha256": book.sha256, "size": book.size},

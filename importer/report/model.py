@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from .notes import Note, note_text
+
 if TYPE_CHECKING:
     from importer.validation.tasks import ColumnCount
 
@@ -65,7 +67,7 @@ class Report:
         rejects_file: path of the rejects file, or None.
         timings: seconds by stage.
         duration: seconds of the whole run.
-        notes: remarks on anything a careful reader should know.
+        notes: remarks on anything a careful reader should know; `note_text` renders them.
         table_rows: counts of the target's rows (`inserted`, `updated`, `unchanged`, `deleted`), and of the sheet's rows
             that the database refused (`refused`, also among the rejects); empty before publishing.
         bad_cells_file: path of the list of bad cells, or None; not in `to_dict`: only the caller who wants it names it.
@@ -87,7 +89,7 @@ class Report:
     rejects_file: str | None
     timings: dict[str, float]
     duration: float
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[Note | str, ...] = field(default=())
     table_rows: dict[str, int] = field(default_factory=dict)
     mend_command: str | None = None
     bad_cells_file: str | None = None
@@ -140,5 +142,5 @@ class Report:
                 "command": self.mend_command if self.outcome == "published" else None,
             },
             "timings": {stage: round(seconds, 4) for stage, seconds in self.timings.items()},
-            "notes": list(self.notes),
+            "notes": [note_text(note) for note in self.notes],
         }

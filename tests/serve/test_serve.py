@@ -142,6 +142,27 @@ def test_upload_mends_and_loads_again(service: Service) -> None:
     assert [n for (n,) in service.rows("select id from mended order by day")] == [1, 2, 3]
 
 
+def test_report_of_an_earlier_import_names_no_file(service: Service) -> None:
+    content = book(["n"], [1], ["=1/0"], [2])
+    for outcome in ("published", "already-imported"):
+        answer = service.upload(content, "earlier.xlsx").json()
+        assert answer["outcome"] == outcome
+    imported, rejected = service.json(f"/runs/{answer['run_id']}/report")["notes"]
+    assert imported.startswith("already imported by run ")
+    assert imported.endswith("; again=true loads it again")
+    assert rejected == "1 rows were rejected then"
+
+
+def test_list_of_bad_cells_of_a_check(service: Service) -> None:
+    """A check publishes nothing and lists its bad cells like a load; an error cell has no value."""
+    contract = {"fields": [{"name": "n", "type": "integer"}, {"name": "m", "type": "integer"}]}
+    files = {"file": ("checked.xlsx", book(["n", "m"], [1, 1.5], ["=1/0", 2]))}
+    checked = service.client.post("/check", params={"contract": json.dumps(contract)}, files=files).json()
+    listed = service.json(f"/runs/{checked['run_id']}/rejects")
+    found = [(cell["address"], cell["column"], cell["value"]) for cell in listed["cells"]]
+    assert found == [("Data!B2", "m", "1.5"), ("Data!A3", "n", None)]
+
+
 def _saved(workbook: Any) -> bytes:
     content = io.BytesIO()
     workbook.save(content)

@@ -21,6 +21,7 @@ from importer.errors import (
     TimedOut,
     UsageError,
 )
+from importer.report.notes import note_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,8 +104,8 @@ def report_dict(report: Report, hidden: Sequence[str]) -> dict[str, Any]:
     shown["rejects"] = {k: shown["rejects"][k] for k in ("rows", "by_rule")}
     for column in shown["columns"]:
         column["header"] = None if column["header"] is None else column["header"][:_MAX_TEXT_CHARS]
-    notes = [re.sub(r", and written to .*", "", note, flags=re.DOTALL) for note in shown["notes"][:_MAX_NOTES]]
-    shown["notes"] = [plain(note, hidden) for note in notes]
+    notes = [note if isinstance(note, str) else note.without("file") for note in report.notes[:_MAX_NOTES]]
+    shown["notes"] = [plain(note_text(note), hidden) for note in notes]
     return shown
 
 
