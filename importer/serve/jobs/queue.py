@@ -1,9 +1,8 @@
-"""Owns the runs of the service: their queue, their execution in children, their ends, and recovery after a restart."""
+"""Owns the queue of runs, and executes them in children."""
 
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections import deque
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from importer.serve.errors import RequestError, stamp
 
 from .commands import load_command
 from .processes import Child, ChildDied, ChildPool
+from .registry import RunRegistry
 from .run import (
     CANCELLED,
     DONE,
@@ -39,12 +39,10 @@ if TYPE_CHECKING:
 _GRACE_SECONDS = 20.0
 #: Seconds that a cancelled run has to stop before it is killed.
 _STOP_SECONDS = 8.0
-#: Files of a run that are kept after it ended.
-_KEPT_FILES = frozenset({"rejects.xlsx", "bad_cells.json"})
 
 
 class Jobs:
-    """All runs that have not ended, and access to the stored ones that have.
+    """The queue of runs, and those that are running; finds the others too.
 
     Args:
         config: configuration of the service.
@@ -56,8 +54,8 @@ class Jobs:
 
     def __init__(self, config: Config, store: Store, uploads: Uploads, crew: ChildPool, database: Database) -> None:
         self._config, self.store, self._uploads = config, store, uploads
+        self._runs = RunRegistry(config, store, uploads)
         self._crew, self._database = crew, database
-        self._open: dict[str, Run] = {}
         self._queue: deque[Run] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._running = 0
@@ -67,33 +65,17 @@ class Jobs:
 
     def load(self) -> None:
         """Load the unfinished runs of the previous service: its checks fail, its uploads become resumable."""
-        for stored in self.store.runs_in_states(QUEUED, RUNNING, INTERRUPTED):
-            run = Run.load(stored)
-            if run.kind == "check":
-                self._end(run, FAILED, error=stopped(None))
-                continue
-            self._open[run.id] = run
-            if run.state != INTERRUPTED:
-                run.state, run.error, run.finished_at = INTERRUPTED, stopped(GO_ON), stamp()
-                self.store.save(run.stored())
-        self._uploads.load({run.upload for run in self._open.values()})
-        for run in list(self._open.values()):
-            if self._uploads.acquire(run.upload, run.id) is None:
-                self._end(run, FAILED, error=stopped("send the workbook again") | {"resumable": False})
-        known = set(self._open)
-        for folder in self._config.results.iterdir():
-            if folder.name not in known and self.store.get(folder.name) is None:
-                shutil.rmtree(folder, ignore_errors=True)
+        self._runs.load()
 
     async def stop(self) -> None:
         """Interrupt queued and running runs; the next service can resume the uploads among them."""
         self.stopping.set()
-        for run in [r for r in self._open.values() if r.state in {QUEUED, RUNNING}]:
+        for run in [r for r in self._runs.open.values() if r.state in {QUEUED, RUNNING}]:
             if run.child is not None:
                 run.child.terminate()
             elif run.state == QUEUED:
                 self._queue.remove(run)
-                self._stopped(run)
+                self._runs.end_for_stop(run)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=_STOP_SECONDS)
 
@@ -111,7 +93,7 @@ class Jobs:
             RequestError: the queue is full, or the service is stopping.
         """
         self.check_room()
-        folder = self.folder(run.id)
+        folder = self._runs.folder(run.id)
         folder.mkdir(mode=0o700)
         for name, content in files.items():
             (folder / name).write_bytes(content)
@@ -132,31 +114,25 @@ class Jobs:
 
     def _enqueue(self, run: Run) -> None:
         run.begin_again()
-        self._open[run.id] = run
         self._queue.append(run)
-        self.store.save(run.stored())
+        self._runs.add(run)
         self._pump()
 
     def find(self, run: str) -> Run:
-        """Return a run by its id.
+        """Return a run by its id, ended or not.
 
         Raises:
             RequestError: there is no such run.
         """
-        if run in self._open:
-            return self._open[run]
-        stored = self.store.get(run)
-        if stored is None:
-            raise RequestError(404, "there is no such run")
-        return Run.load(stored)
+        return self._runs.find(run)
+
+    def folder(self, run: str) -> Path:
+        """Return the folder that holds the files of a run."""
+        return self._runs.folder(run)
 
     def words(self, run: Run) -> dict[str, Any]:
         """Return a run as the dict that answers contain."""
         return run.words(self._queue.index(run) + 1 if run in self._queue else None)
-
-    def folder(self, run: str) -> Path:
-        """Return the folder that holds the files of a run."""
-        return self._config.results / run
 
     async def over(self, run: Run) -> None:
         """Wait until a run has ended or was interrupted."""
@@ -177,15 +153,14 @@ class Jobs:
     async def cancel(self, run: Run) -> str:
         """Cancel a run that has not ended, or delete one that has; return "forgotten", "cancelled" or its end state."""
         if run.state == INTERRUPTED:
-            self._end(run, CANCELLED)
+            self._runs.end(run, CANCELLED)
             await self._forget_in_ledger(run)
         elif run.is_over:
-            self.store.delete(run.id)
-            shutil.rmtree(self.folder(run.id), ignore_errors=True)
+            self._runs.delete(run)
             return "forgotten"
         elif run.state == QUEUED:
             self._queue.remove(run)
-            self._end(run, CANCELLED)
+            self._runs.end(run, CANCELLED)
             await self._forget_in_ledger(run)
         else:
             await self._stop_one(run)
@@ -217,7 +192,7 @@ class Jobs:
         """Delete runs older than `keep_days` that have ended, and cancel those that nobody resumed."""
         old = datetime.now(UTC) - timedelta(days=self._config.keep_days)
         for stored in self.store.runs_created_before(stamp(old.timestamp())):
-            run = self.find(stored["id"])
+            run = self._runs.find(stored["id"])
             if run.is_over:
                 await self.cancel(run)
 
@@ -229,7 +204,7 @@ class Jobs:
             run = self._queue.popleft()
             self._running += 1
             run.state, run.started_at = RUNNING, stamp()
-            self.store.save(run.stored())
+            self._runs.save(run)
             task = asyncio.create_task(self._work(run))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -242,7 +217,7 @@ class Jobs:
             event = await self._execute(run)
             await self._settle(run, event)
         except Exception as exc:  # noqa: BLE001 - a run must end even if the service itself fails
-            self._end(run, FAILED, error=service_error(500, f"unexpected {type(exc).__name__}", "ServiceError"))
+            self._runs.end(run, FAILED, error=service_error(500, f"unexpected {type(exc).__name__}", "ServiceError"))
         finally:
             run.child = None
             self._running -= 1
@@ -269,20 +244,20 @@ class Jobs:
     def _hear(self, run: Run, event: dict[str, Any]) -> dict[str, Any] | None:
         if event["event"] == "owned":
             table = [event["schema"], event["table"]]
-            others = (r for r in self._open.values() if r is not run and r.state == RUNNING)
+            others = (r for r in self._runs.open.values() if r is not run and r.state == RUNNING)
             return {"owned": self.store.owned(), "pending": any(other.begun == table for other in others)}
         before = run.begun, run.identity, run.writing
         answer = run.hear(event)
         if (run.begun, run.identity, run.writing) != before:
             # Saved before the child continues: a restart must know which table was begun.
-            self.store.save(run.stored())
+            self._runs.save(run)
         return answer
 
     def _command(self, run: Run, child: Child) -> dict[str, Any]:
         upload = self._uploads.acquire(run.upload, run.id)
         if upload is None:
             raise ChildDied("found no workbook")
-        folder = self.folder(run.id)
+        folder = self._runs.folder(run.id)
         return load_command(self._config, self._database, self.store, run, upload, folder, child.scratch)
 
     async def _settle(self, run: Run, event: dict[str, Any]) -> None:
@@ -292,50 +267,19 @@ class Jobs:
             run.outcome, run.has_report = report["outcome"], True
             run.stats = report["stats"] | {"duration": f"{report['stats']['duration']:.1f}s"}
             run.rejects, run.message = report["rejects"], event["message"]
-            run.has_rejects = (self.folder(run.id) / "rejects.xlsx").is_file()
+            run.has_rejects = (self._runs.folder(run.id) / "rejects.xlsx").is_file()
         if error is None:
             if event["oid"] is not None and run.identity is not None:
                 self.store.own(run.identity[1], run.identity[2], event["oid"])
-            self._end(run, DONE, report=report)
+            self._runs.end(run, DONE, report=report)
         elif run.cancelling and may_have_published(run, error):
-            self._interrupt(run, error | {"choice": "resume the run: it reports whether the rows were published"})
+            self._runs.interrupt(run, error | {"choice": "resume the run: it reports whether the rows were published"})
         elif run.cancelling:
-            self._end(run, CANCELLED)
+            self._runs.end(run, CANCELLED)
             await self._forget_in_ledger(run)
         elif self.stopping.is_set():
-            self._stopped(run)
+            self._runs.end_for_stop(run)
         elif run.kind == "upload" and run.writing and error["resumable"]:
-            self._interrupt(run, error | {"choice": GO_ON})
+            self._runs.interrupt(run, error | {"choice": GO_ON})
         else:
-            self._end(run, FAILED, error=error, report=report)
-
-    def _stopped(self, run: Run) -> None:
-        """End a run because the service is stopping: an upload becomes resumable, a check fails."""
-        if run.kind == "upload":
-            self._interrupt(run, stopped(GO_ON))
-        else:
-            self._end(run, FAILED, error=stopped(None))
-
-    def _interrupt(self, run: Run, error: dict[str, Any]) -> None:
-        run.state, run.error, run.finished_at = INTERRUPTED, error, stamp()
-        self.store.save(run.stored())
-        run.notify()
-
-    def _end(
-        self, run: Run, state: str, *, error: dict[str, Any] | None = None, report: dict[str, Any] | None = None
-    ) -> None:
-        """End a run: release its workbook, keep its rejects, delete its other files."""
-        run.state, run.error, run.finished_at = state, error, stamp()
-        if state == CANCELLED:
-            run.message, run.has_rejects = "cancelled", False
-        folder = self.folder(run.id)
-        if folder.is_dir():
-            for path in folder.iterdir():
-                if path.name not in _KEPT_FILES or not run.has_rejects:
-                    path.unlink(missing_ok=True)
-            if not run.has_rejects:
-                folder.rmdir()
-        self._open.pop(run.id, None)
-        self._uploads.release(run.upload, run.id)
-        self.store.save(run.stored(), report)
-        run.notify()
+            self._runs.end(run, FAILED, error=error, report=report)
