@@ -17,27 +17,24 @@ from importer.runtime.progress import Clock, Progress
 from importer.runtime.retry import Deadline, Retry
 from importer.runtime.stage import Stage
 from importer.runtime.timeline import write_timeline
-from importer.stages.load import loaded
+from importer.stages.load import PlannedLoad, write_and_publish
 from importer.stages.read import WhileReading, open_source, read_source
 from importer.stages.refused_rows import reject_refused_rows
 from importer.stages.stream import Stream
 from importer.stages.validate import validate
-from importer.stages.workspace import working
+from importer.stages.workspace import RunContext, working
 
 from .errors import BudgetExceeded, ImporterError, NotSpooled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
-    from importer.contract.model import Contract
     from importer.excel.workbook import Sheet, Workbook
     from importer.plan.model import LoadPlan
     from importer.reading.sheet_source import SheetSource
     from importer.report.model import Report
     from importer.report.rejects_workbook import Rejects
     from importer.validation.tasks import WindowChecked
-    from importer.workers.pool import Pool
 
     from .settings import Settings
 
@@ -70,60 +67,60 @@ def run(
 
     Raises:
         BudgetExceeded: there are too many rejects; its `report` lists them.
-        ImporterError: see `errors`; in every case the target is unchanged.
+        CommitUnknown: the run was stopped while it committed; the rows may have been published.
+        ImporterError: see `errors`; in all other cases the target is unchanged.
     """
     clock = Clock(progress, Deadline(settings.timeout))
     contract = load_contract(settings.contract) if settings.contract else None
     with (
-        RunLease(settings, contract, clock, dry_run=dry_run) as claims,
+        RunLease(settings, contract, clock, dry_run=dry_run) as lease,
         working(settings, clock.deadline) as (folder, pool),
     ):
-        story = _Attempt(settings, contract, folder, pool, clock, dry_run=dry_run)
+        context = RunContext(settings, contract, clock, folder, pool, dry_run)
+        attempt = _Attempt(context, lease, hooks)
         opened = open_source(settings, clock)
-        claims.opened(*opened)
-        patience = Retry(settings.retry_for, clock.deadline, clock.say)
+        lease.opened(*opened)
+        retry = Retry(settings.retry_for, clock.deadline, clock.say)
         while True:
             try:
-                report = story.told(opened, claims, hooks)
+                report = attempt.run(opened)
                 if settings.timeline:
                     title = f"{opened[0].path.name}: {report.total_records:,} rows, {clock.elapsed:.2f} s"
                     write_timeline(settings.timeline, [*clock.spans, *pool.spans], title)
                 return report  # noqa: TRY300 - an unwritable timeline is handled too
             except NotSpooled:
-                story.forget()
+                attempt.discard_source()
             except (ImporterError, KeyboardInterrupt) as exc:
-                story.add_resume_advice(exc)
+                attempt.add_resume_advice(exc)
                 if isinstance(exc, KeyboardInterrupt):
                     raise
                 # What was written so far is in the ledger: the next attempt continues there, over a new connection.
-                patience.wait_or_raise(exc)
-            claims.reacquire()
+                retry.wait_or_raise(exc)
+            lease.reacquire()
 
 
 class _Attempt:
     """The attempts of one run: reads the sheet once and repeats the rest when the server failed meanwhile."""
 
-    def __init__(
-        self, settings: Settings, contract: Contract | None, folder: Path, pool: Pool, clock: Clock, *, dry_run: bool
-    ) -> None:
-        self._settings, self._contract, self._folder, self._pool, self._clock = settings, contract, folder, pool, clock
-        self._dry_run = dry_run
+    def __init__(self, context: RunContext, lease: RunLease, hooks: Hooks) -> None:
+        self._context, self._lease, self._hooks = context, lease, hooks
+        self._settings, self._clock, self._dry_run = context.settings, context.clock, context.dry_run
         self._source: SheetSource | None = None
         #: Only the first reading of the sheet also writes meanwhile.
         self._stream: Stream | None = None
         self._tries = 0
         #: The last plan, and the windows checked against it.
-        self._judged: tuple[LoadPlan, dict[int, WindowChecked]] | None = None
+        self._checked: tuple[LoadPlan, dict[int, WindowChecked]] | None = None
         self._began = False
         self._claim: HeldLease | None = None
         #: What was about to be committed, in case only the server's answer is lost.
         self._settled: tuple[HeldLease, Report, Rejects] | None = None
 
-    def told(self, opened: tuple[Workbook, Sheet], claims: RunLease, hooks: Hooks) -> Report:
+    def run(self, opened: tuple[Workbook, Sheet]) -> Report:
         """Make one attempt at the whole run and return its report."""
         try:
-            source = self._source = self._source or self._read(opened, claims)
-            return self._loaded(source, claims.get(), hooks)
+            source = self._source = self._source or self._read(opened)
+            return self._load(source, self._lease.get())
         except AlreadyImported as exc:
             return already_imported_report(self._settings, exc.claim, self._clock)
         except BaseException as exc:
@@ -131,22 +128,19 @@ class _Attempt:
                 self._stream.ended(exc)
             raise
 
-    def _read(self, opened: tuple[Workbook, Sheet], claims: RunLease) -> SheetSource:
+    def _read(self, opened: tuple[Workbook, Sheet]) -> SheetSource:
         """Read the sheet; where possible its rows are checked and written meanwhile."""
         self._tries += 1
-        self._stream = (
-            Stream(self._settings, self._contract, claims, self._clock.spans, dry_run=self._dry_run)
-            if self._tries == 1
-            else None
-        )
-        meanwhile = WhileReading(self._stream, claims.stop_if_imported)
-        return read_source(self._settings, self._pool, self._folder, self._clock, opened, meanwhile)
+        self._stream = Stream(self._context, self._lease) if self._tries == 1 else None
+        meanwhile = WhileReading(self._stream, self._lease.stop_if_imported)
+        run = self._context
+        return read_source(run.settings, run.pool, run.folder, run.clock, opened, meanwhile)
 
-    def forget(self) -> None:
+    def discard_source(self) -> None:
         """Discard the sheet, so that the next attempt rereads it and keeps all rows: more are needed than were kept."""
-        self._source = self._judged = self._stream = None
+        self._source = self._checked = self._stream = None
 
-    def _loaded(self, source: SheetSource, claim: HeldLease, hooks: Hooks) -> Report:
+    def _load(self, source: SheetSource, claim: HeldLease) -> Report:
         """Plan, check, write and publish a sheet that was read; return the report."""
         settings, clock, self._claim = self._settings, self._clock, claim
         if claim.done:
@@ -154,7 +148,7 @@ class _Attempt:
         self._began = self._began or claim.dead is not None or claim.begun is not None
         with clock.stage(Stage.PLAN):
             check_mode(settings, claim.target)
-            contract, plan = plan_load(settings, source, claim.target, self._contract, claim.session)
+            contract, plan = plan_load(settings, source, claim.target, self._context.contract, claim.session)
         with clock.stage(Stage.VALIDATE):
             windows = self._windows(source, plan, claim)
             report, rejects = make_report(settings, source, plan, claim, windows)
@@ -165,17 +159,14 @@ class _Attempt:
         self._began = True
         if self._stream is not None:
             self._stream.detach()
-        lineage = make_lineage(source, claim.run) if plan.lineage else None
-        with loaded(
-            settings, claim, contract, plan, windows, report, self._pool, clock, lineage, dry_run=self._dry_run
-        ) as published:
-            if hooks.before_publish is not None:
+        load = PlannedLoad(contract, plan, make_lineage(source, claim.run) if plan.lineage else None)
+        counts = {"total_records": report.total_records, "error_count": report.error_count}
+        with write_and_publish(self._context, claim, load, windows, counts) as published:
+            if self._hooks.before_publish is not None:
                 # Before the report, which may show rows that the target refused.
-                hooks.before_publish()
+                self._hooks.before_publish()
             # The publishing transaction is still open: the report must be complete before the commit.
-            windows = reject_refused_rows(
-                claim.session, source, plan, claim.target, windows, published.refused, self._folder
-            )
+            windows = reject_refused_rows(claim, source, plan, windows, published.refused, self._context.folder)
             report, rejects = make_report(settings, source, plan, claim, windows, published)
             with replace_rejects_file(rejects, report, clock):
                 _check_budget(settings, report, clock)
@@ -204,14 +195,11 @@ class _Attempt:
             add_advice(exc, advice_for(self._claim))
 
     def _windows(self, source: SheetSource, plan: LoadPlan, claim: HeldLease) -> dict[int, WindowChecked]:
-        if self._judged is None or self._judged[0] != plan:
+        if self._checked is None or self._checked[0] != plan:
             dsn = claim.dsn if self._settings.method == "batch" else None
             known = self._stream.judged(plan, source) if self._stream else None
-            self._judged = (
-                plan,
-                validate(self._settings, source, plan, self._pool, self._folder, self._clock, dsn, known),
-            )
-        return self._judged[1]
+            self._checked = plan, validate(self._context, source, plan, dsn, known)
+        return self._checked[1]
 
 
 def _within_budget(settings: Settings, report: Report) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from importer.errors import DatabaseError, ImporterError, NotSpooled, WriterDied
 from importer.ledger.schema import SCHEMA
@@ -18,7 +18,7 @@ from importer.run.recovery import describe_run, ledger_row, make_chunks, open_di
 from importer.runtime.stage import Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from importer.contract.model import Contract
     from importer.ledger.tables import Chunk
@@ -26,29 +26,46 @@ if TYPE_CHECKING:
     from importer.plan.model import LoadPlan
     from importer.plan.target import Target
     from importer.postgres.session import Session
-    from importer.report.model import Report
     from importer.run.lease import HeldLease
-    from importer.runtime.progress import Clock
-    from importer.settings import Settings
     from importer.validation.tasks import WindowChecked
-    from importer.workers.pool import Pool
+
+    from .workspace import RunContext
+
+
+class PlannedLoad(NamedTuple):
+    """What is loaded, and how.
+
+    Attributes:
+        contract: the contract of the load: given, of the existing table, or inferred.
+        plan: which column goes where, in which type.
+        lineage: values of the lineage columns, or None.
+    """
+
+    contract: Contract
+    plan: LoadPlan
+    lineage: Lineage | None
 
 
 @contextlib.contextmanager
-def loaded(
-    settings: Settings, claim: HeldLease, contract: Contract, plan: LoadPlan, windows: dict[int, WindowChecked],
-    report: Report, pool: Pool, clock: Clock, lineage: Lineage | None, *, dry_run: bool,
-) -> Iterator[PublishResult]:  # fmt: skip
+def write_and_publish(
+    run: RunContext, claim: HeldLease, load: PlannedLoad, windows: dict[int, WindowChecked], counts: Mapping[str, int]
+) -> Iterator[PublishResult]:
     """Write, verify and publish all chunks, and yield the result in a transaction that the caller then owns.
 
     Chunks go through staging, unless they went straight into the target while the sheet was read.
     The caller commits it, or rolls it back. Without a commit before the block ends, the target is unchanged.
+
+    Args:
+        run: context of the run.
+        claim: lease of the run; its session publishes.
+        load: contract, plan and lineage of the load.
+        windows: results of the check, by window number.
+        counts: counts of the run report, which the ledger keeps while the run writes.
     """
-    session, target = claim.session, claim.target
+    session, target, clock = claim.session, claim.target, run.clock
     accepted = sum(w.accepted for w in windows.values())
     chunks = make_chunks(windows)
-    counts = {"total_records": report.total_records, "error_count": report.error_count}
-    about = describe_run(settings, claim, len(chunks), counts)
+    about = describe_run(run.settings, claim, len(chunks), counts)
     if claim.direct is not None:
         with open_direct_copy(claim) as direct:
             with clock.stage(Stage.VERIFY):
@@ -56,18 +73,20 @@ def loaded(
             direct.record(chunks, ledger_row(claim, about))
             yield PublishResult(accepted, 0, 0, 0, ())
         return
-    with open_staging(claim, contract, plan, chunks, about, dry_run=dry_run) as (staging, done):
+    with open_staging(claim, load.contract, load.plan, chunks, about, dry_run=run.dry_run) as (staging, done):
         written = sum(chunks[number].rows for number in done)
         claim.resumed_rows = 0 if claim.begun else written
         with clock.stage(Stage.WRITE):
             clock.expect(accepted)
             clock.advance(written)
             left = {number: chunk for number, chunk in chunks.items() if number not in done}
-            _write(settings, claim, staging, windows, left, pool, clock, ledger=not dry_run)
+            _write(run, claim, staging, windows, left)
         with clock.stage(Stage.VERIFY):
-            verify(session, staging, accepted, _total_checksums(windows), plan.text_hash)
+            verify(session, staging, accepted, _total_checksums(windows), load.plan.text_hash)
         with clock.stage(Stage.PUBLISH), _roll_back_refusal(session, target):
-            published = publish(session, staging, target, contract, settings.mode, accepted, plan.key, lineage)
+            published = publish(
+                session, staging, target, load.contract, run.settings.mode, accepted, load.plan.key, load.lineage
+            )
         yield published
 
 
@@ -75,7 +94,7 @@ def loaded(
 def _roll_back_refusal(session: Session, target: Target) -> Iterator[None]:
     """Roll the transaction back if the server refuses to publish, and raise what that means for the user.
 
-    `loaded` owns the transaction until it yields. It ends it here, because the role that the message names can only be
+    `write_and_publish` owns the transaction until it yields. It ends it here, because the role that the message names can only be
     read in a new one.
     """
     try:
@@ -86,9 +105,8 @@ def _roll_back_refusal(session: Session, target: Target) -> Iterator[None]:
 
 
 def _write(
-    settings: Settings, claim: HeldLease, staging: Staging, windows: dict[int, WindowChecked], chunks: dict[int, Chunk],
-    pool: Pool, clock: Clock, *, ledger: bool,
-) -> None:  # fmt: skip
+    run: RunContext, claim: HeldLease, staging: Staging, windows: dict[int, WindowChecked], chunks: dict[int, Chunk]
+) -> None:
     """Write these chunks to staging.
 
     Raises:
@@ -96,6 +114,7 @@ def _write(
     """
     if any(windows[number].chunk is None for number in chunks):
         raise NotSpooled("what was written while the sheet was read is not in staging")
+    settings, ledger = run.settings, not run.dry_run
     rowwise = settings.method != "batch"
     retry_for = 0.0 if rowwise or not ledger else settings.retry_for
     tasks = (
@@ -110,11 +129,11 @@ def _write(
     # A retry needs the ledger, to know whether a chunk is in staging; one written row by row may be there in part.
     again = ledger and not rowwise
     try:
-        for _, rows in pool.run(write_chunk, tasks, partial(_writer_error, claim), lanes=lanes, again=again):
-            clock.advance(rows)
+        for _, rows in run.pool.run(write_chunk, tasks, partial(_writer_error, claim), lanes=lanes, again=again):
+            run.clock.advance(rows)
     finally:
         close_session()
-    pool.retire()
+    run.pool.retire()
 
 
 def _writer_error(claim: HeldLease, task: WriteTask, how: str) -> ImporterError:

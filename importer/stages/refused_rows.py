@@ -22,22 +22,22 @@ if TYPE_CHECKING:
     from importer.plan.target import Target
     from importer.postgres.session import Session
     from importer.reading.sheet_source import SheetSource
+    from importer.run.lease import HeldLease
     from importer.validation.tasks import WindowChecked
 
 DATABASE_ERROR = "database-error"
 
 
 def reject_refused_rows(
-    session: Session, source: SheetSource, plan: LoadPlan, target: Target, windows: dict[int, WindowChecked],
+    claim: HeldLease, source: SheetSource, plan: LoadPlan, windows: dict[int, WindowChecked],
     refused: tuple[RefusedRow, ...], folder: Path,
 ) -> dict[int, WindowChecked]:  # fmt: skip
     """Return the windows with the rows that the database refused moved from the accepted rows to the rejects.
 
     Args:
-        session: session in the transaction that refused the rows.
+        claim: lease of the run; its session is in the transaction that refused the rows, its target refused them.
         source: the sheet that was read.
         plan: plan that the rows were checked against.
-        target: table that refused the rows.
         windows: results of the check, by window number.
         refused: refused rows, with their sheet row numbers.
         folder: the spool folder.
@@ -46,12 +46,12 @@ def reject_refused_rows(
         NotSpooled: a window with refused rows was not kept.
         ConservationError: a refused row is not among the accepted rows.
     """
-    told = sorted(_refusals(session, plan, target, refused))
-    rows = [refusal.row for refusal in told]
+    refusals = sorted(_refusals(claim.session, plan, claim.target, refused))
+    rows = [refusal.row for refusal in refusals]
     frames = {window.number: window.path for window in source.windows if window.kept}
     changed = dict(windows)
     for number, window in windows.items():
-        mine = told[bisect_left(rows, window.first_row) : bisect_right(rows, window.last_row)]
+        mine = refusals[bisect_left(rows, window.first_row) : bisect_right(rows, window.last_row)]
         if mine and number not in frames:
             raise NotSpooled("rows of a window that was not kept were refused")
         if mine:

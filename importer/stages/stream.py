@@ -32,10 +32,11 @@ if TYPE_CHECKING:
     from importer.plan.model import LoadPlan
     from importer.reading.sheet_source import SheetSource
     from importer.run.lease import HeldLease, RunLease
-    from importer.runtime.timeline import Span
-    from importer.settings import Dsn, Settings
+    from importer.settings import Dsn
     from importer.validation.tasks import WindowChecked
     from importer.workers.pool import Pool
+
+    from .workspace import RunContext
 
 
 class StreamedLoad(NamedTuple):
@@ -78,21 +79,16 @@ class Stream:
     """Loads windows into staging or the target while the sheet is being read; driven by the reader of the sheet.
 
     Args:
-        settings: settings of the run.
-        contract: the contract that the user gave, or None.
-        claims: claims of the run.
-        spans: list that receives the times of work done outside the workers.
-        dry_run: leave no trace.
+        run: context of the run; its clock receives the times of work done outside the workers.
+        claims: lease of the run.
 
     Attributes:
         begun: the plan and the results so far; None before `begin`, or if it declined.
     """
 
-    def __init__(
-        self, settings: Settings, contract: Contract | None, claims: RunLease, spans: list[Span], *, dry_run: bool
-    ) -> None:
-        self._settings, self._contract, self._claims, self._dry_run = settings, contract, claims, dry_run
-        self._spans = spans
+    def __init__(self, run: RunContext, claims: RunLease) -> None:
+        self._settings, self._contract, self._claims, self._dry_run = run.settings, run.contract, claims, run.dry_run
+        self._spans = run.clock.spans
         self._pool: Pool | None = None
         self._template: _TaskTemplate | None = None
         self._first_windows: tuple[WindowRead, ...] = ()

@@ -15,17 +15,15 @@ from importer.validation.unique_keys import find_duplicates, superseded
 from .tasks import check_window
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from importer.plan.model import LoadPlan
     from importer.reading.sheet_source import SheetSource
-    from importer.runtime.progress import Clock
-    from importer.settings import Dsn, Settings
-    from importer.workers.pool import Pool
+    from importer.settings import Dsn
+
+    from .workspace import RunContext
 
 
 def validate(
-    settings: Settings, source: SheetSource, plan: LoadPlan, pool: Pool, folder: Path, clock: Clock,
+    run: RunContext, source: SheetSource, plan: LoadPlan,
     dsn: Dsn | None = None, known: dict[int, WindowChecked] | None = None,
 ) -> dict[int, WindowChecked]:  # fmt: skip
     """Check every window against the plan, those with repeated keys twice; return the results by window number.
@@ -36,11 +34,11 @@ def validate(
         NotSpooled: a window that was not kept has to be checked.
         ConservationError: the cells of a column do not add up.
     """
-    skip = settings.hidden == "skip"
+    clock, pool, skip = run.clock, run.pool, run.settings.hidden == "skip"
     row, writers = source.header.last_row, max_writers(source.rows * len(plan.columns))
     # The first tasks go to the first workers, which will write.
     tasks = [
-        CheckTask(w.number, w.path, folder, plan, row, skip, dsn=dsn if n < writers else None)
+        CheckTask(w.number, w.path, run.folder, plan, row, skip, dsn=dsn if n < writers else None)
         for n, w in enumerate(w for w in source.windows if w.rows)
     ]
     clock.expect(source.rows)

@@ -1,10 +1,11 @@
-"""Owns the resources of a run: the spool folder and the pool of workers."""
+"""Owns what all stages of a run share: its settings, its clock, the spool folder and the pool of workers."""
 
 from __future__ import annotations
 
 import contextlib
 import shutil
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,10 +16,33 @@ from importer.workers.pool import Pool
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from importer.contract.model import Contract
+    from importer.runtime.progress import Clock
     from importer.runtime.retry import Deadline
     from importer.settings import Settings
 
 _DISK_FULL_ADVICE = "free some space, or point --temp-dir at another disk"
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What all stages of a run share, from its beginning to its end.
+
+    Attributes:
+        settings: settings of the run.
+        contract: the contract that was given, or None.
+        clock: measures the stages, reports progress, and knows the deadline.
+        folder: the spool folder.
+        pool: the workers.
+        dry_run: whether everything is rolled back in the end and leaves no trace.
+    """
+
+    settings: Settings
+    contract: Contract | None
+    clock: Clock
+    folder: Path
+    pool: Pool
+    dry_run: bool
 
 
 @contextlib.contextmanager
