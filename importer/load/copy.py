@@ -8,8 +8,8 @@ stops half-way through a chunk, staging disagrees with the ledger and the next r
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 from importer.cells import spool
 from importer.cells.frame import ROW
@@ -43,53 +43,44 @@ def max_writers(cells: int) -> int:
 
 
 @dataclass(frozen=True)
-class WriteTask:
-    """One chunk to write: its rows, the table it goes to, and the method.
+class CopyTarget:
+    """Where all chunks of a run are written to, and how.
 
     Attributes:
-        number: index of the chunk, the same as that of its window.
-        chunk: path of the Arrow IPC file with its rows; None when the rows are in memory.
-        first_row: sheet row number of the chunk's first row.
-        last_row: sheet row number of the chunk's last row.
         dsn: connection string of the target server.
         schema: schema of the table to write to.
         table: name of the table to write to.
         method: how rows are written (`sequential`, `concurrent`, `batch`).
         row_column: column that stores the sheet row numbers; None to leave them out.
-        run: id of the run whose ledger gets a row for the chunk; None to write no ledger row.
-        checksum: checksum of the chunk's rows, stored in the ledger.
+        run: id of the run whose ledger gets a row for each chunk; None to write no ledger row.
         retry_for: seconds during which failures of the server are retried.
     """
 
-    number: int
-    chunk: Path | None
-    first_row: int
-    last_row: int
     dsn: Dsn
     schema: str
     table: str
     method: Method
     row_column: str | None = None
     run: str | None = None
-    checksum: str = ""
     retry_for: float = 0.0
 
-    def for_chunk(self, chunk: Chunk) -> WriteTask:
-        """Return this task with the number, row range and checksum of `chunk`."""
-        return replace(
-            self, number=chunk.number, first_row=chunk.first_row, last_row=chunk.last_row, checksum=chunk.checksum
-        )
+    def ledger_statement(self, chunk: Chunk) -> str | None:
+        """Return the SQL that writes a chunk's ledger row, or None where the ledger gets none."""
+        return None if self.run is None else chunk_insert_sql(self.run, self.table, chunk)
 
-    def statement(self, rows: int) -> str | None:
-        """Return the SQL that writes the chunk's ledger row, or None when the task has no run.
 
-        Args:
-            rows: number of rows in the chunk.
-        """
-        if self.run is None:
-            return None
-        chunk = Chunk(self.number, self.first_row, self.last_row, rows, self.checksum)
-        return chunk_insert_sql(self.run, self.table, chunk)
+class WriteTask(NamedTuple):
+    """A spooled chunk to write.
+
+    Attributes:
+        target: where it is written to, and how.
+        chunk: its number, sheet rows and checksum.
+        path: Arrow IPC file with its rows.
+    """
+
+    target: CopyTarget
+    chunk: Chunk
+    path: Path
 
 
 def write_chunk(task: WriteTask) -> tuple[int, int]:
@@ -98,25 +89,24 @@ def write_chunk(task: WriteTask) -> tuple[int, int]:
     Raises:
         DatabaseError: the server refused; no row of the chunk remains (`batch`), or some may (the other methods).
     """
-    assert task.chunk is not None
-    return task.number, write_rows(task, spool.read(task.chunk))
+    return task.chunk.number, write_rows(task.target, task.chunk, spool.read(task.path))
 
 
-def write_rows(task: WriteTask, rows: pl.DataFrame) -> int:
+def write_rows(target: CopyTarget, chunk: Chunk, rows: pl.DataFrame) -> int:
     """Write the rows of a chunk, given with their sheet row numbers, and return their count; see `write_chunk`."""
-    data = rows.drop(ROW) if task.row_column is None else rows.rename({ROW: task.row_column})
-    if task.method == "batch":
-        _copy(task, data)
+    data = rows.drop(ROW) if target.row_column is None else rows.rename({ROW: target.row_column})
+    if target.method == "batch":
+        _copy(target, chunk, data)
     else:
-        _insert_rows(task, data)
+        _insert_rows(target, chunk, data)
     return len(data)
 
 
-def _copy(task: WriteTask, data: pl.DataFrame) -> None:
-    patience = Retry(task.retry_for)
+def _copy(target: CopyTarget, chunk: Chunk, data: pl.DataFrame) -> None:
+    patience = Retry(target.retry_for)
     while True:
         try:
-            _copy_rows(worker_session(task.dsn), task, data)
+            _copy_rows(worker_session(target.dsn), target, chunk, data)
         except DatabaseError as exc:
             # The failed transaction makes the connection unusable: the server would refuse the next chunk as well.
             close_session()
@@ -127,21 +117,21 @@ def _copy(task: WriteTask, data: pl.DataFrame) -> None:
             return
 
 
-def _copy_rows(session: Session, task: WriteTask, data: pl.DataFrame) -> None:
+def _copy_rows(session: Session, target: CopyTarget, chunk: Chunk, data: pl.DataFrame) -> None:
     # The ledger row comes first: it waits for any other session that may still be writing this chunk (one whose client
     # was killed, or whose commit was not answered), and fails if that session commits.
-    if statement := task.statement(len(data)):
+    if statement := target.ledger_statement(chunk._replace(rows=len(data))):
         session.run(statement)
-    session.copy(data, task.schema, task.table)
+    session.copy(data, target.schema, target.table)
     session.commit()
 
 
-def _insert_rows(task: WriteTask, data: pl.DataFrame) -> None:
+def _insert_rows(target: CopyTarget, chunk: Chunk, data: pl.DataFrame) -> None:
     places = ", ".join(f"${n}" for n in range(1, data.width + 1))
     columns = quoted_list(data.columns)
-    statement = f"INSERT INTO {quote(task.schema, task.table)} ({columns}) VALUES ({places})"
-    with Session(task.dsn, autocommit=True) as session:
+    statement = f"INSERT INTO {quote(target.schema, target.table)} ({columns}) VALUES ({places})"
+    with Session(target.dsn, autocommit=True) as session:
         # The plain loop of a tutorial: one statement, one round trip and one commit per row.
         session.run_each(statement, data)
-        if written := task.statement(len(data)):
+        if written := target.ledger_statement(chunk._replace(rows=len(data))):
             session.run(written)

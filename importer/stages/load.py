@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from importer.errors import DatabaseError, ImporterError, NotSpooled, WriterDied
 from importer.ledger.schema import SCHEMA
-from importer.load.copy import WriteTask, max_writers, write_chunk
+from importer.load.copy import CopyTarget, WriteTask, max_writers, write_chunk
 from importer.load.insert_bisect import PublishResult
 from importer.load.publish import explain_refusal, publish
 from importer.load.staging import Staging, verify
@@ -94,8 +94,8 @@ def write_and_publish(
 def _roll_back_refusal(session: Session, target: Target) -> Iterator[None]:
     """Roll the transaction back if the server refuses to publish, and raise what that means for the user.
 
-    `write_and_publish` owns the transaction until it yields. It ends it here, because the role that the message names can only be
-    read in a new one.
+    `write_and_publish` owns the transaction until it yields. It ends it here, because the role that the message names
+    can only be read in a new one.
     """
     try:
         yield
@@ -112,18 +112,16 @@ def _write(
     Raises:
         NotSpooled: a chunk that was written while the sheet was read is missing in staging, and was not kept.
     """
-    if any(windows[number].chunk is None for number in chunks):
+    paths = {number: path for number in chunks if (path := windows[number].chunk) is not None}
+    if len(paths) < len(chunks):
         raise NotSpooled("what was written while the sheet was read is not in staging")
     settings, ledger = run.settings, not run.dry_run
     rowwise = settings.method != "batch"
     retry_for = 0.0 if rowwise or not ledger else settings.retry_for
-    tasks = (
-        WriteTask(
-            number, windows[number].chunk, chunk.first_row, chunk.last_row, claim.dsn, SCHEMA, staging.name,
-            settings.method, staging.row_column, claim.run if ledger else None, chunk.checksum, retry_for,
-        )
-        for number, chunk in chunks.items()
-    )  # fmt: skip
+    target = CopyTarget(
+        claim.dsn, SCHEMA, staging.name, settings.method, staging.row_column, claim.run if ledger else None, retry_for
+    )
+    tasks = (WriteTask(target, chunks[number], path) for number, path in paths.items())
     cells = sum(w.accepted for w in windows.values()) * len(staging.columns)
     lanes = {"sequential": 1, "concurrent": None}.get(settings.method, max_writers(cells))
     # A retry needs the ledger, to know whether a chunk is in staging; one written row by row may be there in part.
@@ -138,7 +136,7 @@ def _write(
 
 def _writer_error(claim: HeldLease, task: WriteTask, how: str) -> ImporterError:
     return WriterDied(
-        f"the process that wrote sheet {claim.sheet.name!r}, rows {task.first_row}-{task.last_row}, {how}; "
+        f"the process that wrote sheet {claim.sheet.name!r}, rows {task.chunk.first_row}-{task.chunk.last_row}, {how}; "
         "nothing was published"
     )
 

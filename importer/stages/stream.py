@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from importer.errors import ImporterError
 from importer.ledger.schema import SCHEMA
 from importer.load import direct_copy
-from importer.load.copy import WriteTask
+from importer.load.copy import CopyTarget
 from importer.plan.make_plan import plan_load
 from importer.plan.target import check_mode
 from importer.reading.header import REJECT_COLUMNS
@@ -64,7 +64,7 @@ class _TaskTemplate:
     plan: LoadPlan
     header_row: int
     keep: bool
-    ingest: WriteTask | None
+    target: CopyTarget | None
     dsn: Dsn | None
 
     def task(self, read: ReadTask | None, number: int, frame: Path, rows: tuple[int, int]) -> LoadTask:
@@ -72,7 +72,7 @@ class _TaskTemplate:
         # The worker of the first window will also be the first to write, if nothing is written yet.
         dsn = self.dsn if number == 0 else None
         check = CheckTask(number, frame, frame.parent, self.plan, self.header_row, skip_hidden=False, dsn=dsn)
-        return LoadTask(read, rows, self.keep, check, self.ingest)
+        return LoadTask(read, rows, self.keep, check, self.target)
 
 
 class Stream:
@@ -141,12 +141,12 @@ class Stream:
             return False
         self._pool, self._first_windows = pool, source.windows
         writes = (big or bool(self._settings.chunk_rows)) and not self._dry_run and not plan.keys
-        ingest = self._begin_writing(claim, contract, plan, xml_bytes) if writes else None
-        self._template = self._make_template(claim, contract, plan, source, ingest)
+        target = self._begin_writing(claim, contract, plan, xml_bytes) if writes else None
+        self._template = self._make_template(claim, contract, plan, source, target)
         self.begun = StreamedLoad(plan, source.header.last_row, {})
         return True
 
-    def _begin_writing(self, claim: HeldLease, contract: Contract, plan: LoadPlan, xml_bytes: int) -> WriteTask | None:
+    def _begin_writing(self, claim: HeldLease, contract: Contract, plan: LoadPlan, xml_bytes: int) -> CopyTarget | None:
         """Return how workers write chunks to staging; None if the chunks go straight into the target."""
         self._claim = claim
         about = describe_run(self._settings, claim, None, {})
@@ -156,21 +156,19 @@ class Stream:
         if claim.direct is not None:
             return None
         staging = begin_staging(claim, contract, plan, about)
-        return WriteTask(
-            -1, None, 0, 0, claim.dsn, SCHEMA, staging.name, "batch", staging.row_column, claim.run,
-            retry_for=self._settings.retry_for,
-        )  # fmt: skip
+        retry_for = self._settings.retry_for
+        return CopyTarget(claim.dsn, SCHEMA, staging.name, "batch", staging.row_column, claim.run, retry_for)
 
     def _make_template(
-        self, claim: HeldLease, contract: Contract, plan: LoadPlan, source: SheetSource, ingest: WriteTask | None
+        self, claim: HeldLease, contract: Contract, plan: LoadPlan, source: SheetSource, target: CopyTarget | None
     ) -> _TaskTemplate:
         """Return what all load tasks share."""
         sure = self._contract is not None or all(f.type == "string" for f in contract.fields)
-        new = ingest is not None and claim.staging is not None and claim.staging.becomes_target
+        new = target is not None and claim.staging is not None and claim.staging.becomes_target
         # Keep frames that may be checked again: because of a key, a refusal or another plan.
         keep = claim.direct is None and not (sure and new)
         dsn = self.dsn() if claim.direct is None else None
-        return _TaskTemplate(plan, source.header.last_row, keep, ingest, dsn)
+        return _TaskTemplate(plan, source.header.last_row, keep, target, dsn)
 
     def loaded(self, tasks: Iterable[ReadTask], died: Callable[[int, int, str], ImporterError]) -> Iterator[WindowRead]:
         """Load the windows that were read before and those of `tasks`; yield the read results of the latter.
@@ -186,7 +184,7 @@ class Stream:
         assert self._template is not None
         assert self.begun is not None
         direct = self._claim.direct if self._claim else None
-        written = self._template.ingest is not None
+        written = self._template.target is not None
 
         def told(task: LoadTask, how: str) -> ImporterError:
             error = died(*task.rows, how)

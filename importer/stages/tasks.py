@@ -12,7 +12,7 @@ from importer.workers.remote import RemoteFunction
 
 if TYPE_CHECKING:
     from importer.decoding.tasks import ReadTask, StringsTask, WindowRead
-    from importer.load.copy import WriteTask
+    from importer.load.copy import CopyTarget
     from importer.validation.tasks import CheckTask, WindowChecked
 
 
@@ -25,14 +25,14 @@ class LoadTask:
         rows: first and last sheet row of the window.
         keep: whether to write the frame to the spool, because it may be needed later.
         check: the check task.
-        ingest: the write task, except for what is known only after the check; None: leave the chunk in the spool.
+        target: where the chunk is written to, and how; None: leave it in the spool.
     """
 
     read: ReadTask | None
     rows: tuple[int, int]
     keep: bool
     check: CheckTask
-    ingest: WriteTask | None
+    target: CopyTarget | None
 
 
 class WindowLoaded(NamedTuple):

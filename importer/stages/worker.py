@@ -66,7 +66,7 @@ def check_window(task: CheckTask) -> WindowChecked:
 
 def load_window(task: LoadTask) -> WindowLoaded:
     """Read, check and write one window; only what is needed later goes to the spool."""
-    dsn = task.ingest.dsn if task.ingest is not None else task.check.dsn
+    dsn = task.target.dsn if task.target is not None else task.check.dsn
     _connect(dsn)
     if task.read is None:
         frame, read = spool.read(task.check.frame), None
@@ -78,11 +78,11 @@ def load_window(task: LoadTask) -> WindowLoaded:
     if frame.is_empty():
         return WindowLoaded(read, None)
     checked, answer = _judged(frame, task.check)
-    if task.ingest is None:
+    if task.target is None:
         chunk = spool.write_if_nonempty(checked.accepted, task.check.folder / f"chunk-{task.check.number}.arrow")
         return WindowLoaded(read, answer._replace(chunk=chunk))
     if answer.accepted:
-        write_rows(task.ingest.for_chunk(make_chunk(answer)), checked.accepted)
+        write_rows(task.target, make_chunk(answer), checked.accepted)
     return WindowLoaded(read, answer)
 
 

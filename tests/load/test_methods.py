@@ -11,7 +11,8 @@ import pytest
 from support.tables import contract, save
 
 from importer.errors import DatabaseError, UsageError
-from importer.load.copy import WriteTask, write_chunk
+from importer.ledger.tables import Chunk
+from importer.load.copy import CopyTarget, WriteTask, write_chunk
 from importer.load.worker_session import close_session
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def test_chunk_goes_in_by_itself(db: Database, tmp_path: Path, method: Any) -> N
     db.run('create table "My Chunk" (a bigint, "b c" text, made int default 5)')
     path = tmp_path / "chunk.arrow"
     pl.DataFrame({"_row": [2, 3], "a": [1, None], "b c": ["x", "é"]}).write_ipc(path)
-    task = WriteTask(4, path, 2, 3, db.dsn, db.schema, "My Chunk", method)
+    task = WriteTask(CopyTarget(db.dsn, db.schema, "My Chunk", method), Chunk(4, 2, 3, 2, ""), path)
     try:
         assert write_chunk(task) == (4, 2)
     finally:
@@ -174,10 +175,11 @@ def test_kept_session_survives_a_refusal(db: Database, tmp_path: Path, method: A
     good, bad = tmp_path / "good.arrow", tmp_path / "bad.arrow"
     pl.DataFrame({"_row": [2], "a": [1]}).write_ipc(good)
     pl.DataFrame({"_row": [2], "a": [-1]}).write_ipc(bad)
+    target = CopyTarget(db.dsn, db.schema, "t", method)
     try:
         with pytest.raises(DatabaseError, match="t_a_check"):
-            write_chunk(WriteTask(1, bad, 2, 2, db.dsn, db.schema, "t", method))
-        assert write_chunk(WriteTask(2, good, 2, 2, db.dsn, db.schema, "t", method)) == (2, 1)
+            write_chunk(WriteTask(target, Chunk(1, 2, 2, 1, ""), bad))
+        assert write_chunk(WriteTask(target, Chunk(2, 2, 2, 1, ""), good)) == (2, 1)
     finally:
         close_session()
     assert db.rows("select a from t") == [(1,)]
