@@ -125,7 +125,7 @@ class _Attempt:
             return already_imported_report(self._settings, exc.claim, self._clock)
         except BaseException as exc:
             if self._stream is not None:
-                self._stream.ended(exc)
+                self._stream.abort(exc)
             raise
 
     def _read(self, opened: tuple[Workbook, Sheet]) -> SheetSource:
@@ -197,7 +197,7 @@ class _Attempt:
     def _windows(self, source: SheetSource, plan: LoadPlan, claim: HeldLease) -> dict[int, WindowChecked]:
         if self._checked is None or self._checked[0] != plan:
             dsn = claim.dsn if self._settings.method == "batch" else None
-            known = self._stream.judged(plan, source) if self._stream else None
+            known = self._stream.results_for(plan, source) if self._stream else None
             self._checked = plan, validate(self._context, source, plan, dsn, known)
         return self._checked[1]
 

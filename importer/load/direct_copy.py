@@ -88,7 +88,7 @@ class DirectCopy:
         self._failed: BaseException | None = None
         self._stopped = self._copying = False
 
-    def put(self, window: WindowChecked) -> None:
+    def submit(self, window: WindowChecked) -> None:
         """Queue the chunk of a window to be copied after those queued before; return at once."""
         if window.chunk is not None:
             self._session.guard.later(partial(self._copy, window.chunk))
@@ -98,7 +98,7 @@ class DirectCopy:
         self._session.guard.call(lambda: None, self.stop)
         return self._failed is None
 
-    def undo(self) -> None:
+    def rollback(self) -> None:
         """Roll back what was written; the chunks then go through staging."""
         self.stop()
         with contextlib.suppress(ImporterError):  # the next call reports a lost connection
@@ -136,7 +136,7 @@ class DirectCopy:
                 return
         check(table, self._types, rows, expected, self._text_hash)
 
-    def record(self, chunks: Mapping[int, ledger.Chunk], row: Mapping[str, Any]) -> None:
+    def write_ledger(self, chunks: Mapping[int, ledger.Chunk], row: Mapping[str, Any]) -> None:
         """Write the run and its chunks into the ledger, in the same transaction.
 
         Args:

@@ -70,7 +70,7 @@ def write_and_publish(
         with open_direct_copy(claim) as direct:
             with clock.stage(Stage.VERIFY):
                 direct.verify(accepted, _total_checksums(windows))
-            direct.record(chunks, ledger_row(claim, about))
+            direct.write_ledger(chunks, ledger_row(claim, about))
             yield PublishResult(accepted, 0, 0, 0, ())
         return
     with open_staging(claim, load.contract, load.plan, chunks, about, dry_run=run.dry_run) as (staging, done):

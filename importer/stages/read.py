@@ -137,7 +137,7 @@ class _SheetReader:
                     return self._source_so_far()
             assert stream is not None
             with clock.stage(Stage.LOAD):
-                self._take(stream.loaded(tasks, self._rows_error), between)
+                self._take(stream.load(tasks, self._rows_error), between)
                 return self._source_so_far()
 
     def _source_so_far(self) -> SheetSource:

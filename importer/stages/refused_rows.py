@@ -12,7 +12,7 @@ from importer.cells.frame import ROW
 from importer.errors import ConservationError, NotSpooled
 from importer.load.insert_bisect import ROW_SKIPPED, RefusedRow
 from importer.postgres.catalog import constraint_columns
-from importer.validation.check_window import CheckedWindow, check
+from importer.validation.check_window import CheckedWindow, check_rows
 from importer.validation.errors_frame import WHOLE_ROW, RowError, summarize_by_rule
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def _reject_rows(
 ) -> WindowChecked:
     """Return a window after some of its accepted rows were refused; only those rows are checked again."""
     rows = spool.read(frame).filter(pl.col(ROW).is_in([refusal.row for refusal in refusals]))
-    before, after = check(rows, plan, []), check(rows, plan, refusals)
+    before, after = check_rows(rows, plan, []), check_rows(rows, plan, refusals)
     if len(before.accepted) != len(refusals) or len(after.rejected) != len(refusals):
         raise ConservationError(f"the server refused {len(refusals):,} rows, {len(before.accepted):,} of them accepted")
     counts = {c: count - before.counts[c] + after.counts[c] for c, count in window.counts.items() if c in before.counts}

@@ -170,7 +170,7 @@ class Stream:
         dsn = self.dsn() if claim.direct is None else None
         return _TaskTemplate(plan, source.header.last_row, keep, target, dsn)
 
-    def loaded(self, tasks: Iterable[ReadTask], died: Callable[[int, int, str], ImporterError]) -> Iterator[WindowRead]:
+    def load(self, tasks: Iterable[ReadTask], died: Callable[[int, int, str], ImporterError]) -> Iterator[WindowRead]:
         """Load the windows that were read before and those of `tasks`; yield the read results of the latter.
 
         Args:
@@ -196,11 +196,11 @@ class Stream:
             if window.checked is not None:
                 self.begun.windows[window.checked.number] = window.checked
                 if direct is not None:
-                    direct.put(window.checked)
+                    direct.submit(window.checked)
             if window.read is not None:
                 yield window.read
         if direct is not None and not direct.complete():
-            direct.undo()
+            direct.rollback()
             assert self._claim is not None
             self._claim.direct = None
 
@@ -211,14 +211,14 @@ class Stream:
         for task in tasks:
             yield orders.task(task, task.window.number, task.out, (task.window.first_row, task.window.last_row))
 
-    def judged(self, plan: LoadPlan, source: SheetSource) -> dict[int, WindowChecked] | None:
+    def results_for(self, plan: LoadPlan, source: SheetSource) -> dict[int, WindowChecked] | None:
         """Return the windows checked and written by this plan of the whole sheet; None if they used another plan."""
         if self.begun is None:
             return None
         if self.begun.fits(plan, source):
             return self.begun.windows
         if self._claim is not None and self._claim.direct is not None:
-            self._claim.direct.undo()
+            self._claim.direct.rollback()
             self._claim.direct = None
         return None
 
@@ -226,7 +226,7 @@ class Stream:
         """Leave the staging table or open transaction to the caller from now on."""
         self._claim = None
 
-    def ended(self, exc: BaseException) -> None:
+    def abort(self, exc: BaseException) -> None:
         """End the load with that error: keep what was written so far for the next run, or drop it."""
         if self._claim is not None:
             end_staging(self._claim, exc)

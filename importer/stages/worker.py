@@ -17,7 +17,7 @@ from importer.load.copy import write_chunk, write_rows
 from importer.load.worker_session import close_session, connect_ahead
 from importer.postgres.checksum_frame import source_checksums
 from importer.reading import read_window as reading
-from importer.validation.check_window import CheckedWindow, check
+from importer.validation.check_window import CheckedWindow, check_rows
 from importer.validation.errors_frame import summarize_by_rule
 from importer.validation.tasks import CheckTask, WindowChecked
 
@@ -60,7 +60,7 @@ def read_window(task: ReadTask) -> WindowRead:
 def check_window(task: CheckTask) -> WindowChecked:
     """Check one window against the plan and spool the results."""
     _connect(task.dsn)
-    checked, answer = _judged(spool.read(task.frame), task)
+    checked, answer = _check_frame(spool.read(task.frame), task)
     return answer._replace(chunk=spool.write_if_nonempty(checked.accepted, task.folder / f"chunk-{task.number}.arrow"))
 
 
@@ -77,7 +77,7 @@ def load_window(task: LoadTask) -> WindowLoaded:
             spool.write(frame, task.read.out)
     if frame.is_empty():
         return WindowLoaded(read, None)
-    checked, answer = _judged(frame, task.check)
+    checked, answer = _check_frame(frame, task.check)
     if task.target is None:
         chunk = spool.write_if_nonempty(checked.accepted, task.check.folder / f"chunk-{task.check.number}.arrow")
         return WindowLoaded(read, answer._replace(chunk=chunk))
@@ -86,10 +86,10 @@ def load_window(task: LoadTask) -> WindowLoaded:
     return WindowLoaded(read, answer)
 
 
-def _judged(frame: pl.DataFrame, task: CheckTask) -> tuple[CheckedWindow, WindowChecked]:
+def _check_frame(frame: pl.DataFrame, task: CheckTask) -> tuple[CheckedWindow, WindowChecked]:
     """Check a frame; return the result in memory and as an answer, whose accepted rows are not spooled yet."""
     frame = data_rows(frame, task.header_row, skip_hidden=task.skip_hidden)
-    checked = check(frame, task.plan, list(task.refusals), task.superseded)
+    checked = check_rows(frame, task.plan, list(task.refusals), task.superseded)
     accepted, rows = checked.accepted, frame[ROW]
     return checked, WindowChecked(
         number=task.number,

@@ -14,7 +14,7 @@ from importer.cells.frame import ROW
 
 from .conservation import count_cells
 from .errors_frame import RowError, find_errors
-from .evaluate import judge
+from .evaluate import check_cells
 
 if TYPE_CHECKING:
     from importer.plan.model import LoadPlan
@@ -42,7 +42,7 @@ class CheckedWindow:
     counts: dict[int, ColumnCount] = field(default_factory=dict)
 
 
-def check(
+def check_rows(
     frame: pl.DataFrame, plan: LoadPlan, refusals: list[RowError], superseded: tuple[int, ...] = ()
 ) -> CheckedWindow:
     """Check the rows of a window.
@@ -53,11 +53,11 @@ def check(
         refusals: errors found elsewhere, for rows of this window.
         superseded: sheet rows to leave out because another row with the same key is loaded in their place.
     """
-    judged, rules = judge(frame, plan)
-    errors = find_errors(judged, plan, rules, refusals)
+    checked, rules = check_cells(frame, plan)
+    errors = find_errors(checked, plan, rules, refusals)
     good = ~frame[ROW].is_in(errors[ROW].unique().implode()) if len(errors) else None
     left_out = frame[ROW].is_in(superseded) if superseded else None
-    kept = judged if good is None else judged.filter(good)
+    kept = checked if good is None else checked.filter(good)
     kept = kept if left_out is None else kept.filter(~pl.col(ROW).is_in(superseded))
     rejected = frame.clear() if good is None else frame.filter(~good)
     accepted = kept.select(ROW, *[pl.col(f"w{i}").alias(c.field.name) for i, c in enumerate(plan.columns)])
@@ -65,12 +65,12 @@ def check(
         accepted=accepted,
         errors=errors,
         rejected=rejected,
-        keys=_keys(judged, plan, good),
+        keys=_keys(checked, plan, good),
         counts=count_cells(frame, kept, rejected, plan, frame.clear() if left_out is None else frame.filter(left_out)),
     )
 
 
-def _keys(judged: pl.DataFrame, plan: LoadPlan, good: pl.Series | None) -> pl.DataFrame | None:
+def _keys(checked: pl.DataFrame, plan: LoadPlan, good: pl.Series | None) -> pl.DataFrame | None:
     wanted = {name for _, key in plan.keys for name in key}
     if not wanted:
         return None
@@ -80,7 +80,7 @@ def _keys(judged: pl.DataFrame, plan: LoadPlan, good: pl.Series | None) -> pl.Da
         for name in sorted(wanted)
     ]
     accepted = pl.lit(value=True) if good is None else good
-    return judged.select(ROW, accepted.alias("_ok"), *values)
+    return checked.select(ROW, accepted.alias("_ok"), *values)
 
 
 def _normalize_key(value: pl.Expr, pg_type: PgType) -> pl.Expr:

@@ -25,7 +25,7 @@ def count_cells(
 
     Args:
         frame: all rows.
-        kept: accepted rows, with the columns that `verdicts.judge` adds.
+        kept: accepted rows, with the columns that `evaluate.check_cells` adds.
         rejected: rows with errors.
         plan: the plan of the load.
         left_out: all other rows; their cells count as ignored, as the user asked.

@@ -30,7 +30,7 @@ class RowError(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """A rule over the columns that `verdicts.judge` adds; `broken` is true (not null) where a cell breaks the rule."""
+    """A rule over the columns that `evaluate.check_cells` adds; `broken` is true (not null) where a cell breaks it."""
 
     field: int
     rule: str
@@ -38,22 +38,22 @@ class Rule(NamedTuple):
     reason: str
 
 
-def find_errors(judged: pl.DataFrame, plan: LoadPlan, rules: list[Rule], refusals: list[RowError]) -> pl.DataFrame:
+def find_errors(checked: pl.DataFrame, plan: LoadPlan, rules: list[Rule], refusals: list[RowError]) -> pl.DataFrame:
     """Return every error, ordered by row, then by column."""
     found = [pl.DataFrame(schema=ERRORS_SCHEMA)]
     # Most rules are broken nowhere: test all of them in one pass, and collect error rows only for the others.
     hit = (
-        judged.select(rule.broken.any().alias(str(n)) for n, rule in enumerate(rules)).row(0)
-        if rules and len(judged)
+        checked.select(rule.broken.any().alias(str(n)) for n, rule in enumerate(rules)).row(0)
+        if rules and len(checked)
         else ()
     )
     broken = [rule for rule, some in zip(rules, hit, strict=False) if some]
-    found += [_error_rows(judged.filter(r.broken), plan.columns[r.field], r.rule, pl.lit(r.reason)) for r in broken]
-    found += _row_error_frames(judged, plan, refusals)
+    found += [_error_rows(checked.filter(r.broken), plan.columns[r.field], r.rule, pl.lit(r.reason)) for r in broken]
+    found += _row_error_frames(checked, plan, refusals)
     return pl.concat(found).sort(ROW, "column", maintain_order=True) if len(found) > 1 else found[0]
 
 
-def _row_error_frames(judged: pl.DataFrame, plan: LoadPlan, refusals: list[RowError]) -> list[pl.DataFrame]:
+def _row_error_frames(checked: pl.DataFrame, plan: LoadPlan, refusals: list[RowError]) -> list[pl.DataFrame]:
     """Return the errors found elsewhere; there can be as many as rows, so they are joined, not looked up one by one."""
     by_name = {column.field.name: column for column in plan.columns}
     grouped: dict[tuple[str, str], list[RowError]] = {}
@@ -64,7 +64,7 @@ def _row_error_frames(judged: pl.DataFrame, plan: LoadPlan, refusals: list[RowEr
         told = pl.DataFrame(
             {ROW: [r.row for r in mine], "_told": [r.reason for r in mine]}, schema={ROW: pl.Int64, "_told": pl.String}
         )
-        found.append(_error_rows(judged.join(told, on=ROW), by_name.get(name), rule, pl.col("_told")))
+        found.append(_error_rows(checked.join(told, on=ROW), by_name.get(name), rule, pl.col("_told")))
     return found
 
 

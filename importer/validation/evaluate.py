@@ -30,7 +30,7 @@ _PROBLEM_RULES = {
 }
 
 
-def judge(frame: pl.DataFrame, plan: LoadPlan) -> tuple[pl.DataFrame, list[Rule]]:
+def check_cells(frame: pl.DataFrame, plan: LoadPlan) -> tuple[pl.DataFrame, list[Rule]]:
     """Return the frame with `m{i}` (missing), `v{i}` (value) and `w{i}` (wire value) for field `i`, and the rules.
 
     Works in steps, so that nothing is computed twice: what several expressions use is already a column.
@@ -41,16 +41,16 @@ def judge(frame: pl.DataFrame, plan: LoadPlan) -> tuple[pl.DataFrame, list[Rule]
         _ColumnExpressions(i, planned, kinds.get(planned.column.index, []) if planned.column else [], plan)
         for i, planned in enumerate(plan.columns)
     ]
-    judged = frame.with_columns(cell.missing.alias(f"m{cell.position}") for cell in cells)
-    judged = judged.with_columns(cell.value().alias(f"v{cell.position}") for cell in cells)
-    judged = judged.with_columns(
+    checked = frame.with_columns(cell.missing.alias(f"m{cell.position}") for cell in cells)
+    checked = checked.with_columns(cell.value().alias(f"v{cell.position}") for cell in cells)
+    checked = checked.with_columns(
         cell.formatted_value().alias(f"f{cell.position}") for cell in cells if cell.form is not None
     )
     fits = [cell.fit(plan.timezone) for cell in cells]
-    judged = judged.with_columns(f.value.alias(f"w{i}") for i, f in enumerate(fits))
+    checked = checked.with_columns(f.value.alias(f"w{i}") for i, f in enumerate(fits))
     for cell, fitted in zip(cells, fits, strict=True):
         rules += cell.rules(fitted.reason)
-    return judged, rules
+    return checked, rules
 
 
 class _ColumnExpressions:

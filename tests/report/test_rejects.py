@@ -34,7 +34,7 @@ from importer.runtime.progress import Clock
 from importer.settings import Settings
 from importer.stages.read import read_source
 from importer.stages.workspace import working
-from importer.validation.check_window import check
+from importer.validation.check_window import check_rows
 
 if TYPE_CHECKING:
     from conftest import Database
@@ -58,7 +58,7 @@ def _rejects(folder: Path, *windows: list[list[Any]], headers: list[str | None] 
     fields = [{"name": f"c{n}"} for n in range(1, width)]
     plan = plan_of({"fields": [{"name": "bad", "type": "integer"}, *fields]})
     for number, columns in enumerate(windows):
-        checked = check(frame_of(*columns), plan, [])
+        checked = check_rows(frame_of(*columns), plan, [])
         made.append(
             _Window(
                 spool.write_if_nonempty(checked.errors, folder / f"e{number}"),

@@ -12,7 +12,7 @@ from importer.contract.loader import parse_contract
 from importer.plan.model import ColumnPlan, LoadPlan
 from importer.postgres.types import FIELD_TYPES, PgType, parse_type
 from importer.reading.header import SheetColumn
-from importer.validation.check_window import CheckedWindow, check
+from importer.validation.check_window import CheckedWindow, check_rows
 
 
 class ErrorCell(str):
@@ -90,7 +90,7 @@ def judge(
     missing = options.pop("missing", [""])
     descriptor = {"fields": [{"name": "x", **field}], "missingValues": missing}
     plan = plan_of(descriptor, {"x": pg_type} if pg_type is not None else {}, **options)
-    checked = check(frame_of(cells), plan, [])
+    checked = check_rows(frame_of(cells), plan, [])
     assert all(count.balanced for count in checked.counts.values())
     return checked
 

@@ -23,7 +23,7 @@ from importer.plan.target import Target, plan_columns
 from importer.runtime.progress import Clock
 from importer.settings import Settings
 from importer.stages.read import read_source
-from importer.validation.check_window import CheckedWindow, check
+from importer.validation.check_window import CheckedWindow, check_rows
 from importer.workers.pool import Pool
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def judge(source: SheetSource, how: str) -> Judged:
 
 
 def _check(source: SheetSource, path: Path, plan: LoadPlan) -> CheckedWindow:
-    return check(data_rows(spool.read(path), source.header.last_row, skip_hidden=False), plan, [])
+    return check_rows(data_rows(spool.read(path), source.header.last_row, skip_hidden=False), plan, [])
 
 
 def same_read(cell: Cell, kind: str, value: Any) -> bool:

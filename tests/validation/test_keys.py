@@ -11,7 +11,7 @@ from openpyxl import Workbook
 from support.judging import frame_of, plan_of
 
 from importer.cells import spool
-from importer.validation.check_window import check
+from importer.validation.check_window import check_rows
 from importer.validation.unique_keys import find_duplicates
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def _refused(
     """Window, row, rule and reason of every refusal; rows of all windows begin with 2."""
     plan, spooled = plan_of(descriptor, types), []
     for number, columns in enumerate(windows):
-        keys = check(frame_of(*columns), plan, []).keys
+        keys = check_rows(frame_of(*columns), plan, []).keys
         spooled.append((number, spool.write_if_nonempty(keys, folder / f"{number}.arrow")))
     found = find_duplicates(spooled, plan.keys)
     return [(number, r.row, r.rule, r.reason) for number in sorted(found) for r in found[number]]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from support.judging import ErrorCell, Formula, frame_of, judge, outcome, plan_of
 
 from importer.cells.frame import ROW
-from importer.validation.check_window import check
+from importer.validation.check_window import check_rows
 from importer.validation.errors_frame import RowError
 from importer.validation.tasks import ColumnCount
 
@@ -156,7 +156,7 @@ def test_all_errors_of_all_rows_in_one_pass() -> None:
         {"name": "c", "type": "date"},
     ]
     frame = frame_of(["x", 1, 2, "y"], [None, "ok", "long", "ok"], ["no", DAY, DAY, None])
-    checked = check(frame, plan_of({"fields": fields}), [RowError(5, "b", "unique-error", "repeats")])
+    checked = check_rows(frame, plan_of({"fields": fields}), [RowError(5, "b", "unique-error", "repeats")])
     told = checked.errors.select(ROW, "column", "field", "rule", "kind", "raw").rows()
     assert told == [
         (2, 0, "a", "type-error", "text", "x"), (2, 1, "b", "constraint-error", None, None), (2, 2, "c", "type-error",
@@ -175,13 +175,13 @@ def test_all_errors_of_all_rows_in_one_pass() -> None:
 
 def test_field_without_a_column() -> None:
     fields = [{"name": "a"}, {"name": "b", "title": "-", "type": "integer", "constraints": {"minimum": 5}}]
-    checked = check(frame_of(["x", None]), plan_of({"fields": fields}), [])
+    checked = check_rows(frame_of(["x", None]), plan_of({"fields": fields}), [])
     assert checked.accepted.rows() == [(2, "x", None), (3, None, None)]
 
 
 def test_required_field_without_a_column() -> None:
     fields = [{"name": "a"}, {"name": "b", "title": "-", "constraints": {"required": True}}]
-    checked = check(frame_of(["x", None]), plan_of({"fields": fields}), [])
+    checked = check_rows(frame_of(["x", None]), plan_of({"fields": fields}), [])
     assert checked.errors.select(ROW, "column", "rule").rows() == [
         (2, -1, "constraint-error"),
         (3, -1, "constraint-error"),
@@ -191,7 +191,7 @@ def test_required_field_without_a_column() -> None:
 
 def test_only_fields_without_a_column() -> None:
     plan = plan_of({"fields": [{"name": "b", "title": "-", "type": "integer"}]})
-    checked = check(frame_of(["x", "y"]), plan, [])
+    checked = check_rows(frame_of(["x", "y"]), plan, [])
     assert checked.accepted.rows() == [(2, None), (3, None)]
     assert checked.counts == {0: ColumnCount(2, ignored=2)}
 
@@ -210,7 +210,7 @@ def test_window_without_rows() -> None:
             ]
         }
     )
-    checked = check(frame_of(["x"], ["y"]).clear(), plan, [])
+    checked = check_rows(frame_of(["x"], ["y"]).clear(), plan, [])
     assert (len(checked.accepted), len(checked.errors), len(checked.rejected)) == (0, 0, 0)
     assert checked.keys is not None
     assert checked.keys.columns == [ROW, "_ok", "a"]
