@@ -7,6 +7,7 @@
     │   ├── SheetError           no such sheet, no header, no such column
     │   ├── ContractError        the contract is wrong, or does not fit the sheet
     │   ├── ReaderDied           the worker that read some rows was killed, or ran out of memory or time
+    │   ├── LimitPassed          the workbook exceeds a limit that was set on it
     │   └── ConservationError    a cell is not accounted for
     ├── DatabaseError         4  PostgreSQL refused a statement
     │   ├── ConnectionFailed     transient: not reachable, too many connections, connection lost
