@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from importer.errors import MachineError
 
+from .memory_limit import limit_memory
+
 if sys.platform == "win32":
     from multiprocessing.context import SpawnContext as _Context
 else:
@@ -188,7 +190,7 @@ def set_up(memory_bytes: int, log: str) -> None:
     """Set a worker up for a run: send its output to `log`, and limit its memory."""
     try:
         _redirect(log)
-        _limit_memory(memory_bytes)
+        limit_memory(memory_bytes)
     except BaseException:
         os._exit(1)  # otherwise it would work without a limit
         raise
@@ -203,23 +205,6 @@ def _redirect(log: str) -> None:
     os.dup2(file, 1)
     os.dup2(file, 2)
     os.close(file)
-
-
-def _limit_memory(memory_bytes: int) -> None:
-    """Limit private memory to what the process has now plus `memory_bytes` (Linux; elsewhere not enforced).
-
-    RLIMIT_DATA, not RLIMIT_AS: address space that is only reserved (malloc arenas, thread stacks' guards) or that maps
-    the spool costs no memory, and a machine of 64 cores reserves gigabytes of it.
-    """
-    if not sys.platform.startswith("linux"):
-        return
-    import resource
-
-    with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123 - no path object needed here
-        pages = int(file.read().split()[5])
-    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    limit = pages * resource.getpagesize() + memory_bytes
-    resource.setrlimit(resource.RLIMIT_DATA, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
 
 
 def _exit_with_parent() -> None:

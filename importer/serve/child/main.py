@@ -11,7 +11,6 @@ import gc
 import signal
 import sys
 import traceback
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from importer.errors import CommitUnknown, ImporterError, Interrupted, LimitPassed, MachineError
@@ -36,20 +35,6 @@ def _raise_oom_score() -> None:
         file.write(_OOM_SCORE)
 
 
-def _limit_memory(limit: int) -> None:
-    """Limit the memory of this process to what it uses now plus `limit` bytes: a short contract can expand without end.
-
-    Workers have limits of their own. Only Linux reports the memory that a process uses; elsewhere nothing is limited.
-    """
-    with contextlib.suppress(OSError, ValueError, ImportError):
-        import resource
-
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5])
-        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        most = sys.maxsize if hard == resource.RLIM_INFINITY else hard
-        resource.setrlimit(resource.RLIMIT_DATA, (min(pages * resource.getpagesize() + limit, most), hard))
-
-
 def _terminate(number: int, _frame: object) -> None:
     signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
@@ -64,6 +49,7 @@ def main() -> None:
     talk = Channel()
     try:
         from importer.workers.fork_server import warm_up
+        from importer.workers.memory_limit import limit_memory
 
         warm_up()
         from .operations import OPERATIONS
@@ -74,7 +60,9 @@ def main() -> None:
                 talk.tell("hello")
                 continue
             talk.busy = True
-            _limit_memory(max(command.get("limits", {}).get("memory_bytes", 0), _MIN_MEMORY_BYTES))
+            # A short contract can expand without end; workers have limits of their own.
+            with contextlib.suppress(OSError, ValueError):
+                limit_memory(max(command.get("limits", {}).get("memory_bytes", 0), _MIN_MEMORY_BYTES))
             _work(OPERATIONS[command["op"]], command, talk)
             talk.busy = False
     except (KeyboardInterrupt, BrokenPipeError):
