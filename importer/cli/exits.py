@@ -36,7 +36,7 @@ def signals_as_exceptions() -> Iterator[None]:
 
     def stop(number: int, _frame: object) -> None:
         nonlocal first, raised
-        if first is None or getattr(raised, "dropped", False):  # see `interrupts`
+        if first is None or getattr(raised, "dropped", False):  # see `signals`
             first, raised = time.monotonic(), _Terminated(number)
             raise raised
         if time.monotonic() - first > _SECOND_SIGNAL_SECONDS:

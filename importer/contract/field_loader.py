@@ -34,7 +34,7 @@ def parse_field(descriptor: Any, number: int) -> Field:
     """Return the field that an element of `fields` describes; `number` is its position, from 1.
 
     Raises:
-        ContractError: see `descriptor.load_contract`.
+        ContractError: see `loader.load_contract`.
     """
     name = descriptor.get("name") if isinstance(descriptor, dict) else None
     if not isinstance(name, str) or not name:

@@ -79,7 +79,7 @@ class Contract:
 
 
 def dump_contract(contract: Contract) -> dict[str, Any]:
-    """Return the descriptor of a contract, from which `descriptor.parse_contract` makes an equal contract."""
+    """Return the descriptor of a contract, from which `loader.parse_contract` makes an equal contract."""
     descriptor: dict[str, Any] = {
         "fields": [_dump_field(f) for f in contract.fields],
         "missingValues": list(contract.missing_values),

@@ -1,6 +1,6 @@
 """Reads cells with shared strings: gives the engine numbers or marked texts instead, then looks the strings up.
 
-To look the strings up itself, the engine would parse all of them in every process (see `strings`). In a column that
+To look the strings up itself, the engine would parse all of them in every process (`shared_strings`). In a column that
 holds only shared strings, the engine gets their indexes as numbers, which it reads fastest; in other columns it gets
 marked texts, which differ from real numbers.
 """
@@ -131,7 +131,7 @@ def _replace_by_indexes(task: ReadTask, rows: bytes, counts: Counts, *, formulas
 
 
 _SPACES_WORD = np.uint64(int.from_bytes(b" " * 8, "little"))
-#: The word that replaces the first eight bytes of `cells.SHARED_MARKER`.
+#: The word that replaces the first eight bytes of `value_positions.SHARED_MARKER`.
 _UNTYPED_WORD = np.uint64(int.from_bytes(b"      ><", "little"))
 _STYLE_WORD = np.uint32(int.from_bytes(b' s="', "little"))
 

@@ -54,7 +54,7 @@ class ReadTask:
         epoch_1904: whether the workbook counts days from 1904.
         window_cells: most cells that the engine may hold at once.
         out: file that the frame is written to.
-        strings: file of the shared strings (see `strings`), or None if the workbook has none.
+        strings: file of the shared strings (see `shared_strings`), or None if the workbook has none.
         styles: file of the workbook's styles part, inflated, or None.
         padded: (cell style, number of digits) of the styles that show numbers with leading zeros.
         dsn: server to connect to meanwhile, or None.
@@ -76,7 +76,7 @@ class WindowRead(NamedTuple):
 
     Attributes:
         number: index of the window, from 0.
-        path: file of the frame (Arrow IPC), see `parts`.
+        path: file of the frame (Arrow IPC), see `cells.frame`.
         rows: number of rows with at least one cell.
         first_row: sheet row of the first of them (0: none).
         last_row: sheet row of the last of them.

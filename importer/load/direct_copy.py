@@ -113,7 +113,7 @@ class DirectCopy:
             canceller.close()
 
     def verify(self, rows: int, expected: Mapping[str, Checksum]) -> None:
-        """Compare the rows of this transaction with what was read; see `verification`.
+        """Compare the rows of this transaction with what was read; see `postgres.verify`.
 
         When most blocks of the table are older, the first scan begins at the block where the table ended when the
         copies began. The whole table is scanned only if that differs, because rows may be in free space before it.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from importer.settings import Settings
 
 
-#: Columns that frames of rows have besides the fields (see `parts` and `keys`).
+#: Columns that frames of rows have besides the fields (see `cells.frame` and `keys`).
 _RESERVED = frozenset({ROW, "_ok", "_window"})
 
 

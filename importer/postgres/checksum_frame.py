@@ -1,4 +1,4 @@
-"""Computes the checksums of rows that were read; `checksums.sql_checksums` gives the same numbers on the server.
+"""Computes the checksums of rows that were read; `checksum_sql.sql_checksums` gives the same numbers on the server.
 
 CRC-32C is that of RFC 3720. `hashtext` and `hashfloat8` use PostgreSQL's own hash (Bob Jenkins' lookup3, public domain,
 in src/common/hashfn.c; unchanged since 8.4), computed here for whole columns at once.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def source_checksums(rows: pl.DataFrame, text_hash: TextHash) -> dict[str, Checksum]:
-    """Return the checksums of rows in wire types, by column name and `TEXTS`; see `checksums.sql_checksums`."""
+    """Return the checksums of rows in wire types, by column name and `TEXTS`; see `checksum_sql.sql_checksums`."""
     found = _counts_and_sums(rows)
     texts = [name for name, dtype in rows.schema.items() if dtype == pl.String]
     if texts:
@@ -166,7 +166,7 @@ def _tail(words: Words, position: NDArray[np.int64], left: NDArray[np.int64], a:
     return _final(a + word[0], b + word[4], c + (word[8] << np.uint32(8)))
 
 
-#: A string view stores texts of up to this many bytes inline (see `views`), padded with zeros.
+#: A string view stores texts of up to this many bytes inline (see `string_views`), padded with zeros.
 _INLINE = 12
 
 

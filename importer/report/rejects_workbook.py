@@ -42,7 +42,7 @@ class Rejects:
         about: dict[str, str] | None = None,
     ) -> None:
         self._places = places or CellAddresses("")
-        #: Document properties of the workbook (see `origin`).
+        #: Document properties of the workbook (see `rejects_origin`).
         self.about = about or {}
         paths = [(w.errors, w.rejected) for w in sorted(windows) if w.errors and w.rejected]
         # Leave out the two columns that an earlier rejects file added; they are written again for this sheet's rows.

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 #: One worker is used for every so many bytes of XML: reading less takes no longer than starting a worker.
 XML_BYTES_PER_WORKER = 1 << 20
 #: Sheets of at least that much XML are written while they are read; for smaller ones a connection per worker costs
-#: more than it saves (see `ingest.max_writers`).
+#: more than it saves (see `load.copy.max_writers`).
 STREAM_MIN_BYTES = 8 << 20
 
 

@@ -1,6 +1,6 @@
 """Checks a window against the plan: accepted rows in wire types, and every error of the rejected rows.
 
-Pure and columnar: takes a frame (see `parts`), returns frames, does no I/O.
+Pure and columnar: takes a frame (see `cells.frame`), returns frames, does no I/O.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def check_rows(
     """Check the rows of a window.
 
     Args:
-        frame: the window (see `parts`), data rows only.
+        frame: the window (see `cells.frame`), data rows only.
         plan: the plan of the load.
         refusals: errors found elsewhere, for rows of this window.
         superseded: sheet rows to leave out because another row with the same key is loaded in their place.
