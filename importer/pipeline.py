@@ -11,7 +11,8 @@ from importer.plan.make_plan import plan_load
 from importer.plan.target import check_mode
 from importer.report.build import already_imported_report, make_report, run_to_dict
 from importer.report.rejects_file import preload_xlsxwriter, replace_rejects_file
-from importer.run.lease import AlreadyImported, HeldLease, RunLease
+from importer.run.lease import AlreadyImported, RunLease
+from importer.run.lease_holder import LeaseHolder
 from importer.run.outcome import add_advice, advice_for, commit_published
 from importer.runtime.progress import Clock, Progress
 from importer.runtime.retry import Deadline, Retry
@@ -73,13 +74,13 @@ def run(
     clock = Clock(progress, Deadline(settings.timeout))
     contract = load_contract(settings.contract) if settings.contract else None
     with (
-        RunLease(settings, contract, clock, dry_run=dry_run) as lease,
+        LeaseHolder(settings, contract, clock, dry_run=dry_run) as holder,
         working(settings, clock.deadline) as (folder, pool),
     ):
         context = RunContext(settings, contract, clock, folder, pool, dry_run)
-        attempt = _Attempt(context, lease, hooks)
+        attempt = _Attempt(context, holder, hooks)
         opened = open_source(settings, clock)
-        lease.opened(*opened)
+        holder.opened(*opened)
         retry = Retry(settings.retry_for, clock.deadline, clock.say)
         while True:
             try:
@@ -96,14 +97,14 @@ def run(
                     raise
                 # What was written so far is in the ledger: the next attempt continues there, over a new connection.
                 retry.wait_or_raise(exc)
-            lease.reacquire()
+            holder.reacquire()
 
 
 class _Attempt:
     """The attempts of one run: reads the sheet once and repeats the rest when the server failed meanwhile."""
 
-    def __init__(self, context: RunContext, lease: RunLease, hooks: Hooks) -> None:
-        self._context, self._lease, self._hooks = context, lease, hooks
+    def __init__(self, context: RunContext, holder: LeaseHolder, hooks: Hooks) -> None:
+        self._context, self._holder, self._hooks = context, holder, hooks
         self._settings, self._clock, self._dry_run = context.settings, context.clock, context.dry_run
         self._source: SheetSource | None = None
         #: Only the first reading of the sheet also writes meanwhile.
@@ -112,17 +113,17 @@ class _Attempt:
         #: The last plan, and the windows checked against it.
         self._checked: tuple[LoadPlan, dict[int, WindowChecked]] | None = None
         self._began = False
-        self._claim: HeldLease | None = None
+        self._lease: RunLease | None = None
         #: What was about to be committed, in case only the server's answer is lost.
-        self._settled: tuple[HeldLease, Report, Rejects] | None = None
+        self._settled: tuple[RunLease, Report, Rejects] | None = None
 
     def run(self, opened: tuple[Workbook, Sheet]) -> Report:
         """Make one attempt at the whole run and return its report."""
         try:
             source = self._source = self._source or self._read(opened)
-            return self._load(source, self._lease.get())
+            return self._load(source, self._holder.get())
         except AlreadyImported as exc:
-            return already_imported_report(self._settings, exc.claim, self._clock)
+            return already_imported_report(self._settings, exc.lease, self._clock)
         except BaseException as exc:
             if self._stream is not None:
                 self._stream.abort(exc)
@@ -131,8 +132,8 @@ class _Attempt:
     def _read(self, opened: tuple[Workbook, Sheet]) -> SheetSource:
         """Read the sheet; where possible its rows are checked and written meanwhile."""
         self._tries += 1
-        self._stream = Stream(self._context, self._lease) if self._tries == 1 else None
-        meanwhile = WhileReading(self._stream, self._lease.stop_if_imported)
+        self._stream = Stream(self._context, self._holder) if self._tries == 1 else None
+        meanwhile = WhileReading(self._stream, self._holder.stop_if_imported)
         run = self._context
         return read_source(run.settings, run.pool, run.folder, run.clock, opened, meanwhile)
 
@@ -140,18 +141,18 @@ class _Attempt:
         """Discard the sheet, so that the next attempt rereads it and keeps all rows: more are needed than were kept."""
         self._source = self._checked = self._stream = None
 
-    def _load(self, source: SheetSource, claim: HeldLease) -> Report:
+    def _load(self, source: SheetSource, lease: RunLease) -> Report:
         """Plan, check, write and publish a sheet that was read; return the report."""
-        settings, clock, self._claim = self._settings, self._clock, claim
-        if claim.done:
-            return self._found(claim)
-        self._began = self._began or claim.dead is not None or claim.begun is not None
+        settings, clock, self._lease = self._settings, self._clock, lease
+        if lease.published_run:
+            return self._found(lease)
+        self._began = self._began or lease.dead_run is not None or lease.begun is not None
         with clock.stage(Stage.PLAN):
-            check_mode(settings, claim.target)
-            contract, plan = plan_load(settings, source, claim.target, self._context.contract, claim.session)
+            check_mode(settings, lease.target)
+            contract, plan = plan_load(settings, source, lease.target, self._context.contract, lease.session)
         with clock.stage(Stage.VALIDATE):
-            windows = self._windows(source, plan, claim)
-            report, rejects = make_report(settings, source, plan, claim, windows)
+            windows = self._windows(source, plan, lease)
+            report, rejects = make_report(settings, source, plan, lease, windows)
             preload_xlsxwriter(report)
         if not _within_budget(settings, report):
             with replace_rejects_file(rejects, report, clock):
@@ -159,32 +160,32 @@ class _Attempt:
         self._began = True
         if self._stream is not None:
             self._stream.detach()
-        load = PlannedLoad(contract, plan, make_lineage(source, claim.run) if plan.lineage else None)
+        load = PlannedLoad(contract, plan, make_lineage(source, lease.run_id) if plan.lineage else None)
         counts = {"total_records": report.total_records, "error_count": report.error_count}
-        with write_and_publish(self._context, claim, load, windows, counts) as published:
+        with write_and_publish(self._context, lease, load, windows, counts) as published:
             if self._hooks.before_publish is not None:
                 # Before the report, which may show rows that the target refused.
                 self._hooks.before_publish()
             # The publishing transaction is still open: the report must be complete before the commit.
-            windows = reject_refused_rows(claim, source, plan, windows, published.refused, self._context.folder)
-            report, rejects = make_report(settings, source, plan, claim, windows, published)
+            windows = reject_refused_rows(lease, source, plan, windows, published.refused, self._context.folder)
+            report, rejects = make_report(settings, source, plan, lease, windows, published)
             with replace_rejects_file(rejects, report, clock):
                 _check_budget(settings, report, clock)
-                self._settled = claim, report, rejects
+                self._settled = lease, report, rejects
                 with clock.stage(Stage.PUBLISH):
-                    claim.session.rollback() if self._dry_run else commit_published(
-                        claim, settings.mode, report.ledger_counts
+                    lease.session.rollback() if self._dry_run else commit_published(
+                        lease, settings.mode, report.ledger_counts
                     )
-        return self._ended(claim, report)
+        return self._ended(lease, report)
 
-    def _ended(self, claim: HeldLease, report: Report) -> Report:
+    def _ended(self, lease: RunLease, report: Report) -> Report:
         outcome, clock = "checked" if self._dry_run else "published", self._clock
-        return replace(report, outcome=outcome, run=run_to_dict(claim), timings=clock.timings, duration=clock.elapsed)
+        return replace(report, outcome=outcome, run=run_to_dict(lease), timings=clock.timings, duration=clock.elapsed)
 
-    def _found(self, claim: HeldLease) -> Report:
+    def _found(self, lease: RunLease) -> Report:
         """Return the report of an import that the ledger says is done: by this run, if only the answer was lost."""
-        if self._settled is None or claim.done is None or claim.done.id != self._settled[0].run:
-            return already_imported_report(self._settings, claim, self._clock)
+        if self._settled is None or lease.published_run is None or lease.published_run.id != self._settled[0].run_id:
+            return already_imported_report(self._settings, lease, self._clock)
         own, report, rejects = self._settled
         with replace_rejects_file(rejects, report, self._clock):
             return self._ended(own, report)
@@ -192,11 +193,11 @@ class _Attempt:
     def add_resume_advice(self, exc: BaseException) -> None:
         """Add to an error how to continue the run, where something is left to continue from."""
         if self._began and (not isinstance(exc, ImporterError) or exc.resumable) and not self._dry_run:
-            add_advice(exc, advice_for(self._claim))
+            add_advice(exc, advice_for(self._lease))
 
-    def _windows(self, source: SheetSource, plan: LoadPlan, claim: HeldLease) -> dict[int, WindowChecked]:
+    def _windows(self, source: SheetSource, plan: LoadPlan, lease: RunLease) -> dict[int, WindowChecked]:
         if self._checked is None or self._checked[0] != plan:
-            dsn = claim.dsn if self._settings.method == "batch" else None
+            dsn = lease.dsn if self._settings.method == "batch" else None
             known = self._stream.results_for(plan, source) if self._stream else None
             self._checked = plan, validate(self._context, source, plan, dsn, known)
         return self._checked[1]

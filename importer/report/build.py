@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from importer.load.insert_bisect import PublishResult
     from importer.plan.model import LoadPlan
     from importer.reading.sheet_source import SheetSource
-    from importer.run.lease import HeldLease
+    from importer.run.lease import RunLease
     from importer.runtime.progress import Clock
     from importer.settings import Settings
     from importer.validation.tasks import WindowChecked
@@ -33,12 +33,12 @@ def make_report(
     settings: Settings,
     source: SheetSource,
     plan: LoadPlan,
-    claim: HeldLease,
+    lease: RunLease,
     windows: dict[int, WindowChecked],
     published: PublishResult | None = None,
 ) -> tuple[Report, Rejects]:
     """Build the report of a run that was checked, and possibly published, and the rejects that it counts."""
-    rejects = Rejects(windows.values(), list(source.header.columns), source.places, _origin(source, claim).properties())
+    rejects = Rejects(windows.values(), list(source.header.columns), source.places, _origin(source, lease).properties())
     path = rejects_path(settings, source, rejects)
     found = totals(windows)
     types = {c.column.index: str(c.pg_type) for c in plan.columns if c.column}
@@ -58,11 +58,11 @@ def make_report(
         sheet=source.sheet.name,
         header_rows=(source.header.first_row, source.header.last_row),
         target={
-            "schema": claim.target.schema,
-            "table": claim.target.name,
+            "schema": lease.target.schema,
+            "table": lease.target.name,
             "mode": settings.mode,
-            "created": claim.target.table is None,
-            "server": claim.server,
+            "created": lease.target.table is None,
+            "server": lease.server_version,
         },
         method={
             "name": settings.method,
@@ -82,8 +82,11 @@ def make_report(
         rejects_file=str(path) if path else None,
         timings={},
         duration=0.0,
-        notes=tuple(
-            claim.notes + source.notes() + _plan_notes(settings, plan) + _superseded_notes(source, plan, windows)
+        notes=(
+            *lease.notes,
+            *source.notes(),
+            *_plan_notes(settings, plan),
+            *_superseded_notes(source, plan, windows),
         ),
         table_rows=_table_rows(published),
         bad_cells_file=str(settings.bad_cells) if path and settings.bad_cells else None,
@@ -92,14 +95,14 @@ def make_report(
     return report, rejects
 
 
-def _origin(source: SheetSource, claim: HeldLease) -> Origin:
+def _origin(source: SheetSource, lease: RunLease) -> Origin:
     """Return the origin to store in the rejects workbook; if this run loads a rejects workbook, its origin is kept."""
     book, headers = source.workbook, {c.header for c in source.header.columns}
     again = set(REJECT_COLUMNS) <= headers
     columns = [c for c in source.header.columns if not (again and c.header in REJECT_COLUMNS)]
     name = book.origin.workbook if book.origin else book.path.name
     letters = tuple(source.places.letter(c.index) for c in columns)
-    return Origin(name, source.places.sheet, claim.target.schema, claim.target.name, letters)
+    return Origin(name, source.places.sheet, lease.target.schema, lease.target.name, letters)
 
 
 def _table_rows(published: PublishResult | None) -> dict[str, int]:
@@ -144,11 +147,11 @@ def _plan_notes(settings: Settings, plan: LoadPlan) -> list[str]:
     return notes
 
 
-def already_imported_report(settings: Settings, claim: HeldLease, clock: Clock) -> Report:
+def already_imported_report(settings: Settings, lease: RunLease, clock: Clock) -> Report:
     """Build the report of a run that found the import published already."""
-    done = claim.done
+    done = lease.published_run
     assert done is not None
-    counts, book = done.counts, claim.workbook
+    counts, book = done.counts, lease.workbook
     rejected, file = counts["error_count"], counts.get("rejects_file")
     notes: list[Note | str] = [f"already imported by run {done.id} at {done.finished_at}; --again loads it again"]
     if rejected:
@@ -156,11 +159,11 @@ def already_imported_report(settings: Settings, claim: HeldLease, clock: Clock) 
     return Report(
         outcome="already-imported",
         workbook={"name": book.path.name, "path": str(book.path), "sha256": book.sha256, "size": book.size},
-        sheet=claim.sheet.name,
+        sheet=lease.sheet.name,
         header_rows=(0, 0),
         target={
-            "schema": claim.target.schema, "table": claim.target.name, "mode": settings.mode, "created": False,
-            "server": claim.server,
+            "schema": lease.target.schema, "table": lease.target.name, "mode": settings.mode, "created": False,
+            "server": lease.server_version,
         },
         method={"name": settings.method, "workers": settings.workers, "chunks": 0},
         columns=(),
@@ -172,15 +175,15 @@ def already_imported_report(settings: Settings, claim: HeldLease, clock: Clock) 
         timings=clock.timings,
         duration=clock.elapsed,
         notes=tuple(notes),
-        run=run_to_dict(claim),
+        run=run_to_dict(lease),
     )  # fmt: skip
 
 
-def run_to_dict(claim: HeldLease) -> dict[str, Any]:
+def run_to_dict(lease: RunLease) -> dict[str, Any]:
     """Return the ledger part of the JSON report: the run's id, and how many rows a dead run had written for it."""
-    done = claim.done
+    done = lease.published_run
     return {
-        "id": done.id if done else claim.run,
-        "resumed_rows": claim.resumed_rows,
+        "id": done.id if done else lease.run_id,
+        "resumed_rows": lease.resumed_rows,
         "published_at": done.finished_at if done else None,
     }

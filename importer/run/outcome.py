@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from importer.settings import Mode
 
-    from .lease import HeldLease
+    from .lease import RunLease
 
 #: Advice for a run that stopped: with `GO_ON` the next one keeps the written chunks, with `_RERUN_ADVICE` it does not.
 _RERUN_ADVICE = "run the same command again"
@@ -28,20 +28,20 @@ GO_ON = f"{_RERUN_ADVICE}: it goes on where this one stopped"
 _FINAL_UPDATE_SECONDS = 0.5
 
 
-def commit_published(claim: HeldLease, mode: Mode, counts: Mapping[str, Any]) -> None:
+def commit_published(lease: RunLease, mode: Mode, counts: Mapping[str, Any]) -> None:
     """Mark the run as published, drop staging, and commit both together with the published rows.
 
     Args:
-        claim: claim of the run.
+        lease: lease of the run.
         mode: mode of the load.
         counts: what the ledger keeps of the run report; see `report.model.Report.ledger_counts`.
 
     Raises:
         CommitUnknown: a signal or the deadline ended the wait for the server's answer to the commit.
     """
-    session, staging = claim.session, claim.staging
-    writers = mode == "replace" and _can_read_target(claim)
-    ledger.mark_published(session, claim.run, claim.target.quoted, counts, writers=writers)
+    session, staging = lease.session, lease.staging
+    writers = mode == "replace" and _can_read_target(lease)
+    ledger.mark_published(session, lease.run_id, lease.target.quoted, counts, writers=writers)
     if staging is not None and not staging.becomes_target:
         session.run(f"DROP TABLE {staging.quoted}")
     try:
@@ -50,50 +50,52 @@ def commit_published(claim: HeldLease, mode: Mode, counts: Mapping[str, Any]) ->
         raise CommitUnknown("interrupted while publishing, which may have been done", stopped_by=exc) from exc
     except TimedOut as exc:
         raise CommitUnknown(exc.fact, place=exc.place, choice=exc.choice, stopped_by=exc) from exc
-    clean_after_import(session, claim.key, claim.workbook.path.name, claim.target.schema, claim.target.name)
+    clean_after_import(session, lease.key, lease.workbook.path.name, lease.target.schema, lease.target.name)
 
 
-def _can_read_target(claim: HeldLease) -> bool:
+def _can_read_target(lease: RunLease) -> bool:
     """Return whether the role may read the target and its rows have an `xmin` (it is a plain table)."""
     return bool(
-        claim.session.value(
+        lease.session.value(
             "select relkind = 'r' and has_table_privilege(oid, 'select') from pg_class where oid = to_regclass($1)",
-            [claim.target.quoted],
+            [lease.target.quoted],
         )
     )
 
 
-def end_run(claim: HeldLease, exc: BaseException, *, keep: bool, made_schema: bool) -> None:
+def end_run(lease: RunLease, exc: BaseException, *, keep: bool, made_schema: bool) -> None:
     """Record how the run ended, or undo all that it created; errors here are ignored in favor of `exc`."""
-    guard = claim.session.guard
-    if claim.direct is not None:
-        claim.direct.stop()
+    guard = lease.session.guard
+    if lease.direct is not None:
+        lease.direct.stop()
     stopped_by = exc.stopped_by if isinstance(exc, CommitUnknown) and exc.stopped_by is not None else exc
     if isinstance(stopped_by, TimedOut) or not isinstance(stopped_by, Exception | GeneratorExit):
         guard.expire(_FINAL_UPDATE_SECONDS)
     with contextlib.suppress(ImporterError):
-        claim.session.rollback()
+        lease.session.rollback()
         if keep:
             state = ledger.FAILED if isinstance(stopped_by, Exception) else ledger.INTERRUPTED
-            ledger.mark_ended(claim.session, claim.run, state, _error_fact(stopped_by))
-            claim.session.commit()
+            ledger.mark_ended(lease.session, lease.run_id, state, _error_fact(stopped_by))
+            lease.session.commit()
         else:
-            undo_run(claim, made_schema=made_schema)
+            undo_run(lease, made_schema=made_schema)
     if keep:
-        add_advice(exc, advice_for(claim))
+        add_advice(exc, advice_for(lease))
 
 
-def undo_run(claim: HeldLease, *, made_schema: bool) -> None:
+def undo_run(lease: RunLease, *, made_schema: bool) -> None:
     """Drop the run's staging, ledger row and schema, as far as it created them. Ignores database errors. Commits."""
-    session, staging = claim.session, claim.staging
-    if staging is None and claim.direct is None:
+    session, staging = lease.session, lease.staging
+    if staging is None and lease.direct is None:
         return
     with contextlib.suppress(DatabaseError):
         session.rollback()
         if staging is not None:
             session.run(f"DROP TABLE IF EXISTS {staging.quoted}")
         if session.value("select to_regclass($1)::text", [f"{SCHEMA}.runs"]):
-            session.run(f"DELETE FROM {SCHEMA}.runs WHERE id = {literal(claim.run)} AND state <> '{ledger.PUBLISHED}'")
+            session.run(
+                f"DELETE FROM {SCHEMA}.runs WHERE id = {literal(lease.run_id)} AND state <> '{ledger.PUBLISHED}'"
+            )
         session.commit()
         if made_schema:
             drop_empty_schema(session)
@@ -109,9 +111,9 @@ def is_resumable(exc: BaseException) -> bool:
     return exc.resumable if isinstance(exc, ImporterError) else True
 
 
-def advice_for(claim: HeldLease | None) -> str:
+def advice_for(lease: RunLease | None) -> str:
     """Return the advice for a run that stopped: its staging can be continued, a direct copy was rolled back."""
-    return GO_ON if claim is None or claim.direct is None else _RERUN_ADVICE
+    return GO_ON if lease is None or lease.direct is None else _RERUN_ADVICE
 
 
 def add_advice(exc: BaseException, advice: str) -> None:

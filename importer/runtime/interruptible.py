@@ -25,7 +25,7 @@ _GRACE_SECONDS = 0.5
 
 
 class CallThread:
-    """A thread that makes calls one after the other; a daemon, so that a call that never ends cannot block the exit.
+    """A thread that makes calls one after the other, started by the first; a daemon, so that no call blocks the exit.
 
     Args:
         name: name of the thread.
@@ -34,10 +34,11 @@ class CallThread:
     def __init__(self, name: str) -> None:
         self._calls: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
-        self._thread.start()
 
     def submit(self, call: Callable[[], Result]) -> Future[Result]:
         """Queue a call and return the future of its result."""
+        if self._thread.ident is None:
+            self._thread.start()
         future: Future[Result] = Future()
         self._calls.put((future, call))
         return future
@@ -64,7 +65,7 @@ class InterruptibleCaller:
 
     def __init__(self, deadline: Deadline | None = None) -> None:
         self._deadline = deadline or Deadline()
-        self._background: CallThread | None = None
+        self._background = CallThread("database")
         self._stuck = False
 
     def call(self, function: Callable[[], Result], cancel: Callable[[], None]) -> Result:
@@ -93,7 +94,6 @@ class InterruptibleCaller:
 
     def later(self, function: Callable[[], Result]) -> Future[Result]:
         """Queue a call after those queued before; the next `call` waits for it too."""
-        self._background = self._background or CallThread("database")
         return self._background.submit(function)
 
     def expire(self, seconds: float) -> None:
@@ -102,8 +102,7 @@ class InterruptibleCaller:
 
     def close(self) -> None:
         """End the thread."""
-        if self._background is not None:
-            self._background.close()
+        self._background.close()
 
     def _end(self, future: Future[Any], cancel: Callable[[], None]) -> None:
         # In another thread: if the network is down, the request to cancel may block as well.

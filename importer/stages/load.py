@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from importer.plan.model import LoadPlan
     from importer.plan.target import Target
     from importer.postgres.session import Session
-    from importer.run.lease import HeldLease
+    from importer.run.lease import RunLease
     from importer.validation.tasks import WindowChecked
 
     from .workspace import RunContext
@@ -48,7 +48,7 @@ class PlannedLoad(NamedTuple):
 
 @contextlib.contextmanager
 def write_and_publish(
-    run: RunContext, claim: HeldLease, load: PlannedLoad, windows: dict[int, WindowChecked], counts: Mapping[str, int]
+    run: RunContext, lease: RunLease, load: PlannedLoad, windows: dict[int, WindowChecked], counts: Mapping[str, int]
 ) -> Iterator[PublishResult]:
     """Write, verify and publish all chunks, and yield the result in a transaction that the caller then owns.
 
@@ -57,30 +57,30 @@ def write_and_publish(
 
     Args:
         run: context of the run.
-        claim: lease of the run; its session publishes.
+        lease: lease of the run; its session publishes.
         load: contract, plan and lineage of the load.
         windows: results of the check, by window number.
         counts: counts of the run report, which the ledger keeps while the run writes.
     """
-    session, target, clock = claim.session, claim.target, run.clock
+    session, target, clock = lease.session, lease.target, run.clock
     accepted = sum(w.accepted for w in windows.values())
     chunks = make_chunks(windows)
-    about = describe_run(run.settings, claim, len(chunks), counts)
-    if claim.direct is not None:
-        with open_direct_copy(claim) as direct:
+    about = describe_run(run.settings, lease, len(chunks), counts)
+    if lease.direct is not None:
+        with open_direct_copy(lease) as direct:
             with clock.stage(Stage.VERIFY):
                 direct.verify(accepted, _total_checksums(windows))
-            direct.write_ledger(chunks, ledger_row(claim, about))
+            direct.write_ledger(chunks, ledger_row(lease, about))
             yield PublishResult(accepted, 0, 0, 0, ())
         return
-    with open_staging(claim, load.contract, load.plan, chunks, about, dry_run=run.dry_run) as (staging, done):
+    with open_staging(lease, load.contract, load.plan, chunks, about, dry_run=run.dry_run) as (staging, done):
         written = sum(chunks[number].rows for number in done)
-        claim.resumed_rows = 0 if claim.begun else written
+        lease.resumed_rows = 0 if lease.begun else written
         with clock.stage(Stage.WRITE):
             clock.expect(accepted)
             clock.advance(written)
             left = {number: chunk for number, chunk in chunks.items() if number not in done}
-            _write(run, claim, staging, windows, left)
+            _write(run, lease, staging, windows, left)
         with clock.stage(Stage.VERIFY):
             verify(session, staging, accepted, _total_checksums(windows), load.plan.text_hash)
         with clock.stage(Stage.PUBLISH), _roll_back_refusal(session, target):
@@ -105,7 +105,7 @@ def _roll_back_refusal(session: Session, target: Target) -> Iterator[None]:
 
 
 def _write(
-    run: RunContext, claim: HeldLease, staging: Staging, windows: dict[int, WindowChecked], chunks: dict[int, Chunk]
+    run: RunContext, lease: RunLease, staging: Staging, windows: dict[int, WindowChecked], chunks: dict[int, Chunk]
 ) -> None:
     """Write these chunks to staging.
 
@@ -119,7 +119,13 @@ def _write(
     rowwise = settings.method != "batch"
     retry_for = 0.0 if rowwise or not ledger else settings.retry_for
     target = CopyTarget(
-        claim.dsn, SCHEMA, staging.name, settings.method, staging.row_column, claim.run if ledger else None, retry_for
+        lease.dsn,
+        SCHEMA,
+        staging.name,
+        settings.method,
+        staging.row_column,
+        lease.run_id if ledger else None,
+        retry_for,
     )
     tasks = (WriteTask(target, chunks[number], path) for number, path in paths.items())
     cells = sum(w.accepted for w in windows.values()) * len(staging.columns)
@@ -127,16 +133,16 @@ def _write(
     # A retry needs the ledger, to know whether a chunk is in staging; one written row by row may be there in part.
     again = ledger and not rowwise
     try:
-        for _, rows in run.pool.run(write_chunk, tasks, partial(_writer_error, claim), lanes=lanes, again=again):
+        for _, rows in run.pool.run(write_chunk, tasks, partial(_writer_error, lease), lanes=lanes, again=again):
             run.clock.advance(rows)
     finally:
         close_session()
     run.pool.retire()
 
 
-def _writer_error(claim: HeldLease, task: WriteTask, how: str) -> ImporterError:
+def _writer_error(lease: RunLease, task: WriteTask, how: str) -> ImporterError:
     return WriterDied(
-        f"the process that wrote sheet {claim.sheet.name!r}, rows {task.chunk.first_row}-{task.chunk.last_row}, {how}; "
+        f"the process that wrote sheet {lease.sheet.name!r}, rows {task.chunk.first_row}-{task.chunk.last_row}, {how}; "
         "nothing was published"
     )
 

@@ -22,20 +22,20 @@ if TYPE_CHECKING:
     from importer.plan.target import Target
     from importer.postgres.session import Session
     from importer.reading.sheet_source import SheetSource
-    from importer.run.lease import HeldLease
+    from importer.run.lease import RunLease
     from importer.validation.tasks import WindowChecked
 
 DATABASE_ERROR = "database-error"
 
 
 def reject_refused_rows(
-    claim: HeldLease, source: SheetSource, plan: LoadPlan, windows: dict[int, WindowChecked],
+    lease: RunLease, source: SheetSource, plan: LoadPlan, windows: dict[int, WindowChecked],
     refused: tuple[RefusedRow, ...], folder: Path,
 ) -> dict[int, WindowChecked]:  # fmt: skip
     """Return the windows with the rows that the database refused moved from the accepted rows to the rejects.
 
     Args:
-        claim: lease of the run; its session is in the transaction that refused the rows, its target refused them.
+        lease: lease of the run; its session is in the transaction that refused the rows, its target refused them.
         source: the sheet that was read.
         plan: plan that the rows were checked against.
         windows: results of the check, by window number.
@@ -46,7 +46,7 @@ def reject_refused_rows(
         NotSpooled: a window with refused rows was not kept.
         ConservationError: a refused row is not among the accepted rows.
     """
-    refusals = sorted(_refusals(claim.session, plan, claim.target, refused))
+    refusals = sorted(_refusals(lease.session, plan, lease.target, refused))
     rows = [refusal.row for refusal in refusals]
     frames = {window.number: window.path for window in source.windows if window.kept}
     changed = dict(windows)

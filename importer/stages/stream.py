@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from importer.decoding.tasks import ReadTask, WindowRead
     from importer.plan.model import LoadPlan
     from importer.reading.sheet_source import SheetSource
-    from importer.run.lease import HeldLease, RunLease
+    from importer.run.lease import RunLease
+    from importer.run.lease_holder import LeaseHolder
     from importer.settings import Dsn
     from importer.validation.tasks import WindowChecked
     from importer.workers.pool import Pool
@@ -80,20 +81,20 @@ class Stream:
 
     Args:
         run: context of the run; its clock receives the times of work done outside the workers.
-        claims: lease of the run.
+        holder: holds the lease of the run.
 
     Attributes:
         begun: the plan and the results so far; None before `begin`, or if it declined.
     """
 
-    def __init__(self, run: RunContext, claims: RunLease) -> None:
-        self._settings, self._contract, self._claims, self._dry_run = run.settings, run.contract, claims, run.dry_run
+    def __init__(self, run: RunContext, holder: LeaseHolder) -> None:
+        self._settings, self._contract, self._holder, self._dry_run = run.settings, run.contract, holder, run.dry_run
         self._spans = run.clock.spans
         self._pool: Pool | None = None
         self._template: _TaskTemplate | None = None
         self._first_windows: tuple[WindowRead, ...] = ()
-        #: The claim whose staging table or open transaction this object still has to finish or drop.
-        self._claim: HeldLease | None = None
+        #: The lease whose staging table or open transaction this object still has to finish or drop.
+        self._lease: RunLease | None = None
         self.begun: StreamedLoad | None = None
 
     def extra_windows(self, workers: int) -> int:
@@ -102,7 +103,7 @@ class Stream:
 
     def dsn(self) -> Dsn | None:
         """Return where the first workers may connect before anything is decided; None if that is not known."""
-        return None if self._dry_run or self._settings.method != "batch" else self._claims.dsn()
+        return None if self._dry_run or self._settings.method != "batch" else self._holder.dsn()
 
     def begin(self, so_far: Callable[[], SheetSource], pool: Pool, *, big: bool, xml_bytes: int) -> bool:
         """Plan the load from the first windows; return False if the windows can only be read.
@@ -119,10 +120,10 @@ class Stream:
         """
         if self._settings.method != "batch" or self._settings.hidden != "include":
             return False
-        claim = self._claims.get()
-        if claim.done:
-            raise AlreadyImported(claim)
-        if claim.dead:
+        lease = self._holder.get()
+        if lease.published_run:
+            raise AlreadyImported(lease)
+        if lease.dead_run:
             # What a dead run wrote must be compared with all chunks before any is written.
             return False
         try:
@@ -130,44 +131,44 @@ class Stream:
             mended = set(REJECT_COLUMNS) <= {c.header for c in source.header.columns}
             if source.workbook.origin is not None or mended or not source.rows:
                 return False
-            check_mode(self._settings, claim.target)
-            contract, plan = plan_load(self._settings, source, claim.target, self._contract, claim.session)
-            claim.session.commit()
+            check_mode(self._settings, lease.target)
+            contract, plan = plan_load(self._settings, source, lease.target, self._contract, lease.session)
+            lease.session.commit()
         except ImporterError as exc:
             # The whole sheet may give another result; if not, the error is raised then.
             if exc.transient:
                 raise
-            claim.session.rollback()
+            lease.session.rollback()
             return False
         self._pool, self._first_windows = pool, source.windows
         writes = (big or bool(self._settings.chunk_rows)) and not self._dry_run and not plan.keys
-        target = self._begin_writing(claim, contract, plan, xml_bytes) if writes else None
-        self._template = self._make_template(claim, contract, plan, source, target)
+        target = self._begin_writing(lease, contract, plan, xml_bytes) if writes else None
+        self._template = self._make_template(lease, contract, plan, source, target)
         self.begun = StreamedLoad(plan, source.header.last_row, {})
         return True
 
-    def _begin_writing(self, claim: HeldLease, contract: Contract, plan: LoadPlan, xml_bytes: int) -> CopyTarget | None:
+    def _begin_writing(self, lease: RunLease, contract: Contract, plan: LoadPlan, xml_bytes: int) -> CopyTarget | None:
         """Return how workers write chunks to staging; None if the chunks go straight into the target."""
-        self._claim = claim
-        about = describe_run(self._settings, claim, None, {})
+        self._lease = lease
+        about = describe_run(self._settings, lease, None, {})
         if xml_bytes >= direct_copy.DIRECT_BYTES and self._settings.mode == "append":
-            row = ledger_row(claim, about)
-            claim.direct = direct_copy.begin_direct_copy(claim.session, claim.target, plan, row, self._spans)
-        if claim.direct is not None:
+            row = ledger_row(lease, about)
+            lease.direct = direct_copy.begin_direct_copy(lease.session, lease.target, plan, row, self._spans)
+        if lease.direct is not None:
             return None
-        staging = begin_staging(claim, contract, plan, about)
+        staging = begin_staging(lease, contract, plan, about)
         retry_for = self._settings.retry_for
-        return CopyTarget(claim.dsn, SCHEMA, staging.name, "batch", staging.row_column, claim.run, retry_for)
+        return CopyTarget(lease.dsn, SCHEMA, staging.name, "batch", staging.row_column, lease.run_id, retry_for)
 
     def _make_template(
-        self, claim: HeldLease, contract: Contract, plan: LoadPlan, source: SheetSource, target: CopyTarget | None
+        self, lease: RunLease, contract: Contract, plan: LoadPlan, source: SheetSource, target: CopyTarget | None
     ) -> _TaskTemplate:
         """Return what all load tasks share."""
         sure = self._contract is not None or all(f.type == "string" for f in contract.fields)
-        new = target is not None and claim.staging is not None and claim.staging.becomes_target
+        new = target is not None and lease.staging is not None and lease.staging.becomes_target
         # Keep frames that may be checked again: because of a key, a refusal or another plan.
-        keep = claim.direct is None and not (sure and new)
-        dsn = self.dsn() if claim.direct is None else None
+        keep = lease.direct is None and not (sure and new)
+        dsn = self.dsn() if lease.direct is None else None
         return _TaskTemplate(plan, source.header.last_row, keep, target, dsn)
 
     def load(self, tasks: Iterable[ReadTask], died: Callable[[int, int, str], ImporterError]) -> Iterator[WindowRead]:
@@ -183,7 +184,7 @@ class Stream:
         assert self._pool is not None
         assert self._template is not None
         assert self.begun is not None
-        direct = self._claim.direct if self._claim else None
+        direct = self._lease.direct if self._lease else None
         written = self._template.target is not None
 
         def told(task: LoadTask, how: str) -> ImporterError:
@@ -201,8 +202,8 @@ class Stream:
                 yield window.read
         if direct is not None and not direct.complete():
             direct.rollback()
-            assert self._claim is not None
-            self._claim.direct = None
+            assert self._lease is not None
+            self._lease.direct = None
 
     def _tasks(self, tasks: Iterable[ReadTask], orders: _TaskTemplate) -> Iterator[LoadTask]:
         for window in self._first_windows:
@@ -217,17 +218,17 @@ class Stream:
             return None
         if self.begun.fits(plan, source):
             return self.begun.windows
-        if self._claim is not None and self._claim.direct is not None:
-            self._claim.direct.rollback()
-            self._claim.direct = None
+        if self._lease is not None and self._lease.direct is not None:
+            self._lease.direct.rollback()
+            self._lease.direct = None
         return None
 
     def detach(self) -> None:
         """Leave the staging table or open transaction to the caller from now on."""
-        self._claim = None
+        self._lease = None
 
     def abort(self, exc: BaseException) -> None:
         """End the load with that error: keep what was written so far for the next run, or drop it."""
-        if self._claim is not None:
-            end_staging(self._claim, exc)
-            self._claim = None
+        if self._lease is not None:
+            end_staging(self._lease, exc)
+            self._lease = None

@@ -22,7 +22,7 @@ from importer.ledger.locks import lock_number, new_staging_name
 from importer.ledger.schema import SCHEMA
 from importer.postgres.session import Session
 from importer.run.import_key import run_key
-from importer.run.lease import RunLease
+from importer.run.lease_holder import LeaseHolder
 from importer.runtime.progress import Clock
 from importer.runtime.retry import Deadline, Retry
 from importer.settings import Dsn, Settings
@@ -223,17 +223,17 @@ def test_second_run_says_who_it_waits_for(db: Database, book: Path) -> None:
     from importer.stages.read import open_source
 
     def key() -> str:
-        with RunLease(settings, None, Clock(deadline=Deadline(30)), dry_run=False) as claims:
-            claims.opened(*open_source(settings, Clock()))
-            return claims.get().key
+        with LeaseHolder(settings, None, Clock(deadline=Deadline(30)), dry_run=False) as holder:
+            holder.opened(*open_source(settings, Clock()))
+            return holder.get().key
 
-    with Session(db.dsn) as holder:
-        holder.query("select pg_advisory_lock($1::bigint)", [lock_number(key())])
-        backend = holder.value("select pg_backend_pid()")
-        with RunLease(settings, None, Listening(deadline=Deadline(1)), dry_run=False) as claims:
-            claims.opened(*open_source(settings, Clock()))
+    with Session(db.dsn) as other:
+        other.query("select pg_advisory_lock($1::bigint)", [lock_number(key())])
+        backend = other.value("select pg_backend_pid()")
+        with LeaseHolder(settings, None, Listening(deadline=Deadline(1)), dry_run=False) as holder:
+            holder.opened(*open_source(settings, Clock()))
             with pytest.raises(TimedOut):
-                claims.get()
+                holder.get()
         assert len(said) == 1
         assert f"server process {backend}" in said[0]
         assert "the same import is under way" in said[0]

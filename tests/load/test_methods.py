@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from conftest import Database
 
-    from importer.run.lease import HeldLease
+    from importer.run.lease import RunLease
 
 METHODS = ("batch", "concurrent", "sequential")
 FIELDS = [
@@ -142,10 +142,10 @@ def test_refusal_while_writing(
     real = story.open_staging
 
     @contextlib.contextmanager
-    def guarded(claim: HeldLease, *rest: Any, **options: Any) -> Any:
-        with real(claim, *rest, **options) as (staging, done):
-            claim.session.run(f"alter table {staging.quoted} add constraint guard check (n <> 33)")
-            claim.session.commit()
+    def guarded(lease: RunLease, *rest: Any, **options: Any) -> Any:
+        with real(lease, *rest, **options) as (staging, done):
+            lease.session.run(f"alter table {staging.quoted} add constraint guard check (n <> 33)")
+            lease.session.commit()
             yield staging, done
 
     monkeypatch.setattr(story, "open_staging", guarded)

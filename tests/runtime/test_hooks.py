@@ -11,7 +11,7 @@ from support.rawbook import inline, row, write_rows
 from importer import pipeline
 from importer.errors import LimitPassed, TargetRefused
 from importer.load import direct_copy
-from importer.run.lease import RunLease
+from importer.run.lease_holder import LeaseHolder
 from importer.settings import Limits, make_settings
 
 if TYPE_CHECKING:
@@ -82,15 +82,15 @@ def test_sheet_is_not_read_to_its_end_if_it_was_imported(
 ) -> None:
     """The check between windows says so, not the progress, whose ticks end nothing."""
     assert pipeline.run(settings(db, book)).outcome == "published"
-    original, calls = RunLease.stop_if_imported, []
+    original, calls = LeaseHolder.stop_if_imported, []
 
-    def stop_if_imported(lease: RunLease) -> None:
+    def stop_if_imported(holder: LeaseHolder) -> None:
         calls.append(1)
         if len(calls) == 2:
-            lease.get()  # the answer of the ledger is there by now
-        original(lease)
+            holder.get()  # the answer of the ledger is there by now
+        original(holder)
 
-    monkeypatch.setattr(RunLease, "stop_if_imported", stop_if_imported)
+    monkeypatch.setattr(LeaseHolder, "stop_if_imported", stop_if_imported)
     report = pipeline.run(settings(db, book, method="concurrent"))
     assert (report.outcome, len(calls)) == ("already-imported", 2)
     assert "plan" not in report.timings

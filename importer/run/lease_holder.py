@@ -1,0 +1,220 @@
+"""Acquires the lease of a run in the background while the workbook is read, so that it costs the run no time.
+
+It is acquired again, over a new connection, after the first one was lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import uuid
+from concurrent.futures import Future
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Self
+
+from importer.errors import ImporterError
+from importer.ledger.locks import lock_number
+from importer.ledger.schema import SCHEMA
+from importer.ledger.tables import ensure_ledger, find_runs
+from importer.plan.target import find_target
+from importer.postgres.embedded import EmbeddedServer
+from importer.postgres.session import Session, check_server
+from importer.runtime.interruptible import CallThread
+from importer.runtime.retry import Retry
+
+from .import_key import contract_sha256, random_key, run_key
+from .lease import AlreadyImported, RunLease
+from .reload import reload_reason
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from importer.contract.model import Contract
+    from importer.excel.workbook import Sheet, Workbook
+    from importer.runtime.progress import Clock
+    from importer.settings import Dsn, Settings
+
+#: Seconds between two attempts to take a lock that another run holds. Polled, because a signal must end the wait.
+_POLL_SECONDS = 0.1
+#: How long the end of a run waits for a connection that is being opened.
+_CLOSE_SECONDS = 0.5
+
+
+class LeaseHolder:
+    """Acquires the lease of a run in the background, from `__enter__` on; a context manager that releases it.
+
+    For the states that a lease goes through see `RunLease`.
+
+    Args:
+        settings: settings of the run.
+        contract: the given contract, or None.
+        clock: clock of the run: has its deadline, and reports that the run waits.
+        dry_run: whether to leave no trace: a random key, whose lock blocks no other run, and no ledger.
+    """
+
+    def __init__(self, settings: Settings, contract: Contract | None, clock: Clock, *, dry_run: bool) -> None:
+        self._settings, self._contract, self._clock, self._dry_run = settings, contract, clock, dry_run
+        #: Id of the run; the one of a dead run since that was found.
+        self._run_id = str(uuid.uuid4())
+        self._opened: Future[tuple[Workbook, Sheet]] = Future()
+        self._servers = contextlib.ExitStack()
+        self._dsn: Dsn | None = None
+        self._session: Session | None = None
+        self._old_backend = 0
+        self._waiting = threading.Event()
+        self._closing = threading.Event()
+        self._background = CallThread("lease")
+        self._lease: Future[RunLease] = Future()
+
+    def __enter__(self) -> Self:
+        self._lease = self._background.submit(self._acquire)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._closing.set()
+        self._opened.cancel()
+        self._background.close()
+        with contextlib.suppress(BaseException):
+            # An embedded server that is starting can only be stopped after it has started.
+            self._lease.exception(_CLOSE_SECONDS if self._settings.dsn else 60)
+        if self._session is not None:
+            self._session.close()
+        self._servers.close()
+
+    def opened(self, workbook: Workbook, sheet: Sheet) -> None:
+        """Set the workbook and sheet to import, without which the lease cannot be acquired."""
+        self._opened.set_result((workbook, sheet))
+
+    def dsn(self) -> Dsn | None:
+        """Return the server's connection string, or None as long as it is not known."""
+        return self._dsn
+
+    def get(self) -> RunLease:
+        """Wait for the lease and return it.
+
+        Raises:
+            ImporterError: the server cannot be reached, the target is refused, or the deadline passed.
+        """
+        try:
+            return self._lease.result(self._clock.deadline.left())
+        except TimeoutError:
+            raise self._clock.deadline.error() from None
+
+    def reacquire(self) -> None:
+        """Start to acquire the lease again, over a new connection; `get` returns it."""
+        old, self._session = self._session, None
+        if old is not None:
+            old.close()
+        self._lease = self._background.submit(self._acquire)
+
+    def stop_if_imported(self) -> None:
+        """Raise AlreadyImported once that is known; while another run loads the same import, wait for its end."""
+        if self._lease.done() or self._waiting.is_set():
+            lease = self.get()
+            if lease.published_run:
+                raise AlreadyImported(lease)
+
+    # ---- IN THE BACKGROUND --------------------------------------------------------------------------------------
+
+    def _acquire(self) -> RunLease:
+        retry = Retry(self._settings.retry_for, self._clock.deadline, self._clock.say)
+        while True:
+            try:
+                return self._try_acquire()
+            except ImporterError as exc:
+                if self._closing.is_set():
+                    raise
+                retry.wait_or_raise(exc)
+
+    def _try_acquire(self) -> RunLease:
+        dsn, session = self._connect()
+        version = check_server(session)
+        workbook, sheet = self._opened.result()
+        find = partial(find_target, session, self._settings, self._contract, sheet, workbook.origin)
+        target, contract = find(), contract_sha256(self._contract)
+        key, options = run_key(self._settings, workbook, sheet, contract, target)
+        key = random_key() if self._dry_run else key
+        if self._lock(session, key):
+            # The run that held the lock may have created the table.
+            target = find()
+        lease = RunLease(dsn, session, version, workbook, sheet, target, key, options, contract, self._run_id)
+        return lease if self._dry_run else self._read_ledger(lease)
+
+    def _connect(self) -> tuple[Dsn, Session]:
+        """Open a session, after closing the one of the last attempt; start the embedded server if no DSN is given."""
+        if self._session is not None:
+            self._session.close()
+        if self._dsn is None:
+            self._dsn = self._settings.dsn or self._servers.enter_context(EmbeddedServer().running())
+        self._session = Session(self._dsn, deadline=self._clock.deadline)
+        return self._dsn, self._session
+
+    def _lock(self, session: Session, key: str) -> bool:
+        """Lock the key and create the ledger if needed; return whether another session held the lock before."""
+        number, waited = lock_number(key), False
+        ask = "select pg_try_advisory_lock($1::bigint) as locked, obj_description(to_regclass($2)), pg_backend_pid()"
+        while True:
+            locked, ledger, backend = session.query(ask, [number, f"{SCHEMA}.runs"])[0]
+            if locked:
+                break
+            self._report_holder(session, number, reported=waited)
+            session.rollback()
+            waited = True
+            self._waiting.set()
+            self._clock.deadline.check()
+            if self._closing.wait(_POLL_SECONDS):
+                raise ImporterError("the run ended while it waited for its lock")
+        self._waiting.clear()
+        self._old_backend = backend
+        if not self._dry_run:
+            ensure_ledger(session, ledger)
+        return waited
+
+    def _report_holder(self, session: Session, number: int, *, reported: bool) -> None:
+        """Report who holds the lock; if it is a lost connection of this run, terminate that.
+
+        Args:
+            session: session with the target server.
+            number: number of the advisory lock.
+            reported: whether the holder was reported already.
+        """
+        unsigned = number % 2**64
+        found = session.query(
+            """
+            select l.pid, a.usename::text, a.backend_start::timestamptz(0)::text
+            from pg_locks l left join pg_stat_activity a using (pid)
+            where l.locktype = 'advisory' and l.granted and l.objsubid = 1
+              and l.classid = $1::bigint::oid and l.objid = $2::bigint::oid
+              and l.database = (select oid from pg_database where datname = current_database())
+            """,
+            [unsigned >> 32, unsigned & 0xFFFFFFFF],
+        )
+        for backend, role, since in found:
+            if backend == self._old_backend:
+                session.query("select pg_terminate_backend($1::int)", [backend])
+            elif not reported:
+                self._clock.say(
+                    f"the same import is under way (role {role}, server process {backend}, since {since}); waiting"
+                )
+
+    def _read_ledger(self, lease: RunLease) -> RunLease:
+        """Return the lease with what the ledger says about the same import: a dead run, and whether it is published."""
+        published, dead = find_runs(lease.session, lease.key)
+        lease.session.commit()
+        if dead is not None:
+            self._run_id = dead.id
+            lease = replace(lease, dead_run=dead, run_id=dead.id)
+        if published is None:
+            return lease
+        if published.id == self._run_id:
+            # This run published it, but the answer to its commit was lost.
+            return replace(lease, published_run=published)
+        if self._settings.again:
+            return lease
+        gone = reload_reason(lease.session, lease.target, published, self._settings.mode)
+        # The lease owns this transaction; a read in it may have failed.
+        lease.session.rollback()
+        if gone is None:
+            return replace(lease, published_run=published)
+        return replace(lease, notes=(f"loaded again, although run {published.id} imported it: {gone}",))
