@@ -14,6 +14,7 @@ from importer.report.rejects_file import preload_xlsxwriter, replace_rejects_fil
 from importer.run.lease import AlreadyImported, RunLease
 from importer.run.lease_holder import LeaseHolder
 from importer.run.outcome import add_advice, advice_for, commit_published
+from importer.run.staging_state import StagingState
 from importer.runtime.progress import Clock, Progress
 from importer.runtime.retry import Deadline, Retry
 from importer.runtime.stage import Stage
@@ -113,9 +114,9 @@ class _Attempt:
         #: The last plan, and the windows checked against it.
         self._checked: tuple[LoadPlan, dict[int, WindowChecked]] | None = None
         self._began = False
-        self._lease: RunLease | None = None
+        self._state: StagingState | None = None
         #: What was about to be committed, in case only the server's answer is lost.
-        self._settled: tuple[RunLease, Report, Rejects] | None = None
+        self._settled: tuple[StagingState, Report, Rejects] | None = None
 
     def run(self, opened: tuple[Workbook, Sheet]) -> Report:
         """Make one attempt at the whole run and return its report."""
@@ -143,10 +144,11 @@ class _Attempt:
 
     def _load(self, source: SheetSource, lease: RunLease) -> Report:
         """Plan, check, write and publish a sheet that was read; return the report."""
-        settings, clock, self._lease = self._settings, self._clock, lease
+        settings, clock = self._settings, self._clock
+        state = self._state = (self._stream and self._stream.state) or StagingState(lease)
         if lease.published_run:
             return self._found(lease)
-        self._began = self._began or lease.dead_run is not None or lease.begun is not None
+        self._began = self._began or lease.dead_run is not None or state.begun_shape is not None
         with clock.stage(Stage.PLAN):
             check_mode(settings, lease.target)
             contract, plan = plan_load(settings, source, lease.target, self._context.contract, lease.session)
@@ -162,7 +164,7 @@ class _Attempt:
             self._stream.detach()
         load = PlannedLoad(contract, plan, make_lineage(source, lease.run_id) if plan.lineage else None)
         counts = {"total_records": report.total_records, "error_count": report.error_count}
-        with write_and_publish(self._context, lease, load, windows, counts) as published:
+        with write_and_publish(self._context, state, load, windows, counts) as published:
             if self._hooks.before_publish is not None:
                 # Before the report, which may show rows that the target refused.
                 self._hooks.before_publish()
@@ -171,20 +173,25 @@ class _Attempt:
             report, rejects = make_report(settings, source, plan, lease, windows, published)
             with replace_rejects_file(rejects, report, clock):
                 _check_budget(settings, report, clock)
-                self._settled = lease, report, rejects
+                self._settled = state, report, rejects
                 with clock.stage(Stage.PUBLISH):
                     lease.session.rollback() if self._dry_run else commit_published(
-                        lease, settings.mode, report.ledger_counts
+                        state, settings.mode, report.ledger_counts
                     )
-        return self._ended(lease, report)
+        return self._ended(state, report)
 
-    def _ended(self, lease: RunLease, report: Report) -> Report:
+    def _ended(self, state: StagingState, report: Report) -> Report:
         outcome, clock = "checked" if self._dry_run else "published", self._clock
-        return replace(report, outcome=outcome, run=run_to_dict(lease), timings=clock.timings, duration=clock.elapsed)
+        run = run_to_dict(state.lease, state.resumed_rows)
+        return replace(report, outcome=outcome, run=run, timings=clock.timings, duration=clock.elapsed)
 
     def _found(self, lease: RunLease) -> Report:
         """Return the report of an import that the ledger says is done: by this run, if only the answer was lost."""
-        if self._settled is None or lease.published_run is None or lease.published_run.id != self._settled[0].run_id:
+        if (
+            self._settled is None
+            or lease.published_run is None
+            or lease.published_run.id != self._settled[0].lease.run_id
+        ):
             return already_imported_report(self._settings, lease, self._clock)
         own, report, rejects = self._settled
         with replace_rejects_file(rejects, report, self._clock):
@@ -193,7 +200,7 @@ class _Attempt:
     def add_resume_advice(self, exc: BaseException) -> None:
         """Add to an error how to continue the run, where something is left to continue from."""
         if self._began and (not isinstance(exc, ImporterError) or exc.resumable) and not self._dry_run:
-            add_advice(exc, advice_for(self._lease))
+            add_advice(exc, advice_for(self._state))
 
     def _windows(self, source: SheetSource, plan: LoadPlan, lease: RunLease) -> dict[int, WindowChecked]:
         if self._checked is None or self._checked[0] != plan:

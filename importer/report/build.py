@@ -175,15 +175,15 @@ def already_imported_report(settings: Settings, lease: RunLease, clock: Clock) -
         timings=clock.timings,
         duration=clock.elapsed,
         notes=tuple(notes),
-        run=run_to_dict(lease),
+        run=run_to_dict(lease, 0),
     )  # fmt: skip
 
 
-def run_to_dict(lease: RunLease) -> dict[str, Any]:
+def run_to_dict(lease: RunLease, resumed_rows: int) -> dict[str, Any]:
     """Return the ledger part of the JSON report: the run's id, and how many rows a dead run had written for it."""
     done = lease.published_run
     return {
         "id": done.id if done else lease.run_id,
-        "resumed_rows": lease.resumed_rows,
+        "resumed_rows": resumed_rows,
         "published_at": done.finished_at if done else None,
     }

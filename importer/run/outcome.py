@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from importer.settings import Mode
 
     from .lease import RunLease
+    from .staging_state import StagingState
 
 #: Advice for a run that stopped: with `GO_ON` the next one keeps the written chunks, with `_RERUN_ADVICE` it does not.
 _RERUN_ADVICE = "run the same command again"
@@ -28,18 +29,19 @@ GO_ON = f"{_RERUN_ADVICE}: it goes on where this one stopped"
 _FINAL_UPDATE_SECONDS = 0.5
 
 
-def commit_published(lease: RunLease, mode: Mode, counts: Mapping[str, Any]) -> None:
+def commit_published(state: StagingState, mode: Mode, counts: Mapping[str, Any]) -> None:
     """Mark the run as published, drop staging, and commit both together with the published rows.
 
     Args:
-        lease: lease of the run.
+        state: state of the run's staging.
         mode: mode of the load.
         counts: what the ledger keeps of the run report; see `report.model.Report.ledger_counts`.
 
     Raises:
         CommitUnknown: a signal or the deadline ended the wait for the server's answer to the commit.
     """
-    session, staging = lease.session, lease.staging
+    lease, staging = state.lease, state.table
+    session = lease.session
     writers = mode == "replace" and _can_read_target(lease)
     ledger.mark_published(session, lease.run_id, lease.target.quoted, counts, writers=writers)
     if staging is not None and not staging.becomes_target:
@@ -63,41 +65,39 @@ def _can_read_target(lease: RunLease) -> bool:
     )
 
 
-def end_run(lease: RunLease, exc: BaseException, *, keep: bool, made_schema: bool) -> None:
+def end_run(state: StagingState, exc: BaseException, *, keep: bool) -> None:
     """Record how the run ended, or undo all that it created; errors here are ignored in favor of `exc`."""
-    guard = lease.session.guard
-    if lease.direct is not None:
-        lease.direct.stop()
+    lease, guard = state.lease, state.lease.session.guard
+    if state.direct is not None:
+        state.direct.stop()
     stopped_by = exc.stopped_by if isinstance(exc, CommitUnknown) and exc.stopped_by is not None else exc
     if isinstance(stopped_by, TimedOut) or not isinstance(stopped_by, Exception | GeneratorExit):
         guard.expire(_FINAL_UPDATE_SECONDS)
     with contextlib.suppress(ImporterError):
         lease.session.rollback()
         if keep:
-            state = ledger.FAILED if isinstance(stopped_by, Exception) else ledger.INTERRUPTED
-            ledger.mark_ended(lease.session, lease.run_id, state, _error_fact(stopped_by))
+            ended = ledger.FAILED if isinstance(stopped_by, Exception) else ledger.INTERRUPTED
+            ledger.mark_ended(lease.session, lease.run_id, ended, _error_fact(stopped_by))
             lease.session.commit()
         else:
-            undo_run(lease, made_schema=made_schema)
+            undo_run(state)
     if keep:
-        add_advice(exc, advice_for(lease))
+        add_advice(exc, advice_for(state))
 
 
-def undo_run(lease: RunLease, *, made_schema: bool) -> None:
+def undo_run(state: StagingState) -> None:
     """Drop the run's staging, ledger row and schema, as far as it created them. Ignores database errors. Commits."""
-    session, staging = lease.session, lease.staging
-    if staging is None and lease.direct is None:
+    session, staging, run_id = state.lease.session, state.table, state.lease.run_id
+    if staging is None and state.direct is None:
         return
     with contextlib.suppress(DatabaseError):
         session.rollback()
         if staging is not None:
             session.run(f"DROP TABLE IF EXISTS {staging.quoted}")
         if session.value("select to_regclass($1)::text", [f"{SCHEMA}.runs"]):
-            session.run(
-                f"DELETE FROM {SCHEMA}.runs WHERE id = {literal(lease.run_id)} AND state <> '{ledger.PUBLISHED}'"
-            )
+            session.run(f"DELETE FROM {SCHEMA}.runs WHERE id = {literal(run_id)} AND state <> '{ledger.PUBLISHED}'")
         session.commit()
-        if made_schema:
+        if state.owns_schema:
             drop_empty_schema(session)
             session.commit()
 
@@ -111,9 +111,9 @@ def is_resumable(exc: BaseException) -> bool:
     return exc.resumable if isinstance(exc, ImporterError) else True
 
 
-def advice_for(lease: RunLease | None) -> str:
+def advice_for(state: StagingState | None) -> str:
     """Return the advice for a run that stopped: its staging can be continued, a direct copy was rolled back."""
-    return GO_ON if lease is None or lease.direct is None else _RERUN_ADVICE
+    return GO_ON if state is None or state.direct is None else _RERUN_ADVICE
 
 
 def add_advice(exc: BaseException, advice: str) -> None:

@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 
     from importer.contract.model import Contract
     from importer.ledger.tables import Chunk
-    from importer.load.direct_copy import DirectCopy
     from importer.plan.model import LoadPlan
+    from importer.postgres.session import Session
     from importer.settings import Settings
     from importer.validation.tasks import WindowChecked
 
     from .lease import RunLease
+    from .staging_state import StagingState
 
 #: How long to wait for a table that a session being terminated still holds; after that it is left to `importer runs
 #: clean`.
@@ -35,7 +36,7 @@ _DROP_MILLISECONDS = 2000
 
 @contextlib.contextmanager
 def open_staging(
-    lease: RunLease, contract: Contract, plan: LoadPlan, chunks: Mapping[int, Chunk], about: Mapping[str, Any],
+    state: StagingState, contract: Contract, plan: LoadPlan, chunks: Mapping[int, Chunk], about: Mapping[str, Any],
     *, dry_run: bool,
 ) -> Iterator[tuple[Staging, frozenset[int]]]:  # fmt: skip
     """Provide a staging table and the numbers of the chunks that are in it.
@@ -44,7 +45,7 @@ def open_staging(
     target, and a dry run, leave nothing.
 
     Args:
-        lease: lease of the run.
+        state: state of the run's staging.
         contract: the contract of the load.
         plan: the load plan.
         chunks: chunks of this run, by number.
@@ -54,49 +55,47 @@ def open_staging(
     Raises:
         TargetRefused: the role may not create the table.
     """
-    staging, statement, shape = _planned(lease, contract, plan)
-    made_schema = False
+    fresh, statement, shape = _planned(state.lease, contract, plan)
     try:
-        found = None if dry_run else _found(lease, staging, shape, chunks, about)
+        found = None if dry_run else _find_staging(state, fresh, shape, chunks, about)
         if found is None:
-            done = frozenset[int]()
-            made_schema = _create_staging(lease, staging, statement, None if dry_run else {**about, "shape": shape})
-        else:
-            lease.staging, done = found
-        assert lease.staging is not None
-        yield lease.staging, done
+            replaced = state.create(fresh)
+            row = None if dry_run else {**about, "shape": shape}
+            if _create_staging(state.lease, fresh, statement, row, replaced):
+                state.own_schema()
+            found = fresh, frozenset()
+        yield found
     except BaseException as exc:
-        end_run(lease, exc, keep=not dry_run and is_resumable(exc), made_schema=made_schema)
+        end_run(state, exc, keep=not dry_run and is_resumable(exc))
         raise
     if dry_run:
-        undo_run(lease, made_schema=made_schema)
+        undo_run(state)
 
 
 @contextlib.contextmanager
-def open_direct_copy(lease: RunLease) -> Iterator[DirectCopy]:
-    """Provide the direct copy into the target; on any failure in the block, the table is as it was before."""
-    assert lease.direct is not None
+def finish_direct_copy(state: StagingState) -> Iterator[None]:
+    """Run the block that completes a direct copy; on any failure in it, the table is as it was before."""
     try:
-        yield lease.direct
+        yield
     except BaseException as exc:
-        end_run(lease, exc, keep=is_resumable(exc), made_schema=False)
+        end_staging(state, exc)
         raise
 
 
-def begin_staging(lease: RunLease, contract: Contract, plan: LoadPlan, about: Mapping[str, Any]) -> Staging:
+def begin_staging(state: StagingState, contract: Contract, plan: LoadPlan, about: Mapping[str, Any]) -> Staging:
     """Create a staging table for chunks that are written while the sheet is still being read.
 
     `open_staging` takes it over; a failure before that must be passed to `end_staging`.
     """
-    staging, statement, shape = _planned(lease, contract, plan)
-    lease.begun = shape
-    _create_staging(lease, staging, statement, {**about, "shape": shape})
+    staging, statement, shape = _planned(state.lease, contract, plan)
+    state.begin(staging, shape)
+    _create_staging(state.lease, staging, statement, {**about, "shape": shape}, None)
     return staging
 
 
-def end_staging(lease: RunLease, exc: BaseException) -> None:
+def end_staging(state: StagingState, exc: BaseException) -> None:
     """Record how a run ended before `open_staging` took over its staging, or undo it; see `open_staging`."""
-    end_run(lease, exc, keep=is_resumable(exc), made_schema=False)
+    end_run(state, exc, keep=is_resumable(exc))
 
 
 def _planned(lease: RunLease, contract: Contract, plan: LoadPlan) -> tuple[Staging, str, str]:
@@ -111,28 +110,30 @@ def ledger_row(lease: RunLease, about: Mapping[str, Any]) -> dict[str, Any]:
     return {"id": lease.run_id, "key": lease.key, "staging": None, **about}
 
 
-def _found(
-    lease: RunLease, fresh: Staging, shape: str, chunks: Mapping[int, Chunk], about: Mapping[str, Any]
+def _find_staging(
+    state: StagingState, fresh: Staging, shape: str, chunks: Mapping[int, Chunk], about: Mapping[str, Any]
 ) -> tuple[Staging, frozenset[int]] | None:
-    """Return the staging that this run began or a dead one left, and the chunks in it; None if it does not fit."""
-    if lease.begun is None:
-        return _take_over(lease, fresh, shape, chunks)
-    if lease.begun != shape or lease.staging is None:
+    """Take over what this run began or a dead one left; return it and the chunks in it, or None if it does not fit."""
+    if state.begun_shape is None:
+        return _take_over(state, fresh, shape, chunks)
+    if state.begun_shape != shape or state.table is None:
         return None
-    staging, session = replace(fresh, name=lease.staging.name), lease.session
+    lease = state.lease
+    staging, session = replace(fresh, name=state.table.name), lease.session
     written = ledger.find_chunks(session, staging.name)
     if any(chunks.get(number) != chunk for number, chunk in written.items()):
         return None
     ledger.open_run(session, {"id": lease.run_id, "key": lease.key, "staging": staging.name, **about, "shape": shape})
     session.commit()
+    state.take_over(staging)
     return staging, frozenset(written)
 
 
 def _take_over(
-    lease: RunLease, fresh: Staging, shape: str, chunks: Mapping[int, Chunk]
+    state: StagingState, fresh: Staging, shape: str, chunks: Mapping[int, Chunk]
 ) -> tuple[Staging, frozenset[int]] | None:
-    """Return the dead run's staging and the chunks in it; None if it differs from the ledger or from this plan."""
-    dead, session = lease.dead_run, lease.session
+    """Take over the dead run's staging, unless it differs from the ledger or from this plan; see `_find_staging`."""
+    dead, session = state.lease.dead_run, state.lease.session
     if dead is None or dead.staging is None or dead.shape != shape:
         return None
     staging = replace(fresh, name=dead.staging)
@@ -151,36 +152,40 @@ def _take_over(
     if rows != sum(chunk.rows for chunk in written.values()):
         return None
     session.commit()
+    state.take_over(staging, resumed_rows=rows)
     return staging, frozenset(written)
 
 
-def _create_staging(lease: RunLease, staging: Staging, statement: str, about: dict[str, Any] | None) -> bool:
-    """Create the staging table and the run's row in one transaction; return whether the schema was created, too."""
+def _create_staging(
+    lease: RunLease, staging: Staging, statement: str, about: dict[str, Any] | None, replaced: str | None
+) -> bool:
+    """Create the staging table and the run's row in one transaction, and drop the table that they replace.
+
+    Returns:
+        Whether the schema was created, too.
+    """
     session = lease.session
-    old = lease.staging.name if lease.staging else lease.dead_run.staging if lease.dead_run else None
-    # Set before the table is created: a signal may arrive after its creation and before the next line runs.
-    lease.staging = staging
 
     def create() -> None:
-        if old is not None and about is not None:
+        if replaced is not None and about is not None:
             ledger.delete_chunks(session, lease.run_id)
         session.run(statement)
         if about is not None:
             ledger.open_run(session, {"id": lease.run_id, "key": lease.key, "staging": staging.name, **about})
 
     made = create_in_schema(session, create)
-    if old is not None and about is not None:
-        drop_staging(lease, old)
+    if replaced is not None and about is not None:
+        drop_staging(session, replaced)
     return made
 
 
-def drop_staging(lease: RunLease, name: str) -> None:
+def drop_staging(session: Session, name: str) -> None:
     """Drop a staging table that is no longer needed, unless a session holds it. Ignores database errors. Commits."""
     with contextlib.suppress(DatabaseError):
-        lease.session.rollback()
-        lease.session.run(f"SET LOCAL lock_timeout = {_DROP_MILLISECONDS}")
-        lease.session.run(f"DROP TABLE IF EXISTS {Staging(name, becomes_target=False, columns=()).quoted}")
-        lease.session.commit()
+        session.rollback()
+        session.run(f"SET LOCAL lock_timeout = {_DROP_MILLISECONDS}")
+        session.run(f"DROP TABLE IF EXISTS {Staging(name, becomes_target=False, columns=()).quoted}")
+        session.commit()
 
 
 def make_chunks(windows: Mapping[int, WindowChecked]) -> dict[int, Chunk]:

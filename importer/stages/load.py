@@ -14,7 +14,7 @@ from importer.load.publish import explain_refusal, publish
 from importer.load.staging import Staging, verify
 from importer.load.worker_session import close_session
 from importer.postgres.checksum_sql import Checksum, add
-from importer.run.recovery import describe_run, ledger_row, make_chunks, open_direct_copy, open_staging
+from importer.run.recovery import describe_run, finish_direct_copy, ledger_row, make_chunks, open_staging
 from importer.runtime.stage import Stage
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from importer.plan.target import Target
     from importer.postgres.session import Session
     from importer.run.lease import RunLease
+    from importer.run.staging_state import StagingState
     from importer.validation.tasks import WindowChecked
 
     from .workspace import RunContext
@@ -48,7 +49,11 @@ class PlannedLoad(NamedTuple):
 
 @contextlib.contextmanager
 def write_and_publish(
-    run: RunContext, lease: RunLease, load: PlannedLoad, windows: dict[int, WindowChecked], counts: Mapping[str, int]
+    run: RunContext,
+    state: StagingState,
+    load: PlannedLoad,
+    windows: dict[int, WindowChecked],
+    counts: Mapping[str, int],
 ) -> Iterator[PublishResult]:
     """Write, verify and publish all chunks, and yield the result in a transaction that the caller then owns.
 
@@ -57,25 +62,25 @@ def write_and_publish(
 
     Args:
         run: context of the run.
-        lease: lease of the run; its session publishes.
+        state: state of the run's staging; the session of its lease publishes.
         load: contract, plan and lineage of the load.
         windows: results of the check, by window number.
         counts: counts of the run report, which the ledger keeps while the run writes.
     """
-    session, target, clock = lease.session, lease.target, run.clock
+    lease, clock = state.lease, run.clock
+    session, target = lease.session, lease.target
     accepted = sum(w.accepted for w in windows.values())
     chunks = make_chunks(windows)
     about = describe_run(run.settings, lease, len(chunks), counts)
-    if lease.direct is not None:
-        with open_direct_copy(lease) as direct:
+    if (direct := state.direct) is not None:
+        with finish_direct_copy(state):
             with clock.stage(Stage.VERIFY):
                 direct.verify(accepted, _total_checksums(windows))
             direct.write_ledger(chunks, ledger_row(lease, about))
             yield PublishResult(accepted, 0, 0, 0, ())
         return
-    with open_staging(lease, load.contract, load.plan, chunks, about, dry_run=run.dry_run) as (staging, done):
+    with open_staging(state, load.contract, load.plan, chunks, about, dry_run=run.dry_run) as (staging, done):
         written = sum(chunks[number].rows for number in done)
-        lease.resumed_rows = 0 if lease.begun else written
         with clock.stage(Stage.WRITE):
             clock.expect(accepted)
             clock.advance(written)

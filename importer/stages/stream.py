@@ -19,6 +19,7 @@ from importer.plan.target import check_mode
 from importer.reading.header import REJECT_COLUMNS
 from importer.run.lease import AlreadyImported
 from importer.run.recovery import begin_staging, describe_run, end_staging, ledger_row
+from importer.run.staging_state import StagingState
 from importer.validation.tasks import CheckTask
 
 from .tasks import LoadTask, load_window
@@ -93,8 +94,8 @@ class Stream:
         self._pool: Pool | None = None
         self._template: _TaskTemplate | None = None
         self._first_windows: tuple[WindowRead, ...] = ()
-        #: The lease whose staging table or open transaction this object still has to finish or drop.
-        self._lease: RunLease | None = None
+        #: The state of the staging table or open transaction that this object still has to finish or drop.
+        self.state: StagingState | None = None
         self.begun: StreamedLoad | None = None
 
     def extra_windows(self, workers: int) -> int:
@@ -143,32 +144,35 @@ class Stream:
         self._pool, self._first_windows = pool, source.windows
         writes = (big or bool(self._settings.chunk_rows)) and not self._dry_run and not plan.keys
         target = self._begin_writing(lease, contract, plan, xml_bytes) if writes else None
-        self._template = self._make_template(lease, contract, plan, source, target)
+        self._template = self._make_template(contract, plan, source, target)
         self.begun = StreamedLoad(plan, source.header.last_row, {})
         return True
 
     def _begin_writing(self, lease: RunLease, contract: Contract, plan: LoadPlan, xml_bytes: int) -> CopyTarget | None:
         """Return how workers write chunks to staging; None if the chunks go straight into the target."""
-        self._lease = lease
+        state = self.state = StagingState(lease)
         about = describe_run(self._settings, lease, None, {})
         if xml_bytes >= direct_copy.DIRECT_BYTES and self._settings.mode == "append":
             row = ledger_row(lease, about)
-            lease.direct = direct_copy.begin_direct_copy(lease.session, lease.target, plan, row, self._spans)
-        if lease.direct is not None:
-            return None
-        staging = begin_staging(lease, contract, plan, about)
+            direct = direct_copy.begin_direct_copy(lease.session, lease.target, plan, row, self._spans)
+            if direct is not None:
+                state.copy_directly(direct)
+                return None
+        staging = begin_staging(state, contract, plan, about)
         retry_for = self._settings.retry_for
         return CopyTarget(lease.dsn, SCHEMA, staging.name, "batch", staging.row_column, lease.run_id, retry_for)
 
     def _make_template(
-        self, lease: RunLease, contract: Contract, plan: LoadPlan, source: SheetSource, target: CopyTarget | None
+        self, contract: Contract, plan: LoadPlan, source: SheetSource, target: CopyTarget | None
     ) -> _TaskTemplate:
         """Return what all load tasks share."""
         sure = self._contract is not None or all(f.type == "string" for f in contract.fields)
-        new = target is not None and lease.staging is not None and lease.staging.becomes_target
+        staging = self.state.table if self.state else None
+        new = target is not None and staging is not None and staging.becomes_target
+        direct = self.state.direct if self.state else None
         # Keep frames that may be checked again: because of a key, a refusal or another plan.
-        keep = lease.direct is None and not (sure and new)
-        dsn = self.dsn() if lease.direct is None else None
+        keep = direct is None and not (sure and new)
+        dsn = self.dsn() if direct is None else None
         return _TaskTemplate(plan, source.header.last_row, keep, target, dsn)
 
     def load(self, tasks: Iterable[ReadTask], died: Callable[[int, int, str], ImporterError]) -> Iterator[WindowRead]:
@@ -184,7 +188,7 @@ class Stream:
         assert self._pool is not None
         assert self._template is not None
         assert self.begun is not None
-        direct = self._lease.direct if self._lease else None
+        direct = self.state.direct if self.state else None
         written = self._template.target is not None
 
         def told(task: LoadTask, how: str) -> ImporterError:
@@ -201,9 +205,8 @@ class Stream:
             if window.read is not None:
                 yield window.read
         if direct is not None and not direct.complete():
-            direct.rollback()
-            assert self._lease is not None
-            self._lease.direct = None
+            assert self.state is not None
+            self.state.roll_back_direct()
 
     def _tasks(self, tasks: Iterable[ReadTask], orders: _TaskTemplate) -> Iterator[LoadTask]:
         for window in self._first_windows:
@@ -218,17 +221,16 @@ class Stream:
             return None
         if self.begun.fits(plan, source):
             return self.begun.windows
-        if self._lease is not None and self._lease.direct is not None:
-            self._lease.direct.rollback()
-            self._lease.direct = None
+        if self.state is not None:
+            self.state.roll_back_direct()
         return None
 
     def detach(self) -> None:
         """Leave the staging table or open transaction to the caller from now on."""
-        self._lease = None
+        self.state = None
 
     def abort(self, exc: BaseException) -> None:
         """End the load with that error: keep what was written so far for the next run, or drop it."""
-        if self._lease is not None:
-            end_staging(self._lease, exc)
-            self._lease = None
+        if self.state is not None:
+            end_staging(self.state, exc)
+            self.state = None

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from conftest import Database
 
-    from importer.run.lease import RunLease
+    from importer.run.staging_state import StagingState
 
 METHODS = ("batch", "concurrent", "sequential")
 FIELDS = [
@@ -142,10 +142,10 @@ def test_refusal_while_writing(
     real = story.open_staging
 
     @contextlib.contextmanager
-    def guarded(lease: RunLease, *rest: Any, **options: Any) -> Any:
-        with real(lease, *rest, **options) as (staging, done):
-            lease.session.run(f"alter table {staging.quoted} add constraint guard check (n <> 33)")
-            lease.session.commit()
+    def guarded(state: StagingState, *rest: Any, **options: Any) -> Any:
+        with real(state, *rest, **options) as (staging, done):
+            state.lease.session.run(f"alter table {staging.quoted} add constraint guard check (n <> 33)")
+            state.lease.session.commit()
             yield staging, done
 
     monkeypatch.setattr(story, "open_staging", guarded)
