@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from importer.runtime.retry import Deadline, Retry
 from importer.runtime.stage import Stage
 from importer.runtime.timeline import write_timeline
 from importer.stages.load import PlannedLoad, write_and_publish
-from importer.stages.read import WhileReading, open_source, read_source
+from importer.stages.read import open_source, read_and_load, read_source
 from importer.stages.refused_rows import reject_refused_rows
 from importer.stages.stream import Stream
 from importer.stages.validate import validate
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from importer.reading.sheet_source import SheetSource
     from importer.report.model import Report
     from importer.report.rejects_workbook import Rejects
+    from importer.stages.streamed_load import StreamResults
     from importer.validation.tasks import WindowChecked
 
     from .settings import Settings
@@ -107,77 +109,114 @@ class _Attempt:
     def __init__(self, context: RunContext, holder: LeaseHolder, hooks: Hooks) -> None:
         self._context, self._holder, self._hooks = context, holder, hooks
         self._settings, self._clock, self._dry_run = context.settings, context.clock, context.dry_run
+        #: Only the first reading of the sheet also loads meanwhile.
+        self._stream: Stream | None = Stream(context, holder)
         self._source: SheetSource | None = None
-        #: Only the first reading of the sheet also writes meanwhile.
-        self._stream: Stream | None = None
-        self._tries = 0
+        #: What was loaded while that source was read.
+        self._streamed: StreamResults | None = None
         #: The last plan, and the windows checked against it.
         self._checked: tuple[LoadPlan, dict[int, WindowChecked]] | None = None
-        self._began = False
         self._state: StagingState | None = None
+        self._began = False
         #: What was about to be committed, in case only the server's answer is lost.
         self._settled: tuple[StagingState, Report, Rejects] | None = None
 
     def run(self, opened: tuple[Workbook, Sheet]) -> Report:
         """Make one attempt at the whole run and return its report."""
         try:
-            source = self._source = self._source or self._read(opened)
-            return self._load(source, self._holder.get())
+            with contextlib.ExitStack() as unfinished:
+                source, state = self._read(opened, unfinished)
+                if state.lease.published_run:
+                    return self._found(state.lease)
+                load = self._plan(source, state)
+                windows, counts = self._validate(source, load.plan, state)
+                self._began = True
+            return self._load_and_publish(source, state, load, windows, counts)
         except AlreadyImported as exc:
             return already_imported_report(self._settings, exc.lease, self._clock)
-        except BaseException as exc:
-            if self._stream is not None:
-                self._stream.abort(exc)
-            raise
-
-    def _read(self, opened: tuple[Workbook, Sheet]) -> SheetSource:
-        """Read the sheet; where possible its rows are checked and written meanwhile."""
-        self._tries += 1
-        self._stream = Stream(self._context, self._holder) if self._tries == 1 else None
-        meanwhile = WhileReading(self._stream, self._holder.stop_if_imported)
-        run = self._context
-        return read_source(run.settings, run.pool, run.folder, run.clock, opened, meanwhile)
 
     def discard_source(self) -> None:
         """Discard the sheet, so that the next attempt rereads it and keeps all rows: more are needed than were kept."""
-        self._source = self._checked = self._stream = None
+        self._source = self._checked = self._streamed = None
 
-    def _load(self, source: SheetSource, lease: RunLease) -> Report:
-        """Plan, check, write and publish a sheet that was read; return the report."""
-        settings, clock = self._settings, self._clock
-        state = self._state = (self._stream and self._stream.state) or StagingState(lease)
-        if lease.published_run:
-            return self._found(lease)
+    def add_resume_advice(self, exc: BaseException) -> None:
+        """Add to an error how to continue the run, where something is left to continue from."""
+        if self._began and (not isinstance(exc, ImporterError) or exc.resumable) and not self._dry_run:
+            add_advice(exc, advice_for(self._state))
+
+    def _read(
+        self, opened: tuple[Workbook, Sheet], unfinished: contextlib.ExitStack
+    ) -> tuple[SheetSource, StagingState]:
+        """Read the sheet, if no attempt did; return it, and the state of staging under the lease of this attempt."""
+        run, stop_if_imported, streamed = self._context, self._holder.stop_if_imported, None
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            self._source, streamed = read_and_load(run, opened, stream, unfinished, stop_if_imported)
+            self._streamed = streamed.results if streamed else None
+        source = self._source or read_source(run.settings, run.pool, run.folder, run.clock, opened, stop_if_imported)
+        self._source = source
+        self._state = streamed.state if streamed else StagingState(self._holder.get())
+        return source, self._state
+
+    def _plan(self, source: SheetSource, state: StagingState) -> PlannedLoad:
+        """Decide which column goes where, in which type."""
+        settings, lease = self._settings, state.lease
         self._began = self._began or lease.dead_run is not None or state.begun_shape is not None
-        with clock.stage(Stage.PLAN):
+        with self._clock.stage(Stage.PLAN):
             check_mode(settings, lease.target)
             contract, plan = plan_load(settings, source, lease.target, self._context.contract, lease.session)
+        return PlannedLoad(contract, plan, make_lineage(source, lease.run_id) if plan.lineage else None)
+
+    def _validate(
+        self, source: SheetSource, plan: LoadPlan, state: StagingState
+    ) -> tuple[dict[int, WindowChecked], dict[str, int]]:
+        """Check all windows against the plan, and the budget of rejects; return the results, and what they count."""
+        settings, clock = self._settings, self._clock
         with clock.stage(Stage.VALIDATE):
-            windows = self._windows(source, plan, lease)
-            report, rejects = make_report(settings, source, plan, lease, windows)
+            if self._checked is None or self._checked[0] != plan:
+                self._checked = plan, self._check_windows(source, plan, state)
+            windows = self._checked[1]
+            report, rejects = make_report(settings, source, plan, state.lease, windows)
             preload_xlsxwriter(report)
         if not _within_budget(settings, report):
             with replace_rejects_file(rejects, report, clock):
                 _check_budget(settings, report, clock)
-        self._began = True
-        if self._stream is not None:
-            self._stream.detach()
-        load = PlannedLoad(contract, plan, make_lineage(source, lease.run_id) if plan.lineage else None)
-        counts = {"total_records": report.total_records, "error_count": report.error_count}
+        return windows, {"total_records": report.total_records, "error_count": report.error_count}
+
+    def _check_windows(self, source: SheetSource, plan: LoadPlan, state: StagingState) -> dict[int, WindowChecked]:
+        known = None
+        if self._streamed is not None and self._streamed.fits(plan, source):
+            known = self._streamed.windows
+        else:
+            state.roll_back_direct()
+        dsn = state.lease.dsn if self._settings.method == "batch" else None
+        return validate(self._context, source, plan, dsn, known)
+
+    def _load_and_publish(
+        self,
+        source: SheetSource,
+        state: StagingState,
+        load: PlannedLoad,
+        windows: dict[int, WindowChecked],
+        counts: dict[str, int],
+    ) -> Report:
+        """Write and verify the rows, write the report and the rejects file, and commit."""
+        settings, clock, lease = self._settings, self._clock, state.lease
         with write_and_publish(self._context, state, load, windows, counts) as published:
             if self._hooks.before_publish is not None:
                 # Before the report, which may show rows that the target refused.
                 self._hooks.before_publish()
             # The publishing transaction is still open: the report must be complete before the commit.
-            windows = reject_refused_rows(lease, source, plan, windows, published.refused, self._context.folder)
-            report, rejects = make_report(settings, source, plan, lease, windows, published)
+            windows = reject_refused_rows(lease, source, load.plan, windows, published.refused, self._context.folder)
+            report, rejects = make_report(settings, source, load.plan, lease, windows, published)
             with replace_rejects_file(rejects, report, clock):
                 _check_budget(settings, report, clock)
                 self._settled = state, report, rejects
                 with clock.stage(Stage.PUBLISH):
-                    lease.session.rollback() if self._dry_run else commit_published(
-                        state, settings.mode, report.ledger_counts
-                    )
+                    if self._dry_run:
+                        lease.session.rollback()
+                    else:
+                        commit_published(state, settings.mode, report.ledger_counts)
         return self._ended(state, report)
 
     def _ended(self, state: StagingState, report: Report) -> Report:
@@ -187,27 +226,12 @@ class _Attempt:
 
     def _found(self, lease: RunLease) -> Report:
         """Return the report of an import that the ledger says is done: by this run, if only the answer was lost."""
-        if (
-            self._settled is None
-            or lease.published_run is None
-            or lease.published_run.id != self._settled[0].lease.run_id
-        ):
-            return already_imported_report(self._settings, lease, self._clock)
-        own, report, rejects = self._settled
-        with replace_rejects_file(rejects, report, self._clock):
-            return self._ended(own, report)
-
-    def add_resume_advice(self, exc: BaseException) -> None:
-        """Add to an error how to continue the run, where something is left to continue from."""
-        if self._began and (not isinstance(exc, ImporterError) or exc.resumable) and not self._dry_run:
-            add_advice(exc, advice_for(self._state))
-
-    def _windows(self, source: SheetSource, plan: LoadPlan, lease: RunLease) -> dict[int, WindowChecked]:
-        if self._checked is None or self._checked[0] != plan:
-            dsn = lease.dsn if self._settings.method == "batch" else None
-            known = self._stream.results_for(plan, source) if self._stream else None
-            self._checked = plan, validate(self._context, source, plan, dsn, known)
-        return self._checked[1]
+        if self._settled is not None:
+            own, report, rejects = self._settled
+            if lease.published_run is not None and lease.published_run.id == own.lease.run_id:
+                with replace_rejects_file(rejects, report, self._clock):
+                    return self._ended(own, report)
+        return already_imported_report(self._settings, lease, self._clock)
 
 
 def _within_budget(settings: Settings, report: Report) -> bool:

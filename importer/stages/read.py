@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from importer.decoding.tasks import ReadTask, StringsTask, WindowRead
 from importer.decoding.zero_padding import padded_styles
@@ -23,10 +24,12 @@ if TYPE_CHECKING:
 
     from importer.decoding.tasks import Window
     from importer.runtime.progress import Clock
-    from importer.settings import Settings
+    from importer.settings import Dsn, Settings
     from importer.workers.pool import Pool
 
     from .stream import Stream
+    from .streamed_load import StreamedLoad
+    from .workspace import RunContext
 
 #: One worker is used for every so many bytes of XML: reading less takes no longer than starting a worker.
 XML_BYTES_PER_WORKER = 1 << 20
@@ -46,19 +49,8 @@ def open_source(settings: Settings, clock: Clock) -> tuple[Workbook, Sheet]:
         return workbook, workbook.sheet(settings.sheet)
 
 
-class WhileReading(NamedTuple):
-    """What a run does while its sheet is read.
-
-    Attributes:
-        stream: loads windows as soon as they are read; None: only read.
-        between_windows: called before the first window and after each; an exception that it raises ends the reading.
-    """
-
-    stream: Stream | None = None
-    between_windows: Callable[[], None] = lambda: None
-
-
-_ONLY_READ = WhileReading()
+def _do_nothing() -> None:
+    pass
 
 
 def read_source(
@@ -67,7 +59,7 @@ def read_source(
     folder: Path,
     clock: Clock,
     opened: tuple[Workbook, Sheet] | None = None,
-    meanwhile: WhileReading = _ONLY_READ,
+    between_windows: Callable[[], None] = _do_nothing,
 ) -> SheetSource:
     """Read the sheet that the settings name into `folder`.
 
@@ -77,20 +69,52 @@ def read_source(
         folder: the spool folder, where frames are written.
         clock: receives stages and row counts.
         opened: the result of `open_source`, if the caller has it already.
-        meanwhile: what else is done while the sheet is read.
+        between_windows: called before the first window and after each; an exception that it raises ends the reading.
 
     Raises:
         InputError: the workbook, the sheet or the header is refused.
     """
-    workbook, sheet = opened or open_source(settings, clock)
-    meanwhile.between_windows()
+    opened = opened or open_source(settings, clock)
+    between_windows()
+    with _open_reader(opened, settings, pool, folder, clock) as reader:
+        return reader.read(between_windows)
+
+
+def read_and_load(
+    run: RunContext,
+    opened: tuple[Workbook, Sheet],
+    stream: Stream,
+    unfinished: contextlib.ExitStack,
+    between_windows: Callable[[], None],
+) -> tuple[SheetSource, StreamedLoad | None]:
+    """Read the sheet and, where possible, check and write its rows meanwhile; for the rest see `read_source`.
+
+    Args:
+        run: context of the run.
+        opened: the result of `open_source`.
+        stream: begins the load after the first windows.
+        unfinished: enters the load; its owner decides whether to publish it.
+        between_windows: see `read_source`.
+
+    Returns:
+        The sheet, and the load; None if the sheet was only read.
+    """
+    between_windows()
+    with _open_reader(opened, run.settings, run.pool, run.folder, run.clock) as reader:
+        return reader.read_and_load(stream, unfinished, between_windows)
+
+
+@contextlib.contextmanager
+def _open_reader(
+    opened: tuple[Workbook, Sheet], settings: Settings, pool: Pool, folder: Path, clock: Clock
+) -> Iterator[_SheetReader]:
     with clock.stage(Stage.UNPACK):
         cutting = WindowSplitter(
-            workbook, sheet, folder, settings.limits,
+            *opened, folder, settings.limits,
             head_rows=head_rows(settings), chunk_rows=settings.chunk_rows, workers=pool.workers,
         )  # fmt: skip
     with cutting:
-        return _SheetReader(workbook, sheet, cutting, settings, pool, folder, clock).run(meanwhile)
+        yield _SheetReader(opened, cutting, settings, pool, folder, clock)
 
 
 class _SheetReader:
@@ -98,47 +122,56 @@ class _SheetReader:
 
     def __init__(
         self,
-        workbook: Workbook,
-        sheet: Sheet,
+        opened: tuple[Workbook, Sheet],
         cutting: WindowSplitter,
         settings: Settings,
         pool: Pool,
         folder: Path,
         clock: Clock,
     ) -> None:
-        self._workbook, self._sheet, self._cutting = workbook, sheet, cutting
+        (self._workbook, self._sheet), self._cutting = opened, cutting
         self._settings, self._pool, self._folder, self._clock = settings, pool, folder, clock
-        self._strings = folder / "strings.views" if workbook.shared_strings else None
+        self._strings = folder / "strings.views" if self._workbook.shared_strings else None
         self._padded = padded_styles(cutting.styles)
         self._windows: list[WindowRead] = []
         self._rows = 0
 
-    def run(self, meanwhile: WhileReading) -> SheetSource:
-        """Read the whole sheet; the stream, if it can, loads the windows after the first ones."""
-        clock, pool, stream, between = self._clock, self._pool, *meanwhile
-        pool.limit(max(1, self._cutting.xml_bytes // XML_BYTES_PER_WORKER))
-        cut = clock.time_items("cutter", "cut", self._cutting.windows())
+    def read(self, between_windows: Callable[[], None]) -> SheetSource:
+        """Read the whole sheet."""
+        with self._tasks_ahead() as tasks, self._clock.stage(Stage.READ):
+            self._parse_strings(None)
+            self._take(self._pool.run(read_window, tasks, self._task_error), between_windows)
+            return self._source_so_far()
+
+    def read_and_load(
+        self, stream: Stream, unfinished: contextlib.ExitStack, between_windows: Callable[[], None]
+    ) -> tuple[SheetSource, StreamedLoad | None]:
+        """Read the whole sheet; load the windows after the first ones, if the stream can begin."""
+        with self._tasks_ahead() as tasks:
+            with self._clock.stage(Stage.READ):
+                self._parse_strings(stream.dsn())
+                first = head_windows(self._settings) + stream.extra_windows()
+                early = (self._with_dsn(task, stream) for task in itertools.islice(tasks, first))
+                self._take(self._pool.run(read_window, early, self._task_error), between_windows)
+                later = list(itertools.islice(tasks, 1))  # one is drawn to see whether there are more
+                left = itertools.chain(later, tasks)
+                size = self._cutting.xml_bytes
+                streamed = stream.begin(self._source_so_far, big=self._is_big(), xml_bytes=size) if later else None
+                if streamed is None:
+                    self._take(self._pool.run(read_window, left, self._task_error), between_windows)
+                    return self._source_so_far(), None
+                unfinished.enter_context(streamed)
+            with self._clock.stage(Stage.LOAD):
+                self._take(streamed.load(left, self._rows_error), between_windows)
+                return self._source_so_far(), streamed
+
+    @contextlib.contextmanager
+    def _tasks_ahead(self) -> Iterator[Iterator[ReadTask]]:
+        """Yield the read tasks of all windows; a thread cuts the next ones ahead."""
+        self._pool.limit(max(1, self._cutting.xml_bytes // XML_BYTES_PER_WORKER))
+        cut = self._clock.time_items("cutter", "cut", self._cutting.windows())
         with ahead((self._task(window) for window in cut), WINDOWS_AHEAD) as tasks:
-            streams = False
-            with clock.stage(Stage.READ):
-                self._parse_strings(stream)
-                if stream is not None:
-                    first = head_windows(self._settings) + stream.extra_windows(pool.workers)
-                    early = (self._with_dsn(task, stream) for task in itertools.islice(tasks, first))
-                    self._take(pool.run(read_window, early, self._task_error), between)
-                    later = list(itertools.islice(tasks, 1))
-                    size = self._cutting.xml_bytes
-                    streams = bool(later) and stream.begin(
-                        self._source_so_far, pool, big=self._is_big(), xml_bytes=size
-                    )
-                    tasks = itertools.chain(later, tasks)  # noqa: PLW2901 - one was drawn to see whether there are more
-                if not streams:
-                    self._take(pool.run(read_window, tasks, self._task_error), between)
-                    return self._source_so_far()
-            assert stream is not None
-            with clock.stage(Stage.LOAD):
-                self._take(stream.load(tasks, self._rows_error), between)
-                return self._source_so_far()
+            yield tasks
 
     def _source_so_far(self) -> SheetSource:
         windows = sort_windows(self._windows, self._sheet)
@@ -173,20 +206,19 @@ class _SheetReader:
         if most is not None and self._rows > most:
             raise LimitPassed(f"the sheet has more than {most:,} rows", choice="split it")
 
-    def _parse_strings(self, stream: Stream | None) -> None:
-        """Parse the shared strings in the first worker, which also connects, while the first windows are cut."""
+    def _parse_strings(self, dsn: Dsn | None) -> None:
+        """Parse the shared strings in the first worker, which also connects if it can, while windows are cut."""
         if self._strings is None or self._workbook.shared_strings is None:
             return
 
-        def died(_: StringsTask, how: str) -> ImporterError:
-            return self._reader_error("the process that read the shared strings", how)
-
-        dsn = stream.dsn() if stream is not None else None
         task = StringsTask(
             self._workbook.path, self._workbook.shared_strings, self._settings.limits, self._strings, dsn
         )
-        for _ in self._pool.run(parse_strings, [task], died):
+        for _ in self._pool.run(parse_strings, [task], self._strings_error):
             pass
+
+    def _strings_error(self, _: StringsTask, how: str) -> ImporterError:
+        return self._reader_error("the process that read the shared strings", how)
 
     def _task_error(self, task: ReadTask, how: str) -> ImporterError:
         return self._rows_error(task.window.first_row, task.window.last_row, how)
