@@ -83,7 +83,7 @@ def run(
         context = RunContext(settings, contract, clock, folder, pool, dry_run)
         attempt = _Attempt(context, holder, hooks)
         opened = open_source(settings, clock)
-        holder.opened(*opened)
+        holder.set_source(*opened)
         retry = Retry(settings.retry_for, clock.deadline, clock.say)
         while True:
             try:
@@ -117,7 +117,8 @@ class _Attempt:
         #: The last plan, and the windows checked against it.
         self._checked: tuple[LoadPlan, dict[int, WindowChecked]] | None = None
         self._state: StagingState | None = None
-        self._began = False
+        #: Whether the run, or a dead one before it, may have written what the next one continues from.
+        self._may_resume = False
         #: What was about to be committed, in case only the server's answer is lost.
         self._settled: tuple[StagingState, Report, Rejects] | None = None
 
@@ -127,10 +128,10 @@ class _Attempt:
             with contextlib.ExitStack() as unfinished:
                 source, state = self._read(opened, unfinished)
                 if state.lease.published_run:
-                    return self._found(state.lease)
+                    return self._report_published(state.lease)
                 load = self._plan(source, state)
                 windows, counts = self._validate(source, load.plan, state)
-                self._began = True
+                self._may_resume = True
             return self._load_and_publish(source, state, load, windows, counts)
         except AlreadyImported as exc:
             return already_imported_report(self._settings, exc.lease, self._clock)
@@ -141,7 +142,7 @@ class _Attempt:
 
     def add_resume_advice(self, exc: BaseException) -> None:
         """Add to an error how to continue the run, where something is left to continue from."""
-        if self._began and (not isinstance(exc, ImporterError) or exc.resumable) and not self._dry_run:
+        if self._may_resume and (not isinstance(exc, ImporterError) or exc.resumable) and not self._dry_run:
             add_advice(exc, advice_for(self._state))
 
     def _read(
@@ -161,7 +162,7 @@ class _Attempt:
     def _plan(self, source: SheetSource, state: StagingState) -> PlannedLoad:
         """Decide which column goes where, in which type."""
         settings, lease = self._settings, state.lease
-        self._began = self._began or lease.dead_run is not None or state.begun_shape is not None
+        self._may_resume = self._may_resume or lease.dead_run is not None or state.begun_shape is not None
         with self._clock.stage(Stage.PLAN):
             check_mode(settings, lease.target)
             contract, plan = plan_load(settings, source, lease.target, self._context.contract, lease.session)
@@ -217,20 +218,20 @@ class _Attempt:
                         lease.session.rollback()
                     else:
                         commit_published(state, settings.mode, report.ledger_counts)
-        return self._ended(state, report)
+        return self._finish_report(state, report)
 
-    def _ended(self, state: StagingState, report: Report) -> Report:
+    def _finish_report(self, state: StagingState, report: Report) -> Report:
         outcome, clock = "checked" if self._dry_run else "published", self._clock
         run = run_to_dict(state.lease, state.resumed_rows)
         return replace(report, outcome=outcome, run=run, timings=clock.timings, duration=clock.elapsed)
 
-    def _found(self, lease: RunLease) -> Report:
+    def _report_published(self, lease: RunLease) -> Report:
         """Return the report of an import that the ledger says is done: by this run, if only the answer was lost."""
         if self._settled is not None:
             own, report, rejects = self._settled
             if lease.published_run is not None and lease.published_run.id == own.lease.run_id:
                 with replace_rejects_file(rejects, report, self._clock):
-                    return self._ended(own, report)
+                    return self._finish_report(own, report)
         return already_imported_report(self._settings, lease, self._clock)
 
 

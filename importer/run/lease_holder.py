@@ -82,7 +82,7 @@ class LeaseHolder:
             self._session.close()
         self._servers.close()
 
-    def opened(self, workbook: Workbook, sheet: Sheet) -> None:
+    def set_source(self, workbook: Workbook, sheet: Sheet) -> None:
         """Set the workbook and sheet to import, without which the lease cannot be acquired."""
         self._opened.set_result((workbook, sheet))
 
@@ -212,9 +212,9 @@ class LeaseHolder:
             return replace(lease, published_run=published)
         if self._settings.again:
             return lease
-        gone = reload_reason(lease.session, lease.target, published, self._settings.mode)
+        reason = reload_reason(lease.session, lease.target, published, self._settings.mode)
         # The lease owns this transaction; a read in it may have failed.
         lease.session.rollback()
-        if gone is None:
+        if reason is None:
             return replace(lease, published_run=published)
-        return replace(lease, notes=(f"loaded again, although run {published.id} imported it: {gone}",))
+        return replace(lease, notes=(f"loaded again, although run {published.id} imported it: {reason}",))

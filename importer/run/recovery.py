@@ -55,7 +55,7 @@ def open_staging(
     Raises:
         TargetRefused: the role may not create the table.
     """
-    fresh, statement, shape = _planned(state.lease, contract, plan)
+    fresh, statement, shape = _plan_table(state.lease, contract, plan)
     try:
         found = None if dry_run else _find_staging(state, fresh, shape, chunks, about)
         if found is None:
@@ -87,7 +87,7 @@ def begin_staging(state: StagingState, contract: Contract, plan: LoadPlan, about
 
     `open_staging` takes it over; a failure before that must be passed to `end_staging`.
     """
-    staging, statement, shape = _planned(state.lease, contract, plan)
+    staging, statement, shape = _plan_table(state.lease, contract, plan)
     state.begin(staging, shape)
     _create_staging(state.lease, staging, statement, {**about, "shape": shape}, None)
     return staging
@@ -98,7 +98,7 @@ def end_staging(state: StagingState, exc: BaseException) -> None:
     end_run(state, exc, keep=is_resumable(exc))
 
 
-def _planned(lease: RunLease, contract: Contract, plan: LoadPlan) -> tuple[Staging, str, str]:
+def _plan_table(lease: RunLease, contract: Contract, plan: LoadPlan) -> tuple[Staging, str, str]:
     """Return the planned staging table, the statement that creates it, and that statement's checksum (the shape)."""
     staging = plan_staging(new_staging_name(lease.key), lease.target, plan.columns, contract, lineage=plan.lineage)
     statement = define_staging(staging, lease.target, contract)

@@ -109,12 +109,12 @@ def _open_reader(
     opened: tuple[Workbook, Sheet], settings: Settings, pool: Pool, folder: Path, clock: Clock
 ) -> Iterator[_SheetReader]:
     with clock.stage(Stage.UNPACK):
-        cutting = WindowSplitter(
+        splitter = WindowSplitter(
             *opened, folder, settings.limits,
             head_rows=head_rows(settings), chunk_rows=settings.chunk_rows, workers=pool.workers,
         )  # fmt: skip
-    with cutting:
-        yield _SheetReader(opened, cutting, settings, pool, folder, clock)
+    with splitter:
+        yield _SheetReader(opened, splitter, settings, pool, folder, clock)
 
 
 class _SheetReader:
@@ -123,16 +123,16 @@ class _SheetReader:
     def __init__(
         self,
         opened: tuple[Workbook, Sheet],
-        cutting: WindowSplitter,
+        splitter: WindowSplitter,
         settings: Settings,
         pool: Pool,
         folder: Path,
         clock: Clock,
     ) -> None:
-        (self._workbook, self._sheet), self._cutting = opened, cutting
+        (self._workbook, self._sheet), self._splitter = opened, splitter
         self._settings, self._pool, self._folder, self._clock = settings, pool, folder, clock
         self._strings = folder / "strings.views" if self._workbook.shared_strings else None
-        self._padded = padded_styles(cutting.styles)
+        self._padded = padded_styles(splitter.styles)
         self._windows: list[WindowRead] = []
         self._rows = 0
 
@@ -155,7 +155,7 @@ class _SheetReader:
                 self._take(self._pool.run(read_window, early, self._task_error), between_windows)
                 later = list(itertools.islice(tasks, 1))  # one is drawn to see whether there are more
                 left = itertools.chain(later, tasks)
-                size = self._cutting.xml_bytes
+                size = self._splitter.xml_bytes
                 streamed = stream.begin(self._source_so_far, big=self._is_big(), xml_bytes=size) if later else None
                 if streamed is None:
                     self._take(self._pool.run(read_window, left, self._task_error), between_windows)
@@ -168,32 +168,32 @@ class _SheetReader:
     @contextlib.contextmanager
     def _tasks_ahead(self) -> Iterator[Iterator[ReadTask]]:
         """Yield the read tasks of all windows; a thread cuts the next ones ahead."""
-        self._pool.limit(max(1, self._cutting.xml_bytes // XML_BYTES_PER_WORKER))
-        cut = self._clock.time_items("cutter", "cut", self._cutting.windows())
+        self._pool.limit(max(1, self._splitter.xml_bytes // XML_BYTES_PER_WORKER))
+        cut = self._clock.time_items("cutter", "cut", self._splitter.windows())
         with ahead((self._task(window) for window in cut), WINDOWS_AHEAD) as tasks:
             yield tasks
 
     def _source_so_far(self) -> SheetSource:
         windows = sort_windows(self._windows, self._sheet)
-        return make_source(self._workbook, self._sheet, self._cutting.facts(), windows, self._settings)
+        return make_source(self._workbook, self._sheet, self._splitter.facts(), windows, self._settings)
 
     def _with_dsn(self, task: ReadTask, stream: Stream) -> ReadTask:
         """Return the task, with a DSN to connect to meanwhile if its worker will write; window 0's always will."""
         return replace(task, dsn=stream.dsn()) if self._is_big() or task.window.number == 0 else task
 
     def _is_big(self) -> bool:
-        return self._cutting.xml_bytes >= STREAM_MIN_BYTES
+        return self._splitter.xml_bytes >= STREAM_MIN_BYTES
 
     def _task(self, window: Window) -> ReadTask:
         return ReadTask(
-            window, self._cutting.width(), self._workbook.epoch_1904, self._settings.limits.window_cells,
-            self._folder / f"window-{window.number}.arrow", self._strings, self._cutting.styles,
+            window, self._splitter.width(), self._workbook.epoch_1904, self._settings.limits.window_cells,
+            self._folder / f"window-{window.number}.arrow", self._strings, self._splitter.styles,
             self._padded,
         )  # fmt: skip
 
     def _take(self, results: Iterator[WindowRead], between_windows: Callable[[], None]) -> None:
         for result in results:
-            self._cutting.release(result.number)
+            self._splitter.release(result.number)
             self._count(result.rows)
             self._clock.advance(result.rows)
             between_windows()

@@ -51,11 +51,11 @@ def reject_refused_rows(
     frames = {window.number: window.path for window in source.windows if window.kept}
     changed = dict(windows)
     for number, window in windows.items():
-        mine = refusals[bisect_left(rows, window.first_row) : bisect_right(rows, window.last_row)]
-        if mine and number not in frames:
+        in_window = refusals[bisect_left(rows, window.first_row) : bisect_right(rows, window.last_row)]
+        if in_window and number not in frames:
             raise NotSpooled("rows of a window that was not kept were refused")
-        if mine:
-            changed[number] = _reject_rows(window, frames[number], plan, mine, folder)
+        if in_window:
+            changed[number] = _reject_rows(window, frames[number], plan, in_window, folder)
     return changed
 
 
@@ -94,14 +94,14 @@ def _refusals(session: Session, plan: LoadPlan, target: Target, refused: tuple[R
     """Return the refusals as errors of a column, if the server named exactly one that is loaded, else of the row."""
     loaded = {c.field.name for c in plan.columns if c.column}
     fields: dict[tuple[str, str, str, str], str] = {}
-    told = []
+    errors = []
     for row in refused:
         place = (row.schema, row.table, row.constraint, row.column)
         if place not in fields:
             columns = _columns(session, target, row)
             fields[place] = columns[0] if len(columns) == 1 and columns[0] in loaded else WHOLE_ROW
-        told.append(RowError(row.row, fields[place], DATABASE_ERROR, _reason(row)))
-    return told
+        errors.append(RowError(row.row, fields[place], DATABASE_ERROR, _reason(row)))
+    return errors
 
 
 def _columns(session: Session, target: Target, row: RefusedRow) -> tuple[str, ...]:

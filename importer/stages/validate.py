@@ -47,31 +47,31 @@ def validate(
     if not {task.number for task in left}.isdisjoint(w.number for w in source.windows if not w.kept):
         raise NotSpooled("windows that were not kept must be checked against another plan")
     clock.advance(sum(w.rows for w in windows.values()))
-    died = partial(_checker_error, source)
-    for checked in pool.run(check_window, left, died):
+    checker_error = partial(_checker_error, source)
+    for checked in pool.run(check_window, left, checker_error):
         clock.advance(checked.rows)
         windows[checked.number] = checked
-    for checked in pool.run(check_window, _again(tasks, windows, plan, source), died):
+    for checked in pool.run(check_window, _recheck_tasks(tasks, windows, plan, source), checker_error):
         windows[checked.number] = checked
     check_conservation(source, windows)
     return windows
 
 
-def _again(
+def _recheck_tasks(
     tasks: list[CheckTask], windows: dict[int, WindowChecked], plan: LoadPlan, source: SheetSource
 ) -> list[CheckTask]:
     """Return the tasks of windows with repeated keys, with the rows to reject or to leave out."""
     spooled = [(w.number, w.keys) for w in windows.values()]
-    lost: dict[int, tuple[int, ...]] = {}
+    left_out: dict[int, tuple[int, ...]] = {}
     if plan.on_duplicate != "reject":
-        lost = superseded(spooled, plan.key, plan.on_duplicate)
-    gone = [row for rows in lost.values() for row in rows]
+        left_out = superseded(spooled, plan.key, plan.on_duplicate)
+    superseded_rows = [row for rows in left_out.values() for row in rows]
     keys = plan.keys if plan.on_duplicate == "reject" else tuple(k for k in plan.keys if set(k[1]) != set(plan.key))
-    refusals = find_duplicates(spooled, keys, gone, source.places.row)
+    refusals = find_duplicates(spooled, keys, superseded_rows, source.places.row)
     return [
-        replace(task, refusals=tuple(refusals.get(task.number, ())), superseded=lost.get(task.number, ()))
+        replace(task, refusals=tuple(refusals.get(task.number, ())), superseded=left_out.get(task.number, ()))
         for task in tasks
-        if task.number in refusals or task.number in lost
+        if task.number in refusals or task.number in left_out
     ]
 
 

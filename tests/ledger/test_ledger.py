@@ -224,14 +224,14 @@ def test_second_run_says_who_it_waits_for(db: Database, book: Path) -> None:
 
     def key() -> str:
         with LeaseHolder(settings, None, Clock(deadline=Deadline(30)), dry_run=False) as holder:
-            holder.opened(*open_source(settings, Clock()))
+            holder.set_source(*open_source(settings, Clock()))
             return holder.get().key
 
     with Session(db.dsn) as other:
         other.query("select pg_advisory_lock($1::bigint)", [lock_number(key())])
         backend = other.value("select pg_backend_pid()")
         with LeaseHolder(settings, None, Listening(deadline=Deadline(1)), dry_run=False) as holder:
-            holder.opened(*open_source(settings, Clock()))
+            holder.set_source(*open_source(settings, Clock()))
             with pytest.raises(TimedOut):
                 holder.get()
         assert len(said) == 1

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 def lease(db: Database, tmp_path: Path) -> Iterator[RunLease]:
     settings = make_settings(save(tmp_path / "b.xlsx", ["a"], [1]), to=db.dsn.text, workers=0)
     with LeaseHolder(settings, None, Clock(deadline=Deadline(30)), dry_run=False) as holder:
-        holder.opened(*open_source(settings, Clock()))
+        holder.set_source(*open_source(settings, Clock()))
         yield holder.get()
 
 
@@ -66,5 +66,5 @@ def test_holder_starts_no_thread_before_it_is_entered(db: Database, tmp_path: Pa
     holder = LeaseHolder(settings, None, Clock(), dry_run=True)
     assert not [thread for thread in set(threading.enumerate()) - before if thread.name == "lease"]
     with holder:
-        holder.opened(*open_source(settings, Clock()))
+        holder.set_source(*open_source(settings, Clock()))
         assert holder.get().dsn == holder.dsn() == db.dsn

@@ -41,7 +41,7 @@ def loaded(db: Database, folder: Path, **options: Any) -> Iterator[StreamedLoad 
     with LeaseHolder(settings, None, clock, dry_run=dry_run) as holder, working(settings) as (spooled, pool):
         run = RunContext(settings, None, clock, spooled, pool, dry_run)
         opened = open_source(settings, clock)
-        holder.opened(*opened)
+        holder.set_source(*opened)
         with contextlib.ExitStack() as unfinished:
             source, streamed = read_and_load(run, opened, Stream(run, holder), unfinished, lambda: None)
             assert source.rows == LAST - 1
