@@ -15,7 +15,7 @@ from importer.plan.model import choose_columns
 from importer.postgres.types import FIELD_TYPES
 from importer.runtime.progress import Clock
 from importer.stages.read import read_source
-from importer.stages.workspace import working
+from importer.stages.workspace import open_workspace
 
 from .cells import spool
 from .settings import Limits, Settings, parse_header_rows
@@ -90,7 +90,7 @@ def inspect_workbook(workbook: str | Path, **options: Any) -> Inspection:
         InputError: the workbook, the sheet or the header is refused.
     """
     settings = _settings(workbook, **options)
-    with working(settings) as (folder, pool):
+    with open_workspace(settings) as (folder, pool):
         source = read_source(settings, pool, folder, Clock())
         columns, _ = choose_columns(source.header, settings.columns)
         contract = infer_contract(columns, source.facts)

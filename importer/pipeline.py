@@ -25,7 +25,7 @@ from importer.stages.read import open_source, read_and_load, read_source
 from importer.stages.refused_rows import reject_refused_rows
 from importer.stages.stream import Stream
 from importer.stages.validate import validate
-from importer.stages.workspace import RunContext, working
+from importer.stages.workspace import RunContext, open_workspace
 
 from .errors import BudgetExceeded, ImporterError, NotSpooled
 
@@ -78,7 +78,7 @@ def run(
     contract = load_contract(settings.contract) if settings.contract else None
     with (
         LeaseHolder(settings, contract, clock, dry_run=dry_run) as holder,
-        working(settings, clock.deadline) as (folder, pool),
+        open_workspace(settings, clock.deadline) as (folder, pool),
     ):
         context = RunContext(settings, contract, clock, folder, pool, dry_run)
         attempt = _Attempt(context, holder, hooks)

@@ -46,7 +46,7 @@ class RunContext:
 
 
 @contextlib.contextmanager
-def working(settings: Settings, deadline: Deadline | None = None) -> Iterator[tuple[Path, Pool]]:
+def open_workspace(settings: Settings, deadline: Deadline | None = None) -> Iterator[tuple[Path, Pool]]:
     """Yield a spool folder and a pool of workers; remove both when the block ends.
 
     Raises:

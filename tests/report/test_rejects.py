@@ -33,7 +33,7 @@ from importer.report.rejects_workbook import Rejects
 from importer.runtime.progress import Clock
 from importer.settings import Settings
 from importer.stages.read import read_source
-from importer.stages.workspace import working
+from importer.stages.workspace import open_workspace
 from importer.validation.check_window import check_rows
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def _rejects(folder: Path, *windows: list[list[Any]], headers: list[str | None] 
 def _read(path: Path, folder: Path) -> pl.DataFrame:
     """The data rows that importer itself reads of a workbook."""
     settings = Settings(workbook=path, workers=0, temp_dir=folder, header_rows=(1, 1))
-    with working(settings) as (spooled, pool):
+    with open_workspace(settings) as (spooled, pool):
         source = read_source(settings, pool, spooled, Clock())
         frames = [data_rows(spool.read(w.path), 1, skip_hidden=False) for w in source.windows]
         return pl.concat([f.clone() for f in frames], how="diagonal").rechunk()

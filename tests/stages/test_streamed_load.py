@@ -16,7 +16,7 @@ from importer.runtime.retry import Deadline
 from importer.settings import make_settings
 from importer.stages.read import open_source, read_and_load
 from importer.stages.stream import Stream
-from importer.stages.workspace import RunContext, working
+from importer.stages.workspace import RunContext, open_workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +38,7 @@ def loaded(db: Database, folder: Path, **options: Any) -> Iterator[StreamedLoad 
     dry_run = options.pop("dry_run", False)
     settings = make_settings(book, to=db.dsn.text, **options)
     clock = Clock(deadline=Deadline(60))
-    with LeaseHolder(settings, None, clock, dry_run=dry_run) as holder, working(settings) as (spooled, pool):
+    with LeaseHolder(settings, None, clock, dry_run=dry_run) as holder, open_workspace(settings) as (spooled, pool):
         run = RunContext(settings, None, clock, spooled, pool, dry_run)
         opened = open_source(settings, clock)
         holder.set_source(*opened)
