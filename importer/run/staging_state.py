@@ -14,16 +14,17 @@ if TYPE_CHECKING:
 class StagingState:
     """Where the chunks of a run go: nowhere yet, into a staging table, or straight into the target.
 
-    Only the verbs here change it; `recovery` calls them for staging, `stages.stream` for a direct copy. Each lease has
-    a state of its own: after a lost connection the run continues its own staging table as that of a dead run.
+    Only the verbs here change it: `recovery` calls those for staging, `stages.streamed_load` those for a direct copy,
+    and the pipeline `roll_back_direct`, if the whole sheet has another plan. Each lease has a state of its own: after a
+    lost connection the run continues its own staging table as that of a dead run.
 
-        state       `table`  `direct`  entered by      from                  meaning
-        none        None     None      a new object    -                     nothing was written under this lease
-        direct      None     set       copy_directly   none                  chunks go into the target, uncommitted
-        none        None     None      roll_back       direct                they go through staging after all
-        begun       set      None      begin           none                  filled while the sheet is being read
-        created     set      None      create          none, begun           empty; replaces what does not fit the plan
-        taken over  set      None      take_over       none, begun           holds chunks of this plan
+        state       `table`  `direct`  entered by        from         meaning
+        none        None     None      a new object      -            nothing was written under this lease
+        direct      None     set       copy_directly     none         chunks go into the target, uncommitted
+        none        None     None      roll_back_direct  direct       they go through staging after all
+        begun       set      None      begin             none         filled while the sheet is being read
+        created     set      None      create            none, begun  empty; replaces what does not fit the plan
+        taken over  set      None      take_over         none, begun  holds chunks of this plan
 
     The table may be missing in `begun` and `created`: they are entered before the table is created, because a signal
     may arrive between its creation and the next line. A run that ends drops the table if it exists, or keeps it.
