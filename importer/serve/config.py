@@ -49,7 +49,7 @@ class Config:
         seconds: longest time that an import, or receiving a workbook, may take.
         idle_seconds: longest time that a sender may send nothing.
         keep_upload_seconds: how long an upload is kept after its last use.
-        keep_days: how long ended runs are kept in the list.
+        keep_days: how long runs are kept in the list after their end.
         retry_for: how long a failure of the database server is retried, in seconds.
         workers: number of processes that read and write for one import; None for one per core.
 

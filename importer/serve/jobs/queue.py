@@ -189,9 +189,9 @@ class Jobs:
             return  # `importer runs clean` removes it later
 
     async def prune(self) -> None:
-        """Delete runs older than `keep_days` that have ended, and cancel those that nobody resumed."""
+        """Delete runs that ended more than `keep_days` ago, and cancel those that nobody resumed since."""
         old = datetime.now(UTC) - timedelta(days=self._config.keep_days)
-        for stored in self.store.runs_created_before(stamp(old.timestamp())):
+        for stored in self.store.runs_finished_before(stamp(old.timestamp())):
             run = self._runs.find(stored["id"])
             if run.is_over:
                 await self.cancel(run)

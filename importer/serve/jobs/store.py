@@ -87,9 +87,14 @@ class Store:
         rows = self._db.execute(f"SELECT listed FROM runs WHERE state IN ({marks}) ORDER BY created_at, id", states)
         return [json.loads(row[0]) for row in rows]
 
-    def runs_created_before(self, time: str) -> list[dict[str, Any]]:
-        """Return the runs created before a time, oldest first."""
-        rows = self._db.execute("SELECT listed FROM runs WHERE created_at < ? ORDER BY created_at", (time,))
+    def runs_finished_before(self, time: str) -> list[dict[str, Any]]:
+        """Return the runs that ended or were interrupted before a time, oldest first."""
+        # No run ends before it was created: that condition has an index, and leaves few rows for the other one.
+        rows = self._db.execute(
+            "SELECT listed FROM runs WHERE created_at < ?1 AND json_extract(listed, '$.finished_at') < ?1 "
+            "ORDER BY created_at",
+            (time,),
+        )
         return [json.loads(row[0]) for row in rows]
 
     # ---- TABLES -------------------------------------------------------------------------------------------------
