@@ -1,4 +1,4 @@
-"""The queue of runs forgets them by when they ended, not by when they were sent."""
+"""The queue of runs: when it forgets them, and what it says of one whose process it killed."""
 
 from __future__ import annotations
 
@@ -7,14 +7,19 @@ import contextlib
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import pytest
+from support.serving import book
+
 from importer.serve.config import Config
 from importer.serve.errors import stamp
+from importer.serve.jobs import queue
 from importer.serve.jobs.database import Database
 from importer.serve.jobs.processes import ChildPool
 from importer.serve.jobs.queue import Jobs
-from importer.serve.jobs.run import DONE, INTERRUPTED, RUNNING, Run
+from importer.serve.jobs.run import ASK_BY_RESUME, DONE, GO_ON, INTERRUPTED, RUNNING, Progress, Run
 from importer.serve.jobs.store import Store
 from importer.serve.jobs.uploads import Uploads
+from importer.settings import Dsn
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,3 +61,31 @@ def test_run_that_ended_long_ago_is_forgotten(tmp_path: Path) -> None:
 
 def test_interrupted_run_can_be_resumed_as_long_after_it_was_stopped(tmp_path: Path) -> None:
     assert pruned(tmp_path, run(INTERRUPTED, created=DAYS + 9, finished=DAYS - 1)) == [INTERRUPTED]
+
+
+@pytest.mark.parametrize(("stage", "choice"), [("publish", ASK_BY_RESUME), ("load", GO_ON)])
+def test_run_that_does_not_notice_its_deadline_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str, choice: str
+) -> None:
+    """It can be resumed; from the last stage on, nobody knows whether it published its rows."""
+    monkeypatch.setattr(queue, "_GRACE_SECONDS", 0.0)
+    made = run(RUNNING, created=0, finished=None)
+    config = Config(folder=tmp_path, seconds=0.01)
+    for path in (config.uploads, config.results, config.scratch):
+        path.mkdir()
+
+    async def work() -> None:
+        uploads, children = Uploads(config), ChildPool(config.scratch, 1)
+        upload = uploads.begin("data.xlsx", 1)
+        upload.path.write_bytes(book(["n"], [1]))
+        uploads.keep(upload, 1, once=True)
+        made.upload, made.writing, made.progress = upload.id, True, Progress(stage, 1, 1, None)
+        with contextlib.closing(Store(tmp_path / "service.sqlite", "embedded")) as store:
+            try:
+                await Jobs(config, store, uploads, children, Database(Dsn("host=/nowhere")))._work(made)
+            finally:
+                await children.stop()
+
+    asyncio.run(work())
+    assert made.error is not None
+    assert (made.state, made.error["type"], made.error["choice"]) == (INTERRUPTED, "TimedOut", choice)

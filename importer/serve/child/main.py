@@ -69,25 +69,19 @@ def main() -> None:
         sys.exit(_SIGTERM_EXIT_CODE)
 
 
-def _execute(operation: Operation, command: dict[str, Any], talk: Channel) -> dict[str, Any]:
-    """Execute one command and return its answer; a deadline that passed during the commit ends it as any other."""
-    try:
-        return operation(command, talk)
-    except CommitUnknown as exc:
-        raise exc.as_timeout() or exc from None
-
-
 def _work(operation: Operation, command: dict[str, Any], talk: Channel) -> None:
     """Execute one command and send its last event, `done` or `error`."""
     hidden = command.get("hidden", ())
     try:
-        answer = _execute(operation, command, talk)
+        answer = operation(command, talk)
     except (KeyboardInterrupt, CommitUnknown) as exc:
         unsure = isinstance(exc, CommitUnknown)
+        late = exc.as_timeout() if isinstance(exc, CommitUnknown) else None
         how = " while publishing; the rows may have been published" if unsure else "; nothing was published"
-        words = error_dict(Interrupted(f"the work was interrupted{how}"))
-        talk.tell("error", error=words | {"unsure": unsure})
-        raise KeyboardInterrupt from exc
+        error = late or Interrupted(f"the work was interrupted{how}")
+        talk.tell("error", error=error_dict(error, hidden) | {"unsure": unsure})
+        if late is None:
+            raise KeyboardInterrupt from exc
     except ImporterError as exc:
         if exc.exit_code == MachineError.exit_code:
             # The operator needs the details that callers do not see.

@@ -13,6 +13,7 @@ from .commands import load_command
 from .processes import Child, ChildDied, ChildPool
 from .registry import RunRegistry
 from .run import (
+    ASK_BY_RESUME,
     CANCELLED,
     DONE,
     FAILED,
@@ -21,7 +22,7 @@ from .run import (
     QUEUED,
     RUNNING,
     Run,
-    may_have_published,
+    killed,
     service_error,
     stopped,
 )
@@ -235,11 +236,10 @@ class Jobs:
                         return await child.work(self._command(run, child), lambda event: self._hear(run, event))
                 except TimeoutError:
                     child.kill()
-                    return {"error": service_error(422, f"not done within {self._config.seconds:g} s", "TimedOut")}
+                    return {"error": killed(run, 422, f"not done within {self._config.seconds:g} s", "TimedOut")}
         except ChildDied as exc:
             how = "ran out of memory or was killed" if "SIGKILL" in exc.how else exc.how
-            words = service_error(500, f"the process that did the work {how}", "ChildDied")
-            return {"error": words | {"resumable": True}}
+            return {"error": killed(run, 500, f"the process that did the work {how}", "ChildDied")}
 
     def _hear(self, run: Run, event: dict[str, Any]) -> dict[str, Any] | None:
         if event["event"] == "owned":
@@ -272,8 +272,8 @@ class Jobs:
             if event["oid"] is not None and run.identity is not None:
                 self.store.own(run.identity[1], run.identity[2], event["oid"])
             self._runs.end(run, DONE, report=report)
-        elif run.cancelling and may_have_published(run, error):
-            self._runs.interrupt(run, error | {"choice": "resume the run: it reports whether the rows were published"})
+        elif run.kind == "upload" and error.get("unsure"):
+            self._runs.interrupt(run, error | {"choice": ASK_BY_RESUME})
         elif run.cancelling:
             self._runs.end(run, CANCELLED)
             await self._forget_in_ledger(run)

@@ -184,17 +184,19 @@ class Run:
 
 #: The choice in the error of a run that can be resumed.
 GO_ON = "resume the run: it continues where it stopped"
-
-
-def may_have_published(run: Run, error: dict[str, Any]) -> bool:
-    """Return whether a run that was stopped may still have published its rows."""
-    killed = error["type"] == "ChildDied" and run.progress is not None and run.progress.stage == Stage.PUBLISH
-    return run.kind == "upload" and (killed or bool(error.get("unsure")))
+#: The choice in the error of a run that stopped while it committed.
+ASK_BY_RESUME = "resume the run: it reports whether the rows were published"
 
 
 def service_error(status: int, error: str, kind: str) -> dict[str, Any]:
     """Return an error in the form in which children report theirs."""
     return {"error": error, "type": kind, "place": None, "choice": None, "status": status, "resumable": False}
+
+
+def killed(run: Run, status: int, error: str, kind: str) -> dict[str, Any]:
+    """Return the error of a run whose child was killed: it can be resumed; publishing it may or may not have done."""
+    unsure = run.progress is not None and run.progress.stage == Stage.PUBLISH
+    return service_error(status, error, kind) | {"resumable": True, "unsure": unsure}
 
 
 def stopped(choice: str | None) -> dict[str, Any]:
