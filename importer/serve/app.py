@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
@@ -17,12 +18,12 @@ from importer.serve.jobs.processes import ChildPool
 from importer.serve.jobs.queue import Jobs
 from importer.serve.jobs.store import Store
 from importer.serve.jobs.uploads import Uploads
-from importer.serve.routes.models import ErrorAnswer
-from importer.serve.routes.openapi import described
-from importer.serve.routes.service import Service, model_response
+from importer.serve.models.service import ErrorAnswer
+from importer.serve.routes.openapi import complete
+from importer.serve.routes.service import Service
 from importer.version import __version__
 
-from .errors import RequestError, validation_errors_to_dict
+from .errors import RequestError, model_response, validation_answer
 from .http import pages
 from .routes import about as routes_about
 from .routes import runs as routes_runs
@@ -43,23 +44,23 @@ _EXPIRE_INTERVAL_SECONDS = 60.0
 
 def make_app(config: Config, database: Database) -> FastAPI:
     """Return the application; the caller has locked the service's folder and started the database."""
-    uploads, crew = Uploads(config), ChildPool(config.scratch, config.concurrency)
+    uploads, children = Uploads(config), ChildPool(config.scratch, config.concurrency)
     store = Store(config.folder / "service.sqlite", database.name)
-    jobs = Jobs(config, store, uploads, crew, database)
+    jobs = Jobs(config, store, uploads, children, database)
     keys = Authenticator(config.token)
-    service = Service(config, keys, database, crew, uploads, jobs, asyncio.Semaphore(config.concurrency))
+    service = Service(config, keys, database, children, uploads, jobs, asyncio.Semaphore(config.concurrency))
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         jobs.load()
-        await crew.start()
+        await children.start()
         tidying = asyncio.create_task(_expire_periodically(service))
         try:
             yield
         finally:
             tidying.cancel()
             await jobs.stop()
-            await crew.stop()
+            await children.stop()
             store.close()
 
     app = FastAPI(
@@ -71,8 +72,8 @@ def make_app(config: Config, database: Database) -> FastAPI:
     for routes in (routes_work, routes_runs, routes_about):
         app.include_router(routes.router)
     pages.add_pages(app)
-    describing = app.openapi
-    app.openapi = lambda: described(describing())  # type: ignore[method-assign]
+    build_document = app.openapi
+    app.openapi = functools.cache(lambda: complete(build_document()))  # type: ignore[method-assign]
     _add_error_handlers(app)
     return app
 
@@ -88,13 +89,13 @@ def _add_error_handlers(app: FastAPI) -> None:
     """Register handlers that turn every error into a response of the same shape."""
 
     async def refused(_: Request, exc: Any) -> Response:
-        return model_response(ErrorAnswer.model_validate(exc.words), exc.status, exc.headers)
+        return model_response(exc.answer, exc.status, exc.headers)
 
     async def gone(_: Request, _exc: Any) -> Response:
         return Response(status_code=400)  # the client is gone; nobody reads it
 
     async def invalid(_: Request, exc: Any) -> Response:
-        return model_response(ErrorAnswer.model_validate(validation_errors_to_dict(exc.errors())), 400)
+        return model_response(validation_answer(exc.errors()), 400)
 
     async def http(_: Request, exc: Any) -> Response:
         answer = ErrorAnswer(error=str(exc.detail).lower(), type="HTTPError", place=None, choice=None)

@@ -123,6 +123,10 @@ class Config:
         """Folder of the rejects of ended runs."""
         return self.folder / "runs"
 
+    def run_folder(self, run: str) -> Path:
+        """Return the folder that holds the files of a run."""
+        return self.results / run
+
     @property
     def scratch(self) -> Path:
         """Folder of the temporary files of child processes."""

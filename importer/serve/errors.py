@@ -1,17 +1,35 @@
-"""Defines the shape of error responses, and of times in responses."""
+"""Defines the error that refuses a request, responses of other statuses than a route's own, and times in answers."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import JSONResponse
+
+from importer.serve.models.service import ErrorAnswer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic import BaseModel
 
 
 class RequestError(Exception):
     """A request that the service refuses or cannot complete.
 
+    Args:
+        status: HTTP status of the response.
+        error: the fact, as a sentence without a full stop.
+        kind: type of the error.
+        place: where it is, such as the name of an option; None without one.
+        choice: what the caller can do; None if nothing.
+        retry_after: seconds after which the caller may try again; None if that would not help.
+        more: further fields of `ErrorAnswer`.
+
     Attributes:
         status: HTTP status of the response.
-        words: JSON object of the response: `error`, `type`, `place`, `choice`, and more as the case may be.
+        answer: content of the response.
         headers: headers of the response.
     """
 
@@ -28,8 +46,13 @@ class RequestError(Exception):
     ) -> None:
         super().__init__(error)
         self.status = status
-        self.words: dict[str, Any] = {"error": error, "type": kind, "place": place, "choice": choice, **more}
+        self.answer = ErrorAnswer(error=error, type=kind, place=place, choice=choice, **more)
         self.headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+
+
+def model_response(model: BaseModel, status: int, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """Return the response of a status other than the route's own; fields that were not set are left out."""
+    return JSONResponse(model.model_dump(mode="json", exclude_unset=True), status, headers)
 
 
 def stamp(seconds: float | None = None) -> str:
@@ -38,13 +61,10 @@ def stamp(seconds: float | None = None) -> str:
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def validation_errors_to_dict(errors: Any) -> dict[str, Any]:
-    """Return the error response for invalid options: the first error as a sentence, and all as `details`; no values."""
+def validation_answer(errors: Any) -> ErrorAnswer:
+    """Return the answer to invalid options: the first error as a sentence, and all as `details`; no values."""
     details = [
         {"field": str(e["loc"][-1])[:100] if e["loc"] else "body", "message": str(e["msg"])[:300]} for e in errors
     ]
-    first = details[0]
-    return {
-        "error": f"{first['field']}: {first['message']}", "type": "UsageError", "place": first["field"], "choice": None,
-        "details": details,
-    }  # fmt: skip
+    field, message = details[0]["field"], details[0]["message"]
+    return ErrorAnswer(error=f"{field}: {message}", type="UsageError", place=field, choice=None, details=details)

@@ -16,6 +16,7 @@ from importer.errors import MachineError
 from importer.serve.http.access import AccessMiddleware
 from importer.serve.http.head_limits import Protocol
 from importer.serve.jobs.database import Database
+from importer.serve.jobs.processes import CHILD_STOP_SECONDS
 from importer.settings import MIB, data_dir, find_dsn
 
 from .app import make_app
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
 
 #: Largest number of simultaneous connections; requests beyond it get status 503.
 _MAX_CONNECTIONS = 512
-#: How long open requests may take to end when the service stops, in seconds.
-_STOP_SECONDS = 12
+#: How long open requests may take to end when the service stops, in seconds. Those that wait for a run end after it, so
+#: its child first gets its own time to stop; the rest is for the answer.
+_REQUESTS_STOP_SECONDS = int(CHILD_STOP_SECONDS) + 4
 
 
 def serve_from_options(
@@ -111,7 +113,7 @@ async def _serve(config: Config, database: Database, listener: socket.socket) ->
     options = uvicorn.Config(
         AccessMiddleware(app, config, service.keys), http=Protocol, ws="none", loop="asyncio", lifespan="on",
         log_level="warning", access_log=False, server_header=False, proxy_headers=False,
-        limit_concurrency=_MAX_CONNECTIONS, timeout_graceful_shutdown=_STOP_SECONDS,
+        limit_concurrency=_MAX_CONNECTIONS, timeout_graceful_shutdown=_REQUESTS_STOP_SECONDS,
     )  # fmt: skip
     server = _Server(options, service)
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:

@@ -15,6 +15,7 @@ from importer.errors import CommitUnknown, TimedOut
 from importer.ledger import tables as ledger
 from importer.postgres.session import Session
 from importer.serve.child.main import _work
+from importer.serve.models.child import HelloCommand
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,10 +115,10 @@ class _Events:
     """Stands for the channel to the service."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, dict[str, Any]]] = []
+        self.sent: list[Any] = []
 
-    def tell(self, event: str, **fields: Any) -> None:
-        self.told.append((event, fields))
+    def send(self, event: Any) -> None:
+        self.sent.append(event)
 
 
 @pytest.mark.parametrize(
@@ -132,19 +133,18 @@ class _Events:
 def test_child_of_the_service_tells_it(
     raised: BaseException, kind: str, status: int, unsure: bool, goes_on: bool
 ) -> None:
-    def operation(_command: dict[str, Any], _talk: Any) -> dict[str, Any]:
+    def operation(_command: Any, _channel: Any) -> Any:
         raise raised
 
-    talk: Any = _Events()
+    channel: Any = _Events()
     if goes_on:  # the child takes further commands
-        _work(operation, {}, talk)
+        _work(operation, HelloCommand(), channel)
     else:
         with pytest.raises(KeyboardInterrupt):
-            _work(operation, {}, talk)
-    ((event, fields),) = talk.told
-    error = fields["error"]
-    assert (event, error["type"], error["status"], error.get("unsure")) == ("error", kind, status, unsure)
-    assert ("may have been published" in error["error"]) is (unsure and not goes_on)
+            _work(operation, HelloCommand(), channel)
+    (event,) = channel.sent
+    assert (event.event, event.error.type, event.error.status, event.error.unsure) == ("error", kind, status, unsure)
+    assert ("may have been published" in event.error.error) is (unsure and not goes_on)
 
 
 @pytest.mark.parametrize("stop", STOPS, ids=NAMES)

@@ -16,7 +16,7 @@ from importer.serve.jobs import queue
 from importer.serve.jobs.database import Database
 from importer.serve.jobs.processes import ChildPool
 from importer.serve.jobs.queue import Jobs
-from importer.serve.jobs.run import ASK_BY_RESUME, DONE, GO_ON, INTERRUPTED, RUNNING, Progress, Run
+from importer.serve.jobs.run import ASK_BY_RESUME, DONE, GO_ON, INTERRUPTED, RUNNING, Run, StageProgress
 from importer.serve.jobs.store import Store
 from importer.serve.jobs.uploads import Uploads
 from importer.settings import Dsn
@@ -79,7 +79,7 @@ def test_run_that_does_not_notice_its_deadline_is_killed(
         upload = uploads.begin("data.xlsx", 1)
         upload.path.write_bytes(book(["n"], [1]))
         uploads.keep(upload, 1, once=True)
-        made.upload, made.writing, made.progress = upload.id, True, Progress(stage, 1, 1, None)
+        made.upload, made.writing, made.progress = upload.id, True, StageProgress(stage, 1, 1, None)
         with contextlib.closing(Store(tmp_path / "service.sqlite", "embedded")) as store:
             try:
                 await Jobs(config, store, uploads, children, Database(Dsn("host=/nowhere")))._work(made)
@@ -88,4 +88,4 @@ def test_run_that_does_not_notice_its_deadline_is_killed(
 
     asyncio.run(work())
     assert made.error is not None
-    assert (made.state, made.error["type"], made.error["choice"]) == (INTERRUPTED, "TimedOut", choice)
+    assert (made.state, made.error.type, made.error.choice) == (INTERRUPTED, "TimedOut", choice)

@@ -257,6 +257,15 @@ def test_mapping_that_says_nothing_is_the_same_import(service: Service) -> None:
     )
 
 
+def test_mapping_that_a_contract_already_says(service: Service) -> None:
+    """The contract stays that of the run: its types hold."""
+    contract = {"fields": [{"name": "n", "type": "string"}, {"name": "word", "type": "string"}]}
+    options = {"table": "said", "mapping": json.dumps({"A": "n", "B": "word"}), "contract": json.dumps(contract)}
+    answer = service.upload(numbers(1, 3), "said.xlsx", **options)
+    assert (answer.status_code, answer.json().get("outcome")) == (200, "published"), answer.text
+    assert service.rows("select n from said order by 1") == [("1",), ("2",), ("3",)]
+
+
 def test_contracts_of_the_service(service: Service) -> None:
     (contract,) = service.json("/contracts")["contracts"]
     assert (contract["name"], contract["error"]) == ("businesses", None)

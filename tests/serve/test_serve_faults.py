@@ -16,11 +16,15 @@ import psutil
 import pytest
 from support.serving import Service, connected, held, kill_all, numbers, serving, short_folder, wait_for
 
+from importer.serve.models.child import PingCommand
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from conftest import Database
+
+    from importer.serve.models.child import LastEvent
 
 ROWS = 1000
 
@@ -185,20 +189,20 @@ def test_killed_child_costs_one_upload(db: Database, folder: Path) -> None:
 def test_child_killed_a_moment_ago_costs_nothing(db: Database, folder: Path) -> None:
     from importer.serve.jobs.processes import ChildPool
 
-    async def ask() -> dict[str, Any]:
-        crew = ChildPool(folder, places=1)
-        await crew.start()
+    async def ask() -> LastEvent:
+        pool = ChildPool(folder, places=1)
+        await pool.start()
         try:
-            async with crew.child() as first:
-                await first.work({"op": "ping", "dsn": db.dsn.text})
+            async with pool.child() as first:
+                await first.work(PingCommand(dsn=db.dsn.text))
             (idle,) = (p for p in psutil.Process().children() if "importer.serve.child.main" in p.cmdline())
             idle.kill()  # asyncio does not know yet: nothing is awaited in between
-            async with crew.child() as second:
-                return await second.work({"op": "ping", "dsn": db.dsn.text})
+            async with pool.child() as second:
+                return await second.work(PingCommand(dsn=db.dsn.text))
         finally:
-            await crew.stop()
+            await pool.stop()
 
-    assert asyncio.run(ask())["event"] == "done"
+    assert asyncio.run(ask()).event == "done"
     assert list(folder.iterdir()) == []
 
 

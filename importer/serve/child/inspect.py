@@ -10,12 +10,14 @@ from importer.errors import LimitPassed
 from importer.excel.rejects_origin import original_stem
 from importer.inspection import inspect_workbook
 from importer.reading.header import to_identifier
+from importer.serve.models.workbook import InspectAnswer, Origin
 from importer.settings import Limits
 
-from .redaction import plain
+from .redaction import redact
 
 if TYPE_CHECKING:
     from importer.excel.workbook import Workbook
+    from importer.serve.models.child import InspectCommand, WorkbookCommand
 
     from .channel import Channel
 
@@ -23,38 +25,56 @@ if TYPE_CHECKING:
 _MAX_CELL_CHARS, _MAX_HEADER_CHARS = 200, 1_000
 
 
-def worker_options(command: dict[str, Any]) -> dict[str, Any]:
+def worker_options(command: WorkbookCommand) -> dict[str, Any]:
     """Return the number of workers as a keyword, where the command says one."""
-    return {} if command["workers"] is None else {"workers": command["workers"]}
+    return {} if command.workers is None else {"workers": command.workers}
 
 
-def inspect(command: dict[str, Any], talk: Channel) -> dict[str, Any]:  # noqa: ARG001 - all operations share a signature
+def inspect(command: InspectCommand, _channel: Channel) -> InspectAnswer:
     """Return what a workbook contains, and the contract and table name that it suggests."""
-    path = Path(command["workbook"])
+    return inspect_sheet(command, command.options)
+
+
+def inspect_sheet(command: WorkbookCommand, options: dict[str, Any]) -> InspectAnswer:
+    """Return what a sheet contains.
+
+    Args:
+        command: names the workbook and its limits.
+        options: keywords of `inspect_workbook`.
+
+    Raises:
+        ImporterError: the workbook cannot be read, or has too many rows.
+    """
+    path = Path(command.workbook)
     found = inspect_workbook(
         path,
-        limits=Limits(**command["limits"]),
-        temp_dir=command["scratch"],
+        limits=Limits(**command.limits.model_dump()),
+        temp_dir=command.scratch,
         **worker_options(command),
-        **command["options"],
+        **options,
     )
     shown = found.to_dict()
-    if shown["rows"]["data"] > command["rows"]:
-        raise LimitPassed(f"the sheet has more than {command['rows']:,} rows", choice="split it")
-    shown["workbook"].pop("path")
+    if shown["rows"]["data"] > command.rows:
+        raise LimitPassed(f"the sheet has more than {command.rows:,} rows", choice="split it")
     for row in shown["sample"]:
         row["cells"] = {letter: text[:_MAX_CELL_CHARS] for letter, text in row["cells"].items()}
     for problem in shown["problems"]:
         problem["raw"] = problem["raw"][:_MAX_CELL_CHARS]
     for column in shown["columns"]:
         column["header"] = None if column["header"] is None else column["header"][:_MAX_HEADER_CHARS]
-    shown["notes"] = [plain(note, command.get("hidden", ())) for note in shown["notes"]]
-    shown["contract"] = dump_contract(found.contract)
-    shown["suggested_table"] = to_identifier(original_stem(path.stem)) or "workbook"
-    shown["origin"] = _origin(found.source.workbook)
-    return shown
+    shown["notes"] = [redact(note, command.hidden) for note in shown["notes"]]
+    suggested = to_identifier(original_stem(path.stem)) or "workbook"
+    # The model takes what callers may see, and ignores the rest, such as the path.
+    return InspectAnswer.model_validate(
+        shown
+        | {
+            "contract": dump_contract(found.contract),
+            "suggested_table": suggested,
+            "origin": _origin(found.source.workbook),
+        }
+    )
 
 
-def _origin(workbook: Workbook) -> dict[str, str] | None:
+def _origin(workbook: Workbook) -> Origin | None:
     origin = workbook.origin
-    return {"workbook": origin.workbook, "table": f"{origin.schema}.{origin.table}"} if origin else None
+    return Origin(workbook=origin.workbook, table=f"{origin.schema}.{origin.table}") if origin else None

@@ -18,13 +18,14 @@ from importer.postgres.sql import quote
 from importer.runtime.progress import Clock
 from importer.runtime.retry import Retry
 from importer.serve.jobs.commands import SENT_SUFFIX
+from importer.serve.models.child import OwnedAnswer, OwnedEvent, OwnedTable, Saved, StageEvent, TargetEvent, TextEvent
 from importer.settings import Dsn, Limits, Settings, make_settings
 from importer.stages.read import open_source
 
-from .inspect import inspect, worker_options
-from .mapping import apply_mapping
-from .redaction import message, plain, report_dict
-from .table_policy import OwnedTable, TablePolicy, oid_of
+from .inspect import inspect_sheet, worker_options
+from .mapping import MappingOptions, apply_mapping
+from .redaction import load_answer, redact
+from .table_policy import TablePolicy, oid_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from importer.contract.model import Contract
     from importer.plan.target import Target
     from importer.report.model import Report
+    from importer.serve.models.child import LoadAnswer, LoadCommand
+    from importer.serve.models.workbook import InspectedSheet
 
     from .channel import Channel
 
@@ -43,82 +46,88 @@ class ChannelProgress:
     """Progress that is sent to the service.
 
     Args:
-        talk: channel to the service.
+        channel: channel to the service.
     """
 
-    def __init__(self, talk: Channel) -> None:
-        self._talk = talk
-        self._stage, self._done, self._total = "", 0, None
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._stage, self._done = "", 0
+        self._total: int | None = None
         self._last_sent = 0.0
 
     def stage(self, name: str) -> None:
         """Begin a stage."""
         self._stage, self._done, self._total = name, 0, None
-        self._tell()
+        self._send()
 
     def expect(self, rows: int) -> None:
         """Set the number of rows that the stage is expected to handle."""
-        self._total = rows  # type: ignore[assignment]
-        self._tell()
+        self._total = rows
+        self._send()
 
     def advance(self, rows: int) -> None:
         """Add to the number of rows done in the stage."""
         self._done += rows
         if time.monotonic() - self._last_sent >= _PROGRESS_SECONDS:
-            self._tell()
+            self._send()
 
     def say(self, text: str) -> None:
         """Send a note, in one line, for a user who is waiting."""
-        self._talk.tell("note", text=plain(text))
+        self._channel.send(TextEvent(text=redact(text)))
 
-    def _tell(self) -> None:
+    def _send(self) -> None:
         self._last_sent = time.monotonic()
-        self._talk.tell("progress", stage=self._stage, done=self._done, total=self._total)
+        self._channel.send(StageEvent(stage=self._stage, done=self._done, total=self._total))
 
 
 # ---- LOAD -------------------------------------------------------------------------------------------------------
 
 
-def load(command: dict[str, Any], talk: Channel) -> dict[str, Any]:
-    """Import or check a workbook; return `report`, `message`, and the `oid` of the table if the run created it."""
-    options: dict[str, Any] = dict(command["options"])
-    path, limits = Path(command["workbook"]), Limits(**command["limits"], rows=command["rows"])
+def load(command: LoadCommand, channel: Channel) -> LoadAnswer:
+    """Import or check a workbook; the answer has the `oid` of the table if the run created it."""
+    options = dict(command.options)
+    path, limits = Path(command.workbook), Limits(**command.limits.model_dump(), rows=command.rows)
     contract_path = Path(options.pop("contract")) if options.get("contract") else None
-    policy = TablePolicy(tuple(command["patterns"]), frozenset(OwnedTable(*owned) for owned in command["owned"]))
-    dsn, mapping = Dsn(command["dsn"]), options.pop("mapping", None)
-    if mapping and not command.get("inspected"):
-        command["inspected"] = inspect({**command, "options": _reading(options)}, talk)
+    policy = TablePolicy(command.patterns, frozenset(command.owned))
+    dsn, mapping = Dsn(command.dsn), options.pop("mapping", None)
+    inspected = command.inspected
+    if mapping and inspected is None:
+        inspected = inspect_sheet(command, _reading_options(options))
     contract = _contract(contract_path) if contract_path else None
-    told = {"sheet": options.get("sheet"), "table": options.pop("table", None)}
-    settings = Settings(workbook=path, limits=limits, **told)
+    settings = Settings(workbook=path, limits=limits, sheet=options.get("sheet"), table=options.pop("table", None))
     workbook, sheet = open_source(settings, Clock())
-    with _connect(dsn, command["retry_for"]) as session:
+    with _connect(dsn, command.retry_for) as session:
         target = find_target(session, settings, contract, sheet, workbook.origin)
-        policy.check(session, target, table_lookup(talk), sha256=workbook.sha256, begun=command.get("begun") or ())
+        policy.check(session, target, table_lookup(channel), sha256=workbook.sha256, begun=command.begun or ())
         policy.check_references(session, contract)
-        if mapping:
-            contract_path, options["columns"] = _mapped(mapping, command, contract, target)
-    talk.ask("target", schema=target.schema, table=target.name, exists=target.table is not None, sheet=sheet.name,
-             sha256=workbook.sha256)  # fmt: skip
+        if inspected is not None and mapping:
+            mapped = _apply_mapping(mapping, inspected, contract, target)
+            options["columns"] = mapped.columns
+            contract_path = _write_mapped(command, contract_path, mapped)
+    exists = target.table is not None
+    channel.ask(
+        TargetEvent(
+            table_schema=target.schema, table=target.name, exists=exists, sheet=sheet.name, sha256=workbook.sha256
+        ),
+        Saved,
+    )
     settings = make_settings(
         path, to=dsn.text, table=quote(target.schema, target.name), contract=contract_path, limits=limits,
-        temp_dir=command["scratch"], rejects=command["rejects"], bad_cells=command["bad_cells"],
-        retry_for=command["retry_for"], timeout=command["seconds"], **worker_options(command), **options,
+        temp_dir=command.scratch, rejects=command.rejects, bad_cells=command.bad_cells,
+        retry_for=command.retry_for, timeout=command.seconds, **worker_options(command), **options,
     )  # fmt: skip
-    hooks = pipeline.Hooks(before_publish=_publish_check(dsn, policy, target, talk))
-    report = pipeline.run(settings, ChannelProgress(talk), dry_run=command["dry_run"], hooks=hooks)
-    oid = None
+    hooks = pipeline.Hooks(before_publish=_publish_check(dsn, policy, target, channel))
+    report = pipeline.run(settings, ChannelProgress(channel), dry_run=command.dry_run, hooks=hooks)
     # A run that died after publishing finds the table that it created itself.
-    ours = target.table is None or command.get("begun") == [target.schema, target.name]
-    if ours and report.outcome in {"published", "already-imported"}:
-        with Session(dsn) as session:
-            oid = oid_of(session, target.schema, target.name)
-    return {**report_event(report, command), "oid": oid}
+    ours = not exists or command.begun == [target.schema, target.name]
+    return load_answer(report, command.hidden, _created_oid(dsn, target, report) if ours else None)
 
 
-def report_event(report: Report, command: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of an event that hold a report."""
-    return {"report": report_dict(report, command.get("hidden", ())), "message": message(report)}
+def _created_oid(dsn: Dsn, target: Target, report: Report) -> int | None:
+    if report.outcome not in {"published", "already-imported"}:
+        return None
+    with Session(dsn) as session:
+        return oid_of(session, target.schema, target.name)
 
 
 def _contract(path: Path) -> Contract:
@@ -146,35 +155,35 @@ def _refuse_aliases(path: Path) -> None:
             raise ContractError("a contract that is sent may have no aliases", place=path.name, choice="write them out")
 
 
-def _reading(options: dict[str, Any]) -> dict[str, Any]:
+def _reading_options(options: dict[str, Any]) -> dict[str, Any]:
     return {name: options[name] for name in ("sheet", "header_row", "keep_names", "hidden") if name in options}
 
 
 @contextlib.contextmanager
 def _connect(dsn: Dsn, retry_for: float) -> Iterator[Session]:
     """Open a session; on errors that may pass, try again for `retry_for` seconds."""
-    patience = Retry(retry_for)
+    retry = Retry(retry_for)
     while True:
         try:
             session = Session(dsn)
             break
         except ImporterError as exc:
-            patience.wait_or_raise(exc)
+            retry.wait_or_raise(exc)
     with session:
         yield session
 
 
-def table_lookup(talk: Channel) -> Any:
+def table_lookup(channel: Channel) -> Any:
     """Return a function that asks the service for its tables, and whether another run may be creating this one."""
 
     def ask(schema: str, name: str) -> tuple[frozenset[OwnedTable], bool]:
-        answer = talk.ask("owned", schema=schema, table=name)
-        return frozenset(OwnedTable(*owned) for owned in answer["owned"]), answer["pending"]
+        answer = channel.ask(OwnedEvent(table_schema=schema, table=name), OwnedAnswer)
+        return frozenset(answer.owned), answer.pending
 
     return ask
 
 
-def _publish_check(dsn: Dsn, policy: TablePolicy, target: Target, talk: Channel) -> Any:
+def _publish_check(dsn: Dsn, policy: TablePolicy, target: Target, channel: Channel) -> Any:
     """Return a function that checks the target again before publishing, or None where that is not needed.
 
     Somebody else may have created a table of that name in the meantime; our own is not yet visible to other sessions.
@@ -184,23 +193,21 @@ def _publish_check(dsn: Dsn, policy: TablePolicy, target: Target, talk: Channel)
 
     def look() -> None:
         with Session(dsn) as session:
-            policy.check(session, target, table_lookup(talk))
+            policy.check(session, target, table_lookup(channel))
 
     return look
 
 
-def _mapped(
-    mapping: dict[str, str], command: dict[str, Any], contract: Contract | None, target: Target
-) -> tuple[Path | None, list[str] | None]:
-    """Return the contract file and the columns that express a mapping."""
-    inspected = command["inspected"]
-    suggested = parse_contract(inspected["contract"])
-    mapped = apply_mapping(mapping, inspected["columns"], suggested, contract, target.table)
-    path = Path(command["contract_file"]) if contract is not None else None
-    if mapped.contract is not None:
-        path = Path(command["contract_file"])
-        path.write_text(json.dumps(dump_contract(mapped.contract)), encoding="utf-8")
-    return path, mapped.columns
+def _apply_mapping(
+    mapping: dict[str, str], inspected: InspectedSheet, contract: Contract | None, target: Target
+) -> MappingOptions:
+    return apply_mapping(mapping, inspected.columns, parse_contract(inspected.contract), contract, target.table)
 
 
-# ---- INSPECT ----------------------------------------------------------------------------------------------------
+def _write_mapped(command: LoadCommand, given: Path | None, mapped: MappingOptions) -> Path | None:
+    """Return the file of the contract that expresses a mapping, or that of the run where none is needed for it."""
+    if mapped.contract is None:
+        return given
+    path = Path(command.contract_file)
+    path.write_text(json.dumps(dump_contract(mapped.contract)), encoding="utf-8")
+    return path

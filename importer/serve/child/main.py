@@ -13,15 +13,21 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from importer.errors import CommitUnknown, ImporterError, Interrupted, LimitPassed, MachineError
+from importer.errors import CommitUnknown, ImporterError, Interrupted, LimitPassed, MachineError, TimedOut
+from importer.serve.models.child import DoneEvent, ErrorEvent, HelloCommand, HelloEvent, ReadyEvent, WorkbookCommand
 
 from .channel import Channel
-from .redaction import error_dict
+from .redaction import describe_error, load_answer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    Operation = Callable[[dict[str, Any], "Channel"], dict[str, Any]]
+    from pydantic import BaseModel
+
+    from importer.serve.models.child import Command
+
+    #: Executes a command, and returns the content of its answer.
+    Operation = Callable[[Any, Channel], BaseModel]
 
 #: Score by which the kernel, out of memory, kills a child rather than the service or the database.
 _OOM_SCORE = "700"
@@ -46,7 +52,8 @@ def main() -> None:
     _raise_oom_score()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is for the service
     signal.signal(signal.SIGTERM, _terminate)
-    talk = Channel()
+    channel = Channel()
+    channel.open()
     try:
         from importer.workers.fork_server import warm_up
         from importer.workers.memory_limit import limit_memory
@@ -54,53 +61,59 @@ def main() -> None:
         warm_up()
         from .operations import OPERATIONS
 
-        talk.tell("ready")
-        while (command := talk.hear()) is not None:
-            if command["op"] == "hello":
-                talk.tell("hello")
+        channel.send(ReadyEvent())
+        while (command := channel.next_command()) is not None:
+            if isinstance(command, HelloCommand):
+                channel.send(HelloEvent())
                 continue
-            talk.busy = True
+            channel.busy = True
             # A short contract can expand without end; workers have limits of their own.
+            memory = command.limits.memory_bytes if isinstance(command, WorkbookCommand) else 0
             with contextlib.suppress(OSError, ValueError):
-                limit_memory(max(command.get("limits", {}).get("memory_bytes", 0), _MIN_MEMORY_BYTES))
-            _work(OPERATIONS[command["op"]], command, talk)
-            talk.busy = False
+                limit_memory(max(memory, _MIN_MEMORY_BYTES))
+            _work(OPERATIONS[command.op], command, channel)
+            channel.busy = False
     except (KeyboardInterrupt, BrokenPipeError):
         sys.exit(_SIGTERM_EXIT_CODE)
 
 
-def _work(operation: Operation, command: dict[str, Any], talk: Channel) -> None:
+def _work(operation: Operation, command: Command, channel: Channel) -> None:
     """Execute one command and send its last event, `done` or `error`."""
-    hidden = command.get("hidden", ())
     try:
-        answer = operation(command, talk)
+        answer = operation(command, channel)
     except (KeyboardInterrupt, CommitUnknown) as exc:
-        unsure = isinstance(exc, CommitUnknown)
         late = exc.as_timeout() if isinstance(exc, CommitUnknown) else None
-        how = " while publishing; the rows may have been published" if unsure else "; nothing was published"
-        error = late or Interrupted(f"the work was interrupted{how}")
-        talk.tell("error", error=error_dict(error, hidden) | {"unsure": unsure})
+        channel.send(_interrupted_event(exc, late))
         if late is None:
             raise KeyboardInterrupt from exc
     except ImporterError as exc:
         if exc.exit_code == MachineError.exit_code:
             # The operator needs the details that callers do not see.
             sys.stderr.write(f"importer: {exc}\n")
-        report = getattr(exc, "report", None)
-        told: dict[str, Any] = {"error": error_dict(exc, hidden)}
-        if report is not None:
-            from .load import report_event
-
-            told |= report_event(report, command)
-        talk.tell("error", **told)
+        channel.send(_failed_event(exc, getattr(command, "hidden", ())))
     except MemoryError:
         fact = "the workbook or the contract needs more memory than the service allows"
-        talk.tell("error", error=error_dict(LimitPassed(fact)))
+        channel.send(ErrorEvent(error=describe_error(LimitPassed(fact))))
     except BaseException as exc:  # noqa: BLE001 - no exception of a library may end the child without an event
         traceback.print_exception(exc)
-        talk.tell("error", error=error_dict(MachineError(f"unexpected {type(exc).__name__}")))
+        channel.send(ErrorEvent(error=describe_error(MachineError(f"unexpected {type(exc).__name__}"))))
     else:
-        talk.tell("done", **answer)
+        channel.send(DoneEvent(answer=answer.model_dump(by_alias=True)))
+
+
+def _interrupted_event(exc: KeyboardInterrupt | CommitUnknown, late: TimedOut | None) -> ErrorEvent:
+    """Return the event of work that a signal stopped, or the deadline (`late`) in the commit."""
+    unsure = isinstance(exc, CommitUnknown)
+    how = " while publishing; the rows may have been published" if unsure else "; nothing was published"
+    error = describe_error(late or Interrupted(f"the work was interrupted{how}"))
+    return ErrorEvent(error=error.model_copy(update={"unsure": unsure}))
+
+
+def _failed_event(exc: ImporterError, hidden: Sequence[str]) -> ErrorEvent:
+    report = getattr(exc, "report", None)
+    if report is None:
+        return ErrorEvent(error=describe_error(exc, hidden))
+    return ErrorEvent(error=describe_error(exc, hidden), load=load_answer(report, hidden))
 
 
 if __name__ == "__main__":

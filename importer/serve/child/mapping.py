@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from importer.cells.field import Field
 from importer.contract.model import Contract
@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from importer.postgres.catalog import Table
+    from importer.serve.models import workbook as models
 
 
-class Mapped(NamedTuple):
+class MappingOptions(NamedTuple):
     """A mapping as importer options: contract and columns to load; each is None where the default does the same."""
 
     contract: Contract | None
@@ -27,9 +28,9 @@ class Mapped(NamedTuple):
 
 
 def apply_mapping(
-    mapping: Mapping[str, str], inspected: list[dict[str, Any]], suggested: Contract, given: Contract | None,
+    mapping: Mapping[str, str], inspected: list[models.SheetColumn], suggested: Contract, given: Contract | None,
     table: Table | None,
-) -> Mapped:  # fmt: skip
+) -> MappingOptions:  # fmt: skip
     """Return the contract and columns that make the importer follow a mapping.
 
     A mapping equal to the default adds no contract, so that the same workbook is the same import with and without it.
@@ -46,7 +47,7 @@ def apply_mapping(
         ContractError: the contract or the table has no such field.
         UsageError: two columns are mapped to one field, or no column is mapped.
     """
-    sheet = [SheetColumn(column_index(c["letter"]), c["header"], c["name"]) for c in inspected]
+    sheet = [SheetColumn(column_index(c.letter), c.header, c.name) for c in inspected]
     wanted = _parse_mapping(mapping, sheet)
     fields = _fields(wanted, sheet, suggested, given, table)
     for name in wanted.values():
@@ -55,12 +56,12 @@ def apply_mapping(
     chosen = [c for c in sheet if c in wanted]
     columns = None if len(chosen) == len(sheet) else [_column_ref(sheet, c) for c in chosen]
     if _is_default(wanted, chosen, fields, given, table):
-        return Mapped(None, columns)
+        return MappingOptions(None, columns)
     # In the order of the sheet, so that with equal (or blank) headers each field gets its own column.
     mapped = [replace(fields[wanted[c]], name=wanted[c], title=c.header or "") for c in chosen]
     rest = [f for f in given.fields if f.name not in wanted.values()] if given else []
     contract = replace(given or Contract(()), fields=(*mapped, *rest))
-    return Mapped(contract, columns or [_column_ref(sheet, c) for c in chosen])
+    return MappingOptions(contract, columns or [_column_ref(sheet, c) for c in chosen])
 
 
 def _parse_mapping(mapping: Mapping[str, str], sheet: list[SheetColumn]) -> dict[SheetColumn, str]:
@@ -108,7 +109,7 @@ def _is_default(
 
 def _column_ref(sheet: list[SheetColumn], column: SheetColumn) -> str:
     """Return a name, header or letter by which the importer finds the column."""
-    for word in (column.name, column.header or "", column.letter):
-        if word and "," not in word and find_column(sheet, word) == column:
-            return word
+    for ref in (column.name, column.header or "", column.letter):
+        if ref and "," not in ref and find_column(sheet, ref) == column:
+            return ref
     raise SheetError(f"column {column.letter} cannot be told from others", choice="give it a unique header")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from importer.contract.loader import load_contract
 from importer.contract.model import dump_contract
@@ -13,12 +13,18 @@ from importer.ledger.history import forget, list_runs
 from importer.postgres.catalog import read_table
 from importer.postgres.session import Session
 from importer.postgres.sql import quote
+from importer.serve.models.child import ContractsAnswer, ForgetAnswer, Nothing, OwnedTable
+from importer.serve.models.service import ContractField, ReadContract, Table, TableColumn, TableKey, Tables
 from importer.settings import Dsn
 
-from .redaction import plain
-from .table_policy import OwnedTable, TablePolicy
+from .redaction import redact
+from .table_policy import TablePolicy
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from importer.serve.models.child import ContractsCommand, ForgetCommand, PingCommand, TablesCommand
+
     from .channel import Channel
 
 _MAX_TABLES = 200
@@ -31,72 +37,73 @@ order by 1, 2
 """
 
 
-def tables(command: dict[str, Any], talk: Channel) -> dict[str, Any]:  # noqa: ARG001
+def tables(command: TablesCommand, _channel: Channel) -> Tables:
     """Return the tables that callers may load into, at most `_MAX_TABLES`."""
-    policy = TablePolicy(tuple(command["patterns"]), frozenset(OwnedTable(*owned) for owned in command["owned"]))
-    with Session(Dsn(command["dsn"])) as session:
+    policy = TablePolicy(command.patterns, frozenset(command.owned))
+    with Session(Dsn(command.dsn)) as session:
         rows = [row for row in session.query(_TABLES_QUERY) if policy.allows(*row[:3])]
         found = [
             _table(session, schema, name, rows_, created=OwnedTable(schema, name, oid) in policy.owned)
             for schema, name, oid, rows_ in rows[:_MAX_TABLES]
         ]
-    return {"tables": [table for table in found if table], "truncated": len(rows) > _MAX_TABLES}
+    return Tables(tables=[table for table in found if table], truncated=len(rows) > _MAX_TABLES)
 
 
-def _table(session: Session, schema: str, name: str, rows: int | None, *, created: bool) -> dict[str, Any] | None:
+def _table(session: Session, schema: str, name: str, rows: int | None, *, created: bool) -> Table | None:
     try:
         table = read_table(session, schema, name)
     except TargetRefused:
         return None  # dropped in the meantime
     key = {column for primary, columns in table.keys if primary for column in columns}
-    return {
-        "table": f"{schema}.{name}", "schema": schema, "name": name, "quoted": quote(schema, name), "rows": rows,
-        "created_here": created,
-        "columns": [
-            {
-                "name": c.name, "type": str(c.pg_type), "key": c.name in key,
-                "required": c.not_null and not c.has_default and not c.filled_by_database,
-                "fillable": not c.filled_by_database, "has_default": c.has_default,
-            }
-            for c in table.columns
-        ],
-        "keys": [{"primary": primary, "columns": list(columns)} for primary, columns in table.keys],
-    }  # fmt: skip
+    columns = [
+        TableColumn(
+            name=c.name, type=str(c.pg_type), key=c.name in key,
+            required=c.not_null and not c.has_default and not c.filled_by_database,
+            fillable=not c.filled_by_database, has_default=c.has_default,
+        )
+        for c in table.columns
+    ]  # fmt: skip
+    return Table(
+        table=f"{schema}.{name}", schema=schema, name=name, quoted=quote(schema, name), rows=rows,
+        created_here=created, columns=columns,
+        keys=[TableKey(primary=primary, columns=list(columns)) for primary, columns in table.keys],
+    )  # fmt: skip
 
 
-def ping(command: dict[str, Any], talk: Channel) -> dict[str, Any]:  # noqa: ARG001
+def ping(command: PingCommand, _channel: Channel) -> Nothing:
     """Return an empty answer if the database answers."""
-    with Session(Dsn(command["dsn"])) as session:
+    with Session(Dsn(command.dsn)) as session:
         session.value("select 1")
-    return {}
+    return Nothing()
 
 
-def forget_run(command: dict[str, Any], talk: Channel) -> dict[str, Any]:  # noqa: ARG001
+def forget_run(command: ForgetCommand, _channel: Channel) -> ForgetAnswer:
     """Drop what unfinished runs of a workbook into a table left in the ledger and in staging; return their ids."""
     forgotten = []
-    with Session(Dsn(command["dsn"])) as session:
+    with Session(Dsn(command.dsn)) as session:
         for run in list_runs(session):
-            same = (run["sha256"], run["target_schema"], run["target_table"]) == tuple(command["identity"])
+            same = [run["sha256"], run["target_schema"], run["target_table"]] == command.identity
             if same and run["state"] not in {"published", "running"}:
                 with contextlib.suppress(ImporterError):
                     forgotten.append(forget(session, run["id"])["id"])
-    return {"forgotten": forgotten}
+    return ForgetAnswer(forgotten=forgotten)
 
 
-def contracts(command: dict[str, Any], talk: Channel) -> dict[str, Any]:  # noqa: ARG001
+def contracts(command: ContractsCommand, _channel: Channel) -> ContractsAnswer:
     """Return the contracts in the files; those that cannot be used have the reason in `error`."""
-    return {"contracts": [_contract(name, Path(path), command) for name, path in sorted(command["files"].items())]}
+    found = [_contract(name, Path(path), command.hidden) for name, path in sorted(command.files.items())]
+    return ContractsAnswer(contracts=found)
 
 
-def _contract(name: str, path: Path, command: dict[str, Any]) -> dict[str, Any]:
-    shown: dict[str, Any] = {"name": name, "table": None, "fields": [], "primary_key": [], "error": None}
+def _contract(name: str, path: Path, hidden: Sequence[str]) -> ReadContract:
     try:
         contract = load_contract(path)
     except ImporterError as exc:
-        return shown | {"error": plain(f"{exc.fact}{f' ({exc.place})' if exc.place else ''}", command["hidden"])}
-    fields = [{"name": f.name, "title": f.title, "type": f.type, "required": f.required} for f in contract.fields]
+        reason = redact(f"{exc.fact}{f' ({exc.place})' if exc.place else ''}", hidden)
+        return ReadContract(name=name, table=None, fields=[], primary_key=[], error=reason)
+    fields = [ContractField(name=f.name, title=f.title, type=f.type, required=f.required) for f in contract.fields]
     place = [part for part in (contract.schema, contract.table) if part]
-    return shown | {
-        "table": ".".join(place) if contract.table else None, "fields": fields,
-        "primary_key": list(contract.primary_key), "descriptor": dump_contract(contract),
-    }  # fmt: skip
+    return ReadContract(
+        name=name, table=".".join(place) if contract.table else None, fields=fields,
+        primary_key=list(contract.primary_key), error=None, descriptor=dump_contract(contract),
+    )  # fmt: skip

@@ -22,6 +22,8 @@ from importer.errors import (
     UsageError,
 )
 from importer.report.notes import note_text
+from importer.serve.models.child import LoadAnswer
+from importer.serve.models.error import ChildError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,8 +67,8 @@ def http_status(error: ImporterError) -> int:
     return next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
 
 
-def error_dict(error: ImporterError, hidden: Sequence[str] = ()) -> dict[str, Any]:
-    """Return an error as a dict for answers: `error`, `type`, `place`, `choice`, `status`, `resumable`.
+def describe_error(error: ImporterError, hidden: Sequence[str] = ()) -> ChildError:
+    """Return an error as callers may see it.
 
     Args:
         error: error that ended the work.
@@ -83,12 +85,15 @@ def error_dict(error: ImporterError, hidden: Sequence[str] = ()) -> dict[str, An
         place, choice = None, "try again later"
     elif isinstance(error, TimedOut):
         choice = "send a smaller workbook"
-    words = {"error": fact, "place": place, "choice": choice}
-    shown = {name: None if text is None else plain(text, hidden) for name, text in words.items()}
-    return {"type": type(error).__name__, "status": http_status(error), "resumable": error.resumable, **shown}
+    return ChildError(
+        error=redact(fact, hidden), type=type(error).__name__,
+        place=None if place is None else redact(place, hidden),
+        choice=None if choice is None else redact(choice, hidden),
+        status=http_status(error), resumable=error.resumable,
+    )  # fmt: skip
 
 
-def plain(text: str, hidden: Sequence[str] = ()) -> str:
+def redact(text: str, hidden: Sequence[str] = ()) -> str:
     """Return a text in one line, without the hidden paths, and with options named as in the HTTP interface."""
     for path in sorted(hidden, key=len, reverse=True):
         text = text.replace(f"{path}/", "").replace(path, "the service")
@@ -97,27 +102,32 @@ def plain(text: str, hidden: Sequence[str] = ()) -> str:
     return " ".join(text.split())[:_MAX_TEXT_CHARS]
 
 
-def report_dict(report: Report, hidden: Sequence[str]) -> dict[str, Any]:
-    """Return a report as a dict for answers: that of `--json`, without paths and commands."""
+def load_answer(report: Report, hidden: Sequence[str], oid: int | None = None) -> LoadAnswer:
+    """Return what a load did, as callers may see it; oid: that of the table, if the run created it."""
+    return LoadAnswer(report=_report_dict(report, hidden), message=_message(report), oid=oid)
+
+
+def _report_dict(report: Report, hidden: Sequence[str]) -> dict[str, Any]:
+    """Return a report as a dict: that of `--json`, without paths and commands."""
     shown = report.to_dict()
     shown["workbook"] = {k: v for k, v in shown["workbook"].items() if k != "path"}
     shown["rejects"] = {k: shown["rejects"][k] for k in ("rows", "by_rule")}
     for column in shown["columns"]:
         column["header"] = None if column["header"] is None else column["header"][:_MAX_TEXT_CHARS]
     notes = [note if isinstance(note, str) else note.without("file") for note in report.notes[:_MAX_NOTES]]
-    shown["notes"] = [plain(note_text(note), hidden) for note in notes]
+    shown["notes"] = [redact(note_text(note), hidden) for note in notes]
     return shown
 
 
-def message(report: Report) -> str:
+def _message(report: Report) -> str:
     """Return what a run did, in one line."""
     target = f"{report.target['schema']}.{report.target['table']}"
     if report.outcome == "already-imported":
         return f"nothing to do for {target}: the workbook was imported already"
-    words = {"published": "loaded into", "checked": "would load into", "over-budget": "NOT loaded into"}
+    verbs = {"published": "loaded into", "checked": "would load into", "over-budget": "NOT loaded into"}
     left_out = report.rows.get("superseded", 0)
     loaded = report.success_count - left_out
     return (
-        f"{loaded:,} of {report.total_records:,} rows {words[report.outcome]} {target}, {report.error_count:,} rejected"
+        f"{loaded:,} of {report.total_records:,} rows {verbs[report.outcome]} {target}, {report.error_count:,} rejected"
         + (f", {left_out:,} left out" if left_out else "")
     )

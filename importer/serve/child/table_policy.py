@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from importer.ledger.schema import SCHEMA
 from importer.postgres.sql import quote
+from importer.serve.models.child import OwnedTable
 
 from .redaction import NotAllowed
 
@@ -19,19 +20,11 @@ if TYPE_CHECKING:
     from importer.plan.target import Target
     from importer.postgres.session import Session
 
-    TableLookup = Callable[[str, str], tuple[frozenset["OwnedTable"], bool]]
+    TableLookup = Callable[[str, str], tuple[frozenset[OwnedTable], bool]]
 
 
 #: Seconds that a run waits for another one that may be creating its table, and between two questions about it.
 _WAIT_SECONDS, _POLL_SECONDS = 10.0, 0.1
-
-
-class OwnedTable(NamedTuple):
-    """A table that the service created; its oid tells it from a later table of the same name."""
-
-    schema: str
-    name: str
-    oid: int
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,8 @@ from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING, Any
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import JSONResponse
 
-from importer.serve.errors import RequestError
+from importer.serve.errors import RequestError, model_response
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -120,7 +119,7 @@ class AccessMiddleware:
         try:
             self._check(scope)
         except RequestError as exc:
-            await JSONResponse(exc.words, exc.status, exc.headers)(scope, body.receive, answer)
+            await model_response(exc.answer, exc.status, exc.headers)(scope, body.receive, answer)
             return
         await self._app(scope, body.receive, answer)
 

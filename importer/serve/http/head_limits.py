@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from importer.serve.models.service import ErrorAnswer
 
 if TYPE_CHECKING:
     import asyncio
@@ -46,8 +47,8 @@ class Protocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Respond to an invalid request with an error of the usual shape, and close the connection."""
-        words = {"error": msg.lower().rstrip("."), "type": "BadRequest", "place": None, "choice": None}
-        content = json.dumps(words).encode()
+        answer = ErrorAnswer(error=msg.lower().rstrip("."), type="BadRequest", place=None, choice=None)
+        content = answer.model_dump_json(exclude_unset=True).encode()
         head = f"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n"
         self.transport.write(head.encode() + b"Connection: close\r\n\r\n" + content)
         self.transport.close()

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from importer.serve.models.child import ChildLimits, LoadCommand
+from importer.serve.models.workbook import InspectedSheet
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -21,8 +24,8 @@ SENT_SUFFIX = ".sent"
 
 
 def load_command(
-    config: Config, database: Database, store: Store, run: Run, upload: Upload, folder: Path, scratch: Path
-) -> dict[str, Any]:
+    config: Config, database: Database, store: Store, run: Run, upload: Upload, scratch: Path
+) -> LoadCommand:
     """Return the command for a child that loads or checks a workbook.
 
     Args:
@@ -31,30 +34,33 @@ def load_command(
         store: store that records the tables that the service created.
         run: run to execute.
         upload: upload that holds its workbook.
-        folder: folder of the run's files.
         scratch: folder of the child's temporary files.
     """
+    folder = config.run_folder(run.id)
     options = {k: v for k, v in run.options.items() if k not in {"contract", "columns", "key"}}
     options |= {k: run.options[k].split(",") for k in ("columns", "key") if run.options.get(k)}
     contract = next(iter(sorted(folder.glob("contract.*"))), None)
     if contract is not None:
         options["contract"] = str(contract)
     inspected = folder / "inspected.json"
-    return {
-        **workbook_fields(config, scratch, upload, folder), "op": "load", "options": options,
-        "dsn": database.dsn, "dry_run": run.kind == "check", "rejects": str(folder / "rejects.xlsx"),
-        "bad_cells": str(folder / "bad_cells.json"), "contract_file": str(folder / "mapped.json"),
-        "patterns": config.allow_tables, "owned": store.owned(), "begun": run.begun,
-        "retry_for": config.retry_for, "seconds": config.seconds,
-        "inspected": json.loads(inspected.read_bytes()) if inspected.is_file() else None,
-    }  # fmt: skip
+    return LoadCommand(
+        **workbook_fields(config, scratch, upload, folder), options=options,
+        dsn=database.dsn, dry_run=run.kind == "check", rejects=str(folder / "rejects.xlsx"),
+        bad_cells=str(folder / "bad_cells.json"), contract_file=str(folder / "mapped.json"),
+        patterns=config.allow_tables, owned=store.owned(), begun=run.begun,
+        retry_for=config.retry_for, seconds=config.seconds,
+        inspected=InspectedSheet.model_validate(json.loads(inspected.read_bytes())) if inspected.is_file() else None,
+    )  # fmt: skip
 
 
 def workbook_fields(config: Config, scratch: Path, upload: Upload, folder: Path | None = None) -> dict[str, Any]:
-    """Return the part that all commands that read a workbook share."""
-    limits = {"part_bytes": config.inflated_bytes, "columns": config.columns, "memory_bytes": config.memory_bytes}
+    """Return the fields that all commands that read a workbook share, but for its options: see `WorkbookCommand`."""
     hidden = [upload.path.parent, scratch, folder, config.folder, config.contracts]
     return {
-        "workbook": str(upload.path), "limits": limits, "rows": config.rows, "workers": config.workers,
+        "workbook": str(upload.path),
+        "limits": ChildLimits(
+            part_bytes=config.inflated_bytes, columns=config.columns, memory_bytes=config.memory_bytes
+        ),
+        "rows": config.rows, "workers": config.workers,
         "scratch": str(scratch), "hidden": [str(path) for path in hidden if path],
     }  # fmt: skip

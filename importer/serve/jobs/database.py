@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from importer.errors import ImporterError
 from importer.postgres.embedded import EmbeddedServer
 from importer.serve.errors import RequestError
+from importer.serve.models.child import Command, ErrorEvent, ForgetCommand, PingCommand
+from importer.serve.models.error import ErrorFields, RunError
 
 from .processes import ChildDied
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Seconds that the database has to answer.
 _PING_SECONDS = 5.0
+#: Seconds that a child has to drop what a cancelled run wrote.
+_FORGET_SECONDS = 30.0
 #: Seconds for which a health result is reused, so that frequent requests do not load the database.
 _HEALTH_CACHE_SECONDS = 1.0
 
@@ -35,7 +39,7 @@ class Database:
     def __init__(self, dsn: Dsn | None) -> None:
         self._configured, self._dsn = dsn, dsn
         self._servers = contextlib.ExitStack()
-        self._asked: tuple[float, dict[str, Any] | None] = (0.0, None)
+        self._asked: tuple[float, ErrorFields | None] = (0.0, None)
         self._health_lock = asyncio.Lock()
 
     @property
@@ -67,24 +71,31 @@ class Database:
         assert self._dsn is not None
         return self._dsn.text
 
-    async def health(self, crew: ChildPool) -> dict[str, Any] | None:
+    async def health(self, children: ChildPool) -> ErrorFields | None:
         """Return why the database does not answer, as an error, or None; restart the embedded server if it stopped."""
         async with self._health_lock:
             at, error = self._asked
             if time.monotonic() - at > _HEALTH_CACHE_SECONDS:
-                error = await self._ping(crew)
+                error = await self._ping(children)
                 if error is not None and self.is_embedded and await self._restart():
-                    error = await self._ping(crew)
+                    error = await self._ping(children)
                 self._asked = time.monotonic(), error
             return error
 
-    async def _ping(self, crew: ChildPool) -> dict[str, Any] | None:
+    async def _ping(self, children: ChildPool) -> ErrorFields | None:
         try:
-            async with asyncio.timeout(_PING_SECONDS), crew.child() as child:
-                event = await child.work({"op": "ping", "dsn": self.dsn})
+            async with asyncio.timeout(_PING_SECONDS), children.child() as child:
+                event = await child.work(PingCommand(dsn=self.dsn))
         except (TimeoutError, ChildDied):
-            return {"error": "the database does not answer", "type": "ConnectionFailed", "place": None, "choice": None}
-        return event.get("error")
+            return ErrorFields(error="the database does not answer", type="ConnectionFailed", place=None, choice=None)
+        return ErrorFields.model_validate(event.error.model_dump()) if isinstance(event, ErrorEvent) else None
+
+    async def forget(self, children: ChildPool, identity: list[str]) -> None:
+        """Drop what unfinished runs of an import left in staging and the ledger; identity: sha256, schema and table."""
+        # `importer runs clean` removes later what this cannot.
+        with contextlib.suppress(TimeoutError, ChildDied):
+            async with asyncio.timeout(_FORGET_SECONDS), children.child() as child:
+                await child.work(ForgetCommand(dsn=self.dsn, identity=identity))
 
     async def _restart(self) -> bool:
         """Restart the embedded server after somebody stopped it; return whether that worked."""
@@ -97,11 +108,11 @@ class Database:
         return True
 
 
-async def asked(crew: ChildPool, command: dict[str, Any], seconds: float) -> dict[str, Any]:
-    """Have a child answer a question; return its `done` event.
+async def ask_child(children: ChildPool, command: Command, seconds: float) -> dict[str, Any]:
+    """Have a child answer a question; return its answer.
 
     Args:
-        crew: pool of the child processes.
+        children: pool of the child processes.
         command: command that asks the question.
         seconds: time limit, which includes the wait for a child.
 
@@ -109,19 +120,17 @@ async def asked(crew: ChildPool, command: dict[str, Any], seconds: float) -> dic
         RequestError: the child reported an error, died, or was not done in time.
     """
     try:
-        async with asyncio.timeout(seconds), crew.question_slots, crew.child() as child:
+        async with asyncio.timeout(seconds), children.question_slots, children.child() as child:
             event = await child.work(command)
     except TimeoutError:
         raise RequestError(503, f"not done within {seconds:g} s", kind="TimedOut", choice="try again later") from None
     except ChildDied as exc:
         raise RequestError(500, f"the process that did the work {exc.how}", kind="ChildDied") from None
-    if event["event"] == "error":
-        raise refused(event["error"])
-    return event
+    if isinstance(event, ErrorEvent):
+        raise refused(event.error)
+    return event.answer
 
 
-def refused(error: dict[str, Any], **more: Any) -> RequestError:
+def refused(error: RunError, **more: Any) -> RequestError:
     """Return the refusal that reports an error of a child; more: further arguments of `RequestError`."""
-    return RequestError(
-        error["status"], error["error"], kind=error["type"], place=error["place"], choice=error["choice"], **more
-    )
+    return RequestError(error.status, error.error, kind=error.type, place=error.place, choice=error.choice, **more)

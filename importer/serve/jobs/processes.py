@@ -10,22 +10,35 @@ import secrets
 import shutil
 import signal
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from importer.serve.models.child import (
+    EVENT,
+    Command,
+    DoneEvent,
+    ErrorEvent,
+    Event,
+    HelloCommand,
+    HelloEvent,
+    LastEvent,
+)
 from importer.settings import LIBPQ_VARIABLES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    EventHandler = Callable[[dict[str, Any]], dict[str, Any] | None]
+    from pydantic import BaseModel
+
+    EventHandler = Callable[[Event], BaseModel | None]
 
 #: Commands after which a child is replaced by a fresh one: this bounds the memory that libraries never free.
 _MAX_COMMANDS = 50
 #: Maximum bytes of one line of a child; a report on 1,600 columns takes a megabyte.
 _MAX_LINE_BYTES = 64 << 20
-#: Seconds that a child has to clean up after SIGTERM; the importer promises to need two.
-_STOP_SECONDS = 8.0
+#: Seconds that a child has to clean up after SIGTERM before it is killed, on a cancel and when the service stops; the
+#: importer promises to need two.
+CHILD_STOP_SECONDS = 8.0
 #: Seconds that an idle child has to answer `hello`; it may still be importing modules.
 _START_SECONDS = 60.0
 #: Environment variables that children do not inherit: secrets, and settings that would select another server.
@@ -77,40 +90,40 @@ class Child:
         """
         if not self.is_alive:
             return False
-        self._say({"op": "hello"})
+        self._send(HelloCommand())
         with contextlib.suppress(ChildDied, TimeoutError):
             async with asyncio.timeout(_START_SECONDS):
-                while (await self._hear())["event"] != "hello":
+                while not isinstance(await self._receive(), HelloEvent):
                     pass
                 return True
         return False
 
-    async def work(self, command: dict[str, Any], hear: EventHandler | None = None) -> dict[str, Any]:
-        """Send a command and return its last event, `done` or `error`.
+    async def work(self, command: Command, handle: EventHandler | None = None) -> LastEvent:
+        """Send a command and return its last event.
 
         Args:
-            command: command with its `op`.
-            hear: called with every other event; a result that is not None is sent to the child as its answer.
+            command: command to send.
+            handle: called with every other event; a result that is not None is sent to the child as its answer.
 
         Raises:
             ChildDied: the child ended before its last event.
         """
         self._command_count += 1
-        self._say(command)
+        self._send(command)
         while True:
-            event = await self._hear()
-            if event["event"] in {"done", "error"}:
+            event = await self._receive()
+            if isinstance(event, DoneEvent | ErrorEvent):
                 return event
-            answer = hear(event) if hear is not None else None
+            answer = handle(event) if handle is not None else None
             if answer is not None:
-                self._say(answer)
+                self._send(answer)
 
-    def _say(self, line: dict[str, Any]) -> None:
+    def _send(self, line: BaseModel) -> None:
         assert self._process.stdin is not None
         with contextlib.suppress(ConnectionError, RuntimeError):
-            self._process.stdin.write(json.dumps(line).encode() + b"\n")
+            self._process.stdin.write(json.dumps(line.model_dump()).encode() + b"\n")
 
-    async def _hear(self) -> dict[str, Any]:
+    async def _receive(self) -> Event:
         assert self._process.stdout is not None
         try:
             line = await self._process.stdout.readline()
@@ -118,8 +131,8 @@ class Child:
             line = b""  # longer than any line that a working child writes
         if not line.endswith(b"\n"):
             raise ChildDied(_how(await self._ended()))
-        event: dict[str, Any] = json.loads(line)
-        return event
+        # Not `validate_json`: texts of a contract may hold what is not valid Unicode.
+        return EVENT.validate_python(json.loads(line))
 
     async def _ended(self) -> int:
         """Return the exit code; kill the child first if it closed its end of the pipe and keeps running."""
@@ -145,7 +158,7 @@ class Child:
         if self._process.returncode is None:
             self.terminate()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._process.wait(), _STOP_SECONDS)
+                await asyncio.wait_for(self._process.wait(), CHILD_STOP_SECONDS)
         self.kill()
         await self._process.wait()
         if self._process.stdin is not None:

@@ -8,9 +8,19 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from importer.serve.errors import RequestError, stamp
+from importer.serve.models.child import (
+    DoneEvent,
+    ErrorEvent,
+    LoadAnswer,
+    OwnedAnswer,
+    OwnedEvent,
+    StageEvent,
+    TargetEvent,
+    TextEvent,
+)
 
 from .commands import load_command
-from .processes import Child, ChildDied, ChildPool
+from .processes import CHILD_STOP_SECONDS, Child, ChildDied, ChildPool
 from .registry import RunRegistry
 from .run import (
     ASK_BY_RESUME,
@@ -30,7 +40,12 @@ from .run import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pydantic import BaseModel
+
     from importer.serve.config import Config
+    from importer.serve.models.child import Event, LastEvent, LoadCommand
+    from importer.serve.models.error import ChildError
+    from importer.serve.models.run import RunInfo
 
     from .database import Database
     from .store import Store
@@ -38,8 +53,6 @@ if TYPE_CHECKING:
 
 #: Seconds allowed beyond the importer's own time limit, in which it should notice that the limit has passed.
 _GRACE_SECONDS = 20.0
-#: Seconds that a cancelled run has to stop before it is killed.
-_STOP_SECONDS = 8.0
 
 
 class Jobs:
@@ -49,14 +62,14 @@ class Jobs:
         config: configuration of the service.
         store: store that the runs are saved in.
         uploads: uploads that hold their workbooks.
-        crew: pool of the child processes that do the work.
+        children: pool of the child processes that do the work.
         database: target database of the runs.
     """
 
-    def __init__(self, config: Config, store: Store, uploads: Uploads, crew: ChildPool, database: Database) -> None:
+    def __init__(self, config: Config, store: Store, uploads: Uploads, children: ChildPool, database: Database) -> None:
         self._config, self.store, self._uploads = config, store, uploads
         self._runs = RunRegistry(config, store, uploads)
-        self._crew, self._database = crew, database
+        self._children, self._database = children, database
         self._queue: deque[Run] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._running = 0
@@ -78,7 +91,7 @@ class Jobs:
                 self._queue.remove(run)
                 self._runs.end_for_stop(run)
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=_STOP_SECONDS)
+            await asyncio.wait(self._tasks, timeout=CHILD_STOP_SECONDS)
 
     # ---- REQUESTS -----------------------------------------------------------------------------------------------
 
@@ -131,14 +144,14 @@ class Jobs:
         """Return the folder that holds the files of a run."""
         return self._runs.folder(run)
 
-    def words(self, run: Run) -> dict[str, Any]:
-        """Return a run as the dict that answers contain."""
-        return run.words(self._queue.index(run) + 1 if run in self._queue else None)
+    def describe(self, run: Run) -> RunInfo:
+        """Return a run as answers show it."""
+        return run.describe(self._queue.index(run) + 1 if run in self._queue else None)
 
     async def over(self, run: Run) -> None:
         """Wait until a run has ended or was interrupted."""
         while not run.is_over:
-            await run.bell.wait()
+            await run.changed.wait()
 
     def resume(self, run: Run) -> None:
         """Queue an interrupted run again.
@@ -172,7 +185,7 @@ class Jobs:
         if run.child is not None:
             run.child.terminate()
         try:
-            await asyncio.wait_for(self.over(run), _STOP_SECONDS)
+            await asyncio.wait_for(self.over(run), CHILD_STOP_SECONDS)
         except TimeoutError:
             if run.child is not None:
                 run.child.kill()
@@ -182,12 +195,7 @@ class Jobs:
         """Drop what the run wrote to staging, if anything."""
         if not run.writing or run.identity is None or run.kind != "upload":
             return
-        command = {"op": "forget", "dsn": self._database.dsn, "identity": run.identity}
-        try:
-            async with asyncio.timeout(30), self._crew.child() as child:
-                await child.work(command)
-        except (TimeoutError, ChildDied):
-            return  # `importer runs clean` removes it later
+        await self._database.forget(self._children, run.identity)
 
     async def prune(self) -> None:
         """Delete runs that ended more than `keep_days` ago, and cancel those that nobody resumed since."""
@@ -224,62 +232,67 @@ class Jobs:
             self._running -= 1
             self._pump()
 
-    async def _execute(self, run: Run) -> dict[str, Any]:
+    async def _execute(self, run: Run) -> LastEvent:
         """Execute a run in a child; return the child's last event, or an error event that says how the child died."""
         try:
-            async with self._crew.child() as child:
+            async with self._children.child() as child:
                 run.child = child
                 if run.cancelling or self.stopping.is_set():
-                    return {"error": stopped(None)}
+                    return ErrorEvent(error=stopped(None))
                 try:
                     async with asyncio.timeout(self._config.seconds + _GRACE_SECONDS):
-                        return await child.work(self._command(run, child), lambda event: self._hear(run, event))
+                        return await child.work(self._command(run, child), lambda event: self._answer(run, event))
                 except TimeoutError:
                     child.kill()
-                    return {"error": killed(run, 422, f"not done within {self._config.seconds:g} s", "TimedOut")}
+                    return ErrorEvent(error=killed(run, 422, f"not done within {self._config.seconds:g} s", "TimedOut"))
         except ChildDied as exc:
             how = "ran out of memory or was killed" if "SIGKILL" in exc.how else exc.how
-            return {"error": killed(run, 500, f"the process that did the work {how}", "ChildDied")}
+            return ErrorEvent(error=killed(run, 500, f"the process that did the work {how}", "ChildDied"))
 
-    def _hear(self, run: Run, event: dict[str, Any]) -> dict[str, Any] | None:
-        if event["event"] == "owned":
-            table = [event["schema"], event["table"]]
+    def _answer(self, run: Run, event: Event) -> BaseModel | None:
+        """Apply an event of a child that loads; return the answer if the event asks for one."""
+        if isinstance(event, OwnedEvent):
+            table = [event.table_schema, event.table]
             others = (r for r in self._runs.open.values() if r is not run and r.state == RUNNING)
-            return {"owned": self.store.owned(), "pending": any(other.begun == table for other in others)}
+            return OwnedAnswer(owned=self.store.owned(), pending=any(other.begun == table for other in others))
+        if not isinstance(event, StageEvent | TextEvent | TargetEvent):
+            return None
         before = run.begun, run.identity, run.writing
-        answer = run.hear(event)
+        answer = run.receive(event)
         if (run.begun, run.identity, run.writing) != before:
             # Saved before the child continues: a restart must know which table was begun.
             self._runs.save(run)
         return answer
 
-    def _command(self, run: Run, child: Child) -> dict[str, Any]:
+    def _command(self, run: Run, child: Child) -> LoadCommand:
         upload = self._uploads.acquire(run.upload, run.id)
         if upload is None:
             raise ChildDied("found no workbook")
-        folder = self._runs.folder(run.id)
-        return load_command(self._config, self._database, self.store, run, upload, folder, child.scratch)
+        return load_command(self._config, self._database, self.store, run, upload, child.scratch)
 
-    async def _settle(self, run: Run, event: dict[str, Any]) -> None:
+    async def _settle(self, run: Run, event: LastEvent) -> None:
         """Record how a run ended, from the last event of its child."""
-        report, error = event.get("report"), event.get("error")
-        if report is not None:
-            run.outcome, run.has_report = report["outcome"], True
-            run.stats = report["stats"] | {"duration": f"{report['stats']['duration']:.1f}s"}
-            run.rejects, run.message = report["rejects"], event["message"]
-            run.has_rejects = (self._runs.folder(run.id) / "rejects.xlsx").is_file()
-        if error is None:
-            if event["oid"] is not None and run.identity is not None:
-                self.store.own(run.identity[1], run.identity[2], event["oid"])
-            self._runs.end(run, DONE, report=report)
-        elif run.kind == "upload" and error.get("unsure"):
-            self._runs.interrupt(run, error | {"choice": ASK_BY_RESUME})
+        done = LoadAnswer.model_validate(event.answer) if isinstance(event, DoneEvent) else event.load
+        if done is not None:
+            run.record(done, has_rejects=(self._runs.folder(run.id) / "rejects.xlsx").is_file())
+        if isinstance(event, DoneEvent):
+            assert done is not None
+            if done.oid is not None and run.identity is not None:
+                self.store.own(run.identity[1], run.identity[2], done.oid)
+            self._runs.end(run, DONE, report=done.report)
+        else:
+            await self._settle_failed(run, event.error, None if done is None else done.report)
+
+    async def _settle_failed(self, run: Run, error: ChildError, report: dict[str, Any] | None) -> None:
+        """Record how a run ended that failed, was cancelled, or stopped with the service."""
+        if run.kind == "upload" and error.unsure:
+            self._runs.interrupt(run, error.model_copy(update={"choice": ASK_BY_RESUME}))
         elif run.cancelling:
             self._runs.end(run, CANCELLED)
             await self._forget_in_ledger(run)
         elif self.stopping.is_set():
             self._runs.end_for_stop(run)
-        elif run.kind == "upload" and run.writing and error["resumable"]:
-            self._runs.interrupt(run, error | {"choice": GO_ON})
+        elif run.kind == "upload" and run.writing and error.resumable:
+            self._runs.interrupt(run, error.model_copy(update={"choice": GO_ON}))
         else:
             self._runs.end(run, FAILED, error=error, report=report)

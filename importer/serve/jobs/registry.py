@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from importer.serve.config import Config
+    from importer.serve.models.error import ChildError
+    from importer.serve.models.run import State
 
     from .store import Store
     from .uploads import Uploads
@@ -51,7 +53,7 @@ class RunRegistry:
         self._uploads.load({run.upload for run in self.open.values()})
         for run in list(self.open.values()):
             if self._uploads.acquire(run.upload, run.id) is None:
-                self.end(run, FAILED, error=stopped("send the workbook again") | {"resumable": False})
+                self.end(run, FAILED, error=stopped("send the workbook again", resumable=False))
         known = set(self.open)
         for folder in self._config.results.iterdir():
             if folder.name not in known and self._store.get(folder.name) is None:
@@ -72,7 +74,7 @@ class RunRegistry:
 
     def folder(self, run: str) -> Path:
         """Return the folder that holds the files of a run."""
-        return self._config.results / run
+        return self._config.run_folder(run)
 
     def add(self, run: Run) -> None:
         """Add a run that is new or resumed, and save it."""
@@ -97,14 +99,14 @@ class RunRegistry:
         else:
             self.end(run, FAILED, error=stopped(None))
 
-    def interrupt(self, run: Run, error: dict[str, Any]) -> None:
+    def interrupt(self, run: Run, error: ChildError) -> None:
         """Interrupt a run, which stays open; it can be resumed."""
         run.state, run.error, run.finished_at = INTERRUPTED, error, stamp()
         self.save(run)
         run.notify()
 
     def end(
-        self, run: Run, state: str, *, error: dict[str, Any] | None = None, report: dict[str, Any] | None = None
+        self, run: Run, state: State, *, error: ChildError | None = None, report: dict[str, Any] | None = None
     ) -> None:
         """End a run: release its workbook, keep its rejects, delete its other files."""
         run.state, run.error, run.finished_at = state, error, stamp()

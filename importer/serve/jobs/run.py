@@ -6,27 +6,40 @@ import asyncio
 import secrets
 import time
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import BaseModel
 
 from importer.runtime.stage import Stage
 from importer.serve.errors import stamp
+from importer.serve.models.child import Saved, StageEvent, TargetEvent, TextEvent
+from importer.serve.models.error import ChildError, RunError
+from importer.serve.models.run import Links, Rejects, RunInfo, RunProgress, Stats
 
 if TYPE_CHECKING:
+    from importer.serve.models.child import LoadAnswer
+    from importer.serve.models.run import Kind, State
+
     from .processes import Child
 
 #: States: two of a run under way, then those in which it can end. An interrupted run can be resumed.
-QUEUED, RUNNING, DONE, FAILED, CANCELLED, INTERRUPTED = (
-    "queued", "running", "done", "failed", "cancelled", "interrupted",
-)  # fmt: skip
+QUEUED: Final = "queued"
+RUNNING: Final = "running"
+DONE: Final = "done"
+FAILED: Final = "failed"
+CANCELLED: Final = "cancelled"
+INTERRUPTED: Final = "interrupted"
 #: Labels of the stages of a run, in order.
 STAGES = {stage.value: stage.label for stage in Stage}
 #: Stages in which rows may be in staging, so that a resume can continue from them.
 _WRITING_STAGES = frozenset({Stage.LOAD, Stage.WRITE, Stage.VERIFY, Stage.PUBLISH})
-_NOT_STORED = frozenset({"progress", "notes", "child", "cancelling", "bell"})
+_NOT_STORED = frozenset({"progress", "notes", "child", "cancelling", "changed"})
+#: Fields that are stored as objects.
+_MODELS: dict[str, type[BaseModel]] = {"error": ChildError, "stats": Stats, "rejects": Rejects}
 
 
 @dataclass
-class Progress:
+class StageProgress:
     """Progress of a run within its current stage.
 
     Attributes:
@@ -55,36 +68,36 @@ class Run:
         begun: schema and name of the table that the run set out to create; None if it creates none.
         identity: key of the import in the ledger: sha256, schema, table.
         writing: whether rows may have been written to staging, so that a resume continues from there.
-        bell: event that is set at the next change; each change replaces it by a new one.
+        changed: event that is set at the next change; each change replaces it by a new one.
     """
 
-    kind: str
+    kind: Kind
     upload: str
     workbook: str
     size: int
     options: dict[str, Any]
     id: str = field(default_factory=lambda: secrets.token_hex(16))
     created_at: str = field(default_factory=stamp)
-    state: str = QUEUED
+    state: State = QUEUED
     outcome: str | None = None
     sheet: str | None = None
     table: str | None = None
     started_at: str | None = None
     finished_at: str | None = None
     message: str | None = None
-    error: dict[str, Any] | None = None
-    stats: dict[str, Any] | None = None
-    rejects: dict[str, Any] | None = None
+    error: ChildError | None = None
+    stats: Stats | None = None
+    rejects: Rejects | None = None
     has_report: bool = False
     has_rejects: bool = False
     begun: list[str] | None = None
     identity: list[str] | None = None
     writing: bool = False
-    progress: Progress | None = None
+    progress: StageProgress | None = None
     notes: list[str] = field(default_factory=list)
     child: Child | None = None
     cancelling: bool = False
-    bell: asyncio.Event = field(default_factory=asyncio.Event)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
     _began: float = 0.0
     _stage_started: float = 0.0
 
@@ -92,12 +105,15 @@ class Run:
     def load(cls, stored: dict[str, Any]) -> Run:
         """Return the run that a stored dict describes."""
         known = {f.name for f in fields(cls)}
-        return cls(**{name: value for name, value in stored.items() if name in known})
+        values = {name: value for name, value in stored.items() if name in known}
+        models = {name: m.model_validate(values[name]) for name, m in _MODELS.items() if values.get(name) is not None}
+        return cls(**values | models)
 
     def stored(self) -> dict[str, Any]:
         """Return the run as the dict that is stored."""
         names = [f.name for f in fields(self) if f.name not in _NOT_STORED and not f.name.startswith("_")]
-        return {name: getattr(self, name) for name in names}
+        values = {name: getattr(self, name) for name in names}
+        return {name: v.model_dump() if isinstance(v, BaseModel) else v for name, v in values.items()}
 
     def begin_again(self) -> None:
         """Reset the run to its queued state; only what is in the database remains of an earlier attempt."""
@@ -112,22 +128,22 @@ class Run:
 
     def notify(self) -> None:
         """Wake those who wait for a change of the run."""
-        bell, self.bell = self.bell, asyncio.Event()
-        bell.set()
+        changed, self.changed = self.changed, asyncio.Event()
+        changed.set()
 
-    def hear(self, event: dict[str, Any]) -> dict[str, Any] | None:
+    def receive(self, event: StageEvent | TextEvent | TargetEvent) -> Saved | None:
         """Apply an event of the child to the run; return the answer if the event asks for one."""
         answer = None
-        match event["event"]:
-            case "progress":
-                self._advance(event["stage"], event["done"], event["total"])
-            case "note":
-                self.notes.append(event["text"])
-            case "target":
-                self.sheet, self.table = event["sheet"], f"{event['schema']}.{event['table']}"
-                self.identity = [event["sha256"], event["schema"], event["table"]]
-                self.begun = self.begun if event["exists"] else [event["schema"], event["table"]]
-                answer = {"answer": True}
+        match event:
+            case StageEvent():
+                self._advance(event.stage, event.done, event.total)
+            case TextEvent():
+                self.notes.append(event.text)
+            case TargetEvent():
+                self.sheet, self.table = event.sheet, f"{event.table_schema}.{event.table}"
+                self.identity = [event.sha256, event.table_schema, event.table]
+                self.begun = self.begun if event.exists else [event.table_schema, event.table]
+                answer = Saved()
         self.notify()
         return answer
 
@@ -139,47 +155,53 @@ class Run:
         seconds = now - self._stage_started
         rate = round(done / seconds, 1) if done and seconds > 0 else None
         self.writing = self.writing or stage in _WRITING_STAGES
-        self.progress = Progress(stage, done, total, rate)
+        self.progress = StageProgress(stage, done, total, rate)
+
+    def record(self, done: LoadAnswer, *, has_rejects: bool) -> None:
+        """Record what the run did, or would have done; has_rejects: whether it has a rejects workbook."""
+        stats = done.report["stats"]
+        self.outcome, self.message = done.report["outcome"], done.message
+        self.stats = Stats.model_validate(stats | {"duration": f"{stats['duration']:.1f}s"})
+        self.rejects = Rejects.model_validate(done.report["rejects"])
+        self.has_report, self.has_rejects = True, has_rejects
 
     # ---- ANSWERS ------------------------------------------------------------------------------------------------
 
-    def words(self, position: int | None = None) -> dict[str, Any]:
-        """Return the run as the dict that answers contain.
+    def describe(self, position: int | None = None) -> RunInfo:
+        """Return the run as answers show it.
 
         Args:
             position: position in the queue, from 1; None if it is not queued.
         """
+        return RunInfo(
+            id=self.id, kind=self.kind, state=self.state, outcome=self.outcome, queue_position=position,
+            workbook=self.workbook, size=self.size, sheet=self.sheet, table=self.table,
+            mode=self.options.get("mode", "append"), method=self.options.get("method", "batch"),
+            created_at=self.created_at, started_at=self.started_at, finished_at=self.finished_at,
+            progress=self._describe_progress(), message=self.message,
+            error=None if self.error is None else RunError.model_validate(self.error.model_dump()),
+            stats=self.stats, rejects=self.rejects, resumable=self.state == INTERRUPTED,
+            options=self.options, links=self._links(),
+        )  # fmt: skip
+
+    def _links(self) -> Links:
         address = f"/runs/{self.id}"
-        return {
-            "id": self.id, "kind": self.kind, "state": self.state, "outcome": self.outcome, "queue_position": position,
-            "workbook": self.workbook, "size": self.size, "sheet": self.sheet, "table": self.table,
-            "mode": self.options.get("mode", "append"), "method": self.options.get("method", "batch"),
-            "created_at": self.created_at, "started_at": self.started_at, "finished_at": self.finished_at,
-            "progress": self.progress_dict(), "message": self.message, "error": self._error_dict(),
-            "stats": self.stats, "rejects": self.rejects, "resumable": self.state == INTERRUPTED,
-            "options": self.options,
-            "links": {
-                "run": address, "events": f"{address}/events",
-                "report": f"{address}/report" if self.has_report else None,
-                "rejects": f"{address}/rejects.xlsx" if self.has_rejects else None,
-                "bad_cells": f"{address}/rejects" if self.has_rejects else None,
-            },
-        }  # fmt: skip
+        return Links(
+            run=address, events=f"{address}/events",
+            report=f"{address}/report" if self.has_report else None,
+            rejects=f"{address}/rejects.xlsx" if self.has_rejects else None,
+            bad_cells=f"{address}/rejects" if self.has_rejects else None,
+        )  # fmt: skip
 
-    def _error_dict(self) -> dict[str, Any] | None:
-        return None if self.error is None else {k: v for k, v in self.error.items() if k not in {"resumable", "unsure"}}
-
-    def progress_dict(self) -> dict[str, Any] | None:
-        """Return the progress as the dict that answers contain; None if the run is not running."""
+    def _describe_progress(self) -> RunProgress | None:
         now = self.progress
         if self.state != RUNNING or now is None:
             return None
-        return {
-            "stage": now.stage, "stage_label": STAGES.get(now.stage, now.stage), "stages": list(STAGES),
-            "done_rows": now.done, "total_rows": now.total, "rows_per_second": now.rate,
-            "elapsed": round(time.monotonic() - self._began, 1),
-            "note": self.notes[-1] if self.notes else None,
-        }  # fmt: skip
+        return RunProgress(
+            stage=now.stage, stage_label=STAGES.get(now.stage, now.stage), stages=list(STAGES),
+            done_rows=now.done, total_rows=now.total, rows_per_second=now.rate,
+            elapsed=round(time.monotonic() - self._began, 1), note=self.notes[-1] if self.notes else None,
+        )  # fmt: skip
 
 
 #: The choice in the error of a run that can be resumed.
@@ -188,18 +210,18 @@ GO_ON = "resume the run: it continues where it stopped"
 ASK_BY_RESUME = "resume the run: it reports whether the rows were published"
 
 
-def service_error(status: int, error: str, kind: str) -> dict[str, Any]:
-    """Return an error in the form in which children report theirs."""
-    return {"error": error, "type": kind, "place": None, "choice": None, "status": status, "resumable": False}
+def service_error(status: int, error: str, kind: str, *, resumable: bool = False) -> ChildError:
+    """Return an error of the service in the form in which children report theirs."""
+    return ChildError(error=error, type=kind, place=None, choice=None, status=status, resumable=resumable)
 
 
-def killed(run: Run, status: int, error: str, kind: str) -> dict[str, Any]:
+def killed(run: Run, status: int, error: str, kind: str) -> ChildError:
     """Return the error of a run whose child was killed: it can be resumed; publishing it may or may not have done."""
     unsure = run.progress is not None and run.progress.stage == Stage.PUBLISH
-    return service_error(status, error, kind) | {"resumable": True, "unsure": unsure}
+    return service_error(status, error, kind, resumable=True).model_copy(update={"unsure": unsure})
 
 
-def stopped(choice: str | None) -> dict[str, Any]:
+def stopped(choice: str | None, *, resumable: bool = True) -> ChildError:
     """Return the error of a run that the stop of the service ended; choice: None if the run cannot be resumed."""
-    words = service_error(503, "the service was stopped", "Interrupted")
-    return words | {"choice": choice, "resumable": choice is not None}
+    error = service_error(503, "the service was stopped", "Interrupted", resumable=resumable and choice is not None)
+    return error.model_copy(update={"choice": choice})

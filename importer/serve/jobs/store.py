@@ -6,6 +6,8 @@ import json
 import sqlite3
 from typing import TYPE_CHECKING, Any
 
+from importer.serve.models.child import OwnedTable
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -103,7 +105,7 @@ class Store:
         """Record a table that the service created."""
         self._db.execute("INSERT OR REPLACE INTO owned VALUES (?, ?, ?, ?)", (self._server, schema, name, oid))
 
-    def owned(self) -> list[list[Any]]:
-        """Return the tables that the service created on this server, each as [schema, name, oid]."""
+    def owned(self) -> list[OwnedTable]:
+        """Return the tables that the service created on this server."""
         rows = self._db.execute("SELECT schema, name, oid FROM owned WHERE server = ? ORDER BY 1, 2", (self._server,))
-        return [list(row) for row in rows]
+        return [OwnedTable(*row) for row in rows]

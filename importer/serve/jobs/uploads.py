@@ -8,9 +8,10 @@ import secrets
 import shutil
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from importer.serve.errors import RequestError, stamp
+from importer.serve.models.workbook import InspectedSheet, UploadInfo
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +49,7 @@ class Upload:
     once: bool = False
     used: float = field(default_factory=time.time)
     users: set[str] = field(default_factory=set)
-    inspections: dict[str, dict[str, Any]] = field(default_factory=dict)
+    inspections: dict[str, InspectedSheet] = field(default_factory=dict)
 
 
 class Uploads:
@@ -169,10 +170,10 @@ class Uploads:
         for upload in [u for u in self._all.values() if not u.users and (u.used < old or u.once)]:
             self.drop(upload)
 
-    def words(self, upload: Upload) -> dict[str, Any]:
-        """Return an upload as the dict that answers contain."""
+    def describe(self, upload: Upload) -> UploadInfo:
+        """Return an upload as answers show it."""
         until = stamp(upload.used + self._config.keep_upload_seconds)
-        return {"id": upload.id, "name": upload.name, "size": upload.size, "expires_at": until}
+        return UploadInfo(id=upload.id, name=upload.name, size=upload.size, expires_at=until)
 
 
 def _shown_name(name: str | None) -> str:

@@ -1,4 +1,4 @@
-"""Requests and answers: routes, their options, their models, and the OpenAPI document.
+"""Requests and answers: routes, their options, and the OpenAPI document.
 
-It imports `serve.jobs` and nothing that reads a workbook. Begin with `work` (upload, check, inspect).
+It imports `serve.jobs` and `serve.models`, nothing that reads a workbook. Begin with `work` (upload, check, inspect).
 """

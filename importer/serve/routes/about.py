@@ -10,16 +10,17 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from importer.serve.errors import RequestError
+from importer.serve.errors import RequestError, model_response
 from importer.serve.http.access import session_cookie_args
 from importer.serve.http.body import CONTRACT_SUFFIXES, read_body
-from importer.serve.jobs.database import asked
+from importer.serve.jobs.database import ask_child
+from importer.serve.models import child
+from importer.serve.models import service as models
 from importer.settings import Method, Mode
 from importer.version import __version__
 
-from . import models
 from .openapi import failures
-from .service import CurrentService, Service, model_response
+from .service import CurrentService, Service
 
 if TYPE_CHECKING:
     from importer.serve.config import Config
@@ -36,10 +37,10 @@ _CHILD_TIMEOUT_SECONDS = 30.0
     response_model=models.Health, responses={503: {"model": models.Unhealthy}, **failures(421)},
 )  # fmt: skip
 async def health(service: CurrentService) -> models.Health | Response:
-    error = await service.database.health(service.crew)
+    error = await service.database.health(service.children)
     if error is None:
         return models.Health(status="healthy")
-    return model_response(models.Unhealthy.model_validate({**error, "status": "unhealthy"}), 503)
+    return model_response(models.Unhealthy(status="unhealthy", **error.model_dump()), 503)
 
 
 @router.get(
@@ -108,11 +109,10 @@ async def about(service: CurrentService) -> models.About:
     responses=failures(401, 421, 500, 503),
 )  # fmt: skip
 async def tables(service: CurrentService) -> models.Tables:
-    command = {
-        "op": "tables", "dsn": service.database.dsn, "patterns": service.config.allow_tables,
-        "owned": service.jobs.store.owned(),
-    }  # fmt: skip
-    return models.Tables.model_validate(await asked(service.crew, command, _CHILD_TIMEOUT_SECONDS))
+    command = child.TablesCommand(
+        dsn=service.database.dsn, patterns=service.config.allow_tables, owned=service.jobs.store.owned()
+    )
+    return models.Tables.model_validate(await ask_child(service.children, command, _CHILD_TIMEOUT_SECONDS))
 
 
 @router.get(
@@ -121,7 +121,7 @@ async def tables(service: CurrentService) -> models.Tables:
 )  # fmt: skip
 async def contracts(service: CurrentService) -> models.Contracts:
     found = await _read_contracts(service)
-    return models.Contracts(contracts=[models.ContractWords.model_validate(words) for words in found])
+    return models.Contracts(contracts=[*found])
 
 
 @router.get(
@@ -129,22 +129,22 @@ async def contracts(service: CurrentService) -> models.Contracts:
     responses={200: {"model": dict[str, Any]}, **failures(401, 404, 421, 422, 500, 503)},
 )  # fmt: skip
 async def contract(service: CurrentService, name: str) -> Response:
-    found = next((c for c in await _read_contracts(service) if c["name"] == name), None)
+    found = next((c for c in await _read_contracts(service) if c.name == name), None)
     if found is None:
         raise RequestError(404, "there is no such contract")
-    if found["error"] is not None:
-        raise RequestError(422, found["error"], kind="ContractError")
+    if found.error is not None:
+        raise RequestError(422, found.error, kind="ContractError")
     # No model: a descriptor has any shape, and `json.dumps` escapes what is not valid Unicode in it.
-    return Response(json.dumps(found["descriptor"]), media_type="application/json")
+    return Response(json.dumps(found.descriptor), media_type="application/json")
 
 
-async def _read_contracts(service: Service) -> list[dict[str, Any]]:
+async def _read_contracts(service: Service) -> list[models.ReadContract]:
     files = contract_files(service.config)
     if not files:
         return []
-    command = {"op": "contracts", "files": files, "hidden": [str(service.config.contracts)]}
-    found: list[dict[str, Any]] = (await asked(service.crew, command, _CHILD_TIMEOUT_SECONDS))["contracts"]
-    return found
+    command = child.ContractsCommand(files=files, hidden=[str(service.config.contracts)])
+    answer = await ask_child(service.children, command, _CHILD_TIMEOUT_SECONDS)
+    return child.ContractsAnswer.model_validate(answer).contracts
 
 
 def contract_files(config: Config) -> dict[str, str]:

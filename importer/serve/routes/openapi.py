@@ -1,17 +1,21 @@
-"""Completes the OpenAPI document: failures, request bodies, and how callers are known."""
+"""Completes the OpenAPI document: failures, request bodies, events, names of schemas, and how callers are known."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from importer.serve.http.access import COOKIE
+from pydantic.json_schema import models_json_schema
 
-from .models import ErrorAnswer
+from importer.serve.http.access import COOKIE
+from importer.serve.models.events import EVENTS
+from importer.serve.models.service import ErrorAnswer
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from .options import InspectOptions
 
-_WORDS = {
+_DESCRIPTIONS = {
     400: "An option is wrong, or the file is missing or has no workbook's suffix",
     401: "The token is missing or wrong",
     403: "The request comes from a page of another site, or the table must not be loaded into",
@@ -35,7 +39,7 @@ def failures(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI descriptions of error responses with these statuses."""
     described: dict[int | str, dict[str, Any]] = {}
     for status in statuses:
-        described[status] = {"model": ErrorAnswer, "description": _WORDS[status]}
+        described[status] = {"model": ErrorAnswer, "description": _DESCRIPTIONS[status]}
         if status == 429:  # noqa: PLR2004 - the only one that says when to try again
             described[status]["headers"] = _RETRY_AFTER_HEADERS
     return described
@@ -76,12 +80,22 @@ _SECURITY_SCHEMES = {
 }
 
 
+_SCHEMAS = "#/components/schemas/"
 #: Schema of FastAPI's response to invalid parameters; the service responds with status 400 and its own schema.
 _FASTAPI_ERROR_SCHEMA = "HTTPValidationError"
 
 
-def described(document: dict[str, Any]) -> dict[str, Any]:
+def schema_ref(model: type[BaseModel]) -> dict[str, str]:
+    """Return a reference to the schema of a model."""
+    return {"$ref": f"{_SCHEMAS}{model.__name__}"}
+
+
+def complete(document: dict[str, Any]) -> dict[str, Any]:
     """Complete the document in place, and return it."""
+    schemas = document["components"]["schemas"]
+    events = models_json_schema([(model, "validation") for model in EVENTS.values()], ref_template=_SCHEMAS + "{model}")
+    for name, schema in events[1]["$defs"].items():
+        schemas.setdefault(name, schema)
     document["components"]["securitySchemes"] = _SECURITY_SCHEMES
     document["security"] = [{}, {"token": []}, {"session": []}]
     for methods in document["paths"].values():
@@ -90,5 +104,20 @@ def described(document: dict[str, Any]) -> dict[str, Any]:
             if _FASTAPI_ERROR_SCHEMA in str(answers.get("422", "")):
                 del answers["422"]
     for name in (_FASTAPI_ERROR_SCHEMA, "ValidationError"):
-        document["components"]["schemas"].pop(name, None)
+        schemas.pop(name, None)
+    # A schema is named by its title: that is its class, but for those that were published under another name.
+    names = {f"{_SCHEMAS}{name}": f"{_SCHEMAS}{schema.get('title', name)}" for name, schema in schemas.items()}
+    document["components"]["schemas"] = {schema.get("title", name): schema for name, schema in schemas.items()}
+    _rename_refs(document, names)
     return document
+
+
+def _rename_refs(node: Any, names: dict[str, str]) -> None:
+    if isinstance(node, dict):
+        if isinstance(node.get("$ref"), str):
+            node["$ref"] = names.get(node["$ref"], node["$ref"])
+        for child in node.values():
+            _rename_refs(child, names)
+    elif isinstance(node, list):
+        for child in node:
+            _rename_refs(child, names)

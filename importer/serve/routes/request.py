@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
-from importer.serve.errors import RequestError, validation_errors_to_dict
+from importer.serve.errors import RequestError, validation_answer
 from importer.serve.http.body import Body, ClientDisconnected, read_body
 
 from .options import InspectOptions, LoadOptions
@@ -26,7 +26,7 @@ Options = TypeVar("Options", bound=InspectOptions)
 Result = TypeVar("Result")
 
 
-async def taken(
+async def read_request(
     request: Request, service: Service, model: type[Options], *, once: bool
 ) -> tuple[Options, Upload, Body]:
     """Return the options, workbook and body of a request, and store a workbook that it sent.
@@ -71,10 +71,8 @@ def _parse_options(model: type[Options], request: Request, body: Body) -> Option
     try:
         options = model.model_validate({**query, **body.fields})
     except ValidationError as exc:
-        words = validation_errors_to_dict(exc.errors(include_url=False, include_input=False))
-        raise RequestError(
-            400, words["error"], kind="UsageError", place=words["place"], details=words["details"]
-        ) from None
+        answer = validation_answer(exc.errors(include_url=False, include_input=False))
+        raise RequestError(400, answer.error, kind=answer.type, place=answer.place, details=answer.details) from None
     if isinstance(options, LoadOptions) and options.mapping is not None and options.columns is not None:
         raise RequestError(400, "a mapping already chooses the columns", kind="UsageError", place="columns",
                       choice="leave out either columns or mapping")  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Query
@@ -13,18 +13,20 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 
 from importer.serve.errors import RequestError
 from importer.serve.jobs.run import RUNNING
+from importer.serve.models import events as event_models
+from importer.serve.models import run as models
 
-from . import run_models
-from .openapi import failures
+from .openapi import failures, schema_ref
 from .service import CurrentService, Service
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from pydantic import BaseModel
+
     from importer.serve.jobs.queue import Jobs
     from importer.serve.jobs.run import Run
-
-    from .workbook_models import UploadWords
+    from importer.serve.models.workbook import UploadInfo
 
 router = APIRouter()
 #: Shortest time between two events, and longest time without a keep-alive, in seconds.
@@ -33,7 +35,10 @@ _MAX_LISTENERS = 128
 _XLSX_MEDIA_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 _EVENT_SCHEMA = {
     "type": "object", "required": ["event", "data"], "description": "one event; `data` is JSON",
-    "properties": {"event": {"enum": ["progress", "note", "end"]}, "data": {"type": "string"}},
+    "properties": {"event": {"enum": [*event_models.EVENTS]}, "data": {
+        "type": "string", "contentMediaType": "application/json",
+        "contentSchema": {"anyOf": [schema_ref(model) for model in event_models.EVENTS.values()]},
+    }},
 }  # fmt: skip
 _EVENTS_RESPONSE = {
     "content": {"text/event-stream": {"schema": _EVENT_SCHEMA}},
@@ -45,8 +50,6 @@ _REJECTS_RESPONSE = {
 }
 _listeners: set[object] = set()
 
-State = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
-
 
 @router.get(
     "/runs", summary="List runs, newest first", responses=failures(400, 401, 421),
@@ -57,12 +60,12 @@ async def list_runs(
     service: CurrentService,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
     before: Annotated[str | None, Query(max_length=40, description="list only runs created before this time")] = None,
-    state: Annotated[State | None, Query()] = None,
-) -> run_models.Runs:
+    state: Annotated[models.State | None, Query()] = None,
+) -> models.Runs:
     jobs = service.jobs
     found = jobs.store.page(limit + 1, before, state)
-    runs = [_run_words(jobs, jobs.find(stored["id"])) for stored in found[:limit]]
-    return run_models.Runs(runs=runs, more=len(found) > limit)
+    runs = [jobs.describe(jobs.find(stored["id"])) for stored in found[:limit]]
+    return models.Runs(runs=runs, more=len(found) > limit)
 
 
 @router.get(
@@ -70,28 +73,28 @@ async def list_runs(
     summary="Show a run and its report",
     responses=failures(401, 404, 421),
 )
-async def show_run(service: CurrentService, run_id: str) -> run_models.RunAnswer:
+async def show_run(service: CurrentService, run_id: str) -> models.RunAnswer:
     jobs = service.jobs
     run = jobs.find(run_id)
-    return run_models.RunAnswer(run=_run_words(jobs, run), report=jobs.store.report(run.id))
+    return models.RunAnswer(run=jobs.describe(run), report=jobs.store.report(run.id))
 
 
 @router.delete(
     "/runs/{run_id}", summary="Cancel a run, or remove an ended one from the list",
     responses=failures(401, 403, 404, 421),
 )  # fmt: skip
-async def cancel_run(service: CurrentService, run_id: str) -> run_models.RunDone:
+async def cancel_run(service: CurrentService, run_id: str) -> models.RunDone:
     jobs = service.jobs
     run = jobs.find(run_id)
     message = await jobs.cancel(run)
-    return run_models.RunDone(message=message, run=_run_words(jobs, run))
+    return models.RunDone(message=message, run=jobs.describe(run))
 
 
 @router.post(
     "/runs/{run_id}/resume", status_code=202, summary="Resume an interrupted run",
     responses=failures(401, 403, 404, 409, 421, 429, 503),
 )  # fmt: skip
-async def resume_run(service: CurrentService, response: Response, run_id: str) -> run_models.RunAccepted:
+async def resume_run(service: CurrentService, response: Response, run_id: str) -> models.RunAccepted:
     run = service.jobs.find(run_id)
     service.jobs.resume(run)
     answer = run_accepted(service, run, None)
@@ -111,14 +114,10 @@ async def show_report(service: CurrentService, run_id: str) -> dict[str, Any]:
     return report
 
 
-def _run_words(jobs: Jobs, run: Run) -> run_models.RunWords:
-    return run_models.RunWords.model_validate(jobs.words(run))
-
-
-def run_accepted(service: Service, run: Run, upload: UploadWords | None) -> run_models.RunAccepted:
+def run_accepted(service: Service, run: Run, upload: UploadInfo | None) -> models.RunAccepted:
     """Return the answer for a run that was queued; upload: the workbook, if later requests can refer to it."""
-    words = _run_words(service.jobs, run)
-    return run_models.RunAccepted(message=run.state, run=words, links=words.links, upload=upload)
+    shown = service.jobs.describe(run)
+    return models.RunAccepted(message=run.state, run=shown, links=shown.links, upload=upload)
 
 
 # ---- REJECTS ----------------------------------------------------------------------------------------------------
@@ -130,15 +129,15 @@ def run_accepted(service: Service, run: Run, upload: UploadWords | None) -> run_
 )  # fmt: skip
 async def bad_cells(
     service: CurrentService, run_id: str, limit: Annotated[int, Query(ge=1, le=1000)] = 200
-) -> run_models.BadCells:  # fmt: skip
+) -> models.BadCells:  # fmt: skip
     jobs = service.jobs
     path = jobs.folder(jobs.find(run_id).id) / "bad_cells.json"
     try:
-        found = run_models.BadCells.model_validate_json(path.read_bytes())
+        found = models.BadCells.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         raise RequestError(404, "the run has no rejects, or none yet") from None
     truncated = found.truncated or len(found.cells) > limit
-    return run_models.BadCells(rows=found.rows, cells=found.cells[:limit], truncated=truncated)
+    return models.BadCells(rows=found.rows, cells=found.cells[:limit], truncated=truncated)
 
 
 @router.get(
@@ -181,27 +180,29 @@ async def _stream_events(jobs: Jobs, run: Run) -> AsyncIterator[str]:
     listener = object()
     _listeners.add(listener)
     try:
-        told, notes = None, 0
+        sent, notes = None, 0
         while not run.is_over:
-            bell = run.bell
+            changed = run.changed
             for text in run.notes[notes:]:
-                yield _format_event("note", {"text": text})
+                yield _format_event("note", event_models.NoteEvent(text=text))
             notes = len(run.notes)
-            words = jobs.words(run)
-            now = {name: words[name] for name in ("state", "queue_position", "progress")}
-            if now != told:
+            shown = jobs.describe(run)
+            now = event_models.ProgressEvent(
+                state=shown.state, queue_position=shown.queue_position, progress=shown.progress
+            )
+            if now != sent:
                 yield _format_event("progress", now)
-                told = now
+                sent = now
             try:
-                await asyncio.wait_for(bell.wait(), _KEEPALIVE_SECONDS)
+                await asyncio.wait_for(changed.wait(), _KEEPALIVE_SECONDS)
             except TimeoutError:
                 yield ": keep-alive\n\n"
             if run.state == RUNNING:
                 await asyncio.sleep(_MIN_EVENT_INTERVAL_SECONDS)
-        yield _format_event("end", {"run": jobs.words(run)})
+        yield _format_event("end", event_models.EndEvent(run=jobs.describe(run)))
     finally:
         _listeners.discard(listener)
 
 
-def _format_event(name: str, data: dict[str, Any]) -> str:
-    return f"event: {name}\ndata: {json.dumps(data)}\n\n"
+def _format_event(name: str, data: BaseModel) -> str:
+    return f"event: {name}\ndata: {json.dumps(data.model_dump(mode='json'))}\n\n"

@@ -7,13 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends
 from starlette.requests import Request  # noqa: TC002 - FastAPI reads the annotations
-from starlette.responses import JSONResponse
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Mapping
-
-    from pydantic import BaseModel
 
     from importer.serve.config import Config
     from importer.serve.http.access import Authenticator
@@ -35,7 +31,7 @@ class Service:
     config: Config
     keys: Authenticator
     database: Database
-    crew: ChildPool
+    children: ChildPool
     uploads: Uploads
     jobs: Jobs
     reading: asyncio.Semaphore
@@ -49,8 +45,3 @@ async def _get_service(request: Request) -> Service:
 
 
 CurrentService = Annotated[Service, Depends(_get_service)]
-
-
-def model_response(model: BaseModel, status: int, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    """Return the response of a status other than the route's own; fields that were not set are left out."""
-    return JSONResponse(model.model_dump(mode="json", exclude_unset=True), status, headers)

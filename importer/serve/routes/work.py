@@ -12,20 +12,23 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from importer.serve.errors import RequestError
+from importer.serve.errors import RequestError, model_response
 from importer.serve.http.body import Body, ClientDisconnected, read_body
 from importer.serve.jobs.commands import SENT_SUFFIX, workbook_fields
 from importer.serve.jobs.database import refused
 from importer.serve.jobs.processes import ChildDied
 from importer.serve.jobs.run import CANCELLED, DONE, Run
+from importer.serve.models import run as run_models
+from importer.serve.models import workbook as workbook_models
+from importer.serve.models.child import ErrorEvent, InspectCommand
+from importer.serve.models.service import Message
 
-from . import models, run_models, workbook_models
 from .about import contract_files
 from .openapi import failures, request_body
 from .options import InspectOptions, LoadOptions
-from .request import missing_file_error, run_while_connected, taken
+from .request import missing_file_error, read_request, run_while_connected
 from .runs import run_accepted
-from .service import CurrentService, Service, model_response
+from .service import CurrentService, Service
 
 if TYPE_CHECKING:
     from importer.serve.config import Config
@@ -49,20 +52,16 @@ async def upload_only(request: Request, service: CurrentService) -> workbook_mod
     if body.upload is None:
         raise missing_file_error()
     service.uploads.keep(body.upload, body.size, once=False)
-    return workbook_models.UploadAnswer(upload=_upload_words(service, body.upload))
+    return workbook_models.UploadAnswer(upload=service.uploads.describe(body.upload))
 
 
 @router.delete(
     "/uploads/{upload_id}", summary="Remove an uploaded workbook",
     responses=failures(401, 403, 404, 421),
 )  # fmt: skip
-async def remove_upload(service: CurrentService, upload_id: str) -> models.Message:
+async def remove_upload(service: CurrentService, upload_id: str) -> Message:
     service.uploads.remove(service.uploads.get(upload_id).id)
-    return models.Message(message="removed")
-
-
-def _upload_words(service: Service, upload: Upload) -> workbook_models.UploadWords:
-    return workbook_models.UploadWords.model_validate(service.uploads.words(upload))
+    return Message(message="removed")
 
 
 # ---- INSPECT ----------------------------------------------------------------------------------------------------
@@ -73,7 +72,7 @@ def _upload_words(service: Service, upload: Upload) -> workbook_models.UploadWor
     responses=failures(*_BODY_STATUSES), openapi_extra=request_body(InspectOptions),
 )  # fmt: skip
 async def inspect(
-    request: Request, service: CurrentService, query: Annotated[InspectOptions, Query()]  # noqa: ARG001 - `taken` reads it together with the body
+    request: Request, service: CurrentService, query: Annotated[InspectOptions, Query()]  # noqa: ARG001 - `read_request` reads it together with the body
 ) -> workbook_models.Inspection:  # fmt: skip
     limit = service.config.concurrency + service.config.queue
     if service.waiting >= limit:
@@ -81,24 +80,21 @@ async def inspect(
                       choice="try again later", retry_after=5)  # fmt: skip
     service.waiting += 1
     try:
-        options, upload, _ = await taken(request, service, InspectOptions, once=False)
-        event = await run_while_connected(request, service, _run_inspection(service, options, upload))
+        options, upload, _ = await read_request(request, service, InspectOptions, once=False)
+        found = await run_while_connected(request, service, _run_inspection(service, options, upload))
     finally:
         service.waiting -= 1
-    return workbook_models.Inspection.model_validate({**event, "upload": _upload_words(service, upload)})
+    return workbook_models.Inspection.model_validate({**found, "upload": service.uploads.describe(upload)})
 
 
 async def _run_inspection(service: Service, options: InspectOptions, upload: Upload) -> dict[str, Any]:
+    """Return the fields of an `InspectAnswer`."""
     user = secrets.token_hex(8)
     service.uploads.acquire(upload.id, user)
     try:
-        async with service.reading, asyncio.timeout(service.config.seconds), service.crew.child() as child:
-            command = {
-                **workbook_fields(service.config, child.scratch, upload),
-                "op": "inspect",
-                "options": options.given(),
-            }
-            event: dict[str, Any] = await child.work(command)
+        async with service.reading, asyncio.timeout(service.config.seconds), service.children.child() as child:
+            fields = workbook_fields(service.config, child.scratch, upload)
+            event = await child.work(InspectCommand(**fields, options=options.given()))
     except TimeoutError:
         raise RequestError(422, f"not done within {service.config.seconds:g} s", kind="TimedOut",
                       choice="send a smaller workbook") from None  # fmt: skip
@@ -106,12 +102,12 @@ async def _run_inspection(service: Service, options: InspectOptions, upload: Upl
         raise RequestError(422, f"the process that read the workbook {exc.how}", kind="ReaderDied") from None
     finally:
         service.uploads.release(upload.id, user)
-    if event["event"] == "error":
-        raise refused(event["error"], upload=service.uploads.words(upload))
+    if isinstance(event, ErrorEvent):
+        raise refused(event.error, upload=service.uploads.describe(upload))
     while len(upload.inspections) >= _MAX_CACHED_INSPECTIONS:
         upload.inspections.pop(next(iter(upload.inspections)))
-    upload.inspections[_inspection_key(options)] = {"columns": event["columns"], "contract": event["contract"]}
-    return event
+    upload.inspections[_inspection_key(options)] = workbook_models.InspectedSheet.model_validate(event.answer)
+    return event.answer
 
 
 def _inspection_key(options: InspectOptions) -> str:
@@ -146,9 +142,9 @@ async def upload(
     return await _run(request, service, "upload")
 
 
-async def _run(request: Request, service: Service, kind: str) -> run_models.Result | Response:
+async def _run(request: Request, service: Service, kind: run_models.Kind) -> run_models.Result | Response:
     service.jobs.check_room()
-    options, workbook, body = await taken(request, service, LoadOptions, once=kind == "upload")
+    options, workbook, body = await read_request(request, service, LoadOptions, once=kind == "upload")
     try:
         run = Run(kind, workbook.id, workbook.name, workbook.size, _run_options(options))
         files = _run_files(service.config, options, body, workbook)
@@ -157,7 +153,7 @@ async def _run(request: Request, service: Service, kind: str) -> run_models.Resu
         if body.upload is not None:
             service.uploads.drop(body.upload)
         raise
-    shown = None if workbook.once else _upload_words(service, workbook)
+    shown = None if workbook.once else service.uploads.describe(workbook)
     if not options.wait:
         answer = run_accepted(service, run, shown)
         return model_response(answer, 202, {"Location": answer.links.run})
@@ -179,20 +175,20 @@ def _run_options(options: LoadOptions) -> dict[str, Any]:
     return given if mapping is None else given | {"mapping": mapping}
 
 
-def _result(run: Run, upload: workbook_models.UploadWords | None) -> run_models.Result:
+def _result(run: Run, upload: workbook_models.UploadInfo | None) -> run_models.Result:
     """Return the response for an ended run.
 
     Raises:
         RequestError: the run failed or was cancelled.
     """
-    words = run.words()
+    shown = run.describe()
     if run.state == CANCELLED:
-        raise RequestError(409, "the run was cancelled", kind="Cancelled", run=words)
+        raise RequestError(409, "the run was cancelled", kind="Cancelled", run=shown)
     if run.state != DONE:
         assert run.error is not None
-        raise refused(run.error, run=words)
+        raise refused(run.error, run=shown)
     # The model takes message, statistics and links from the run itself, and ignores the rest.
-    return run_models.Result.model_validate({**words, "run_id": run.id, "upload": upload, "run": words})
+    return run_models.Result.model_validate({**dict(shown), "run_id": run.id, "upload": upload, "run": shown})
 
 
 def _run_files(config: Config, options: LoadOptions, body: Body, workbook: Upload) -> dict[str, bytes]:
@@ -211,5 +207,5 @@ def _run_files(config: Config, options: LoadOptions, body: Body, workbook: Uploa
         files["contract" + Path(path).suffix.lower()] = Path(path).read_bytes()
     found = workbook.inspections.get(_inspection_key(options))
     if options.mapping is not None and found is not None:
-        files["inspected.json"] = json.dumps(found).encode()
+        files["inspected.json"] = json.dumps(found.model_dump()).encode()
     return files

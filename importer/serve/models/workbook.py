@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 
-class UploadWords(BaseModel):
+class UploadInfo(BaseModel):
     """An uploaded workbook; `size` is in bytes."""
+
+    model_config = ConfigDict(title="UploadWords")
 
     id: str
     name: str
@@ -19,7 +21,7 @@ class UploadWords(BaseModel):
 class UploadAnswer(BaseModel):
     """The workbook that was uploaded."""
 
-    upload: UploadWords
+    upload: UploadInfo
 
 
 class Workbook(BaseModel):
@@ -71,20 +73,30 @@ class Origin(BaseModel):
     table: str
 
 
-class Inspection(BaseModel):
-    """The content of a sheet; `suggested_table` is a table name derived from the workbook's name."""
+class InspectedSheet(BaseModel):
+    """What a mapping needs to know of a sheet: its columns, and the contract that they suggest."""
 
-    upload: UploadWords
+    columns: list[SheetColumn]
+    contract: dict[str, Any]
+
+
+class InspectAnswer(InspectedSheet):
+    """The content of a sheet, as a child reports it."""
+
     workbook: Workbook
     sheets: list[Sheet]
     sheet: str
     header_row: int
     header_rows: list[int]
     rows: dict[str, int]
-    columns: list[SheetColumn]
     sample: list[SampleRow]
     problems: list[Problem]
     notes: list[str]
-    contract: dict[str, Any]
     suggested_table: str
     origin: Origin | None
+
+
+class Inspection(InspectAnswer):
+    """The content of a sheet; `suggested_table` is a table name derived from the workbook's name."""
+
+    upload: UploadInfo

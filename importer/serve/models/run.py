@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
-from .workbook_models import UploadWords
+from .error import RunError
+from .workbook import UploadInfo
+
+Kind = Literal["upload", "check"]
+State = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
 
 
 class Rule(BaseModel):
@@ -36,8 +40,10 @@ class Stats(BaseModel):
     records_per_second: float
 
 
-class Progress(BaseModel):
+class RunProgress(BaseModel):
     """Progress of a run; `elapsed` is in seconds."""
+
+    model_config = ConfigDict(title="Progress")
 
     stage: str
     stage_label: str
@@ -47,16 +53,6 @@ class Progress(BaseModel):
     rows_per_second: float | None
     elapsed: float
     note: str | None
-
-
-class RunError(BaseModel):
-    """Why a run failed; `status` is the HTTP status of the error."""
-
-    error: str
-    type: str
-    place: str | None
-    choice: str | None
-    status: int
 
 
 class Links(BaseModel):
@@ -69,12 +65,14 @@ class Links(BaseModel):
     bad_cells: str | None
 
 
-class RunWords(BaseModel):
+class RunInfo(BaseModel):
     """A run; `size` is the workbook's size in bytes."""
 
+    model_config = ConfigDict(title="RunWords")
+
     id: str
-    kind: Literal["upload", "check"]
-    state: Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
+    kind: Kind
+    state: State
     outcome: str | None
     queue_position: int | None
     workbook: str
@@ -86,7 +84,7 @@ class RunWords(BaseModel):
     created_at: str
     started_at: str | None
     finished_at: str | None
-    progress: Progress | None
+    progress: RunProgress | None
     message: str | None
     error: RunError | None
     stats: Stats | None
@@ -100,9 +98,9 @@ class RunAccepted(BaseModel):
     """A run that was queued or has started."""
 
     message: str
-    run: RunWords
+    run: RunInfo
     links: Links
-    upload: UploadWords | None = None
+    upload: UploadInfo | None = None
 
 
 class Result(BaseModel):
@@ -115,21 +113,21 @@ class Result(BaseModel):
     outcome: str
     rejects: Rejects
     links: Links
-    upload: UploadWords | None
-    run: RunWords
+    upload: UploadInfo | None
+    run: RunInfo
 
 
 class Runs(BaseModel):
     """Runs, newest first; `more` says whether there are older ones."""
 
-    runs: list[RunWords]
+    runs: list[RunInfo]
     more: bool
 
 
 class RunAnswer(BaseModel):
     """A run and its report; null without one."""
 
-    run: RunWords
+    run: RunInfo
     report: dict[str, Any] | None
 
 
@@ -137,7 +135,7 @@ class RunDone(BaseModel):
     """What was done to a run, as `message`."""
 
     message: str
-    run: RunWords
+    run: RunInfo
 
 
 class BadCell(BaseModel):

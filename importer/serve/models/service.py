@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from .run_models import RunWords
-from .workbook_models import UploadWords
+from .error import ErrorFields
+from .run import RunInfo
+from .workbook import UploadInfo
 
 
-class ErrorAnswer(BaseModel):
+class ErrorAnswer(ErrorFields):
     """Why a request failed: the fact (`error`), where (`place`), and what to do (`choice`)."""
 
-    error: str
-    type: str
-    place: str | None
-    choice: str | None
-    run: RunWords | None = None
-    upload: UploadWords | None = None
+    run: RunInfo | None = None
+    upload: UploadInfo | None = None
     details: list[dict[str, str]] | None = None
 
 
@@ -34,14 +31,10 @@ class Health(BaseModel):
     status: Literal["healthy"]
 
 
-class Unhealthy(BaseModel):
+class Unhealthy(ErrorFields):
     """The database does not answer; `error` says why."""
 
     status: Literal["unhealthy"]
-    error: str
-    type: str
-    place: str | None
-    choice: str | None
 
 
 class Session(BaseModel):
@@ -122,8 +115,10 @@ class ContractField(BaseModel):
     required: bool
 
 
-class ContractWords(BaseModel):
+class ContractInfo(BaseModel):
     """A contract of the service; `error` says why it cannot be used, null if it can."""
+
+    model_config = ConfigDict(title="ContractWords")
 
     name: str
     table: str | None
@@ -132,7 +127,13 @@ class ContractWords(BaseModel):
     error: str | None
 
 
+class ReadContract(ContractInfo):
+    """A contract as a child read it; `descriptor` is null if it cannot be used."""
+
+    descriptor: dict[str, Any] | None = None
+
+
 class Contracts(BaseModel):
     """The contracts of the service."""
 
-    contracts: list[ContractWords]
+    contracts: list[ContractInfo]
