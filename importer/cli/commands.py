@@ -142,12 +142,13 @@ def serve(debug: bool, **options: Any) -> None:
     """
     with exit_on_error(debug=debug):
         try:
-            from importer.serve.server import serve_from_options
+            from importer.serve.config import Config
+            from importer.serve.server import serve as serve_until_stopped
         except ModuleNotFoundError as exc:
             raise MachineError(
                 f"the service is not installed ({exc.name})", choice="pip install 'importer[serve]'"
             ) from None
-        serve_from_options(**options)
+        serve_until_stopped(Config.from_options(**options))
 
 
 cli.add_command(runs)

@@ -7,15 +7,15 @@ import ipaddress
 import os
 import shutil
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from importer.errors import MachineError, UsageError
 from importer.excel.addresses import MAX_ROWS
-from importer.settings import MIB
+from importer.settings import MIB, data_dir, find_dsn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from importer.settings import Dsn
 
@@ -24,6 +24,11 @@ _MIN_TOKEN_CHARS = 16
 #: Longest path of the folder, in bytes: workers listen on sockets in its scratch folder, and the path of a socket has
 #: at most 104 bytes (macOS).
 _MAX_FOLDER_BYTES = 64
+
+
+#: Fields that an option of the command line sets under another name; those of the first kind are given in MiB.
+_SIZES = {"max_upload": "upload_bytes", "max_inflated": "inflated_bytes", "memory": "memory_bytes"}
+_RENAMED = {"max_rows": "rows", "max_columns": "columns", "timeout": "seconds", "idle": "idle_seconds"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +107,27 @@ class Config:
                 place=str(self.contracts),
                 choice="name another --contracts DIR",
             )
+
+    @classmethod
+    def from_options(cls, *, to: str | None, folder: str | None, contracts: str | None, **options: Any) -> Config:
+        """Return the settings that options of the command line mean.
+
+        Args:
+            to: connection string of the target server; None for that of the environment, else the embedded one.
+            folder: folder of uploads, rejects and the run history; None for one in the data directory.
+            contracts: folder of contracts, or None.
+            options: other options by name; None means the default.
+
+        Raises:
+            UsageError: a value is invalid, or would leave the service open to strangers.
+        """
+        given = {name: value for name, value in options.items() if value is not None}
+        sizes = {_SIZES[name]: given.pop(name) * MIB for name in _SIZES.keys() & given}
+        renamed = {_RENAMED[name]: given.pop(name) for name in _RENAMED.keys() & given}
+        return cls(
+            folder=Path(folder).resolve() if folder else data_dir() / "service", dsn=find_dsn(to),
+            contracts=Path(contracts).resolve() if contracts else None, **given, **sizes, **renamed,
+        )  # fmt: skip
 
     @property
     def is_loopback(self) -> bool:

@@ -7,7 +7,6 @@ import contextlib
 import signal
 import socket
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -17,7 +16,6 @@ from importer.serve.http.access import AccessMiddleware
 from importer.serve.http.head_limits import Protocol
 from importer.serve.jobs.database import Database
 from importer.serve.jobs.processes import CHILD_STOP_SECONDS
-from importer.settings import MIB, data_dir, find_dsn
 
 from .app import make_app
 from .config import Config, lock_folder
@@ -30,27 +28,6 @@ _MAX_CONNECTIONS = 512
 #: How long open requests may take to end when the service stops, in seconds. Those that wait for a run end after it, so
 #: its child first gets its own time to stop; the rest is for the answer.
 _REQUESTS_STOP_SECONDS = int(CHILD_STOP_SECONDS) + 4
-
-
-def serve_from_options(
-    *, to: str | None, folder: str | None, max_upload: int | None, max_inflated: int | None, memory: int | None,
-    max_rows: int | None, max_columns: int | None, timeout: float | None, idle: float | None, contracts: str | None,
-    **options: Any,
-) -> None:  # fmt: skip
-    """Serve with the options of the command line; sizes are in MiB, None means the default.
-
-    Raises:
-        ImporterError: see `serve`.
-    """
-    sizes = {"upload_bytes": max_upload, "inflated_bytes": max_inflated, "memory_bytes": memory}
-    given = {
-        **{name: None if size is None else size * MIB for name, size in sizes.items()},
-        "rows": max_rows, "columns": max_columns, "seconds": timeout, "idle_seconds": idle,
-        "contracts": Path(contracts).resolve() if contracts else None, **options,
-    }  # fmt: skip
-    chosen = {name: value for name, value in given.items() if value is not None}
-    place = Path(folder).resolve() if folder else data_dir() / "service"
-    serve(Config(folder=place, dsn=find_dsn(to), **chosen))
 
 
 def serve(config: Config) -> None:
