@@ -27,7 +27,7 @@ class Stage(StrEnum):
     VALIDATE = "validate", "checking", "Check", "Checking every row"
     WRITE = "write", "writing", "Write", "Writing the rows"
     VERIFY = "verify", "verifying", "Verify", "Comparing what was written with the workbook"
-    REJECTS = "rejects", "writing the rejects", "Set aside", "Setting the bad rows aside"
+    REJECTS = "rejects", "writing the rejects", "Rejects", "Writing the rejected rows"
     PUBLISH = "publish", "publishing", "Finish", "Making the rows visible, all at once"
 
     def __new__(cls, name: str, label: str, heading: str, sentence: str) -> Self:

@@ -1,4 +1,4 @@
-"""The page: a workbook dropped, looked at, mapped, checked, loaded, its rejects mended and loaded, in a real browser."""
+"""The page: a workbook dropped, looked at, mapped, checked, loaded, its rejects fixed and loaded, in a real browser."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def visit(service: Service, visiting: Visiting) -> Visit:
     return begun
 
 
-# ---- FROM THE DROP TO THE LAST MENDED ROW -----------------------------------------------------------------------
+# ---- FROM THE DROP TO THE LAST FIXED ROW -----------------------------------------------------------------------
 
 
-def test_page_drop_map_check_load_mend_and_load_again(service: Service, visit: Visit, tmp_path: Path) -> None:
+def test_page_drop_map_check_load_fix_and_load_again(service: Service, visit: Visit, tmp_path: Path) -> None:
     """The whole story: into a table whose columns have other names, with one bad row."""
     service.upload(book(["full_name", "amount"], ["Ada", 1]), "ledger.xlsx")
     page = visit.page
@@ -77,7 +77,7 @@ def test_page_drop_map_check_load_mend_and_load_again(service: Service, visit: V
     figures = dict(
         zip(page.locator(".figures dt").all_inner_texts(), page.locator(".figures dd").all_inner_texts(), strict=True)
     )
-    assert [figures[n] for n in ("Rows in the sheet", "Loaded", "Set aside")] == ["3", "2", "1"]
+    assert [figures[n] for n in ("Rows in the sheet", "Loaded", "Rejected")] == ["3", "2", "1"]
     visit.see("#bad-cells table")
     assert visit.table("#bad-cells")[0][0] == "B3"
     assert visit.table("#bad-cells")[0][3] == "thirty"
@@ -86,12 +86,12 @@ def test_page_drop_map_check_load_mend_and_load_again(service: Service, visit: V
 
     path = visit.save("#download", tmp_path)
     assert path.name == "march.rejects.xlsx"
-    mended = openpyxl.load_workbook(path)
-    cells = {cell.value: cell.column for cell in mended.active[1]}
-    mended.active.cell(2, cells["Sum"]).value = 30
-    mended.save(path)
+    fixed = openpyxl.load_workbook(path)
+    cells = {cell.value: cell.column for cell in fixed.active[1]}
+    fixed.active.cell(2, cells["Sum"]).value = 30
+    fixed.save(path)
     page.set_input_files("#file", path)
-    visit.see("#origin", f"set aside from march.xlsx. They go into the same table as the others: {table}.")
+    visit.see("#origin", f"rejected from march.xlsx. They go into the same table as the others: {table}.")
     visit.load(f"All 1 row is in {table}")
     assert service.rows("select full_name, amount from ledger order by 2") == [
         ("Ada", 1), ("Bea", 20), ("Cid", 30), ("Dan", 40),
@@ -99,7 +99,7 @@ def test_page_drop_map_check_load_mend_and_load_again(service: Service, visit: V
 
 
 def test_page_contract_from_the_list(service: Service, visit: Visit, tmp_path: Path) -> None:
-    """The sample with its contract: 13 rows to mend, all with their addresses; they go in under the same rules."""
+    """The sample with its contract: 13 rows to fix, all with their addresses; they go in under the same rules."""
     service.sql("DROP TABLE IF EXISTS businesses")
     visit.choose("businesses.xlsx", SAMPLE)
     visit.see("#preview-problems", "3 cells need attention")
@@ -113,7 +113,7 @@ def test_page_contract_from_the_list(service: Service, visit: Visit, tmp_path: P
     assert addresses[:3] == ["A7", "D13", "C19"]
     assert all(re.fullmatch("[A-I][0-9]+", a) for a in addresses)
     page.set_input_files("#file", visit.save("#download", tmp_path))
-    visit.see("#origin", "set aside from businesses.xlsx")
+    visit.see("#origin", "rejected from businesses.xlsx")
     expect(page.locator("#origin-rules")).to_have_value("businesses")
     visit.load("0 of 13 rows are in ")
     assert service.rows("select count(*) from businesses") == [(9_987,)]
@@ -299,7 +299,7 @@ def test_page_over_the_budget_nothing_is_loaded(service: Service, visit: Visit, 
         page.click("#check")
     assert (
         asked.value.post_data_json["error_cells"] == "null"
-    )  # what the first load was told holds for mended rows, too
+    )  # what the first load was told holds for fixed rows, too
     visit.see("#result-title", "0 of 2 rows would be loaded")
     visit.choose("budget.xlsx", book(["n"], [2], ["x"], ["y"]))
     page.check("#budget-limit")

@@ -1,4 +1,4 @@
-"""The service does over HTTP what the command line does: inspect, check, map, load, mend; one workbook or many at once."""
+"""The service does over HTTP what the command line does: inspect, check, map, load, fix; one workbook or many at once."""
 
 from __future__ import annotations
 
@@ -118,10 +118,10 @@ def test_upload_over_the_budget(service: Service) -> None:
     assert service.rows("select to_regclass('budget')::text") == [(None,)]
 
 
-def test_upload_mends_and_loads_again(service: Service) -> None:
+def test_upload_fixes_and_loads_again(service: Service) -> None:
     content = book(["id", "day"], [1, "2020-01-01"], [2, "soon"], [3, "2020-01-03"], sheet="Days")
     contract = {"fields": [{"name": "id", "type": "integer"}, {"name": "day", "type": "date"}]}
-    options = {"contract": json.dumps(contract), "table": "mended"}
+    options = {"contract": json.dumps(contract), "table": "fixed"}
     answer = service.upload(content, "days.xlsx", **options).json()
     cells = service.json(answer["links"]["bad_cells"])
     (cell,) = cells["cells"]
@@ -139,7 +139,7 @@ def test_upload_mends_and_loads_again(service: Service) -> None:
     rejected.active["D2"] = "2020-01-02"
     last = service.upload(_saved(rejected), "days.rejects.xlsx", contract=options["contract"]).json()
     assert last["rejects"]["rows"] == 0
-    assert [n for (n,) in service.rows("select id from mended order by day")] == [1, 2, 3]
+    assert [n for (n,) in service.rows("select id from fixed order by day")] == [1, 2, 3]
 
 
 def test_report_of_an_earlier_import_names_no_file(service: Service) -> None:

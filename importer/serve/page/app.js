@@ -4,7 +4,7 @@ import { ServiceError, get, post } from "./api.js";
 import { byId, confirmed, goTo, say, show } from "./dom.js";
 import { isEnded } from "./events.js";
 import { prepareHistory, refreshHistory } from "./history.js";
-import { mendedOptions } from "./mended.js";
+import { originOptions } from "./origin.js";
 import { clear, showError, showNote } from "./notice.js";
 import { preparePreview, showPreview } from "./preview.js";
 import { showResult, title } from "./result.js";
@@ -80,7 +80,7 @@ async function inspect(asking, fresh = false) {
   const error = byId(fresh ? "workbook-error" : "preview-error");
   try {
     const inspected = await withUpload((upload) => post("/inspect", { ...asking, upload }));
-    const [tables, contracts, mended] = await Promise.all([get("/tables"), get("/contracts"), mendedOptions(inspected)]);
+    const [tables, contracts, firstRun] = await Promise.all([get("/tables"), get("/contracts"), originOptions(inspected)]);
     if (mine !== asked) return;
     hand.asking = asking;
     hand.inspected = inspected;
@@ -89,7 +89,7 @@ async function inspect(asking, fresh = false) {
     clear(byId("action-error"));
     showSteps(true);
     showPreview(inspected);
-    showTarget(inspected, tables, contracts.contracts, mended, fresh);
+    showTarget(inspected, tables, contracts.contracts, firstRun, fresh);
     say(`Found ${byId("preview-summary").textContent}`);
     if (fresh) goTo(byId("preview-title"));
   } catch (problem) {

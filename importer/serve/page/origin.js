@@ -11,14 +11,14 @@ const LOOKED_AT = 200; // number of newest runs that are searched for the first 
  * @returns {Promise<?{options: Object, published: boolean}>} null when it is not a rejects workbook, or that run is not
  *   found; `published`: whether the good rows of that run are in the table
  */
-export async function mendedOptions(inspected) {
+export async function originOptions(inspected) {
   const { origin } = inspected;
   if (origin === null) return null;
   try {
     const { runs } = await get(`/runs?limit=${LOOKED_AT}`);
     const first = runs.find((r) => r.kind === "upload" && r.workbook === origin.workbook && r.table === origin.table && r.rejects);
     if (!first) return null;
-    return { options: takeOver(await get(`/runs/${first.id}`), inspected), published: first.outcome === "published" };
+    return { options: inherited(await get(`/runs/${first.id}`), inspected), published: first.outcome === "published" };
   } catch (error) {
     if (error instanceof ServiceError) return null; // the table's own rules still apply
     throw error;
@@ -26,7 +26,7 @@ export async function mendedOptions(inspected) {
 }
 
 /** Return those options of a run that also apply to its fixed rejects; `replace` does not, for example. */
-function takeOver({ run, report }, inspected) {
+function inherited({ run, report }, inspected) {
   const { contract, mode, key, on_duplicate: duplicate, error_cells: errors, timezone, lineage, mapping } = run.options ?? {};
   const keyed = mode === "upsert";
   return {
@@ -37,12 +37,12 @@ function takeOver({ run, report }, inspected) {
     error_cells: errors,
     timezone,
     lineage: lineage || undefined,
-    mapping: mapping && report ? moved(mapping, report, inspected) : undefined,
+    mapping: mapping && report ? relettered(mapping, report, inspected) : undefined,
   };
 }
 
 /** Return the mapping with the letters of the rejects workbook, which has two more columns in front. */
-function moved(mapping, report, inspected) {
+function relettered(mapping, report, inspected) {
   const columns = loadable(inspected);
   if (columns.length !== report.columns.length) return undefined;
   const pairs = report.columns.map((c, i) => [columns[i].letter, mapping[c.letter]]);

@@ -129,7 +129,7 @@ function problems(inspected) {
     "div",
     { class: "notice warn" },
     el("p", { class: "fact" }, `${more}${count(found.length, "cell")} ${found.length === 1 ? "needs" : "need"} attention.`),
-    el("p", {}, "You can load the workbook anyway: the rows of these cells are set aside for you to fix."),
+    el("p", {}, "You can load the workbook anyway: the rows of these cells are rejected, for you to fix."),
     el("ul", {}, found.slice(0, FEW).map(item)),
     found.length > FEW &&
       el("details", {}, el("summary", {}, `${number(found.length - FEW)} more`), el("ul", {}, found.slice(FEW).map(item))),

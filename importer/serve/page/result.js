@@ -70,7 +70,7 @@ function figures(run, report) {
   const items = [
     ["Rows in the sheet", number(stats.total_records)],
     [would ? "Would load" : "Loaded", number(stats.success_count)],
-    [would ? "Would be set aside" : "Set aside", number(stats.error_count), stats.error_count > 0],
+    [would ? "Would be rejected" : "Rejected", number(stats.error_count), stats.error_count > 0],
   ];
   if (rows && (rows.updated || rows.unchanged)) {
     items.push(["New", number(rows.inserted)], ["Updated", number(rows.updated)], ["Unchanged", number(rows.unchanged)]);
@@ -89,7 +89,7 @@ const spent = (stats) => {
   return Number.isNaN(value) ? stats.duration : seconds(value);
 };
 
-/** Show the rows that were set aside: by rule, by cell, and as a workbook to fix. */
+/** Show the rejected rows: by rule, by cell, and as a workbook to fix. */
 function set(run) {
   if (!run.rejects?.rows || run.outcome === "already-imported") return null;
   const cells = el("div", { id: "bad-cells" });
@@ -98,16 +98,16 @@ function set(run) {
     "div",
     { class: "aside" },
     el("h3", {}, `${count(run.rejects.rows, "row")} to fix`),
-    run.links.rejects && (run.outcome === "published" ? mending(run) : list(run)),
+    run.links.rejects && (run.outcome === "published" ? fixSteps(run) : list(run)),
     el("h4", {}, "What is wrong with them"),
     byRule(run),
     cells,
   );
 }
 
-function mending(run) {
+function fixSteps(run) {
   return [
-    el("ol", { class: "mend" },
+    el("ol", { class: "fix-steps" },
       el("li", {}, el("a", { class: "button primary", href: run.links.rejects, download: "", id: "download" }, `Download ${count(run.rejects.rows, "row")} (.xlsx)`)),
       el("li", {}, "Fix the marked cells. Column _errors says what is wrong."),
       el("li", {}, "Save the workbook and drop it on this page again. Its rows go into the same table."),
@@ -164,7 +164,7 @@ function conservation(report) {
   const sums = names.map((n) => columns.reduce((sum, c) => sum + (c[n] ?? 0), 0));
   const heads = [
     { text: "Column" },
-    ...["Cells =", "loaded +", "declared blank +", "left out +", "set aside"].map((text) => ({ text, number: true })),
+    ...["Cells =", "loaded +", "declared blank +", "left out +", "rejected"].map((text) => ({ text, number: true })),
   ];
   const rows = columns.map((c) => [
     [el("span", { class: "letter" }, c.letter), " ", c.header ?? c.name],

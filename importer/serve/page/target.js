@@ -6,7 +6,7 @@ import { isEmpty, loadable } from "./preview.js";
 import { budgetError, drawStrictness, resetStrictness, strictOptions } from "./strictness.js";
 import { count, number } from "./words.js";
 
-let now = null; // {inspected, tables, contracts, mended}
+let now = null; // {inspected, tables, contracts, firstRun}
 let choices = new Map(); // target -> its mapping of columns, so that going back to a target loses nothing
 let changed = () => {};
 
@@ -34,13 +34,13 @@ const chosenContract = () => now.contracts.find((c) => c.name === byId("contract
  * @param {Object} inspected result of its inspection
  * @param {{tables: Array, truncated: boolean}} found existing tables
  * @param {Array} contracts contracts of the service
- * @param {?Object} mended for fixed rejects: {options, published}, to load them as the other rows were loaded
+ * @param {?Object} firstRun for fixed rejects, the run that rejected them: {options, published}, to load them as the other rows were loaded
  * @param {boolean} fresh whether this is another workbook, for which earlier choices are discarded
  */
-export function showTarget(inspected, found, contracts, mended, fresh) {
+export function showTarget(inspected, found, contracts, firstRun, fresh) {
   const { tables } = found;
   const before = now && !fresh ? { place: place(), table: byId("table").value, contract: byId("contract").value } : null;
-  now = { inspected, tables, contracts, mended };
+  now = { inspected, tables, contracts, firstRun };
   if (!before || !sameColumns()) choices = new Map();
   fillTables(found.truncated);
   fillContracts();
@@ -104,8 +104,8 @@ function showOrigin() {
   const usable = now.contracts.filter((c) => c.error === null);
   fill(
     byId("origin"),
-    el("p", {}, "These rows were set aside from ", el("strong", {}, origin.workbook), ". They go into the same table as the others: ", el("strong", {}, origin.table), "."),
-    now.mended?.published === false &&
+    el("p", {}, "These rows were rejected from ", el("strong", {}, origin.workbook), ". They go into the same table as the others: ", el("strong", {}, origin.table), "."),
+    now.firstRun?.published === false &&
       el("p", { class: "notice warn" }, `The good rows of ${origin.workbook} are not in the table, because that load was not published. Fix ${origin.workbook} itself to load all of its rows.`),
     usable.length > 0 && [
       el("label", { htmlFor: "origin-rules" }, "Checked by the rules of"),
@@ -113,7 +113,7 @@ function showOrigin() {
     ],
   );
   const likely = usable.find((c) => c.table !== null && [origin.table, origin.table.split(".").at(-1)].includes(c.table));
-  if (usable.length > 0) byId("origin-rules").value = now.mended?.options.contract ?? likely?.name ?? "";
+  if (usable.length > 0) byId("origin-rules").value = now.firstRun?.options.contract ?? likely?.name ?? "";
 }
 
 /** Return the fields of the chosen target; null for a new table. */
@@ -229,7 +229,7 @@ export function obstacle() {
 /** Return the choices as options of the service. */
 export function targetOptions() {
   const strict = strictOptions(isKeyed());
-  if (now.inspected.origin !== null) return { ...now.mended?.options, contract: byId("origin-rules")?.value || undefined, ...strict };
+  if (now.inspected.origin !== null) return { ...now.firstRun?.options, contract: byId("origin-rules")?.value || undefined, ...strict };
   return {
     ...strict,
     table: place() === "new" ? byId("new-name").value.trim() : place() === "table" ? chosenTable().quoted : undefined,

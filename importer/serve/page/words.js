@@ -117,7 +117,7 @@ export const STAGES = {
   validate: ["Check", "Checking every row"],
   write: ["Write", "Writing the rows"],
   verify: ["Verify", "Comparing what was written with the workbook"],
-  rejects: ["Set aside", "Setting the bad rows aside"],
+  rejects: ["Rejects", "Writing the rejected rows"],
   publish: ["Finish", "Making the rows visible, all at once"],
 };
 
