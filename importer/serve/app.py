@@ -16,7 +16,6 @@ from importer.serve.http.access import Authenticator
 from importer.serve.http.body import ClientDisconnected
 from importer.serve.jobs.processes import ChildPool
 from importer.serve.jobs.queue import Jobs
-from importer.serve.jobs.store import Store
 from importer.serve.jobs.uploads import Uploads
 from importer.serve.models.service import ErrorAnswer
 from importer.serve.routes.openapi import complete
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from importer.serve.jobs.database import Database
+    from importer.serve.jobs.store import Store
 
     from .config import Config
 
@@ -42,10 +42,9 @@ if TYPE_CHECKING:
 _EXPIRE_INTERVAL_SECONDS = 60.0
 
 
-def make_app(config: Config, database: Database) -> FastAPI:
-    """Return the application; the caller has locked the service's folder and started the database."""
+def make_app(config: Config, database: Database, store: Store) -> FastAPI:
+    """Return the application; the caller has locked the service's folder, started the database and opened the store."""
     uploads, children = Uploads(config), ChildPool(config.scratch, config.concurrency)
-    store = Store(config.folder / "service.sqlite", database.name)
     jobs = Jobs(config, store, uploads, children, database)
     keys = Authenticator(config.token)
     service = Service(config, keys, database, children, uploads, jobs, asyncio.Semaphore(config.concurrency))
@@ -61,7 +60,6 @@ def make_app(config: Config, database: Database) -> FastAPI:
             tidying.cancel()
             await jobs.stop()
             await children.stop()
-            store.close()
 
     app = FastAPI(
         title="importer", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None,

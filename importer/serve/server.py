@@ -16,11 +16,13 @@ from importer.serve.http.access import AccessMiddleware
 from importer.serve.http.head_limits import Protocol
 from importer.serve.jobs.database import Database
 from importer.serve.jobs.processes import CHILD_STOP_SECONDS
+from importer.serve.jobs.store import open_store
 
 from .app import make_app
 from .config import Config, lock_folder
 
 if TYPE_CHECKING:
+    from importer.serve.jobs.store import Store
     from importer.serve.routes.service import Service
 
 #: Largest number of simultaneous connections; requests beyond it get status 503.
@@ -41,8 +43,9 @@ def serve(config: Config) -> None:
         database.start()
         try:
             # uvicorn raises the signal that stopped it again after its end.
-            with contextlib.suppress(KeyboardInterrupt):
-                asyncio.run(_serve(config, database, listener))
+            store_path = config.folder / "service.sqlite"
+            with contextlib.suppress(KeyboardInterrupt), open_store(store_path, database.name) as store:
+                asyncio.run(_serve(config, database, store, listener))
         finally:
             database.stop()
 
@@ -84,8 +87,8 @@ class _Server(uvicorn.Server):
             sys.stdout.flush()
 
 
-async def _serve(config: Config, database: Database, listener: socket.socket) -> None:
-    app = make_app(config, database)
+async def _serve(config: Config, database: Database, store: Store, listener: socket.socket) -> None:
+    app = make_app(config, database, store)
     service: Service = app.state.service
     options = uvicorn.Config(
         AccessMiddleware(app, config, service.keys), http=Protocol, ws="none", loop="asyncio", lifespan="on",

@@ -297,9 +297,7 @@ def test_page_over_the_budget_nothing_is_loaded(service: Service, visit: Visit, 
     visit.see("#origin", "The good rows of budget.xlsx are not in the table")
     with page.expect_request("**/check") as asked:
         page.click("#check")
-    assert (
-        asked.value.post_data_json["error_cells"] == "null"
-    )  # what the first load was told holds for fixed rows, too
+    assert asked.value.post_data_json["error_cells"] == "null"  # what the first load was told holds for fixed rows, too
     visit.see("#result-title", "0 of 2 rows would be loaded")
     visit.choose("budget.xlsx", book(["n"], [2], ["x"], ["y"]))
     page.check("#budget-limit")

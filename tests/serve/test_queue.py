@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,7 @@ from importer.serve.jobs.database import Database
 from importer.serve.jobs.processes import ChildPool
 from importer.serve.jobs.queue import Jobs
 from importer.serve.jobs.run import ASK_BY_RESUME, DONE, GO_ON, INTERRUPTED, RUNNING, Run, StageProgress
-from importer.serve.jobs.store import Store
+from importer.serve.jobs.store import open_store
 from importer.serve.jobs.uploads import Uploads
 from importer.settings import Dsn
 
@@ -42,7 +41,7 @@ def pruned(folder: Path, *runs: Run) -> list[str]:
     config = Config(folder=folder, keep_days=DAYS)
     for path in (config.uploads, config.results, config.scratch):
         path.mkdir()
-    with contextlib.closing(Store(folder / "service.sqlite", "embedded")) as store:
+    with open_store(folder / "service.sqlite", "embedded") as store:
         for each in runs:
             store.save(each.stored())
         jobs = Jobs(config, store, Uploads(config), ChildPool(config.scratch, 1), Database(None))
@@ -80,7 +79,7 @@ def test_run_that_does_not_notice_its_deadline_is_killed(
         upload.path.write_bytes(book(["n"], [1]))
         uploads.keep(upload, 1, once=True)
         made.upload, made.writing, made.progress = upload.id, True, StageProgress(stage, 1, 1, None)
-        with contextlib.closing(Store(tmp_path / "service.sqlite", "embedded")) as store:
+        with open_store(tmp_path / "service.sqlite", "embedded") as store:
             try:
                 await Jobs(config, store, uploads, children, Database(Dsn("host=/nowhere")))._work(made)
             finally:

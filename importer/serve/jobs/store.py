@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from importer.serve.models.child import OwnedTable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 _CREATE = """
@@ -23,25 +25,32 @@ PRAGMA user_version = 1;
 """
 
 
+@contextlib.contextmanager
+def open_store(path: Path, server: str) -> Iterator[Store]:
+    """Open the store in a file, which is created if it is missing; for `server`, see `Store`."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+        store = Store(db, server)
+        store.create_tables()
+        yield store
+
+
 class Store:
-    """A SQLite file; every change has been written to it when the method returns.
+    """A SQLite file; every change has been written to it when the method returns. See `open_store`.
 
     Args:
-        path: path of the file.
+        db: connection to the file, in autocommit mode.
         server: name that identifies the target server; the tables that the service created are recorded per server.
     """
 
-    def __init__(self, path: Path, server: str) -> None:
-        self._server = server
-        self._db = sqlite3.connect(path, isolation_level=None)
+    def __init__(self, db: sqlite3.Connection, server: str) -> None:
+        self._db, self._server = db, server
+
+    def create_tables(self) -> None:
+        """Create the tables that are missing."""
         # In WAL mode a killed process loses nothing; a power failure may lose the last states, which a restart repairs.
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
         self._db.executescript(_CREATE)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._db.close()
 
     # ---- RUNS ---------------------------------------------------------------------------------------------------
 
