@@ -38,7 +38,7 @@ from importer.postgres.embedded import EmbeddedServer
 from importer.postgres.session import Session
 from importer.reading import read_window as read
 from importer.reading.header import read_header
-from importer.reading.windows import HEAD_ROWS, WindowSplitter
+from importer.reading.windows import HEAD_ROWS, WindowSizes, WindowSplitter
 from importer.settings import Dsn, Limits, find_dsn
 from importer.stages import preload  # noqa: F401 - as a worker is set up
 from importer.validation.check_window import check
@@ -124,7 +124,7 @@ def _load(workbook: Path, folder: Path, session: Session, steps: Steps) -> None:
             parse_strings(StringsTask(workbook, opened.shared_strings, limits, strings))
     backend = _backend(session)
     plan = None
-    with WindowSplitter(opened, sheet, folder, limits, head_rows=HEAD_ROWS, chunk_rows=None, workers=2) as cutting:
+    with WindowSplitter(opened, sheet, folder, limits, WindowSizes(HEAD_ROWS, None, workers=2)) as cutting:
         windows = cutting.windows()
         head: pl.DataFrame | None = None
         while True:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from importer.contract.loader import load_contract
 from importer.plan.lineage import make_lineage
-from importer.plan.make_plan import plan_load
+from importer.plan.make_plan import PlannedLoad, plan_load
 from importer.plan.target import check_mode
 from importer.report.build import already_imported_report, make_report, run_to_dict
 from importer.report.rejects_file import preload_xlsxwriter, replace_rejects_file
@@ -20,7 +20,7 @@ from importer.runtime.progress import Clock, Progress
 from importer.runtime.retry import Deadline, Retry
 from importer.runtime.stage import Stage
 from importer.runtime.timeline import write_timeline
-from importer.stages.load import PlannedLoad, write_and_publish
+from importer.stages.load import write_and_publish
 from importer.stages.read import open_source, read_and_load, read_source
 from importer.stages.refused_rows import reject_refused_rows
 from importer.stages.stream import Stream

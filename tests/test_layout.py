@@ -16,7 +16,15 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "importer"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 LINT = "import sys; from importlinter.cli import lint_imports_command as lint; sys.argv[1:] = ['--no-cache']; lint()"
-MOST_MODULES, MOST_LINES = 12, 300
+MOST_MODULES, MOST_LINES, MOST_PARAMETERS = 12, 300, 6
+#: Functions that may take more parameters.
+MANY_PARAMETERS = {
+    "__init__.py import_workbook",  # public API: a keyword for each setting
+    "serve/errors.py __init__",  # an error is raised with the keywords that it has
+    "serve/server.py serve_from_options",  # the options of a command
+    "serve/jobs/commands.py load_command",
+    "stages/read.py __init__",
+}
 
 
 def lint(folder: Path) -> subprocess.CompletedProcess[str]:
@@ -68,6 +76,23 @@ def test_folders_hold_a_dozen_modules_at_most_and_never_one() -> None:
 
 def test_modules_are_short() -> None:
     assert not {str(path): n for path in MODULES if (n := path.read_text().count("\n")) > MOST_LINES}
+
+
+def test_functions_take_few_parameters() -> None:
+    """`self` is not counted."""
+    over = {
+        f"{path.relative_to(PACKAGE).as_posix()} {function.name}"
+        for path in MODULES
+        for function in ast.walk(ast.parse(path.read_text()))
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef) and parameters(function) > MOST_PARAMETERS
+    }
+    assert not over - MANY_PARAMETERS
+
+
+def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    taken = function.args
+    named = [each.arg for each in (*taken.posonlyargs, *taken.args, *taken.kwonlyargs)]
+    return len([name for name in named if name not in {"self", "cls"}]) + sum(map(bool, (taken.vararg, taken.kwarg)))
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))

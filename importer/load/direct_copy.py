@@ -21,7 +21,7 @@ from importer.ledger import tables as ledger
 from importer.postgres.catalog import read_table
 from importer.postgres.sql import literal
 from importer.postgres.types import is_never_refused, needs_cast
-from importer.postgres.verify import verify_rows
+from importer.postgres.verify import ExpectedRows, verify_rows
 from importer.runtime.interruptible import CallThread
 from importer.runtime.timeline import Span
 
@@ -126,15 +126,21 @@ class DirectCopy:
             VerificationFailed: a count or a column differs.
         """
         table = f"ONLY {self._target.quoted} WHERE xmin = '{self._location.xid}'::xid"
-        check = partial(verify_rows, self._session, place=f"table {self._target.quoted}")
+        check = partial(
+            verify_rows,
+            self._session,
+            types=self._types,
+            expected=ExpectedRows(rows, expected, self._text_hash),
+            place=f"table {self._target.quoted}",
+        )
         blocks = self._session.value("select pg_relation_size($1::regclass) / current_setting('block_size')::int8",
                                      [self._target.quoted])  # fmt: skip
         if self._location.block > blocks - self._location.block:
             with contextlib.suppress(VerificationFailed):
                 behind = f"{table} AND ctid >= '({self._location.block},0)'"
-                check(behind, self._types, rows, expected, self._text_hash)
+                check(behind)
                 return
-        check(table, self._types, rows, expected, self._text_hash)
+        check(table)
 
     def write_ledger(self, chunks: Mapping[int, ledger.Chunk], row: Mapping[str, Any]) -> None:
         """Write the run and its chunks into the ledger, in the same transaction.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from importer.errors import Conflict, TargetRefused
 from importer.ledger.schema import session_role
-from importer.plan.lineage import COLUMNS, Lineage
+from importer.plan.lineage import COLUMNS
 from importer.postgres.catalog import Table, parse_table_name, read_table
 from importer.postgres.sql import quote, quoted_list
 from importer.postgres.types import needs_cast
@@ -21,6 +21,7 @@ from .staging import Staging, object_name, target_column_definitions
 if TYPE_CHECKING:
     from importer.contract.model import Contract
     from importer.errors import DatabaseError
+    from importer.plan.make_plan import PlannedLoad
     from importer.plan.model import ColumnPlan
     from importer.plan.target import Target
     from importer.postgres.session import Session
@@ -31,14 +32,7 @@ _DENIED = "42501"
 
 
 def publish(
-    session: Session,
-    staging: Staging,
-    target: Target,
-    contract: Contract,
-    mode: Mode,
-    rows: int,
-    key: tuple[str, ...] = (),
-    lineage: Lineage | None = None,
+    session: Session, staging: Staging, target: Target, load: PlannedLoad, mode: Mode, rows: int
 ) -> PublishResult:
     """Put staging's rows into the target, in a transaction that the caller commits or rolls back.
 
@@ -48,21 +42,20 @@ def publish(
         session: session whose open transaction is used.
         staging: the staging table, loaded and verified.
         target: the table that the load goes to.
-        contract: the contract, which describes a new table.
+        load: the contract, which describes a new table; the key of an upsert; the lineage columns, if any.
         mode: what happens to rows that exist in the table.
         rows: number of rows in staging.
-        key: key columns of an upsert.
-        lineage: lineage of the rows, if it is written into columns beside them.
 
     Raises:
         DatabaseError: the server refuses; the transaction has failed.
     """
+    contract, lineage = load.contract, load.lineage
     if staging.becomes_target:
         _rename_to_target(session, staging, target, contract)
         return PublishResult(rows, 0, 0, 0, ())
     table = target.table or _create_target(session, staging, target, contract, COLUMNS if lineage else {})
     extra = lineage.values(staging.row_column) if lineage and staging.row_column else {}
-    return fill(session, staging, table, make_insert(staging, table, mode, key, extra), rows)
+    return fill(session, staging, table, make_insert(staging, table, mode, load.plan.key, extra), rows)
 
 
 def explain_refusal(error: DatabaseError, session: Session, target: Target) -> DatabaseError:

@@ -10,7 +10,7 @@ from importer.contract.model import ALLOWED_DEFAULTS
 from importer.ledger.schema import SCHEMA
 from importer.postgres.sql import literal, quote
 from importer.postgres.types import NAME_BYTES, is_never_refused, needs_cast, wire_type_of
-from importer.postgres.verify import verify_rows
+from importer.postgres.verify import ExpectedRows, verify_rows
 from importer.reading.header import unique_name
 
 if TYPE_CHECKING:
@@ -149,4 +149,4 @@ def verify(session: Session, staging: Staging, rows: int, expected: dict[str, Ch
         VerificationFailed: a count or a column differs; nothing may be published.
     """
     types = {c.field.name: staging.type_of(c) for c in staging.columns}
-    verify_rows(session, staging.quoted, types, rows, expected, text_hash)
+    verify_rows(session, staging.quoted, types, ExpectedRows(rows, expected, text_hash))

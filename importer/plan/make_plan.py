@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from importer.cells.frame import ROW
 from importer.errors import ContractError, TargetRefused, UsageError
@@ -24,9 +24,25 @@ if TYPE_CHECKING:
     from importer.reading.header import SheetColumn
     from importer.settings import Settings
 
+    from .lineage import Lineage
+
 
 #: Columns that frames of rows have besides the fields (see `cells.frame` and `keys`).
 _RESERVED = frozenset({ROW, "_ok", "_window"})
+
+
+class PlannedLoad(NamedTuple):
+    """What is loaded, and how.
+
+    Attributes:
+        contract: the contract of the load: given, of the existing table, or inferred.
+        plan: which column goes where, in which type.
+        lineage: values of the lineage columns, or None.
+    """
+
+    contract: Contract
+    plan: LoadPlan
+    lineage: Lineage | None = None
 
 
 def plan_load(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from importer.errors import VerificationFailed
 
@@ -18,35 +18,46 @@ if TYPE_CHECKING:
 _CHOICE = "run again; nothing was published"
 
 
+class ExpectedRows(NamedTuple):
+    """What is known of the rows that were read and accepted.
+
+    Attributes:
+        rows: number of rows.
+        checksums: checksum by column, and that of the texts of each row under `TEXTS`.
+        text_hash: hash used for the checksum of the texts.
+    """
+
+    rows: int
+    checksums: Mapping[str, Checksum]
+    text_hash: TextHash
+
+
 def verify_rows(
-    session: Session, rows_of: str, types: Mapping[str, str], rows: int, expected: Mapping[str, Checksum],
-    text_hash: TextHash, place: str = "staging",
-) -> None:  # fmt: skip
+    session: Session, rows_of: str, types: Mapping[str, str], expected: ExpectedRows, place: str = "staging"
+) -> None:
     """Compare rows that were written with what was read.
 
     Args:
         session: session whose transaction sees the rows.
         rows_of: SQL after FROM: the table and, if needed, a WHERE clause.
         types: type in that table by column, in the order in which the texts of a row are joined.
-        rows: number of accepted rows.
-        expected: checksums of the accepted rows by column.
-        text_hash: hash used for the checksum of the texts.
+        expected: count and checksums of the accepted rows.
         place: name of the table for the message.
 
     Raises:
         VerificationFailed: the number of rows or a column differs; nothing may be published.
     """
-    asked = sql_checksums({name: (quote(name), pg_type) for name, pg_type in types.items()}, text_hash)
+    asked = sql_checksums({name: (quote(name), pg_type) for name, pg_type in types.items()}, expected.text_hash)
     expressions = ["count(*)", *itertools.chain.from_iterable(asked.values())]
     named = ", ".join(f"{expression} AS c{n}" for n, expression in enumerate(expressions))
     numbers = iter([int(n) for n in session.query(f"SELECT {named} FROM {rows_of}")[0]])
     count = next(numbers)
-    if count != rows:
-        raise VerificationFailed(f"{rows:,} rows were accepted but {place} holds {count:,}", choice=_CHOICE)
+    if count != expected.rows:
+        raise VerificationFailed(f"{expected.rows:,} rows were accepted but {place} holds {count:,}", choice=_CHOICE)
     for name, parts in asked.items():
         found = tuple(itertools.islice(numbers, len(parts)))
-        if found != expected.get(name, (0,) * len(parts)):
+        if found != expected.checksums.get(name, (0,) * len(parts)):
             what = f"the text content of {place}'s rows" if name == TEXTS else f"column {name!r} of {place}"
             raise VerificationFailed(
-                f"{what} differs from what was read: {found} instead of {expected.get(name)}", choice=_CHOICE
+                f"{what} differs from what was read: {found} instead of {expected.checksums.get(name)}", choice=_CHOICE
             )

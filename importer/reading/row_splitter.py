@@ -41,7 +41,7 @@ def row_range(rows: bytes, following: int) -> tuple[int, int]:
     return first, last
 
 
-class Cutter:
+class RowSplitter:
     """The state of one pass over a sheet part: the XML before, in and after `<sheetData>`."""
 
     #: Maximum XML before the rows: views, formats, column widths. Excel writes a few KiB.

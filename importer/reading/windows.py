@@ -9,14 +9,14 @@ from __future__ import annotations
 import functools
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from importer.decoding.tasks import Window
 from importer.errors import WorkbookRefused
 from importer.excel.addresses import MAX_ROWS
 from importer.excel.package import Package
 
-from .row_splitter import Cutter, row_range
+from .row_splitter import RowSplitter, row_range
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,6 +71,20 @@ def window_bytes(xml_bytes: int, workers: int, row_bytes: int) -> int:
     return max(xml_bytes // (rounds * workers) + _ROW_ALLOWANCE, MIN_WINDOW_BYTES)
 
 
+class WindowSizes(NamedTuple):
+    """What decides how large the windows of a sheet are.
+
+    Attributes:
+        head_rows: number of `<row>` elements in the head window; at least the number of the last header row.
+        chunk_rows: maximum number of rows in a window, or None to limit windows by size only.
+        workers: number of workers that will read; small sheets are cut so that all of them have work.
+    """
+
+    head_rows: int
+    chunk_rows: int | None
+    workers: int
+
+
 class WindowSplitter:
     """One pass that cuts a sheet into windows; a context manager.
 
@@ -86,32 +100,20 @@ class WindowSplitter:
         sheet: one of its worksheets.
         folder: an existing spool folder.
         limits: resource limits for the workbook.
-        head_rows: number of `<row>` elements in the head window; at least the number of the last header row.
-        chunk_rows: maximum number of rows in a window, or None to limit windows by size only.
-        workers: number of workers that will read; small sheets are cut so that all of them have work.
+        sizes: what decides how large the windows are.
 
     Raises:
         WorkbookRefused: the sheet is damaged, hostile, or not worksheet XML; also raised while cutting.
     """
 
-    def __init__(
-        self,
-        workbook: Workbook,
-        sheet: Sheet,
-        folder: Path,
-        limits: Limits,
-        *,
-        head_rows: int,
-        chunk_rows: int | None,
-        workers: int,
-    ) -> None:
+    def __init__(self, workbook: Workbook, sheet: Sheet, folder: Path, limits: Limits, sizes: WindowSizes) -> None:
         self._workbook = workbook
         self._package = Package(workbook.path, limits)
         try:
             self.xml_bytes = self._package.size(sheet.part)
             self.styles = self._extract(workbook.styles, folder / "styles.xml") if workbook.styles else None
-            size = functools.partial(window_bytes, self.xml_bytes, max(workers, 1))
-            self._splitter = Cutter(self._package, sheet, limits, size, head_rows, chunk_rows)
+            size = functools.partial(window_bytes, self.xml_bytes, max(sizes.workers, 1))
+            self._splitter = RowSplitter(self._package, sheet, limits, size, sizes.head_rows, sizes.chunk_rows)
             # The unused rest of a slot takes no disk space: the file is sparse there.
             self._slots = _Slots(folder / "windows.xml", size(LONG_ROWS_BYTES))
         except BaseException:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from importer.errors import DatabaseError, ImporterError, NotSpooled, WriterDied
 from importer.ledger.schema import SCHEMA
@@ -20,10 +20,8 @@ from importer.runtime.stage import Stage
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from importer.contract.model import Contract
     from importer.ledger.tables import Chunk
-    from importer.plan.lineage import Lineage
-    from importer.plan.model import LoadPlan
+    from importer.plan.make_plan import PlannedLoad
     from importer.plan.target import Target
     from importer.postgres.session import Session
     from importer.run.lease import RunLease
@@ -31,20 +29,6 @@ if TYPE_CHECKING:
     from importer.validation.tasks import WindowChecked
 
     from .workspace import RunContext
-
-
-class PlannedLoad(NamedTuple):
-    """What is loaded, and how.
-
-    Attributes:
-        contract: the contract of the load: given, of the existing table, or inferred.
-        plan: which column goes where, in which type.
-        lineage: values of the lineage columns, or None.
-    """
-
-    contract: Contract
-    plan: LoadPlan
-    lineage: Lineage | None
 
 
 @contextlib.contextmanager
@@ -89,9 +73,7 @@ def write_and_publish(
         with clock.stage(Stage.VERIFY):
             verify(session, staging, accepted, _total_checksums(windows), load.plan.text_hash)
         with clock.stage(Stage.PUBLISH), _roll_back_refusal(session, target):
-            published = publish(
-                session, staging, target, load.contract, run.settings.mode, accepted, load.plan.key, load.lineage
-            )
+            published = publish(session, staging, target, load, run.settings.mode, accepted)
         yield published
 
 

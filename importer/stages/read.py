@@ -12,7 +12,7 @@ from importer.decoding.zero_padding import padded_styles
 from importer.errors import ImporterError, LimitPassed, ReaderDied
 from importer.excel.workbook import Sheet, Workbook, open_workbook
 from importer.reading.sheet_source import SheetSource, head_rows, head_windows, make_source, sort_windows
-from importer.reading.windows import WINDOWS_AHEAD, WindowSplitter
+from importer.reading.windows import WINDOWS_AHEAD, WindowSizes, WindowSplitter
 from importer.runtime.prefetch import ahead
 from importer.runtime.stage import Stage
 
@@ -109,10 +109,8 @@ def _open_reader(
     opened: tuple[Workbook, Sheet], settings: Settings, pool: Pool, folder: Path, clock: Clock
 ) -> Iterator[_SheetReader]:
     with clock.stage(Stage.UNPACK):
-        splitter = WindowSplitter(
-            *opened, folder, settings.limits,
-            head_rows=head_rows(settings), chunk_rows=settings.chunk_rows, workers=pool.workers,
-        )  # fmt: skip
+        sizes = WindowSizes(head_rows(settings), settings.chunk_rows, pool.workers)
+        splitter = WindowSplitter(*opened, folder, settings.limits, sizes)
     with splitter:
         yield _SheetReader(opened, splitter, settings, pool, folder, clock)
 

@@ -16,7 +16,8 @@ from importer.errors import Conflict, DatabaseError, TargetRefused, Verification
 from importer.ledger.schema import SCHEMA, create_in_schema, session_role
 from importer.load.publish import explain_refusal, publish
 from importer.load.staging import Staging, define_staging, object_name, verify
-from importer.plan.model import ColumnPlan
+from importer.plan.make_plan import PlannedLoad
+from importer.plan.model import ColumnPlan, LoadPlan
 from importer.plan.target import Target
 from importer.postgres.session import Session
 from importer.postgres.sql import quote
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from importer.postgres.catalog import Table
 
 ROWS = [["id", "name"], [1, "a"], [2, "b"], [3, "c"]]
+#: A load of one field into a new table.
+LOAD = PlannedLoad(Contract((Field("n", "integer"),)), LoadPlan((), (), (), "UTC", "reject"))
 LOADED = [(1, "a"), (2, "b"), (3, "c")]
 
 
@@ -163,7 +166,7 @@ def test_two_runs_of_a_new_table(db: Database, book: Path) -> None:
         session.commit()
         db.run("create table fresh (mine int)")
         with pytest.raises(DatabaseError) as caught:
-            publish(session, staging, target, Contract((Field("n", "integer"),)), "append", 1)
+            publish(session, staging, target, LOAD, "append", 1)
         session.rollback()
         with pytest.raises(Conflict, match="created by another session"):
             raise explain_refusal(caught.value, session, target)
@@ -194,7 +197,7 @@ def test_publish_leaves_the_failed_transaction_to_its_owner(db: Database) -> Non
         session.commit()
         db.run("create table fresh (mine int)")
         with pytest.raises(DatabaseError):
-            publish(session, staging, target, Contract((Field("n", "integer"),)), "append", 1)
+            publish(session, staging, target, LOAD, "append", 1)
         with pytest.raises(DatabaseError, match="in an error state; first rollback"):
             session.query("select 1")
 

@@ -16,7 +16,7 @@ from importer.decoding.tasks import ReadTask, Window
 from importer.excel.addresses import column_index, column_letters
 from importer.excel.workbook import open_workbook
 from importer.reading.row_splitter import row_range
-from importer.reading.windows import HEAD_ROWS, LONG_ROWS_BYTES, WINDOW_BYTES, WindowSplitter
+from importer.reading.windows import HEAD_ROWS, LONG_ROWS_BYTES, WINDOW_BYTES, WindowSizes, WindowSplitter
 from importer.settings import Limits
 
 if TYPE_CHECKING:
@@ -69,9 +69,7 @@ def test_windows_of_long_rows_are_larger(tmp_path: Path, length: int, least: int
     rows = "".join(row(n, inline(f"A{n}", cell)) for n in range(1, 30_000_000 // length))
     path = write_rows(tmp_path / "l.xlsx", rows)
     workbook = open_workbook(path, Limits())
-    cutting = WindowSplitter(
-        workbook, workbook.sheet(None), tmp_path, Limits(), head_rows=HEAD_ROWS, chunk_rows=None, workers=1
-    )
+    cutting = WindowSplitter(workbook, workbook.sheet(None), tmp_path, Limits(), WindowSizes(HEAD_ROWS, None, 1))
     sizes = []
     with cutting:
         for window in cutting.windows():
