@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from .frame import VALUE_KINDS, array_or_nulls, part, texts_or_nulls
+from .frame import MAX_EXACT_INTEGER, VALUE_KINDS, array_or_nulls, part, texts_or_nulls
 from .structured import to_geopoint, to_json, to_list
 from .temporal import to_date, to_datetime, to_duration, to_time, to_yearmonth
 from .text import as_text, raw_text
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from .field import Field
 
-_MAX_EXACT = 2**53
 _TRUE = ["true", "True", "TRUE", "1"]
 _FALSE = ["false", "False", "FALSE", "0"]
 #: With more significant digits than this, two decimal numbers can share one 64-bit float.
@@ -86,7 +85,11 @@ def _number(field: Field, column: int, kinds: list[str]) -> pl.Expr:
 
 def _integer(field: Field, column: int, kinds: list[str]) -> pl.Expr:
     number = array_or_nulls(kinds, column, "number", pl.Float64)
-    whole = pl.when((number == number.floor()) & (number.abs() <= _MAX_EXACT)).then(number).cast(pl.Int64, strict=False)
+    whole = (
+        pl.when((number == number.floor()) & (number.abs() <= MAX_EXACT_INTEGER))
+        .then(number)
+        .cast(pl.Int64, strict=False)
+    )
     text = _normalize_number_text(field, texts_or_nulls(column, kinds))
     parsed = pl.when(text.str.contains(r"^[+-]?\d+$")).then(text).str.strip_prefix("+").cast(pl.Int64, strict=False)
     return pl.coalesce(whole, parsed)

@@ -7,13 +7,10 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from .frame import kinds_by_column, part
+from .frame import MAX_EXACT_INTEGER, kinds_by_column, part
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-#: Above this, neighbouring integers can share one 64-bit float.
-MAX_EXACT_INTEGER = 2**53
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ VALUE_KINDS: dict[str, type[pl.DataType] | pl.DataType] = {
 }
 #: Kinds that hold no value: an error value, the text of a formula, the raw text of a value that no type can hold.
 PROBLEM_KINDS = ("error", "formula", "unreadable")
+#: Above this, neighbouring integers share one 64-bit float, the form of every number in a workbook.
+MAX_EXACT_INTEGER = 2**53
 PARTS = (*VALUE_KINDS, *PROBLEM_KINDS)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from .frame import PaddedNumberKind, pad, part
+from .frame import MAX_EXACT_INTEGER, PaddedNumberKind, pad, part
 
 
 def to_text(field_type: str, value: pl.Expr) -> pl.Expr:
@@ -46,7 +46,7 @@ def shortest_text(number: pl.Expr) -> pl.Expr:
 
     Integral values below 2^53 have no decimal point; all others are printed by Ryū.
     """
-    integral = (number == number.floor()) & (number.abs() < 2**53)
+    integral = (number == number.floor()) & (number.abs() < MAX_EXACT_INTEGER)
     return pl.when(integral).then(number.cast(pl.Int64, strict=False).cast(pl.String)).otherwise(number.cast(pl.String))
 
 

@@ -12,7 +12,7 @@ import polars as pl
 
 from importer.cells import spool
 from importer.cells.facts import profile
-from importer.cells.frame import HIDDEN, PARTS, ROW, part
+from importer.cells.frame import HIDDEN, MAX_EXACT_INTEGER, PARTS, ROW, part
 from importer.decoding.shared_string_cells import read_cells
 from importer.decoding.tag_scan import Counts, Scan, count_values, is_wider, letter_count, scan
 from importer.decoding.tasks import ReadTask, WindowRead
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from importer.decoding.engine import Cells
-
-_LARGEST_EXACT = 2.0**53
 
 
 class _Piece(NamedTuple):
@@ -202,7 +200,7 @@ def _inexact_numbers(frame: pl.DataFrame) -> tuple[bool, list[str]]:
     if not names or frame.is_empty():
         return False, []
     numbers = pl.col(names)
-    long = (numbers.abs() >= _LARGEST_EXACT).any().name.prefix("long:")
+    long = (numbers.abs() >= MAX_EXACT_INTEGER).any().name.prefix("long:")
     row = frame.select(long, numbers.is_finite().all()).row(0, named=True)
     return any(row[f"long:{name}"] for name in names), [name for name in names if not row[name]]
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import polars as pl
 
+from importer.cells.frame import MAX_EXACT_INTEGER
 from importer.cells.structured import is_json
 from importer.cells.text import shortest_text, to_text
 from importer.postgres.types import TEXT_WIRE_TYPE, PgType, wire_type_of
@@ -72,8 +73,8 @@ def fit(field_type: str, value: pl.Expr, pg_type: PgType, timezone: str) -> Cast
 def _integer(value: pl.Expr, field_type: str, name: str) -> pl.Expr:
     bound = INTEGER_RANGES[name]
     if field_type == "number":
-        # 2^53, not the column's own bound: above it a float no longer stands for exactly one integer.
-        limit = float(min(bound, 2**53))
+        # Not only the column's own bound: a larger float does not stand for exactly one integer.
+        limit = float(min(bound, MAX_EXACT_INTEGER))
         value = pl.when((value == value.floor()) & (value >= -limit) & (value <= limit)).then(value)
     return value.cast(wire_type_of(PgType(name)).frame, strict=False)
 
