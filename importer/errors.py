@@ -7,7 +7,7 @@
     │   ├── SheetError           no such sheet, no header, no such column
     │   ├── ContractError        the contract is wrong, or does not fit the sheet
     │   ├── ReaderDied           the worker that read some rows was killed, or ran out of memory or time
-    │   ├── LimitPassed          the workbook exceeds a limit that was set on it
+    │   ├── LimitExceeded        the workbook exceeds a limit that was set on it
     │   └── ConservationError    a cell is not accounted for
     ├── DatabaseError         4  PostgreSQL refused a statement
     │   ├── ConnectionFailed     transient: not reachable, too many connections, connection lost
@@ -115,7 +115,7 @@ class SheetError(InputError):
     """There is no such sheet, no header, or no such column."""
 
 
-class LimitPassed(InputError):
+class LimitExceeded(InputError):
     """The workbook exceeds a limit that was set on it."""
 
 

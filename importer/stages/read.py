@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from importer.decoding.tasks import ReadTask, StringsTask, WindowRead
 from importer.decoding.zero_padding import padded_styles
-from importer.errors import ImporterError, LimitPassed, ReaderDied
+from importer.errors import ImporterError, LimitExceeded, ReaderDied
 from importer.excel.workbook import Sheet, Workbook, open_workbook
 from importer.reading.sheet_source import SheetSource, head_rows, head_windows, make_source, sort_windows
 from importer.reading.windows import WINDOWS_AHEAD, WindowSizes, WindowSplitter
@@ -202,7 +202,7 @@ class _SheetReader:
         self._rows += rows
         most = self._settings.limits.rows
         if most is not None and self._rows > most:
-            raise LimitPassed(f"the sheet has more than {most:,} rows", choice="split it")
+            raise LimitExceeded(f"the sheet has more than {most:,} rows", choice="split it")
 
     def _parse_strings(self, dsn: Dsn | None) -> None:
         """Parse the shared strings in the first worker, which also connects if it can, while windows are cut."""

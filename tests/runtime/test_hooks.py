@@ -9,7 +9,7 @@ import pytest
 from support.rawbook import inline, row, write_rows
 
 from importer import pipeline
-from importer.errors import LimitPassed, TargetRefused
+from importer.errors import LimitExceeded, TargetRefused
 from importer.load import direct_copy
 from importer.run.lease_holder import LeaseHolder
 from importer.settings import Limits, make_settings
@@ -70,7 +70,7 @@ def test_hook_that_refuses_leaves_nothing(db: Database, book: Path) -> None:
 @pytest.mark.parametrize("method", ["batch", "concurrent"])
 def test_rows_are_limited_while_they_are_read(db: Database, book: Path, method: str) -> None:
     """The book has 499 rows, read in windows of 100; "batch" loads the later ones while it reads."""
-    with pytest.raises(LimitPassed, match="the sheet has more than 498 rows") as caught:
+    with pytest.raises(LimitExceeded, match="the sheet has more than 498 rows") as caught:
         pipeline.run(settings(db, book, method=method, limits=Limits(rows=498)))
     assert caught.value.choice == "split it"
     assert db.rows("select to_regclass('t')::text") == [(None,)]

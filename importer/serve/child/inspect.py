@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from importer.contract.model import dump_contract
-from importer.errors import LimitPassed
+from importer.errors import LimitExceeded
 from importer.excel.rejects_origin import original_stem
 from importer.inspection import inspect_workbook
 from importer.reading.header import to_identifier
@@ -55,7 +55,7 @@ def inspect_sheet(command: WorkbookCommand, options: dict[str, Any]) -> InspectA
     )
     shown = found.to_dict()
     if shown["rows"]["data"] > command.rows:
-        raise LimitPassed(f"the sheet has more than {command.rows:,} rows", choice="split it")
+        raise LimitExceeded(f"the sheet has more than {command.rows:,} rows", choice="split it")
     for row in shown["sample"]:
         row["cells"] = {letter: text[:_MAX_CELL_CHARS] for letter, text in row["cells"].items()}
     for problem in shown["problems"]:

@@ -13,7 +13,7 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from importer.errors import CommitUnknown, ImporterError, Interrupted, LimitPassed, MachineError, TimedOut
+from importer.errors import CommitUnknown, ImporterError, Interrupted, LimitExceeded, MachineError, TimedOut
 from importer.serve.models.child import DoneEvent, ErrorEvent, HelloCommand, HelloEvent, ReadyEvent, WorkbookCommand
 
 from .channel import Channel
@@ -93,7 +93,7 @@ def _work(operation: Operation, command: Command, channel: Channel) -> None:
         channel.send(_failed_event(exc, getattr(command, "hidden", ())))
     except MemoryError:
         fact = "the workbook or the contract needs more memory than the service allows"
-        channel.send(ErrorEvent(error=describe_error(LimitPassed(fact))))
+        channel.send(ErrorEvent(error=describe_error(LimitExceeded(fact))))
     except BaseException as exc:  # noqa: BLE001 - no exception of a library may end the child without an event
         traceback.print_exception(exc)
         channel.send(ErrorEvent(error=describe_error(MachineError(f"unexpected {type(exc).__name__}"))))
