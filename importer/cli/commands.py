@@ -1,4 +1,4 @@
-"""Defines the commands; `cli_options` has their options, `cli_ending` the exits, `cli_admin` the ledger's commands."""
+"""Defines the commands; `options` has their options, `exits` the exit codes, `admin` the ledger's commands."""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ from importer.errors import MachineError
 from importer.version import __version__
 
 from .admin import db, runs
-from .exits import exit_on_error, interrupted, show_report, signals_as_exceptions
+from .exits import EXIT_REJECTED, exit_on_error, interrupted, show_report, signals_as_exceptions
 from .options import load_options, output_options, serve_options, sheet_options, workbook_argument
-
-_EXIT_REJECTED = 1
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -72,7 +70,7 @@ def _load(workbook: str, options: dict[str, Any], *, dry_run: bool) -> None:
         show_report(report, as_json=as_json, quiet=quiet, verbose=verbose)
         # With a budget, the user accepts the rejects within it.
         done = report.outcome != "already-imported"
-        sys.exit(_EXIT_REJECTED if done and report.error_count and options["max_rejects"] is None else 0)
+        sys.exit(EXIT_REJECTED if done and report.error_count and options["max_rejects"] is None else 0)
 
 
 def _limits(options: dict[str, Any]) -> Any:

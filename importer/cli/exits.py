@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from importer.report.model import Report
 
+#: Exit code of a run that is done but rejected rows, where no budget says that these are accepted.
+EXIT_REJECTED = 1
 #: A wrapper that forwards Ctrl-C turns one signal into two; only a second signal later than this ends the run at once.
 _SECOND_SIGNAL_SECONDS = 2.0
 
