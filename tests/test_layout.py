@@ -25,6 +25,8 @@ MANY_PARAMETERS = {
     "serve/jobs/commands.py load_command",
     "stages/read.py __init__",
 }
+#: Public classes of one name: a run of the ledger and a job of the service; their progress.
+SAME_NAMES = {"Run", "Progress"}
 
 
 def lint(folder: Path) -> subprocess.CompletedProcess[str]:
@@ -93,6 +95,18 @@ def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     taken = function.args
     named = [each.arg for each in (*taken.posonlyargs, *taken.args, *taken.kwonlyargs)]
     return len([name for name in named if name not in {"self", "cls"}]) + sum(map(bool, (taken.vararg, taken.kwarg)))
+
+
+def test_classes_have_names_of_their_own() -> None:
+    """The models of `serve.routes` are left out: each has the name of what it shows, which is the name in the API."""
+    names = Counter(
+        node.name
+        for path in MODULES
+        if path.parent != PACKAGE / "serve" / "routes"
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    )
+    assert {name for name, count in names.items() if count > 1} <= SAME_NAMES
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))

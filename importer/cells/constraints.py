@@ -10,7 +10,7 @@ import polars as pl
 
 from importer.errors import ContractError
 
-from .convert import literal
+from .convert import convert_literal
 from .text import to_text
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _bound_check(field: Field, value: pl.Expr, bound: str) -> ConstraintCheck:
 
 
 def _literal_or_raise(field: Field, value: Any) -> Any:
-    found = literal(field, value)
+    found = convert_literal(field, value)
     if found is None:
         raise ContractError(f"{value!r} is not a value of type {field.type}", place=f"field {field.name!r}")
     return found
@@ -137,7 +137,7 @@ def _matches(text: pl.Expr, pattern: str) -> pl.Expr:
     return text.map_elements(lambda t: compiled.fullmatch(t) is not None, return_dtype=pl.Boolean)
 
 
-def pattern_fault(pattern: str) -> str | None:
+def regex_fault(pattern: str) -> str | None:
     """Return why a text cannot be used as a pattern, or None if it can."""
     operator = _class_operator(pattern)
     if operator:

@@ -118,20 +118,20 @@ _CONVERTERS: dict[str, Callable[[Field, int, list[str]], pl.Expr]] = {
 }  # fmt: skip
 
 
-def literal(field: Field, value: Any) -> Any:
+def convert_literal(field: Field, value: Any) -> Any:
     """Return a bound or enum member of the contract as a value of the field's type; None if it has no such value.
 
     Native dates of YAML and TOML are parsed as ISO 8601, whatever the field's format.
     """
     if value is None:
         return None
-    found = _convert_literal(field, value)
+    found = _literal_value(field, value)
     if found is None and field.type in {"date", "time", "datetime"}:
-        return _convert_literal(replace(field, format="default"), value)
+        return _literal_value(replace(field, format="default"), value)
     return found
 
 
-def _convert_literal(field: Field, value: Any) -> Any:
+def _literal_value(field: Field, value: Any) -> Any:
     kind, cell = _literal_cell(field, value)
     try:
         frame = pl.DataFrame({part(0, kind): pl.Series([cell], dtype=VALUE_KINDS[kind])})

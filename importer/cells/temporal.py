@@ -28,7 +28,7 @@ _DIRECTIVES = {
 }  # fmt: skip
 
 
-def pattern_fault(kind: str, form: str) -> str | None:
+def strptime_fault(kind: str, form: str) -> str | None:
     """Return why a strptime pattern cannot be the format of a `date`, `time` or `datetime`; None if it can."""
     found = re.findall(r"%(.?)", form, re.DOTALL)
     for letter in found:

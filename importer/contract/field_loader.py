@@ -68,9 +68,9 @@ def parse_field(descriptor: Any, number: int) -> Field:
 def _parse_format(form: Any, kind: str, place: str) -> str:
     allowed = _FORMATS.get(kind, {"default"})
     if kind in _TEMPORAL_TYPES and isinstance(form, str) and form not in {"default", "any"}:
-        from importer.cells.temporal import pattern_fault
+        from importer.cells.temporal import strptime_fault
 
-        fault = pattern_fault(kind, form)
+        fault = strptime_fault(kind, form)
         if fault:
             raise ContractError(
                 f"{form!r} is not a format of a {kind}: {fault}",
@@ -106,9 +106,9 @@ def _parse_constraints(given: Any, kind: str, place: str) -> dict[str, Any]:
 
 
 def _check_pattern(pattern: Any, place: str) -> None:
-    from importer.cells.constraints import pattern_fault
+    from importer.cells.constraints import regex_fault
 
-    fault = pattern_fault(pattern) if isinstance(pattern, str) else "it is not a text"
+    fault = regex_fault(pattern) if isinstance(pattern, str) else "it is not a text"
     if fault:
         raise ContractError(f"pattern {shown(pattern)} is not a regular expression ({fault})", place=place)
 

@@ -59,8 +59,8 @@ def _load_unmixed(sheet: Engine, epoch: DateSystem, numbers: frozenset[int]) -> 
     With `strict` coercion over all rows the engine refuses every mixture that it would have to coerce, except the cells
     that it lists as errors.
     """
-    told = dict.fromkeys(sorted(numbers), "float") or None
-    arrays, errors, dtypes = sheet.load(schema_sample_rows=None, dtype_coercion="strict", dtypes=told)
+    as_float = dict.fromkeys(sorted(numbers), "float") or None
+    arrays, errors, dtypes = sheet.load(schema_sample_rows=None, dtype_coercion="strict", dtypes=as_float)
     columns: Cells = {}
     for c, array in arrays.items():
         kind = {"float": "number", "int": "number", "string": "text", "date": "datetime"}.get(dtypes[c], dtypes[c])

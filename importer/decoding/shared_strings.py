@@ -23,7 +23,16 @@ from importer.runtime.prefetch import mapped
 from importer.workers.allocator import release_memory
 
 from .engine import read_strings
-from .string_views import PADDING, Mapped, StringViewWriter, make_views, moved, series_to_views, views_to_series, words
+from .string_views import (
+    PADDING,
+    StringViewReader,
+    StringViewWriter,
+    make_views,
+    rebase,
+    series_to_views,
+    views_to_series,
+    words,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -111,7 +120,7 @@ def map_strings(path: Path) -> pl.Series:
     Windows mostly refer to different strings, so the pages that the last window used are released.
     """
     if _open.column is None or _open.column[0] != path:
-        _open.column = path, Mapped(path)
+        _open.column = path, StringViewReader(path)
     _open.column[1].forget()
     return _open.column[1].texts
 
@@ -124,7 +133,7 @@ def discard_strings() -> None:
 class _ThreadState(threading.local):
     """The mapped column kept for the next window; one per thread, because callers may read in threads of their own."""
 
-    column: tuple[Path, Mapped] | None = None
+    column: tuple[Path, StringViewReader] | None = None
 
 
 _open = _ThreadState()
@@ -215,7 +224,7 @@ def _decode_entities(block: _Block, data: Bytes, starts: Positions) -> _Block:
         block = block._replace(at=others, others=[_ITEM_START + text.encode() + _ITEM_END for text in raw])
     if len(at):
         views, decoded = series_to_views(_replace_entities(views_to_series(block.views[at], [block.data])))
-        block.views[at] = moved(views, 0, len(block.data))
+        block.views[at] = rebase(views, 0, len(block.data))
         block = block._replace(data=block.data + decoded)
     return block
 

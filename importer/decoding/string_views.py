@@ -68,7 +68,7 @@ def make_views(data: Bytes, starts: Positions, lengths: Positions) -> Views:
     return views
 
 
-def moved(views: Views, buffer: int, offset: int) -> Views:
+def rebase(views: Views, buffer: int, offset: int) -> Views:
     """Change views in place, so that their bytes start at `offset` of buffer `buffer`, and return them."""
     far = views[:, 0] > _INLINE_BYTES
     views[far, 2] = buffer
@@ -132,7 +132,7 @@ class StringViewWriter:
         """Write the bytes of some views, and return the views rebased to their place in the file."""
         if self._end - self._buffers[-1] + len(data) > _MAX_BUFFER_BYTES:
             self._buffers.append(self._end)
-        views = moved(views, len(self._buffers) - 1, self._end - self._buffers[-1])
+        views = rebase(views, len(self._buffers) - 1, self._end - self._buffers[-1])
         self._file.write(data)
         self._end += len(data)
         return views
@@ -146,7 +146,7 @@ class StringViewWriter:
         return sum(map(len, self._views))
 
 
-class Mapped:
+class StringViewReader:
     """A written text column, memory-mapped.
 
     Args:

@@ -50,15 +50,15 @@ class ValuePositions(NamedTuple):
         """
         held = words(data, 4)[self.cells + _REF_OFFSET]
         columns = (held & 0xFF).astype(np.int64) - ord("A")
-        told = (columns >= 0) & (columns < _ALPHABET_SIZE)
+        valid = (columns >= 0) & (columns < _ALPHABET_SIZE)
         for place in range(1, letters):
             letter = ((held >> (8 * place)) & 0xFF).astype(np.int64) - ord("A")
             more = letter >= 0  # digits and quotes come before the letters
             if not more.any():
                 break
-            told &= letter < _ALPHABET_SIZE
+            valid &= letter < _ALPHABET_SIZE
             columns = np.where(more, (columns + 1) * _ALPHABET_SIZE + letter, columns)
-        return columns if told.all() else None
+        return columns if valid.all() else None
 
 
 def find_values(counts: Counts, *, formulas: bool) -> ValuePositions | None:

@@ -73,6 +73,6 @@ def mark_padded(frame: pl.DataFrame, rows: bytes, styles: tuple[tuple[int, int],
         column = column_index(letters.decode())
         if part(column, "number") in frame.columns:
             marks = {ROW: list(digits), pad(column): list(digits.values())}
-            told = pl.DataFrame(marks, schema={ROW: pl.Int64, pad(column): pl.Int16})
-            frame = frame.join(told, on=ROW, how="left", maintain_order="left")
+            widths = pl.DataFrame(marks, schema={ROW: pl.Int64, pad(column): pl.Int16})
+            frame = frame.join(widths, on=ROW, how="left", maintain_order="left")
     return frame

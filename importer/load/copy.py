@@ -103,7 +103,7 @@ def write_rows(target: CopyTarget, chunk: Chunk, rows: pl.DataFrame) -> int:
 
 
 def _copy(target: CopyTarget, chunk: Chunk, data: pl.DataFrame) -> None:
-    patience = Retry(target.retry_for)
+    retry = Retry(target.retry_for)
     while True:
         try:
             _copy_rows(worker_session(target.dsn), target, chunk, data)
@@ -112,7 +112,7 @@ def _copy(target: CopyTarget, chunk: Chunk, data: pl.DataFrame) -> None:
             close_session()
             if exc.constraint == _CHUNKS_KEY:
                 return
-            patience.wait_or_raise(exc)
+            retry.wait_or_raise(exc)
         else:
             return
 

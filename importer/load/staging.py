@@ -71,8 +71,8 @@ def plan_staging(
         contract: the contract, which describes a new table.
         lineage: whether sheet row numbers are needed after staging.
     """
-    judged = lineage or bool(contract.foreign_keys) or any(not is_never_refused(c.pg_type) for c in columns)
-    if target.table is None and not judged:
+    may_refuse = lineage or bool(contract.foreign_keys) or any(not is_never_refused(c.pg_type) for c in columns)
+    if target.table is None and not may_refuse:
         return Staging(name, becomes_target=True, columns=columns)
     row_column = unique_name(ROW, {c.field.name for c in columns})
     return Staging(name, becomes_target=False, columns=columns, row_column=row_column)

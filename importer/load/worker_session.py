@@ -19,7 +19,7 @@ class _Open(threading.local):
 
     session: tuple[str, Session] | None = None
     #: A connection that is being opened in the background.
-    coming: Future[tuple[str, Session]] | None = None
+    pending: Future[tuple[str, Session]] | None = None
 
 
 _open = _Open()
@@ -38,23 +38,23 @@ def worker_session(dsn: Dsn) -> Session:
 
 def connect_ahead(dsn: Dsn) -> None:
     """Start connecting in a background thread, so that the first chunk need not wait for the connection."""
-    if _open.session is None and _open.coming is None:
+    if _open.session is None and _open.pending is None:
         thread = ThreadPoolExecutor(1)
-        _open.coming = thread.submit(lambda: (dsn.text, Session(dsn)))
+        _open.pending = thread.submit(lambda: (dsn.text, Session(dsn)))
         thread.shutdown(wait=False)
 
 
 def _await_pending() -> None:
     """Wait for the connection that `connect_ahead` started; if it failed, the next attempt reports the error."""
-    coming, _open.coming = _open.coming, None
-    if coming is not None:
+    pending, _open.pending = _open.pending, None
+    if pending is not None:
         with contextlib.suppress(DatabaseError):
-            _open.session = coming.result()
+            _open.session = pending.result()
 
 
 def close_session() -> None:
     """Close the connection that `write_chunk` kept open in this thread, if any."""
-    if _open.coming is not None:
+    if _open.pending is not None:
         _await_pending()
     if _open.session is not None:
         _open.session[1].close()

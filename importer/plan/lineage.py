@@ -50,8 +50,8 @@ class Lineage:
             # The row is cast to text because the keys of a JSON object are texts.
             known = literal(json.dumps(self.rows))
             row = f"coalesce(({known}::jsonb ->> {row}::text)::bigint, {row})"
-        told = (literal(self.file), literal(self.sheet), row, literal(self.run))
-        return {name: f"{text}::{pg_type}" for (name, pg_type), text in zip(COLUMNS.items(), told, strict=True)}
+        values = (literal(self.file), literal(self.sheet), row, literal(self.run))
+        return {name: f"{text}::{pg_type}" for (name, pg_type), text in zip(COLUMNS.items(), values, strict=True)}
 
 
 def make_lineage(source: SheetSource, run: str) -> Lineage:

@@ -49,11 +49,10 @@ def _counts_and_sums(rows: pl.DataFrame) -> dict[str, Checksum]:
     asked += [
         term.alias(f"{n}:{name}") for name, dtype in rows.schema.items() for n, term in _sum_expressions(name, dtype)
     ]
-    told = rows.select(pl.len().alias("rows"), *asked).row(0, named=True)
+    row = rows.select(pl.len().alias("rows"), *asked).row(0, named=True)
     floats = _sum_float_hashes(rows.select(pl.col(pl.Float64, pl.Float32)))
     return {
-        name: (told[f"n:{name}"], floats[name] if name in floats else _combine_words(told, name))
-        for name in rows.columns
+        name: (row[f"n:{name}"], floats[name] if name in floats else _combine_words(row, name)) for name in rows.columns
     }
 
 
@@ -73,8 +72,8 @@ def _sum_expressions(name: str, dtype: pl.DataType) -> list[tuple[str, pl.Expr]]
     return [("high", (value // 2**32).sum()), ("low", (value % 2**32).sum())]
 
 
-def _combine_words(told: dict[str, Any], name: str) -> int:
-    return int(told.get(f"high:{name}") or 0) * 2**32 + int(told[f"low:{name}"] or 0)
+def _combine_words(row: dict[str, Any], name: str) -> int:
+    return int(row.get(f"high:{name}") or 0) * 2**32 + int(row[f"low:{name}"] or 0)
 
 
 # ---- LOOKUP3 ----------------------------------------------------------------------------------------------------

@@ -72,8 +72,8 @@ def find_places(sheet: Sheet, origin: Origin | None, header: Header, windows: tu
     rows: dict[int, int] = {}
     for window in windows:
         if window.rows and cells in spool.names(window.path):
-            told = spool.read(window.path).select(ROW, pl.col(cells).cast(pl.Int64, strict=False)).drop_nulls()
-            rows |= {row: original for row, original in told.iter_rows() if original > 0}
+            originals = spool.read(window.path).select(ROW, pl.col(cells).cast(pl.Int64, strict=False)).drop_nulls()
+            rows |= {row: original for row, original in originals.iter_rows() if original > 0}
     return CellAddresses(
         origin.sheet if origin else sheet.name,
         rows,

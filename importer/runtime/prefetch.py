@@ -41,7 +41,7 @@ class _PrefetchThread(threading.Thread, Generic[Item]):
                 self._made.put(entry, timeout=0.1)
                 return
 
-    def taken(self) -> Iterator[Item]:
+    def results(self) -> Iterator[Item]:
         """Yield the items, waiting for those that are not made yet."""
         while (entry := self._made.get()).items:
             yield from entry.items
@@ -65,7 +65,7 @@ def ahead(items: Iterator[Item], most: int) -> Iterator[Iterator[Item]]:
     maker = _PrefetchThread(items, most)
     maker.start()
     try:
-        yield maker.taken()
+        yield maker.results()
     finally:
         maker.cancelled.set()
         maker.join()

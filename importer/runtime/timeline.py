@@ -125,10 +125,10 @@ def _lane_order(lane: str) -> tuple[int, int, str]:
 
 def _bar(span: Span, start: float, scale: float, y: int) -> str:
     took = span.ended - span.began
-    told = f"{span.stage}: {took * 1000:.0f} ms, from {span.began - start:.3f} s"
+    title = f"{span.stage}: {took * 1000:.0f} ms, from {span.began - start:.3f} s"
     return (
         f'<rect x="{_LEFT + (span.began - start) * scale:.2f}" y="{y}" width="{max(took * scale, 0.5):.2f}" '
-        f'height="{_BAR}" fill="{_COLOURS.get(span.stage, "#57606a")}"><title>{escape(told)}</title></rect>'
+        f'height="{_BAR}" fill="{_COLOURS.get(span.stage, "#57606a")}"><title>{escape(title)}</title></rect>'
     )
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["check_window", "load_window", "parse_strings", "read_window", "write_chunk"]
 
 
-def warm_up(_: None) -> None:
+def warm_up_libraries(_: None) -> None:
     """Make libraries do their first-use work (threads, caches, memory) before the first window arrives."""
     texts = pl.Series(["a", None])
     frame = pl.DataFrame({"a": texts}).with_columns(pl.col("a").str.contains("[b-d]").alias("b"))

@@ -60,11 +60,12 @@ def _row_error_frames(checked: pl.DataFrame, plan: LoadPlan, refusals: list[RowE
     for refusal in refusals:
         grouped.setdefault((refusal.field, refusal.rule), []).append(refusal)
     found = []
-    for (name, rule), mine in grouped.items():
-        told = pl.DataFrame(
-            {ROW: [r.row for r in mine], "_told": [r.reason for r in mine]}, schema={ROW: pl.Int64, "_told": pl.String}
+    for (name, rule), same in grouped.items():
+        reasons = pl.DataFrame(
+            {ROW: [r.row for r in same], "_reason": [r.reason for r in same]},
+            schema={ROW: pl.Int64, "_reason": pl.String},
         )
-        found.append(_error_rows(checked.join(told, on=ROW), by_name.get(name), rule, pl.col("_told")))
+        found.append(_error_rows(checked.join(reasons, on=ROW), by_name.get(name), rule, pl.col("_reason")))
     return found
 
 

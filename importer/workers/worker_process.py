@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 #: Errors at the start of a worker: no process or memory for it; the fork server was killed; the worker died at once.
 CANNOT_START = (OSError, EOFError, BrokenProcessPool)
-_WARM_UP: RemoteFunction[None, None] = RemoteFunction("importer.stages.worker", "warm_up")
+_WARM_UP: RemoteFunction[None, None] = RemoteFunction("importer.stages.worker", "warm_up_libraries")
 
 
 def threads_per_worker(workers: int) -> int:
