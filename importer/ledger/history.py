@@ -12,6 +12,7 @@ from importer.postgres.sql import literal, quote
 from importer.settings import find_dsn
 
 from .locks import lock_number
+from .migrations import find_ledger
 from .schema import SCHEMA
 from .tables import LOADING, PUBLISHED
 
@@ -44,7 +45,7 @@ def ledger_session(to: str | None) -> Iterator[Session]:
 
 def list_runs(session: Session) -> list[dict[str, Any]]:
     """Return all runs, newest first; where the ledger says `loading`, `state` is `running` or `died`."""
-    if not _has_ledger(session):
+    if not find_ledger(session):
         return []
     return [
         _describe_run(session, row)
@@ -63,7 +64,7 @@ def show_run(session: Session, text: str) -> dict[str, Any]:
         UsageError: no run matches, or more than one.
     """
     found = []
-    if _has_ledger(session):
+    if find_ledger(session):
         found = session.query(
             f"select {_COLUMNS} from {SCHEMA}.runs where starts_with(id::text, $1) order by runs.started_at desc",
             [text.lower()],

@@ -20,7 +20,9 @@ _RACE_CODES = ("23505", "42P06", "42P07", "42710", "3F000", "XX000")
 _ATTEMPTS = 5
 
 
-def create_in_schema(session: Session, create: Callable[[], None]) -> bool:
+def create_in_schema(
+    session: Session, create: Callable[[], None], denied: Callable[[], TargetRefused | None] = lambda: None
+) -> bool:
     """Create something in the schema, and the schema if it is missing; return whether it was missing.
 
     It owns the session's transaction: it commits what was created, and rolls it back after a final error. It retries
@@ -29,6 +31,7 @@ def create_in_schema(session: Session, create: Callable[[], None]) -> bool:
     Args:
         session: session with the target server.
         create: runs the statements; it may be called more than once, each time in a new transaction.
+        denied: returns the error when the role may not do that; None for the one about the schema.
 
     Raises:
         TargetRefused: the role may not create the schema or objects in it.
@@ -45,7 +48,7 @@ def create_in_schema(session: Session, create: Callable[[], None]) -> bool:
             if exc.sqlstate in _RACE_CODES and attempt < _ATTEMPTS - 1:
                 continue
             if exc.sqlstate == _DENIED:
-                raise _permission_error(session) from None
+                raise denied() or _permission_error(session) from None
             raise
         return made
     raise AssertionError  # the last attempt returns or raises

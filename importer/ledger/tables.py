@@ -11,10 +11,9 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from importer.errors import TargetRefused
 from importer.postgres.sql import literal, sql_value
 
-from .schema import SCHEMA, create_in_schema
+from .schema import SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,38 +21,8 @@ if TYPE_CHECKING:
     from importer.postgres.session import Session
     from importer.validation.tasks import WindowChecked
 
-#: Stored as the comment of table `runs`, where a later version of this program finds it and migrates or refuses.
-VERSION = "importer ledger, version 1"
 #: States of a run. A killed run stays `loading`; the lock on its key shows whether it is alive.
 LOADING, PUBLISHED, FAILED, INTERRUPTED = "loading", "published", "failed", "interrupted"
-
-_CREATE = (
-    f"""
-    CREATE TABLE {SCHEMA}.runs (
-        id uuid PRIMARY KEY, key text NOT NULL,
-        state text NOT NULL CHECK (state IN ('loading', 'published', 'failed', 'interrupted')),
-        workbook text NOT NULL, sha256 text NOT NULL, sheet text NOT NULL,
-        target_schema text NOT NULL, target_table text NOT NULL, target_oid oid,
-        mode text NOT NULL, contract_sha256 text, plan jsonb NOT NULL, counts jsonb NOT NULL,
-        staging text, shape text, xids text,
-        role text NOT NULL DEFAULT current_user, client text NOT NULL, version text NOT NULL,
-        started_at timestamptz NOT NULL DEFAULT clock_timestamp(), finished_at timestamptz, error text)
-    """,
-    f"CREATE UNIQUE INDEX runs_open ON {SCHEMA}.runs (key) WHERE state <> 'published'",
-    f"CREATE INDEX runs_key ON {SCHEMA}.runs (key)",
-    f"""
-    CREATE TABLE {SCHEMA}.chunks (
-        run uuid NOT NULL REFERENCES {SCHEMA}.runs ON DELETE CASCADE, staging text NOT NULL, number int NOT NULL,
-        first_row int NOT NULL, last_row int NOT NULL, rows bigint NOT NULL, checksum text NOT NULL,
-        state text NOT NULL DEFAULT 'written' CHECK (state = 'written'),
-        written_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-        PRIMARY KEY (staging, number))
-    """,
-    f"CREATE INDEX chunks_run ON {SCHEMA}.chunks (run)",
-    # The administrator decides who may use the schema; within it all runs share the ledger.
-    f"GRANT SELECT, INSERT, UPDATE, DELETE ON {SCHEMA}.runs, {SCHEMA}.chunks TO PUBLIC",
-    f"COMMENT ON TABLE {SCHEMA}.runs IS '{VERSION}'",
-)  # fmt: skip
 
 
 class Chunk(NamedTuple):
@@ -93,34 +62,6 @@ class Run:
     started_at: str
     finished_at: str | None
     is_newest: bool = field(default=True)
-
-
-def ensure_ledger(session: Session, comment: str | None) -> None:
-    """Create the ledger's tables if they are missing. Commits.
-
-    Args:
-        session: session with the target server.
-        comment: comment of table `runs`; None if there is no such table.
-
-    Raises:
-        TargetRefused: the role may not create them, or another version of this program did.
-    """
-    if comment == VERSION:
-        return
-    if comment is not None:
-        raise TargetRefused(
-            f"the ledger in schema {SCHEMA!r} was created by another version of this program ({comment!r})",
-            choice="use that version",
-        )
-
-    def create() -> None:
-        # One session creates the tables; one that waited for the lock finds them.
-        session.run("SELECT pg_advisory_xact_lock(hashtext('importer ledger'))")
-        if session.value("select to_regclass($1)::text", [f"{SCHEMA}.runs"]) is None:
-            for statement in _CREATE:
-                session.run(statement)
-
-    create_in_schema(session, create)
 
 
 _RUNS = f"""

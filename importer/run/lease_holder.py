@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Self
 
 from importer.errors import ImporterError
 from importer.ledger.locks import lock_number
+from importer.ledger.migrations import ensure_ledger
 from importer.ledger.schema import SCHEMA
-from importer.ledger.tables import ensure_ledger, find_runs
+from importer.ledger.tables import find_runs
 from importer.plan.target import find_target
 from importer.postgres.embedded import EmbeddedServer
 from importer.postgres.session import Session, check_server
