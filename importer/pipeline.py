@@ -78,7 +78,7 @@ def run(
     contract = load_contract(settings.contract) if settings.contract else None
     with (
         LeaseHolder(settings, contract, clock, dry_run=dry_run) as holder,
-        open_workspace(settings, clock.deadline) as (folder, pool),
+        open_workspace(settings, clock.deadline, clock.say) as (folder, pool),
     ):
         context = RunContext(settings, contract, clock, folder, pool, dry_run)
         attempt = _Attempt(context, holder, hooks)

@@ -15,10 +15,11 @@ def prestart_workers() -> None:
     """Start the workers before importing the command line, because the fork server's imports take longest."""
     if sys.argv[1:2] and sys.argv[1] in _WORKER_COMMANDS and not {"-h", "--help"} & set(sys.argv):
         from importer.errors import MachineError
-        from importer.workers.fork_server import estimate_workers, warm_up
+        from importer.workers.fork_server import estimate_workers, lock_socket_folder, warm_up
 
         with contextlib.suppress(MachineError):  # the command reports it
             warm_up()
+            lock_socket_folder()
             from importer.workers.worker_process import prestart
 
             # The arguments are not parsed yet; the largest file among them is taken for the workbook.

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from importer.errors import MachineError
+from importer.runtime.locked_folder import LockedFolder, remove_abandoned
 from importer.workers.fork_server import estimate_workers, warm_up
 from importer.workers.pool import Pool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from importer.contract.model import Contract
     from importer.runtime.progress import Clock
@@ -46,24 +45,42 @@ class RunContext:
 
 
 @contextlib.contextmanager
-def open_workspace(settings: Settings, deadline: Deadline | None = None) -> Iterator[tuple[Path, Pool]]:
+def open_workspace(
+    settings: Settings, deadline: Deadline | None = None, say: Callable[[str], None] | None = None
+) -> Iterator[tuple[Path, Pool]]:
     """Yield a spool folder and a pool of workers; remove both when the block ends.
+
+    Args:
+        settings: settings of the run.
+        deadline: deadline of the run.
+        say: is told what was removed of the spool folders of killed runs; None: they are left.
 
     Raises:
         MachineError: the spool's disk is full.
     """
     warm_up()
-    folder = Path(tempfile.mkdtemp(prefix="importer-", dir=settings.temp_dir))
+    place = settings.temp_dir
     try:
-        with Pool(settings.workers, settings.limits, folder / "workers.log", deadline) as pool:
-            pool.start(estimate_workers(_size(settings.workbook)))
-            yield folder, pool
+        with LockedFolder(settings.temp_dir) as spool:
+            place = spool.path
+            with Pool(settings.workers, settings.limits, spool.path / "workers.log", deadline) as pool:
+                pool.start(estimate_workers(_size(settings.workbook)))
+                if say is not None:
+                    _remove_abandoned(settings, say)
+                yield spool.path, pool
     except OSError as exc:
+        where = exc.filename or (str(place) if place else None)
         raise MachineError(
-            f"the machine refused: {exc.strerror or exc}", place=exc.filename or str(folder), choice=_DISK_FULL_ADVICE
+            f"the machine refused: {exc.strerror or exc}", place=where, choice=_DISK_FULL_ADVICE
         ) from exc
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_abandoned(settings: Settings, say: Callable[[str], None]) -> None:
+    # The folder for temporary files has the sockets of killed runs also where --temp-dir names another for the spool.
+    for parent in {settings.temp_dir, None}:
+        removed = remove_abandoned(parent)
+        if removed.folders:
+            say(str(removed))
 
 
 def _size(workbook: Path) -> int:

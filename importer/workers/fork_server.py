@@ -84,6 +84,21 @@ def warm_up() -> None:
             ) from None
 
 
+def lock_socket_folder() -> None:
+    """Hold the folder of the fork server's socket, so that a later run removes it if this process is killed.
+
+    Only for a program that is ours: in another one, multiprocessing may use that folder for other things.
+    """
+    if sys.platform != "win32":
+        from multiprocessing import util
+        from pathlib import Path  # takes 5 ms, which the fork server need not wait for
+
+        from importer.runtime.locked_folder import lock_new_folder
+
+        with contextlib.suppress(OSError):  # then it stays after a kill
+            lock_new_folder(Path(util.get_temp_dir()))
+
+
 def _open_standard_streams() -> None:
     """Open those of stdin, stdout and stderr that the caller closed.
 
@@ -187,8 +202,13 @@ def begin(threads: int) -> None:
 
 
 def set_up(memory_bytes: int, log: str) -> None:
-    """Set a worker up for a run: send its output to `log`, and limit its memory."""
+    """Set a worker up for a run: hold the folder of `log`, send its output there, and limit its memory."""
+    from pathlib import Path
+
+    from importer.runtime.locked_folder import hold
+
     try:
+        hold(Path(log).parent)
         _redirect(log)
         limit_memory(memory_bytes)
     except BaseException:

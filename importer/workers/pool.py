@@ -41,7 +41,7 @@ class Pool:
     Args:
         workers: number of processes; 0 runs the tasks in this process, without limits (for debugging).
         limits: limits on the memory and wall time of a task.
-        log: file for the workers' standard output and error.
+        log: file for the workers' standard output and error; they hold its folder (`runtime.locked_folder`).
         deadline: deadline of the run.
 
     Attributes:

@@ -1,0 +1,137 @@
+"""What a killed run leaves on the disk: the next one removes it and says how much, but nothing that a living one needs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+from support.commandline import Ran, Running, importer, started
+from support.faults import kill_tree
+from support.tables import save
+
+from importer.postgres.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conftest import Database
+
+SAID = r"importer: removed 1 spool folder \(\d[\d.]* (bytes|kB|MB)\) of a run that was killed\n"
+
+
+@pytest.fixture
+def temp() -> Iterator[Path]:
+    """A folder for temporary files that several runs share; its path is short enough for sockets."""
+    with tempfile.TemporaryDirectory(prefix="it-") as name:
+        yield Path(name)
+
+
+def _command(db: Database, path: Path, *options: object) -> list[str]:
+    return [str(word) for word in ("run", path, "--to", db.dsn.text, "--table", "t", "--workers", 2, *options)]
+
+
+def _run(db: Database, path: Path, temp: Path, *options: object) -> Ran:
+    return importer(*_command(db, path, *options), env={"TMPDIR": str(temp)}, cwd=path.parent)
+
+
+def _check(db: Database, path: Path, temp: Path) -> Ran:
+    """A run that does not wait for the lock on the table."""
+    return importer("check", path, "--to", db.dsn.text, "--table", "other", env={"TMPDIR": str(temp)}, cwd=path.parent)
+
+
+@contextlib.contextmanager
+def _waiting(db: Database, path: Path, temp: Path, *options: object, at: str = "t") -> Iterator[Running]:
+    """A run that waits to write to a table (`t`: it publishes), which the test locks until the block ends."""
+    command = [sys.executable, "-m", "importer", *_command(db, path, *options)]
+    with contextlib.ExitStack() as lock, contextlib.ExitStack() as run:
+        # The session is closed before the run is looked after: that it ends is what it needs to go on.
+        holder = lock.enter_context(Session(db.dsn))
+        holder.run(f"LOCK TABLE {at} IN SHARE MODE")
+        running = run.enter_context(started(*command, env={"TMPDIR": str(temp)}, cwd=path.parent))
+        waits = "select 1 from pg_locks where relation = $1::regclass and not granted"
+        running.wait_for(lambda: holder.query(waits, [at]))
+        running.tree()
+        yield running
+        lock.close()
+        running.finish()
+
+
+@pytest.fixture
+def books(db: Database, tmp_path: Path) -> tuple[Path, Path]:
+    """Two workbooks for one table."""
+    db.run("create table t (id bigint, name text)")
+    return save(tmp_path / "a.xlsx", ["id", "name"], [1, "a"]), save(tmp_path / "b.xlsx", ["id", "name"], [2, "b"])
+
+
+def _spools(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir() if path.name.startswith("importer-")]
+
+
+@pytest.mark.parametrize("whole_tree", [True, False])
+def test_next_run_removes_what_a_killed_one_left(
+    db: Database, books: tuple[Path, Path], temp: Path, whole_tree: bool
+) -> None:
+    with _waiting(db, books[0], temp) as running:
+        if whole_tree:
+            kill_tree(running)
+        else:
+            running.process.kill()
+            running.process.wait()
+        assert running.orphans() == []
+    assert len(_spools(temp)) == 1
+    ran = _run(db, books[1], temp)
+    assert (ran.code, list(temp.iterdir())) == (0, [])
+    assert len(re.findall(SAID, ran.err)) == 1, ran.err
+    ran = _run(db, books[0], temp)
+    assert (ran.code, ran.err) == (0, "")
+    assert db.rows("select id from t order by 1") == [(1,), (2,)]
+
+
+def test_folder_of_a_run_under_way_stays(db: Database, books: tuple[Path, Path], temp: Path) -> None:
+    with _waiting(db, books[0], temp) as running:
+        ran = _check(db, books[1], temp)
+        assert (ran.code, ran.err) == (0, "")
+        assert len(_spools(temp)) == 1
+    assert running.process.returncode == 0
+    assert list(temp.iterdir()) == []
+    assert db.rows("select id from t") == [(1,)]
+
+
+def test_worker_that_outlives_its_run_keeps_the_folder(db: Database, books: tuple[Path, Path], temp: Path) -> None:
+    """A stopped process cannot notice that its run is gone, and may go on at any time."""
+    db.load(books[1], table="first")
+    with _waiting(db, books[0], temp, at="importer.chunks") as running:
+        worker = running.workers()[0]
+        os.kill(worker.pid, signal.SIGSTOP)
+        running.process.kill()
+        running.process.wait()
+        ran = _check(db, books[1], temp)
+        assert (ran.code, ran.err) == (0, "")
+        assert len(_spools(temp)) == 1
+        worker.kill()
+        psutil.wait_procs([worker], timeout=10)
+        assert running.orphans() == []
+    assert len(re.findall(SAID, _check(db, books[1], temp).err)) == 1
+    assert list(temp.iterdir()) == []
+
+
+def test_folder_of_temp_dir_is_removed(db: Database, books: tuple[Path, Path], temp: Path, tmp_path: Path) -> None:
+    """The spool is where --temp-dir says, the sockets are where TMPDIR says."""
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    with _waiting(db, books[0], temp, "--temp-dir", spool) as running:
+        kill_tree(running)
+        assert running.orphans() == []
+    assert len(_spools(spool)) == 1
+    ran = _run(db, books[1], temp, "--temp-dir", spool, "--json")
+    assert len(re.findall(SAID, ran.err)) == 1, ran.err
+    assert (ran.code, list(temp.iterdir()), list(spool.iterdir())) == (0, [], [])
+    assert ran.json["outcome"] == "published"
