@@ -4,34 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sqlite3
 from typing import TYPE_CHECKING, Any
 
 from importer.serve.models.child import OwnedTable
 
+from .store_schema import open_database
+
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Iterator
     from pathlib import Path
-
-_CREATE = """
-CREATE TABLE IF NOT EXISTS runs (
-    id TEXT PRIMARY KEY, created_at TEXT NOT NULL, state TEXT NOT NULL, listed TEXT NOT NULL, report TEXT);
-CREATE INDEX IF NOT EXISTS runs_created ON runs (created_at, id);
-CREATE INDEX IF NOT EXISTS runs_state ON runs (state);
-CREATE TABLE IF NOT EXISTS owned (
-    server TEXT NOT NULL, schema TEXT NOT NULL, name TEXT NOT NULL, oid INTEGER NOT NULL,
-    PRIMARY KEY (server, schema, name));
-PRAGMA user_version = 1;
-"""
 
 
 @contextlib.contextmanager
 def open_store(path: Path, server: str) -> Iterator[Store]:
-    """Open the store in a file, which is created if it is missing; for `server`, see `Store`."""
-    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
-        store = Store(db, server)
-        store.create_tables()
-        yield store
+    """Open the store in a file, which is created if it is missing; for `server`, see `Store`.
+
+    Raises:
+        MachineError: see `open_database`.
+    """
+    with contextlib.closing(open_database(path)) as db:
+        yield Store(db, server)
 
 
 class Store:
@@ -44,13 +37,6 @@ class Store:
 
     def __init__(self, db: sqlite3.Connection, server: str) -> None:
         self._db, self._server = db, server
-
-    def create_tables(self) -> None:
-        """Create the tables that are missing."""
-        # In WAL mode a killed process loses nothing; a power failure may lose the last states, which a restart repairs.
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = NORMAL")
-        self._db.executescript(_CREATE)
 
     # ---- RUNS ---------------------------------------------------------------------------------------------------
 

@@ -72,7 +72,7 @@ class Uploads:
                 upload = Upload(folder.name, about["name"], folder / about["file"], about["size"], about["once"])
                 if not upload.path.is_file() or (upload.once and upload.id not in needed):
                     raise ValueError  # noqa: TRY301 - one exit for everything that cannot be used
-            except (OSError, ValueError, KeyError):
+            except (OSError, ValueError, KeyError, TypeError):
                 shutil.rmtree(folder, ignore_errors=True)
                 continue
             self._all[upload.id] = upload
