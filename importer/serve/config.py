@@ -6,12 +6,14 @@ import contextlib
 import ipaddress
 import os
 import shutil
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from importer.errors import MachineError, UsageError
 from importer.excel.addresses import MAX_ROWS
+from importer.runtime.locked_folder import size_text, tree_bytes
 from importer.settings import MIB, data_dir, find_dsn
 
 if TYPE_CHECKING:
@@ -159,6 +161,13 @@ class Config:
         return self.folder / "t"
 
 
+def report_removed(size: int, what: str) -> None:
+    """Tell the operator how many bytes were removed that a killed service had left, if there were any."""
+    if size and sys.stderr is not None:
+        sys.stderr.write(f"importer: removed {size_text(size)} of {what} of a service that was killed\n")
+        sys.stderr.flush()
+
+
 @contextlib.contextmanager
 def lock_folder(config: Config) -> Iterator[None]:
     """Lock the service's folder for this process; create it if missing, and remove scratch that a dead service left.
@@ -178,6 +187,7 @@ def lock_folder(config: Config) -> Iterator[None]:
                 "another service uses the folder", place=str(config.folder), choice="stop it, or name another --folder"
             )
         try:
+            report_removed(tree_bytes(config.scratch), "temporary files")
             shutil.rmtree(config.scratch, ignore_errors=True)
             for path in (config.uploads, config.results, config.scratch):
                 path.mkdir(mode=0o700, exist_ok=True)

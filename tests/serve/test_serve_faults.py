@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import sqlite3
 import threading
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import psutil
 import pytest
-from support.serving import Service, connected, held, kill_all, numbers, serving, short_folder, wait_for
+from support.serving import Service, connected, head, held, kill_all, numbers, serving, short_folder, wait_for
 
 from importer.serve.models.child import PingCommand
 
@@ -107,6 +108,25 @@ def test_run_that_was_published_but_not_told(db: Database, folder: Path) -> None
         assert service.until(run, "done")["outcome"] == "already-imported"
         assert service.upload(numbers(10, 11), "told.xlsx").status_code == 200
     assert db.rows("select count(*) from told") == [(11,)]
+
+
+def test_killed_service_leaves_what_the_next_removes(db: Database, folder: Path) -> None:
+    """Spool and half an upload; the next service says how much that was."""
+    lines = ["Content-Type: multipart/form-data; boundary=b", "Content-Length: 9000000"]
+    part = b'--b\r\nContent-Disposition: form-data; name="file"; filename="half.xlsx"\r\n\r\n' + b"PK" * 1_500_000
+    with serving(db.dsn, folder) as service:
+        service.upload(numbers(1, ROWS), "first.xlsx", table="target")
+        with held(db.dsn, "target"), connected(service) as connection:
+            begun(service, "second.xlsx", ROWS + 1)
+            connection.sendall(head(service, "/upload", *lines) + part)
+            wait_for(lambda: [p for p in folder.glob("uploads/*/half.xlsx") if p.stat().st_size > 100_000])
+            assert list(folder.glob("t/*/importer-spool-*"))
+            kill_all(service.running)
+    with serving(db.dsn, folder) as service:
+        assert list(folder.glob("uploads/*/half.xlsx")) == list(folder.glob("t/*/importer-spool-*")) == []
+        said = (service.running.temp.parent / "err").read_text(encoding="utf-8")
+    assert re.search(r"importer: removed \d[\d.]* [kM]B of temporary files of a service that was killed\n", said)
+    assert re.search(r"importer: removed \d[\d.]* [kM]B of uploads of a service that was killed\n", said)
 
 
 def test_stopped_service_answers_and_leaves_no_file(db: Database, folder: Path) -> None:

@@ -10,6 +10,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from importer.runtime.locked_folder import tree_bytes
+from importer.serve.config import report_removed
 from importer.serve.errors import RequestError, stamp
 from importer.serve.models.workbook import InspectedSheet, UploadInfo
 
@@ -66,6 +68,7 @@ class Uploads:
 
     def load(self, needed: set[str]) -> None:
         """Load the uploads of the previous service; remove incomplete ones, and `once` ones whose id is not needed."""
+        removed = 0
         for folder in self._config.uploads.iterdir():
             try:
                 about = json.loads((folder / _METADATA_FILE).read_text(encoding="utf-8"))
@@ -73,9 +76,11 @@ class Uploads:
                 if not upload.path.is_file() or (upload.once and upload.id not in needed):
                     raise ValueError  # noqa: TRY301 - one exit for everything that cannot be used
             except (OSError, ValueError, KeyError, TypeError):
+                removed += tree_bytes(folder)
                 shutil.rmtree(folder, ignore_errors=True)
                 continue
             self._all[upload.id] = upload
+        report_removed(removed, "uploads")
 
     def begin(self, name: str | None, announced: int) -> Upload:
         """Reserve a place for a workbook that is about to be received.
