@@ -21,6 +21,7 @@ gc.disable()
 
 import pyarrow as pa  # noqa: E402, F401 - the engine returns its arrays
 
+from importer.runtime.locked_folder import hold  # noqa: E402, F401 - sets up every worker
 from importer.workers.allocator import keep_freed_memory  # noqa: E402
 from importer.workers.fork_server import begin  # noqa: E402, F401 - initializes every worker
 from importer.workers.task_result import run_timed  # noqa: E402, F401 - runs every task of a worker
