@@ -138,7 +138,7 @@ def clean_after_import(session: Session, key: str, workbook: str, schema: str, t
                    select staging from {SCHEMA}.runs where state <> 'published' and workbook = $2
                       and target_schema = $3 and target_table = $4))
             """,
-            [f"stage_{key[:_KEY_DIGITS]}_", workbook, schema, table],
+            [f"stage_{key[:_KEY_DIGITS]}_", session.encoding.escape(workbook), schema, table],
         )
         session.commit()
         for (name,) in rows:

@@ -94,6 +94,7 @@ def open_run(session: Session, values: Mapping[str, Any]) -> None:
         session: session with the target server.
         values: value by column of table `runs`, `id` included.
     """
+    values = session.encoding.escape(values)
     columns = ", ".join(values)
     again = ", ".join(f"{name} = excluded.{name}" for name in values if name != "id")
     written = ", ".join(map(sql_value, values.values()))
@@ -137,13 +138,14 @@ def mark_published(session: Session, run: str, target: str, counts: Mapping[str,
     session.run(
         f"UPDATE {SCHEMA}.runs SET state = '{PUBLISHED}', staging = NULL, finished_at = clock_timestamp(), "
         f"target_oid = to_regclass({literal(target)})::oid, xids = {xids}, "
-        f"counts = {sql_value(counts)} WHERE id = {literal(run)}"
+        f"counts = {sql_value(session.encoding.escape(counts))} WHERE id = {literal(run)}"
     )
 
 
 def mark_ended(session: Session, run: str, state: str, error: str) -> None:
     """Set a run's state to failed or interrupted; its staging stays for the next attempt. Does not commit."""
+    text = literal(session.encoding.escape(error))
     session.run(
-        f"UPDATE {SCHEMA}.runs SET state = '{state}', error = {literal(error)}, finished_at = clock_timestamp() "
+        f"UPDATE {SCHEMA}.runs SET state = '{state}', error = {text}, finished_at = clock_timestamp() "
         f"WHERE id = {literal(run)} AND state = '{LOADING}'"
     )

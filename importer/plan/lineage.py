@@ -11,6 +11,7 @@ from importer.postgres.sql import literal, quote
 
 if TYPE_CHECKING:
     from importer.postgres.catalog import Table
+    from importer.postgres.session import Session
     from importer.reading.sheet_source import SheetSource
 
     from .target import Target
@@ -89,6 +90,17 @@ def _check(target: Target, table: Table) -> None:
             raise TargetRefused(
                 f"column {name!r} of {target.quoted} cannot hold the values that --lineage writes",
                 choice=f"change its type to {COLUMNS[name]}, or omit --lineage",
+            )
+
+
+def check_lineage_texts(source: SheetSource, session: Session) -> None:
+    """Raise TargetRefused if the name of the workbook or sheet has a character that the database cannot hold."""
+    lineage, encoding = make_lineage(source, ""), session.encoding
+    for text in (lineage.file, lineage.sheet):
+        if missing := encoding.first_missing(text):
+            raise TargetRefused(
+                f"{text!r} has a character that the database (encoding {encoding.name}) cannot hold: {missing!r}",
+                choice="rename it, or omit --lineage",
             )
 
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from importer.cells.frame import ROW
 from importer.errors import ContractError, TargetRefused, UsageError
 from importer.postgres.checksum_sql import find_text_hash
+from importer.postgres.encoding import check_names
 from importer.postgres.sql import quoted_list
 from importer.reading.sheet_source import SheetSource, hidden_columns
 
 from .infer import infer_contract
-from .lineage import check_lineage_names, with_lineage
+from .lineage import check_lineage_names, check_lineage_texts, with_lineage
 from .model import LoadPlan, check_keys, choose_columns, find_column, match_fields
 from .target import Target, contract_from_table, plan_columns, resolve_types, with_required_keys, with_table_rules
 
@@ -70,11 +71,14 @@ def plan_load(
     _check_reserved(found)
     if settings.lineage:
         check_lineage_names({*found, *(c.name for c in contract.extra_columns)})
+        check_lineage_texts(source, session)
+    if target.table is None:
+        check_names(session, [*found, *(c.name for c in contract.extra_columns)])
     types = {} if target.table else resolve_types(session, contract)
     planned = plan_columns(contract, target, found, types)
     return contract, LoadPlan(
         planned, tuple(ignored + left), tuple(contract.all_keys()), settings.timezone, settings.error_cells,
-        key, settings.on_duplicate, settings.lineage, find_text_hash(session),
+        key, settings.on_duplicate, settings.lineage, find_text_hash(session), session.encoding,
     )  # fmt: skip
 
 

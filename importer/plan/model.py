@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from importer.errors import ContractError, SheetError
 from importer.excel.addresses import column_index
+from importer.postgres.encoding import UTF8, Encoding
 from importer.reading.header import REJECT_COLUMNS, Header, SheetColumn, collapse_spaces, to_identifier
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class LoadPlan:
         on_duplicate: which of several rows of the sheet with the same `key` is loaded.
         lineage: whether the origin of each row is written with it.
         text_hash: the server's hash function for texts, used by verification.
+        encoding: encoding of the database, which may not hold every character.
     """
 
     columns: tuple[ColumnPlan, ...]
@@ -54,6 +56,7 @@ class LoadPlan:
     on_duplicate: OnDuplicate = "reject"
     lineage: bool = False
     text_hash: TextHash = "hashtext"
+    encoding: Encoding = UTF8
 
 
 def choose_columns(header: Header, wanted: tuple[str, ...] | None) -> tuple[list[SheetColumn], list[SheetColumn]]:

@@ -10,6 +10,7 @@ from importer.contract.model import Contract
 from importer.errors import ContractError, TargetRefused
 from importer.excel.rejects_origin import Origin, original_stem
 from importer.postgres.catalog import Table, TableColumn, find_table, find_type, parse_table_name
+from importer.postgres.encoding import check_names
 from importer.postgres.sql import quote
 from importer.postgres.types import FIELD_TYPES, PgType, field_type_for
 from importer.reading.header import SheetColumn, shorten, to_identifier
@@ -53,6 +54,7 @@ def find_target(
     if not name:
         name = to_identifier(original_stem(settings.workbook.stem)) or "workbook"
         name = shorten(f"{name}_{to_identifier(sheet.name)}", "") if settings.sheet is not None else name
+    check_names(session, [name for name in (schema, name) if name], "--table with another name")
     schema, table = find_table(session, schema, name)
     return Target(schema, name, table)
 

@@ -3,7 +3,8 @@
 Both sides give the same numbers in any order of the rows: for each column the number of non-null values, and a sum that
 depends on the type. The content of texts is in one sum over a hash of all texts of a row together: that is cheaper than
 a hash of each text, and detects texts that were swapped between rows. The hash is CRC-32C if the server has it
-(PostgreSQL 18), because both sides have a CPU instruction for it, else `hashtext`.
+(PostgreSQL 18), because both sides have a CPU instruction for it, else `hashtext`. Both are over the bytes of UTF-8,
+whatever the encoding of the database.
 """
 
 from __future__ import annotations
@@ -24,12 +25,13 @@ TEXTS = ""
 SEPARATOR = "\x1f"
 
 
-def sql_checksum(column: str, staging_type: str) -> list[str]:
+def sql_checksum(column: str, staging_type: str, *, utf8: bool = True) -> list[str]:
     """Return a column's checksum as SQL aggregates: its non-null count and a sum, which is 0 if it has no values.
 
     Args:
         column: quoted name of the column.
         staging_type: PostgreSQL type of the column in that table.
+        utf8: whether the database stores texts as the bytes of UTF-8.
     """
     count = f"count({column})"
     match staging_type:
@@ -46,7 +48,8 @@ def sql_checksum(column: str, staging_type: str) -> list[str]:
         case "smallint" | "integer" | "bigint":
             return [count, f"coalesce(sum({column}::bigint), 0)::text"]
         case _:
-            return [count, f"coalesce(sum(octet_length({_text(column)})), 0)::text"]
+            text = _text(column) if utf8 else _as_utf8(_text(column))
+            return [count, f"coalesce(sum(octet_length({text})), 0)::text"]
 
 
 def find_text_hash(session: Session) -> TextHash:
@@ -57,21 +60,38 @@ def find_text_hash(session: Session) -> TextHash:
     return "crc32c" if fast and session.value("select to_regprocedure('crc32c(bytea)')::text") else "hashtext"
 
 
-def sql_checksums(columns: Mapping[str, tuple[str, str]], text_hash: TextHash) -> dict[str, list[str]]:
+def sql_checksums(
+    columns: Mapping[str, tuple[str, str]], text_hash: TextHash, *, utf8: bool = True
+) -> dict[str, list[str]]:
     """Return the checksums of all columns of a table as SQL aggregates, by column name, and under `TEXTS` the texts'.
 
     Args:
         columns: (quoted name, staging type) by column name, in the order in which the texts of a row are joined.
         text_hash: the hash to use, which the server must have.
+        utf8: whether the database stores texts as the bytes of UTF-8.
     """
-    asked = {name: sql_checksum(quoted, staging_type) for name, (quoted, staging_type) in columns.items()}
+    asked = {name: sql_checksum(quoted, staging_type, utf8=utf8) for name, (quoted, staging_type) in columns.items()}
     texts = [_text(quoted) for quoted, staging_type in columns.values() if staging_type not in _SUMMED_TYPES]
     if texts:
         joined = _join_sql([f"coalesce({text}, '')" for text in texts])
-        # `textsend` gives the bytes that the client would receive, and those are UTF-8.
-        hashed = f"crc32c(textsend({joined}))" if text_hash == "crc32c" else f"hashtext({joined})::bigint"
-        asked[TEXTS] = [f"coalesce(sum({hashed}), 0)::text"]
+        asked[TEXTS] = [f"coalesce(sum({_hash_sql(joined, text_hash, utf8=utf8)}), 0)::text"]
     return asked
+
+
+def _hash_sql(text: str, text_hash: TextHash, *, utf8: bool) -> str:
+    """Return SQL for the hash of a text's UTF-8 bytes."""
+    if text_hash == "crc32c":
+        # `textsend` gives the bytes that a client with encoding UTF8 receives; it is faster than `convert_to`.
+        return f"crc32c(textsend({text}))" if utf8 else f"crc32c({_as_utf8(text)})"
+    if utf8:
+        return f"hashtext({text})::bigint"
+    # Before version 18 no function hashes bytes alone. `hash_array` of one element gives the hash that `hashtext` would
+    # (both are `hash_bytes`), plus 31; the rest takes that off in 32 bits with a sign.
+    return f"((hash_array(array[{_as_utf8(text)}])::bigint + {2**32 + 2**31 - 31}) % {2**32} - {2**31})"
+
+
+def _as_utf8(text: str) -> str:
+    return f"convert_to({text}, 'UTF8')"
 
 
 def _join_sql(texts: list[str]) -> str:

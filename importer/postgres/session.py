@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 import threading
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -13,6 +14,8 @@ import polars as pl
 
 from importer.errors import Conflict, ConnectionFailed, DatabaseError, ImporterError, LoginRefused, TargetRefused
 from importer.runtime.interruptible import InterruptibleCaller
+
+from .encoding import Encoding, find_encoding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -33,9 +36,19 @@ _CHOICES = {
     _DISK_FULL: "free space on the server",
     "23505": "rows with such a key are in the table already: load only new rows, or use --mode replace",
     "23503": "load the referenced rows first",
+    "22P05": "name it in characters of the database's encoding, or load into a database with encoding UTF8",
 }
 #: `server_version_num` of the oldest server whose catalog and syntax our SQL supports.
 MIN_SERVER = 130_000
+
+
+#: What every session sets, whatever role, database, environment or connection string say, and returns the encoding of
+#: the database. Our sessions wait within transactions while the workbook is read, so they must not end for being idle.
+_SET_UP = """
+select pg_catalog.getdatabaseencoding()::text as encoding,
+       pg_catalog.set_config('client_encoding', 'UTF8', false) as client,
+       pg_catalog.set_config('idle_in_transaction_session_timeout', '0', false) as idle
+"""
 
 
 #: Messages of libpq for connections that no later attempt will get; all other failures may pass. libpq gives no codes.
@@ -103,6 +116,17 @@ def _connection_message(text: str, dsn: Dsn | None) -> str:
     return "cannot connect: " + text
 
 
+def _in_utf8(text: str) -> str:
+    """Return a connection string with `client_encoding=UTF8`; the last one counts, and it outranks all other settings.
+
+    The driver reads the names of all types as it connects, and they may have characters that no other encoding has.
+    """
+    if re.match(r"\w+://", text) is None:
+        return f"{text} client_encoding=UTF8"
+    joint = "" if text[-1] in "?&" else "&" if "?" in text else "?"
+    return f"{text}{joint}client_encoding=UTF8"
+
+
 class Session:
     """A connection to the server; a context manager that rolls back what was not committed.
 
@@ -114,6 +138,9 @@ class Session:
         autocommit: whether every statement is its own transaction.
         deadline: time at which calls in the main thread are cancelled, as they are by signals; None for no limit.
 
+    Attributes:
+        encoding_name: the server's name for the encoding of the database, such as `LATIN1`.
+
     Raises:
         ConnectionFailed: the server cannot be reached.
         LoginRefused: the connection string or the login is wrong; another attempt would fail, too.
@@ -123,10 +150,17 @@ class Session:
         self._dsn = dsn
         self.guard = InterruptibleCaller(deadline)
         with database_errors(dsn, connecting=True), contextlib.ExitStack() as opened:
-            self._database = opened.enter_context(adbc_driver_postgresql.connect(dsn.text))
+            self._database = opened.enter_context(adbc_driver_postgresql.connect(_in_utf8(dsn.text)))
             self._connection = opened.enter_context(adbc_driver_manager.AdbcConnection(self._database))
+            self.encoding_name = str(self.value(_SET_UP))
+            # Only now: a setting that is made in a transaction goes away with it.
             self._connection.set_autocommit(autocommit)
             opened.pop_all()
+
+    @functools.cached_property
+    def encoding(self) -> Encoding:
+        """The encoding of the database; the server is asked for its characters when this is first used."""
+        return find_encoding(self)
 
     def __enter__(self) -> Self:
         return self

@@ -47,7 +47,8 @@ def verify_rows(
     Raises:
         VerificationFailed: the number of rows or a column differs; nothing may be published.
     """
-    asked = sql_checksums({name: (quote(name), pg_type) for name, pg_type in types.items()}, expected.text_hash)
+    columns = {name: (quote(name), pg_type) for name, pg_type in types.items()}
+    asked = sql_checksums(columns, expected.text_hash, utf8=session.encoding.keeps_utf8)
     expressions = ["count(*)", *itertools.chain.from_iterable(asked.values())]
     named = ", ".join(f"{expression} AS c{n}" for n, expression in enumerate(expressions))
     numbers = iter([int(n) for n in session.query(f"SELECT {named} FROM {rows_of}")[0]])

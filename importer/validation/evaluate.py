@@ -16,6 +16,7 @@ from importer.cells.text import as_text, raw_text
 from importer.postgres.types import wire_type_of
 
 from .cast import Cast, fit, keeps_cell_text
+from .encoding_rules import encoding_rules
 from .errors_frame import Rule
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class _ColumnExpressions:
         self._planned = planned
         self._column = planned.column.index if planned.column else -1
         self._kinds = kinds
+        self._encoding = plan.encoding
         problems = [k for k in self._kinds if k in PROBLEM_KINDS]
         excused = [k for k in problems if plan.error_cells == "null" and k != "unreadable"]
         self._problems = [k for k in problems if k not in excused]
@@ -118,6 +120,7 @@ class _ColumnExpressions:
         for found in checks(field, value):
             yield Rule(i, found.rule, found.broken, found.reason)
         yield Rule(i, TYPE_ERROR, value.is_not_null() & pl.col(f"w{i}").is_null(), misfit)
+        yield from encoding_rules(i, self._planned.pg_type, self._encoding)
 
     def _conversion_failed(self) -> pl.Expr:
         held = pl.any_horizontal([pl.col(part(self._column, k)).is_not_null() for k in self._kinds if k in VALUE_KINDS])
