@@ -12,9 +12,10 @@ import adbc_driver_manager
 import adbc_driver_postgresql
 import polars as pl
 
-from importer.errors import Conflict, ConnectionFailed, DatabaseError, ImporterError, LoginRefused, TargetRefused
+from importer.errors import Conflict, ConnectionFailed, DatabaseError, ImporterError, TargetRefused
 from importer.runtime.interruptible import InterruptibleCaller
 
+from .connect_errors import connection_error
 from .encoding import Encoding, find_encoding
 
 if TYPE_CHECKING:
@@ -51,13 +52,6 @@ select pg_catalog.getdatabaseencoding()::text as encoding,
 """
 
 
-#: Messages of libpq for connections that no later attempt will get; all other failures may pass. libpq gives no codes.
-_LOGIN_ERRORS = re.compile(
-    r"password|authentication|does not exist|pg_hba|not translate host name|invalid|SSL|certificate|permission denied"
-    r"|is not permitted|not currently accepting|missing|unrecognized"
-)
-
-
 @contextlib.contextmanager
 def database_errors(dsn: Dsn | None = None, *, connecting: bool = False) -> Iterator[None]:
     """Convert every error of the driver into one of ours, without values of rows (DETAIL)."""
@@ -74,12 +68,7 @@ def _map_error(exc: adbc_driver_manager.Error, dsn: Dsn | None, *, connecting: b
     state = exc.sqlstate or details.get("PG_DIAG_SQLSTATE", b"").decode() or None
     constraint = details.get("PG_DIAG_CONSTRAINT_NAME", b"").decode("utf-8", "replace") or None
     if state is None and connecting:
-        about = _connection_message(text, dsn)
-        wrong = (
-            _LOGIN_ERRORS.search(text) is not None or (dsn is not None and dsn.misread) or "not one that libpq" in about
-        )
-        refused = LoginRefused if wrong else ConnectionFailed
-        return refused(about, place=str(dsn) if dsn else None, choice="check --to, IMPORTER_DSN or DATABASE_URL")
+        return connection_error(str(exc), dsn)
     if state is None and exc.status_code == adbc_driver_manager.AdbcStatusCode.IO:
         return ConnectionFailed("the connection to the server was lost", place=str(dsn) if dsn else None)
     kind: type[DatabaseError] = DatabaseError
@@ -96,24 +85,6 @@ def _primary_message(text: str) -> str:
     """Extract the server's first line from the driver's message, without DETAIL."""
     match = re.search(r"(?:ERROR|FATAL|PANIC):\s*([^\n]+)", text)
     return match[1].strip() if match else text.split("\n", 1)[0].strip()
-
-
-def _connection_message(text: str, dsn: Dsn | None) -> str:
-    """Return libpq's message about a failed connection, unless it quotes the connection string (and a password)."""
-    if dsn is not None and dsn.misread:
-        return "cannot connect: user or password has a character that must be percent-encoded (@ as %40, / as %2F)"
-    cause = re.search(r"(connection to server .*)", text, re.DOTALL)
-    if cause:
-        return "cannot connect: " + " ".join(cause[1].split())
-    fatal = re.search(
-        r"(?:could not translate host name|timeout expired|no password|password authentication|server closed)[^\n]*",
-        text,
-    )
-    if fatal or dsn is None:
-        return "cannot connect: " + (fatal[0] if fatal else text)
-    if "libpq" in text or "[libpq]" in text:
-        return "the connection string is not one that libpq understands"
-    return "cannot connect: " + text
 
 
 def _in_utf8(text: str) -> str:
