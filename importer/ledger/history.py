@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from importer.errors import Conflict, DatabaseError, UsageError
 from importer.postgres.embedded import EmbeddedServer
+from importer.postgres.pooler import check_pooler
 from importer.postgres.session import Session
 from importer.postgres.sql import literal, quote
 from importer.settings import find_dsn
@@ -37,10 +38,17 @@ _COLUMN_NAMES = (
 
 @contextlib.contextmanager
 def ledger_session(to: str | None) -> Iterator[Session]:
-    """Open a session with the target server, which is found by the rules of the command `run`."""
+    """Open a session with the target server, which is found by the rules of the command `run`.
+
+    Raises:
+        TargetRefused: a pooler in between does not keep sessions.
+    """
     dsn = find_dsn(to)
     with contextlib.ExitStack() as stack:
-        yield stack.enter_context(Session(dsn or stack.enter_context(EmbeddedServer().running())))
+        session = stack.enter_context(Session(dsn or stack.enter_context(EmbeddedServer().running())))
+        if dsn:
+            check_pooler(session, dsn)
+        yield session
 
 
 def list_runs(session: Session) -> list[dict[str, Any]]:

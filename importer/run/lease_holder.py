@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 import uuid
 from concurrent.futures import Future
 from dataclasses import replace
@@ -20,6 +21,7 @@ from importer.ledger.schema import SCHEMA
 from importer.ledger.tables import find_runs
 from importer.plan.target import find_target
 from importer.postgres.embedded import EmbeddedServer
+from importer.postgres.pooler import check_pooler
 from importer.postgres.session import Session, check_server
 from importer.runtime.interruptible import CallThread
 from importer.runtime.retry import Retry
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
 
 #: Seconds between two attempts to take a lock that another run holds. Polled, because a signal must end the wait.
 _POLL_SECONDS = 0.1
+#: After so long a wait for a lock, the user is told how to end it.
+_ADVICE_SECONDS = 30.0
 #: How long the end of a run waits for a connection that is being opened.
 _CLOSE_SECONDS = 0.5
 
@@ -149,17 +153,21 @@ class LeaseHolder:
         if self._dsn is None:
             self._dsn = self._settings.dsn or self._servers.enter_context(EmbeddedServer().running())
         self._session = Session(self._dsn, deadline=self._clock.deadline)
+        if self._settings.dsn:
+            check_pooler(self._session, self._dsn)
         return self._dsn, self._session
 
     def _lock(self, session: Session, key: str) -> bool:
         """Lock the key and create the ledger if needed; return whether another session held the lock before."""
-        number, waited = lock_number(key), False
+        number, waited, since, advised = lock_number(key), False, time.monotonic(), False
         ask = "select pg_try_advisory_lock($1::bigint) as locked, obj_description(to_regclass($2)), pg_backend_pid()"
         while True:
             locked, ledger, backend = session.query(ask, [number, f"{SCHEMA}.runs"])[0]
             if locked:
                 break
-            self._report_holder(session, number, reported=waited)
+            advise = not advised and time.monotonic() - since >= _ADVICE_SECONDS
+            self._report_holder(session, number, reported=waited, advise=advise)
+            advised = advised or advise
             session.rollback()
             waited = True
             self._waiting.set()
@@ -172,13 +180,14 @@ class LeaseHolder:
             ensure_ledger(session, ledger)
         return waited
 
-    def _report_holder(self, session: Session, number: int, *, reported: bool) -> None:
+    def _report_holder(self, session: Session, number: int, *, reported: bool, advise: bool) -> None:
         """Report who holds the lock; if it is a lost connection of this run, terminate that.
 
         Args:
             session: session with the target server.
             number: number of the advisory lock.
             reported: whether the holder was reported already.
+            advise: whether to report how to end the wait.
         """
         unsigned = number % 2**64
         found = session.query(
@@ -194,9 +203,15 @@ class LeaseHolder:
         for backend, role, since in found:
             if backend == self._old_backend:
                 session.query("select pg_terminate_backend($1::int)", [backend])
-            elif not reported:
+                continue
+            if not reported:
                 self._clock.say(
                     f"the same import is under way (role {role}, server process {backend}, since {since}); waiting"
+                )
+            if advise:
+                self._clock.say(
+                    f"still waiting for server process {backend} (role {role}, since {since}); if no run is under way "
+                    f"there, end it: select pg_terminate_backend({backend})"
                 )
 
     def _read_ledger(self, lease: RunLease) -> RunLease:

@@ -1,0 +1,75 @@
+"""Finds out whether a connection pooler gives each transaction to another server process, which an import cannot use.
+
+The lock of an import belongs to a session. A pooler in transaction mode takes the server's session away at each commit,
+so the lock would stay with a process that others use, and the next run would wait for it for ever.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from importer.errors import TargetRefused
+
+from .libpq import libpq_connection
+
+if TYPE_CHECKING:
+    from importer.settings import Dsn
+
+    from .session import Session
+
+_BACKEND = "select pg_catalog.pg_backend_pid()::text"
+#: PgBouncer's SQLSTATE for what it does not do in this mode.
+_REFUSED_BY_POOLER = "08P01"
+#: Who asks next, us or the other connection, within a pool of any size. A pool gives out either the process that became
+#: free last or the one that was free longest; with the same one asking twice, both show within six transactions.
+_TURNS = "uoouuo"
+
+
+def check_pooler(session: Session, dsn: Dsn) -> None:
+    """Refuse a pooler that does not keep sessions, as far as it shows. May end the session's transaction.
+
+    Another connection is told the number of its server process for cancelling. If the process has that number, there is
+    no pooler, or one that passes the login on. Otherwise both connections begin transactions by turns: each must stay
+    with one process, and not with the other's. A process that neither gets twice because other programs take it in
+    between does not show, nor does a pooler where no second connection can be made.
+
+    Args:
+        session: a session of the run.
+        dsn: its connection string.
+
+    Raises:
+        TargetRefused: the pooler gives transactions to different processes.
+    """
+    with libpq_connection(dsn.text) as other:
+        if other is None or (first := other.value(_BACKEND)) is None or first == str(other.process):
+            return
+        other.value("begin")
+        if other.last_error == _REFUSED_BY_POOLER:
+            raise _pooler_error()  # PgBouncer's statement mode allows no transaction
+        other.value("rollback")
+        theirs = {first}
+        session.rollback()
+        ours = {_backend(session)}
+        for turn in _TURNS:
+            if turn == "u":
+                ours.add(_backend(session))
+            else:
+                theirs.add(other.value(_BACKEND) or first)
+        if len(ours) > 1 or len(theirs) > 1 or ours & theirs:
+            raise _pooler_error()
+
+
+def _pooler_error() -> TargetRefused:
+    """Return the error for a pooler that does not keep sessions."""
+    return TargetRefused(
+        "a pooler in between must keep sessions (PgBouncer: session mode), because the ledger's locks belong to them; "
+        "this one gives each transaction to another server process",
+        choice="pool_mode = session, or connect to the server itself",
+    )
+
+
+def _backend(session: Session) -> str:
+    """Return the server process of a transaction, and end that."""
+    process = str(session.value(_BACKEND))
+    session.rollback()
+    return process
