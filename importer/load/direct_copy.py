@@ -191,7 +191,6 @@ def begin_direct_copy(
         session.commit()
         # NOWAIT: waiting for a session that holds the table would hold up the reading of the sheet.
         session.run(f"LOCK TABLE ONLY {target.quoted} IN ROW EXCLUSIVE MODE NOWAIT")
-        session.run("SET LOCAL idle_in_transaction_session_timeout = 0")
         is_open, block = _inspect_target(session, target, plan)
         if is_open and read_table(session, table.schema, table.name) == table:
             xid = session.value("select pg_current_xact_id()::xid::text")

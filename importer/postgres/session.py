@@ -37,6 +37,7 @@ _CHOICES = {
     _DISK_FULL: "free space on the server",
     "23505": "rows with such a key are in the table already: load only new rows, or use --mode replace",
     "23503": "load the referenced rows first",
+    "22021": "a name or text in the database is not in UTF-8: rename or rewrite it",
     "22P05": "name it in characters of the database's encoding, or load into a database with encoding UTF8",
 }
 #: `server_version_num` of the oldest server whose catalog and syntax our SQL supports.

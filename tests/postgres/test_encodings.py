@@ -306,6 +306,43 @@ def test_every_kind_of_session(db: Database, monkeypatch: pytest.MonkeyPatch, te
         assert session.query(ask)[0][0] == "UTF8"
 
 
+def test_database_that_sets_another_client_encoding(encoded: Callable[[str], Database], tmp_path: Path) -> None:
+    db, table = encoded("LATIN1"), _name()
+    name = db.dsn.text.rpartition("dbname=")[2]
+    db.run(f"ALTER DATABASE {name} SET client_encoding = 'SQL_ASCII'")
+    report = db.load(column(tmp_path / "t.xlsx", "text", ["é", "€"]), table=table)
+    assert (report.success_count, report.error_count) == (1, 1)
+    assert db.rows(f"select text, octet_length(text) from {table}") == [("é", 1)]
+    db.run(f"ALTER DATABASE {name} RESET client_encoding")
+
+
+def test_name_that_is_not_utf8(server: Dsn) -> None:
+    """SQL_ASCII takes any bytes; whoever connects reads the names of all types, so it is the name that must change."""
+    name = f"enc_{secrets.token_hex(3)}"
+    _as_superuser(
+        server,
+        f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'",
+    )
+    try:
+        with Session(_with(server, f"dbname={name}")) as session:
+            session.run(r"DO $$ BEGIN EXECUTE convert_from('create table \366 (a int)', 'SQL_ASCII'); END $$")
+            session.commit()
+        with pytest.raises(DatabaseError, match="22021") as caught:
+            Session(_with(server, f"dbname={name}"))
+        assert "not in UTF-8" in str(caught.value.choice)
+        assert not caught.value.transient
+    finally:
+        _as_superuser(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_sessions_may_be_idle(db: Database, odd_role: str, tmp_path: Path) -> None:
+    """A run waits in a transaction while it reads the workbook; a role that may not be idle for a millisecond loads, too."""
+    db.run(f"ALTER ROLE {odd_role} SET idle_in_transaction_session_timeout = 1")
+    book = column(tmp_path / "t.xlsx", "text", ["é", "x"])
+    report = Database(_with(db.dsn, f"user={odd_role}"), db.schema, db.server).load(book, table=f"{db.schema}.t")
+    assert report.success_count == 2
+
+
 def test_ledger_texts_that_fit_stay(db: Database, tmp_path: Path) -> None:
     book = save(tmp_path / "日本 \\u65e5.xlsx", ["a"], [1])
     db.load(book, table="t")
