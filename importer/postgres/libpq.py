@@ -1,4 +1,6 @@
-"""Asks a shared libpq what the driver does not say: a refusal's SQLSTATE, and whose process a connection leads to.
+"""Owns what we know of libpq: connection strings, and a shared one that is asked what the driver does not say.
+
+That is the SQLSTATE of a refusal, and the server process that a connection was told to cancel.
 
 The driver has a libpq of its own inside, which no one else can call. Others are the system's, and the one that comes
 with the embedded server. That one has no TLS, so it is used only where nothing leaves the machine.
@@ -36,6 +38,17 @@ _FUNCTIONS = {
     "PQgetResult": (_HANDLE, _HANDLE), "PQntuples": (_NUMBER, _HANDLE), "PQclear": (None, _HANDLE),
     "PQgetvalue": (_TEXT, _HANDLE, _NUMBER, _NUMBER), "PQsslAttribute": (_TEXT, _HANDLE, _TEXT),
 }  # fmt: skip
+
+
+def in_utf8(text: str) -> str:
+    """Return a connection string with `client_encoding=UTF8`; the last one counts, and it outranks all other settings.
+
+    The driver reads the names of all types as it connects, and they may have characters that no other encoding has.
+    """
+    if re.match(r"\w+://", text) is None:
+        return f"{text} client_encoding=UTF8"
+    joint = "" if text[-1] in "?&" else "&" if "?" in text else "?"
+    return f"{text}{joint}client_encoding=UTF8"
 
 
 class LibpqConnection:
@@ -112,7 +125,7 @@ def libpq_connection(text: str) -> Iterator[LibpqConnection | None]:
         text: the connection string.
     """
     library = _load()
-    handle = library.PQconnectStart(text.encode()) if library else None
+    handle = library.PQconnectStart(in_utf8(text).encode()) if library else None
     if not handle:
         yield None
         return

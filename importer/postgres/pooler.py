@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from importer.errors import TargetRefused
+from importer.errors import DatabaseError, TargetRefused
 
 from .libpq import libpq_connection
+from .session import Session
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from importer.settings import Dsn
 
-    from .session import Session
+    from .libpq import LibpqConnection
 
 _BACKEND = "select pg_catalog.pg_backend_pid()::text"
 #: PgBouncer's SQLSTATE for what it does not do in this mode.
@@ -29,9 +32,9 @@ def check_pooler(session: Session, dsn: Dsn) -> None:
     """Refuse a pooler that does not keep sessions, as far as it shows. May end the session's transaction.
 
     Another connection is told the number of its server process for cancelling. If the process has that number, there is
-    no pooler, or one that passes the login on. Otherwise both connections begin transactions by turns: each must stay
-    with one process, and not with the other's. A process that neither gets twice because other programs take it in
-    between does not show, nor does a pooler where no second connection can be made.
+    no pooler, or one that passes the login on. Otherwise, and where no shared libpq can tell, both connections begin
+    transactions by turns: each must stay with one process, and not with the other's. A process that neither gets twice
+    because other programs take it in between does not show, nor does a pooler where no second connection can be made.
 
     Args:
         session: a session of the run.
@@ -41,22 +44,44 @@ def check_pooler(session: Session, dsn: Dsn) -> None:
         TargetRefused: the pooler gives transactions to different processes.
     """
     with libpq_connection(dsn.text) as other:
-        if other is None or (first := other.value(_BACKEND)) is None or first == str(other.process):
+        if other is not None and other.sqlstate is not None:
+            _check_connection(session, other)
             return
-        other.value("begin")
-        if other.last_error == _REFUSED_BY_POOLER:
-            raise _pooler_error()  # PgBouncer's statement mode allows no transaction
-        other.value("rollback")
-        theirs = {first}
-        session.rollback()
-        ours = {_backend(session)}
-        for turn in _TURNS:
-            if turn == "u":
-                ours.add(_backend(session))
-            else:
-                theirs.add(other.value(_BACKEND) or first)
-        if len(ours) > 1 or len(theirs) > 1 or ours & theirs:
-            raise _pooler_error()
+    try:
+        second = Session(dsn)
+    except DatabaseError:
+        return
+    with second:
+        _take_turns(lambda: _backend(session), lambda: _backend(second))
+
+
+def _check_connection(session: Session, other: LibpqConnection) -> None:
+    """Check by another connection, which the server may have refused."""
+    first = other.value(_BACKEND)
+    if first is None or first == str(other.process):
+        return
+    other.value("begin")
+    if other.last_error == _REFUSED_BY_POOLER:
+        raise _pooler_error()  # PgBouncer's statement mode allows no transaction
+    other.value("rollback")
+    _take_turns(lambda: _backend(session), lambda: other.value(_BACKEND) or first)
+
+
+def _take_turns(us: Callable[[], str], them: Callable[[], str]) -> None:
+    """Raise TargetRefused unless each connection stays with a server process of its own.
+
+    Args:
+        us: makes a transaction of the run's session, and returns the server process.
+        them: the same of the other connection.
+    """
+    ours, theirs = set(), set()
+    for turn in _TURNS:
+        if turn == "u":
+            ours.add(us())
+        else:
+            theirs.add(them())
+    if len(ours) > 1 or len(theirs) > 1 or ours & theirs:
+        raise _pooler_error()
 
 
 def _pooler_error() -> TargetRefused:
@@ -69,7 +94,8 @@ def _pooler_error() -> TargetRefused:
 
 
 def _backend(session: Session) -> str:
-    """Return the server process of a transaction, and end that."""
+    """Return the server process of a new transaction, and end that."""
+    session.rollback()
     process = str(session.value(_BACKEND))
     session.rollback()
     return process

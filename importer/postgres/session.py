@@ -17,6 +17,7 @@ from importer.runtime.interruptible import InterruptibleCaller
 
 from .connect_errors import connection_error
 from .encoding import Encoding, find_encoding
+from .libpq import in_utf8
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -88,17 +89,6 @@ def _primary_message(text: str) -> str:
     return match[1].strip() if match else text.split("\n", 1)[0].strip()
 
 
-def _in_utf8(text: str) -> str:
-    """Return a connection string with `client_encoding=UTF8`; the last one counts, and it outranks all other settings.
-
-    The driver reads the names of all types as it connects, and they may have characters that no other encoding has.
-    """
-    if re.match(r"\w+://", text) is None:
-        return f"{text} client_encoding=UTF8"
-    joint = "" if text[-1] in "?&" else "&" if "?" in text else "?"
-    return f"{text}{joint}client_encoding=UTF8"
-
-
 class Session:
     """A connection to the server; a context manager that rolls back what was not committed.
 
@@ -122,7 +112,7 @@ class Session:
         self._dsn = dsn
         self.guard = InterruptibleCaller(deadline)
         with database_errors(dsn, connecting=True), contextlib.ExitStack() as opened:
-            self._database = opened.enter_context(adbc_driver_postgresql.connect(_in_utf8(dsn.text)))
+            self._database = opened.enter_context(adbc_driver_postgresql.connect(in_utf8(dsn.text)))
             self._connection = opened.enter_context(adbc_driver_manager.AdbcConnection(self._database))
             self.encoding_name = str(self.value(_SET_UP))
             # Only now: a setting that is made in a transaction goes away with it.

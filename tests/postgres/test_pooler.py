@@ -12,6 +12,7 @@ from support.tables import save
 
 from importer.errors import TargetRefused
 from importer.ledger.history import forget, ledger_session
+from importer.postgres import libpq
 from importer.postgres.session import Session
 from importer.run import lease
 from importer.runtime.progress import NoProgress
@@ -56,6 +57,21 @@ def test_idle_connections_of_the_pool(db: Database, book: Path, idle: int) -> No
             other.close()
         with pytest.raises(TargetRefused, match="pooler"):
             Database(Dsn(url), db.schema, db.server).load(book, table=f"{db.schema}.t")
+
+
+@pytest.mark.parametrize(("mode", "size"), [("transaction", 1), ("transaction", 3), ("session", 5)])
+def test_without_a_shared_libpq(
+    db: Database, book: Path, monkeypatch: pytest.MonkeyPatch, mode: PoolMode, size: int
+) -> None:
+    """A second connection by the driver costs more, and shows the same."""
+    monkeypatch.setattr(libpq, "_load", lambda: None)
+    with pooling(db.server, mode, size) as url:
+        pooled = Database(Dsn(url), db.schema, db.server)
+        if mode == "session":
+            assert pooled.load(book, table=f"{db.schema}.t").success_count == 2
+        else:
+            with pytest.raises(TargetRefused, match="pooler"):
+                pooled.load(book, table=f"{db.schema}.t")
 
 
 def test_pooler_with_sessions_is_used(db: Database, book: Path) -> None:
