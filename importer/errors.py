@@ -13,6 +13,7 @@
     │   ├── ConnectionFailed     transient: not reachable, too many connections, connection lost
     │   │   └── LoginRefused     final: no such host, database or role, wrong password
     │   ├── Conflict             transient: deadlock, serialization failure, lock not available, table created meanwhile
+    │   │   └── TargetChanged    the table was altered since the load was planned; it is planned again
     │   ├── TargetRefused        the target table and the data do not fit together
     │   └── VerificationFailed   staging does not hold what was read
     ├── NotSpooled            4  transient: rows that were not kept are needed, the sheet is read again; never shown
@@ -175,6 +176,13 @@ class Conflict(DatabaseError):
 
     transient = True
     resumable = True
+
+
+class TargetChanged(Conflict):
+    """The table was altered, dropped or replaced since the load was planned; the pipeline plans again, a few times."""
+
+    #: Staging is of the old plan.
+    resumable = False
 
 
 class TargetRefused(DatabaseError):

@@ -27,7 +27,7 @@ from importer.stages.stream import Stream
 from importer.stages.validate import validate
 from importer.stages.workspace import RunContext, open_workspace
 
-from .errors import BudgetExceeded, ImporterError, NotSpooled
+from .errors import BudgetExceeded, ImporterError, NotSpooled, TargetChanged
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +56,9 @@ class Hooks:
 
 
 _NO_HOOKS = Hooks()
+#: How often a load is planned again because the target was altered. Each time the rows are checked and written again,
+#: so a table that never rests is left to its owner.
+_MAX_CHANGES = 3
 
 
 def run(
@@ -94,6 +97,8 @@ def run(
                 return report  # noqa: TRY300 - an unwritable timeline is handled too
             except NotSpooled:
                 attempt.discard_source()
+            except TargetChanged as exc:
+                holder.add_note(attempt.plan_again(exc))
             except (ImporterError, KeyboardInterrupt) as exc:
                 attempt.add_resume_advice(exc)
                 if isinstance(exc, KeyboardInterrupt):
@@ -114,6 +119,8 @@ class _Attempt:
         self._source: SheetSource | None = None
         #: What was loaded while that source was read.
         self._streamed: StreamResults | None = None
+        #: How often the target was altered between planning and publishing.
+        self._changes = 0
         #: The last plan, and the windows checked against it.
         self._checked: tuple[LoadPlan, dict[int, WindowChecked]] | None = None
         self._state: StagingState | None = None
@@ -135,6 +142,15 @@ class _Attempt:
             return self._load_and_publish(source, state, load, windows, counts)
         except AlreadyImported as exc:
             return already_imported_report(self._settings, exc.lease, self._clock)
+
+    def plan_again(self, exc: TargetChanged) -> str:
+        """Allow one more attempt after the target was altered, and return the note on it; raise after too many."""
+        self._changes += 1
+        if self._changes > _MAX_CHANGES:
+            raise exc
+        note = f"{exc.fact}; it was planned again"
+        self._clock.say(note)
+        return note
 
     def discard_source(self) -> None:
         """Discard the sheet, so that the next attempt rereads it and keeps all rows: more are needed than were kept."""

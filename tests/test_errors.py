@@ -27,7 +27,7 @@ FOREIGN = sorted(
 )
 CODES = {
     "UsageError": 2, "InputError": 3, "WorkbookRefused": 3, "SheetError": 3, "ContractError": 3, "ReaderDied": 3, "LimitExceeded": 3, "ConservationError": 3,
-    "DatabaseError": 4, "ConnectionFailed": 4, "Conflict": 4, "TargetRefused": 4, "VerificationFailed": 4, "MachineError": 4,
+    "DatabaseError": 4, "ConnectionFailed": 4, "Conflict": 4, "TargetChanged": 4, "TargetRefused": 4, "VerificationFailed": 4, "MachineError": 4,
     "LoginRefused": 4, "WriterDied": 4, "TimedOut": 4, "ImporterError": 4, "BudgetExceeded": 5, "Interrupted": 130,
     "NotSpooled": 4, "CommitUnknown": 4,
 }  # fmt: skip
@@ -62,7 +62,12 @@ def test_error_tree_is_drawn_as_it_is() -> None:
 
 
 def test_error_transient_by_class() -> None:
-    assert sorted(kind.__name__ for kind in CLASSES if kind.transient) == ["Conflict", "ConnectionFailed", "NotSpooled"]
+    assert sorted(kind.__name__ for kind in CLASSES if kind.transient) == [
+        "Conflict",
+        "ConnectionFailed",
+        "NotSpooled",
+        "TargetChanged",
+    ]
 
 
 @pytest.mark.parametrize("kind", CLASSES)

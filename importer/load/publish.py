@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from importer.errors import Conflict, TargetRefused
+from importer.errors import TargetChanged, TargetRefused
 from importer.ledger.schema import session_role
 from importer.plan.lineage import COLUMNS
 from importer.postgres.catalog import Table, parse_table_name, read_table
@@ -67,13 +67,13 @@ def explain_refusal(error: DatabaseError, session: Session, target: Target) -> D
         target: the table that the load goes to.
 
     Returns:
-        Conflict: another session created the table in the meantime.
+        TargetChanged: another session created the table in the meantime.
         TargetRefused: the role lacks a privilege.
         DatabaseError: the error itself, in all other cases.
     """
     taken = error.sqlstate in _DUPLICATE_CODES and (error.constraint or "pg_").startswith("pg_")
     if target.table is None and taken:
-        return Conflict(
+        return TargetChanged(
             f"table {target.quoted} was created by another session in the meantime",
             choice="run again",
             sqlstate=error.sqlstate,

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from importer.errors import TargetRefused, UsageError
 
+from .definition import read_definition
 from .sql import quote
 from .types import PgType, parse_type
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .session import Session
 
 
@@ -48,6 +51,7 @@ class Table:
         may_refuse_rows: whether triggers, rules or policies of the table may refuse a row for any reason.
         refers_to_itself: whether a foreign key of the table refers to the table itself.
         arbiters: column names of those `keys` that ON CONFLICT accepts (neither deferrable nor invalid).
+        definition: all else that decides what becomes of a row; see `definition`.
     """
 
     schema: str
@@ -59,6 +63,7 @@ class Table:
     may_refuse_rows: bool = False
     refers_to_itself: bool = False
     arbiters: tuple[tuple[str, ...], ...] = ()
+    definition: Mapping[str, str] = field(default_factory=dict)
 
     def column(self, name: str) -> TableColumn | None:
         """Return the column of that name, or None."""
@@ -148,6 +153,7 @@ def read_table(session: Session, schema: str, name: str) -> Table:
         may_refuse_rows=triggers or policies,
         refers_to_itself=itself,
         arbiters=tuple(columns for _, columns, usable in keys if usable),
+        definition=read_definition(session, quote(schema, name)),
     )
 
 

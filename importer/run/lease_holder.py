@@ -67,6 +67,7 @@ class LeaseHolder:
         self._dsn: Dsn | None = None
         self._session: Session | None = None
         self._old_backend = 0
+        self._notes: tuple[str, ...] = ()
         self._waiting = threading.Event()
         self._closing = threading.Event()
         self._background = CallThread("lease")
@@ -106,6 +107,10 @@ class LeaseHolder:
         except TimeoutError:
             raise self._clock.deadline.error() from None
 
+    def add_note(self, note: str) -> None:
+        """Add a note for the run report to the leases that are acquired from now on."""
+        self._notes = (*self._notes, note)
+
     def reacquire(self) -> None:
         """Start to acquire the lease again, over a new connection; `get` returns it."""
         old, self._session = self._session, None
@@ -143,7 +148,9 @@ class LeaseHolder:
         if self._lock(session, key):
             # The run that held the lock may have created the table.
             target = find()
-        lease = RunLease(dsn, session, version, workbook, sheet, target, key, options, contract, self._run_id)
+        lease = RunLease(
+            dsn, session, version, workbook, sheet, target, key, options, contract, self._run_id, notes=self._notes
+        )
         return lease if self._dry_run else self._read_ledger(lease)
 
     def _connect(self) -> tuple[Dsn, Session]:
@@ -233,4 +240,4 @@ class LeaseHolder:
         lease.session.rollback()
         if reason is None:
             return replace(lease, published_run=published)
-        return replace(lease, notes=(f"loaded again, although run {published.id} imported it: {reason}",))
+        return replace(lease, notes=(*lease.notes, f"loaded again, although run {published.id} imported it: {reason}"))

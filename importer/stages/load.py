@@ -12,6 +12,7 @@ from importer.load.copy import CopyTarget, WriteTask, max_writers, write_chunk
 from importer.load.insert_bisect import PublishResult
 from importer.load.publish import explain_refusal, publish
 from importer.load.staging import Staging, verify
+from importer.load.target_lock import lock_target
 from importer.load.worker_session import close_session
 from importer.postgres.checksum_sql import Checksum, add
 from importer.run.recovery import describe_run, finish_direct_copy, ledger_row, make_chunks, open_staging
@@ -73,6 +74,7 @@ def write_and_publish(
         with clock.stage(Stage.VERIFY):
             verify(session, staging, accepted, _total_checksums(windows), load.plan.text_hash)
         with clock.stage(Stage.PUBLISH), _roll_back_refusal(session, target):
+            lock_target(session, target)
             published = publish(session, staging, target, load, run.settings.mode, accepted)
         yield published
 

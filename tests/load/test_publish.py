@@ -12,7 +12,7 @@ from support.tables import contract, save
 
 from importer.cells.field import Field
 from importer.contract.model import Contract
-from importer.errors import Conflict, DatabaseError, TargetRefused, VerificationFailed
+from importer.errors import DatabaseError, TargetChanged, TargetRefused, VerificationFailed
 from importer.ledger.schema import SCHEMA, create_in_schema, session_role
 from importer.load.publish import explain_refusal, publish
 from importer.load.staging import Staging, define_staging, object_name, verify
@@ -168,25 +168,35 @@ def test_two_runs_of_a_new_table(db: Database, book: Path) -> None:
         with pytest.raises(DatabaseError) as caught:
             publish(session, staging, target, LOAD, "append", 1)
         session.rollback()
-        with pytest.raises(Conflict, match="created by another session"):
+        with pytest.raises(TargetChanged, match="created by another session"):
             raise explain_refusal(caught.value, session, target)
     assert db.rows("select count(*) from fresh") == [(0,)]
     assert db.leftovers() == []
 
 
-def test_conflict_of_a_load_is_explained(db: Database, book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The whole run gives the user the explained error, and begins again where that can help."""
+@pytest.mark.parametrize("mode", ["append", "create"])
+def test_a_table_that_appears_is_planned_for(
+    db: Database, book: Path, monkeypatch: pytest.MonkeyPatch, mode: Any
+) -> None:
+    """The run begins again, and then does what its mode says of a table that exists."""
     import importer.stages.load as story
 
     def late(*args: Any) -> Any:
-        db.run("create table if not exists t (id bigint, name text)")
+        db.run("create table if not exists t (id bigint, name varchar(1), more text default 'x')")
         return publish(*args)
 
     monkeypatch.setattr(story, "publish", late)
-    with pytest.raises(Conflict, match="created by another session") as caught:
-        db.load(book, retry_for=0)
-    assert caught.value.choice is not None
-    assert _all(db) == []
+    if mode == "create":
+        with pytest.raises(TargetRefused, match="already exists"):
+            db.load(book, retry_for=0, mode=mode)
+        assert _all(db) == []
+    else:
+        report = db.load(book, retry_for=0)
+        assert db.rows("select id, name::text, more from t order by id") == [(*row, "x") for row in LOADED]
+        assert any(
+            "was created by another session in the meantime; it was planned again" in str(n) for n in report.notes
+        )
+    assert db.leftovers() == []
 
 
 # ---- WHO ENDS A TRANSACTION -------------------------------------------------------------------------------------
