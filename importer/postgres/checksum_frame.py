@@ -1,17 +1,20 @@
 """Computes the checksums of rows that were read; `checksum_sql.sql_checksums` gives the same numbers on the server.
 
 CRC-32C is that of RFC 3720. `hashtext` and `hashfloat8` use PostgreSQL's own hash (Bob Jenkins' lookup3, public domain,
-in src/common/hashfn.c; unchanged since 8.4), computed here for whole columns at once.
+in src/common/hashfn.c; unchanged since 8.4), computed here for whole columns at once, in one step for every 12 bytes of
+the longest text. So longer texts have another hash, SHA-256.
 """
 
 from __future__ import annotations
 
+import hashlib
+from functools import partial, reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
-from .checksum_sql import SEPARATOR, TEXTS
+from .checksum_sql import LONG_TEXT_BYTES, SEPARATOR, TEXTS, add
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,17 +30,36 @@ def source_checksums(rows: pl.DataFrame, text_hash: TextHash) -> dict[str, Check
     texts = [name for name, dtype in rows.schema.items() if dtype == pl.String]
     if texts:
         joined = pl.concat_str([pl.col(name).fill_null("") for name in texts], separator=SEPARATOR)
-        total = _sum_crc32c if text_hash == "crc32c" else _sum_text_hashes
+        total = _sum_crc32c if text_hash == "crc32c" else partial(_sum_hashtext, separators=len(texts) - 1)
         slices = (rows[start : start + _JOIN_ROWS] for start in range(0, len(rows), _JOIN_ROWS))
-        found[TEXTS] = (sum(total(part.select(joined.alias("joined")).to_series()) for part in slices),)
+        found[TEXTS] = reduce(add, (total(part.select(joined.alias("joined")).to_series()) for part in slices), (0,))
     return found
 
 
-def _sum_crc32c(values: pl.Series) -> int:
+def _sum_crc32c(values: pl.Series) -> Checksum:
     """Return the sum of `crc32c` over a column of texts without nulls."""
     import google_crc32c
 
-    return sum(map(google_crc32c.value, values.cast(pl.Binary).to_list()))
+    return (sum(map(google_crc32c.value, values.cast(pl.Binary).to_list())),)
+
+
+def _sum_hashtext(values: pl.Series, separators: int) -> Checksum:
+    """Return the sum of `hashtext` over the short texts, and, if there are long ones, that of `_long_hash` over these.
+
+    Args:
+        values: texts of whole rows, without nulls.
+        separators: number of separators in each of them.
+    """
+    is_long = values.str.len_bytes() - separators > LONG_TEXT_BYTES
+    if not is_long.any():
+        return (_sum_text_hashes(values),)
+    long = values.filter(is_long).cast(pl.Binary).to_list()
+    return _sum_text_hashes(values.filter(~is_long)), sum(map(_long_hash, long))
+
+
+def _long_hash(text: bytes) -> int:
+    """Return the first 32 bits of a text's SHA-256, which Python and the server both compute in C."""
+    return int.from_bytes(hashlib.sha256(text).digest()[:4], "big")
 
 
 def _counts_and_sums(rows: pl.DataFrame) -> dict[str, Checksum]:

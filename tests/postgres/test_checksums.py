@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from importer.postgres.checksum_frame import source_checksums
-from importer.postgres.checksum_sql import TEXTS, TextHash, add, find_text_hash, sql_checksums
+from importer.postgres.checksum_sql import LONG_TEXT_BYTES, TEXTS, TextHash, add, find_text_hash, sql_checksums
 from importer.postgres.session import Session
 from importer.postgres.sql import literal
 from importer.postgres.types import WIRE_TYPES, parse_type, wire_type_of
@@ -27,11 +27,11 @@ def _source(*columns: pl.Series, text_hash: TextHash = "hashtext") -> dict[str, 
 
 
 def _sql(
-    session: Session, types: list[str], rows: list[list[str]], text_hash: TextHash = "hashtext"
+    session: Session, types: list[str], rows: list[list[str]], text_hash: TextHash = "hashtext", *, long: bool = False
 ) -> dict[str, tuple[int, ...]]:
     """What the server says of a table with these rows, whose values are spelled in SQL."""
     names = [f"c{n}" for n in range(len(types))]
-    asked = sql_checksums({name: (name, t) for name, t in zip(names, types, strict=True)}, text_hash)
+    asked = sql_checksums({name: (name, t) for name, t in zip(names, types, strict=True)}, text_hash, long_texts=long)
     typed = ["(" + ", ".join(f"{v}::{t}" for v, t in zip(row, types, strict=True)) + ")" for row in rows]
     none = "(" + ", ".join(f"null::{t}" for t in types) + ")"
     expressions = [e for parts in asked.values() for e in parts]
@@ -46,7 +46,7 @@ def _spelled(value: str | None) -> str:
 
 def test_texts_hash_as_the_server_does(db: Database) -> None:
     """Every length up to 40 bytes, at every offset of a word."""
-    values = ["", *("aé😀b\n"[n % 5] * (n // 2) + "x" * (n % 13) for n in range(120)), "y" * 100_000]
+    values = ["", *("aé😀b\n"[n % 5] * (n // 2) + "x" * (n % 13) for n in range(120)), "y" * LONG_TEXT_BYTES]
     with Session(db.dsn) as session:
         for text_hash in {"hashtext", find_text_hash(session)}:
             for value in values:
@@ -54,6 +54,40 @@ def test_texts_hash_as_the_server_does(db: Database) -> None:
                 assert read == _sql(session, ["text"], [[literal(value)]], text_hash), value
             read = _source(pl.Series(values), text_hash=text_hash)
             assert read == _sql(session, ["text"], [[literal(v)] for v in values], text_hash)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30)
+@given(
+    st.lists(
+        st.tuples(*[st.sampled_from("aé😀") for _ in range(2)], st.integers(-9, 9), st.integers(0, LONG_TEXT_BYTES)),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_rows_around_the_border_of_long_texts(db: Database, rows: list[tuple[str, str, int, int]]) -> None:
+    """Rows on both sides of the border, measured in bytes of all texts without separators, which only we write."""
+    pairs = []
+    for first, second, over, part in rows:
+        left = first * (part // len(first.encode()))
+        room = max(LONG_TEXT_BYTES + over - len(left.encode()), 0)
+        pairs.append((left, second * (room // len(second.encode())) + "." * (room % len(second.encode()))))
+    read = _source(*(pl.Series([pair[n] for pair in pairs]) for n in range(2)))
+    long = len(read[TEXTS]) > 1
+    assert long == any(len("".join(pair).encode()) > LONG_TEXT_BYTES for pair in pairs)
+    with Session(db.dsn) as session:
+        assert read == _sql(session, ["text", "text"], [list(map(literal, pair)) for pair in pairs], long=long)
+
+
+def test_texts_of_millions_are_hashed_without_a_step_for_every_few_bytes(db: Database) -> None:
+    texts = ["short", "x" * 5_000_000, "y" * 4_999_999 + "z"]
+    sums = [_source(pl.Series([text])) for text in texts]
+    with Session(db.dsn) as session:
+        held = _sql(session, ["text"], [["repeat('x', 5000000)"]], long=True)
+        assert held == {**sums[1], TEXTS: add(sums[1][TEXTS], (0,))}
+        asked = [["'short'"], ["repeat('x', 5000000)"], ["repeat('y', 4999999) || 'z'"]]
+        assert _sql(session, ["text"], asked, long=True) == _source(pl.Series(texts))
+    assert _source(pl.Series(texts))[TEXTS] == add(add(sums[0][TEXTS], sums[1][TEXTS]), sums[2][TEXTS])
+    assert len({each[TEXTS] for each in sums}) == len(texts)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
