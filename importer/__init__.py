@@ -48,6 +48,7 @@ def import_workbook(
     hidden: HiddenPolicy = "include",
     error_cells: ErrorCells = "reject",
     timezone: str = "UTC",
+    max_text: int = 32_767,
     rejects: str | Path | None = None,
     bad_cells: str | Path | None = None,
     max_rejects: int | str | None = None,
@@ -83,6 +84,7 @@ def import_workbook(
         hidden: what to do with hidden rows and columns.
         error_cells: `reject` rows with error cells, or load them as `null`.
         timezone: zone assumed for dates and times without one, where the column is `timestamptz`.
+        max_text: most characters of a text, unless `maxLength` of its field is larger; longer ones are rejected.
         rejects: file for rejected rows (`.xlsx`, `.csv`, `.parquet`); None: an `.xlsx` in the current folder.
         bad_cells: file for a list of the first bad cells (JSON), for a program that shows them; None: no list.
         max_rejects: most rejected rows to accept, a number of rows or `"1%"`; None: no limit.
@@ -126,6 +128,7 @@ def import_workbook(
         hidden=hidden,
         error_cells=error_cells,
         timezone=timezone,
+        max_text=max_text,
         rejects=rejects,
         max_rejects=max_rejects,
         method=method,

@@ -150,6 +150,9 @@ class Settings:
     hidden: HiddenPolicy = "include"
     error_cells: ErrorCells = "reject"
     timezone: str = "UTC"
+    #: Most characters of a text, unless its field allows more (`maxLength`). Excel's own limit, by its "specifications
+    #: and limits"; counted in code points, as `maxLength` and PostgreSQL do (Excel counts one above U+FFFF twice).
+    max_text: int = 32_767
     dsn: Dsn | None = None
     table: str | None = None
     mode: Mode = "append"
@@ -213,6 +216,8 @@ class Settings:
             raise UsageError("limits must be positive")
         if not self.retry_for >= 0 or (self.timeout is not None and not self.timeout > 0):
             raise UsageError("--retry-for takes seconds, 0 for no retry; --timeout takes more than 0 seconds")
+        if self.max_text < 1:
+            raise UsageError("--max-text takes a number of characters, at least 1")
         if self.chunk_rows is not None and self.chunk_rows < 1:
             raise UsageError("chunk rows must be at least 1")
 

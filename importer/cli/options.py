@@ -42,6 +42,7 @@ load_options = combine_options([
     click.option("--lineage", is_flag=True, help="Fill columns _source_file, _source_sheet, _source_row and _run_id."),
     click.option("--contract", type=click.Path(dir_okay=False), metavar="FILE", help="Contract: a Table Schema descriptor (JSON, YAML, TOML)."),
     click.option("--error-cells", type=click.Choice(["reject", "null"]), default="reject", show_default=True, help="What to do with error cells such as #N/A: reject their rows, or load NULL."),
+    click.option("--max-text", type=click.IntRange(1), default=32_767, show_default=True, metavar="N", help="Reject texts of more characters than this, or than the field's maxLength if that is larger."),
     click.option("--timezone", default="UTC", show_default=True, metavar="ZONE", help="Time zone of dates and times loaded into timestamptz columns."),
     click.option("--rejects", type=click.Path(dir_okay=False), metavar="FILE", help="File for rejected rows (.xlsx, .csv, .parquet).  [default: WORKBOOK.rejects.xlsx in the current folder]"),
     click.option("--max-rejects", metavar="N|N%", help="Publish nothing if more rows than this are rejected.  [default: no limit]"),

@@ -78,7 +78,7 @@ def plan_load(
     planned = plan_columns(contract, target, found, types)
     return contract, LoadPlan(
         planned, tuple(ignored + left), tuple(contract.all_keys()), settings.timezone, settings.error_cells,
-        key, settings.on_duplicate, settings.lineage, find_text_hash(session), session.encoding,
+        key, settings.on_duplicate, settings.lineage, find_text_hash(session), session.encoding, settings.max_text,
     )  # fmt: skip
 
 

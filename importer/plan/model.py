@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from importer.errors import ContractError, SheetError
-from importer.excel.addresses import column_index
+from importer.excel.addresses import MAX_CHARACTERS, column_index
 from importer.postgres.encoding import UTF8, Encoding
 from importer.reading.header import REJECT_COLUMNS, Header, SheetColumn, collapse_spaces, to_identifier
 
@@ -45,6 +45,7 @@ class LoadPlan:
         lineage: whether the origin of each row is written with it.
         text_hash: the server's hash function for texts, used by verification.
         encoding: encoding of the database, which may not hold every character.
+        max_text: most characters of a text, unless `maxLength` of its field is larger.
     """
 
     columns: tuple[ColumnPlan, ...]
@@ -57,6 +58,7 @@ class LoadPlan:
     lineage: bool = False
     text_hash: TextHash = "hashtext"
     encoding: Encoding = UTF8
+    max_text: int = MAX_CHARACTERS
 
 
 def choose_columns(header: Header, wanted: tuple[str, ...] | None) -> tuple[list[SheetColumn], list[SheetColumn]]:

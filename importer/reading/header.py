@@ -12,7 +12,7 @@ import polars as pl
 from importer.cells.frame import ROW, kinds_by_column, part
 from importer.cells.text import raw_text
 from importer.errors import SheetError
-from importer.excel.addresses import column_index, column_letters
+from importer.excel.addresses import MAX_CHARACTERS, column_index, column_letters
 from importer.postgres.types import NAME_BYTES
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def read_header(
         most_columns: maximum number of columns.
 
     Raises:
-        SheetError: the header has more than `most_columns` columns.
+        SheetError: the header has more than `most_columns` columns, or a text longer than a cell of Excel can hold.
     """
     texts = _header_texts(head, rows, merges)
     indices = sorted({*texts, *data_columns})
@@ -130,6 +130,12 @@ def read_header(
             f"the header has {len(indices):,} columns, a table can have {most_columns:,}",
             choice="choose some with --columns",
         )
+    for index, text in texts.items():
+        if len(text) > MAX_CHARACTERS:
+            raise SheetError(
+                f"the header of column {column_letters(index)} has {len(text):,} characters",
+                choice=f"a cell of Excel holds {MAX_CHARACTERS:,}; name the header row with --header-row",
+            )
     labels = [texts.get(index) for index in indices]
     names, notes = column_names(labels, indices, keep=keep_names)
     columns = tuple(SheetColumn(i, label, name) for i, label, name in zip(indices, labels, names, strict=True))

@@ -5,11 +5,10 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from importer.settings import find_dsn
+from importer.settings import Settings, find_dsn
 
 if TYPE_CHECKING:
     from importer.plan.model import LoadPlan
-    from importer.settings import Settings
 
 
 def mend_command(settings: Settings, plan: LoadPlan, rejects: str) -> str:
@@ -28,7 +27,8 @@ def mend_command(settings: Settings, plan: LoadPlan, rejects: str) -> str:
         ("--on-duplicate", settings.on_duplicate, "reject"),
         ("--error-cells", settings.error_cells, "reject"),
         ("--timezone", settings.timezone, "UTC"),
+        ("--max-text", settings.max_text, Settings.max_text),
     ):
-        words += [option, value] if value != default else []
+        words += [option, str(value)] if value != default else []
     words += ["--keep-names"] * settings.keep_names + ["--lineage"] * settings.lineage
     return shlex.join(words)

@@ -23,6 +23,8 @@ _NOT_IN_KEY = frozenset({
     "method", "workers", "chunk_rows", "temp_dir", "limits", "rejects", "bad_cells", "max_rejects", "again",
     "retry_for", "timeout", "timeline",
 })  # fmt: skip
+#: Settings that versions before them did not have: at their default they are left out, so that keys stay the same.
+_ADDED = frozenset({"max_text"})
 
 
 def run_key(
@@ -32,7 +34,11 @@ def run_key(
 
     Only a given contract is part of the key: the first run creates the table, which is the contract of the second.
     """
-    options = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings) if f.name not in _NOT_IN_KEY}
+    options = {
+        f.name: getattr(settings, f.name)
+        for f in dataclasses.fields(settings)
+        if f.name not in _NOT_IN_KEY and not (f.name in _ADDED and getattr(settings, f.name) == f.default)
+    }
     parts = [workbook.sha256, sheet.name, target.schema, target.name, contract_sha256, options]
     return hashlib.sha256(_canonical_json(parts)).hexdigest(), options
 

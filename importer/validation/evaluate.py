@@ -38,6 +38,7 @@ def check_cells(frame: pl.DataFrame, plan: LoadPlan) -> tuple[pl.DataFrame, list
     """
     rules: list[Rule] = []
     kinds = kinds_by_column(frame.columns)
+    longest = _longest_texts(frame)
     cells = [
         _ColumnExpressions(i, planned, kinds.get(planned.column.index, []) if planned.column else [], plan)
         for i, planned in enumerate(plan.columns)
@@ -50,8 +51,15 @@ def check_cells(frame: pl.DataFrame, plan: LoadPlan) -> tuple[pl.DataFrame, list
     fits = [cell.fit(plan.timezone) for cell in cells]
     checked = checked.with_columns(f.value.alias(f"w{i}") for i, f in enumerate(fits))
     for cell, fitted in zip(cells, fits, strict=True):
-        rules += cell.rules(fitted.reason)
+        rules += cell.rules(fitted.reason, longest)
     return checked, rules
+
+
+def _longest_texts(frame: pl.DataFrame) -> dict[str, int]:
+    """Return the bytes of the longest text of each array of texts, which the views of the texts hold."""
+    names = [name for name in frame.columns if name.endswith(".text")]
+    longest = frame.select(pl.col(names).str.len_bytes().max()).row(0) if names else ()
+    return {name: most or 0 for name, most in zip(names, longest, strict=True)}
 
 
 class _ColumnExpressions:
@@ -66,6 +74,8 @@ class _ColumnExpressions:
         problems = [k for k in self._kinds if k in PROBLEM_KINDS]
         excused = [k for k in problems if plan.error_cells == "null" and k != "unreadable"]
         self._problems = [k for k in problems if k not in excused]
+        texts = planned.field.type in {"string", "any"}  # maxLength of a list counts its items
+        self._max_text = max(plan.max_text, planned.field.constraints.get("maxLength", 0) if texts else 0)
         self.missing = self._missing(excused)
         self.form = format_check(planned.field, pl.col(f"v{position}"))
 
@@ -102,9 +112,18 @@ class _ColumnExpressions:
             fitted = fit(planned.field.type, value, planned.pg_type, timezone)
         return Cast(fitted.value.cast(wire_type_of(planned.pg_type).frame), fitted.reason)
 
-    def rules(self, misfit: str) -> Iterator[Rule]:
-        """Yield all rules of the field; a cell that breaks one of the first ones breaks none of the later ones."""
+    def rules(self, misfit: str, longest: dict[str, int]) -> Iterator[Rule]:
+        """Yield all rules of the field; a cell that breaks one of the first ones breaks none of the later ones.
+
+        Args:
+            misfit: reason for a value that does not fit the wire type.
+            longest: bytes of the longest text in each array of texts.
+        """
         field, i = self._planned.field, self.position
+        text = part(self._column, "text")
+        if longest.get(text, 0) > self._max_text:  # as many bytes as characters, or more
+            length = pl.col(text).str.len_chars()
+            yield Rule(i, CONSTRAINT_ERROR, length > self._max_text, f"is longer than {self._max_text:,} characters")
         for kind in self._problems:
             rule, reason = _PROBLEM_RULES[kind]
             yield Rule(i, rule, pl.col(part(self._column, kind)).is_not_null(), reason)

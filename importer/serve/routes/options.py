@@ -127,6 +127,9 @@ class LoadOptions(InspectOptions):
         str | None,
         Field(pattern="^[A-Za-z0-9_+/-]{1,64}$", description="time zone of values for timestamptz; default: UTC"),
     ] = None  # fmt: skip
+    max_text: Annotated[int, Field(ge=1, le=250_000_000, description="most characters of a text; longer: a reject")] = (
+        32_767
+    )
     lineage: Annotated[bool, Field(description="fill columns that say where each row came from")] = False
     again: Annotated[bool, Field(description="load again what was already imported")] = False
     wait: Annotated[bool, Field(description="respond when the run has ended; false: at once")] = True
