@@ -34,10 +34,10 @@ DATA = Path(__file__).parent.parent / "data"
 #: Modules about what no version of the server does differently. By default they use the first one only; `--everywhere`
 #: uses all.
 ONE_SERVER = {
-    "test_api", "test_cli", "test_connect_errors", "test_contract", "test_embedded", "test_errors",
-    "test_formats", "test_formats_padded", "test_headers", "test_hostile", "test_keys", "test_leftovers",
-    "test_lineage", "test_mending", "test_methods", "test_page", "test_page_access", "test_pooler",
-    "test_rejects", "test_serve", "test_serve_commit", "test_serve_doors", "test_serve_faults",
+    "test_api", "test_changed_target", "test_cli", "test_connect_errors", "test_contract", "test_embedded",
+    "test_errors", "test_formats", "test_formats_padded", "test_headers", "test_hostile", "test_keys",
+    "test_leftovers", "test_lineage", "test_mending", "test_methods", "test_page", "test_page_access",
+    "test_pooler", "test_rejects", "test_serve", "test_serve_commit", "test_serve_doors", "test_serve_faults",
     "test_serve_openapi", "test_store", "test_streaming", "test_timeline", "test_traps", "test_windows",
     "test_workers",
 }  # fmt: skip
