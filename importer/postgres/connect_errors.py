@@ -12,7 +12,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from importer.errors import ConnectionFailed, LoginRefused
+from importer.errors import ConnectionFailed, LoginRefused, TargetRefused
 
 from .libpq import libpq_connection
 
@@ -56,6 +56,15 @@ def connection_error(text: str, dsn: Dsn | None) -> ConnectionFailed:
         _message(text, dsn),
         place=str(dsn) if dsn else None,
         choice="check --to, IMPORTER_DSN or DATABASE_URL",
+    )
+
+
+def pooler_error() -> TargetRefused:
+    """Return the error for a pooler that does not keep sessions."""
+    return TargetRefused(
+        "a pooler in between must keep sessions (PgBouncer: session mode), because the ledger's locks belong to them; "
+        "this one gives each transaction to another server process",
+        choice="pool_mode = session, or connect to the server itself",
     )
 
 

@@ -1,15 +1,17 @@
 """Finds out whether a connection pooler gives each transaction to another server process, which an import cannot use.
 
 The lock of an import belongs to a session. A pooler in transaction mode takes the server's session away at each commit,
-so the lock would stay with a process that others use, and the next run would wait for it for ever.
+so the lock would stay with a process that others use, and the next run would wait for it for ever. PgBouncer's
+statement mode needs no search: it refuses our first transaction (see `session`).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from importer.errors import DatabaseError, TargetRefused
+from importer.errors import DatabaseError
 
+from .connect_errors import pooler_error
 from .libpq import libpq_connection
 from .session import Session
 
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
     from .libpq import LibpqConnection
 
 _BACKEND = "select pg_catalog.pg_backend_pid()::text"
-#: PgBouncer's SQLSTATE for what it does not do in this mode.
-_REFUSED_BY_POOLER = "08P01"
 #: Who asks next, us or the other connection, within a pool of any size. A pool gives out either the process that became
 #: free last or the one that was free longest; with the same one asking twice, both show within six transactions.
 _TURNS = "uoouuo"
@@ -60,10 +60,6 @@ def _check_connection(session: Session, other: LibpqConnection) -> None:
     first = other.value(_BACKEND)
     if first is None or first == str(other.process):
         return
-    other.value("begin")
-    if other.last_error == _REFUSED_BY_POOLER:
-        raise _pooler_error()  # PgBouncer's statement mode allows no transaction
-    other.value("rollback")
     _take_turns(lambda: _backend(session), lambda: other.value(_BACKEND) or first)
 
 
@@ -81,16 +77,7 @@ def _take_turns(us: Callable[[], str], them: Callable[[], str]) -> None:
         else:
             theirs.add(them())
     if len(ours) > 1 or len(theirs) > 1 or ours & theirs:
-        raise _pooler_error()
-
-
-def _pooler_error() -> TargetRefused:
-    """Return the error for a pooler that does not keep sessions."""
-    return TargetRefused(
-        "a pooler in between must keep sessions (PgBouncer: session mode), because the ledger's locks belong to them; "
-        "this one gives each transaction to another server process",
-        choice="pool_mode = session, or connect to the server itself",
-    )
+        raise pooler_error()
 
 
 def _backend(session: Session) -> str:

@@ -15,7 +15,7 @@ import polars as pl
 from importer.errors import Conflict, ConnectionFailed, DatabaseError, ImporterError, TargetRefused
 from importer.runtime.interruptible import InterruptibleCaller
 
-from .connect_errors import connection_error
+from .connect_errors import connection_error, pooler_error
 from .encoding import Encoding, find_encoding
 from .libpq import in_utf8
 
@@ -41,6 +41,8 @@ _CHOICES = {
     "22021": "a name or text in the database is not in UTF-8: rename or rewrite it",
     "22P05": "name it in characters of the database's encoding, or load into a database with encoding UTF8",
 }
+#: What PgBouncer says as it cuts a connection that begins a transaction; always in English, and here without SQLSTATE.
+_STATEMENT_MODE = "statement pooling mode"
 #: `server_version_num` of the oldest server whose catalog and syntax our SQL supports.
 MIN_SERVER = 130_000
 
@@ -71,6 +73,8 @@ def _map_error(exc: adbc_driver_manager.Error, dsn: Dsn | None, *, connecting: b
     constraint = details.get("PG_DIAG_CONSTRAINT_NAME", b"").decode("utf-8", "replace") or None
     if state is None and connecting:
         return connection_error(str(exc), dsn)
+    if state is None and _STATEMENT_MODE in str(exc):
+        return pooler_error()
     if state is None and exc.status_code == adbc_driver_manager.AdbcStatusCode.IO:
         return ConnectionFailed("the connection to the server was lost", place=str(dsn) if dsn else None)
     kind: type[DatabaseError] = DatabaseError

@@ -59,7 +59,7 @@ def test_idle_connections_of_the_pool(db: Database, book: Path, idle: int) -> No
             Database(Dsn(url), db.schema, db.server).load(book, table=f"{db.schema}.t")
 
 
-@pytest.mark.parametrize(("mode", "size"), [("transaction", 1), ("transaction", 3), ("session", 5)])
+@pytest.mark.parametrize(("mode", "size"), [("transaction", 1), ("transaction", 3), ("statement", 3), ("session", 5)])
 def test_without_a_shared_libpq(
     db: Database, book: Path, monkeypatch: pytest.MonkeyPatch, mode: PoolMode, size: int
 ) -> None:
