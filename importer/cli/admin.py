@@ -99,6 +99,18 @@ def clean(to: str | None, as_json: bool, debug: bool) -> None:
         )
 
 
+@runs.command()
+@ledger_options
+def setup(to: str | None, as_json: bool, debug: bool) -> None:
+    """Make the ledger, for roles that may not; which privileges they need is in .github/SECURITY.md."""
+    with exit_on_error(as_json=as_json, debug=debug):
+        from importer.ledger.history import ledger_session, set_up
+
+        with ledger_session(_group_option("to", to)) as session:
+            set_up(session)
+        click.echo(json.dumps({"ready": True}) if _group_option("as_json", as_json) else "the ledger is ready")
+
+
 @click.group()
 def db() -> None:
     """Manage the embedded PostgreSQL, which is used when no target is named."""

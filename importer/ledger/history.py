@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from typing import TYPE_CHECKING, Any
 
-from importer.errors import Conflict, DatabaseError, UsageError
+from importer.errors import Conflict, DatabaseError, TargetRefused, UsageError
 from importer.postgres.embedded import EmbeddedServer
 from importer.postgres.pooler import check_pooler
 from importer.postgres.session import Session
@@ -13,7 +14,7 @@ from importer.postgres.sql import literal, quote
 from importer.settings import find_dsn
 
 from .locks import lock_number
-from .migrations import find_ledger
+from .migrations import ensure_ledger, find_ledger
 from .schema import SCHEMA
 from .tables import LOADING, PUBLISHED
 
@@ -49,6 +50,17 @@ def ledger_session(to: str | None) -> Iterator[Session]:
         if dsn:
             check_pooler(session, dsn)
         yield session
+
+
+def set_up(session: Session) -> None:
+    """Create the ledger if it is missing, or bring it up to date.
+
+    Raises:
+        TargetRefused: the role may not, or the ledger that is there cannot be trusted.
+    """
+    if not find_ledger(session, writes=True):
+        ensure_ledger(session, None)
+    session.commit()
 
 
 def list_runs(session: Session) -> list[dict[str, Any]]:
@@ -111,17 +123,24 @@ def forget(session: Session, text: str) -> dict[str, Any]:
         Conflict: the run is under way.
     """
     run = show_run(session, text)
-    if run["state"] == "running" or not _lock(session, lock_number(run["key"])):
+    find_ledger(session, writes=True)
+    if run["state"] == "running" or not _lock(session, _lock_number_of(run["key"])):
         raise Conflict(f"run {run['id']} is under way", choice="stop it first")
+    if session.run(f"DELETE FROM {SCHEMA}.runs WHERE id = {literal(run['id'])}") != 1:
+        session.rollback()
+        raise TargetRefused(
+            f"run {run['id']} is one of role {run['role']}",
+            choice="only that role and the ledger's owner may forget it",
+        )
     if run["staging"]:
-        _drop(session, run["staging"])
-    session.run(f"DELETE FROM {SCHEMA}.runs WHERE id = {literal(run['id'])}")
+        drop_staging_table(session, run["staging"], run["role"])
     session.commit()
     return run
 
 
 def clean(session: Session) -> list[str]:
     """Drop the staging tables of dead runs and return their names; these runs then start from scratch."""
+    find_ledger(session, writes=True)
     return [table["table"] for table in leftovers(session) if _drop_leftover(session, table["table"])]
 
 
@@ -144,7 +163,7 @@ def clean_after_import(session: Session, key: str, workbook: str, schema: str, t
             select relname::text from pg_class where relnamespace = to_regnamespace('{SCHEMA}')
                and (starts_with(relname, $1) or relname in (
                    select staging from {SCHEMA}.runs where state <> 'published' and workbook = $2
-                      and target_schema = $3 and target_table = $4))
+                      and target_schema = $3 and target_table = $4 and role = current_user))
             """,
             [f"stage_{key[:_KEY_DIGITS]}_", session.encoding.escape(workbook), schema, table],
         )
@@ -159,11 +178,12 @@ def _drop_leftover(session: Session, name: str) -> bool:
     if not _lock(session, number):
         return False
     try:
-        _drop(session, name)
+        drop_staging_table(session, name)
         if _has_ledger(session):
             session.run(f"DELETE FROM {SCHEMA}.chunks WHERE staging = {literal(name)}")
             session.run(
-                f"UPDATE {SCHEMA}.runs SET staging = NULL, state = CASE state WHEN '{LOADING}' THEN 'interrupted' "
+                f"UPDATE {SCHEMA}.runs SET staging = NULL, staging_oid = NULL, "
+                f"state = CASE state WHEN '{LOADING}' THEN 'interrupted' "
                 f"ELSE state END WHERE staging = {literal(name)} AND state <> '{PUBLISHED}'"
             )
         session.commit()
@@ -178,9 +198,27 @@ def _drop_leftover(session: Session, name: str) -> bool:
     return True
 
 
-def _drop(session: Session, name: str) -> None:
+def drop_staging_table(session: Session, name: str, role: str | None = None) -> None:
+    """Drop a staging table, if there is one of that name. Does not commit.
+
+    The name may come from a row that another role wrote, so anything else of that name stays.
+
+    Args:
+        session: session with the target server.
+        name: name of the table.
+        role: the role that it must belong to; None for any role.
+    """
     session.run(f"SET LOCAL lock_timeout = {_DROP_MILLISECONDS}")
-    session.run(f"DROP TABLE IF EXISTS {quote(SCHEMA, name)}")
+    found = session.value(
+        """
+        select 1 from pg_class c join pg_namespace n on n.oid = c.relnamespace
+        where n.nspname = $1 and c.relname = $2 and c.relkind = 'r' and c.relname ~ '^stage_[0-9a-f]{16}_[0-9a-f]+$'
+          and ($3 = '' or pg_get_userbyid(c.relowner) = $3)
+        """,
+        [SCHEMA, name, role or ""],
+    )
+    if found:
+        session.run(f"DROP TABLE IF EXISTS {quote(SCHEMA, name)}")
 
 
 def _lock(session: Session, number: int) -> bool:
@@ -188,7 +226,9 @@ def _lock(session: Session, number: int) -> bool:
 
 
 def _lock_number_of(name: str) -> int:
-    return lock_number(name.removeprefix("stage_"))
+    """Return the lock of a key or a staging table, or 0 where another role wrote what is no key."""
+    key = name.removeprefix("stage_")
+    return lock_number(key) if re.match(r"[0-9a-f]{16}", key) else 0
 
 
 def _has_ledger(session: Session) -> bool:
@@ -213,7 +253,7 @@ def _describe_run(session: Session, row: tuple[Any, ...]) -> dict[str, Any]:
     run = dict(zip(_COLUMN_NAMES, row, strict=True))
     run["plan"], run["counts"] = json.loads(run["plan"]), json.loads(run["counts"])
     if run["state"] == LOADING:
-        run["state"] = "running" if lock_number(run["key"]) in _held_locks(session) else "died"
+        run["state"] = "running" if _lock_number_of(run["key"]) in _held_locks(session) else "died"
     return run
 
 

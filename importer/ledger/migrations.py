@@ -14,6 +14,7 @@ from importer.errors import Conflict, TargetRefused
 
 from .schema import SCHEMA, create_in_schema, session_role
 from .structure import INDEXES, TABLES, check_structure, foreign_schema
+from .trust import check_before_upgrade, check_trust, restrict_to_own_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -58,33 +59,62 @@ def _create_tables(session: Session) -> None:
         session.run(statement)
 
 
+def _restrict_roles(session: Session) -> None:
+    """Let every role change its own rows only, so that none can publish, continue or end a run of another.
+
+    Keys have the role in them, so that no row of another role is in the way. The oid tells a staging table from a later
+    one of the same name; a run that is unfinished by now has none, and begins from the first row again.
+    """
+    for statement in (
+        f"ALTER TABLE {SCHEMA}.runs ADD COLUMN staging_oid oid",
+        f"ALTER TABLE {SCHEMA}.chunks ADD COLUMN role text NOT NULL DEFAULT current_user",
+        f"UPDATE {SCHEMA}.chunks SET role = r.role FROM {SCHEMA}.runs r WHERE r.id = run AND r.role <> chunks.role",
+        f"DROP INDEX {SCHEMA}.runs_open",
+        f"CREATE UNIQUE INDEX runs_open ON {SCHEMA}.runs (key, role) WHERE state <> 'published'",
+        f"ALTER TABLE {SCHEMA}.chunks DROP CONSTRAINT chunks_pkey, ADD PRIMARY KEY (run, staging, number)",
+        *restrict_to_own_rows("runs"),
+        *restrict_to_own_rows("chunks"),
+    ):
+        session.run(statement)
+
+
 #: Step n brings a ledger from version n - 1 to version n; step 1 makes it. The statements of the version before must
 #: still be valid after a step, because a run of that version may be under way.
 STEPS: tuple[Step, ...] = (
     _create_tables,  # 1
+    _restrict_roles,  # 2
 )  # fmt: skip
 VERSION = len(STEPS)
 
 
-def ensure_ledger(session: Session, comment: str | None, steps: Sequence[Step] = STEPS) -> None:
+def ensure_ledger(session: Session, comment: str | None, steps: Sequence[Step] = STEPS, *, writes: bool = True) -> None:
     """Create the ledger if it is missing, bring it up to date, and check it. Commits what it changed.
+
+    The check holds locks on the tables, which the caller's next commit releases.
 
     Args:
         session: session with the target server.
         comment: comment of table `runs`, which has the version; None if there is none.
         steps: the steps that lead to the version wanted.
+        writes: whether rows will be written, not only read.
 
     Raises:
-        TargetRefused: the role may not create or change the tables, a newer version made them, or they are no ledger.
+        TargetRefused: the role may not create or change the tables, a newer version made them, they are no ledger, or
+            not one that can be trusted.
         Conflict: a run is writing to a ledger that must be changed.
     """
     if comment != _COMMENT.format(len(steps)):
         create_in_schema(session, lambda: _take_steps(session, steps), lambda: _permission_error(session, len(steps)))
     check_structure(session)
+    check_trust(session, writes=writes)
 
 
-def find_ledger(session: Session) -> bool:
+def find_ledger(session: Session, *, writes: bool = False) -> bool:
     """Return whether there is a ledger; an earlier version of it is brought up to date.
+
+    Args:
+        session: session with the target server.
+        writes: whether rows will be written, not only read.
 
     Raises:
         TargetRefused: as in `ensure_ledger`.
@@ -92,7 +122,7 @@ def find_ledger(session: Session) -> bool:
     """
     found = _find_version(session, VERSION)
     if found:
-        ensure_ledger(session, _COMMENT.format(found))
+        ensure_ledger(session, _COMMENT.format(found), writes=writes)
     return found > 0
 
 
@@ -104,6 +134,7 @@ def _take_steps(session: Session, steps: Sequence[Step]) -> None:
         return
     session.run(f"SET LOCAL lock_timeout = {_LOCK_MILLISECONDS}")
     try:
+        check_before_upgrade(session)
         for step in steps[found:]:
             step(session)
         session.run(f"COMMENT ON TABLE {SCHEMA}.runs IS '{_COMMENT.format(len(steps))}'")

@@ -18,20 +18,22 @@ TABLES = {
     "runs": {
         "id": "uuid", "key": "text", "state": "text", "workbook": "text", "sha256": "text", "sheet": "text",
         "target_schema": "text", "target_table": "text", "target_oid": "oid", "mode": "text", "contract_sha256": "text",
-        "plan": "jsonb", "counts": "jsonb", "staging": "text", "shape": "text", "xids": "text", "role": "text",
+        "plan": "jsonb", "counts": "jsonb", "staging": "text", "staging_oid": "oid", "shape": "text", "xids": "text",
+        "role": "text",
         "client": "text", "version": "text", "started_at": "timestamp with time zone",
         "finished_at": "timestamp with time zone", "error": "text",
     },
     "chunks": {
         "run": "uuid", "staging": "text", "number": "integer", "first_row": "integer", "last_row": "integer",
         "rows": "bigint", "checksum": "text", "state": "text", "written_at": "timestamp with time zone",
+        "role": "text",
     },
 }  # fmt: skip
 #: The keys whose uniqueness makes an import happen once: table, columns, predicate of a partial index.
 UNIQUE_KEYS = (
     ("runs", "id", None),
-    ("runs", "key", "(state <> 'published'::text)"),
-    ("chunks", "staging, number", None),
+    ("runs", "key, role", "(state <> 'published'::text)"),
+    ("chunks", "run, staging, number", None),
 )
 #: Names of the schema that the ledger takes besides its tables.
 INDEXES = ("runs_pkey", "runs_open", "runs_key", "chunks_pkey", "chunks_run")

@@ -11,7 +11,8 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from importer.postgres.sql import literal, sql_value
+from importer.errors import VerificationFailed
+from importer.postgres.sql import literal, quote, sql_value
 
 from .schema import SCHEMA
 
@@ -47,6 +48,7 @@ class Run:
 
     Attributes:
         is_newest: whether no later run was published into the same target.
+        is_believed: whether this role wrote the row, or one that may write to the target (and so could have).
     """
 
     id: str
@@ -62,42 +64,60 @@ class Run:
     started_at: str
     finished_at: str | None
     is_newest: bool = field(default=True)
+    is_believed: bool = field(default=True)
 
 
 _RUNS = f"""
 select id::text, state, workbook, sheet, target_oid::int8, counts::text, staging, shape, xids, role,
        started_at::timestamptz(0)::text, finished_at::timestamptz(0)::text,
        not exists (select from {SCHEMA}.runs o where o.state = 'published' and o.target_schema = r.target_schema
-                   and o.target_table = r.target_table and o.finished_at > r.finished_at)
-from {SCHEMA}.runs r where key = $1 and (state <> 'published' or finished_at =
-    (select max(finished_at) from {SCHEMA}.runs p where p.key = $1 and p.state = 'published'))
+                   and o.target_table = r.target_table and o.finished_at > r.finished_at) as is_newest,
+       coalesce(r.role = current_user or exists (select from pg_catalog.pg_roles w where w.rolname = r.role
+           and has_any_column_privilege(w.oid, to_regclass($2), 'insert')), false) as is_believed
+from {SCHEMA}.runs r where key = $1 and (state = 'published' or r.role = current_user)
+order by is_believed desc, finished_at desc
 """
 
 
-def find_runs(session: Session, key: str) -> tuple[Run | None, Run | None]:
-    """Return the last published run of a key and the unfinished one, each None if there is none."""
-    found = [_run(row) for row in session.query(_RUNS, [key])]
+def find_runs(session: Session, key: str, target: str) -> tuple[Run | None, Run | None]:
+    """Return the last published run of a key, of any role, and this role's unfinished one, each None if there is none.
+
+    A role that cannot write to the target may still have written that it did; such a run comes last, and the caller
+    must not take its word (`Run.is_believed`).
+
+    Args:
+        session: session with the target server.
+        key: key of the import.
+        target: quoted name of the table.
+    """
+    found = [_run(row) for row in session.query(_RUNS, [key, target])]
     published = next((r for r in found if r.state == PUBLISHED), None)
     return published, next((r for r in found if r.state != PUBLISHED), None)
 
 
 def _run(row: tuple[Any, ...]) -> Run:
     values = list(row)
-    values[5] = json.loads(values[5])
+    counts = json.loads(values[5])
+    values[5] = counts if isinstance(counts, dict) else {}
     return Run(*values)
 
 
 def open_run(session: Session, values: Mapping[str, Any]) -> None:
     """Insert a run as `loading`, or set its existing row to `loading` again. Does not commit.
 
+    The oid of its staging table, which exists by now, is stored with the name.
+
     Args:
         session: session with the target server.
         values: value by column of table `runs`, `id` included.
     """
     values = session.encoding.escape(values)
-    columns = ", ".join(values)
-    again = ", ".join(f"{name} = excluded.{name}" for name in values if name != "id")
-    written = ", ".join(map(sql_value, values.values()))
+    expressions = {name: sql_value(value) for name, value in values.items()}
+    if staging := values.get("staging"):
+        expressions["staging_oid"] = f"to_regclass({literal(quote(SCHEMA, staging))})::oid"
+    columns = ", ".join(expressions)
+    again = ", ".join(f"{name} = excluded.{name}" for name in expressions if name != "id")
+    written = ", ".join(expressions.values())
     session.run(
         f"INSERT INTO {SCHEMA}.runs (state, {columns}) VALUES ('{LOADING}', {written}) "
         f"ON CONFLICT (id) DO UPDATE SET state = '{LOADING}', error = NULL, finished_at = NULL, {again}"
@@ -110,9 +130,11 @@ def delete_chunks(session: Session, run: str) -> None:
 
 
 def find_chunks(session: Session, staging: str) -> dict[int, Chunk]:
-    """Return the chunks that are in a staging table, by number."""
+    """Return the chunks that this role's run wrote to a staging table, by number."""
     rows = session.query(
-        f"select number, first_row, last_row, rows, checksum from {SCHEMA}.chunks where staging = $1", [staging]
+        f"select number, first_row, last_row, rows, checksum from {SCHEMA}.chunks "
+        "where staging = $1 and role = current_user",
+        [staging],
     )
     return {row[0]: Chunk(*row) for row in rows}
 
@@ -133,13 +155,22 @@ def mark_published(session: Session, run: str, target: str, counts: Mapping[str,
         counts: the counts of the run report.
         writers: whether to store the ids of the transactions that wrote the table's rows, so that later changes of
             the table can be detected.
+
+    Raises:
+        VerificationFailed: the run is not in the ledger, so that a later one would load the rows again.
     """
     xids = f"(SELECT string_agg(DISTINCT xmin::text, ',') FROM {target})" if writers else "NULL"
-    session.run(
-        f"UPDATE {SCHEMA}.runs SET state = '{PUBLISHED}', staging = NULL, finished_at = clock_timestamp(), "
+    marked = session.run(
+        f"UPDATE {SCHEMA}.runs SET state = '{PUBLISHED}', staging = NULL, staging_oid = NULL, "
+        "finished_at = clock_timestamp(), "
         f"target_oid = to_regclass({literal(target)})::oid, xids = {xids}, "
         f"counts = {sql_value(session.encoding.escape(counts))} WHERE id = {literal(run)}"
     )
+    if marked != 1:
+        raise VerificationFailed(
+            f"run {run} is no longer in the ledger: it was removed while it loaded",
+            choice="run again; nothing was published",
+        )
 
 
 def mark_ended(session: Session, run: str, state: str, error: str) -> None:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
-from importer.errors import ImporterError
+from importer.errors import ImporterError, TargetRefused
 from importer.ledger.locks import lock_number
 from importer.ledger.migrations import ensure_ledger
 from importer.ledger.schema import SCHEMA
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     from importer.contract.model import Contract
     from importer.excel.workbook import Sheet, Workbook
+    from importer.ledger.tables import Run
+    from importer.plan.target import Target
     from importer.runtime.progress import Clock
     from importer.settings import Dsn, Settings
 
@@ -167,9 +169,13 @@ class LeaseHolder:
     def _lock(self, session: Session, key: str) -> bool:
         """Lock the key and create the ledger if needed; return whether another session held the lock before."""
         number, waited, since, advised = lock_number(key), False, time.monotonic(), False
-        ask = "select pg_try_advisory_lock($1::bigint) as locked, obj_description(to_regclass($2)), pg_backend_pid()"
+        ask = (
+            "select pg_try_advisory_lock($1::bigint) as locked, (select obj_description(c.oid, 'pg_class') "
+            "from pg_class c join pg_namespace n on n.oid = relnamespace where nspname = $2 and relname = 'runs'), "
+            "pg_backend_pid()"
+        )
         while True:
-            locked, ledger, backend = session.query(ask, [number, f"{SCHEMA}.runs"])[0]
+            locked, ledger, backend = session.query(ask, [number, SCHEMA])[0]
             if locked:
                 break
             advise = not advised and time.monotonic() - since >= _ADVICE_SECONDS
@@ -223,7 +229,7 @@ class LeaseHolder:
 
     def _read_ledger(self, lease: RunLease) -> RunLease:
         """Return the lease with what the ledger says about the same import: a dead run, and whether it is published."""
-        published, dead = find_runs(lease.session, lease.key)
+        published, dead = find_runs(lease.session, lease.key, lease.target.quoted)
         lease.session.commit()
         if dead is not None:
             self._run_id = dead.id
@@ -238,6 +244,18 @@ class LeaseHolder:
         reason = reload_reason(lease.session, lease.target, published, self._settings.mode)
         # The lease owns this transaction; a read in it may have failed.
         lease.session.rollback()
+        if reason is None and not published.is_believed:
+            raise _disbelieved(published, lease.target)
         if reason is None:
             return replace(lease, published_run=published)
         return replace(lease, notes=(*lease.notes, f"loaded again, although run {published.id} imported it: {reason}"))
+
+
+def _disbelieved(published: Run, target: Target) -> TargetRefused:
+    """Return the error about a run that says it was published, by a role that has no right to write to the target."""
+    return TargetRefused(
+        f"the ledger has this import as done, by run {published.id} of role {published.role}, but that role may not "
+        f"write to {target.quoted}",
+        choice="look whether the rows are there; if not, --again loads them (or ask the owner of the ledger for: "
+        f"importer runs forget {published.id})",
+    )

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from importer.errors import DatabaseError
 from importer.ledger import tables as ledger
+from importer.ledger.history import drop_staging_table
 from importer.ledger.locks import new_staging_name
 from importer.ledger.schema import create_in_schema
+from importer.ledger.trust import is_own_staging
 from importer.load.staging import Staging, define_staging, plan_staging
 from importer.version import __version__
 
@@ -28,10 +30,6 @@ if TYPE_CHECKING:
 
     from .lease import RunLease
     from .staging_state import StagingState
-
-#: How long to wait for a table that a session being terminated still holds; after that it is left to `importer runs
-#: clean`.
-_DROP_MILLISECONDS = 2000
 
 
 @contextlib.contextmanager
@@ -120,6 +118,8 @@ def _find_staging(
         return None
     lease = state.lease
     staging, session = replace(fresh, name=state.table.name), lease.session
+    if not is_own_staging(session, lease.run_id, staging.name):
+        return None
     written = ledger.find_chunks(session, staging.name)
     if any(chunks.get(number) != chunk for number, chunk in written.items()):
         return None
@@ -141,6 +141,9 @@ def _take_over(
     if any(chunks.get(number) != chunk for number, chunk in written.items()):
         return None
     try:
+        if not is_own_staging(session, dead.id, staging.name):
+            session.rollback()
+            return None
         rows = session.value(f"select count(*) from {staging.quoted}")
     except DatabaseError as exc:
         if exc.transient:
@@ -181,11 +184,13 @@ def _create_staging(
 
 def drop_staging(session: Session, name: str) -> None:
     """Drop a staging table that is no longer needed, unless a session holds it. Ignores database errors. Commits."""
-    with contextlib.suppress(DatabaseError):
+    try:
         session.rollback()
-        session.run(f"SET LOCAL lock_timeout = {_DROP_MILLISECONDS}")
-        session.run(f"DROP TABLE IF EXISTS {Staging(name, becomes_target=False, columns=()).quoted}")
+        drop_staging_table(session, name)
         session.commit()
+    except DatabaseError:
+        with contextlib.suppress(DatabaseError):
+            session.rollback()
 
 
 def make_chunks(windows: Mapping[int, WindowChecked]) -> dict[int, Chunk]:

@@ -436,7 +436,8 @@ def test_role_without_insert(db: Database, weak: tuple[str, Dsn], book: Path) ->
     db.run(
         "create table t (id bigint, name text)",
         f"grant select on t to {weak[0]}",
-        f"create schema if not exists {SCHEMA}",
+        f"drop schema if exists {SCHEMA} cascade",
+        f"create schema {SCHEMA}",
         f"grant usage, create on schema {SCHEMA} to {weak[0]}",
     )
     with pytest.raises(TargetRefused, match=f'role "{weak[0]}" may not write'):
@@ -447,7 +448,11 @@ def test_role_without_insert(db: Database, weak: tuple[str, Dsn], book: Path) ->
 
 
 def test_role_without_create_on_the_schema(db: Database, weak: tuple[str, Dsn], book: Path) -> None:
-    db.run(f"create schema if not exists {SCHEMA}", f"grant usage, create on schema {SCHEMA} to {weak[0]}")
+    db.run(
+        f"drop schema if exists {SCHEMA} cascade",
+        f"create schema {SCHEMA}",
+        f"grant usage, create on schema {SCHEMA} to {weak[0]}",
+    )
     with pytest.raises(TargetRefused, match="CREATE on its schema"):
         _load_as(weak[1], book)
     db.run(f"grant create on schema {db.schema} to {weak[0]}")

@@ -107,8 +107,14 @@ def oid_of(session: Session, schema: str, name: str) -> int | None:
 
 
 def was_published(session: Session, oid: int, sha256: str) -> bool:
-    """Return whether the ledger records that the workbook was published into the table."""
+    """Return whether the ledger records that this role published the workbook into the table."""
     if session.value("select to_regclass($1)::text", [f"{SCHEMA}.runs"]) is None:
         return False
-    asked = f"select 1 from {SCHEMA}.runs where state = 'published' and target_oid::int8 = $1 and sha256 = $2 limit 1"
-    return session.value(asked, [oid, sha256]) is not None
+    return (
+        session.value(
+            f"select 1 from {SCHEMA}.runs where state = 'published' and target_oid::int8 = $1 and sha256 = $2 "
+            "and role = current_user limit 1",
+            [oid, sha256],
+        )
+        is not None
+    )
