@@ -11,11 +11,12 @@ from importer.plan.lineage import make_lineage
 from importer.plan.make_plan import PlannedLoad, plan_load
 from importer.plan.target import check_mode
 from importer.report.build import already_imported_report, make_report, run_to_dict
-from importer.report.rejects_file import preload_xlsxwriter, replace_rejects_file
+from importer.report.rejects_file import RejectsFiles, WrittenRejects, preload_xlsxwriter
 from importer.run.lease import AlreadyImported, RunLease
 from importer.run.lease_holder import LeaseHolder
 from importer.run.outcome import add_advice, advice_for, commit_published
 from importer.run.staging_state import StagingState
+from importer.runtime.output_file import identify_before
 from importer.runtime.progress import Clock, Progress
 from importer.runtime.retry import Deadline, Retry
 from importer.runtime.stage import Stage
@@ -79,6 +80,7 @@ def run(
     """
     clock = Clock(progress, Deadline(settings.timeout))
     contract = load_contract(settings.contract) if settings.contract else None
+    drawn = identify_before(settings.timeline)
     with (
         LeaseHolder(settings, contract, clock, dry_run=dry_run) as holder,
         open_workspace(settings, clock.deadline, clock.say) as (folder, pool),
@@ -93,7 +95,7 @@ def run(
                 report = attempt.run(opened)
                 if settings.timeline:
                     title = f"{opened[0].path.name}: {report.total_records:,} rows, {clock.elapsed:.2f} s"
-                    write_timeline(settings.timeline, [*clock.spans, *pool.spans], title)
+                    write_timeline(settings.timeline, [*clock.spans, *pool.spans], title, drawn)
                 return report  # noqa: TRY300 - an unwritable timeline is handled too
             except NotSpooled:
                 attempt.discard_source()
@@ -116,6 +118,7 @@ class _Attempt:
         self._settings, self._clock, self._dry_run = context.settings, context.clock, context.dry_run
         #: Only the first reading of the sheet also loads meanwhile.
         self._stream: Stream | None = Stream(context, holder)
+        self._files = RejectsFiles(context.settings)
         self._source: SheetSource | None = None
         #: What was loaded while that source was read.
         self._streamed: StreamResults | None = None
@@ -194,10 +197,10 @@ class _Attempt:
                 self._checked = plan, self._check_windows(source, plan, state)
             windows = self._checked[1]
             report, rejects = make_report(settings, source, plan, state.lease, windows)
-            preload_xlsxwriter(report)
+            preload_xlsxwriter(settings, report)
         if not _within_budget(settings, report):
-            with replace_rejects_file(rejects, report, clock):
-                _check_budget(settings, report, clock)
+            with self._files.write(rejects, report, clock) as written:
+                _check_budget(settings, report, written, clock)
         return windows, {"total_records": report.total_records, "error_count": report.error_count}
 
     def _check_windows(self, source: SheetSource, plan: LoadPlan, state: StagingState) -> dict[int, WindowChecked]:
@@ -226,14 +229,15 @@ class _Attempt:
             # The publishing transaction is still open: the report must be complete before the commit.
             windows = reject_refused_rows(lease, source, load.plan, windows, published.refused, self._context.folder)
             report, rejects = make_report(settings, source, load.plan, lease, windows, published)
-            with replace_rejects_file(rejects, report, clock):
-                _check_budget(settings, report, clock)
+            with self._files.write(rejects, report, clock) as written:
+                _check_budget(settings, report, written, clock)
                 self._settled = state, report, rejects
                 with clock.stage(Stage.PUBLISH):
                     if self._dry_run:
                         lease.session.rollback()
                     else:
                         commit_published(state, settings.mode, report.ledger_counts)
+                report = written.place(report)
         return self._finish_report(state, report)
 
     def _finish_report(self, state: StagingState, report: Report) -> Report:
@@ -246,8 +250,8 @@ class _Attempt:
         if self._settled is not None:
             own, report, rejects = self._settled
             if lease.published_run is not None and lease.published_run.id == own.lease.run_id:
-                with replace_rejects_file(rejects, report, self._clock):
-                    return self._finish_report(own, report)
+                with self._files.write(rejects, report, self._clock) as written:
+                    return self._finish_report(own, written.place(report))
         return already_imported_report(self._settings, lease, self._clock)
 
 
@@ -256,9 +260,10 @@ def _within_budget(settings: Settings, report: Report) -> bool:
     return budget is None or budget.allows(report.error_count, report.total_records)
 
 
-def _check_budget(settings: Settings, report: Report, clock: Clock) -> None:
+def _check_budget(settings: Settings, report: Report, written: WrittenRejects, clock: Clock) -> None:
     if _within_budget(settings, report):
         return
+    report = written.place(report)
     error = BudgetExceeded(
         f"{report.error_count:,} of {report.total_records:,} rows were rejected, over the budget of "
         f"{settings.max_rejects}; nothing was published",

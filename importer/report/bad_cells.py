@@ -1,16 +1,11 @@
-"""Writes the list of the first bad cells of a run as JSON, for programs that show them."""
+"""Lists the first bad cells of a run as JSON, for programs that show them."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from importer.errors import MachineError
-
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from .rejects_workbook import Rejects
 
 #: Maximum number of cells in the list; the rejects file has them all.
@@ -18,24 +13,9 @@ MAX_CELLS = 1_000
 _MAX_VALUE_CHARS = 200
 
 
-def write_bad_cells(rejects: Rejects, path: Path) -> None:
-    """Write the first bad cells as JSON (`rows`, `cells`, `truncated`), replacing an old file.
-
-    Raises:
-        MachineError: the file cannot be written.
-    """
-    listed = json.dumps(bad_cells(rejects), ensure_ascii=False)
-    part = path.with_name(f"{path.name}.part")
-    try:
-        part.write_text(listed, encoding="utf-8")
-        part.replace(path)
-    except OSError as exc:
-        raise MachineError(
-            "the list of bad cells cannot be written; nothing was published", place=f"{path}: {exc.strerror}"
-        ) from None
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+def dump_bad_cells(rejects: Rejects) -> bytes:
+    """Return the first bad cells as JSON (`rows`, `cells`, `truncated`)."""
+    return json.dumps(bad_cells(rejects), ensure_ascii=False).encode()
 
 
 def bad_cells(rejects: Rejects) -> dict[str, Any]:

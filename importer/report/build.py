@@ -11,9 +11,8 @@ from importer.validation.tasks import ColumnCount
 
 from .model import ColumnReport, Report, RuleReport
 from .notes import REJECTED_THEN, Note
-from .rejects_file import rejects_path
 from .rejects_workbook import Rejects
-from .rerun_command import mend_command
+from .rerun_command import mend_options
 
 if TYPE_CHECKING:
     from importer.load.insert_bisect import PublishResult
@@ -38,8 +37,8 @@ def make_report(
     published: PublishResult | None = None,
 ) -> tuple[Report, Rejects]:
     """Build the report of a run that was checked, and possibly published, and the rejects that it counts."""
-    rejects = Rejects(windows.values(), list(source.header.columns), source.places, _origin(source, lease).properties())
-    path = rejects_path(settings, source, rejects)
+    about = _origin(source, lease).properties()
+    rejects = Rejects.of_windows(windows.values(), list(source.header.columns), source.places, about)
     found = totals(windows)
     types = {c.column.index: str(c.pg_type) for c in plan.columns if c.column}
     names = {c.column.index: c.field.name for c in plan.columns if c.column}
@@ -79,7 +78,7 @@ def make_report(
             "superseded": sum(len(w.superseded) for w in windows.values()),
         },
         rules=_rules(source, windows),
-        rejects_file=str(path) if path else None,
+        rejects_file=None,
         timings={},
         duration=0.0,
         notes=(
@@ -89,8 +88,7 @@ def make_report(
             *_superseded_notes(source, plan, windows),
         ),
         table_rows=_table_rows(published),
-        bad_cells_file=str(settings.bad_cells) if path and settings.bad_cells else None,
-        mend_command=mend_command(settings, plan, str(path)) if path and path.suffix.lower() == ".xlsx" else None,
+        mend_options=mend_options(settings, plan),
     )
     return report, rejects
 

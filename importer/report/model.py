@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .notes import Note, note_text
+from .rerun_command import mend_command
 
 if TYPE_CHECKING:
     from importer.validation.tasks import ColumnCount
@@ -64,15 +65,14 @@ class Report:
         error_count: number of rejected rows among them.
         rows: counts of other rows (`blank`, `hidden`, `above_header`) and of `superseded` data rows.
         rules: broken rules, the most frequent first.
-        rejects_file: path of the rejects file, or None.
+        rejects_file: path of the rejects file; None without one, or as long as it is not written.
         timings: seconds by stage.
         duration: seconds of the whole run.
         notes: remarks on anything a careful reader should know; `note_text` renders them.
         table_rows: counts of the target's rows (`inserted`, `updated`, `unchanged`, `deleted`), and of the sheet's rows
             that the database refused (`refused`, also among the rejects); empty before publishing.
-        bad_cells_file: path of the list of bad cells, or None; not in `to_dict`: only the caller who wants it names it.
         run: ledger entry: `id`, `resumed_rows` (written by a run that died), `published_at` (of an earlier run).
-        mend_command: command that loads the rejects workbook once its cells are fixed, or None.
+        mend_options: options of `mend_command`.
     """
 
     outcome: str
@@ -91,14 +91,18 @@ class Report:
     duration: float
     notes: tuple[Note | str, ...] = field(default=())
     table_rows: dict[str, int] = field(default_factory=dict)
-    mend_command: str | None = None
-    bad_cells_file: str | None = None
+    mend_options: tuple[str, ...] = ()
     run: dict[str, Any] = field(default_factory=dict)
 
     @property
     def success_count(self) -> int:
         """The number of data rows that were not rejected: loaded (or would be, in a dry run) or superseded."""
         return self.total_records - self.error_count
+
+    @property
+    def mend_command(self) -> str | None:
+        """The command that loads the rejects workbook once its cells are fixed, or None."""
+        return mend_command(self.rejects_file, self.mend_options)
 
     @property
     def stats(self) -> dict[str, Any]:

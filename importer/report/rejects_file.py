@@ -1,83 +1,122 @@
-"""Places the rejects file of a run, and restores an older file if the run publishes nothing."""
+"""Writes the rejects file of a run before anything is published, and names it as soon as that is done.
+
+Until then whatever has the name stays as it is, so that file and table agree whenever the run is stopped: both are the
+old ones, or the table is the new one and the ledger keeps its rejects (see `kept_rejects`).
+"""
 
 from __future__ import annotations
 
 import contextlib
 import importlib
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from importer.errors import BudgetExceeded, CommitUnknown
+from importer.errors import MachineError
 from importer.excel.rejects_origin import original_stem
+from importer.runtime.output_file import FileIdentity, OutputFile, identify_before, output_file
 from importer.runtime.stage import Stage
 
-from .bad_cells import write_bad_cells
+from .bad_cells import dump_bad_cells
+from .rejects_workbook import WRITE_ERRORS, Rejects, unwritable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from importer.reading.sheet_source import SheetSource
     from importer.runtime.progress import Clock
     from importer.settings import Settings
 
     from .model import Report
-    from .rejects_workbook import Rejects
 
 
-def rejects_path(settings: Settings, source: SheetSource, rejects: Rejects) -> Path | None:
-    """Return the path of the rejects file; None if there are no rejects."""
-    if not len(rejects):
-        return None
-    return settings.rejects or _unused_path(Path.cwd() / f"{original_stem(source.workbook.path.stem)}.rejects.xlsx")
-
-
-def preload_xlsxwriter(report: Report) -> None:
+def preload_xlsxwriter(settings: Settings, report: Report) -> None:
     """Import xlsxwriter (70 ms) in a thread if it is needed, while the rows are loaded."""
-    if report.rejects_file and report.rejects_file.endswith(".xlsx"):
+    if report.error_count and (settings.rejects is None or settings.rejects.suffix.lower() == ".xlsx"):
         threading.Thread(target=importlib.import_module, args=("xlsxwriter",), daemon=True).start()
 
 
-@contextlib.contextmanager
-def replace_rejects_file(rejects: Rejects, report: Report, clock: Clock) -> Iterator[None]:
-    """Write the rejects file before anything is published; if the block fails, restore the old file.
+class RejectsFiles:
+    """Where a run writes its rejects, and the list of its bad cells if one is wanted.
 
-    A run over its budget keeps the new file, which lists the rows to fix. The list of bad cells, if one is wanted, is
-    written and removed with the file.
+    A file that the user named replaces the one that had the name when the run began, and no other; the default name
+    is always a new one, because the user may be fixing the earlier file.
+
+    Args:
+        settings: settings of the run.
     """
-    if report.rejects_file is None:
-        yield
-        return
-    listed = Path(report.bad_cells_file) if report.bad_cells_file else None
-    path = Path(report.rejects_file)
-    old = path.with_name(f"{path.name}.old")
-    if path.is_file():
-        path.replace(old)
+
+    def __init__(self, settings: Settings) -> None:
+        self._rejects, self._bad_cells = settings.rejects, settings.bad_cells
+        self._known = {path: identify_before(path) for path in (self._rejects, self._bad_cells) if path}
+
+    @contextlib.contextmanager
+    def write(self, rejects: Rejects, report: Report, clock: Clock) -> Iterator[WrittenRejects]:
+        """Write the rejects, and provide them to be placed; what is not placed when the block ends is removed.
+
+        Raises:
+            MachineError: they cannot be written.
+        """
+        if not len(rejects):
+            yield WrittenRejects(None, None, None)
+            return
+        stem = original_stem(Path(report.workbook["path"]).stem)
+        path = self._rejects or Path.cwd() / f"{stem}.rejects.xlsx"
+        with contextlib.ExitStack() as files:
+            with clock.stage(Stage.REJECTS):
+                with _unpublished("the rejects", path):
+                    file = files.enter_context(output_file(path, self._known.get(path)))
+                    rejects.write_to(file.file, path.suffix.lower(), rejects.sheet or report.sheet)
+                    identity = file.finish()
+                listed = self._write_bad_cells(files, rejects)
+            yield WrittenRejects(file, listed, identity)
+
+    def _write_bad_cells(self, files: contextlib.ExitStack, rejects: Rejects) -> OutputFile | None:
+        path = self._bad_cells
+        if path is None:
+            return None
+        with _unpublished("the list of bad cells", path):
+            listed = files.enter_context(output_file(path, self._known.get(path)))
+            listed.file.write(dump_bad_cells(rejects))
+            listed.finish()
+        return listed
+
+
+@contextlib.contextmanager
+def _unpublished(what: str, path: Path) -> Iterator[None]:
+    """Turn an error of a writer into ours."""
     try:
-        with clock.stage(Stage.REJECTS):
-            rejects.write(path, rejects.sheet or report.sheet)
-            if listed:
-                write_bad_cells(rejects, listed)
         yield
-    except BudgetExceeded:
-        old.unlink(missing_ok=True)
-        raise
-    except CommitUnknown:
-        raise  # keep both files
-    except BaseException:
-        for new in (path, listed):
-            if new and new.is_file():
-                new.unlink()
-        if old.is_file():
-            old.replace(path)
-        raise
-    old.unlink(missing_ok=True)
+    except WRITE_ERRORS as exc:
+        raise unwritable(f"{what} cannot be written; nothing was published", path, exc) from None
 
 
-def _unused_path(path: Path) -> Path:
-    """Return `path`, or with a number if it exists: the user may be fixing the earlier file."""
-    number = 2
-    free = path
-    while free.exists():
-        free, number = path.with_name(f"{path.stem}-{number}{path.suffix}"), number + 1
-    return free
+class WrittenRejects:
+    """The rejects of a run as files on the disk that do not have their names yet; without rejects, no files.
+
+    Args:
+        file: the rejects file.
+        bad_cells: the list of bad cells, or None.
+        identity: identity of the rejects file, which it keeps when it is placed.
+    """
+
+    def __init__(self, file: OutputFile | None, bad_cells: OutputFile | None, identity: FileIdentity | None) -> None:
+        self._file, self._bad_cells, self.identity = file, bad_cells, identity
+
+    def place(self, report: Report) -> Report:
+        """Give the files their names, and return the report with these.
+
+        Raises:
+            MachineError: the folder is gone, or may not be written to any more.
+        """
+        if self._file is None:
+            return report
+        try:
+            if self._bad_cells is not None:
+                self._bad_cells.place()
+            placed = self._file.place()
+        except OSError as exc:
+            raise MachineError(
+                "the rejects cannot be written; nothing was published", place=f"{exc.filename}: {exc.strerror or exc}"
+            ) from None
+        return replace(report, rejects_file=str(placed))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import polars as pl
 
@@ -15,12 +14,14 @@ from importer.errors import MachineError
 from importer.excel.addresses import MAX_CHARACTERS, MAX_ROWS
 from importer.reading.header import REJECT_COLUMNS
 from importer.reading.places import CellAddresses
+from importer.runtime.output_file import identify, output_file
 
 from .rejects_cells import CellWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
+    from typing import BinaryIO
 
     from importer.reading.header import SheetColumn
     from importer.validation.tasks import WindowChecked
@@ -29,66 +30,83 @@ ROW_COLUMN, ERRORS_COLUMN = REJECT_COLUMNS
 #: The most rows of a worksheet below its header.
 _DATA_ROWS = MAX_ROWS - 1
 _MAX_SHEET_NAME_LENGTH = 31
+#: What `Rejects.write_to` raises where the file cannot be written.
+WRITE_ERRORS = (OSError, pl.exceptions.PolarsError)
 
 
 class Rejects:
-    """All rejected rows of a run, in sheet order."""
+    """All rejected rows of a run, in sheet order.
+
+    Args:
+        errors: the errors of all windows; see `validation.errors_frame`.
+        rows: the rejected rows as they were read; see `cells.frame`.
+        columns: columns of the sheet, left to right.
+        places: addresses of the cells in the original sheet.
+        about: document properties of the workbook (see `rejects_origin`).
+    """
 
     def __init__(
         self,
-        windows: Iterable[WindowChecked],
+        errors: pl.DataFrame,
+        rows: pl.DataFrame,
         columns: list[SheetColumn],
         places: CellAddresses | None = None,
         about: dict[str, str] | None = None,
     ) -> None:
-        self._places = places or CellAddresses("")
-        #: Document properties of the workbook (see `rejects_origin`).
-        self.about = about or {}
-        paths = [(w.errors, w.rejected) for w in sorted(windows) if w.errors and w.rejected]
+        self.errors, self.frame = errors, rows
+        self.places, self.about = places or CellAddresses(""), about or {}
         # Leave out the two columns that an earlier rejects file added; they are written again for this sheet's rows.
         again = set(REJECT_COLUMNS) <= {c.header for c in columns}
         self.columns = [c for c in columns if not (again and c.header in REJECT_COLUMNS)]
-        self.errors = pl.concat([spool.read(e) for e, _ in paths]) if paths else pl.DataFrame()
-        self._rows = pl.concat([spool.read(r) for _, r in paths], how="diagonal") if paths else pl.DataFrame()
+
+    @classmethod
+    def of_windows(
+        cls,
+        windows: Iterable[WindowChecked],
+        columns: list[SheetColumn],
+        places: CellAddresses | None = None,
+        about: dict[str, str] | None = None,
+    ) -> Self:
+        """Return the rejects of checked windows."""
+        paths = [(w.errors, w.rejected) for w in sorted(windows) if w.errors and w.rejected]
+        errors = pl.concat([spool.read(e) for e, _ in paths]) if paths else pl.DataFrame()
+        rows = pl.concat([spool.read(r) for _, r in paths], how="diagonal") if paths else pl.DataFrame()
+        return cls(errors, rows, columns, places, about)
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self.frame)
 
-    def write(self, path: Path, sheet: str) -> None:
-        """Write the rejects in the format of the suffix (`.xlsx`, `.csv`, `.parquet`), replacing an old file.
+    def write(self, path: Path, sheet: str) -> Path:
+        """Write a rejects file, which replaces the file of that name; return its path, see `OutputFile.place`.
 
         Raises:
             MachineError: the file cannot be written.
         """
-        from xlsxwriter.exceptions import XlsxWriterException
-
-        part = path.with_name(f"{path.name}.part")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._write(part, path.suffix.lower(), sheet)
-            part.replace(path)
-        except (OSError, pl.exceptions.PolarsError, XlsxWriterException) as exc:
-            reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
-            raise MachineError(
-                "the rejects cannot be written; nothing was published",
-                place=f"{path}: {reason}",
-                choice="name another file with --rejects",
-            ) from None
-        finally:
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
+            with output_file(path, identify(path)) as made:
+                self.write_to(made.file, path.suffix.lower(), sheet)
+                made.finish()
+                return made.place()
+        except WRITE_ERRORS as exc:
+            raise unwritable("the rejects cannot be written", path, exc) from None
 
-    def _write(self, path: Path, suffix: str, sheet: str) -> None:
+    def write_to(self, file: BinaryIO, suffix: str, sheet: str) -> None:
+        """Write the rejects in the format of a suffix: `.xlsx`, `.csv` or `.parquet`.
+
+        Raises:
+            OSError: the file cannot be written.
+            PolarsError: likewise.
+        """
         if suffix == ".xlsx":
-            _WorkbookWriter(self, sheet).write(path)
-            return
-        # Opened here, because the errors of the writers hide the operating system's message.
-        with path.open("wb") as file:
-            self._table().write_csv(file) if suffix == ".csv" else self._table().write_parquet(file)
+            _WorkbookWriter(self, sheet).write(file)
+        elif suffix == ".csv":
+            self._table().write_csv(file)
+        else:
+            self._table().write_parquet(file)
 
     def _reasons(self) -> pl.DataFrame:
         """Return one row per rejected row: `_row`, and all its reasons, each with the address of the cell."""
-        letters = {c.index: self._places.letter(c.index) for c in self.columns}
+        letters = {c.index: self.places.letter(c.index) for c in self.columns}
         # An error in a field that has no column in the sheet concerns the row as a whole.
         cell = pl.col("column").replace_strict(letters, default="row ", return_dtype=pl.String)
         shown = pl.concat_str(
@@ -100,48 +118,48 @@ class Rejects:
         """Return the rejects as text columns under the header texts, after `_row` and `_errors`."""
         titles = _unique_titles(self.columns)
         cells = [
-            raw_text(c.index, kinds_of(self._rows.columns, c.index)).alias(t)
+            raw_text(c.index, kinds_of(self.frame.columns, c.index)).alias(t)
             for c, t in zip(self.columns, titles, strict=True)
         ]
-        return self._rows.join(self._reasons(), on=ROW, how="left", maintain_order="left").select(
+        return self.frame.join(self._reasons(), on=ROW, how="left", maintain_order="left").select(
             self._row_number_expr(), ERRORS_COLUMN, *cells
         )
 
     def _row_number_expr(self) -> pl.Expr:
-        rows = self._places.rows
+        rows = self.places.rows
         return pl.col(ROW).replace(list(rows), list(rows.values())) if rows else pl.col(ROW)
 
     def row_number(self, row: int) -> int:
         """Return the row number in the original workbook."""
-        return self._places.row(row)
+        return self.places.row(row)
 
     @property
     def sheet(self) -> str:
         """The name of the original sheet; empty if it is not known."""
-        return self._places.sheet
+        return self.places.sheet
 
     def address(self, row: int, column: int) -> str:
         """Return the address of a cell in the original workbook; that of the row if the column is not in the sheet."""
-        return self._places.address(row, column if any(c.index == column for c in self.columns) else -1)
+        return self.places.address(row, column if any(c.index == column for c in self.columns) else -1)
 
     def first_errors(self, count: int) -> pl.DataFrame:
         """Return the first errors in sheet order: `_row`, `column`, `rule`, `reason`."""
         # The rows give the order: the errors of rows that the database refused come last in their window.
-        first = self._rows.select(ROW).head(count).join(self.errors, on=ROW, maintain_order="left_right")
+        first = self.frame.select(ROW).head(count).join(self.errors, on=ROW, maintain_order="left_right")
         return first.select(ROW, "column", "rule", "reason").head(count)
 
     def first_texts(self, count: int, columns: set[int]) -> dict[int, dict[int, str | None]]:
         """Return the values of these columns in the first rows as texts, by row and column index."""
         indexes = [c.index for c in self.columns if c.index in columns]
-        cells = [_value_text(i, kinds_of(self._rows.columns, i)).alias(str(i)) for i in indexes]
-        rows = self._rows.head(count).select(ROW, *cells).iter_rows()
+        cells = [_value_text(i, kinds_of(self.frame.columns, i)).alias(str(i)) for i in indexes]
+        rows = self.frame.head(count).select(ROW, *cells).iter_rows()
         return {row: dict(zip(indexes, texts, strict=True)) for row, *texts in rows}
 
     def rows(self) -> Iterable[tuple[int, str, dict[int, tuple[str, Any]]]]:
         """Yield for each row its number, its reasons, and its cells as (kind, value) by column index."""
         reasons = dict(self._reasons().iter_rows())
-        kinds = {c.index: kinds_of(self._rows.columns, c.index) for c in self.columns}
-        for row in self._rows.iter_rows(named=True):
+        kinds = {c.index: kinds_of(self.frame.columns, c.index) for c in self.columns}
+        for row in self.frame.iter_rows(named=True):
             cells = {}
             for index, names in kinds.items():
                 for kind in names:
@@ -150,6 +168,12 @@ class Rejects:
                 if cells.get(index, ("", None))[0] == "number" and row.get(pad(index)):
                     cells[index] = ("padded", (cells[index][1], row[pad(index)]))
             yield row[ROW], reasons[row[ROW]], cells
+
+
+def unwritable(fact: str, path: Path, exc: OSError | pl.exceptions.PolarsError) -> MachineError:
+    """Return the error for a rejects file that cannot be written."""
+    reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
+    return MachineError(fact, place=f"{path}: {reason}", choice="name another file with --rejects")
 
 
 def _value_text(column: int, kinds: list[str]) -> pl.Expr:
@@ -198,8 +222,9 @@ class _WorkbookWriter:
         bad = rejects.errors.select(ROW, "column").unique()
         self._bad = set(bad.iter_rows())
 
-    def write(self, path: Path) -> None:
-        import xlsxwriter
+    def write(self, file: BinaryIO) -> None:
+        from xlsxwriter import Workbook
+        from xlsxwriter.exceptions import XlsxWriterException
 
         options = {
             "strings_to_formulas": False,
@@ -207,20 +232,26 @@ class _WorkbookWriter:
             "strings_to_numbers": False,
             "in_memory": False,
         }
-        with path.open("wb") as file, xlsxwriter.Workbook(file, options) as book:
-            self._cells = CellWriter(book)
-            for name, text in self._rejects.about.items():
-                book.set_custom_property(name, text, "text")
-            sheet, line = None, 0
-            for number, (row, reasons, cells) in enumerate(self._rejects.rows()):
-                if sheet is None or line > _DATA_ROWS:
-                    sheet, line = self._start(book, number // _DATA_ROWS), 1
-                sheet.write_number(line, 0, self._rejects.row_number(row))
-                sheet.write_string(line, 1, reasons[:MAX_CHARACTERS])
-                for place, column in enumerate(self._rejects.columns, 2):
-                    bad = (row, column.index) in self._bad
-                    self._cells.write(sheet, line, place, cells.get(column.index), bad=bad)
-                line += 1
+        try:
+            with Workbook(file, options) as book:
+                self._fill(book)
+        except XlsxWriterException as exc:
+            raise OSError(None, str(exc)) from None
+
+    def _fill(self, book: Any) -> None:
+        self._cells = CellWriter(book)
+        for name, text in self._rejects.about.items():
+            book.set_custom_property(name, text, "text")
+        sheet, line = None, 0
+        for number, (row, reasons, cells) in enumerate(self._rejects.rows()):
+            if sheet is None or line > _DATA_ROWS:
+                sheet, line = self._start(book, number // _DATA_ROWS), 1
+            sheet.write_number(line, 0, self._rejects.row_number(row))
+            sheet.write_string(line, 1, reasons[:MAX_CHARACTERS])
+            for place, column in enumerate(self._rejects.columns, 2):
+                bad = (row, column.index) in self._bad
+                self._cells.write(sheet, line, place, cells.get(column.index), bad=bad)
+            line += 1
 
     def _start(self, book: Any, number: int) -> Any:
         sheet = book.add_worksheet(_sheet_name(self._sheet, number))

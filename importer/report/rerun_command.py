@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 from importer.settings import Settings, find_dsn
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from importer.plan.model import LoadPlan
 
 
-def mend_command(settings: Settings, plan: LoadPlan, rejects: str) -> str:
-    """Return the command line. It names no table, which the rejects workbook records itself."""
-    words = ["importer", "run", rejects]
+def mend_options(settings: Settings, plan: LoadPlan) -> tuple[str, ...]:
+    """Return the options of that command. It names no table, which the rejects workbook records itself."""
+    words: list[str] = []
     if settings.contract:
         words += ["--contract", str(settings.contract)]
     if settings.mode == "upsert":
@@ -31,4 +33,11 @@ def mend_command(settings: Settings, plan: LoadPlan, rejects: str) -> str:
     ):
         words += [option, str(value)] if value != default else []
     words += ["--keep-names"] * settings.keep_names + ["--lineage"] * settings.lineage
-    return shlex.join(words)
+    return tuple(words)
+
+
+def mend_command(rejects: str | None, options: Sequence[str]) -> str | None:
+    """Return the command line for a rejects file; None for one that cannot be loaded."""
+    if rejects is None or not rejects.lower().endswith(".xlsx"):
+        return None
+    return shlex.join(["importer", "run", rejects, *options])

@@ -6,6 +6,7 @@ import json
 from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .output_file import FileIdentity, output_file
 from .stage import Stage
 
 if TYPE_CHECKING:
@@ -55,8 +56,17 @@ class Span(NamedTuple):
         return _TASK_STAGES.get(self.name, self.name)
 
 
-def write_timeline(path: Path, spans: Iterable[Span], title: str) -> None:
+def write_timeline(path: Path, spans: Iterable[Span], title: str, known: FileIdentity | None = None) -> Path:
     """Write a chart of the spans as `.svg`, as an `.html` page that contains it, or the spans as a `.json` trace.
+
+    Args:
+        path: the file's name; if another file than the known one has it, the next free number is taken.
+        spans: what was done, and when.
+        title: title of the chart.
+        known: the file that is replaced, or None.
+
+    Returns:
+        The path of the file.
 
     Raises:
         OSError: the file cannot be written.
@@ -65,7 +75,10 @@ def write_timeline(path: Path, spans: Iterable[Span], title: str) -> None:
     text = json.dumps(make_trace(shown, title)) if kind == ".json" else draw(shown, title)
     if kind == ".html":
         text = f'<!doctype html><meta charset="utf-8"><title>{escape(title)}</title>{text}'
-    path.write_text(text, encoding="utf-8")
+    with output_file(path, known) as made:
+        made.file.write(text.encode("utf-8", "replace"))
+        made.finish()
+        return made.place()
 
 
 def make_trace(spans: list[Span], title: str) -> dict[str, Any]:

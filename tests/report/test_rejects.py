@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
 import re
 import zipfile
 from datetime import datetime, time, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import openpyxl
@@ -28,7 +26,8 @@ from importer.cells.frame import VALUE_KINDS, data_rows, part
 from importer.errors import DatabaseError, ImporterError, MachineError
 from importer.reading.header import SheetColumn
 from importer.report.bad_cells import bad_cells
-from importer.report.rejects_file import replace_rejects_file
+from importer.report.model import Report
+from importer.report.rejects_file import RejectsFiles
 from importer.report.rejects_workbook import Rejects
 from importer.runtime.progress import Clock
 from importer.settings import Settings
@@ -66,7 +65,7 @@ def _rejects(folder: Path, *windows: list[list[Any]], headers: list[str | None] 
             )
         )
     names = headers or ["bad", *(f"c{n}" for n in range(1, width))]
-    return Rejects(made, [SheetColumn(i, h, h or f"column_{i}") for i, h in enumerate(names)])
+    return Rejects.of_windows(made, [SheetColumn(i, h, h or f"column_{i}") for i, h in enumerate(names)])
 
 
 def _read(path: Path, folder: Path) -> pl.DataFrame:
@@ -228,18 +227,17 @@ def test_list_of_bad_cells_is_truncated(tmp_path: Path, count: int, truncated: b
     assert (listed["rows"], len(listed["cells"]), listed["truncated"]) == (count, 1_000, truncated)
 
 
-@pytest.mark.parametrize(("error", "kept"), [(ValueError(), False), (BudgetExceeded("over"), True), (None, True)])
-def test_list_of_bad_cells_goes_with_the_rejects(tmp_path: Path, error: Exception | None, kept: bool) -> None:
-    files = {"rejects_file": str(tmp_path / "r.csv"), "bad_cells_file": str(tmp_path / "b.json")}
-    report: Any = SimpleNamespace(sheet="Data", **files)
-    with (
-        contextlib.suppress(ValueError, BudgetExceeded),
-        replace_rejects_file(_rejects(tmp_path, [["bad"]]), report, Clock()),
-    ):
-        assert all(Path(file).is_file() for file in files.values())
-        if error is not None:
-            raise error
-    assert [Path(file).is_file() for file in files.values()] == [kept, kept]
+@pytest.mark.parametrize("placed", [True, False])
+def test_list_of_bad_cells_goes_with_the_rejects(tmp_path: Path, placed: bool) -> None:
+    files = {"rejects": tmp_path / "r.csv", "bad_cells": tmp_path / "b.json"}
+    report = Report("planned", {"path": "t.xlsx"}, "Data", (1, 1), {}, {}, (), 1, 1, {}, (), None, {}, 0.0)
+    place = RejectsFiles(Settings(workbook=tmp_path / "t.xlsx", **files))
+    with place.write(_rejects(tmp_path, [["bad"]]), report, Clock()) as written:
+        assert not any(file.exists() for file in files.values())
+        if placed:
+            assert written.place(report).rejects_file == str(files["rejects"])
+    assert [file.is_file() for file in files.values()] == [placed, placed]
+    assert not [path for path in tmp_path.iterdir() if path.suffix == ".part"]
 
 
 # ---- WITH A DATABASE --------------------------------------------------------------------------------------------
@@ -351,7 +349,7 @@ def test_list_of_bad_cells_is_that_of_the_original_sheet(db: Database, tmp_path:
 def test_list_of_bad_cells_that_cannot_be_written_publishes_nothing(
     db: Database, tmp_path: Path, described: Path
 ) -> None:
-    files = {"rejects": tmp_path / "r.xlsx", "bad_cells": tmp_path / "missing" / "bad.json"}
+    files = {"rejects": tmp_path / "r.xlsx", "bad_cells": described / "bad.json"}
     with pytest.raises(MachineError, match="the list of bad cells cannot be written"):
         db.load(_bad_book(tmp_path / "t.xlsx"), contract=described, **files)
     assert db.rows("select to_regclass('t')::text") == [(None,)]
