@@ -11,6 +11,7 @@ from importer.plan.lineage import make_lineage
 from importer.plan.make_plan import PlannedLoad, plan_load
 from importer.plan.target import check_mode
 from importer.report.build import already_imported_report, make_report, run_to_dict
+from importer.report.kept_rejects import name_published, pack_rejects, restore_rejects
 from importer.report.rejects_file import RejectsFiles, WrittenRejects, preload_xlsxwriter
 from importer.run.lease import AlreadyImported, RunLease
 from importer.run.lease_holder import LeaseHolder
@@ -144,7 +145,7 @@ class _Attempt:
                 self._may_resume = True
             return self._load_and_publish(source, state, load, windows, counts)
         except AlreadyImported as exc:
-            return already_imported_report(self._settings, exc.lease, self._clock)
+            return self._report_imported(exc.lease)
 
     def plan_again(self, exc: TargetChanged) -> str:
         """Allow one more attempt after the target was altered, and return the note on it; raise after too many."""
@@ -235,9 +236,11 @@ class _Attempt:
                 with clock.stage(Stage.PUBLISH):
                     if self._dry_run:
                         lease.session.rollback()
+                        report = written.place(report)
                     else:
-                        commit_published(state, settings.mode, report.ledger_counts)
-                report = written.place(report)
+                        kept = pack_rejects(rejects, report, written)
+                        commit_published(state, settings.mode, report.ledger_counts, kept)
+                        report = name_published(written, report, lease.session, lease.run_id)
         return self._finish_report(state, report)
 
     def _finish_report(self, state: StagingState, report: Report) -> Report:
@@ -251,8 +254,14 @@ class _Attempt:
             own, report, rejects = self._settled
             if lease.published_run is not None and lease.published_run.id == own.lease.run_id:
                 with self._files.write(rejects, report, self._clock) as written:
-                    return self._finish_report(own, written.place(report))
-        return already_imported_report(self._settings, lease, self._clock)
+                    report = name_published(written, report, lease.session, lease.run_id)
+                    return self._finish_report(own, report)
+        return self._report_imported(lease)
+
+    def _report_imported(self, lease: RunLease) -> Report:
+        """Return the report of an import that another run published; its rejects file is there afterwards."""
+        report = already_imported_report(self._settings, lease, self._clock)
+        return restore_rejects(self._files, report, lease, self._clock)
 
 
 def _within_budget(settings: Settings, report: Report) -> bool:

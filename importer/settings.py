@@ -21,6 +21,8 @@ HiddenPolicy = Literal["include", "skip", "error"]
 ErrorCells = Literal["reject", "null"]
 
 MIB = 1 << 20
+#: The formats of a rejects file.
+REJECTS_SUFFIXES = (".xlsx", ".csv", ".parquet")
 #: Connection options that never hold a secret; messages hide the values of all others.
 PUBLIC_OPTIONS = frozenset({
     "host", "hostaddr", "port", "dbname", "user", "service",
@@ -201,7 +203,7 @@ class Settings:
             )
         if self.timeline and self.timeline.suffix.lower() not in {".svg", ".html", ".json"}:
             raise UsageError(f"cannot draw a timeline as {self.timeline.suffix!r}", choice=".svg, .html or .json")
-        if self.rejects and self.rejects.suffix.lower() not in {".xlsx", ".csv", ".parquet"}:
+        if self.rejects and self.rejects.suffix.lower() not in REJECTS_SUFFIXES:
             raise UsageError(f"cannot write rejects as {self.rejects.suffix!r}", choice=".xlsx, .csv or .parquet")
         if self.rejects and self.rejects.resolve() == self.workbook.resolve():
             raise UsageError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -50,20 +51,30 @@ def runs(ctx: click.Context, to: str | None, as_json: bool, debug: bool) -> None
 
 @runs.command()
 @click.argument("run_id", metavar="ID")
+@click.option(
+    "--rejects",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help="Write its rejected rows again (.xlsx, .csv, .parquet), kept until the next run of that table.",
+)
 @ledger_options
-def show(run_id: str, to: str | None, as_json: bool, debug: bool) -> None:
-    """Show one run. ID is the id of the run, or the beginning of it."""
+def show(run_id: str, rejects: str | None, to: str | None, as_json: bool, debug: bool) -> None:
+    """Show one run, or write its rejects. ID is the id of the run, or the beginning of it."""
     with exit_on_error(as_json=as_json, debug=debug):
         from importer.ledger.history import ledger_session, show_run
 
-        from .render import output, print_run
+        from .render import output, print_run, print_written_rejects
 
         with ledger_session(_group_option("to", to)) as session:
             found = show_run(session, run_id)
+            if rejects is not None:
+                from importer.report.kept_rejects import write_kept_rejects
+
+                found = write_kept_rejects(session, found, Path(rejects))
         if _group_option("as_json", as_json):
             click.echo(json.dumps(found, ensure_ascii=False, indent=2))
         else:
-            print_run(found, output())
+            (print_run if rejects is None else print_written_rejects)(found, output())
 
 
 @runs.command()
@@ -96,6 +107,23 @@ def clean(to: str | None, as_json: bool, debug: bool) -> None:
             json.dumps({"dropped": dropped})
             if _group_option("as_json", as_json)
             else f"dropped: {', '.join(dropped) or 'nothing'}"
+        )
+
+
+@runs.command()
+@ledger_options
+def prune(to: str | None, as_json: bool, debug: bool) -> None:
+    """Delete the rejected rows that the ledger keeps; the runs stay, and so do the rejects files."""
+    with exit_on_error(as_json=as_json, debug=debug):
+        from importer.ledger.history import ledger_session
+        from importer.ledger.rejects import prune_rejects
+
+        with ledger_session(_group_option("to", to)) as session:
+            pruned = prune_rejects(session)
+        click.echo(
+            json.dumps({"pruned": pruned})
+            if _group_option("as_json", as_json)
+            else f"pruned: rejects of {pruned['runs']:,} runs, {pruned['bytes'] / 1e6:,.1f} MB"
         )
 
 

@@ -170,6 +170,13 @@ def print_run(run: dict[str, Any], console: Console) -> None:
     console.print(f"{'chunks written':<16}{len(run['chunks'])}, {rows:,} rows", highlight=False, markup=False)
 
 
+def print_written_rejects(written: dict[str, Any], console: Console) -> None:
+    """Print what `write_kept_rejects` wrote, and the command that loads it once its cells are fixed."""
+    lines = [f"{written['rows']:,} rejected rows of run {written['run']}", f"rejects: {written['file']}"]
+    lines += [f"fix the marked cells, then: {written['command']}"] if written["command"] else []
+    console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
+
+
 def print_inspection(found: Inspection, console: Console, *, verbose: bool = False) -> None:
     """Print an inspection as a few short tables."""
     from rich.table import Table

@@ -78,11 +78,46 @@ def _restrict_roles(session: Session) -> None:
         session.run(statement)
 
 
+def _add_rejects(session: Session) -> None:
+    """Add the table of rejects, for the roles that use the ledger."""
+    for statement in (
+        f"""
+        CREATE TABLE {SCHEMA}.rejects (
+            run uuid NOT NULL REFERENCES {SCHEMA}.runs ON DELETE CASCADE, part text NOT NULL, number int NOT NULL,
+            content bytea NOT NULL, role text NOT NULL DEFAULT current_user,
+            PRIMARY KEY (run, part, number))
+        """,
+        # It is compressed already.
+        f"ALTER TABLE {SCHEMA}.rejects ALTER COLUMN content SET STORAGE EXTERNAL",
+        *restrict_to_own_rows("rejects"),
+        *_same_grants(session, "chunks", "rejects"),
+    ):
+        session.run(statement)
+
+
+def _same_grants(session: Session, old: str, new: str) -> list[str]:
+    """Return the statements that grant on a new table what other roles were granted on an old one."""
+    found = session.query(
+        """
+        select pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)),
+               pg_catalog.string_agg(a.privilege_type, ', ')
+        from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+        cross join lateral pg_catalog.aclexplode(c.relacl) a
+        where n.nspname = $1 and c.relname = $2 and a.grantee not in (0, c.relowner)
+          and a.privilege_type in ('SELECT', 'INSERT', 'UPDATE', 'DELETE')
+        group by 1 order by 1
+        """,
+        [SCHEMA, old],
+    )
+    return [f"GRANT {privileges} ON {SCHEMA}.{new} TO {role}" for role, privileges in found]
+
+
 #: Step n brings a ledger from version n - 1 to version n; step 1 makes it. The statements of the version before must
 #: still be valid after a step, because a run of that version may be under way.
 STEPS: tuple[Step, ...] = (
     _create_tables,  # 1
     _restrict_roles,  # 2
+    _add_rejects,  # 3
 )  # fmt: skip
 VERSION = len(STEPS)
 

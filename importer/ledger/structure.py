@@ -28,15 +28,17 @@ TABLES = {
         "rows": "bigint", "checksum": "text", "state": "text", "written_at": "timestamp with time zone",
         "role": "text",
     },
+    "rejects": {"run": "uuid", "part": "text", "number": "integer", "content": "bytea", "role": "text"},
 }  # fmt: skip
 #: The keys whose uniqueness makes an import happen once: table, columns, predicate of a partial index.
 UNIQUE_KEYS = (
     ("runs", "id", None),
     ("runs", "key, role", "(state <> 'published'::text)"),
     ("chunks", "run, staging, number", None),
+    ("rejects", "run, part, number", None),
 )
 #: Names of the schema that the ledger takes besides its tables.
-INDEXES = ("runs_pkey", "runs_open", "runs_key", "chunks_pkey", "chunks_run")
+INDEXES = ("runs_pkey", "runs_open", "runs_key", "chunks_pkey", "chunks_run", "rejects_pkey")
 #: What `pg_class.relkind` means where a table (`r`) is expected.
 _KINDS = {
     "v": "a view", "m": "a materialized view", "f": "a foreign table", "p": "a partitioned table", "S": "a sequence",

@@ -11,7 +11,7 @@ import importlib
 import threading
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from importer.errors import MachineError
 from importer.excel.rejects_origin import original_stem
@@ -50,6 +50,12 @@ class RejectsFiles:
         self._rejects, self._bad_cells = settings.rejects, settings.bad_cells
         self._known = {path: identify_before(path) for path in (self._rejects, self._bad_cells) if path}
 
+    def only_replacing(self, known: FileIdentity | None) -> Self:
+        """Return the same, but for a rejects file that replaces that file and no other."""
+        if self._rejects and self._known[self._rejects] != known:
+            self._known[self._rejects] = None
+        return self
+
     @contextlib.contextmanager
     def write(self, rejects: Rejects, report: Report, clock: Clock) -> Iterator[WrittenRejects]:
         """Write the rejects, and provide them to be placed; what is not placed when the block ends is removed.
@@ -58,18 +64,19 @@ class RejectsFiles:
             MachineError: they cannot be written.
         """
         if not len(rejects):
-            yield WrittenRejects(None, None, None)
+            yield WrittenRejects(Path(), None, None, None)
             return
         stem = original_stem(Path(report.workbook["path"]).stem)
-        path = self._rejects or Path.cwd() / f"{stem}.rejects.xlsx"
+        path = Path.cwd() / (self._rejects or f"{stem}.rejects.xlsx")
+        known = self._known.get(self._rejects) if self._rejects else None
         with contextlib.ExitStack() as files:
             with clock.stage(Stage.REJECTS):
                 with _unpublished("the rejects", path):
-                    file = files.enter_context(output_file(path, self._known.get(path)))
+                    file = files.enter_context(output_file(path, known))
                     rejects.write_to(file.file, path.suffix.lower(), rejects.sheet or report.sheet)
-                    identity = file.finish()
-                listed = self._write_bad_cells(files, rejects)
-            yield WrittenRejects(file, listed, identity)
+                    written = WrittenRejects(path, known, file, file.finish())
+                written.bad_cells = self._write_bad_cells(files, rejects)
+            yield written
 
     def _write_bad_cells(self, files: contextlib.ExitStack, rejects: Rejects) -> OutputFile | None:
         path = self._bad_cells
@@ -95,13 +102,21 @@ class WrittenRejects:
     """The rejects of a run as files on the disk that do not have their names yet; without rejects, no files.
 
     Args:
+        path: the name that the rejects file is to get, absolute.
+        known: the file that it replaces, or None.
         file: the rejects file.
+        identity: identity of that file, which it keeps when it is named.
+
+    Attributes:
         bad_cells: the list of bad cells, or None.
-        identity: identity of the rejects file, which it keeps when it is placed.
     """
 
-    def __init__(self, file: OutputFile | None, bad_cells: OutputFile | None, identity: FileIdentity | None) -> None:
-        self._file, self._bad_cells, self.identity = file, bad_cells, identity
+    def __init__(
+        self, path: Path, known: FileIdentity | None, file: OutputFile | None, identity: FileIdentity | None
+    ) -> None:
+        self.path, self.known, self.identity = path, known, identity
+        self._file = file
+        self.bad_cells: OutputFile | None = None
 
     def place(self, report: Report) -> Report:
         """Give the files their names, and return the report with these.
@@ -112,8 +127,8 @@ class WrittenRejects:
         if self._file is None:
             return report
         try:
-            if self._bad_cells is not None:
-                self._bad_cells.place()
+            if self.bad_cells is not None:
+                self.bad_cells.place()
             placed = self._file.place()
         except OSError as exc:
             raise MachineError(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from importer.errors import CommitUnknown, DatabaseError, ImporterError, TimedOut
 from importer.ledger import tables as ledger
 from importer.ledger.history import clean_after_import
+from importer.ledger.rejects import keep_rejects
 from importer.ledger.schema import SCHEMA, drop_empty_schema
 from importer.postgres.sql import literal
 
@@ -29,13 +30,14 @@ GO_ON = f"{_RERUN_ADVICE}: it goes on where this one stopped"
 _FINAL_UPDATE_SECONDS = 0.5
 
 
-def commit_published(state: StagingState, mode: Mode, counts: Mapping[str, Any]) -> None:
-    """Mark the run as published, drop staging, and commit both together with the published rows.
+def commit_published(state: StagingState, mode: Mode, counts: Mapping[str, Any], rejects: Mapping[str, bytes]) -> None:
+    """Mark the run as published, keep its rejects, drop staging, and commit all that with the published rows.
 
     Args:
         state: state of the run's staging.
         mode: mode of the load.
         counts: what the ledger keeps of the run report; see `report.model.Report.ledger_counts`.
+        rejects: what it keeps of the rejects; see `report.kept_rejects.pack_rejects`.
 
     Raises:
         CommitUnknown: a signal or the deadline ended the wait for the server's answer to the commit.
@@ -44,6 +46,7 @@ def commit_published(state: StagingState, mode: Mode, counts: Mapping[str, Any])
     session = lease.session
     writers = mode == "replace" and _can_read_target(lease)
     ledger.mark_published(session, lease.run_id, lease.target.quoted, counts, writers=writers)
+    keep_rejects(session, lease.run_id, lease.target.schema, lease.target.name, rejects)
     if staging is not None and not staging.becomes_target:
         session.run(f"DROP TABLE {staging.quoted}")
     try:

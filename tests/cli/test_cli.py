@@ -90,6 +90,7 @@ def test_cli_has_the_commands() -> None:
         "runs",
         "runs clean",
         "runs forget",
+        "runs prune",
         "runs show",
         "serve",
     ]

@@ -113,6 +113,22 @@ def test_first_step_makes_what_the_first_version_made(own: Database) -> None:
     assert own.rows(CATALOG) == made
 
 
+def test_roles_that_use_the_ledger_can_keep_rejects_in_it(own: Database) -> None:
+    """The table that a step adds is granted to them as the ones before."""
+    _make_version(own.dsn, 2)
+    role = f"r_{secrets.token_hex(6)}"
+    own.run(f"create role {role}", f"grant select, insert on importer.runs, importer.chunks to {role}")
+    try:
+        _ensure(own.dsn)
+        asked = "select has_table_privilege('{}', 'importer.rejects', '{}')"
+        assert [own.rows(asked.format(role, p)) for p in ("select", "insert", "update", "truncate")] == [
+            [(True,)], [(True,)], [(False,)], [(False,)]
+        ]  # fmt: skip
+        assert own.rows("select relrowsecurity from pg_class where oid = 'importer.rejects'::regclass") == [(True,)]
+    finally:
+        own.run(f"drop owned by {role}", f"drop role {role}")
+
+
 @pytest.mark.parametrize("version", range(1, VERSION + 1))
 def test_earlier_version_becomes_this_one_with_its_data(own: Database, version: int) -> None:
     """It is then what a new ledger is, to the last index and privilege."""

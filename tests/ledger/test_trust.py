@@ -173,7 +173,7 @@ def test_ledger_of_a_trusted_role_is_used(roles: Roles, book: Path, owner: str) 
         roles.run(f"alter database {roles.name} owner to {{bob}}", "grant usage, create on schema importer to {alice}")
         with held_session(roles.dsn_of("bob")) as session:
             set_up(session)
-        roles.run("grant select, insert, update, delete on importer.runs, importer.chunks to {alice}")
+        roles.run("grant select, insert, update, delete on importer.runs, importer.chunks, importer.rejects to {alice}")
     assert _load(roles, book, "alice").outcome == "published"
     assert _load(roles, book, "alice").outcome == "already-imported"
 

@@ -1,0 +1,190 @@
+"""Rejects that the ledger keeps: packed for it, and written as a file again.
+
+A run names its rejects file after its commit. If it is killed in between, the next run of the same import finds the
+rejects in the ledger, and that no file was named; it then writes the file.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import polars as pl
+
+from importer.cells.frame import ROW
+from importer.errors import CommitUnknown, MachineError, UsageError
+from importer.ledger.rejects import find_rejects, record_rejects_file
+from importer.reading.header import SheetColumn
+from importer.reading.places import CellAddresses
+from importer.runtime.output_file import FileIdentity, identify_before, numbered
+from importer.settings import REJECTS_SUFFIXES
+
+from .rejects_workbook import Rejects
+from .rerun_command import mend_command
+
+if TYPE_CHECKING:
+    from importer.postgres.session import Session
+    from importer.run.lease import RunLease
+    from importer.runtime.progress import Clock
+
+    from .model import Report
+    from .rejects_file import RejectsFiles, WrittenRejects
+
+_ABOUT, _ERRORS, _ROWS = "about", "errors", "rows"
+
+
+@dataclass(frozen=True)
+class KeptRejects:
+    """The rejects of a published run, and what it knew of their file.
+
+    Attributes:
+        rejects: the rejects.
+        mend_options: options of the command that loads the file once its cells are fixed.
+        path: the name that the file was to get.
+        file: identity of the file when it was written.
+        replaced: identity of the file that it was to replace, or None.
+    """
+
+    rejects: Rejects
+    mend_options: tuple[str, ...]
+    path: str
+    file: FileIdentity
+    replaced: FileIdentity | None
+
+    @classmethod
+    def unpack(cls, parts: dict[str, bytes]) -> Self:
+        """Return the rejects that `pack_rejects` packed."""
+        about = json.loads(parts[_ABOUT])
+        errors, rows = (pl.read_ipc(io.BytesIO(parts[name])) for name in (_ERRORS, _ROWS))
+        places = about["places"]
+        addresses = CellAddresses(places["sheet"], dict(places["rows"]), dict(places["letters"]))
+        columns = [SheetColumn(*column) for column in about["columns"]]
+        replaced = about["replaced"]
+        return cls(
+            Rejects(errors, rows, columns, addresses, about["properties"]), tuple(about["mend_options"]), about["path"],
+            FileIdentity(*about["file"]), FileIdentity(*replaced) if replaced else None,
+        )  # fmt: skip
+
+    def named_file(self) -> Path | None:
+        """Return the file if the run named it before it was killed and nobody has changed it since, else None."""
+        for path in numbered(Path(self.path)):
+            found = identify_before(path)
+            if found is None or found == self.file:
+                return path if found else None
+        raise AssertionError  # the numbers do not end
+
+
+def pack_rejects(rejects: Rejects, report: Report, written: WrittenRejects) -> dict[str, bytes]:
+    """Return the rejects of a run as parts for the ledger; none without rejects.
+
+    Returns:
+        `about`: JSON; `errors` and `rows`: frames as compressed Arrow IPC files.
+    """
+    if written.identity is None:
+        return {}
+    frames: dict[str, bytes] = {}
+    for name, frame in ((_ERRORS, rejects.errors), (_ROWS, rejects.frame)):
+        buffer = io.BytesIO()
+        frame.write_ipc(buffer, compression="zstd")
+        frames[name] = buffer.getvalue()
+    places, numbers = rejects.places, rejects.frame[ROW].to_list()
+    about: dict[str, Any] = {
+        "columns": [(c.index, c.header, c.name) for c in rejects.columns],
+        "places": {
+            "sheet": rejects.sheet or report.sheet,
+            "rows": [(row, places.rows[row]) for row in numbers if row in places.rows],
+            "letters": list(places.letters.items()),
+        },
+        "properties": rejects.about, "mend_options": report.mend_options,
+        "path": str(written.path), "file": written.identity, "replaced": written.known,
+    }  # fmt: skip
+    return {_ABOUT: json.dumps(about).encode(), **frames}
+
+
+def name_published(written: WrittenRejects, report: Report, session: Session, run: str) -> Report:
+    """Name the rejects file of a run that was published, and return the report with that name or with a note.
+
+    Raises:
+        CommitUnknown: the run was interrupted; the same command again writes the file.
+    """
+    try:
+        report = written.place(report)
+        if report.rejects_file is not None:
+            record_rejects_file(session, run, report.rejects_file)
+    except MachineError as exc:
+        note = f"the rejects file cannot be written ({exc.place}); `importer runs {run} --rejects FILE` writes it"
+        report = replace(report, notes=(note, *report.notes))
+    except KeyboardInterrupt as exc:
+        raise CommitUnknown("interrupted while publishing, which may have been done", stopped_by=exc) from exc
+    return report
+
+
+def restore_rejects(files: RejectsFiles, report: Report, lease: RunLease, clock: Clock) -> Report:
+    """Write the rejects file of an import that was done before, if its run was killed before it named it.
+
+    Args:
+        files: where this run writes rejects.
+        report: the report on the import.
+        lease: lease of this run, whose `published_run` is the run that published.
+        clock: clock of this run.
+
+    Returns:
+        The report, with the name of the file.
+    """
+    done = lease.published_run
+    if done is None or not done.counts["error_count"] or done.counts.get("rejects_file") is not None:
+        return report
+    parts = find_rejects(lease.session, done.id)
+    lease.session.commit()
+    if not parts:
+        return report
+    kept = KeptRejects.unpack(parts)
+    report, named = replace(report, mend_options=kept.mend_options), kept.named_file()
+    if named is not None:
+        record_rejects_file(lease.session, done.id, str(named))
+        report = replace(report, rejects_file=str(named))
+    else:
+        with files.only_replacing(kept.replaced).write(kept.rejects, report, clock) as written:
+            report = name_published(written, report, lease.session, done.id)
+    note = f"that run was stopped before it could name its rejects file: {report.rejects_file}"
+    return replace(report, notes=(*report.notes, note)) if report.rejects_file else report
+
+
+def write_kept_rejects(session: Session, run: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Write the rejects of a run to a file, which replaces the one of that name.
+
+    Args:
+        session: session with the target server.
+        run: the run, as `ledger.history.show_run` returns it.
+        path: the file (`.xlsx`, `.csv`, `.parquet`).
+
+    Returns:
+        `run`, `rows`, `file`, and the `command` that loads the file once its cells are fixed, or None.
+
+    Raises:
+        UsageError: the ledger does not keep rejects of that run, or the suffix is another one.
+        MachineError: the file cannot be written.
+    """
+    if path.suffix.lower() not in REJECTS_SUFFIXES:
+        raise UsageError(f"cannot write rejects as {path.suffix!r}", choice=", ".join(REJECTS_SUFFIXES))
+    parts = find_rejects(session, run["id"])
+    if not parts:
+        raise UsageError(f"the ledger keeps no rejects of run {run['id']}", choice=_why_none(run))
+    kept = KeptRejects.unpack(parts)
+    file = str(kept.rejects.write(path, kept.rejects.sheet))
+    return {
+        "run": run["id"], "rows": len(kept.rejects), "file": file, "command": mend_command(file, kept.mend_options)
+    }  # fmt: skip
+
+
+def _why_none(run: dict[str, Any]) -> str:
+    if run["state"] != "published":
+        return "a run that has published; run the same command again"
+    if not run["counts"].get("error_count"):
+        return "a run that rejected rows; this one loaded all"
+    file = run["counts"].get("rejects_file")
+    written = f"; the run wrote them to {file}" if file else ""
+    return f"the rejects of the last run of a table, until `importer runs prune`{written}"
