@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -179,6 +180,7 @@ class _FormReader:
             self._begin_part(event)
         elif event is None:
             await self._flush()
+            await self._sync()
             self._end()
         else:
             self._field += event
@@ -200,6 +202,12 @@ class _FormReader:
             await asyncio.to_thread(self._file.write, bytes(self._field))
             self._body.size += len(self._field)
             self._field.clear()
+
+    async def _sync(self) -> None:
+        """Put a received workbook on the disk: the answer may say that its load goes on after a crash."""
+        if self._file is not None:
+            self._file.flush()
+            await asyncio.to_thread(os.fsync, self._file.fileno())
 
     def _end(self) -> None:
         segment, content = self._segment, bytes(self._field)

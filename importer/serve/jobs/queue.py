@@ -7,6 +7,7 @@ from collections import deque
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from importer.runtime.output_file import write_file
 from importer.serve.errors import RequestError, stamp
 from importer.serve.models.child import (
     DoneEvent,
@@ -110,7 +111,7 @@ class Jobs:
         folder = self._runs.folder(run.id)
         folder.mkdir(mode=0o700)
         for name, content in files.items():
-            (folder / name).write_bytes(content)
+            write_file(folder / name, content)
         self._uploads.acquire(upload.id, run.id)
         self._enqueue(run)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from importer.runtime.locked_folder import tree_bytes
+from importer.runtime.output_file import write_file
 from importer.serve.config import report_removed
 from importer.serve.errors import RequestError, stamp
 from importer.serve.models.workbook import InspectedSheet, UploadInfo
@@ -73,7 +74,7 @@ class Uploads:
             try:
                 about = json.loads((folder / _METADATA_FILE).read_text(encoding="utf-8"))
                 upload = Upload(folder.name, about["name"], folder / about["file"], about["size"], about["once"])
-                if not upload.path.is_file() or (upload.once and upload.id not in needed):
+                if upload.path.stat().st_size != upload.size or (upload.once and upload.id not in needed):
                     raise ValueError  # noqa: TRY301 - one exit for everything that cannot be used
             except (OSError, ValueError, KeyError, TypeError):
                 removed += tree_bytes(folder)
@@ -118,7 +119,7 @@ class Uploads:
         """Keep a workbook that was received completely."""
         upload.size, upload.once, upload.used = size, once, time.time()
         about = {"name": upload.name, "file": upload.path.name, "size": size, "once": once}
-        (upload.path.parent / _METADATA_FILE).write_text(json.dumps(about), encoding="utf-8")
+        write_file(upload.path.parent / _METADATA_FILE, json.dumps(about).encode())
         self._receiving.pop(upload.id, None)
         self._all[upload.id] = upload
 
