@@ -11,7 +11,7 @@ from importer.plan.lineage import make_lineage
 from importer.plan.make_plan import PlannedLoad, plan_load
 from importer.plan.target import check_mode
 from importer.report.build import already_imported_report, make_report, run_to_dict
-from importer.report.kept_rejects import name_published, pack_rejects, restore_rejects
+from importer.report.kept_rejects import name_published, pack_rejects, restore_rejects, write_published
 from importer.report.rejects_file import RejectsFiles, WrittenRejects, preload_xlsxwriter
 from importer.run.lease import AlreadyImported, RunLease
 from importer.run.lease_holder import LeaseHolder
@@ -253,9 +253,8 @@ class _Attempt:
         if self._settled is not None:
             own, report, rejects = self._settled
             if lease.published_run is not None and lease.published_run.id == own.lease.run_id:
-                with self._files.write(rejects, report, self._clock) as written:
-                    report = name_published(written, report, lease.session, lease.run_id)
-                    return self._finish_report(own, report)
+                report = write_published(self._files, rejects, report, self._clock, lease.session, lease.run_id)
+                return self._finish_report(own, report)
         return self._report_imported(lease)
 
     def _report_imported(self, lease: RunLease) -> Report:

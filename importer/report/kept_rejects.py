@@ -6,6 +6,7 @@ rejects in the ledger, and that no file was named; it then writes the file.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 from dataclasses import dataclass, replace
@@ -26,6 +27,8 @@ from .rejects_workbook import Rejects
 from .rerun_command import mend_command
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from importer.postgres.session import Session
     from importer.run.lease import RunLease
     from importer.runtime.progress import Clock
@@ -110,16 +113,39 @@ def name_published(written: WrittenRejects, report: Report, session: Session, ru
     Raises:
         CommitUnknown: the run was interrupted; the same command again writes the file.
     """
-    try:
-        report = written.place(report)
+    with _interrupted_afterwards():
+        try:
+            report = written.place(report)
+        except MachineError as exc:
+            return _unwritten(report, run, exc)
         if report.rejects_file is not None:
             record_rejects_file(session, run, report.rejects_file)
+        return report
+
+
+def write_published(
+    files: RejectsFiles, rejects: Rejects, report: Report, clock: Clock, session: Session, run: str
+) -> Report:
+    """Write and name the rejects file of a run that was published before; see `name_published`."""
+    try:
+        with _interrupted_afterwards(), files.write(rejects, report, clock) as written:
+            return name_published(written, report, session, run)
     except MachineError as exc:
-        note = f"the rejects file cannot be written ({exc.place}); `importer runs {run} --rejects FILE` writes it"
-        report = replace(report, notes=(note, *report.notes))
+        return _unwritten(report, run, exc)
+
+
+@contextlib.contextmanager
+def _interrupted_afterwards() -> Iterator[None]:
+    try:
+        yield
     except KeyboardInterrupt as exc:
         raise CommitUnknown("interrupted while publishing, which may have been done", stopped_by=exc) from exc
-    return report
+
+
+def _unwritten(report: Report, run: str, exc: MachineError) -> Report:
+    """Return the report with a note on a file that cannot be written, although the rows are published."""
+    note = f"the rejects file cannot be written ({exc.place}); `importer runs {run} --rejects FILE` writes it"
+    return replace(report, notes=(note, *report.notes))
 
 
 def restore_rejects(files: RejectsFiles, report: Report, lease: RunLease, clock: Clock) -> Report:
@@ -147,8 +173,8 @@ def restore_rejects(files: RejectsFiles, report: Report, lease: RunLease, clock:
         record_rejects_file(lease.session, done.id, str(named))
         report = replace(report, rejects_file=str(named))
     else:
-        with files.only_replacing(kept.replaced).write(kept.rejects, report, clock) as written:
-            report = name_published(written, report, lease.session, done.id)
+        files.only_replace(kept.replaced)
+        report = write_published(files, kept.rejects, report, clock, lease.session, done.id)
     note = f"that run was stopped before it could name its rejects file: {report.rejects_file}"
     return replace(report, notes=(*report.notes, note)) if report.rejects_file else report
 

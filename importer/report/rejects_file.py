@@ -11,7 +11,7 @@ import importlib
 import threading
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from importer.errors import MachineError
 from importer.excel.rejects_origin import original_stem
@@ -50,11 +50,10 @@ class RejectsFiles:
         self._rejects, self._bad_cells = settings.rejects, settings.bad_cells
         self._known = {path: identify_before(path) for path in (self._rejects, self._bad_cells) if path}
 
-    def only_replacing(self, known: FileIdentity | None) -> Self:
-        """Return the same, but for a rejects file that replaces that file and no other."""
+    def only_replace(self, known: FileIdentity | None) -> None:
+        """Let the rejects file replace that file and no other."""
         if self._rejects and self._known[self._rejects] != known:
             self._known[self._rejects] = None
-        return self
 
     @contextlib.contextmanager
     def write(self, rejects: Rejects, report: Report, clock: Clock) -> Iterator[WrittenRejects]:

@@ -40,7 +40,7 @@ def commit_published(state: StagingState, mode: Mode, counts: Mapping[str, Any],
         rejects: what it keeps of the rejects; see `report.kept_rejects.pack_rejects`.
 
     Raises:
-        CommitUnknown: a signal or the deadline ended the wait for the server's answer to the commit.
+        CommitUnknown: a signal or the deadline ended the wait for the answer to the commit, or what follows it.
     """
     lease, staging = state.lease, state.table
     session = lease.session
@@ -51,11 +51,12 @@ def commit_published(state: StagingState, mode: Mode, counts: Mapping[str, Any],
         session.run(f"DROP TABLE {staging.quoted}")
     try:
         session.commit()
+        # What stops the run from here on says so, too: it is not true any more that nothing was published.
+        clean_after_import(session, lease.key, lease.workbook.path.name, lease.target.schema, lease.target.name)
     except KeyboardInterrupt as exc:
         raise CommitUnknown("interrupted while publishing, which may have been done", stopped_by=exc) from exc
     except TimedOut as exc:
         raise CommitUnknown(exc.fact, place=exc.place, choice=exc.choice, stopped_by=exc) from exc
-    clean_after_import(session, lease.key, lease.workbook.path.name, lease.target.schema, lease.target.name)
 
 
 def _can_read_target(lease: RunLease) -> bool:

@@ -17,6 +17,8 @@ from support.tables import contract, save
 
 import importer.ledger.rejects as kept
 from importer import BudgetExceeded, import_workbook
+from importer.errors import CommitUnknown
+from importer.report.rejects_file import WrittenRejects
 
 if TYPE_CHECKING:
     from conftest import Database
@@ -264,6 +266,36 @@ def test_killed_and_its_file_mended_before_the_next_run(db: Database, tmp_path: 
     assert (tmp_path / "r.csv").read_text() == "mended"
     assert ran.json["rejects"]["file"] == str(tmp_path / "r-2.csv")
     assert "bad" in (tmp_path / "r-2.csv").read_text()
+
+
+def test_interrupted_before_the_file_has_its_name(
+    db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows are published, and nobody is told that they are not."""
+    db.run("create table t (n bigint)")
+    book = save(tmp_path / "t.xlsx", ["n"], [1], ["bad"])
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(CommitUnknown) as caught:
+        patched.setattr(WrittenRejects, "place", interrupt)
+        db.load(book)
+    assert "run the same command again" in str(caught.value.choice)
+    report = db.load(book)
+    assert (report.outcome, report.rejects_file) == ("already-imported", str(tmp_path / "t.rejects.xlsx"))
+    assert "bad" in str(_cells(tmp_path / "t.rejects.xlsx"))
+    assert db.rows("select n from t") == [(1,)]
+
+
+def test_file_of_a_killed_run_that_cannot_be_written_either(db: Database, tmp_path: Path) -> None:
+    """The import is done all the same."""
+    db.run("create table t (n bigint)")
+    arguments = ["run", str(save(tmp_path / "t.xlsx", ["n"], ["bad"])), "--to", db.dsn.text, "--json"]
+    _kill_at("place", [*arguments, "--workers", "0"], tmp_path)
+    ran = importer(*arguments, "--rejects", "t.xlsx/r.csv", cwd=tmp_path)
+    assert (ran.code, ran.json["outcome"], ran.json["rejects"]["file"]) == (0, "already-imported", None)
+    assert "--rejects FILE" in str(ran.json["notes"])
 
 
 def test_folder_that_is_gone_after_the_commit(db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
