@@ -12,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 README, CONTRIBUTING = ROOT / "README.md", ROOT / ".github" / "CONTRIBUTING.md"
+SECURITY = ROOT / ".github" / "SECURITY.md"
 MAX_README_LINES = 250
 COMMANDS = {
     "lint": ["ruff", "check", "."],
@@ -53,7 +54,7 @@ def test_contributing_knows_where_every_module_is() -> None:
     assert not missing + extra, f"missing in the map: {sorted(missing)}; extra in it: {sorted(extra)}"
 
 
-@pytest.mark.parametrize("page", [README, CONTRIBUTING], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [README, CONTRIBUTING, SECURITY], ids=lambda page: page.name)
 def test_links_and_paths_lead_somewhere(page: Path) -> None:
     """Relative links with their headings, and paths in backticks."""
     text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)

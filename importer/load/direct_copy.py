@@ -19,7 +19,7 @@ from importer.cells.frame import ROW
 from importer.errors import DatabaseError, ImporterError, VerificationFailed
 from importer.ledger import tables as ledger
 from importer.postgres.catalog import read_table
-from importer.postgres.sql import literal
+from importer.postgres.sql import literal, set_own_path, set_target_path
 from importer.postgres.types import is_never_refused, needs_cast
 from importer.postgres.verify import ExpectedRows, verify_rows
 from importer.runtime.interruptible import CallThread
@@ -125,6 +125,7 @@ class DirectCopy:
         Raises:
             VerificationFailed: a count or a column differs.
         """
+        set_own_path(self._session)
         table = f"ONLY {self._target.quoted} WHERE xmin = '{self._location.xid}'::xid"
         check = partial(
             verify_rows,
@@ -194,6 +195,8 @@ def begin_direct_copy(
         is_open, block = _inspect_target(session, target, plan)
         if is_open and read_table(session, table.schema, table.name) == table:
             xid = session.value("select pg_current_xact_id()::xid::text")
+            # Defaults of columns that are not loaded may rely on the user's search path.
+            set_target_path(session, own_first=True)
             return DirectCopy(session, target, plan, _RowLocation(xid, max(block - 1, 0)), spans)
     except DatabaseError:
         pass  # loading through staging works without this, or reports the error

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from importer.errors import DatabaseError, VerificationFailed
 from importer.ledger.schema import SCHEMA
-from importer.postgres.sql import literal, quote
+from importer.postgres.sql import OWN_PATH, literal, path_sql, quote, set_own_path, set_target_path
 
 if TYPE_CHECKING:
     from importer.postgres.catalog import Table
@@ -97,16 +97,19 @@ def fill(session: Session, staging: Staging, table: Table, statement: InsertSele
     """
     assert staging.row_column is not None
     function = quote(SCHEMA, f"fill_{secrets.token_hex(6)}")
-    session.run(_function(function, staging, table, statement))
+    session.run(_function(function, staging, table, statement, _path_changes(session.user_path)))
     called = f"{function}(0, {_MAX_ROW}, NULL)"
     if statement.deletes_existing:
         # One statement deletes the rows and calls the function, because foreign keys that refer to this table are
         # checked at its end, when the rows are back. TRUNCATE would show an empty table to older snapshots. The
         # sub-select makes the deletion happen first.
+        gone = "(SELECT pg_catalog.count(*) FROM gone)"
+        set_target_path(session)
         answers = session.query(
             f"WITH gone AS (DELETE FROM {statement.target} RETURNING 1) "
-            f"SELECT {called}, (SELECT count(*) FROM gone) WHERE (SELECT count(*) FROM gone) >= 0"
+            f"SELECT {called}, {gone} WHERE {gone} OPERATOR(pg_catalog.>=) 0"
         )
+        set_own_path(session)
     else:
         answers = session.query(f"SELECT {called}, 0")
     session.run(f"DROP FUNCTION {function}(bigint, bigint, bigint[])")
@@ -129,12 +132,24 @@ def _parse_answers(answers: list[tuple[str, int]], rows: int) -> PublishResult:
     return filled
 
 
-def _function(name: str, staging: Staging, table: Table, statement: InsertSelect) -> str:
+def _path_changes(user_path: str) -> dict[str, str]:
+    """Return the PL/pgSQL that sets the user's search path, and that which sets ours again, by fragment."""
+    paths = {"target_path": user_path, "own_path": OWN_PATH}
+    return {name: path_sql(path).replace("SELECT", "PERFORM", 1) + ";" for name, path in paths.items()}
+
+
+def _function(name: str, staging: Staging, table: Table, statement: InsertSelect, paths: dict[str, str]) -> str:
     """Return the statement that creates the function; it returns a JSON array per refused row, then the counts."""
     assert staging.row_column is not None
     number = quote(staging.row_column)
     shared = {
-        "attempt": _attempt_sql(statement, staging, f"{number} BETWEEN $1 AND $2", table),
+        "attempt": _attempt_sql(
+            statement,
+            staging,
+            f"{number} OPERATOR(pg_catalog.>=) $1 AND {number} OPERATOR(pg_catalog.<=) $2",
+            table,
+            paths,
+        ),
         "staging": staging.quoted,
         "number": number,
         "add_counts": _sql("add_counts"),
@@ -144,35 +159,40 @@ def _function(name: str, staging: Staging, table: Table, statement: InsertSelect
             rarely=", ".join(map(literal, _TRIGGER_CLASSES)),
             hopeless=_MAX_FIRST_REFUSALS if table.may_refuse_rows else 0,
         ),
-        "answer": _sql("answer", probes="".join(_probe_cast_sql(cast, staging, number) for cast in statement.casts)),
+        "answer": _sql(
+            "answer", probes="".join(_probe_cast_sql(cast, staging, number, paths) for cast in statement.casts)
+        ),
     }
     retry = ""
     if table.refers_to_itself:
-        waiting = _attempt_sql(statement, staging, f"{number} = ANY($3)", table)
+        waiting = _attempt_sql(statement, staging, f"{number} OPERATOR(pg_catalog.=) ANY ($3)", table, paths)
         retry = _sql("retry_waiting", attempt_waiting=waiting, **shared)
     waits = str(table.refers_to_itself).lower()
     body = _sql("body", first=_FIRST_BATCH, largest=_LARGEST_BATCH, waits=waits, retry_waiting=retry, **shared)
     tag = f"$importer_{secrets.token_hex(6)}$"
-    return f"CREATE FUNCTION {name}(bigint, bigint, bigint[]) RETURNS SETOF text LANGUAGE plpgsql AS {tag}{body}{tag}"
+    return (
+        f"CREATE FUNCTION {name}(bigint, bigint, bigint[]) RETURNS SETOF text LANGUAGE plpgsql "
+        f"SET search_path = {OWN_PATH} AS {tag}{body}{tag}"
+    )
 
 
-def _attempt_sql(statement: InsertSelect, staging: Staging, rows: str, table: Table) -> str:
+def _attempt_sql(statement: InsertSelect, staging: Staging, rows: str, table: Table, paths: dict[str, str]) -> str:
     """Return the PL/pgSQL that tries some rows and counts the outcome; it raises ROW_SKIPPED if rows were left out."""
     count = _sql("count", staging=staging.quoted, rows=rows)
     lost = _sql("lost", row_skipped=ROW_SKIPPED)
     if not statement.key:
         check = _sql("check_inserted", count=count, lost=lost) if table.may_skip_rows else ""
-        return _sql("insert", statement=statement.insert(rows), check=check)
+        return _sql("insert", statement=statement.insert(rows), check=check, **paths)
     check = ""
     if table.may_skip_rows:
-        check = _sql("check_unchanged", forced=statement.build_forced_insert(rows), lost=lost)
-    return _sql("upsert", statement=statement.insert(rows), count=count, check=check)
+        check = _sql("check_unchanged", forced=statement.build_forced_insert(rows), lost=lost, **paths)
+    return _sql("upsert", statement=statement.insert(rows), count=count, check=check, **paths)
 
 
-def _probe_cast_sql(cast: tuple[str, str], staging: Staging, number: str) -> str:
+def _probe_cast_sql(cast: tuple[str, str], staging: Staging, number: str, paths: dict[str, str]) -> str:
     """Return the PL/pgSQL that finds out whether a cast is what failed in row `$1`."""
     name, expression = cast
-    return _sql("probe", expression=expression, staging=staging.quoted, number=number, column=literal(name))
+    return _sql("probe", expression=expression, staging=staging.quoted, number=number, column=literal(name), **paths)
 
 
 def _sql(fragment: str, **values: object) -> str:

@@ -5,6 +5,8 @@
 -- The function takes (bigint, bigint, bigint[]): `$1` to `$2` is the current batch of sheet rows; `$3` holds the rows
 -- that refer to rows not loaded yet (foreign keys to the table itself). Columns take precedence over variables of the
 -- same name, so variables begin with `importer_` and parameters are referred to by number only.
+-- The function searches names in `pg_catalog` alone. Between `target_path` and `own_path` the user's search path is set,
+-- for triggers, defaults and domains of the target; whatever our statements call there is qualified. An error restores it.
 -- It returns a JSON array a refused row, then the counts of new, changed and unchanged rows.
 
 -- fragment: body
@@ -113,23 +115,30 @@ END
 -- Finds out whether a cast is what failed in row `$1`.
 -- fragment: probe
           IF importer_column = '' AND importer_table = '' THEN
-            BEGIN PERFORM {expression} FROM {staging} WHERE {number} = $1;
+            BEGIN
+              {target_path}
+              PERFORM {expression} FROM {staging} WHERE {number} OPERATOR(pg_catalog.=) $1;
+              {own_path}
             EXCEPTION WHEN OTHERS THEN importer_column := {column};
             END;
           END IF;
 
 -- Tries some rows and counts those inserted; all of them, unless a trigger or rule leaves rows out.
 -- fragment: insert
-      {statement}; GET DIAGNOSTICS importer_new = ROW_COUNT; {check}
+      {target_path}
+      {statement}; GET DIAGNOSTICS importer_new = ROW_COUNT;
+      {own_path} {check}
 
 -- fragment: check_inserted
       {count} IF importer_new <> importer_count THEN {lost} END IF;
 
 -- Tries some rows and counts those inserted, updated and unchanged.
 -- fragment: upsert
-      WITH importer_done AS ({statement} RETURNING xmax = 0 AS importer_is_new)
-      SELECT count(*) FILTER (WHERE importer_is_new), count(*) FILTER (WHERE NOT importer_is_new)
+      {target_path}
+      WITH importer_done AS ({statement} RETURNING xmax OPERATOR(pg_catalog.=) 0 AS importer_is_new)
+      SELECT pg_catalog.count(*) FILTER (WHERE importer_is_new), pg_catalog.count(*) FILTER (WHERE NOT importer_is_new)
       INTO importer_new, importer_changed FROM importer_done;
+      {own_path}
       {count} importer_same := importer_count - importer_new - importer_changed; {check}
 
 -- A row that is not written is unchanged, or a trigger prevented the write: then it prevents this one, too. What this
@@ -137,7 +146,10 @@ END
 -- fragment: check_unchanged
         IF importer_same > 0 THEN
           BEGIN
-            WITH importer_done AS ({forced} RETURNING 1) SELECT count(*) INTO importer_forced FROM importer_done;
+            {target_path}
+            WITH importer_done AS ({forced} RETURNING 1)
+            SELECT pg_catalog.count(*) INTO importer_forced FROM importer_done;
+            {own_path}
             RAISE EXCEPTION USING ERRCODE = 'IM002';
           EXCEPTION WHEN SQLSTATE 'IM002' THEN NULL;
           END;

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 #: Columns that hold when a row was last written. An upsert resets them to their default when the sheet has no such
 #: column; without that, `updated_at` of an updated row would be wrong.
 UPDATED_AT_COLUMNS = ("updated_at", "modified_at")
-#: Types that have no `=`, or whose `=` holds for different values (equal areas, letter case, 24 hours and 1 day).
-_COMPARED_AS_TEXT = {
-    "json", "xml", "point", "line", "lseg", "box", "path", "polygon", "circle", "interval",
-    "text", "character varying", "citext",
+#: Types that the server's own `=` compares by value. The others are compared as texts: they have no `=`, or one that
+#: holds for different values (equal areas, letter case, 24 hours and 1 day), or it is another role's.
+_COMPARED_BY_VALUE = {
+    "boolean", "smallint", "integer", "bigint", "real", "double precision", "numeric", "date", "time", "timestamp",
+    "timestamp with time zone", "uuid", "jsonb", "bit", "bit varying", "character", "name", "inet", "cidr", "macaddr",
+    "macaddr8", "int4range", "int8range", "numrange", "daterange", "tsrange", "tstzrange",
 }  # fmt: skip
 
 
@@ -92,7 +94,7 @@ def make_insert(
     """
     # A field without a column in the sheet is not written, so that the table's default applies.
     columns = [c for c in staging.columns if c.column]
-    values = {c.field.name: f"{quote(c.field.name)}::{c.pg_type}" for c in columns}
+    values = {c.field.name: f"{quote(c.field.name)}::{c.pg_type.qualified}" for c in columns}
     casts = tuple(
         (c.field.name, values[c.field.name]) for c in columns if wire_type_of(c.pg_type).staging != str(c.pg_type)
     )
@@ -115,6 +117,8 @@ def _updated_at_columns(table: Table, loaded: set[str]) -> list[str]:
 
 
 def _differs_sql(name: str, pg_type: PgType) -> str:
-    as_text = pg_type.name in _COMPARED_AS_TEXT
-    cast = '::text COLLATE "C"' if as_text else ""
-    return f"importer_target.{quote(name)}{cast} IS DISTINCT FROM excluded.{quote(name)}{cast}"
+    """Return the condition; not IS DISTINCT FROM, which takes the `=` that the user's search path finds."""
+    by_value = pg_type.schema is None if pg_type.array else pg_type.name in _COMPARED_BY_VALUE
+    cast = "" if by_value else '::pg_catalog.text COLLATE pg_catalog."C"'
+    old, new = f"importer_target.{quote(name)}{cast}", f"excluded.{quote(name)}{cast}"
+    return f"(({old} OPERATOR(pg_catalog.=) {new}) IS NOT TRUE AND NOT ({old} IS NULL AND {new} IS NULL))"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from importer.errors import TargetChanged, TargetRefused
 from importer.ledger.schema import session_role
 from importer.plan.lineage import COLUMNS
-from importer.postgres.catalog import Table, parse_table_name, read_table
+from importer.postgres.catalog import Table, find_schema, parse_table_name, read_table
 from importer.postgres.sql import quote, quoted_list
 from importer.postgres.types import needs_cast
 
@@ -108,7 +108,7 @@ def _create_target(
 
     It may refuse rows, so they are inserted as into any existing table.
     """
-    columns = target_column_definitions(target, contract, [(c, str(c.pg_type)) for c in staging.columns])
+    columns = target_column_definitions(target, contract, [(c, c.pg_type.sql) for c in staging.columns])
     columns += [f"{quote(name)} {pg_type}" for name, pg_type in further.items()]
     session.run(f"CREATE TABLE {target.quoted} ({', '.join(columns)})")
     for statement in _constraints(session, target, contract, staging.columns):
@@ -142,7 +142,7 @@ def _default_grants(session: Session, target: Target) -> list[str]:
 
 def _cast_clause(column: ColumnPlan) -> str:
     name = quote(column.field.name)
-    return f"ALTER COLUMN {name} TYPE {column.pg_type} USING {name}::{column.pg_type}"
+    return f"ALTER COLUMN {name} TYPE {column.pg_type.sql} USING {name}::{column.pg_type.sql}"
 
 
 def _rename_sequence(session: Session, target: Target, column: str) -> None:
@@ -181,11 +181,11 @@ def _constraints(session: Session, target: Target, contract: Contract, columns: 
 def _referenced_table(session: Session, target: Target, text: str) -> str:
     """Return the quoted table that a foreign key refers to.
 
-    That is the target itself (no name), a table in the target's schema, else one on the search path.
+    That is the target itself (no name), a table in the target's schema, else one on the user's search path.
     """
     if not text:
         return target.quoted
     schema, name = parse_table_name(text)
-    if schema is None and session.value("select to_regclass($1)::text", [quote(target.schema, name)]):
-        schema = target.schema
-    return quote(schema, name) if schema else quote(name)
+    if schema is None and not session.value("select to_regclass($1)::text", [quote(target.schema, name)]):
+        schema = find_schema(session, name)
+    return quote(schema or target.schema, name)

@@ -46,7 +46,7 @@ class Staging:
     def type_of(self, column: ColumnPlan) -> str:
         """Return the type of a staging column: the final type if COPY can fill it, else the wire type."""
         if self.becomes_target and not needs_cast(column.pg_type):
-            return str(column.pg_type)
+            return column.pg_type.sql
         return wire_type_of(column.pg_type).staging
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from importer.errors import ContractError, TargetRefused
 from importer.postgres.sql import literal, quote
+from importer.postgres.types import PgType
 
 if TYPE_CHECKING:
     from importer.postgres.catalog import Table
@@ -50,9 +51,14 @@ class Lineage:
         if self.rows:
             # The row is cast to text because the keys of a JSON object are texts.
             known = literal(json.dumps(self.rows))
-            row = f"coalesce(({known}::jsonb ->> {row}::text)::bigint, {row})"
+            row = (
+                f"coalesce(({known}::pg_catalog.jsonb OPERATOR(pg_catalog.->>) {row}::pg_catalog.text)::bigint, {row})"
+            )
         values = (literal(self.file), literal(self.sheet), row, literal(self.run))
-        return {name: f"{text}::{pg_type}" for (name, pg_type), text in zip(COLUMNS.items(), values, strict=True)}
+        return {
+            name: f"{text}::{PgType(pg_type).qualified}"
+            for (name, pg_type), text in zip(COLUMNS.items(), values, strict=True)
+        }
 
 
 def make_lineage(source: SheetSource, run: str) -> Lineage:

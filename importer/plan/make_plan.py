@@ -74,7 +74,7 @@ def plan_load(
         check_lineage_texts(source, session)
     if target.table is None:
         check_names(session, [*found, *(c.name for c in contract.extra_columns)])
-    types = {} if target.table else resolve_types(session, contract)
+    contract, types = (contract, {}) if target.table else resolve_types(session, contract)
     planned = plan_columns(contract, target, found, types)
     return contract, LoadPlan(
         planned, tuple(ignored + left), tuple(contract.all_keys()), settings.timezone, settings.error_cells,

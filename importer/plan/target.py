@@ -177,12 +177,15 @@ def _check_required_columns(table: Table, names: set[str]) -> None:
         )
 
 
-def resolve_types(session: Session, contract: Contract) -> dict[str, PgType]:
-    """Return the types that a contract sets, by field name, as the server resolves them.
+def resolve_types(session: Session, contract: Contract) -> tuple[Contract, dict[str, PgType]]:
+    """Return the contract and the types that it sets, by field name, as the server resolves them.
+
+    The types of its extra columns are spelled for SQL with the schema in which they were found.
 
     Raises:
         TargetRefused: the server does not have one of the types.
     """
-    for column in contract.extra_columns:
-        find_type(session, column.type)
-    return {name: find_type(session, text) for name, text in contract.types.items()}
+    extra = tuple(replace(c, type=find_type(session, c.type).sql) for c in contract.extra_columns)
+    return replace(contract, extra_columns=extra), {
+        name: find_type(session, text) for name, text in contract.types.items()
+    }

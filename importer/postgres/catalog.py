@@ -10,7 +10,7 @@ from importer.errors import TargetRefused, UsageError
 
 from .definition import read_definition
 from .sql import quote
-from .types import PgType, parse_type
+from .types import PgType, parse_type, split_schema
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -108,12 +108,7 @@ def find_table(session: Session, schema: str | None, name: str) -> tuple[str, Ta
     if schema in _SYSTEM_SCHEMAS:
         raise TargetRefused(f"schema {schema!r} is reserved", choice="name another: --table schema.table")
     if schema is None:
-        found = session.query(
-            "select nspname from pg_namespace n join pg_class c on n.oid = relnamespace where c.oid = to_regclass($1)",
-            [quote(name)],
-        )
-        # The catalog is always searched: a workbook named pg_class does not mean the server's own table.
-        schema = found[0][0] if found and found[0][0] != "pg_catalog" else session.value("select current_schema()")
+        schema = find_schema(session, name) or next(iter(session.schemas), None)
         if schema is None:
             raise TargetRefused("no schema of the search path exists", choice="name one: --table schema.table")
     elif not session.value("select 1 from pg_namespace where nspname = $1", [schema]):
@@ -128,15 +123,23 @@ def find_table(session: Session, schema: str | None, name: str) -> tuple[str, Ta
     if kind is None:
         return schema, None
     if kind not in {"r", "p"}:
-        what = {
-            "v": "a view",
-            "m": "a materialized view",
-            "f": "a foreign table",
-            "i": "an index",
-            "S": "a sequence",
-        }.get(kind, "not a table")
+        named = {"v": "a view", "m": "a materialized view", "f": "a foreign table", "i": "an index", "S": "a sequence"}
+        what = named.get(kind, "not a table")
         raise TargetRefused(f"{quote(schema, name)} is {what}", choice="name another table with --table")
     return schema, read_table(session, schema, name)
+
+
+def find_schema(session: Session, name: str) -> str | None:
+    """Return the first schema of the user's search path that has a table (or view…) of that name, or None.
+
+    The server's own schema does not count: a workbook named pg_class does not mean the server's table.
+    """
+    found = session.query(
+        "select n.nspname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.relname = $1",
+        [name],
+    )
+    having = {schema for (schema,) in found}
+    return next((schema for schema in session.schemas if schema in having and schema != "pg_catalog"), None)
 
 
 def read_table(session: Session, schema: str, name: str) -> Table:
@@ -180,31 +183,36 @@ with recursive base as (
     from base b join pg_type t on t.oid = b.type where t.typtype = 'd'
 )
 select b.attname::text, b.attnotnull or b.notnull as not_null, b.atthasdef, b.attidentity, b.attgenerated, b.declared,
-       format_type(b.type, b.typmod) as base, t.typtype::text as kind, t.oid::int8 as oid
-from base b join pg_type t on t.oid = b.type where t.typtype <> 'd' order by b.attnum
+       o.nspname::text as declared_in,
+       format_type(b.type, b.typmod) as base, n.nspname::text as base_in, t.typtype::text as kind, t.oid::int8 as oid
+from base b join pg_type t on t.oid = b.type join pg_namespace n on n.oid = t.typnamespace
+join pg_attribute a on a.attrelid = to_regclass($1) and a.attnum = b.attnum
+join pg_type d on d.oid = a.atttypid join pg_namespace o on o.oid = d.typnamespace
+where t.typtype <> 'd' order by b.attnum
 """
 
 
 def _columns(session: Session, schema: str, name: str) -> tuple[TableColumn, ...]:
     columns = []
     rows = session.query(_COLUMNS, [quote(schema, name)])
-    for column, not_null, has_default, identity, generated, declared, base, kind, oid in rows:
-        pg_type = _describe_type(session, base, kind, oid)
+    for column, not_null, has_default, identity, generated, declared, declared_in, base, base_in, kind, oid in rows:
+        pg_type = _describe_type(session, (base, base_in), kind, oid)
         if declared != base:
-            pg_type = replace(pg_type, domain=declared)
+            pg_type = pg_type.in_domain(declared, declared_in, session.schemas)
         filled = "identity" if identity == "a" else "generated" if generated else None
         columns.append(TableColumn(column, pg_type, not_null, has_default or bool(identity), filled))
     return tuple(columns)
 
 
-def _describe_type(session: Session, spelling: str, kind: str, oid: int) -> PgType:
-    """Return the type with that spelling (by `format_type`), `typtype` and oid; an enum gets its labels."""
+def _describe_type(session: Session, spelling: tuple[str, str], kind: str, oid: int) -> PgType:
+    """Return the type with that spelling (by `format_type`) and schema, `typtype` and oid; an enum gets its labels."""
+    schema, shown = split_schema(*spelling, session.schemas)
     if kind == "c":
         return PgType("record")
     if kind == "e":
         labels = session.query("select enumlabel::text from pg_enum where enumtypid = $1 order by enumsortorder", [oid])
-        return PgType(spelling, labels=tuple(label for (label,) in labels))
-    return parse_type(spelling) or PgType(spelling)
+        return PgType(shown, labels=tuple(label for (label,) in labels), schema=schema)
+    return replace(parse_type(shown) or PgType(shown), schema=schema)
 
 
 def _keys(session: Session, schema: str, name: str) -> tuple[tuple[bool, tuple[str, ...], bool], ...]:
@@ -242,8 +250,11 @@ with recursive base as (
     select t.oid, t.typtype::text, t.typbasetype, t.typtypmod, b.nextmod
     from base b join pg_type t on t.oid = b.next where b.kind = 'd'
 )
-select kind, format_type(oid, nullif(typmod, -1)) as base, oid::int8 as oid, format_type(to_regtype($1), null) as asked
-from base where kind <> 'd'
+select b.kind, format_type(b.oid, nullif(b.typmod, -1)) as base, b.oid::int8 as oid, n.nspname::text as base_in,
+       format_type(to_regtype($1), null) as asked, (
+           select o.nspname::text from pg_type d join pg_namespace o on o.oid = d.typnamespace
+           where d.oid = to_regtype($1)) as asked_in
+from base b join pg_type t on t.oid = b.oid join pg_namespace n on n.oid = t.typnamespace where b.kind <> 'd'
 """
 
 
@@ -256,15 +267,21 @@ def find_type(session: Session, text: str) -> PgType:
     asked = parse_type(text)
     bare = str(replace(asked, args=(), array=False)) if asked else text
     found = session.query(_TYPE, [bare])
+    if not found and asked and "." not in bare:
+        spelled = [f"{quote(schema)}.{bare}" for schema in session.schemas]
+        found = next((rows for name in spelled if (rows := session.query(_TYPE, [name]))), [])
     if asked is None or not found:
         raise TargetRefused(
             f"the server has no type {text!r}", choice="create it (or its extension) first, or change the contract"
         )
-    kind, base, oid, declared = found[0]
+    kind, base, oid, base_in, declared, declared_in = found[0]
     if kind == "p":
         raise TargetRefused(f"no column can have the type {text!r}", choice="change the contract")
-    pg_type = _describe_type(session, base, kind, oid)
-    pg_type = replace(pg_type, domain=declared) if declared != base else replace(pg_type, args=asked.args)
+    pg_type = _describe_type(session, (base, base_in), kind, oid)
+    if declared != base:
+        pg_type = pg_type.in_domain(declared, declared_in, session.schemas)
+    else:
+        pg_type = replace(pg_type, args=asked.args)
     return replace(pg_type, array=pg_type.array or asked.array)
 
 

@@ -12,11 +12,13 @@ import contextlib
 import ctypes
 import functools
 import importlib.util
+import os
 import re
 import selectors
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +41,12 @@ _FUNCTIONS = {
     "PQgetvalue": (_TEXT, _HANDLE, _NUMBER, _NUMBER), "PQsslAttribute": (_TEXT, _HANDLE, _TEXT),
 }  # fmt: skip
 
+_OPTION = "-csearch_path=pg_catalog,pg_temp"
+_URI_OPTIONS = re.compile(r"(?<=[?&]options=)[^&#]*")
+_WORD_OPTIONS = re.compile(r"(?<![^\s'])options\s*=\s*('(?:[^'\\]|\\.)*'|(?:[^\s'\\]|\\.)*)")
+#: What poolers say that take no options of a session as it starts.
+OPTIONS_REFUSED = re.compile(r"startup parameter|command-line options|options parameter", re.IGNORECASE)
+
 
 def in_utf8(text: str) -> str:
     """Return a connection string with `client_encoding=UTF8`; the last one counts, and it outranks all other settings.
@@ -49,6 +57,28 @@ def in_utf8(text: str) -> str:
         return f"{text} client_encoding=UTF8"
     joint = "" if text[-1] in "?&" else "&" if "?" in text else "?"
     return f"{text}{joint}client_encoding=UTF8"
+
+
+def with_own_path(text: str) -> str:
+    """Return a connection string whose sessions begin with our search path; other options in it stay.
+
+    The driver asks for all types as it connects, before any statement of ours, with operators that are not exact.
+    """
+    inherited = os.environ.get("PGOPTIONS", "")
+    if re.match(r"\w+://", text):
+        found = list(_URI_OPTIONS.finditer(text))
+        if found:
+            at = found[-1].end()
+            return f"{text[:at]}%20{quote(_OPTION)}{text[at:]}"
+        joint = "" if text[-1] in "?&" else "&" if "?" in text else "?"
+        return f"{text}{joint}options={quote(f'{inherited} {_OPTION}'.strip())}"
+    words = list(_WORD_OPTIONS.finditer(text))
+    if words:
+        value = words[-1][1]
+        value = value[1:-1] if value.startswith("'") else value
+        return f"{text[: words[-1].start(1)]}'{value} {_OPTION}'{text[words[-1].end(1) :]}"
+    inherited = inherited.replace("\\", "\\\\").replace("'", "\\'")
+    return f"{text} options='{f'{inherited} {_OPTION}'.strip()}'"
 
 
 class LibpqConnection:

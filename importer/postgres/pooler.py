@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from .libpq import LibpqConnection
 
-_BACKEND = "select pg_catalog.pg_backend_pid()::text"
+_BACKEND = "select pg_catalog.pg_backend_pid()::pg_catalog.text"
 #: Who asks next, us or the other connection, within a pool of any size. A pool gives out either the process that became
 #: free last or the one that was free longest; with the same one asking twice, both show within six transactions.
 _TURNS = "uoouuo"

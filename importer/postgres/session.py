@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import re
 import threading
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -17,7 +18,7 @@ from importer.runtime.interruptible import InterruptibleCaller
 
 from .connect_errors import connection_error, pooler_error
 from .encoding import Encoding, find_encoding
-from .libpq import in_utf8
+from .libpq import OPTIONS_REFUSED, in_utf8, with_own_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -50,7 +51,10 @@ MIN_SERVER = 130_000
 #: What every session sets, whatever role, database, environment or connection string say, and returns the encoding of
 #: the database. Our sessions wait within transactions while the workbook is read, so they must not end for being idle.
 _SET_UP = """
-select pg_catalog.getdatabaseencoding()::text as encoding,
+select pg_catalog.getdatabaseencoding()::pg_catalog.text as encoding,
+       pg_catalog.current_setting('search_path') as path,
+       pg_catalog.array_to_json(pg_catalog.current_schemas(false))::pg_catalog.text as schemas,
+       pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false) as own,
        pg_catalog.set_config('client_encoding', 'UTF8', false) as client,
        pg_catalog.set_config('idle_in_transaction_session_timeout', '0', false) as idle
 """
@@ -93,6 +97,27 @@ def _primary_message(text: str) -> str:
     return match[1].strip() if match else text.split("\n", 1)[0].strip()
 
 
+#: Connection strings whose server, a pooler, takes no options as a session starts.
+_without_options: set[str] = set()
+
+
+def _open_database(text: str) -> adbc_driver_manager.AdbcDatabase:
+    """Return the driver's database, which has read all types with our search path; connections begin with the user's.
+
+    A pooler may refuse the option that sets the path; then the types are read with the user's.
+    """
+    database: adbc_driver_manager.AdbcDatabase
+    try:
+        database = adbc_driver_postgresql.connect(text if text in _without_options else with_own_path(text))
+    except adbc_driver_manager.Error as exc:
+        if not OPTIONS_REFUSED.search(str(exc)):
+            raise
+        _without_options.add(text)
+        database = adbc_driver_postgresql.connect(text)
+    database.set_options(uri=text)
+    return database
+
+
 class Session:
     """A connection to the server; a context manager that rolls back what was not committed.
 
@@ -106,6 +131,8 @@ class Session:
 
     Attributes:
         encoding_name: the server's name for the encoding of the database, such as `LATIN1`.
+        user_path: the search path that role, database and connection string set; ours replaces it.
+        schemas: the schemas on it that exist and may be used, in order.
 
     Raises:
         ConnectionFailed: the server cannot be reached.
@@ -116,9 +143,10 @@ class Session:
         self._dsn = dsn
         self.guard = InterruptibleCaller(deadline)
         with database_errors(dsn, connecting=True), contextlib.ExitStack() as opened:
-            self._database = opened.enter_context(adbc_driver_postgresql.connect(in_utf8(dsn.text)))
+            self._database = opened.enter_context(_open_database(in_utf8(dsn.text)))
             self._connection = opened.enter_context(adbc_driver_manager.AdbcConnection(self._database))
-            self.encoding_name = str(self.value(_SET_UP))
+            self.encoding_name, self.user_path, schemas = map(str, self.query(_SET_UP)[0][:3])
+            self.schemas: tuple[str, ...] = tuple(json.loads(schemas))
             # Only now: a setting that is made in a transaction goes away with it.
             self._connection.set_autocommit(autocommit)
             opened.pop_all()

@@ -8,9 +8,15 @@ are sent as text and cast by the server, in publish.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import polars as pl
+
+from .sql import quote
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 #: Maximum length of a name in bytes: PostgreSQL's NAMEDATALEN - 1.
 NAME_BYTES = 63
@@ -30,6 +36,13 @@ _TYPE_PATTERN = re.compile(
 )
 
 
+#: Types with a syntax of their own; they take no schema and are always the server's own.
+_KEYWORDS = (
+    "boolean", "smallint", "integer", "bigint", "real", "double precision", "numeric", "character varying", "character",
+    "bit", "bit varying", "time", "time with time zone", "timestamp", "timestamp with time zone", "interval",
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class PgType:
     """A PostgreSQL type.
@@ -40,6 +53,8 @@ class PgType:
         array: whether the type is an array of the named type.
         labels: the labels of an enum; None for other types.
         domain: the name of a domain, or None; for a domain, `name` and `args` are those of its base type.
+        schema: for a type that is not the server's own, the quoted schema and a dot if `str` leaves them out (because
+            the schema is on the user's search path), else empty; None for the server's own.
     """
 
     name: str
@@ -47,6 +62,23 @@ class PgType:
     array: bool = False
     labels: tuple[str, ...] | None = None
     domain: str | None = None
+    schema: str | None = None
+
+    def in_domain(self, spelling: str, schema: str, searched: Collection[str]) -> PgType:
+        """Return the type of a domain with this base type; see `split_schema`."""
+        prefix, domain = split_schema(spelling, schema, searched)
+        return replace(self, domain=domain, schema=prefix)
+
+    @property
+    def sql(self) -> str:
+        """The spelling for SQL, where only `pg_catalog` is on the search path."""
+        return f"{self.schema or ''}{self}"
+
+    @property
+    def qualified(self) -> str:
+        """The spelling for SQL that means the same on any search path."""
+        is_keyword = self.name in _KEYWORDS or self.name.startswith(UNSUPPORTED_PREFIXES)
+        return self.sql if self.schema is not None or is_keyword else f"pg_catalog.{self}"
 
     def __str__(self) -> str:
         if self.domain:
@@ -54,6 +86,20 @@ class PgType:
         args = f"({','.join(map(str, self.args))})" if self.args else ""
         first, zone, rest = self.name.partition(" with time zone")
         return f"{first}{args}{zone}{rest}{'[]' if self.array else ''}"
+
+
+def split_schema(spelling: str, schema: str, searched: Collection[str]) -> tuple[str | None, str]:
+    """Return `PgType.schema` and the name to show, which has no schema if the user's search path has it.
+
+    Args:
+        spelling: the type as `format_type` spells it when only `pg_catalog` is searched.
+        schema: its schema.
+        searched: schemas on the user's search path.
+    """
+    if schema == "pg_catalog":
+        return None, spelling
+    prefix = next((p for p in (f"{schema}.", f"{quote(schema)}.") if spelling.startswith(p)), "")
+    return (prefix, spelling.removeprefix(prefix)) if schema in searched else ("", spelling)
 
 
 def parse_type(text: str) -> PgType | None:

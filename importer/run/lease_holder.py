@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
-from importer.errors import ImporterError, TargetRefused
+from importer.errors import ImporterError
 from importer.ledger.locks import lock_number
 from importer.ledger.migrations import ensure_ledger
 from importer.ledger.schema import SCHEMA
@@ -28,15 +28,13 @@ from importer.runtime.retry import Retry
 
 from .import_key import contract_sha256, random_key, run_key
 from .lease import AlreadyImported, RunLease
-from .reload import reload_reason
+from .reload import disbelieved, reload_reason
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from importer.contract.model import Contract
     from importer.excel.workbook import Sheet, Workbook
-    from importer.ledger.tables import Run
-    from importer.plan.target import Target
     from importer.runtime.progress import Clock
     from importer.settings import Dsn, Settings
 
@@ -245,17 +243,7 @@ class LeaseHolder:
         # The lease owns this transaction; a read in it may have failed.
         lease.session.rollback()
         if reason is None and not published.is_believed:
-            raise _disbelieved(published, lease.target)
+            raise disbelieved(published, lease.target)
         if reason is None:
             return replace(lease, published_run=published)
         return replace(lease, notes=(*lease.notes, f"loaded again, although run {published.id} imported it: {reason}"))
-
-
-def _disbelieved(published: Run, target: Target) -> TargetRefused:
-    """Return the error about a run that says it was published, by a role that has no right to write to the target."""
-    return TargetRefused(
-        f"the ledger has this import as done, by run {published.id} of role {published.role}, but that role may not "
-        f"write to {target.quoted}",
-        choice="look whether the rows are there; if not, --again loads them (or ask the owner of the ledger for: "
-        f"importer runs forget {published.id})",
-    )

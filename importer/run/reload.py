@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from importer.errors import ImporterError
+from importer.errors import ImporterError, TargetRefused
 
 if TYPE_CHECKING:
     from importer.ledger.tables import Run
@@ -50,3 +50,13 @@ def _rows_unchanged(session: Session, target: Target, published: Run) -> bool:
         # A role that may not read the table cannot check that; replacing the rows once more does no harm.
         return False
     return bool(count == published.counts.get("inserted") and foreign == 0)
+
+
+def disbelieved(published: Run, target: Target) -> TargetRefused:
+    """Return the error about a run that says it was published, by a role that has no right to write to the target."""
+    return TargetRefused(
+        f"the ledger has this import as done, by run {published.id} of role {published.role}, but that role may not "
+        f"write to {target.quoted}",
+        choice="look whether the rows are there; if not, --again loads them (or ask the owner of the ledger for: "
+        f"importer runs forget {published.id})",
+    )

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
+from support.asking import user_session
 from support.commandline import Ran, Running, importer
 from support.faults import (
     SECONDS,
@@ -34,7 +35,6 @@ from support.faults import (
 from support.rawbook import inline, number, row, write_rows
 
 from importer.errors import ImporterError
-from importer.postgres.session import Session
 from importer.settings import Dsn
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def stage_of(own: Server) -> str:
 @contextlib.contextmanager
 def locked_table(own: Server) -> Iterator[None]:
     """The target, held by somebody else: publishing waits for it."""
-    with Session(own.dsn) as session:
+    with user_session(own.dsn) as session:
         session.run("LOCK TABLE t IN SHARE MODE")
         yield
         with contextlib.suppress(ImporterError):
@@ -171,7 +171,7 @@ def kill_somewhere(own: Server, running: Running, chance: random.Random, longest
                 time.sleep(0.005)
                 continue
             with contextlib.suppress(ImporterError):
-                session = session or stack.enter_context(Session(own.dsn, autocommit=True))
+                session = session or stack.enter_context(user_session(own.dsn, autocommit=True))
                 if session.value("select count(*) from importer.chunks") >= wanted:
                     break
             time.sleep(0.002)
@@ -280,7 +280,7 @@ def test_sessions_terminated(own: Server, book: Path, seed: int, times: Callable
     ours = "select pid from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid() and application_name <> 'tests'"
     for _ in range(times(3)):
         reset(own)
-        with importing(own, book, *OPTIONS) as running, Session(own.dsn, autocommit=True) as session:
+        with importing(own, book, *OPTIONS) as running, user_session(own.dsn, autocommit=True) as session:
             wanted = chance.randrange(CHUNKS + 1)
             running.wait_for(lambda wanted=wanted: wanted == 0 or written(own) >= wanted)
             pids = [pid for (pid,) in session.query(ours)]

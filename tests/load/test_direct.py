@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
+from support.asking import user_session
 from support.rawbook import error, inline, number, row, write_rows
 from support.tables import contract
 
@@ -254,7 +255,7 @@ def test_a_lost_row_is_not_published(db: Database, tmp_path: Path, monkeypatch: 
 def test_a_table_that_somebody_holds_is_left_to_staging(db: Database, tmp_path: Path) -> None:
     db.run(TABLE, OLD)
     path = book(tmp_path)
-    with Session(db.dsn) as other:
+    with user_session(db.dsn) as other:
         other.run("LOCK TABLE t IN SHARE MODE")
         with pytest.raises(TimedOut):
             load(db, path, timeout=3)

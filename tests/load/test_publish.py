@@ -8,6 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.asking import user_session
 from support.tables import contract, save
 
 from importer.cells.field import Field
@@ -126,7 +127,7 @@ def test_replace_with_nothing_empties_the_table(db: Database, tmp_path: Path) ->
 
 def test_older_snapshot_never_sees_an_empty_table(db: Database, book: Path) -> None:
     db.run("create table t (id bigint primary key, name text)", "insert into t values (7, 'old')")
-    with Session(db.dsn) as reader:
+    with user_session(db.dsn) as reader:
         reader.run("set transaction isolation level repeatable read")
         assert reader.query("select id, name from t") == [(7, "old")]
         db.load(book, mode="replace")
@@ -143,7 +144,7 @@ def test_sampling_reader_sees_none_then_all(db: Database, tmp_path: Path, mode: 
     done = threading.Event()
 
     def sample() -> None:
-        with Session(db.dsn, autocommit=True) as session:
+        with user_session(db.dsn, autocommit=True) as session:
             while not done.is_set():
                 counts.append(session.value("select count(*) from t"))
             counts.append(session.value("select count(*) from t"))
@@ -213,7 +214,7 @@ def test_publish_leaves_the_failed_transaction_to_its_owner(db: Database) -> Non
 
 
 def test_role_is_read_in_the_open_transaction(db: Database) -> None:
-    with Session(db.dsn) as session:
+    with user_session(db.dsn) as session:
         session.run("create temporary table mine (n int)")
         assert session_role(session) == quote(str(db.rows("select current_user::text")[0][0]))
         assert session.value("select to_regclass('pg_temp.mine')::text") is not None

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
+from support.asking import user_session
 from support.commandline import Ran, assert_clean, importer, started
 from support.rawbook import inline, row, write_rows
 
 from importer.postgres.embedded import EmbeddedServer
-from importer.postgres.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,7 +75,7 @@ def test_embedded_kept_by_db_start(home: Path) -> None:
     assert f"running: {url}" == shown.out.strip()
     assert command(home, "run", write_rows(home / "p.xlsx", GOOD), "--quiet").code == 0
     assert EmbeddedServer(home).is_running
-    with Session(EmbeddedServer(home).start()) as session:
+    with user_session(EmbeddedServer(home).start()) as session:
         assert session.query("select a from p") == [("x",)]
     stopped = command(home, "db", "stop")
     assert (stopped.code, stopped.out, stopped.err) == (0, "stopped\n", "")
@@ -96,7 +96,7 @@ def test_embedded_two_users_stopped_by_the_last(home: Path) -> None:
         assert two.enter_context(second.running()) == dsn
         one.close()
         assert second.is_running
-        with Session(dsn) as session:
+        with user_session(dsn) as session:
             assert session.value("select 1") == 1
     assert not second.is_running
 
@@ -117,7 +117,7 @@ def test_embedded_two_processes_at_once_on_a_fresh_folder(home: Path) -> None:
             ran = running.finish()
             assert (ran.code, ran.err) == (0, "")
     assert not EmbeddedServer(home).is_running
-    with EmbeddedServer(home).running() as dsn, Session(dsn) as session:
+    with EmbeddedServer(home).running() as dsn, user_session(dsn) as session:
         assert session.query("select * from one union all select * from two") == [("x",), ("x",)]
 
 
@@ -141,7 +141,7 @@ def test_embedded_killed_user_does_not_keep_it_alive(home: Path) -> None:
 def test_embedded_survives_a_crash_and_a_reused_pid(home: Path) -> None:
     """A server killed hard leaves its pid file; the number may belong to any process by then."""
     with EmbeddedServer(home).running() as dsn:
-        with Session(dsn, autocommit=True) as session:
+        with user_session(dsn, autocommit=True) as session:
             session.run("CREATE TABLE kept (a int)")
             session.run("INSERT INTO kept VALUES (7)")
         file = EmbeddedServer(home).cluster / "postmaster.pid"
@@ -155,7 +155,7 @@ def test_embedded_survives_a_crash_and_a_reused_pid(home: Path) -> None:
     file.write_text("\n".join([str(os.getpid()), *lines[1:]]) + "\n")
     assert EmbeddedServer(home)._answering() is None
     file.write_text("\n".join(lines) + "\n")
-    with EmbeddedServer(home).running() as dsn, Session(dsn) as session:
+    with EmbeddedServer(home).running() as dsn, user_session(dsn) as session:
         assert session.query("select a from kept") == [(7,)]
 
 
@@ -180,7 +180,7 @@ def test_embedded_psql_answers_ctrl_c_itself(home: Path) -> None:
             running.process.stdin.write("select pg_sleep(500);\nselect 'went on';\n")
             running.process.stdin.flush()
             sleeping = "select 1 from pg_stat_activity where query like 'select pg_sleep%' and state = 'active'"
-            with Session(dsn, autocommit=True) as session:
+            with user_session(dsn, autocommit=True) as session:
                 running.wait_for(lambda: session.query(sleeping))
             os.killpg(running.process.pid, signal.SIGINT)
             running.process.stdin.close()

@@ -50,11 +50,24 @@ def held_session(server: Dsn, *, autocommit: bool = False) -> Iterator[Session]:
         _held.sessions.pop(next(iter(_held.sessions))).close()
 
 
+@contextlib.contextmanager
+def user_session(server: Dsn, *, autocommit: bool = False) -> Iterator[Session]:
+    """A session that finds names as those of a user do: ours search the server's own schema alone."""
+    with Session(server, autocommit=autocommit) as session:
+        _search_as_user(session, autocommit)
+        yield session
+
+
+def _search_as_user(session: Session, autocommit: bool) -> None:
+    session.run("reset search_path")
+    if not autocommit:
+        session.commit()
+
+
 def _opened(server: Dsn, autocommit: bool) -> Session:
     session = Session(server, autocommit=autocommit)
     session.run(f"set application_name = '{NAME}'")
-    if not autocommit:
-        session.commit()
+    _search_as_user(session, autocommit)
     return session
 
 

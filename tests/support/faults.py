@@ -18,12 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
-from support.asking import NAME, ask
+from support.asking import NAME, ask, user_session
 from support.commandline import Ran, Running, started
 
 from importer.errors import ImporterError
 from importer.postgres.embedded import EmbeddedServer
-from importer.postgres.session import Session
 from importer.settings import Dsn
 
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ class Server:
         return ask(self.dsn, sql)
 
     def run(self, *statements: str) -> None:
-        with Session(self.dsn, autocommit=True) as session:
+        with user_session(self.dsn, autocommit=True) as session:
             for sql in statements:
                 session.run(sql)
 
@@ -169,7 +168,7 @@ def watching(server: Server, state: str) -> Iterator[list[Any]]:
 
     def watch() -> None:
         while not done.is_set():
-            with contextlib.suppress(ImporterError), Session(server.dsn, autocommit=True) as session:
+            with contextlib.suppress(ImporterError), user_session(server.dsn, autocommit=True) as session:
                 while not done.is_set():
                     asked = time.monotonic()
                     answer = session.query(state)[0]

@@ -98,4 +98,5 @@ def database_with_roles(server: Dsn, *names: str) -> Iterator[Roles]:
         with held_session(server, autocommit=True) as session:
             session.run(f"DROP DATABASE {name} WITH (FORCE)")
             left = session.query(f"select rolname::text from pg_roles where rolname like '%\\_{name}'")
-            session.run(f"DROP ROLE {', '.join(role for (role,) in left)}")
+            if left:
+                session.run(f"DROP ROLE {', '.join(role for (role,) in left)}")

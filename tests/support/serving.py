@@ -19,10 +19,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import psutil
 from openpyxl import Workbook
-from support.asking import ask
+from support.asking import ask, user_session
 from support.commandline import Running, started
-
-from importer.postgres.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,7 +75,7 @@ class Service:
         return ask(self.dsn, sql)
 
     def sql(self, *statements: str) -> None:
-        with Session(self.dsn, autocommit=True) as session:
+        with user_session(self.dsn, autocommit=True) as session:
             for statement in statements:
                 session.run(statement)
 
@@ -167,7 +165,7 @@ def events(answer: httpx.Response) -> Iterator[tuple[str, dict[str, Any]]]:
 @contextlib.contextmanager
 def held(dsn: Dsn, table: str) -> Iterator[None]:
     """A lock on a table: what wants to publish into it must wait."""
-    with Session(dsn) as session:
+    with user_session(dsn) as session:
         session.run(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
         yield
         session.rollback()
