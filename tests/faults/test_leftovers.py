@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
+from support.asking import user_session
 from support.commandline import Ran, Running, importer, started
 from support.faults import kill_tree
 from support.tables import save
-
-from importer.postgres.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +52,7 @@ def _waiting(db: Database, path: Path, temp: Path, *options: object, at: str = "
     command = [sys.executable, "-m", "importer", *_command(db, path, *options)]
     with contextlib.ExitStack() as lock, contextlib.ExitStack() as run:
         # The session is closed before the run is looked after: that it ends is what it needs to go on.
-        holder = lock.enter_context(Session(db.dsn))
+        holder = lock.enter_context(user_session(db.dsn))
         holder.run(f"LOCK TABLE {at} IN SHARE MODE")
         running = run.enter_context(started(*command, env={"TMPDIR": str(temp)}, cwd=path.parent))
         waits = "select 1 from pg_locks where relation = $1::regclass and not granted"

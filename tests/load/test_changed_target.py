@@ -10,6 +10,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.asking import user_session
 from support.serving import wait_for
 from support.tables import save
 
@@ -18,7 +19,6 @@ from importer import pipeline
 from importer.errors import BudgetExceeded, ContractError, DatabaseError, TargetChanged, TargetRefused
 from importer.load import direct_copy
 from importer.load.target_lock import lock_target
-from importer.postgres.session import Session
 from importer.settings import Dsn, Settings
 from importer.stages import read as reading
 
@@ -47,7 +47,7 @@ def altered_while_waiting(db: Database, *statements: str) -> Iterator[None]:
     """Lock table `t`; once a session waits for it, run the statements and commit."""
     waiting = "select count(*) from pg_locks where not granted and relation = to_regclass('t')"
     failed: list[BaseException] = []
-    with Session(db.dsn) as holder:
+    with user_session(db.dsn) as holder:
         holder.run("LOCK TABLE t IN SHARE MODE")
 
         def alter() -> None:

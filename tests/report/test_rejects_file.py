@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import openpyxl
 import pytest
+from support.asking import user_session
 from support.commandline import Ran, assert_clean, importer, started
 from support.faults import small_disk
 from support.tables import save
-
-from importer.postgres.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,7 +41,7 @@ class _Held:
 
     def __init__(self, opened: contextlib.ExitStack, db: Database, command: list[str], table: str, cwd: Path) -> None:
         self._db, self._opened = db, opened
-        self._lock = opened.enter_context(Session(db.dsn))
+        self._lock = opened.enter_context(user_session(db.dsn))
         self._lock.run(f"lock table {table}")
         self.running = opened.enter_context(started(*command, cwd=cwd))
         self._wait(f"relation = '{db.schema}.{table}'::regclass")
@@ -52,7 +51,7 @@ class _Held:
         self.backend = self.running.wait_for(lambda: self._db.rows(asked))[0][0]
 
     def go_to_commit(self) -> None:
-        session = self._opened.enter_context(Session(self._db.dsn))
+        session = self._opened.enter_context(user_session(self._db.dsn))
         xid = session.value("select pg_current_xact_id()::xid::text")
         state = f"target_schema = '{self._db.schema}' and state = 'loading'"
         session.query(f"select 1 from importer.runs where {state} for update")

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
+from support.asking import user_session
 from support.serving import Service, numbers, serving, short_folder, wait_for
-
-from importer.postgres.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +44,7 @@ def folder() -> Iterator[Path]:
 @contextlib.contextmanager
 def commits_held(db: Database) -> Iterator[None]:
     """No commit of rows in the table ends, as long as this lasts."""
-    with Session(db.dsn) as session:
+    with user_session(db.dsn) as session:
         session.run("select pg_advisory_lock(4711, 1)")
         yield
 
@@ -74,7 +73,7 @@ def assert_finished_by_resume(service: Service, db: Database, run: str) -> None:
 
 def prepare(db: Database) -> tuple[Any, ...]:
     """Make the table; return the arguments of a service that may load into it."""
-    with Session(db.dsn, autocommit=True) as session:
+    with user_session(db.dsn, autocommit=True) as session:
         for statement in WAIT_IN_COMMIT.format(db.schema).split(";\n"):
             if statement:
                 session.run(statement)
