@@ -69,6 +69,8 @@ def _load_unmixed(sheet: Engine, epoch: DateSystem, numbers: frozenset[int]) -> 
             if epoch.has_invalid(stamps):
                 return None
             columns[c] = epoch.split(stamps)
+        elif kind == "duration" and epoch.has_too_long(array):
+            return None
         elif kind in VALUE_KINDS:
             columns[c] = {kind: array.cast(VALUE_KINDS[kind])}
     _add_error_cells(columns, errors, epoch, texts=None)

@@ -12,6 +12,8 @@ from typing import Any
 import polars as pl
 
 _DAY_MS = 86_400_000
+#: Longest duration, in ms: what 64 bits hold in µs, as do Arrow and `interval` (292,271 years).
+_LONGEST_MS = (2**63 - 1) // 1000
 _LEAP_BUG = 60
 _UNIX_DAY = date(1970, 1, 1).toordinal()
 _END_MS = (date.max.toordinal() + 1 - _UNIX_DAY) * _DAY_MS
@@ -42,6 +44,12 @@ class DateSystem:
             wrong |= (milliseconds >= _LEAP_BUG_MS[0]) & (milliseconds < _LEAP_BUG_MS[1])
         return bool(wrong.any())
 
+    @staticmethod
+    def has_too_long(durations: pl.Series) -> bool:
+        """Return whether some durations are longer than can be stored; the engine's are milliseconds."""
+        size = durations.cast(pl.Duration("ms")).cast(pl.Int64)
+        return bool(((size > _LONGEST_MS) | (size < -_LONGEST_MS)).any())
+
     def split(self, stamps: pl.Series) -> dict[str, pl.Series]:
         """Split the engine's stamps into datetimes and times of day (which it puts on the day of serial 0)."""
         is_time = stamps < self.day_zero + timedelta(days=1)
@@ -61,11 +69,15 @@ class DateSystem:
             elapsed: whether the format is for durations, with hours beyond 24 (`[h]:mm`).
         """
         if elapsed:
+            if abs(serial) * _DAY_MS > _LONGEST_MS:
+                return "unreadable", f"duration of {serial:.17g} days (too long to be stored)"
             return "duration", timedelta(milliseconds=round(serial * _DAY_MS))
         if not self._is_1904 and _LEAP_BUG <= serial < _LEAP_BUG + 1:
             return "unreadable", f"date serial {serial:g} (1900-02-29, which did not exist)"
         if serial < 0:
             return "unreadable", f"date serial {serial:g} (before the first valid date)"
+        if serial * _DAY_MS > _LONGEST_MS:
+            return "unreadable", f"date serial {serial:g} (after the year 9999)"
         milliseconds = round(serial * _DAY_MS)
         if milliseconds < _DAY_MS:
             return "time", (self.day_zero + timedelta(milliseconds=milliseconds)).time()

@@ -186,6 +186,11 @@ def engine_errors() -> Iterator[None]:
         raise InputError(
             f"the engine cannot read the sheet: {_first_line(exc)}", choice="save it again in Excel"
         ) from None
+    except BaseException as exc:
+        # A panic of the engine is a BaseException whose class cannot be imported.
+        if type(exc).__name__ != "PanicException":
+            raise
+        raise InputError(f"the engine cannot read the sheet: {_first_line(exc)}", choice="save it again") from None
 
 
 def _first_line(error: BaseException) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import polars as pl
 
-from importer.excel.addresses import column_letters
+from importer.excel.addresses import MAX_ROWS, column_letters
 
 from .string_views import words
 
@@ -65,19 +65,23 @@ class Scan(NamedTuple):
         counts: counts of the cells with a value.
         formulas: number of cells with a formula.
         wider: whether a cell's column has more letters than the last column of the declared used range.
+        far: whether a cell's address may have more digits than the number of the window's last row, or a row's number
+            more than that of the last row of a sheet.
     """
 
     odd: bool
     counts: Counts
     formulas: int
     wider: bool
+    far: bool
 
 
-def scan(rows: bytes, width: int | None) -> Scan:
+def scan(rows: bytes, width: int | None, last_row: int = MAX_ROWS) -> Scan:
     """Scan the rows of a window.
 
     Args:
         rows: XML of the rows.
+        last_row: number of the last row.
         width: number of columns in the sheet's declared used range, or None if none is declared.
     """
     data = np.frombuffer(rows + b"\0" * _LOOKAHEAD, np.uint8)
@@ -97,7 +101,14 @@ def scan(rows: bytes, width: int | None) -> Scan:
     inline = int(np.count_nonzero(names == word(b"</is")))
     values = int(np.count_nonzero(names == word(b"</v>"))) + inline
     counts = Counts(values, inline, Tags(data, tags, names))
-    return Scan(odd, counts, formulas, _is_wider(rows, data, tags, names, letter_count(width)))
+    cells = tags[names == word(b"<c r")]
+    if len(cells) != np.count_nonzero((names & 0xFFFF) == word(b"<c")):
+        cells = None  # `r` is not the first attribute of every cell, as in Excel's own files
+    letters, digits = letter_count(width), len(str(last_row))
+    wider = is_wider(rows, letters) if cells is None else bool(_LETTERS[data[cells + _REF_OFFSET + letters]].any())
+    far = (cells is None or _is_longer(data, cells, letters + digits)) and _has_more_digits(rows, digits)
+    far = far or _has_long_row_number(rows, data, tags[names == word(b"<row")])
+    return Scan(odd, counts, formulas, wider, far)
 
 
 def count_values(rows: bytes) -> Counts:
@@ -122,12 +133,34 @@ def word(name: bytes) -> int:
     return int.from_bytes(name, "little")
 
 
-def _is_wider(rows: bytes, data: Bytes, tags: Positions, names: NDArray[np.unsignedinteger], letters: int) -> bool:
-    """Return the same as `is_wider`, faster if `r` is the first attribute of every cell, as in Excel's own files."""
-    cells = tags[names == word(b"<c r")]
-    if len(cells) != np.count_nonzero((names & 0xFFFFFF) == word(b"<c ")):
-        return is_wider(rows, letters)
-    return bool(_LETTERS[data[cells + _REF_OFFSET + letters]].any())
+_ROW_WORD = np.uint64(int.from_bytes(b'<row r="', "little"))
+_QUOTES, _ONES, _HIGH_BITS = (np.uint64(byte * 0x0101010101010101) for byte in (ord('"'), 0x01, 0x80))
+
+
+def _is_longer(data: Bytes, cells: Positions, most: int) -> bool:
+    """Return whether an address may have more than `most` characters: no quote is among as many and one more.
+
+    Eight bytes are examined; in a window with shorter addresses than that allows, the answer may be wrongly True.
+    """
+    ends = words(data, 8)[cells + (_REF_OFFSET + max(most + 1 - 8, 0))]
+    ends ^= _QUOTES
+    # The lowest zero byte of a word sets its high bit here ("Hacker's Delight", 6-1).
+    return not (((ends - _ONES) & ~ends & _HIGH_BITS) != 0).all()
+
+
+def _has_long_row_number(rows: bytes, data: Bytes, row_tags: Positions) -> bool:
+    """Return whether the number of a row has more than seven digits; the engine takes it modulo 2^32."""
+    plain = bool((words(data, 8)[row_tags] == _ROW_WORD).all())
+    if plain and not _is_longer(data, row_tags + (len(b'<row r="') - _REF_OFFSET), 7):
+        return False
+    return re.search(rb"""<row\b[^>]*\br\s*=\s*["'][^"']{8}""", rows) is not None
+
+
+def _has_more_digits(rows: bytes, digits: int) -> bool:
+    """Return whether the row number in an address has more than so many digits, or more than a sheet has rows."""
+    # Of numbers with seven digits, those from 1,050,000 on: a little more than a sheet has.
+    many = rb"\d{%d}" % (digits + 1) if digits < len(str(MAX_ROWS)) else rb"(?:\d{8}|(?:1[1-9]|10[5-9]|[2-9]\d)\d{5})"
+    return re.search(rb'r="[A-Za-z]{1,4}' + many, rows) is not None
 
 
 def _has_escape(rows: bytes, data: Bytes) -> bool:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from importer.excel.addresses import MAX_LETTERS
+
 from .string_views import words
 from .tag_scan import word
 
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .string_views import Bytes, Positions
-    from .tag_scan import Counts
+    from .tag_scan import Counts, Tags
 
     Mask = NDArray[np.bool_]
 
@@ -24,6 +26,7 @@ SHARED_MARKER = b' t="s"><v>'
 _VALUE_OFFSET = SHARED_MARKER.index(b"<")
 _SHARED_WORD = np.uint64(int.from_bytes(SHARED_MARKER[:8], "little"))
 _NAME_MASK = np.uint32(0xFFFFFF)
+_TWO_BYTES = np.uint32(0xFFFF)
 _REF_OFFSET = len(b'<c r="')
 _ALPHABET_SIZE = 26
 
@@ -48,17 +51,33 @@ class ValuePositions(NamedTuple):
             data: bytes of the window.
             letters: maximum number of letters in a column.
         """
-        held = words(data, 4)[self.cells + _REF_OFFSET]
-        columns = (held & 0xFF).astype(np.int64) - ord("A")
-        valid = (columns >= 0) & (columns < _ALPHABET_SIZE)
-        for place in range(1, letters):
-            letter = ((held >> (8 * place)) & 0xFF).astype(np.int64) - ord("A")
-            more = letter >= 0  # digits and quotes come before the letters
-            if not more.any():
-                break
-            valid &= letter < _ALPHABET_SIZE
-            columns = np.where(more, (columns + 1) * _ALPHABET_SIZE + letter, columns)
-        return columns if valid.all() else None
+        return _columns(data, self.cells, letters)
+
+
+def all_columns(tags: Tags) -> Positions | None:
+    """Return the sheet column (0-based) of each cell, or None if some have no address, or not as first attribute.
+
+    One beyond the last that a sheet can have may be given as another such one.
+    """
+    cells = tags.at[tags.names == word(b"<c r")]
+    if len(cells) != np.count_nonzero((tags.names & _TWO_BYTES) == word(b"<c")):
+        return None
+    return _columns(tags.data, cells, MAX_LETTERS + 1)
+
+
+def _columns(data: Bytes, cells: Positions, letters: int) -> Positions | None:
+    """Return the column of each of the cells, or None if some addresses are not in capital letters."""
+    held = words(data, 4)[cells + _REF_OFFSET]
+    columns = (held & 0xFF).astype(np.int64) - ord("A")
+    valid = (columns >= 0) & (columns < _ALPHABET_SIZE)
+    for place in range(1, letters):
+        letter = ((held >> (8 * place)) & 0xFF).astype(np.int64) - ord("A")
+        more = letter >= 0  # digits and quotes come before the letters
+        if not more.any():
+            break
+        valid &= letter < _ALPHABET_SIZE
+        columns = np.where(more, (columns + 1) * _ALPHABET_SIZE + letter, columns)
+    return columns if valid.all() else None
 
 
 def find_values(counts: Counts, *, formulas: bool) -> ValuePositions | None:
@@ -72,7 +91,7 @@ def find_values(counts: Counts, *, formulas: bool) -> ValuePositions | None:
     if tags is None:
         return None
     values = np.flatnonzero(((tags.names & _NAME_MASK) == word(b"<v>")) | (tags.names == word(b"<is>")))
-    if not len(values) or len(values) != counts.values:
+    if not len(values) or len(values) != counts.values or (tags.names == word(b"<v/>")).any():
         return None
     owners = values - 1
     if formulas:

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from importer.errors import WorkbookRefused
-from importer.excel.addresses import column_index
+from importer.excel.addresses import MAX_COLUMNS, MAX_ROWS, column_index
 from importer.excel.normalize_xml import normalize_rows
 
 if TYPE_CHECKING:
@@ -17,7 +17,17 @@ if TYPE_CHECKING:
     from importer.settings import Limits
 
 _ROW_TAG = re.compile(rb"<row\b([^>]*)>")
-_ROW_NUMBER = re.compile(rb"""\br=["'](\d{1,7})["']""")
+_ROW_NUMBER = re.compile(rb"""\br=["']0*(\d{1,7})["']""")
+_ROW_END = re.compile(rb"</row>|<row\b[^>]*/>")
+#: A head of more XML than this ends at the next row without cells.
+_MAX_HEAD_BYTES = 4 << 20
+_LETTERS = re.compile(rb'r="([A-Z]{1,3})\d')
+#: Least XML of a row with a cell: `<row r="1"><c r="A1"><v>1</v></c></row>`.
+_LEAST_ROW_BYTES = 38
+#: Most values and nulls of a window: as many rows, times the columns of the sheet's declared range or of its head.
+WINDOW_VALUES = 16_000_000
+#: Windows of sheets with many columns have no fewer rows than this for that reason.
+_LEAST_ROWS = 2_500
 
 
 def row_range(rows: bytes, following: int) -> tuple[int, int]:
@@ -65,6 +75,8 @@ class RowSplitter:
         self._window_bytes = window_bytes(0)
         self._head_rows = min(head_rows, chunk_rows or head_rows)
         self._chunk_rows = chunk_rows
+        #: Most rows of a window behind the head: a sparse one may have few cells in each of many columns.
+        self._most_rows: int | None = None
         self._before = b""
         self._after = bytearray()
         self._buffer = bytearray()
@@ -123,18 +135,24 @@ class RowSplitter:
     def _head(self) -> Iterator[bytes]:
         position = count = searched = 0
         while count < self._head_rows:
-            end = self._buffer.find(b"</row>", max(position, searched))
-            if end < 0:
-                searched = len(self._buffer) - len(b"</row")
-                if searched - position > self._limits.row_bytes:
+            end = _ROW_END.search(self._buffer, max(position, searched))
+            if end is None:
+                searched = self._buffer.rfind(b"<", position)  # a tag of which only the start is here
+                if len(self._buffer) - position > self._limits.row_bytes:
                     raise self._endless_row()
                 if not self._fill():
                     break
                 continue
-            position, count = end + 6, count + 1
+            # Rows without cells, written in one tag, are not counted: there may be thousands above a table.
+            cells = end[0].startswith(b"</")
+            position, count = end.end(), count + cells
+            if not cells and position > _MAX_HEAD_BYTES:
+                break
         cut = bytes(self._buffer[:position])
         del self._buffer[:position]
         self._window_bytes = self._size(position // max(count, 1))
+        letters = {column_index(found.decode()) + 1 for found in set(_LETTERS.findall(cut))}
+        self._most_rows = max(WINDOW_VALUES // max(letters | {self.width() or 1}), _LEAST_ROWS)
         yield cut
 
     def _take(self) -> bytes:
@@ -142,7 +160,7 @@ class RowSplitter:
         if self._done and len(self._buffer) <= self._window_bytes:
             cut = len(self._buffer)
         else:
-            cut = self._buffer.rfind(b"</row>", 0, self._window_bytes) + 6
+            cut = self._last_row_end()
             while cut < 6:  # noqa: PLR2004 - not found: one row is larger than a window
                 cut = self._buffer.find(b"</row>") + 6
                 if cut < 6 and (len(self._buffer) > self._limits.row_bytes or not self._fill()):  # noqa: PLR2004
@@ -152,29 +170,40 @@ class RowSplitter:
         del self._buffer[:cut]
         return rows
 
+    def _last_row_end(self) -> int:
+        """Return the end of the last whole row that fits a window; less than 6 if the first one does not."""
+        end = self._buffer.rfind(b"</row>", 0, self._window_bytes) + 6
+        if end >= 6:  # noqa: PLR2004 - found
+            return end
+        # Rows without cells may be single tags: all that comes before the last tag of a row is whole.
+        start = self._buffer.rfind(b"<row", 0, self._window_bytes)
+        return start if start > 0 and self._buffer[:start].strip() else 0
+
     def _endless_row(self) -> WorkbookRefused:
         return self.refuse(f"has a row of more than {self._limits.row_bytes:,} bytes, or one without end")
 
     def _split(self, rows: bytes) -> Iterator[bytes]:
-        """Yield the cut as it is, or split into cuts of at most `chunk_rows` rows each."""
-        if self._chunk_rows is None or rows.count(b"</row>") <= self._chunk_rows:
+        """Yield the cut as it is, or split into cuts of at most so many rows each."""
+        most = min(self._chunk_rows or MAX_ROWS, self._most_rows or MAX_ROWS)
+        if (len(rows) <= most * _LEAST_ROW_BYTES and self._chunk_rows is None) or rows.count(b"</row>") <= most:
             yield rows
             return
         pieces = rows.split(b"</row>")
-        for start in range(0, len(pieces), self._chunk_rows):
-            part = b"</row>".join(pieces[start : start + self._chunk_rows])
-            last = start + self._chunk_rows >= len(pieces)
+        for start in range(0, len(pieces), most):
+            part = b"</row>".join(pieces[start : start + most])
+            last = start + most >= len(pieces)
             if part.strip() or not last:
                 yield part if last else part + b"</row>"
 
     def hidden_columns(self) -> tuple[tuple[int, int], ...]:
-        """Return the ranges of hidden columns, 0-based and inclusive."""
-        found = []
-        for tag in re.findall(rb"<col\b[^>]*>", self._before):
-            bounds = re.search(rb'\bmin="(\d+)"', tag), re.search(rb'\bmax="(\d+)"', tag)
-            if re.search(rb'\bhidden="(?:1|true)"', tag) and bounds[0] and bounds[1]:
-                found.append((int(bounds[0][1]) - 1, int(bounds[1][1]) - 1))
-        return tuple(found)
+        """Return the ranges of hidden columns, 0-based and inclusive, in order and without overlap."""
+        hidden = bytearray(MAX_COLUMNS)
+        for tag in set(re.findall(rb"<col\b[^>]*>", self._before)):
+            low, high = re.search(rb'\bmin="(\d{1,5})"', tag), re.search(rb'\bmax="(\d{1,5})"', tag)
+            if low and high and re.search(rb'\bhidden="(?:1|true)"', tag):
+                first, last = max(int(low[1]), 1), min(int(high[1]), MAX_COLUMNS)
+                hidden[first - 1 : last] = b"\x01" * max(last - first + 1, 0)
+        return tuple((found.start(), found.end() - 1) for found in re.finditer(rb"\x01+", hidden))
 
     def merges(self) -> tuple[str, ...]:
         """Return the merged ranges as written; known once all rows have been cut."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 from importer.decoding.tasks import Window
 from importer.errors import WorkbookRefused
 from importer.excel.addresses import MAX_ROWS
+from importer.excel.normalize_xml import normalize_styles
 from importer.excel.package import Package
 
 from .row_splitter import RowSplitter, row_range
@@ -122,7 +123,7 @@ class WindowSplitter:
 
     def _extract(self, part: str, path: Path) -> Path:
         with path.open("wb") as file:
-            file.writelines(self._package.stream(part))
+            file.writelines(normalize_styles(self._package, part))
         return path
 
     def __enter__(self) -> Self:
@@ -134,7 +135,8 @@ class WindowSplitter:
     def windows(self) -> Iterator[Window]:
         """Yield each window as soon as its rows are in the file."""
         previous = 0
-        for number, rows in enumerate(self._splitter.cuts()):
+        cuts = (rows for n, rows in enumerate(self._splitter.cuts()) if n == 0 or rows.strip())
+        for number, rows in enumerate(cuts):
             first, last = row_range(rows, previous + 1)
             if last > MAX_ROWS:
                 raise self._splitter.refuse(f"has a row beyond {MAX_ROWS:,}, the last that a sheet can have")
