@@ -205,7 +205,7 @@ class Settings:
             raise UsageError(f"cannot draw a timeline as {self.timeline.suffix!r}", choice=".svg, .html or .json")
         if self.rejects and self.rejects.suffix.lower() not in REJECTS_SUFFIXES:
             raise UsageError(f"cannot write rejects as {self.rejects.suffix!r}", choice=".xlsx, .csv or .parquet")
-        if self.rejects and self.rejects.resolve() == self.workbook.resolve():
+        if self.rejects and os.path.realpath(self.rejects) == os.path.realpath(self.workbook):
             raise UsageError(
                 "the rejects would overwrite the workbook", place=str(self.rejects), choice="another --rejects FILE"
             )

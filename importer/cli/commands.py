@@ -81,6 +81,11 @@ def _limits(options: dict[str, Any]) -> Any:
 
 
 def _split(options: dict[str, Any]) -> dict[str, Any]:
+    for name, text in options.items():
+        if isinstance(text, str) and any("\ud800" <= c <= "\udfff" for c in text):
+            from importer.errors import UsageError
+
+            raise UsageError(f"--{name.replace('_', '-')} is not UTF-8 text", choice="type it in a UTF-8 terminal")
     for name in {"columns", "key"} & set(options):
         text = options[name]
         options[name] = [c.strip() for c in text.split(",") if c.strip()] if text else None

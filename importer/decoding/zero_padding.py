@@ -49,7 +49,7 @@ def padded_styles(styles: Path | None) -> tuple[tuple[int, int], ...]:
     parser.EndElementHandler = lambda _: opened.pop()
     try:
         parser.Parse(xml, True)
-    except expat.ExpatError:
+    except (expat.ExpatError, ValueError, LookupError):
         return ()  # the engine reports that the styles cannot be read
     return tuple((style, digits[number]) for style, number in enumerate(used) if number in digits)
 

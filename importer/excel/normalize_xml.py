@@ -30,8 +30,11 @@ _DECODED_BY_ENGINE = 0x100
 #: Number of bytes searched for odd spellings. It covers views, formats, column widths and a few hundred rows, which is
 #: enough to show how the cells are spelled.
 _SPELLING_BYTES = 64 << 10
-#: Well-formed XML that the scanners would miss: single quotes or spaces around `=`, end tags with a space.
-_ODD_SPELLING = re.compile(rb"""\s(?:r|t|s|ref|min|max|hidden)(?:\s+=\s*["']|=\s+["']|=')|</\w+\s+>""")
+#: Well-formed XML that the scanners would miss: single quotes, spaces around `=`, line breaks, end tags with a space.
+_ODD_SPELLING = re.compile(
+    rb"""\s(?:r|t|s|ref|min|max|hidden)(?:\s+=\s*["']|=\s+["']|=')|</\w+\s+>|<(?:c|row|v|t|is)(?:[\t\r\n]|\s{2})"""
+    rb"""|<(?:c|row)\b[^>]*[\t\r\n]"""
+)
 
 
 def normalize_rows(package: Package, part: str) -> Iterator[bytes]:
@@ -50,6 +53,15 @@ def normalize_strings(package: Package, part: str) -> Iterator[bytes]:
         WorkbookRefused: the part is not well-formed, or does not hold shared strings.
     """
     return _normalize(package, part, "sst")
+
+
+def normalize_styles(package: Package, part: str) -> Iterator[bytes]:
+    """Yield the bytes of a styles part in Excel's spelling, in blocks.
+
+    Raises:
+        WorkbookRefused: the part is not well-formed, or does not hold styles.
+    """
+    return _normalize(package, part, "styleSheet")
 
 
 def decode_wide_escapes(xml: bytes) -> bytes:
@@ -125,7 +137,7 @@ def _rewrite(package: Package, part: str, root: str) -> Iterator[bytes]:
             out.clear()
         parser.Parse(b"", True)
         yield "".join(out).encode()
-    except expat.ExpatError as exc:
+    except (expat.ExpatError, ValueError, LookupError) as exc:  # the latter two: of an encoding that it cannot read
         raise WorkbookRefused(f"part {part!r} is not well-formed XML ({exc})", place=package.path.name) from None
 
 

@@ -77,7 +77,7 @@ class Package:
             )
         parts: dict[str, zipfile.ZipInfo] = {}
         for info in infos:
-            if parts.setdefault(info.filename.lower(), info) is not info:
+            if parts.setdefault(_key(info.filename), info) is not info:
                 raise WorkbookRefused(f"two parts are named {info.filename!r}", place=self.path.name, choice=_RESAVE)
         return parts
 
@@ -98,7 +98,7 @@ class Package:
             )
 
     def __contains__(self, name: str) -> bool:
-        return name.lower() in self._parts
+        return _key(name) in self._parts
 
     @property
     def names(self) -> list[str]:
@@ -107,7 +107,7 @@ class Package:
 
     def size(self, name: str) -> int:
         """Return the inflated size declared in the directory, in bytes; it may be false, `stream` verifies it."""
-        return self._parts[name.lower()].file_size
+        return self._parts[_key(name)].file_size
 
     def read(self, name: str) -> bytes:
         """Return the bytes of one small part.
@@ -127,7 +127,7 @@ class Package:
             WorkbookRefused: the part is damaged, larger than declared, over the limits, or has a document type
                 declaration.
         """
-        info = self._parts[name.lower()]
+        info = self._parts[_key(name)]
         if info.file_size > self._limits.part_bytes:
             raise self._refusal(
                 name, f"would be {info.file_size:,} bytes inflated, over the limit of {self._limits.part_bytes:,}"
@@ -205,6 +205,11 @@ class Package:
 
     def _refusal(self, name: str, fact: str, choice: str = _RESAVE) -> WorkbookRefused:
         return WorkbookRefused(f"part {name!r} {fact}", place=self.path.name, choice=choice)
+
+
+def _key(name: str) -> str:
+    """Return a part's name as it is compared: without regard to case; older .NET writes backslashes into zips."""
+    return name.replace("\\", "/").lstrip("/").lower()
 
 
 def _encoded_doctype(start: bytes) -> bytes:

@@ -79,7 +79,7 @@ def _properties(package: Package) -> dict[str, str]:
     parser.StartElementHandler, parser.CharacterDataHandler = start, text
     try:
         parser.Parse(package.read(_PROPERTIES_PART), True)
-    except expat.ExpatError:
+    except (expat.ExpatError, ValueError, LookupError):
         return {}
     return found
 

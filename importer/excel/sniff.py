@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ def check_magic(path: Path) -> None:
     Raises:
         WorkbookRefused: the file is not a zip, or not a readable file.
     """
+    _check_name(path)
     head = _head(path)
     if not head:
         raise WorkbookRefused("the file is empty (0 bytes)", place=str(path), choice="copy or download it again")
@@ -34,6 +36,23 @@ def check_magic(path: Path) -> None:
     if b"\0" in head:
         raise WorkbookRefused("the file is not a workbook (unknown binary content)", place=str(path), choice=SAVE_AS)
     raise WorkbookRefused("the file is plain text (CSV?), not a workbook", place=str(path), choice=SAVE_AS)
+
+
+def _check_name(path: Path) -> None:
+    """Refuse a name that the ledger and the report cannot hold, and that of a lock file."""
+    try:
+        os.path.realpath(path).encode()
+    except UnicodeEncodeError:
+        shown = os.fsencode(path).decode("utf-8", "backslashreplace")
+        raise WorkbookRefused(
+            f"the file's path is not UTF-8 text: '{shown}'", choice="rename the file, or the folder that it is in"
+        ) from None
+    except ValueError:
+        raise WorkbookRefused(f"no file can be named {str(path)!r}") from None
+    if path.name.startswith("~$"):
+        raise WorkbookRefused(
+            f"{path.name!r} is the lock file that Excel keeps while a workbook is open", choice="name the workbook"
+        )
 
 
 def _head(path: Path) -> bytes:

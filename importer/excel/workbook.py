@@ -21,6 +21,7 @@ from .sniff import SAVE_AS, check_magic
 from .xml_elements import Element, find_elements, local_name
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from importer.settings import Limits
@@ -32,6 +33,9 @@ _OTHER_OFFICE = {
 }
 _SPREADSHEET = ("sheet.main+xml", "sheet.macroenabled.main+xml", "template.main+xml", "template.macroenabled.main+xml")
 
+#: Kind of a sheet that is listed but not in the file, such as a module of Excel 95; others can be read.
+_WITHOUT_PART = "missing"
+
 
 @dataclass(frozen=True)
 class Sheet:
@@ -39,7 +43,7 @@ class Sheet:
 
     Attributes:
         name: name of the sheet, as on its tab.
-        kind: `worksheet`, `chartsheet`, `dialogsheet` or `macrosheet`.
+        kind: `worksheet`, `chartsheet`, `dialogsheet`, `macrosheet`, or `missing`.
         visibility: `visible`, `hidden` or `veryHidden`.
         part: name of the sheet's part in the package.
     """
@@ -87,16 +91,26 @@ class Workbook:
         if name is None:
             chosen = next((s for s in worksheets if s.visibility == "visible"), None) or next(iter(worksheets), None)
             if chosen is None:
+                self._refuse_missing(self.sheets)
                 raise SheetError("the workbook has no worksheet", place=self.path.name, choice=SAVE_AS)
             return chosen
         for sheet in self.sheets:
             if sheet.name == name or sheet.name.casefold() == name.casefold():
                 if sheet.kind != "worksheet":
+                    self._refuse_missing([sheet])
                     raise SheetError(
                         f"sheet {name!r} is a {sheet.kind}, it has no cells", choice=f"worksheets: {listed}"
                     )
                 return sheet
         raise SheetError(f"no sheet {name!r}", place=self.path.name, choice=f"worksheets: {listed}")
+
+    def _refuse_missing(self, sheets: Iterable[Sheet]) -> None:
+        """Raise WorkbookRefused if one of these sheets has no part in the file."""
+        for sheet in sheets:
+            if sheet.kind == _WITHOUT_PART:
+                raise WorkbookRefused(
+                    f"sheet {sheet.name!r} has no part in the file", place=self.path.name, choice=SAVE_AS
+                )
 
 
 def open_workbook(path: Path, limits: Limits) -> Workbook:
@@ -173,7 +187,13 @@ def _relations(package: Package, part: str) -> dict[str, tuple[str, str]]:
             continue
         target = unquote(attributes.get("Target", ""))
         absolute = target.lstrip("/") if target.startswith("/") else posixpath.normpath(posixpath.join(folder, target))
-        found[attributes.get("Id", "")] = (attributes.get("Type", "").rsplit("/", 1)[-1], absolute)
+        relation = (attributes.get("Type", "").rsplit("/", 1)[-1], absolute)
+        if found.setdefault(attributes.get("Id", ""), relation) != relation:
+            raise WorkbookRefused(
+                f"two relationships in part {rels!r} have the id {attributes.get('Id', '')!r}",
+                place=package.path.name,
+                choice=SAVE_AS,
+            )
     return found
 
 
@@ -188,7 +208,7 @@ def _sheets(package: Package, elements: list[Element], relations: dict[str, tupl
         relation = next((v for k, v in attributes.items() if local_name(k) == "id" and "}" in k), "")
         kind, part = relations.get(relation, ("", ""))
         if part not in package:
-            raise WorkbookRefused(f"sheet {name!r} has no part in the file", place=package.path.name, choice=SAVE_AS)
+            kind = _WITHOUT_PART
         kind = {"xlMacrosheet": "macrosheet", "xlIntlMacrosheet": "macrosheet"}.get(kind, kind)
         found.append(Sheet(name, kind, attributes.get("state", "visible"), part))
     return found

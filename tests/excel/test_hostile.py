@@ -292,7 +292,7 @@ REFUSED = {
 }
 #: Files that would take much memory or time: run as a process of its own, and watched.
 HEAVY = {
-    row_number_overflow: "process that read sheet 'Data', rows 1-3, was killed",
+    row_number_overflow: "a row has the number '99999999999'",
     equal_headers: "the header has 2,000 columns, a table can have 1,600",
     blank_sheet: "inflates to more than 200 times its size",
     blank_strings: "inflates to more than 200 times its size",
