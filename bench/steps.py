@@ -33,7 +33,6 @@ from importer.excel.workbook import open_workbook
 from importer.plan.infer import infer_contract
 from importer.plan.model import LoadPlan, match_fields
 from importer.plan.target import Target, plan_columns
-from importer.postgres.checksum_frame import source_checksums
 from importer.postgres.embedded import EmbeddedServer
 from importer.postgres.session import Session
 from importer.reading import read_window as read
@@ -42,6 +41,7 @@ from importer.reading.windows import HEAD_ROWS, WindowSizes, WindowSplitter
 from importer.settings import Dsn, Limits, find_dsn
 from importer.stages import preload  # noqa: F401 - as a worker is set up
 from importer.validation.check_window import check
+from importer.verification.checksum_frame import source_checksums
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

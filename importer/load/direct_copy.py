@@ -21,9 +21,9 @@ from importer.ledger import tables as ledger
 from importer.postgres.catalog import read_table
 from importer.postgres.sql import literal, set_own_path, set_target_path
 from importer.postgres.types import is_never_refused, needs_cast
-from importer.postgres.verify import ExpectedRows, verify_rows
 from importer.runtime.interruptible import CallThread
 from importer.runtime.timeline import Span
+from importer.verification.verify import ExpectedRows, verify_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
     from importer.plan.model import ColumnPlan, LoadPlan
     from importer.plan.target import Target
-    from importer.postgres.checksum_sql import Checksum, TextHash
     from importer.postgres.session import Session
     from importer.validation.tasks import WindowChecked
+    from importer.verification.checksum_sql import Checksum, TextHash
 
 #: Sheets with fewer bytes of XML go through staging: their second pass takes less than a second, and chunks that
 #: survive a killed run are worth more than that.
@@ -113,7 +113,7 @@ class DirectCopy:
             canceller.close()
 
     def verify(self, rows: int, expected: Mapping[str, Checksum]) -> None:
-        """Compare the rows of this transaction with what was read; see `postgres.verify`.
+        """Compare the rows of this transaction with what was read; see `verification.verify`.
 
         When most blocks of the table are older, the first scan begins at the block where the table ended when the
         copies began. The whole table is scanned only if that differs, because rows may be in free space before it.

@@ -10,15 +10,15 @@ from importer.contract.model import ALLOWED_DEFAULTS
 from importer.ledger.schema import SCHEMA
 from importer.postgres.sql import literal, quote
 from importer.postgres.types import NAME_BYTES, is_never_refused, needs_cast, wire_type_of
-from importer.postgres.verify import ExpectedRows, verify_rows
 from importer.reading.header import unique_name
+from importer.verification.verify import ExpectedRows, verify_rows
 
 if TYPE_CHECKING:
     from importer.contract.model import Contract, ExtraColumn
     from importer.plan.model import ColumnPlan
     from importer.plan.target import Target
-    from importer.postgres.checksum_sql import Checksum, TextHash
     from importer.postgres.session import Session
+    from importer.verification.checksum_sql import Checksum, TextHash
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from importer.cells.frame import ROW
 from importer.errors import ContractError, TargetRefused, UsageError
-from importer.postgres.checksum_sql import find_text_hash
 from importer.postgres.encoding import check_names
 from importer.postgres.sql import quoted_list
 from importer.reading.sheet_source import SheetSource, hidden_columns
+from importer.verification.checksum_sql import find_text_hash
 
 from .infer import infer_contract
 from .lineage import check_lineage_names, check_lineage_texts, with_lineage

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from importer.cells.field import Field
     from importer.contract.model import Contract
-    from importer.postgres.checksum_sql import TextHash
     from importer.postgres.types import PgType
     from importer.settings import ErrorCells, OnDuplicate
+    from importer.verification.checksum_sql import TextHash
 
 
 @dataclass(frozen=True)

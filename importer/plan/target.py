@@ -9,9 +9,10 @@ from importer.cells.field import Field
 from importer.contract.model import Contract
 from importer.errors import ContractError, TargetRefused
 from importer.excel.rejects_origin import Origin, original_stem
-from importer.postgres.catalog import Table, TableColumn, find_table, find_type, parse_table_name
+from importer.postgres.catalog import Table, TableColumn, find_table, parse_table_name
 from importer.postgres.encoding import check_names
 from importer.postgres.sql import quote
+from importer.postgres.type_catalog import find_type
 from importer.postgres.types import FIELD_TYPES, PgType, field_type_for
 from importer.reading.header import SheetColumn, shorten, to_identifier
 

@@ -14,9 +14,9 @@ from importer.load.publish import explain_refusal, publish
 from importer.load.staging import Staging, verify
 from importer.load.target_lock import lock_target
 from importer.load.worker_session import close_session
-from importer.postgres.checksum_sql import Checksum, add
 from importer.run.recovery import describe_run, finish_direct_copy, ledger_row, make_chunks, open_staging
 from importer.runtime.stage import Stage
+from importer.verification.checksum_sql import Checksum, add
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

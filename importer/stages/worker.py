@@ -15,11 +15,11 @@ from importer.decoding.shared_strings import discard_strings
 from importer.ledger.tables import make_chunk
 from importer.load.copy import write_chunk, write_rows
 from importer.load.worker_session import close_session, connect_ahead
-from importer.postgres.checksum_frame import source_checksums
 from importer.reading import read_window as reading
 from importer.validation.check_window import CheckedWindow, check_rows
 from importer.validation.errors_frame import summarize_by_rule
 from importer.validation.tasks import CheckTask, WindowChecked
+from importer.verification.checksum_frame import source_checksums
 
 from .tasks import LoadTask, WindowLoaded
 

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from importer.plan.model import LoadPlan
-    from importer.postgres.checksum_sql import Checksum
     from importer.settings import Dsn
+    from importer.verification.checksum_sql import Checksum
 
     from .errors_frame import RowError
 

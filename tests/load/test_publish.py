@@ -263,7 +263,7 @@ CORRUPTIONS = [
 def _expected() -> dict[str, tuple[int, ...]]:
     import polars as pl
 
-    from importer.postgres.checksum_frame import source_checksums
+    from importer.verification.checksum_frame import source_checksums
 
     return source_checksums(pl.DataFrame({"n": [1, 2], "x": ["a", "b"]}), "hashtext")
 

@@ -6,14 +6,14 @@ import itertools
 from typing import TYPE_CHECKING, NamedTuple
 
 from importer.errors import VerificationFailed
+from importer.postgres.sql import quote
 
 from .checksum_sql import TEXTS, Checksum, TextHash, sql_checksums
-from .sql import quote
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .session import Session
+    from importer.postgres.session import Session
 
 _CHOICE = "run again; nothing was published"
 

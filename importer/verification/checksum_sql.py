@@ -1,4 +1,4 @@
-"""Builds the SQL checksums of rows that staging holds; `hashes` computes the same numbers for the rows that were read.
+"""Builds the SQL checksums of rows that staging holds; `checksum_frame` computes the same of the rows that were read.
 
 Both sides give the same numbers in any order of the rows: for each column the number of non-null values, and a sum that
 depends on the type. The content of texts is in one sum over a hash of all texts of a row together: that is cheaper than
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .session import Session
+    from importer.postgres.session import Session
 
 Checksum = tuple[int, ...]
 #: The hash that the server applies to the texts of a row.

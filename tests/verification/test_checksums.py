@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from importer.postgres.checksum_frame import source_checksums
-from importer.postgres.checksum_sql import LONG_TEXT_BYTES, TEXTS, TextHash, add, find_text_hash, sql_checksums
 from importer.postgres.session import Session
 from importer.postgres.sql import literal
 from importer.postgres.types import WIRE_TYPES, parse_type, wire_type_of
+from importer.verification.checksum_frame import source_checksums
+from importer.verification.checksum_sql import LONG_TEXT_BYTES, TEXTS, TextHash, add, find_text_hash, sql_checksums
 
 if TYPE_CHECKING:
     from conftest import Database
