@@ -218,10 +218,8 @@ class Settings:
             raise UsageError("limits must be positive")
         if not self.retry_for >= 0 or (self.timeout is not None and not self.timeout > 0):
             raise UsageError("--retry-for takes seconds, 0 for no retry; --timeout takes more than 0 seconds")
-        if self.max_text < 1:
-            raise UsageError("--max-text takes a number of characters, at least 1")
-        if self.chunk_rows is not None and self.chunk_rows < 1:
-            raise UsageError("chunk rows must be at least 1")
+        if self.max_text < 1 or (self.chunk_rows is not None and self.chunk_rows < 1):
+            raise UsageError("--max-text takes a number of characters, --chunk-rows one of rows; both at least 1")
 
 
 def _check_timezone(name: str) -> None:
