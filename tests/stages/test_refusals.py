@@ -333,7 +333,8 @@ def test_row_security(db: Database, tmp_path: Path) -> None:
         "alter table t enable row level security",
         f"create role {role}",
         f"grant usage on schema {db.schema} to {role}",
-        "create schema if not exists importer",
+        "drop schema if exists importer cascade",
+        "create schema importer",
         f"grant usage, create on schema importer to {role}",
     )
     path = save(tmp_path / "t.xlsx", ["id"], *[[n] for n in range(1, 20)])
