@@ -28,6 +28,7 @@ from support.rawbook import (
 from support.reading import read_cells, reading
 
 from importer.errors import InputError, ReaderDied, WorkbookRefused
+from importer.excel.addresses import column_letters
 from importer.excel.workbook import open_workbook
 from importer.settings import Limits
 
@@ -269,6 +270,14 @@ def test_rows_without_cells_in_one_tag(path: Path) -> None:
     write_rows(path, rows)
     with reading(path, limits=Limits(row_bytes=100_000)) as source:
         assert source.rows == 2
+
+
+def test_more_columns_than_half_of_what_a_query_gives(db: Database, path: Path) -> None:
+    """Verification asks for two numbers of each."""
+    letters = [column_letters(n) for n in range(900)]
+    head, line = (row(n, *(number(f"{c}{n}", k) for k, c in enumerate(letters))) for n in (1, 2))
+    report = db.load(write_rows(path, head + line), table="t", workers=0, header_row=0)
+    assert (report.success_count, len(report.columns)) == (2, 900)
 
 
 # ---- NAMES OF FILES ---------------------------------------------------------------------------------------------
