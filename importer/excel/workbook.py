@@ -93,6 +93,8 @@ class Workbook:
             if chosen is None:
                 self._refuse_missing(self.sheets)
                 raise SheetError("the workbook has no worksheet", place=self.path.name, choice=SAVE_AS)
+            # A later sheet must not be read in place of the first one that users see.
+            self._refuse_missing(s for s in self.sheets[: self.sheets.index(chosen)] if s.visibility == "visible")
             return chosen
         for sheet in self.sheets:
             if sheet.name == name or sheet.name.casefold() == name.casefold():

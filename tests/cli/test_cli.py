@@ -91,6 +91,7 @@ def test_cli_has_the_commands() -> None:
         "runs clean",
         "runs forget",
         "runs prune",
+        "runs setup",
         "runs show",
         "serve",
     ]

@@ -233,7 +233,7 @@ def test_two_relationships_of_one_id_are_refused(path: Path) -> None:
 
 
 def test_sheet_that_is_not_in_the_file_matters_only_if_it_is_read(path: Path) -> None:
-    book = RawBook([RawSheet(HEADER, name="Module1"), RawSheet(HEADER, name="Data")])
+    book = RawBook([RawSheet(HEADER, name="Module1", state="veryHidden"), RawSheet(HEADER, name="Data")])
     rels = str(book._parts()["xl/_rels/workbook.xml.rels"]).replace("sheet1.xml", "gone.xml")
     RawBook(book.sheets, parts={"xl/_rels/workbook.xml.rels": rels}).write(path)
     workbook = open_workbook(path, Limits())
