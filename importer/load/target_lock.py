@@ -18,16 +18,23 @@ from importer.postgres.definition import changed_parts
 if TYPE_CHECKING:
     from importer.plan.target import Target
     from importer.postgres.session import Session
+    from importer.settings import Mode
 
 #: No such table, no such schema, not a table.
 _GONE_CODES = ("42P01", "3F000", "42809")
 _DENIED = "42501"
+#: A DELETE does not see rows that another session commits after it began: they would stay beside the new ones, or take
+#: the keys of some. So no other writer may be under way. Readers are not held up, and the right to DELETE suffices.
+#: Unlike an INSERT, a DELETE takes rows from the tables that inherit from the target, too, which are locked with it.
+_LOCK_OF_REPLACE = "SHARE ROW EXCLUSIVE"
 #: What differs where the definition of the table is the same.
 _AROUND = "the tables that refer to it, or a type of its columns"
 
 
-def lock_target(session: Session, target: Target) -> None:
+def lock_target(session: Session, target: Target, mode: Mode) -> None:
     """Lock an existing target against changes of its definition, and compare it with the one that was planned for.
+
+    In mode `replace` all other writers wait as well; see `_LOCK_OF_REPLACE`.
 
     Rolls back what the session did so far, and begins the transaction that publishes: under repeatable read, only a
     snapshot that is taken after the lock shows the definition that the lock protects.
@@ -35,6 +42,7 @@ def lock_target(session: Session, target: Target) -> None:
     Args:
         session: session that will publish.
         target: the target as it was when the load was planned; nothing is done for a new table.
+        mode: mode of the load.
 
     Raises:
         TargetChanged: it differs, or is gone.
@@ -44,7 +52,10 @@ def lock_target(session: Session, target: Target) -> None:
         return
     session.rollback()
     try:
-        _lock(session, target.quoted)
+        if mode == "replace":
+            session.run(f"LOCK TABLE {target.quoted} IN {_LOCK_OF_REPLACE} MODE")
+        else:
+            _lock(session, target.quoted)
     except DatabaseError as exc:
         if exc.sqlstate in _GONE_CODES:
             raise _changed(target, "it was dropped") from exc

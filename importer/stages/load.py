@@ -74,7 +74,7 @@ def write_and_publish(
         with clock.stage(Stage.VERIFY):
             verify(session, staging, accepted, _total_checksums(windows), load.plan.text_hash)
         with clock.stage(Stage.PUBLISH), _roll_back_refusal(session, target):
-            lock_target(session, target)
+            lock_target(session, target, run.settings.mode)
             published = publish(session, staging, target, load, run.settings.mode, accepted)
         yield published
 

@@ -294,6 +294,19 @@ def test_orders_of_steps(
     assert not failed, "\n\n".join(failed)
 
 
+#: Orders that broke a promise once: scenario, what the other session does, the points where it begins and ends.
+FOUND = [
+    ("replace-plain", "run:replace", "plan", "after"),
+    ("replace", "insert-key", "plan", "after"),
+]
+
+
+@pytest.mark.parametrize(("scenario", "other", "begin", "end"), FOUND)
+def test_order_that_broke_a_promise(own: Server, bench: Bench, scenario: str, other: str, begin: str, end: str) -> None:
+    stops = stops_of(own, bench, scenario)
+    try_order(own, bench, Order(scenario, other, stops.index(begin), stops.index(end), "commit"), stops)
+
+
 def some(orders: list[Order], few: int, chance: random.Random) -> list[Order]:
     """So many orders, two of each kind: what comes of one session after the other is then found out once for both."""
     others = sorted({order.other for order in orders})
