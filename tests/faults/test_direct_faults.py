@@ -9,43 +9,55 @@ import random
 import signal
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import psutil
 import pytest
+from support import faults
 from support.commandline import Ran, importer
 from support.faults import (
     SECONDS,
     Proxy,
     Server,
-    finished,
-    importing,
     kill_tree,
     own_server,
     small_disk,
     wait_for_backends,
     watching,
 )
+from support.holding import holding
 from support.rawbook import inline, number, row, write_rows
 
-from importer.errors import ImporterError
 from importer.load.direct_copy import DIRECT_BYTES
+from importer.postgres.session import Session
 from importer.settings import Dsn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from support.commandline import Running
-
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 
-#: More than `DIRECT_BYTES` of XML; smaller sheets go over staging. Five rows fill a page of the table.
-ROWS, FILLER = 90_000, "x" * 1_450
-TABLE_BYTES = ROWS / 5 * 8_192
-OPTIONS = ("--chunk-rows", 3_000, "--json")
+#: More than `DIRECT_BYTES` of XML; smaller sheets go over staging.
+BIG_ROWS, FILLER = 90_000, "x" * 1_450
+#: What all sheets are big enough for.
+SMALL = ("-c", "import importer.load.direct_copy as d; d.DIRECT_BYTES = 0; from importer.__main__ import main; main()")
+ROWS, CHUNK_ROWS = 6_400, 200
+CHUNKS = ROWS // CHUNK_ROWS
+OPTIONS = ("--chunk-rows", CHUNK_ROWS, "--json")
 STATE = "select count(*), coalesce(sum(number), 0)::text, count(id) from t"
-OLD, NEW = (2, "-3", 2), (ROWS + 2, str(ROWS * (ROWS + 1) // 2 - 3), ROWS + 2)
+OLD = (2, "-3", 2)
+
+
+def new(rows: int) -> tuple[int, str, int]:
+    """The state after so many rows."""
+    return rows + 2, str(rows * (rows + 1) // 2 - 3), rows + 2
+
+
+NEW = new(ROWS)
+#: What the run's session sends for each chunk, and to publish.
+COPY, PUBLISH = 'COPY "public"', "UPDATE importer.runs SET state = 'published'"
+importing, finished = partial(faults.importing, program=SMALL), partial(faults.finished, program=SMALL)
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +68,17 @@ def own() -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_book(tmp_path_factory.mktemp("direct") / "orders.xlsx", ROWS)
+
+
+def make_book(path: Path, rows: int, first: int = 1) -> Path:
     head = row(1, inline("A1", "number"), inline("B1", "name"))
     body = "".join(
-        row(n, number(f"A{n}", n - 1), inline(f"B{n}", f"name {n - 1} {FILLER}")) for n in range(2, ROWS + 2)
+        row(n, number(f"A{n}", first + n - 2), inline(f"B{n}", f"name {first + n - 2} {FILLER}"))
+        for n in range(2, rows + 2)
     )
-    assert len(body) > DIRECT_BYTES
-    return write_rows(tmp_path_factory.mktemp("direct") / "orders.xlsx", head + body, name="Orders")
+    assert rows < BIG_ROWS or len(body) > DIRECT_BYTES
+    return write_rows(path, head + body, name="Orders")
 
 
 def reset(own: Server) -> None:
@@ -74,12 +91,12 @@ def reset(own: Server) -> None:
     )
 
 
-def assert_one_load(own: Server, way: str | None = None) -> None:
+def assert_one_load(own: Server, way: str | None = None, rows: int = ROWS) -> None:
     """The table is that of one clean load, and the ledger has one published run and nothing else."""
-    assert own.rows(STATE) == [NEW]
+    assert own.rows(STATE) == [new(rows)]
     assert own.rows(
         "select count(*) from t where number > 0 and name = 'name ' || number || ' ' || repeat('x', 1450)"
-    ) == [(ROWS,)]
+    ) == [(rows,)]
     assert own.rows("select state, count(*) from importer.runs group by 1") == [("published", 1)]
     assert own.staging() == []
     if way is not None:
@@ -97,57 +114,49 @@ def run_on(own: Server, book: Path) -> Ran:
     raise AssertionError(ran)
 
 
-def filled(own: Server) -> float:
-    """How much of what it will be the table is already, though nobody sees a row."""
-    with contextlib.suppress(ImporterError):
-        return int(own.rows("select pg_relation_size('t')")[0][0]) / TABLE_BYTES
-    return 0.0
-
-
-def wait_until_filled(own: Server, running: Running, part: float) -> None:
-    running.wait_for(lambda: filled(own) >= part)
-
-
-def test_it_is_the_direct_way(own: Server, book: Path) -> None:
+def test_it_is_the_direct_way(own: Server, tmp_path: Path) -> None:
+    """A sheet that is big enough, by the program as it is."""
     reset(own)
+    path = make_book(tmp_path / "big.xlsx", BIG_ROWS)
     with watching(own, STATE) as seen:
-        ran = finished(own, book, *OPTIONS)
+        ran = faults.finished(own, path, "--chunk-rows", 3_000, "--json")
     assert (ran.code, ran.json["run"]["resumed_rows"]) == (0, 0)
-    assert seen in ([OLD, NEW], [NEW], [OLD])
-    assert_one_load(own, "direct")
+    assert seen in ([OLD, new(BIG_ROWS)], [new(BIG_ROWS)], [OLD])
+    assert_one_load(own, "direct", BIG_ROWS)
+
+
+def points(chance: random.Random, few: int) -> list[tuple[str, int]]:
+    """Statements that a run is held at: chunks, and every third time the one that publishes."""
+    return [(PUBLISH, 1) if n % 3 == 2 else (COPY, chance.randrange(1, CHUNKS + 1)) for n in range(few)]
 
 
 @pytest.mark.timeout(3600)
-def test_killed_at_any_moment(own: Server, book: Path, seed: int, times: Callable[[int], int]) -> None:
+def test_killed_at_any_point(own: Server, book: Path, seed: int, times: Callable[[int], int]) -> None:
     """kill -9 of the whole tree; what was copied is gone, and the next run begins anew, over staging."""
-    chance, ways = random.Random(seed), []
-    for _ in range(times(1)):
+    for point in points(random.Random(seed), times(3)):
         reset(own)
         with watching(own, STATE) as seen:
-            with importing(own, book, *OPTIONS) as running:
-                part = chance.random() * 1.1
-                end = time.monotonic() + SECONDS
-                while time.monotonic() < end and running.process.poll() is None and filled(own) < min(part, 0.97):
-                    time.sleep(0.003)
-                if part > 0.97:
-                    time.sleep(chance.random() * 0.3)
+            with holding(own, *point) as (wire, dsn), importing(own, book, *OPTIONS, dsn=dsn) as running:
+                wire.wait(running)
                 kill_tree(running)
             run_on(own, book)
         assert seen in ([OLD, NEW], [NEW], [OLD])
-        assert_one_load(own)
-        ways += own.rows("select distinct split_part(staging, '_', 1) from importer.chunks")
-    print(f"killed; finished over {ways}")
+        assert_one_load(own, "stage")
 
 
 def test_one_worker_killed(own: Server, book: Path, seed: int, times: Callable[[int], int]) -> None:
     """Its window is read by a fresh worker, once."""
     chance = random.Random(seed)
-    for _ in range(times(1)):
+    for _ in range(times(2)):
         reset(own)
-        with importing(own, book, *OPTIONS) as running:
-            wait_until_filled(own, running, chance.random() * 0.6)
-            with contextlib.suppress(psutil.Error, IndexError):
-                chance.choice(running.workers()).kill()
+        # Few windows are read ahead of the one that is written.
+        with (
+            holding(own, COPY, chance.randrange(1, 9)) as (wire, dsn),
+            importing(own, book, *OPTIONS, dsn=dsn) as running,
+        ):
+            wire.wait(running)
+            chance.choice(running.workers()).kill()
+            wire.release()
             ran = running.finish(SECONDS)
         assert ran.code == 0, ran
         assert_one_load(own, "direct")
@@ -156,26 +165,25 @@ def test_one_worker_killed(own: Server, book: Path, seed: int, times: Callable[[
 @pytest.mark.timeout(3600)
 def test_sessions_terminated(own: Server, book: Path, seed: int, times: Callable[[int], int]) -> None:
     """An administrator ends the session that writes: the chunks go over staging, in the same run."""
-    chance = random.Random(seed)
     writer = "select pg_terminate_backend(pid) from pg_locks where locktype = 'transactionid' and granted and mode = 'ExclusiveLock'"
-    for _ in range(times(1)):
+    for point in points(random.Random(seed), times(3)):
         reset(own)
-        with importing(own, book, *OPTIONS) as running:
-            wait_until_filled(own, running, chance.random() * 0.9)
-            own.rows(writer)
+        with holding(own, *point) as (wire, dsn), importing(own, book, *OPTIONS, dsn=dsn) as running:
+            wire.wait(running)
+            assert own.rows(writer) == [(True,)]
+            wire.release()
             ran = running.finish(SECONDS)
         assert ran.code == 0, ran
-        assert_one_load(own)
+        assert_one_load(own, "stage")
 
 
 def test_server_crashes_and_comes_back(own: Server, book: Path, seed: int, times: Callable[[int], int]) -> None:
-    chance = random.Random(seed)
-    for _ in range(times(1)):
+    for point in points(random.Random(seed), times(1)):
         reset(own)
-        with importing(own, book, *OPTIONS) as running:
-            wait_until_filled(own, running, chance.random() * 0.9)
+        with holding(own, *point) as (wire, dsn), importing(own, book, *OPTIONS, dsn=dsn) as running:
+            wire.wait(running)
             own.stop("immediate")
-            time.sleep(0.3 * chance.random())
+            wire.release()
             own.start()
             ran = running.finish(SECONDS)
         assert ran.code == 0, ran
@@ -231,8 +239,16 @@ def test_disk_of_the_server_full(book: Path) -> None:
 def test_signal_while_it_copies(own: Server, book: Path, signal_number: int) -> None:
     """Nothing is left but a line in the ledger; the message does not promise that anything was kept."""
     reset(own)
-    with importing(own, book, *OPTIONS) as running:
-        wait_until_filled(own, running, 0.2)
+    with (
+        holding(own, COPY, 1) as (wire, dsn),
+        importing(own, book, *OPTIONS, dsn=dsn) as running,
+        Session(own.dsn) as session,
+    ):
+        wire.wait(running)
+        # Each row takes a number from the sequence.
+        session.run("alter sequence t_id_seq cache 1")
+        wire.release()
+        running.wait_for(lambda: own.rows("select 1 from pg_locks where not granted"))
         begun = time.monotonic()
         running.process.send_signal(signal_number)
         running.process.wait(10)
@@ -249,16 +265,13 @@ def test_signal_while_it_copies(own: Server, book: Path, signal_number: int) -> 
 def test_two_at_once_and_two_books_at_once(own: Server, book: Path, tmp_path: Path) -> None:
     """The same import waits and has nothing to do; another one writes beside it, and each counts its own rows."""
     reset(own)
-    other = tmp_path / "other.xlsx"
-    rows = row(1, inline("A1", "number"), inline("B1", "name"))
-    rows += "".join(row(n, number(f"A{n}", 10**6 + n), inline(f"B{n}", "y" * 1_450)) for n in range(2, ROWS + 2))
-    write_rows(other, rows)
+    other = make_book(tmp_path / "other.xlsx", ROWS, 10**6)
     with contextlib.ExitStack() as stack:
         started = [stack.enter_context(importing(own, path, *OPTIONS, "--workers", 1)) for path in (book, book, other)]
         ended = [running.finish(SECONDS) for running in started]
     assert [ran.code for ran in ended] == [0, 0, 0], ended
     assert sorted(ran.json["outcome"] for ran in ended) == ["already-imported", "published", "published"]
-    assert own.rows("select count(*), count(distinct number), count(*) filter (where number > 1000000) from t") == [
+    assert own.rows("select count(*), count(distinct number), count(*) filter (where number >= 1000000) from t") == [
         (2 * ROWS + 2, 2 * ROWS + 2, ROWS)
     ]
 
@@ -271,9 +284,8 @@ def test_dead_run_is_listed_and_forgotten(own: Server, book: Path) -> None:
         assert ran.code == 0, ran
         return json.loads(ran.out)
 
-    with importing(own, book, *OPTIONS) as running:
-        wait_until_filled(own, running, 0.2)
-        running.process.send_signal(signal.SIGSTOP)
+    with holding(own, COPY, 7) as (wire, dsn), importing(own, book, *OPTIONS, dsn=dsn) as running:
+        wire.wait(running)
         assert [run["state"] for run in ledger()["runs"]] == ["running"]
         kill_tree(running)
     wait_for_backends(own)

@@ -116,12 +116,18 @@ def own_server(data: Path | None = None) -> Iterator[Server]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def importing(server: Server, path: Path, *options: object, dsn: Dsn | None = None, mode: str = "append") -> Any:
+def importing(
+    server: Server,
+    path: Path,
+    *options: object,
+    dsn: Dsn | None = None,
+    mode: str = "append",
+    program: tuple[str, str] = ("-m", "importer"),
+) -> Any:
     """A run under way into table `t`, in a context manager."""
     command = [
         sys.executable,
-        "-m",
-        "importer",
+        *program,
         "run",
         path,
         "--to",
