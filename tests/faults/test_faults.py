@@ -16,7 +16,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
 import pytest
 from support.asking import user_session
 from support.commandline import Ran, Running, importer
@@ -32,6 +31,7 @@ from support.faults import (
     wait_for_backends,
     watching,
 )
+from support.holding import holding
 from support.rawbook import inline, number, row, write_rows
 
 from importer.errors import ImporterError
@@ -46,6 +46,8 @@ ROWS, CHUNK_ROWS = 24_000, 2_000
 #: All chunks that a clean run writes: the head of the sheet is one of its own.
 CHUNKS = ROWS // CHUNK_ROWS
 OPTIONS = ("--chunk-rows", CHUNK_ROWS, "--json")
+#: What a worker sends for each chunk.
+COPY = 'COPY "importer"'
 STATE = "select count(*) as n, coalesce(sum(number), 0)::text as s, count(distinct city) as c from t"
 
 
@@ -246,11 +248,13 @@ def test_one_worker_killed(own: Server, book: Path, seed: int, times: Callable[[
     chance = random.Random(seed)
     for _ in range(times(2)):
         reset(own)
-        with importing(own, book, *OPTIONS) as running:
-            wanted = chance.randrange(1, CHUNKS - 4)
-            running.wait_for(lambda wanted=wanted: running.workers() and written(own) >= wanted)
-            with contextlib.suppress(psutil.Error, IndexError):
-                chance.choice(running.workers()).kill()
+        chunk = chance.randrange(1, CHUNKS + 1)
+        with holding(own, COPY, chunk) as (wire, dsn), importing(own, book, *OPTIONS, dsn=dsn) as running:
+            wire.wait(running)
+            writer = wire.owner(running)
+            assert writer is not None
+            writer.kill()
+            wire.release()
             ran = running.finish(SECONDS)
         assert ran.code == 0, ran
         assert_one_load(own)
@@ -280,12 +284,16 @@ def test_sessions_terminated(own: Server, book: Path, seed: int, times: Callable
     ours = "select pid from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid() and application_name <> 'tests'"
     for _ in range(times(3)):
         reset(own)
-        with importing(own, book, *OPTIONS) as running, user_session(own.dsn, autocommit=True) as session:
-            wanted = chance.randrange(CHUNKS + 1)
-            running.wait_for(lambda wanted=wanted: wanted == 0 or written(own) >= wanted)
+        chunk = chance.randrange(1, CHUNKS + 1)
+        with (
+            holding(own, COPY, chunk) as (wire, dsn),
+            importing(own, book, *OPTIONS, dsn=dsn) as running,
+            user_session(own.dsn, autocommit=True) as session,
+        ):
+            wire.wait(running)
             pids = [pid for (pid,) in session.query(ours)]
-            if pids:
-                session.query("select pg_terminate_backend($1::int)", [chance.choice(pids)])
+            session.query("select pg_terminate_backend($1::int)", [chance.choice(pids)])
+            wire.release()
             ran = running.finish(SECONDS)
         assert ran.code == 0, ran
         assert_one_load(own)
