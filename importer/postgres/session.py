@@ -166,7 +166,8 @@ class Session:
         """Close the connection; what was not committed is rolled back."""
         # Errors are ignored: cleanup must not hide the first error, and closing a lost connection fails.
         for resource in (self._connection, self._database):
-            with contextlib.suppress(adbc_driver_manager.Error, ImporterError):
+            # RuntimeError: another thread has a statement open, and closes it later. The connection ends with that.
+            with contextlib.suppress(adbc_driver_manager.Error, ImporterError, RuntimeError):
                 self._call_interruptibly(resource.close, self.cancel)
         self.guard.close()
 
