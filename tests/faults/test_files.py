@@ -1,0 +1,304 @@
+"""A file of the spool, the rejects or the report fails at its n-th call, or a worker's memory, for every n: the same
+command again ends in one clean load, with the rejects of one, and leaves nothing else.
+
+The short form tries a few calls of each scenario, `--long` every one, `--moments N` so many.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import openpyxl
+import pytest
+from support.asking import held_session
+from support.commandline import Ran, started
+from support.faults import SECONDS, Server, own_server, wait_for_backends
+from support.filefaults import ALLOCATIONS, CALLS, FileFaults
+from support.rawbook import inline, number, row, write_rows
+from support.serving import short_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROWS, BAD = 160, (7, 80, 141)
+#: Sheets of any size are copied straight into the target: the constant is for those that take a while.
+DIRECT = "import importer.load.direct_copy as d; d.DIRECT_BYTES = 0; from importer.__main__ import main; main()"
+CONTRACT = {
+    "fields": [
+        {"name": "number", "type": "integer"},
+        {"name": "name", "type": "string"},
+        {"name": "amount", "type": "number"},
+    ]
+}
+OLD = [(-1, "a", 0.5), (5, "old", 1.5)]
+MAKE = "create table t (number bigint, name text, amount double precision)"
+FILL = "insert into t values (-1, 'a', 0.5), (5, 'old', 1.5)"
+KINDS = ("ENOSPC", "kill", "EIO", "full", "short", "kill-one", "EDQUOT", "EINTR", "EMFILE")
+MEMORY_KINDS = ("ENOMEM", "kill-one")
+#: An allocation of a worker that counts: the sheet is small.
+ALLOCATION_BYTES = 128 << 10
+#: Whether a run removes the spool folders that killed runs left.
+REMOVES_ABANDONED = False
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One way to load.
+
+    Attributes:
+        mode: of the load.
+        contract: whether it is given a contract.
+        direct: whether it copies straight into the table.
+        budget: how many rejects it may have; None for any number.
+        code: exit code of a load without a fault.
+    """
+
+    mode: str
+    contract: bool = False
+    direct: bool = False
+    budget: int | None = None
+    code: int = 1
+
+    def old(self) -> list[Any] | None:
+        return None if self.mode == "create" else OLD
+
+    def rows(self) -> list[Any] | None:
+        """What the table holds after one load."""
+        if self.budget is not None:
+            return self.old()
+        new = [(n, f"name {n}", n / 4) for n in range(1, ROWS + 1) if n + 1 not in BAD]
+        return sorted([*(OLD if self.mode == "append" else []), *new])
+
+
+SCENARIOS = {
+    "append-contract": Scenario("append", contract=True),
+    "replace": Scenario("replace"),
+    "direct": Scenario("append", direct=True),
+    "create-contract": Scenario("create", contract=True),
+    "over-budget": Scenario("append", contract=True, budget=2, code=5),
+}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a scenario runs.
+
+    Attributes:
+        own: the server.
+        faults: what fails its files.
+        book: the workbook; its contract is beside it.
+        temp: folder for temporary files, the spool among them.
+        out: folder of what is written for the user.
+    """
+
+    own: Server
+    faults: FileFaults
+    book: Path
+    temp: Path
+    out: Path
+
+    def reset(self, scenario: Scenario) -> None:
+        with held_session(self.own.dsn, autocommit=True) as session:
+            session.run("set client_min_messages = warning; drop schema if exists importer cascade")
+            session.run("drop table if exists t")
+            if scenario.old() is not None:
+                session.run(MAKE)
+                session.run(FILL)
+        for path in [*self.out.iterdir(), *self.temp.iterdir()]:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        write_old_rejects(self.out / "bad.xlsx")
+
+    def load(self, scenario: Scenario) -> Ran:
+        """A run to its end; its report goes into a file of the output folder."""
+        program = ["-c", DIRECT] if scenario.direct else ["-m", "importer"]
+        options = ["--to", self.own.dsn.text, "--table", "t", "--mode", scenario.mode, "--workers", "2", "--json"]
+        options += ["--chunk-rows", "80", "--rejects", self.out / "bad.xlsx", "--timeline", self.out / "timeline.svg"]
+        options += ["--contract", self.book.with_name("contract.json")] if scenario.contract else []
+        options += [] if scenario.budget is None else ["--max-rejects", scenario.budget]
+        command = [sys.executable, *program, "run", self.book, *options]
+        env = {"PYTHONWARNINGS": "ignore", "TMPDIR": str(self.temp), **self.faults.env}
+        with (
+            (self.out / "report.json").open("w") as report,
+            started(*map(str, command), cwd=self.out, env=env, stdout=report) as running,
+        ):
+            return running.finish(SECONDS)
+
+    def table(self) -> list[Any] | None:
+        if self.own.rows("select to_regclass('public.t')::text") == [(None,)]:
+            return None
+        return self.own.rows("select number::int8, name::text, amount::float8 from t order by 1, 2")
+
+    def ledger(self) -> tuple[list[Any], int]:
+        """The states of the runs, and how many staging tables there are."""
+        if self.own.rows("select to_regclass('importer.runs')::text") == [(None,)]:
+            return [], 0
+        return self.own.rows("select state from importer.runs"), len(self.own.staging())
+
+    def rejects(self) -> Any:
+        """The cells of the rejects file; None if there is none."""
+        path = self.out / "bad.xlsx"
+        if not path.exists():
+            return None
+        with contextlib.closing(openpyxl.load_workbook(path)) as workbook:
+            return [tuple(row) for row in workbook.worksheets[0].iter_rows(values_only=True)]
+
+    def spooled(self) -> list[str]:
+        return sorted(path.name for path in self.temp.iterdir())
+
+    def written(self) -> set[str]:
+        return {path.name for path in self.out.iterdir()}
+
+
+def write_old_rejects(path: Path) -> None:
+    workbook = openpyxl.Workbook()
+    assert workbook.active is not None
+    workbook.active["A1"] = "old"
+    workbook.save(path)
+
+
+OLD_REJECTS = [("old",)]
+
+
+@pytest.fixture(scope="module")
+def own() -> Iterator[Server]:
+    with own_server() as made:
+        yield made
+
+
+@pytest.fixture
+def place(own: Server, tmp_path: Path) -> Iterator[Place]:
+    head = row(1, inline("A1", "number"), inline("B1", "name"), inline("C1", "amount"))
+    body = "".join(
+        row(
+            n,
+            inline(f"A{n}", "abc") if n in BAD else number(f"A{n}", n - 1),
+            inline(f"B{n}", f"name {n - 1}"),
+            number(f"C{n}", (n - 1) / 4),
+        )
+        for n in range(2, ROWS + 2)
+    )
+    (tmp_path / "contract.json").write_text(json.dumps(CONTRACT))
+    book = write_rows(tmp_path / "orders.xlsx", head + body, name="Orders")
+    with short_folder() as temp:
+        out = tmp_path / "out"
+        out.mkdir()
+        yield Place(own, FileFaults(tmp_path, [temp, out], ALLOCATION_BYTES), book, temp, out)
+
+
+@dataclass(frozen=True)
+class Clean:
+    """What a load without a fault leaves."""
+
+    rejects: Any
+    ledger: tuple[list[Any], int]
+    written: set[str]
+    calls: int
+    allocations: int
+
+
+def clean_load(place: Place, scenario: Scenario) -> Clean:
+    place.reset(scenario)
+    place.faults.arm()
+    ran = place.load(scenario)
+    assert (ran.code, place.spooled()) == (scenario.code, []), ran
+    assert place.table() == scenario.rows()
+    faults = place.faults
+    return Clean(place.rejects(), place.ledger(), place.written(), faults.count(CALLS), faults.count(ALLOCATIONS))
+
+
+def try_fault(place: Place, scenario: Scenario, kind: str, at: int, clean: Clean, counted: int = CALLS) -> bool:
+    """One run with that fault and one without; returns whether the run was long enough for it."""
+    faults = place.faults
+    place.reset(scenario)
+    faults.arm(kind, at, counted)
+    ran = place.load(scenario)
+    wait_for_backends(place.own)
+    where = f"{kind} at {at}: {faults.hit}; {ran}"
+    killed = ran.code == -signal.SIGKILL
+    check_faulty(place, scenario, ran, clean, where)
+    if not killed and not faults.was_removal:
+        assert place.spooled() == [], where
+    faults.disarm()
+    again = place.load(scenario)
+    where = f"{where}; again: {again}"
+    assert again.code in {0, scenario.code}, where
+    assert place.table() == scenario.rows(), where
+    check_ledger(place, scenario, clean, where)
+    assert place.rejects() == clean.rejects, where
+    assert place.written() <= clean.written, where
+    if REMOVES_ABANDONED:
+        assert place.spooled() == [], where
+    return bool(faults.hit)
+
+
+def check_ledger(place: Place, scenario: Scenario, clean: Clean, where: str) -> None:
+    runs, staging = place.ledger()
+    if scenario.budget is None:
+        assert (runs, staging) == clean.ledger, where
+    else:
+        # What the faulty run wrote is kept for one with a larger budget.
+        assert runs in ([], [("failed",)], [("loading",)]), where
+        assert staging <= len(runs), where
+
+
+def check_faulty(place: Place, scenario: Scenario, ran: Ran, clean: Clean, where: str) -> None:
+    """What must be so after a run with a fault: old or new, never between, and the words say which."""
+    faults, found = place.faults, place.table()
+    assert found in (scenario.old(), scenario.rows()), where
+    assert ran.orphans == [], where
+    if ran.code == -signal.SIGKILL:
+        # Its fork server may say that it was left alone.
+        return
+    assert "Traceback" not in ran.err, where
+    assert place.rejects() in (OLD_REJECTS, clean.rejects), where
+    if not faults.was_removal:
+        assert place.written() <= clean.written, where
+    if faults.was_harmless or not faults.hit:
+        assert ran.code == scenario.code, where
+    # A worker that is killed may have been by its workbook: that is then refused.
+    assert ran.code in {scenario.code, 4, *([3] if " in a worker" in faults.hit else [])}, where
+    if ran.code == scenario.code:
+        assert (found, place.rejects()) == (scenario.rows(), clean.rejects), where
+        assert json.loads((place.out / "report.json").read_text())["stats"]["total_records"] == ROWS, where
+    elif found != scenario.old():
+        assert "nothing was published" not in ran.err, where
+
+
+def moments(total: int, wanted: int | None, seed: int) -> range:
+    """The numbers of the calls to try: all, or some that lie evenly."""
+    step = 1 if wanted is None else max(1, total // wanted)
+    return range(1 + seed % step, total + 1, step)
+
+
+@pytest.mark.timeout(36_000)
+@pytest.mark.parametrize("name", ["append-contract", "direct"])
+def test_any_allocation_of_a_worker(place: Place, name: str, seed: int, request: pytest.FixtureRequest) -> None:
+    scenario = SCENARIOS[name]
+    few = request.config.getoption("--moments") or (None if request.config.getoption("--long") else 1)
+    clean = clean_load(place, scenario)
+    tried = dict.fromkeys(MEMORY_KINDS, 0)
+    for turn, at in enumerate(moments(clean.allocations, few, seed), seed):
+        kind = MEMORY_KINDS[turn % len(MEMORY_KINDS)]
+        tried[kind] += try_fault(place, scenario, kind, at, clean, ALLOCATIONS)
+    print(f"{name}: {clean.allocations} allocations of workers; tried {tried}")
+
+
+@pytest.mark.timeout(36_000)
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_any_call(place: Place, name: str, seed: int, request: pytest.FixtureRequest) -> None:
+    scenario = SCENARIOS[name]
+    few = request.config.getoption("--moments") or (None if request.config.getoption("--long") else 2)
+    clean = clean_load(place, scenario)
+    tried = dict.fromkeys(KINDS, 0)
+    # Other kinds for each scenario, where few are tried.
+    for turn, at in enumerate(moments(clean.calls, few, seed), seed + 2 * list(SCENARIOS).index(name)):
+        kind = KINDS[turn % len(KINDS)]
+        tried[kind] += try_fault(place, scenario, kind, at, clean)
+    print(f"{name}: {clean.calls} calls; tried {tried}")
