@@ -119,7 +119,7 @@ class _Attempt:
         self._settings, self._clock, self._dry_run = context.settings, context.clock, context.dry_run
         #: Only the first reading of the sheet also loads meanwhile.
         self._stream: Stream | None = Stream(context, holder)
-        self._files = RejectsFiles(context.settings)
+        self._files = RejectsFiles(context.settings, context.folder)
         self._source: SheetSource | None = None
         #: What was loaded while that source was read.
         self._streamed: StreamResults | None = None

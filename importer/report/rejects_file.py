@@ -44,9 +44,11 @@ class RejectsFiles:
 
     Args:
         settings: settings of the run.
+        spool: the spool folder.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, spool: Path) -> None:
+        self._spool = spool
         self._rejects, self._bad_cells = settings.rejects, settings.bad_cells
         self._known = {path: identify_before(path) for path in (self._rejects, self._bad_cells) if path}
 
@@ -72,7 +74,7 @@ class RejectsFiles:
             with clock.stage(Stage.REJECTS):
                 with _unpublished("the rejects", path):
                     file = files.enter_context(output_file(path, known))
-                    rejects.write_to(file.file, path.suffix.lower(), rejects.sheet or report.sheet)
+                    rejects.write_to(file.file, path.suffix.lower(), rejects.sheet or report.sheet, self._spool)
                     written = WrittenRejects(path, known, file, file.finish())
                 written.bad_cells = self._write_bad_cells(files, rejects)
             yield written

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from typing import TYPE_CHECKING, Any, Self
 
 import polars as pl
@@ -17,6 +18,7 @@ from importer.reading.places import CellAddresses
 from importer.runtime.output_file import identify, output_file
 
 from .rejects_cells import CellWriter
+from .zip_output import ZipOutput
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -90,15 +92,21 @@ class Rejects:
         except WRITE_ERRORS as exc:
             raise unwritable("the rejects cannot be written", path, exc) from None
 
-    def write_to(self, file: BinaryIO, suffix: str, sheet: str) -> None:
+    def write_to(self, file: BinaryIO, suffix: str, sheet: str, temp: Path | None = None) -> None:
         """Write the rejects in the format of a suffix: `.xlsx`, `.csv` or `.parquet`.
+
+        Args:
+            file: where to write them.
+            suffix: the format.
+            sheet: name of the sheet in a workbook.
+            temp: folder for the parts of a workbook, until they are one file; None: the system's.
 
         Raises:
             OSError: the file cannot be written.
             PolarsError: likewise.
         """
         if suffix == ".xlsx":
-            _WorkbookWriter(self, sheet).write(file)
+            _WorkbookWriter(self, sheet).write(file, temp)
         elif suffix == ".csv":
             self._table().write_csv(file)
         else:
@@ -222,7 +230,7 @@ class _WorkbookWriter:
         bad = rejects.errors.select(ROW, "column").unique()
         self._bad = set(bad.iter_rows())
 
-    def write(self, file: BinaryIO) -> None:
+    def write(self, file: BinaryIO, temp: Path | None) -> None:
         from xlsxwriter import Workbook
         from xlsxwriter.exceptions import XlsxWriterException
 
@@ -233,7 +241,11 @@ class _WorkbookWriter:
             "in_memory": False,
         }
         try:
-            with Workbook(file, options) as book:
+            # The writer leaves its temporary files where they are if it fails.
+            with (
+                tempfile.TemporaryDirectory(prefix="rejects-", dir=temp, ignore_cleanup_errors=True) as parts,
+                Workbook(ZipOutput(file), options | {"tmpdir": parts}) as book,
+            ):
                 self._fill(book)
         except XlsxWriterException as exc:
             raise OSError(None, str(exc)) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import tempfile
 import zipfile
 from datetime import datetime, time, timedelta
 from pathlib import Path
@@ -204,6 +205,21 @@ def test_titles_are_all_different(tmp_path: Path, suffix: str) -> None:
     assert names[4] == "a_2"
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("given", [True, False])
+def test_workbook_that_cannot_be_written_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: bool
+) -> None:
+    temp, system = tmp_path / "temp", tmp_path / "system"
+    temp.mkdir()
+    system.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(system))
+    rejects = _rejects(tmp_path, [["bad"]])
+    with open("/dev/full", "r+b", buffering=0) as full, pytest.raises(OSError, match="No space"):
+        rejects.write_to(full, ".xlsx", "Data", *([temp] if given else []))
+    assert [*temp.iterdir(), *system.iterdir()] == []
+
+
 def test_list_of_bad_cells_has_short_texts(tmp_path: Path) -> None:
     columns = [
         "bad",
@@ -231,7 +247,7 @@ def test_list_of_bad_cells_is_truncated(tmp_path: Path, count: int, truncated: b
 def test_list_of_bad_cells_goes_with_the_rejects(tmp_path: Path, placed: bool) -> None:
     files = {"rejects": tmp_path / "r.csv", "bad_cells": tmp_path / "b.json"}
     report = Report("planned", {"path": "t.xlsx"}, "Data", (1, 1), {}, {}, (), 1, 1, {}, (), None, {}, 0.0)
-    place = RejectsFiles(Settings(workbook=tmp_path / "t.xlsx", **files))
+    place = RejectsFiles(Settings(workbook=tmp_path / "t.xlsx", **files), tmp_path)
     with place.write(_rejects(tmp_path, [["bad"]]), report, Clock()) as written:
         assert not any(file.exists() for file in files.values())
         if placed:

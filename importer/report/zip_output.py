@@ -1,0 +1,48 @@
+"""Stands between xlsxwriter and the file that it writes, and is silent after that file has failed once.
+
+xlsxwriter leaves its zip open when it fails. When that is collected, it writes its end, which fails again, and Python
+prints that as an exception that nobody could handle.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class ZipOutput:
+    """A file that zip parts are written to; after its first error, or its end, it takes everything and does nothing.
+
+    Args:
+        file: the file itself, which the caller closes.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._failed = file, False
+
+    def write(self, data: bytes) -> int:
+        """Write bytes, and return how many."""
+        return self._call(self._file.write, data)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Go to a position, and return it."""
+        return self._call(self._file.seek, offset, whence)
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._call(self._file.tell)
+
+    def flush(self) -> None:
+        """Pass on what is buffered."""
+        self._call(self._file.flush)
+
+    def _call(self, function: Callable[..., int | None], *args: object) -> int:
+        if self._failed or self._file.closed:
+            return 0
+        try:
+            return function(*args) or 0
+        except BaseException:
+            self._failed = True
+            raise
