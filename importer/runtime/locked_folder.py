@@ -85,7 +85,8 @@ class LockedFolder:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            _remove_own(self.path)
         if self._lock is not None:
             _release(self._lock)
 
@@ -192,6 +193,25 @@ def _remove(path: Path, folder: int) -> int:
     os.unlink(_LOCK, dir_fd=folder)
     path.rmdir()
     return size
+
+
+def _remove_own(path: Path) -> None:
+    """Remove a folder that this process holds; what cannot be removed stays, with the lock file.
+
+    Raises:
+        OSError: something stays.
+    """
+    stays: OSError | None = None
+    for entry in [entry for entry in path.iterdir() if entry.name != _LOCK]:
+        try:
+            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+        except OSError as exc:
+            stays = exc
+    if stays is not None:
+        raise stays
+    # Last, as in `_remove`: this process may be killed at any of these lines.
+    (path / _LOCK).unlink(missing_ok=True)
+    path.rmdir()
 
 
 def tree_bytes(path: Path) -> int:

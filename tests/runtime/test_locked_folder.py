@@ -279,3 +279,36 @@ def test_folder_that_cannot_be_listed(tmp_path: Path) -> None:
     assert remove_abandoned(tmp_path / "missing") == Removed()
     with pytest.raises(FileNotFoundError, match=re.escape(str(tmp_path / "missing"))):
         LockedFolder(tmp_path / "missing")
+
+
+_ENDING = """
+removals = 0
+def count(event, args):
+    global removals
+    if event not in {"os.remove", "os.rmdir"}:
+        return
+    removals += 1
+    if removals == AT:
+        if HOW == "kill":
+            os.kill(os.getpid(), 9)
+        raise OSError(5, "injected")
+(f.path / "d").mkdir()
+for name in ("a", "z", "d/b"):
+    (f.path / name).write_text(name)
+sys.addaudithook(count)
+f.__exit__(None, None, None)
+"""
+
+
+@pytest.mark.parametrize("how", ["kill", "fail"])
+def test_what_an_ending_process_could_not_remove_is_removed_by_the_next(tmp_path: Path, how: str) -> None:
+    left = 0
+    for at in range(1, 7):
+        code = f"{MAKE}import os\nAT, HOW = {at}, {how!r}\n{_ENDING}"
+        done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (-9 if how == "kill" else 0, ""), at
+        left += len(_names(tmp_path))
+        remove_abandoned(tmp_path)
+        assert _names(tmp_path) == [], at
+    # Three files, the folder in it, the lock file, and the folder.
+    assert left == 6
