@@ -17,6 +17,7 @@ import psutil
 import pytest
 from support.serving import Service, connected, head, held, kill_all, numbers, serving, short_folder, wait_for
 
+from importer.serve.child.main import _work
 from importer.serve.models.child import PingCommand
 
 if TYPE_CHECKING:
@@ -274,3 +275,22 @@ def test_events_end_with_the_service(db: Database, folder: Path) -> None:
         assert b"event: progress" in told
         assert b"event: end" in told
         assert b'"state": "interrupted"' in told
+
+
+def test_disk_that_fails_below_the_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    events: list[Any] = []
+
+    class Channel:
+        send = staticmethod(events.append)
+
+    def operation(command: Any, channel: Any) -> Any:
+        (tmp_path / "file" / "data.xlsx").open("rb")
+
+    (tmp_path / "file").touch()
+    _work(operation, PingCommand(dsn="postgresql://"), Channel())  # type: ignore[arg-type]
+    assert [(event.error.error, event.error.status) for event in events] == [
+        ("the machine refused: Not a directory", 500)
+    ]
+    assert str(tmp_path) not in events[0].model_dump_json()
+    assert f"{tmp_path}/file/data.xlsx" in (err := capsys.readouterr().err)
+    assert "Traceback" not in err

@@ -86,11 +86,12 @@ def _work(operation: Operation, command: Command, channel: Channel) -> None:
         channel.send(_interrupted_event(exc, late))
         if late is None:
             raise KeyboardInterrupt from exc
-    except ImporterError as exc:
-        if exc.exit_code == MachineError.exit_code:
+    except (ImporterError, OSError) as exc:
+        error = exc if isinstance(exc, ImporterError) else _machine_error(exc)
+        if error.exit_code == MachineError.exit_code:
             # The operator needs the details that callers do not see.
-            sys.stderr.write(f"importer: {exc}\n")
-        channel.send(_failed_event(exc, getattr(command, "hidden", ())))
+            sys.stderr.write(f"importer: {error}\n")
+        channel.send(_failed_event(error, getattr(command, "hidden", ())))
     except MemoryError:
         fact = "the workbook or the contract needs more memory than the service allows"
         channel.send(ErrorEvent(error=describe_error(LimitExceeded(fact))))
@@ -107,6 +108,11 @@ def _interrupted_event(exc: KeyboardInterrupt | CommitUnknown, late: TimedOut | 
     how = " while publishing; the rows may have been published" if unsure else "; nothing was published"
     error = describe_error(late or Interrupted(f"the work was interrupted{how}"))
     return ErrorEvent(error=error.model_copy(update={"unsure": unsure}))
+
+
+def _machine_error(exc: OSError) -> MachineError:
+    """Return the error about a file that the machine refused, such as a workbook on a disk that fails."""
+    return MachineError(f"the machine refused: {exc.strerror or type(exc).__name__}", place=exc.filename)
 
 
 def _failed_event(exc: ImporterError, hidden: Sequence[str]) -> ErrorEvent:
