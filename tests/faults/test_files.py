@@ -45,7 +45,7 @@ MEMORY_KINDS = ("ENOMEM", "kill-one")
 #: An allocation of a worker that counts: the sheet is small.
 ALLOCATION_BYTES = 128 << 10
 #: Whether a run removes the spool folders that killed runs left.
-REMOVES_ABANDONED = False
+REMOVES_ABANDONED = True
 
 
 @dataclass(frozen=True)
