@@ -299,7 +299,8 @@ def test_a_role_that_may_write_only_some_columns(db: Database, book: Path) -> No
     role = f"r{db.schema}"
     db.load(book, table="first", mode="create", workers=0)  # the ledger is there
     db.run(TABLE, f"create role {role} login", f"grant usage on schema {db.schema} to {role}",
-           f"grant insert (n, name, amount, city) on t to {role}", f"grant usage, create on schema importer to {role}")  # fmt: skip
+           f"grant insert (n, name, amount, city) on t to {role}", f"grant usage, create on schema importer to {role}",
+           f"grant select, insert, update, delete on all tables in schema importer to {role}")  # fmt: skip
     try:
         dsn = Dsn(db.dsn.text.replace("postgres:@", f"{role}@").replace("postgres@", f"{role}@"))
         with altered_while_waiting(db, "alter table t alter amount type integer"):

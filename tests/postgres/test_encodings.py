@@ -325,7 +325,7 @@ def test_name_that_is_not_utf8(server: Dsn) -> None:
     )
     try:
         with Session(_with(server, f"dbname={name}")) as session:
-            session.run(r"DO $$ BEGIN EXECUTE convert_from('create table \366 (a int)', 'SQL_ASCII'); END $$")
+            session.run(r"DO $$ BEGIN EXECUTE convert_from('create table public.\366 (a int)', 'SQL_ASCII'); END $$")
             session.commit()
         with pytest.raises(DatabaseError, match="22021") as caught:
             Session(_with(server, f"dbname={name}"))

@@ -12,9 +12,10 @@ from support.tables import save
 
 from importer.errors import TargetRefused
 from importer.ledger.history import forget, ledger_session
+from importer.ledger.locks import lock_number
 from importer.postgres import libpq
 from importer.postgres.session import Session
-from importer.run import lease
+from importer.run import lease_holder
 from importer.runtime.progress import NoProgress
 from importer.settings import Dsn
 
@@ -108,12 +109,12 @@ def test_command_says_it_at_once(db: Database, book: Path) -> None:
 
 def test_wait_says_how_to_end_it(db: Database, book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A lock that a dead client's connection still holds: whom the run waits for, and what ends that."""
-    monkeypatch.setattr(lease, "_ADVICE_SECONDS", 0.0)
+    monkeypatch.setattr(lease_holder, "_ADVICE_SECONDS", 0.0)
     db.load(book, table="t")
     with Session(db.server) as holder:
         run = db.rows(f"select key from importer.runs where target_schema = '{db.schema}'")[0][0]
         process = holder.value("select pg_backend_pid()")
-        holder.query("select pg_try_advisory_lock($1::bigint)", [lease.lock_number(run)])
+        holder.query("select pg_try_advisory_lock($1::bigint)", [lock_number(run)])
         holder.commit()
         said: list[str] = []
 
