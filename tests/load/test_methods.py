@@ -190,7 +190,7 @@ def test_kept_session_survives_a_refusal(db: Database, tmp_path: Path, method: A
     [
         ({"method": "fast"}, "method"),
         ({"workers": -1}, "workers"),
-        ({"chunk_rows": 0}, "chunk rows"),
+        ({"chunk_rows": 0}, "--chunk-rows"),
         ({"mode": "upsertt"}, "mode"),
     ],
 )
