@@ -147,8 +147,8 @@ def clean(session: Session) -> list[str]:
 def clean_after_import(session: Session, key: str, workbook: str, schema: str, table: str) -> None:
     """Drop staging tables left by earlier attempts of this import.
 
-    Those of unfinished runs of a workbook of the same name, whatever its content, into the same table are dropped, too.
-    Database errors are ignored: the import is done, and `clean` finds what remains.
+    Those of unfinished runs of a workbook of the same name, whatever its content, into the same table are dropped, too,
+    and those of killed checks. Database errors are ignored: the import is done, and `clean` finds what remains.
 
     Args:
         session: session with the target server.
@@ -166,6 +166,26 @@ def clean_after_import(session: Session, key: str, workbook: str, schema: str, t
                       and target_schema = $3 and target_table = $4 and role = current_user))
             """,
             [f"stage_{key[:_KEY_DIGITS]}_", session.encoding.escape(workbook), schema, table],
+        )
+        session.commit()
+        for (name,) in rows:
+            _drop_leftover(session, name)
+    clean_after_check(session)
+
+
+def clean_after_check(session: Session) -> None:
+    """Drop the staging tables of this role that no run of the ledger has: those of killed checks. See `clean`."""
+    with contextlib.suppress(DatabaseError):
+        has_run = (
+            f"exists (select from {SCHEMA}.runs r where r.staging = c.relname)" if _has_ledger(session) else "false"
+        )
+        rows = session.query(
+            f"""
+            select c.relname::text from pg_class c
+            where c.relnamespace = to_regnamespace($1) and c.relkind = 'r' and c.relname ~ '^stage_[0-9a-f]{{16}}_'
+              and pg_get_userbyid(c.relowner) = current_user and not {has_run}
+            """,
+            [SCHEMA],
         )
         session.commit()
         for (name,) in rows:

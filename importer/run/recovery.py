@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from importer.errors import DatabaseError
 from importer.ledger import tables as ledger
-from importer.ledger.history import drop_staging_table
+from importer.ledger.history import clean_after_check, drop_staging_table
 from importer.ledger.locks import new_staging_name
 from importer.ledger.schema import create_in_schema
 from importer.ledger.trust import is_own_staging
@@ -68,6 +68,7 @@ def open_staging(
         raise
     if dry_run:
         undo_run(state)
+        clean_after_check(state.lease.session)
 
 
 @contextlib.contextmanager

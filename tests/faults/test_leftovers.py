@@ -33,8 +33,8 @@ def temp() -> Iterator[Path]:
         yield Path(name)
 
 
-def _command(db: Database, path: Path, *options: object) -> list[str]:
-    return [str(word) for word in ("run", path, "--to", db.dsn.text, "--table", "t", "--workers", 2, *options)]
+def _command(db: Database, path: Path, *options: object, command: str = "run") -> list[str]:
+    return [str(word) for word in (command, path, "--to", db.dsn.text, "--table", "t", "--workers", 2, *options)]
 
 
 def _run(db: Database, path: Path, temp: Path, *options: object) -> Ran:
@@ -47,14 +47,16 @@ def _check(db: Database, path: Path, temp: Path) -> Ran:
 
 
 @contextlib.contextmanager
-def _waiting(db: Database, path: Path, temp: Path, *options: object, at: str = "t") -> Iterator[Running]:
+def _waiting(
+    db: Database, path: Path, temp: Path, *options: object, at: str = "t", command: str = "run"
+) -> Iterator[Running]:
     """A run that waits to write to a table (`t`: it publishes), which the test locks until the block ends."""
-    command = [sys.executable, "-m", "importer", *_command(db, path, *options)]
+    words = [sys.executable, "-m", "importer", *_command(db, path, *options, command=command)]
     with contextlib.ExitStack() as lock, contextlib.ExitStack() as run:
         # The session is closed before the run is looked after: that it ends is what it needs to go on.
         holder = lock.enter_context(user_session(db.dsn))
         holder.run(f"LOCK TABLE {at} IN SHARE MODE")
-        running = run.enter_context(started(*command, env={"TMPDIR": str(temp)}, cwd=path.parent))
+        running = run.enter_context(started(*words, env={"TMPDIR": str(temp)}, cwd=path.parent))
         waits = "select 1 from pg_locks where relation = $1::regclass and not granted"
         running.wait_for(lambda: holder.query(waits, [at]))
         running.tree()
@@ -92,6 +94,16 @@ def test_next_run_removes_what_a_killed_one_left(
     ran = _run(db, books[0], temp)
     assert (ran.code, ran.err) == (0, "")
     assert db.rows("select id from t order by 1") == [(1,), (2,)]
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_staging_of_a_killed_check_goes(db: Database, books: tuple[Path, Path], temp: Path, command: str) -> None:
+    with _waiting(db, books[0], temp, command="check") as running:
+        kill_tree(running)
+    assert len(db.leftovers()) == 1
+    ran = _check(db, books[1], temp) if command == "check" else _run(db, books[1], temp)
+    assert (ran.code, db.leftovers()) == (0, [])
+    assert db.rows("select id from t") == ([] if command == "check" else [(2,)])
 
 
 def test_folder_of_a_run_under_way_stays(db: Database, books: tuple[Path, Path], temp: Path) -> None:
