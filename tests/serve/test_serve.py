@@ -110,12 +110,12 @@ def test_upload_needs_a_workbook(service: Service) -> None:
 
 def test_upload_over_the_budget(service: Service) -> None:
     content = book(["n"], [1], ["=1/0"], [2])
-    answer = service.upload(content, "budget.xlsx", max_rejects=0)
+    answer = service.upload(content, "costly.xlsx", max_rejects=0)
     assert (answer.status_code, answer.json()["type"]) == (422, "BudgetExceeded")
     assert answer.json()["choice"] == "fix them in the workbook (rejects.xlsx lists them), or raise max_rejects"
     assert answer.json()["run"]["rejects"]["rows"] == 1
     assert service.client.get(answer.json()["run"]["links"]["rejects"]).status_code == 200
-    assert service.rows("select to_regclass('budget')::text") == [(None,)]
+    assert service.rows("select to_regclass('costly')::text") == [(None,)]
 
 
 def test_upload_fixes_and_loads_again(service: Service) -> None:

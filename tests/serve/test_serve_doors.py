@@ -290,16 +290,16 @@ HOSTILE: dict[str, Callable[[Path], Path]] = {
 
 @pytest.mark.parametrize("case", HOSTILE)
 def test_hostile_files_cost_one_upload(service: Service, tmp_path: Path, case: str) -> None:
-    content = HOSTILE[case](tmp_path / "hostile.xlsx").read_bytes()
+    content = HOSTILE[case](tmp_path / "doors.xlsx").read_bytes()
     memory = service.memory()
-    answer = service.upload(content, "hostile.xlsx", max_rejects=0)
+    answer = service.upload(content, "doors.xlsx", max_rejects=0)
     assert answer.status_code == 422, answer.text
     assert answer.json()["error"]
     for secret in ("Traceback", str(service.folder), "/tmp", "postgresql://"):
         assert secret not in answer.text
     assert service.memory() - memory < 16 * MIB
     assert service.client.get("/health").status_code == 200
-    assert service.rows("select to_regclass('hostile')::text") == [(None,)]
+    assert service.rows("select to_regclass('doors')::text") == [(None,)]
 
 
 CONTRACTS = {
