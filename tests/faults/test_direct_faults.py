@@ -246,7 +246,7 @@ def test_signal_while_it_copies(own: Server, book: Path, signal_number: int) -> 
     ):
         wire.wait(running)
         # Each row takes a number from the sequence.
-        session.run("alter sequence t_id_seq cache 1")
+        session.run("alter sequence public.t_id_seq cache 1")
         wire.release()
         running.wait_for(lambda: own.rows("select 1 from pg_locks where not granted"))
         begun = time.monotonic()

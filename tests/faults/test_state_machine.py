@@ -34,7 +34,7 @@ from support.tables import save
 
 from importer import import_workbook
 from importer.errors import BudgetExceeded, ImporterError
-from importer.ledger.history import clean, forget
+from importer.ledger.history import clean, forget, set_up
 from importer.postgres.session import Session
 from importer.settings import Dsn
 
@@ -94,10 +94,16 @@ class History(RuleBasedStateMachine):
         with held_session(self.server.dsn, autocommit=True) as session:
             session.run("set client_min_messages = warning; drop schema if exists importer cascade")
             session.run("drop table if exists t, k, n")
-            session.run("create schema importer; grant all on schema importer, public to other")
+            session.run("create schema importer; grant all on schema public to other")
+            session.run("grant usage, create on schema importer to other")
             for statement in TABLES.values():
                 session.run(statement)
             session.run("grant all on t, k to other")
+        with Session(self.server.dsn) as session:
+            # The ledger belongs to neither role alone: a superuser uses none that another role made.
+            set_up(session)
+            session.run("grant select, insert, update, delete on all tables in schema importer to other")
+            session.commit()
         self.save_book("b0.xlsx", rows)
 
     # ---- WORKBOOKS ----------------------------------------------------------------------------------------------
