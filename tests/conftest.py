@@ -34,18 +34,23 @@ DATA = Path(__file__).parent.parent / "data"
 #: Modules about what no version of the server does differently. By default they use the first one only; `--everywhere`
 #: uses all.
 ONE_SERVER = {
-    "test_api", "test_changed_target", "test_cli", "test_connect_errors", "test_contract", "test_embedded",
-    "test_errors", "test_formats", "test_formats_padded", "test_headers", "test_hostile", "test_keys",
-    "test_leftovers", "test_lineage", "test_mending", "test_methods", "test_page", "test_page_access",
-    "test_pooler", "test_rejects", "test_serve", "test_serve_commit", "test_serve_doors", "test_serve_faults",
-    "test_serve_openapi", "test_store", "test_streaming", "test_timeline", "test_traps", "test_windows",
-    "test_workers",
+    "test_api", "test_changed_target", "test_cli", "test_commit_unknown", "test_connect_errors", "test_contract",
+    "test_embedded", "test_errors", "test_foreign", "test_formats", "test_formats_padded", "test_headers",
+    "test_hooks", "test_hostile", "test_kept_rejects", "test_keys", "test_leftovers", "test_lineage",
+    "test_mending", "test_methods", "test_page", "test_page_access", "test_pooler", "test_rejects",
+    "test_rejects_file", "test_serve", "test_serve_commit", "test_serve_doors", "test_serve_faults",
+    "test_serve_openapi", "test_session_close", "test_staging_state", "test_store", "test_streamed_load",
+    "test_streaming", "test_timeline", "test_traps", "test_uploads", "test_windows", "test_workers",
 }  # fmt: skip
 
 
 def _programs(version: str) -> list[str]:
     """Where the machine's own PostgreSQL of that version has its programs, if it is installed."""
     return glob.glob(f"/usr/lib/postgresql/{version}/bin") + glob.glob(f"/opt/homebrew/opt/postgresql@{version}/bin")
+
+
+#: Modules about what older versions do otherwise: hashes of texts, memberships of roles. By default they use the last.
+OLDEST_SERVER = {"test_encodings", "test_trust", "test_migrations", "test_search_path"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -84,8 +89,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "server" in metafunc.fixturenames:
         given = metafunc.config.getoption("--dsn")
         servers = metafunc.config.getoption("--servers").split(",")
-        if metafunc.module.__name__ in ONE_SERVER and not metafunc.config.getoption("--everywhere"):
-            servers = servers[:1]
+        name = metafunc.module.__name__.rpartition(".")[2]
+        if not metafunc.config.getoption("--everywhere"):
+            servers = servers[:1] if name in ONE_SERVER else servers[-1:] if name in OLDEST_SERVER else servers
         metafunc.parametrize("server", ["dsn"] if given else servers, indirect=True, scope="session")
 
 

@@ -256,7 +256,8 @@ def check_faulty(place: Place, scenario: Scenario, ran: Ran, clean: Clean, where
     if ran.code == -signal.SIGKILL:
         # Its fork server may say that it was left alone.
         return
-    assert "Traceback" not in ran.err, where
+    # Python itself prints one where the folder of its fork server's sockets cannot be removed.
+    assert "Traceback" not in ran.err or "/pymp-" in where, where
     assert place.rejects() in (OLD_REJECTS, clean.rejects), where
     if not faults.was_removal:
         assert place.written() <= clean.written, where
@@ -294,7 +295,7 @@ def test_any_allocation_of_a_worker(place: Place, name: str, seed: int, request:
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_any_call(place: Place, name: str, seed: int, request: pytest.FixtureRequest) -> None:
     scenario = SCENARIOS[name]
-    few = request.config.getoption("--moments") or (None if request.config.getoption("--long") else 2)
+    few = request.config.getoption("--moments") or (None if request.config.getoption("--long") else 1)
     clean = clean_load(place, scenario)
     tried = dict.fromkeys(KINDS, 0)
     # Other kinds for each scenario, where few are tried.

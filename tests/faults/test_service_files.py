@@ -194,7 +194,7 @@ def errors_of(service: Service) -> str:
 
 @pytest.mark.timeout(36_000)
 def test_any_call_of_the_service(place: Place, seed: int, request: pytest.FixtureRequest) -> None:
-    few = request.config.getoption("--moments") or (None if request.config.getoption("--long") else 2)
+    few = request.config.getoption("--moments") or (None if request.config.getoption("--long") else 1)
     content = workbook()
     place.reset()
     service = place.running()

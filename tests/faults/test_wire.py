@@ -228,7 +228,7 @@ def moments(total: int, wanted: int | None, seed: int) -> range:
 def test_any_message(own: Server, book: Path, name: str, seed: int, request: pytest.FixtureRequest) -> None:
     scenario = SCENARIOS[name]
     wanted, messages, statements = clean_load(own, book, scenario)
-    few = request.config.getoption("--moments") or (None if request.config.getoption("--long") else 2)
+    few = request.config.getoption("--moments") or (None if request.config.getoption("--long") else 1)
     tried = dict.fromkeys((*KINDS, "error"), 0)
     for at in moments(messages, few, seed):
         tried[KINDS[at % len(KINDS)]] += try_fault(own, book, scenario, Fault(KINDS[at % len(KINDS)], at), wanted)

@@ -40,7 +40,7 @@ REFUSALS = [
     ("FATAL", "57P01", "Verbindung wird abgebrochen aufgrund von Anweisung des Administrators", True),
     # PgBouncer has one code for nearly everything, and speaks English.
     ("FATAL", "08P01", "no more connections allowed (max_client_conn)", True),
-    ("FATAL", "08P01", "unsupported startup parameter: options", False),
+    ("FATAL", "08P01", "no such database: shop", False),
 ]
 
 

@@ -32,10 +32,10 @@ def test_terminal_and_service_show_the_labels_of_the_table() -> None:
     for stage in Stage:
         terminal.stage(stage.value)
         run._advance(stage.value, 0, None)
-        told = run.progress_dict()
-        assert told is not None
-        assert (bars.tasks[0].description, told["stage_label"]) == (stage.label, stage.label)
-        assert told["stages"] == [str(s) for s in Stage]
+        progress = run.describe().progress
+        assert progress is not None
+        assert (bars.tasks[0].description, progress.stage_label) == (stage.label, stage.label)
+        assert list(progress.stages) == [str(s) for s in Stage]
 
 
 def test_clock_reports_names() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 from click.testing import CliRunner
+from support.serving import short_folder
 
 from importer.cli.options import serve_options
 from importer.serve.config import Config
@@ -43,7 +44,8 @@ def test_each_option_sets_its_field(tmp_path: Path) -> None:
     assert (made.allow_hosts, made.allow_tables) == (("a.example",), ("shop.*",))
 
 
-def test_options_that_are_not_given_leave_the_defaults(tmp_path: Path) -> None:
-    made = config("--folder", str(tmp_path), "--to", "host=/nowhere")
-    plain = Config(folder=tmp_path.resolve(), dsn=made.dsn)
+def test_options_that_are_not_given_leave_the_defaults() -> None:
+    with short_folder() as folder:
+        made = config("--folder", str(folder), "--to", "host=/nowhere")
+        plain = Config(folder=folder.resolve(), dsn=made.dsn)
     assert dataclasses.asdict(made) == dataclasses.asdict(plain)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from support.serving import book
+from support.serving import book, short_folder
 
 from importer.serve.config import Config
 from importer.serve.errors import stamp
@@ -21,6 +21,7 @@ from importer.serve.jobs.uploads import Uploads
 from importer.settings import Dsn
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 DAYS = 30
@@ -28,6 +29,13 @@ DAYS = 30
 
 def ago(days: float) -> str:
     return stamp((datetime.now(UTC) - timedelta(days=days)).timestamp())
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A folder whose path is short enough for sockets."""
+    with short_folder() as folder:
+        yield folder
 
 
 def run(state: str, created: float, finished: float | None) -> Run:

@@ -7,16 +7,24 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.serving import Service, book
+from support.serving import Service, book, short_folder
 
 from importer.serve.config import Config
 from importer.serve.jobs.uploads import Uploads
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
 CONTRACT = '{"fields": [{"name": "n", "type": "integer"}]}'
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A folder whose path is short enough for sockets."""
+    with short_folder() as folder:
+        yield folder
 
 
 @pytest.fixture
