@@ -40,7 +40,8 @@ ONE_SERVER = {
     "test_mending", "test_methods", "test_page", "test_page_access", "test_pooler", "test_rejects",
     "test_rejects_file", "test_serve", "test_serve_commit", "test_serve_doors", "test_serve_faults",
     "test_serve_openapi", "test_session_close", "test_staging_state", "test_store", "test_streamed_load",
-    "test_streaming", "test_timeline", "test_traps", "test_uploads", "test_windows", "test_workers",
+    "test_streaming", "test_target_types", "test_timeline", "test_traps", "test_uploads", "test_windows",
+    "test_workers",
 }  # fmt: skip
 
 
@@ -50,7 +51,9 @@ def _programs(version: str) -> list[str]:
 
 
 #: Modules about what older versions do otherwise: hashes of texts, memberships of roles. By default they use the last.
-OLDEST_SERVER = {"test_encodings", "test_trust", "test_migrations", "test_search_path"}
+OLDEST_SERVER = {
+    "test_encodings", "test_ledger", "test_migrations", "test_refusals", "test_search_path", "test_trust", "test_upsert",
+}  # fmt: skip
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -133,7 +133,7 @@ def points(chance: random.Random, few: int) -> list[tuple[str, int]]:
 @pytest.mark.timeout(3600)
 def test_killed_at_any_point(own: Server, book: Path, seed: int, times: Callable[[int], int]) -> None:
     """kill -9 of the whole tree; what was copied is gone, and the next run begins anew, over staging."""
-    for point in points(random.Random(seed), times(3)):
+    for point in points(random.Random(seed), times(2)):
         reset(own)
         with watching(own, STATE) as seen:
             with holding(own, *point) as (wire, dsn), importing(own, book, *OPTIONS, dsn=dsn) as running:
@@ -147,7 +147,7 @@ def test_killed_at_any_point(own: Server, book: Path, seed: int, times: Callable
 def test_one_worker_killed(own: Server, book: Path, seed: int, times: Callable[[int], int]) -> None:
     """Its window is read by a fresh worker, once."""
     chance = random.Random(seed)
-    for _ in range(times(2)):
+    for _ in range(times(1)):
         reset(own)
         # Few windows are read ahead of the one that is written.
         with (
@@ -166,7 +166,7 @@ def test_one_worker_killed(own: Server, book: Path, seed: int, times: Callable[[
 def test_sessions_terminated(own: Server, book: Path, seed: int, times: Callable[[int], int]) -> None:
     """An administrator ends the session that writes: the chunks go over staging, in the same run."""
     writer = "select pg_terminate_backend(pid) from pg_locks where locktype = 'transactionid' and granted and mode = 'ExclusiveLock'"
-    for point in points(random.Random(seed), times(3)):
+    for point in points(random.Random(seed), times(2)):
         reset(own)
         with holding(own, *point) as (wire, dsn), importing(own, book, *OPTIONS, dsn=dsn) as running:
             wire.wait(running)

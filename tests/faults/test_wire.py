@@ -80,6 +80,8 @@ SCENARIOS = {
     "create-contract": Scenario("create", None, contract=True),
     "check": Scenario("check", PLAIN),
 }
+#: The scenarios of the short form.
+SHORT = {"append-contract", "direct", "replace", "upsert"}
 #: What can go wrong at any message; `error` is tried at every statement besides.
 KINDS = ("cut-before", "kill", "cut-after", "fatal", "kill-one", "cut-all", "delay")
 
@@ -229,6 +231,8 @@ def test_any_message(own: Server, book: Path, name: str, seed: int, request: pyt
     scenario = SCENARIOS[name]
     wanted, messages, statements = clean_load(own, book, scenario)
     few = request.config.getoption("--moments") or (None if request.config.getoption("--long") else 1)
+    if few == 1 and name not in SHORT:
+        pytest.skip("in the long form")
     tried = dict.fromkeys((*KINDS, "error"), 0)
     for at in moments(messages, few, seed):
         tried[KINDS[at % len(KINDS)]] += try_fault(own, book, scenario, Fault(KINDS[at % len(KINDS)], at), wanted)
