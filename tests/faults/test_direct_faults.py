@@ -33,7 +33,7 @@ from importer.postgres.session import Session
 from importer.settings import Dsn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
@@ -58,12 +58,6 @@ NEW = new(ROWS)
 #: What the run's session sends for each chunk, and to publish.
 COPY, PUBLISH = 'COPY "public"', "UPDATE importer.runs SET state = 'published'"
 importing, finished = partial(faults.importing, program=SMALL), partial(faults.finished, program=SMALL)
-
-
-@pytest.fixture(scope="module")
-def own() -> Iterator[Server]:
-    with own_server() as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

@@ -52,12 +52,6 @@ STATE = "select count(*) as n, coalesce(sum(number), 0)::text as s, count(distin
 
 
 @pytest.fixture(scope="module")
-def own() -> Iterator[Server]:
-    with own_server() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
 def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_book(tmp_path_factory.mktemp("faults") / "orders.xlsx", 1)
 

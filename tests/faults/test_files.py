@@ -19,24 +19,16 @@ import openpyxl
 import pytest
 from support.asking import held_session
 from support.commandline import Ran, started
-from support.faults import SECONDS, Server, own_server, wait_for_backends
+from support.faults import SECONDS, Server, wait_for_backends
 from support.filefaults import ALLOCATIONS, CALLS, FileFaults
-from support.rawbook import inline, number, row, write_rows
+from support.orders import BAD, ROWS, write_orders
 from support.serving import short_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROWS, BAD = 160, (7, 80, 141)
 #: Sheets of any size are copied straight into the target: the constant is for those that take a while.
 DIRECT = "import importer.load.direct_copy as d; d.DIRECT_BYTES = 0; from importer.__main__ import main; main()"
-CONTRACT = {
-    "fields": [
-        {"name": "number", "type": "integer"},
-        {"name": "name", "type": "string"},
-        {"name": "amount", "type": "number"},
-    ]
-}
 OLD = [(-1, "a", 0.5), (5, "old", 1.5)]
 MAKE = "create table t (number bigint, name text, amount double precision)"
 FILL = "insert into t values (-1, 'a', 0.5), (5, 'old', 1.5)"
@@ -44,8 +36,6 @@ KINDS = ("ENOSPC", "kill", "EIO", "full", "short", "kill-one", "EDQUOT", "EINTR"
 MEMORY_KINDS = ("ENOMEM", "kill-one")
 #: An allocation of a worker that counts: the sheet is small.
 ALLOCATION_BYTES = 128 << 10
-#: Whether a run removes the spool folders that killed runs left.
-REMOVES_ABANDONED = True
 
 
 @dataclass(frozen=True)
@@ -166,26 +156,9 @@ def write_old_rejects(path: Path) -> None:
 OLD_REJECTS = [("old",)]
 
 
-@pytest.fixture(scope="module")
-def own() -> Iterator[Server]:
-    with own_server() as made:
-        yield made
-
-
 @pytest.fixture
 def place(own: Server, tmp_path: Path) -> Iterator[Place]:
-    head = row(1, inline("A1", "number"), inline("B1", "name"), inline("C1", "amount"))
-    body = "".join(
-        row(
-            n,
-            inline(f"A{n}", "abc") if n in BAD else number(f"A{n}", n - 1),
-            inline(f"B{n}", f"name {n - 1}"),
-            number(f"C{n}", (n - 1) / 4),
-        )
-        for n in range(2, ROWS + 2)
-    )
-    (tmp_path / "contract.json").write_text(json.dumps(CONTRACT))
-    book = write_rows(tmp_path / "orders.xlsx", head + body, name="Orders")
+    book = write_orders(tmp_path)
     with short_folder() as temp:
         out = tmp_path / "out"
         out.mkdir()
@@ -233,8 +206,7 @@ def try_fault(place: Place, scenario: Scenario, kind: str, at: int, clean: Clean
     check_ledger(place, scenario, clean, where)
     assert place.rejects() == clean.rejects, where
     assert place.written() <= clean.written, where
-    if REMOVES_ABANDONED:
-        assert place.spooled() == [], where
+    assert place.spooled() == [], where
     return bool(faults.hit)
 
 

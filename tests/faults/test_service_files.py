@@ -15,7 +15,7 @@ import httpx
 import openpyxl
 import pytest
 from support.asking import held_session
-from support.faults import Server, own_server, wait_for_backends
+from support.faults import Server, wait_for_backends
 from support.filefaults import FileFaults
 from support.serving import SECONDS, Service, book, serving, short_folder, wait_for
 
@@ -71,12 +71,6 @@ def new_rows() -> list[Any]:
 
 def workbook() -> bytes:
     return book(["n", "word"], *[["bad" if n in BAD else n, f"word {n}"] for n in range(1, ROWS + 1)])
-
-
-@pytest.fixture(scope="module")
-def own() -> Iterator[Server]:
-    with own_server() as made:
-        yield made
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ The short form tries a few messages of each scenario, `--long` every one, `--mom
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 from dataclasses import dataclass
 from functools import partial
@@ -17,8 +16,8 @@ import psutil
 import pytest
 from support.asking import held_session
 from support.commandline import Ran, Running, started
-from support.faults import SECONDS, Server, kill_tree, own_server, wait_for_backends
-from support.rawbook import inline, number, row, write_rows
+from support.faults import SECONDS, Server, kill_tree, wait_for_backends
+from support.orders import BAD, ROWS, write_orders
 from support.wire import Fault, Wire
 
 if TYPE_CHECKING:
@@ -27,16 +26,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 
-ROWS, BAD = 160, (7, 80, 141)
 #: Sheets of any size are copied straight into the target: the constant is for those that take a while.
 DIRECT = "import importer.load.direct_copy as d; d.DIRECT_BYTES = 0; from importer.__main__ import main; main()"
-CONTRACT = {
-    "fields": [
-        {"name": "number", "type": "integer", "constraints": {"required": True}},
-        {"name": "name", "type": "string"},
-        {"name": "amount", "type": "number"},
-    ]
-}
 PLAIN = "create table t (number bigint, name text, amount double precision)"
 KEYED = "create table t (number bigint primary key check (number <> 30), name text not null, amount double precision)"
 OLD = [(-1, "a", 0.5), (5, "old", 1.5)]
@@ -87,26 +78,8 @@ KINDS = ("cut-before", "kill", "cut-after", "fatal", "kill-one", "cut-all", "del
 
 
 @pytest.fixture(scope="module")
-def own() -> Iterator[Server]:
-    with own_server() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
 def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("wire") / "orders.xlsx"
-    head = row(1, inline("A1", "number"), inline("B1", "name"), inline("C1", "amount"))
-    body = "".join(
-        row(
-            n,
-            inline(f"A{n}", "abc") if n in BAD else number(f"A{n}", n - 1),
-            inline(f"B{n}", f"name {n - 1}"),
-            number(f"C{n}", (n - 1) / 4),
-        )
-        for n in range(2, ROWS + 2)
-    )
-    path.with_name("contract.json").write_text(json.dumps(CONTRACT))
-    return write_rows(path, head + body, name="Orders")
+    return write_orders(tmp_path_factory.mktemp("wire"))
 
 
 def reset(own: Server, scenario: Scenario) -> None:
