@@ -24,6 +24,7 @@ from importer.decoding.zero_padding import mark_padded
 from importer.errors import InputError, WorkbookRefused
 from importer.excel import sheet_xml as sheetxml
 from importer.excel.addresses import MAX_COLUMNS, MAX_ROWS
+from importer.excel.cell_elements import parse_cells
 
 from .cell_by_cell import read_cell_by_cell
 
@@ -183,10 +184,12 @@ def _correct(frame: pl.DataFrame, rows: bytes, first_row: int, *, odd: bool) -> 
         changes["unreadable"] = sheetxml.long_integers(rows, first_row)
     for kind, found in changes.items():
         frame = _put(frame, kind, found) if found else frame
+    # The engine has no more of such a cell than "inf", which is not what stands there.
+    texts = {(c.row, c.column): c.content.decode() for c in parse_cells(rows, first_row)} if infinite else {}
     for name in infinite:
         column = int(name.split(".")[0])
         cells = frame.filter(~pl.col(name).is_finite())
-        found = {(row, column): str(value) for row, value in zip(cells[ROW], cells[name], strict=True)}
+        found = {(row, column): texts[row, column] for row in cells[ROW]}
         frame = _put(frame, "unreadable", found) if found else frame
     return frame
 

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
-from support.randomsheets import Sheet, sheets
+from hypothesis import example, given, settings
+from support.randomsheets import Cell, Sheet, sheets
 from support.rawbook import error, formula, inline, number, row, write_rows
 from support.reading import as_frame, check_read, read_cells, reading
 
@@ -27,8 +27,15 @@ pytestmark = pytest.mark.timeout(1800)  # with --long
 CHUNKS = (1, 2, 7, 1000, None)
 
 
+#: A number that no float can hold, in windows dense and sparse.
+INFINITE = Sheet(
+    1, {700: "only"}, {(129, 700): Cell("unreadable", None, "1e400", 0)}, epoch_1904=False, spelling="plain", strings=[]
+)
+
+
 @settings(max_examples=settings().max_examples // 3)
 @given(sheet=sheets())
+@example(sheet=INFINITE)
 def test_windows_give_the_same_cells_however_they_are_cut(
     sheet: Sheet, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
