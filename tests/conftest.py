@@ -17,6 +17,7 @@ import hypothesis
 import pytest
 from support.asking import ask, held_session
 from support.browsing import browser, visiting  # noqa: F401 - fixtures
+from support.faults import own_server
 from support.serving import Service, serving, short_folder, wait_for
 
 from importer import import_workbook
@@ -28,20 +29,21 @@ from importer.settings import Dsn
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from support.faults import Server
+
     from importer.report.model import Report
 
 DATA = Path(__file__).parent.parent / "data"
 #: Modules about what no version of the server does differently. By default they use the first one only; `--everywhere`
 #: uses all.
 ONE_SERVER = {
-    "test_api", "test_changed_target", "test_cli", "test_commit_unknown", "test_connect_errors", "test_contract",
-    "test_embedded", "test_errors", "test_foreign", "test_formats", "test_formats_padded", "test_headers",
-    "test_hooks", "test_hostile", "test_kept_rejects", "test_keys", "test_leftovers", "test_lineage",
-    "test_mending", "test_methods", "test_page", "test_page_access", "test_pooler", "test_rejects",
-    "test_rejects_file", "test_serve", "test_serve_commit", "test_serve_doors", "test_serve_faults",
-    "test_serve_openapi", "test_session_close", "test_staging_state", "test_store", "test_streamed_load",
-    "test_streaming", "test_target_types", "test_timeline", "test_traps", "test_uploads", "test_windows",
-    "test_workers",
+    "test_api", "test_changed_target", "test_cli", "test_connect_errors", "test_contract", "test_embedded",
+    "test_errors", "test_foreign", "test_formats", "test_formats_padded", "test_headers", "test_hostile",
+    "test_kept_rejects", "test_keys", "test_leftovers", "test_lineage", "test_mending", "test_methods",
+    "test_page", "test_page_access", "test_pooler", "test_rejects", "test_rejects_file", "test_serve",
+    "test_serve_commit", "test_serve_doors", "test_serve_faults", "test_serve_openapi", "test_session_close",
+    "test_staging_state", "test_store", "test_streamed_load", "test_streaming", "test_timeline", "test_traps",
+    "test_uploads", "test_windows", "test_workers",
 }  # fmt: skip
 
 
@@ -51,9 +53,7 @@ def _programs(version: str) -> list[str]:
 
 
 #: Modules about what older versions do otherwise: hashes of texts, memberships of roles. By default they use the last.
-OLDEST_SERVER = {
-    "test_encodings", "test_ledger", "test_migrations", "test_refusals", "test_search_path", "test_trust", "test_upsert",
-}  # fmt: skip
+OLDEST_SERVER = {"test_encodings", "test_migrations", "test_search_path", "test_trust"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -206,6 +206,13 @@ def service(server: Dsn) -> Iterator[Service]:
         wait_for(lambda: not running.json("/runs", state="running")["runs"])
     with Session(server, autocommit=True) as session:
         session.run(f"DROP SCHEMA {schema} CASCADE")
+
+
+@pytest.fixture(scope="module")
+def own() -> Iterator[Server]:
+    """A server of a module's own, to be crashed, restarted and configured."""
+    with own_server() as made:
+        yield made
 
 
 @pytest.fixture

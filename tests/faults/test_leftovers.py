@@ -16,13 +16,17 @@ import pytest
 from support.asking import user_session
 from support.commandline import Ran, Running, importer, started
 from support.faults import kill_tree
+from support.holding import holding
 from support.tables import save
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from conftest import Database
+    from support.faults import Server
 
+#: How the statement of a worker begins that writes rows.
+COPY = "COPY"
 SAID = r"importer: removed 1 spool folder \(\d[\d.]* (bytes|kB|MB)\) of a run that was killed\n"
 
 
@@ -47,18 +51,16 @@ def _check(db: Database, path: Path, temp: Path) -> Ran:
 
 
 @contextlib.contextmanager
-def _waiting(
-    db: Database, path: Path, temp: Path, *options: object, at: str = "t", command: str = "run"
-) -> Iterator[Running]:
+def _waiting(db: Database, path: Path, temp: Path, *options: object, command: str = "run") -> Iterator[Running]:
     """A run that waits to write to a table (`t`: it publishes), which the test locks until the block ends."""
     words = [sys.executable, "-m", "importer", *_command(db, path, *options, command=command)]
     with contextlib.ExitStack() as lock, contextlib.ExitStack() as run:
         # The session is closed before the run is looked after: that it ends is what it needs to go on.
         holder = lock.enter_context(user_session(db.dsn))
-        holder.run(f"LOCK TABLE {at} IN SHARE MODE")
+        holder.run("LOCK TABLE t IN SHARE MODE")
         running = run.enter_context(started(*words, env={"TMPDIR": str(temp)}, cwd=path.parent))
-        waits = "select 1 from pg_locks where relation = $1::regclass and not granted"
-        running.wait_for(lambda: holder.query(waits, [at]))
+        waits = "select 1 from pg_locks where relation = 't'::regclass and not granted"
+        running.wait_for(lambda: holder.query(waits))
         running.tree()
         yield running
         lock.close()
@@ -116,21 +118,29 @@ def test_folder_of_a_run_under_way_stays(db: Database, books: tuple[Path, Path],
     assert db.rows("select id from t") == [(1,)]
 
 
-def test_worker_that_outlives_its_run_keeps_the_folder(db: Database, books: tuple[Path, Path], temp: Path) -> None:
+def test_worker_that_outlives_its_run_keeps_the_folder(own: Server, tmp_path: Path, temp: Path) -> None:
     """A stopped process cannot notice that its run is gone, and may go on at any time."""
-    db.load(books[1], table="first")
-    with _waiting(db, books[0], temp, at="importer.chunks") as running:
-        worker = running.workers()[0]
-        os.kill(worker.pid, signal.SIGSTOP)
-        running.process.kill()
-        running.process.wait()
-        ran = _check(db, books[1], temp)
-        assert (ran.code, ran.err) == (0, "")
-        assert len(_spools(temp)) == 1
-        worker.kill()
-        psutil.wait_procs([worker], timeout=10)
-        assert running.orphans() == []
-    assert len(re.findall(SAID, _check(db, books[1], temp).err)) == 1
+    own.run("create table t (id bigint, name text)")
+    book = save(tmp_path / "a.xlsx", ["id", "name"], *[[n, "a"] for n in range(40)])
+    environment = {"TMPDIR": str(temp)}
+    with holding(own, COPY, 1) as (wire, dsn):
+        words = ["run", book, "--to", dsn.text, "--table", "t", "--workers", 2, "--chunk-rows", 20]
+        command = [sys.executable, "-m", "importer", *map(str, words)]
+        with started(*command, env=environment, cwd=tmp_path) as running:
+            wire.wait(running)
+            worker = wire.owner(running)
+            assert worker is not None
+            os.kill(worker.pid, signal.SIGSTOP)
+            running.tree()
+            running.process.kill()
+            running.process.wait()
+            ran = importer("check", book, "--to", own.dsn.text, "--table", "other", env=environment, cwd=tmp_path)
+            assert (ran.code, ran.err, len(_spools(temp))) == (0, "", 1)
+            worker.kill()
+            psutil.wait_procs([worker], timeout=10)
+            assert running.orphans() == []
+    ran = importer("check", book, "--to", own.dsn.text, "--table", "other", env=environment, cwd=tmp_path)
+    assert len(re.findall(SAID, ran.err)) == 1, ran.err
     assert list(temp.iterdir()) == []
 
 

@@ -99,7 +99,16 @@ def test_worker_does_not_begin_in_a_folder_that_is_being_removed(tmp_path: Path)
 
 def test_forked_child_does_not_hold_the_folder_of_its_parent(tmp_path: Path) -> None:
     """A program that imports in one thread may fork in another; the child may live for ever."""
-    with _process("import os\nif os.fork(): os._exit(0)\nprint('ready', flush=True)", tmp_path) as child:
+    code = """
+import os, time
+parent = os.getpid()
+if os.fork():
+    os._exit(0)
+while os.getppid() == parent:
+    time.sleep(0.001)
+print('ready', flush=True)
+"""
+    with _process(code, tmp_path) as child:
         assert remove_abandoned(tmp_path) == Removed(1, 0)
         assert child.stdin is not None
         child.stdin.close()

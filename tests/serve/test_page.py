@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import openpyxl
 import pytest
 from playwright.sync_api import expect
-from support.serving import Service, book, held, kill_all, numbers, serving, short_folder
+from support.serving import Service, book, held, kill_all, numbers, serving, short_folder, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -365,7 +365,8 @@ def test_page_token_and_resume_after_a_crash(server: Dsn, service: Service, visi
             visit.choose("crash.xlsx", numbers(6, 2000))
             with held(service.dsn, "crash"):
                 visit.page.click("#load")
-                first.until(first.json("/runs")["runs"][0]["id"], "running", stage="publish")
+                (run,) = wait_for(lambda: first.json("/runs", state="running")["runs"])
+                first.until(run["id"], "running", stage="publish")
                 kill_all(first.running)
             visit.see("#run-note", "The service does not answer")
         with serving(service.dsn, folder, token=TOKEN) as second:
