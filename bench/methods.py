@@ -106,7 +106,7 @@ def _drop(dsn: str) -> None:
     from importer.settings import Dsn
 
     with Session(Dsn(dsn), autocommit=True) as session:
-        session.run(f"DROP TABLE IF EXISTS {TABLE}")
+        session.run(f"DROP TABLE IF EXISTS public.{TABLE}")
 
 
 def _count(dsn: str) -> int:
@@ -114,7 +114,7 @@ def _count(dsn: str) -> int:
     from importer.settings import Dsn
 
     with Session(Dsn(dsn)) as session:
-        return int(session.value(f"SELECT count(*) FROM {TABLE}"))
+        return int(session.value(f"SELECT count(*) FROM public.{TABLE}"))
 
 
 def _print(contestants: dict[str, Runs], options: argparse.Namespace) -> None:

@@ -47,14 +47,14 @@ def main() -> None:
     given = find_dsn(options.to)
     with contextlib.ExitStack() as stack:
         dsn = (given or stack.enter_context(EmbeddedServer().running())).text
-        _sql(dsn, f"DROP TABLE IF EXISTS {SMALL}, {LARGE}")
+        _sql(dsn, f"DROP TABLE IF EXISTS public.{SMALL}, public.{LARGE}")
         url, memory = stack.enter_context(_service(dsn))
         load = f"load average {os.getloadavg()[0]:.2f} before, "
         _small(options, dsn, url, memory)
         if options.large:
             _large(options, dsn, url)
         print(load + f"{os.getloadavg()[0]:.2f} after")
-        _sql(dsn, f"DROP TABLE IF EXISTS {SMALL}, {LARGE}")
+        _sql(dsn, f"DROP TABLE IF EXISTS public.{SMALL}, public.{LARGE}")
 
 
 def _arguments() -> argparse.Namespace:
@@ -126,7 +126,7 @@ def _small(options: argparse.Namespace, dsn: str, url: str, memory: Memory) -> N
         seconds = time.perf_counter() - start
         time.sleep(1.1)
         sent += len(books)
-        rows = _sql(dsn, f"SELECT count(*) FROM {SMALL}")
+        rows = _sql(dsn, f"SELECT count(*) FROM public.{SMALL}")
         if rows != sent * ROWS:
             raise SystemExit(f"{rows} rows in the table, {sent * ROWS} sent")
         points = memory.points[before:]
@@ -169,9 +169,9 @@ def _large(options: argparse.Namespace, dsn: str, url: str) -> None:
     counts = set()
     for _ in range(options.runs):
         for name, load in ways.items():
-            _sql(dsn, f"DROP TABLE IF EXISTS {LARGE}")
+            _sql(dsn, f"DROP TABLE IF EXISTS public.{LARGE}")
             times[name].append(load(options.large, dsn, url))
-            counts.add(_sql(dsn, f"SELECT count(*) FROM {LARGE}"))
+            counts.add(_sql(dsn, f"SELECT count(*) FROM public.{LARGE}"))
     if len(counts) != 1:
         raise SystemExit(f"the tables had {counts} rows")
     medians = {name: statistics.median(values) for name, values in times.items()}

@@ -106,7 +106,7 @@ def _measured(workbook: Path, dsn: Dsn) -> dict[str, float]:
     try:
         with tempfile.TemporaryDirectory() as folder, Session(dsn) as session:
             _load(workbook, Path(folder), session, steps)
-            session.run(f"DROP TABLE IF EXISTS {TABLE}")
+            session.run(f"DROP TABLE IF EXISTS public.{TABLE}")
             session.commit()
     finally:
         read.scan, Engine.load = scan, load  # type: ignore[method-assign]
@@ -153,8 +153,8 @@ def _plan(head: pl.DataFrame, facts: Any, session: Session) -> LoadPlan:
     found, left = match_fields(contract, list(header.columns), lenient=False)
     plan = LoadPlan(plan_columns(contract, Target("public", TABLE, None), found, {}), tuple(left), (), "UTC", "reject")
     columns = ", ".join(f'"{column.field.name}" {column.pg_type}' for column in plan.columns)
-    session.run(f"DROP TABLE IF EXISTS {TABLE}")
-    session.run(f"CREATE UNLOGGED TABLE {TABLE} ({columns})")
+    session.run(f"DROP TABLE IF EXISTS public.{TABLE}")
+    session.run(f"CREATE UNLOGGED TABLE public.{TABLE} ({columns})")
     session.commit()
     return plan
 
