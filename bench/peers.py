@@ -31,12 +31,17 @@ COLUMNS = ("name", "category", "phone", "email", "address", "city", "country", "
 
 @dataclass(frozen=True)
 class Shape:
-    """A kind of workbook: what `data/make_businesses.py` is told, how many files, and where the rows go."""
+    """A kind of workbook: what the program in `data/` that makes it is told, how many files, where the rows go.
+
+    `asked` are options of importer, where it does not do by default what the others do.
+    """
 
     rows: int
     options: tuple[str, ...]
     files: int = 1
     append: bool = False
+    maker: tuple[str, ...] = ("make_businesses.py", "--bad", "0")
+    asked: tuple[str, ...] = ()
 
 
 SHAPES = {
@@ -47,6 +52,8 @@ SHAPES = {
     "1m-inline": Shape(1_000_000, ("--strings", "inline")),
     "1m-numbers": Shape(1_000_000, ("--shape", "numbers")),
     "50k-wide": Shape(50_000, ("--shape", "wide")),
+    # The others load error cells as NULL, and do not say so.
+    "100k-office": Shape(100_000, (), maker=("make_office.py",), asked=("--error-cells", "null")),
     "16-files": Shape(50_000, ("--strings", "shared"), files=16),
     "1m-append": Shape(1_000_000, ("--strings", "shared"), append=True),
 }
@@ -113,12 +120,14 @@ def _compare(options: argparse.Namespace, dsn: str) -> dict[str, dict[str, Figur
 def _workbooks(name: str, shape: Shape, folder: Path) -> list[Path]:
     """The workbooks of a shape, made where they are missing."""
     folder.mkdir(parents=True, exist_ok=True)
-    key = f"{shape.rows}-{'-'.join(o.strip('-') for o in shape.options)}"
+    kind = shape.options or (shape.maker[0].removeprefix("make_").removesuffix(".py"),)
+    key = f"{shape.rows}-{'-'.join(o.strip('-') for o in kind)}"
     first = folder / f"{key}.xlsx"
     if not first.exists():
         print(f"making {first.name} for {name}", file=sys.stderr)
         made = first.with_suffix(".part")
-        maker = [sys.executable, str(ROOT / "data" / "make_businesses.py"), "--rows", str(shape.rows), "--bad", "0"]
+        program, *told = shape.maker
+        maker = [sys.executable, str(ROOT / "data" / program), "--rows", str(shape.rows), *told]
         subprocess.run([*maker, *shape.options, str(made)], check=True)
         made.rename(first)
     books = [first]
@@ -131,7 +140,8 @@ def _workbooks(name: str, shape: Shape, folder: Path) -> list[Path]:
 
 def _run(name: str, shape: Shape, books: list[Path], dsn: str, figures: Figures, *, counted: bool) -> None:
     _prepare(dsn, append=shape.append)
-    run = measure(CONTESTANTS[name](books, dsn, TABLE, shape.append))
+    command = CONTESTANTS[name](books, dsn, TABLE, shape.append)
+    run = measure([*command, *shape.asked] if name == "importer" else command)
     rows = _count(dsn)
     if run.code or rows != shape.rows * shape.files:
         figures.error = f"{rows:,} of {shape.rows * shape.files:,} rows; {run.errors.strip()[-200:]}"
@@ -144,11 +154,11 @@ def _prepare(dsn: str, *, append: bool) -> None:
     from importer.settings import Dsn
 
     with Session(Dsn(dsn), autocommit=True) as session:
-        session.run(f"DROP TABLE IF EXISTS {TABLE}")
+        session.run(f"DROP TABLE IF EXISTS public.{TABLE}")
         session.run("DROP SCHEMA IF EXISTS importer CASCADE")  # what was imported before would be a no-op
         if append:
             fields = ", ".join(f"{name} text" for name in COLUMNS)
-            session.run(f"CREATE TABLE {TABLE} (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, {fields})")
+            session.run(f"CREATE TABLE public.{TABLE} (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, {fields})")
         session.run("CHECKPOINT")
 
 
@@ -157,8 +167,8 @@ def _count(dsn: str) -> int:
     from importer.settings import Dsn
 
     with Session(Dsn(dsn)) as session:
-        there = session.value("SELECT to_regclass($1)::text", [TABLE])
-        return int(session.value(f"SELECT count(*) FROM {TABLE}")) if there else 0
+        there = session.value("SELECT to_regclass($1)::text", [f"public.{TABLE}"])
+        return int(session.value(f"SELECT count(*) FROM public.{TABLE}")) if there else 0
 
 
 # ---- RESULT -----------------------------------------------------------------------------------------------------
