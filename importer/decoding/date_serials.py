@@ -6,6 +6,7 @@ Lotus 1-2-3). In the 1904 system serial 0 is 1904-01-01. Serials in [0, 1) are t
 
 from __future__ import annotations
 
+import math
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
@@ -68,6 +69,8 @@ class DateSystem:
             serial: date serial, in days.
             elapsed: whether the format is for durations, with hours beyond 24 (`[h]:mm`).
         """
+        if math.isnan(serial):
+            return "unreadable", "date serial nan (not a number)"
         if elapsed:
             if abs(serial) * _DAY_MS > _LONGEST_MS:
                 return "unreadable", f"duration of {serial:.17g} days (too long to be stored)"

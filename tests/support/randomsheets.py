@@ -230,6 +230,11 @@ _UNREADABLE = [
     Cell("unreadable", "-12345678901234567891", "-12345678901234567891"),
     Cell("unreadable", None, "1e400"),
     Cell("unreadable", None, "NaN"),
+    *[
+        Cell("unreadable", None, form, style)
+        for style in (rawbook.DATE, rawbook.CLOCK, rawbook.ELAPSED)
+        for form in ("nan", "-Infinity", "1e300")
+    ],
     Cell("unreadable", None, "-3.5", rawbook.STAMP),
     Cell("unreadable", None, "2958466", rawbook.DATE),
 ]
