@@ -18,6 +18,8 @@ _ANY_DATE_FORMATS = ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%Y%m%d")
 _TIME_FORMATS = ("%H:%M:%S.%f", "%H:%M:%S", "%H:%M")
 _YEAR_69 = 2069
 _DAY_MS = 86_400_000
+#: Longest duration in microseconds: what 64 bits hold, as in Arrow and in `interval`.
+_LONGEST = 2**63 - 1
 
 #: Directives of strptime patterns, and the texts that each accepts. The engine (chrono) is more lenient: it reads the
 #: year 20 from `%Y`, drops the seventh digit of a second, and turns 23:59:60 into the next day.
@@ -168,12 +170,24 @@ def to_duration(_field: Field, column: int, kinds: list[str]) -> pl.Expr:
 
 def _iso_duration(text: pl.Expr) -> pl.Expr:
     """Parse ISO 8601 durations of weeks, days and time; years and months have no fixed length and are refused."""
-    pattern = r"^(-?)P(?:(\d+)W)?(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d{1,6})?)S)?)?$"
-    part_of = [text.str.extract(pattern, n) for n in range(1, 7)]
-    units = (604_800.0, 86_400.0, 3_600.0, 60.0, 1.0)
-    seconds = pl.sum_horizontal(
-        p.cast(pl.Float64, strict=False).fill_null(0) * u for p, u in zip(part_of[1:], units, strict=True)
+    pattern = (
+        r"^(-?)P(?:([0-9]+)W)?(?:([0-9]+)D)?"
+        r"(?:T(?:([0-9]+)H)?(?:([0-9]+)M)?(?:([0-9]+)(?:\.([0-9]{1,6}))?S)?)?$"
     )
-    signed = pl.when(part_of[0] == "-").then(-seconds).otherwise(seconds)
-    complete = text.str.contains(pattern) & text.str.contains(r"\d") & ~text.str.ends_with("T")
-    return pl.when(complete).then((signed * 1_000_000).round().cast(pl.Int64, strict=False)).cast(pl.Duration("us"))
+    sign, *counts, fraction = [text.str.extract(pattern, n) for n in range(1, 8)]
+    # Whole numbers throughout: a float of some thousand years keeps no microseconds.
+    seconds = pl.sum_horizontal(
+        (_whole_seconds(count, unit) for count, unit in zip(counts, (604_800, 86_400, 3_600, 60, 1), strict=True)),
+        ignore_nulls=False,
+    )
+    micro = fraction.str.pad_end(6, "0").cast(pl.Int64).fill_null(0)
+    most, rest = divmod(_LONGEST, 1_000_000)
+    size = pl.when((seconds < most) | ((seconds == most) & (micro <= rest))).then(seconds * 1_000_000 + micro)
+    complete = text.str.contains(pattern) & text.str.contains("[0-9]") & ~text.str.ends_with("T")
+    return pl.when(complete).then(pl.when(sign == "-").then(-size).otherwise(size)).cast(pl.Duration("us"))
+
+
+def _whole_seconds(count: pl.Expr, unit: int) -> pl.Expr:
+    """Return so many units of that many seconds, 0 for no count, and null if that alone is too long."""
+    whole = pl.when(count.is_null()).then(0).otherwise(count.cast(pl.Int64, strict=False))
+    return pl.when(whole <= _LONGEST // 1_000_000 // unit).then(whole * unit)
