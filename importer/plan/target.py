@@ -93,8 +93,8 @@ def contract_from_table(table: Table, columns: list[SheetColumn]) -> Contract:
 
 
 def _field_from_column(column: TableColumn) -> Field:
-    kind, form = field_type_for(column.pg_type)
-    return Field(column.name, kind, format=form, constraints={"required": True} if column.not_null else {})
+    required = {"required": True} if column.not_null else {}
+    return Field(column.name, field_type_for(column.pg_type), constraints=required)
 
 
 def _needs_values(column: TableColumn) -> bool:

@@ -191,13 +191,11 @@ FIELD_TYPES = {
 }  # fmt: skip
 
 
-def field_type_for(pg_type: PgType) -> tuple[str, str]:
-    """Return the Table Schema type and format that describe an existing column of that type."""
+def field_type_for(pg_type: PgType) -> str:
+    """Return the Table Schema type that describes an existing column of that type."""
     simple = {
         "boolean": "boolean", "smallint": "integer", "integer": "integer", "bigint": "integer",
         "real": "number", "double precision": "number", "numeric": "number", "date": "date", "time": "time",
         "timestamp": "datetime", "timestamp with time zone": "datetime", "interval": "duration",
     }  # fmt: skip
-    if pg_type.name == "uuid":
-        return "string", "uuid"
-    return simple.get(pg_type.name, "string"), "default"
+    return simple.get(pg_type.name, "string")

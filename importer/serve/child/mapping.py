@@ -87,13 +87,9 @@ def _fields(
     if given is not None:
         return {f.name: f for f in given.fields}
     if table is not None:
-        return {c.name: _field(c.name, *field_type_for(c.pg_type)) for c in table.columns}
+        return {c.name: Field(c.name, field_type_for(c.pg_type)) for c in table.columns}
     types = {f.name: f.type for f in suggested.fields}
     return {name: Field(name, types.get(c.name, "string")) for c, name in wanted.items() if c in sheet}
-
-
-def _field(name: str, kind: str, form: str) -> Field:
-    return Field(name, kind, format=form)
 
 
 def _is_default(
