@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import random
 import secrets
@@ -17,7 +16,7 @@ import hypothesis
 import pytest
 from support.asking import ask, held_session
 from support.browsing import browser, visiting  # noqa: F401 - fixtures
-from support.faults import own_server
+from support.faults import machine_programs, own_server
 from support.serving import Service, serving, short_folder, wait_for
 
 from importer import import_workbook
@@ -34,22 +33,19 @@ if TYPE_CHECKING:
     from importer.report.model import Report
 
 DATA = Path(__file__).parent.parent / "data"
+#: Versions that the wheel of the embedded server has.
+EMBEDDED = ("16", "18")
 #: Modules about what no version of the server does differently. By default they use the first one only; `--everywhere`
 #: uses all.
 ONE_SERVER = {
     "test_api", "test_changed_target", "test_cli", "test_connect_errors", "test_contract", "test_embedded",
     "test_errors", "test_foreign", "test_formats", "test_formats_padded", "test_headers", "test_hostile",
     "test_kept_rejects", "test_keys", "test_leftovers", "test_lineage", "test_mending", "test_methods",
-    "test_page", "test_page_access", "test_pooler", "test_rejects", "test_rejects_file", "test_serve",
+    "test_page", "test_page_access", "test_pooler", "test_random_tables", "test_rejects", "test_rejects_file", "test_serve",
     "test_serve_commit", "test_serve_doors", "test_serve_faults", "test_serve_openapi", "test_session_close",
     "test_staging_state", "test_store", "test_streamed_load", "test_streaming", "test_timeline", "test_traps",
     "test_uploads", "test_windows", "test_workers",
 }  # fmt: skip
-
-
-def _programs(version: str) -> list[str]:
-    """Where the machine's own PostgreSQL of that version has its programs, if it is installed."""
-    return glob.glob(f"/usr/lib/postgresql/{version}/bin") + glob.glob(f"/opt/homebrew/opt/postgresql@{version}/bin")
 
 
 #: Modules about what older versions do otherwise: hashes of texts, memberships of roles. By default they use the last.
@@ -59,7 +55,7 @@ OLDEST_SERVER = {"test_encodings", "test_migrations", "test_search_path", "test_
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--servers",
-        default=os.environ.get("IMPORTER_TEST_SERVERS", f"18,{'15' if _programs('15') else '16'}"),
+        default=os.environ.get("IMPORTER_TEST_SERVERS", f"18,{'15' if machine_programs('15') else '16'}"),
         help="servers to test on, of 18, 16 (embedded), 15 (the machine's); else the newest and the oldest that is here",
     )
     parser.addoption(
@@ -107,7 +103,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Dsn]:
     folder = Path(tempfile.mkdtemp(prefix="importer-pg-", dir="/tmp" if os.path.isdir("/tmp") else None))
     folder.chmod(0o755)
     try:
-        if request.param in {"16", "18"}:
+        if request.param in EMBEDDED:
             embedded = EmbeddedServer(folder / "data", int(request.param))
             with embedded.running() as dsn:
                 yield dsn
@@ -119,7 +115,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Dsn]:
 
 def _system_server(folder: Path, version: str) -> Iterator[Dsn]:
     """The machine's own PostgreSQL, where its binaries are installed."""
-    found = _programs(version)
+    found = machine_programs(version)
     if not found:
         pytest.skip(f"PostgreSQL {version} is not installed on this machine")
     as_user: dict[str, Any] = {"user": "postgres"} if os.geteuid() == 0 else {}
@@ -209,10 +205,15 @@ def service(server: Dsn) -> Iterator[Service]:
 
 
 @pytest.fixture(scope="module")
-def own() -> Iterator[Server]:
-    """A server of a module's own, to be crashed, restarted and configured."""
-    with own_server() as made:
+def own(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """A server of a module's own, to be crashed, restarted and configured; none of that may damage its files.
+
+    It is the embedded one, or with `--servers 15` that of the machine, which has the extension that looks for damage.
+    """
+    first = request.config.getoption("--servers").split(",")[0]
+    with own_server(version=first if first not in EMBEDDED else None) as made:
         yield made
+        made.check_pages()
 
 
 @pytest.fixture

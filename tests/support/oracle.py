@@ -170,6 +170,18 @@ def _is_bad(cell: Cell, *, nulls: bool) -> bool:
 def _check_rejected(ref: str, cell: Cell, reject: tuple[str, dict[str, Cell]], *, bad: bool) -> None:
     reasons, cells = reject
     assert bad == (re.search(rf"(?:^|; ){ref} ", reasons) is not None), f"{ref} {cell}: {reasons}"
+    check_kept(ref, cell, cells, bad=bad)
+
+
+def check_kept(ref: str, cell: Cell, cells: dict[str, Cell], *, bad: bool) -> None:
+    """Fail unless the rejects file has a cell of a rejected row, with its value if it is no bad one.
+
+    Args:
+        ref: address of the cell in the sheet.
+        cell: as it is in the sheet.
+        cells: of that row in the rejects, by the sheet's column letter.
+        bad: whether the cell is a reason for the reject.
+    """
     if cell.kind == "text" and not cell.value:
         return
     letter = ref.rstrip("0123456789")

@@ -241,7 +241,7 @@ _UNREADABLE = [
 _LEAP_DAY = Cell("unreadable", None, "60", rawbook.DATE)
 
 
-def _number(value: float) -> Cell:
+def number_cell(value: float) -> Cell:
     form = (
         repr(int(value)) if value == int(value) and abs(value) < 2**53 and math.copysign(1, value) > 0 else repr(value)
     )
@@ -252,7 +252,7 @@ def _serial(milliseconds: int) -> str:
     return repr(milliseconds / _DAY_MS) if milliseconds % _DAY_MS else str(milliseconds // _DAY_MS)
 
 
-def _date(epoch_1904: bool, milliseconds: int) -> Cell:
+def date_cell(epoch_1904: bool, milliseconds: int) -> Cell:
     """The stamp at that many milliseconds behind the epoch's first whole day."""
     first = datetime(1904, 1, 2) if epoch_1904 else datetime(1900, 1, 1)
     stamp = first + timedelta(milliseconds=milliseconds)
@@ -265,12 +265,12 @@ def _date(epoch_1904: bool, milliseconds: int) -> Cell:
     )
 
 
-def _time(milliseconds: int) -> Cell:
+def time_cell(milliseconds: int) -> Cell:
     value = (datetime.min + timedelta(milliseconds=milliseconds)).time()
     return Cell("time", value, _serial(milliseconds), rawbook.CLOCK if milliseconds % 2 else rawbook.STAMP)
 
 
-def _duration(milliseconds: int) -> Cell:
+def duration_cell(milliseconds: int) -> Cell:
     return Cell("duration", timedelta(milliseconds=milliseconds), _serial(milliseconds), rawbook.ELAPSED)
 
 
@@ -293,15 +293,15 @@ def kinds(epoch_1904: bool) -> dict[str, st.SearchStrategy[Cell]]:
     early = st.integers(0, 70 * _DAY_MS)
     clock = st.integers(0, _DAY_MS - 1)
     return {
-        "number": floats.map(_number),
+        "number": floats.map(number_cell),
         "text": _texts(),
         "boolean": st.booleans().map(lambda value: Cell("boolean", value)),
-        "date": whole_days.map(lambda ms: _date(epoch_1904, ms)),
+        "date": whole_days.map(lambda ms: date_cell(epoch_1904, ms)),
         "datetime": st.one_of(whole_days, early, st.integers(0, (days + 1) * _DAY_MS - 1)).map(
-            lambda ms: _date(epoch_1904, ms)
+            lambda ms: date_cell(epoch_1904, ms)
         ),
-        "time": clock.map(_time),
-        "duration": st.one_of(clock, st.integers(0, 10**12)).map(_duration),
+        "time": clock.map(time_cell),
+        "duration": st.one_of(clock, st.integers(0, 10**12)).map(duration_cell),
         "error": st.sampled_from(_ERRORS).map(lambda text: Cell("error", text)),
         "formula": st.sampled_from(["=A1+1", '=B2&"x"', "=1<2"]).map(lambda text: Cell("formula", text)),
         "unreadable": st.sampled_from(unreadable),
