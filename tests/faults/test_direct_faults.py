@@ -17,7 +17,7 @@ from support import faults
 from support.commandline import Ran, importer
 from support.faults import (
     SECONDS,
-    Proxy,
+    CommitChosen,
     Server,
     kill_tree,
     own_server,
@@ -27,6 +27,7 @@ from support.faults import (
 )
 from support.holding import holding
 from support.rawbook import inline, number, row, write_rows
+from support.wire import Fault, Wire
 
 from importer.load.direct_copy import DIRECT_BYTES
 from importer.postgres.session import Session
@@ -188,28 +189,10 @@ def test_server_crashes_and_comes_back(own: Server, book: Path, seed: int, times
 def test_connection_cut_at_the_commit(own: Server, book: Path, how: str) -> None:
     """Before the commit nothing is there; behind it all is, whether its answer came or not: the ledger tells."""
     reset(own)
-    marked: list[int] = []
-    state: dict[str, Any] = {"done": False, "committing": None}
-
-    def cut(towards: bool, data: bytes, connection: int) -> str | None:
-        if state["done"]:
-            return None
-        if towards and b"published" in data and b"UPDATE" in data:
-            marked.append(connection)
-        if towards and connection in marked and b"COMMIT" in data:
-            state.update(committing=connection, done=how == "before")
-            return "before" if how == "before" else None
-        if not towards and state["committing"] == connection:
-            state["done"] = True
-            return "before"
-        return None
-
-    proxy = Proxy(own.port, cut)
-    try:
-        ran = finished(own, book, *OPTIONS, dsn=Dsn(own.dsn.text.replace(f":{own.port}/", f":{proxy.port}/")))
-    finally:
-        proxy.close()
-    assert (state["done"], ran.code) == (True, 0), ran
+    fault = Fault("cut-before", when=CommitChosen(chunk=False, how=how))
+    with Wire(own.port, fault) as wire:
+        ran = finished(own, book, *OPTIONS, dsn=Dsn(own.dsn.text.replace(f":{own.port}/", f":{wire.port}/")))
+    assert (fault.hit is not None, ran.code) == (True, 0), ran
     assert_one_load(own, "direct" if how == "answer" else "stage")
 
 

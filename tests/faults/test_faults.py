@@ -21,7 +21,7 @@ from support.asking import user_session
 from support.commandline import Ran, Running, importer
 from support.faults import (
     SECONDS,
-    Proxy,
+    CommitChosen,
     Server,
     finished,
     importing,
@@ -33,6 +33,7 @@ from support.faults import (
 )
 from support.holding import holding
 from support.rawbook import inline, number, row, write_rows
+from support.wire import Fault, Wire
 
 from importer.errors import ImporterError
 from importer.settings import Dsn
@@ -334,51 +335,17 @@ def test_server_away_for_too_long(own: Server, book: Path) -> None:
 # ---- THE WIRE IS CUT --------------------------------------------------------------------------------------------
 
 
-class Cutter:
-    """Cuts a connection once, at one of its commits: `before` the server hears of it, or before its answer comes back.
-
-    Args:
-        chunk: at the first commit that follows a COPY, else at the first that publishes.
-        how: `before` or `answer`.
-    """
-
-    def __init__(self, *, chunk: bool, how: str) -> None:
-        self._mark = b"COPY" if chunk else b"published"
-        self._how = how
-        self._marked: set[int] = set()
-        self._committing: int | None = None
-        self.done = False
-
-    def __call__(self, towards: bool, data: bytes, connection: int) -> str | None:
-        if self.done:
-            return None
-        if towards:
-            if self._mark in data and b"importer" in data and (self._mark == b"COPY" or b"UPDATE" in data):
-                self._marked.add(connection)
-            if connection in self._marked and b"COMMIT" in data:
-                self._committing = connection
-                self.done = self._how == "before"
-                return "before" if self._how == "before" else None
-        elif self._committing == connection:
-            self.done = True
-            return "before"
-        return None
-
-
 @pytest.mark.parametrize("how", ["before", "answer"])
 @pytest.mark.parametrize("what", ["chunk", "publish"])
 @pytest.mark.parametrize("scenario", ["append", "create"])
 def test_connection_cut_at_a_commit(own: Server, book: Path, what: str, how: str, scenario: str) -> None:
     """Between COPY and COMMIT nothing was written; between COMMIT and its answer all was: the ledger tells."""
     reset(own, scenario)
-    cutter = Cutter(chunk=what == "chunk", how=how)
-    proxy = Proxy(own.port, cutter)
-    dsn = Dsn(own.dsn.text.replace(f":{own.port}/", f":{proxy.port}/"))
-    try:
+    fault = Fault("cut-before", when=CommitChosen(chunk=what == "chunk", how=how))
+    with Wire(own.port, fault) as wire:
+        dsn = Dsn(own.dsn.text.replace(f":{own.port}/", f":{wire.port}/"))
         ran = finished(own, book, *OPTIONS, mode=SCENARIOS[scenario][0], dsn=dsn)
-    finally:
-        proxy.close()
-    assert (cutter.done, ran.code) == (True, 0), ran
+    assert (fault.hit is not None, ran.code) == (True, 0), ran
     assert_one_load(own, scenario)
 
 

@@ -26,32 +26,38 @@ from importer.postgres.embedded import EmbeddedServer
 from importer.settings import Dsn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 #: A faulty run and the ones behind it; on two busy cores they take a tenth of it.
 SECONDS = 120
 
 
 class Server:
-    """A PostgreSQL server that its test may stop as if the power had failed. It listens on a port of this machine, too."""
+    """A PostgreSQL server that its test may stop as if the power had failed. It listens on a port of this machine, too.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: for its data and its log.
+        version: of the machine's own server to use; None: the embedded one, for others than root the machine's.
+    """
+
+    def __init__(self, folder: Path, version: str | None = None) -> None:
         self.folder = folder
         self.data = folder / "pg"
         self.port = _free_port()
-        found = sorted(glob.glob("/usr/lib/postgresql/*/bin") + glob.glob("/opt/homebrew/opt/postgresql@*/bin"))
-        self._bin = Path(found[-1]) if found and os.geteuid() else EmbeddedServer(folder)._bin()
-        self._user: dict[str, Any] = {} if os.geteuid() else {"user": "pgserver"}
+        found = machine_programs(version or "*")
+        is_machines = bool(found) and (version is not None or os.geteuid() != 0)
+        self._bin = Path(found[-1]) if is_machines else EmbeddedServer(folder)._bin()
+        self._user: dict[str, Any] = {} if os.geteuid() else {"user": "postgres" if is_machines else "pgserver"}
         self.dsn = Dsn(f"postgresql://postgres@127.0.0.1:{self.port}/postgres")
 
     def make(self) -> None:
-        if self._user and not _known("pgserver"):
+        if self._user == {"user": "pgserver"} and not _known("pgserver"):
             # The package of the embedded server makes the user that a server of root's runs as.
             with EmbeddedServer(self.folder / "other").running():
                 pass
         self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self._user:
-            shutil.chown(self.data, "pgserver")
+            shutil.chown(self.data, self._user["user"])
         self._call("initdb", "-D", self.data, "-U", "postgres", "--auth=trust", "-E", "UTF8", "--no-sync")
         with (self.data / "postgresql.conf").open("a") as file:
             file.write(f"port = {self.port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\n")
@@ -68,6 +74,16 @@ class Server:
         quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         subprocess.run(command, check=True, cwd="/", **quiet, **self._user)
 
+    def check_pages(self) -> bool:
+        """Fail if amcheck finds a damaged table or index; return False where the server does not have that extension."""
+        if not self.rows("select 1 from pg_available_extensions where name = 'amcheck'"):
+            return False
+        options = ["--install-missing", "--heapallindexed", "--parent-check", "-h", "127.0.0.1", "-p", str(self.port)]
+        command = [str(self._bin / "pg_amcheck"), *options, "-U", "postgres", "postgres"]
+        checked = subprocess.run(command, capture_output=True, text=True, cwd="/")
+        assert checked.returncode == 0, checked.stdout + checked.stderr
+        return True
+
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         return ask(self.dsn, sql)
 
@@ -80,6 +96,13 @@ class Server:
         return [
             n for (n,) in self.rows("select relname::text from pg_class where relname ~ '^stage_' and relkind = 'r'")
         ]
+
+
+def machine_programs(version: str) -> list[str]:
+    """Where the machine's own PostgreSQL of that version (`*`: of any) has its programs, if it is installed."""
+    return sorted(
+        glob.glob(f"/usr/lib/postgresql/{version}/bin") + glob.glob(f"/opt/homebrew/opt/postgresql@{version}/bin")
+    )
 
 
 def _known(user: str) -> bool:
@@ -97,15 +120,16 @@ def _free_port() -> int:
 
 
 @contextlib.contextmanager
-def own_server(data: Path | None = None) -> Iterator[Server]:
+def own_server(data: Path | None = None, version: str | None = None) -> Iterator[Server]:
     """A running server of the test's own.
 
     Args:
         data: folder for its data; None: a temporary one.
+        version: see `Server`.
     """
     folder = Path(tempfile.mkdtemp(prefix="it-pg-", dir=data))
     folder.chmod(0o755)
-    server = Server(folder)
+    server = Server(folder, version)
     try:
         server.make()
         server.start()
@@ -193,69 +217,30 @@ def watching(server: Server, state: str) -> Iterator[list[Any]]:
         thread.join()
 
 
-class Proxy:
-    """A wire to the server that can be cut when a certain message passes.
+class CommitChosen:
+    """Chooses where a wire is cut, see `Fault.when`: at a commit of a chunk or of what is published, or at its answer.
 
     Args:
-        port: of the server.
-        cut: looks at (towards the server?, bytes, number of the connection); `before` cuts instead of passing them on,
-            `after` behind them, None lets them pass.
+        chunk: at the first commit that follows a COPY, else at the first that publishes.
+        how: `before` the commit, or `answer`.
     """
 
-    def __init__(self, port: int, cut: Callable[[bool, bytes, int], str | None]) -> None:
-        self._target = ("127.0.0.1", port)
-        self._cut = cut
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self._listener.getsockname()[1])
-        self.cuts = 0
-        self._lock = threading.Lock()
-        self._ends: list[socket.socket] = []
-        self._threads = [threading.Thread(target=self._accept, daemon=True)]
-        self._threads[0].start()
+    def __init__(self, *, chunk: bool, how: str) -> None:
+        self._words = (b"COPY", b"importer") if chunk else (b"published", b"UPDATE")
+        self._how = how
+        self._marked: set[int] = set()
+        self._committing: int | None = None
 
-    def close(self) -> None:
-        """Cut all that is left, and let go of it."""
-        for end in [self._listener, *self._ends]:
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join()
-        for end in [self._listener, *self._ends]:
-            end.close()
-
-    def _accept(self) -> None:
-        number = 0
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            try:
-                server = socket.create_connection(self._target)
-            except OSError:
-                client.close()
-                continue
-            self._ends += [client, server]
-            for towards, source, sink in ((True, client, server), (False, server, client)):
-                pump = threading.Thread(target=self._pump, args=(towards, source, sink, number), daemon=True)
-                self._threads.append(pump)
-                pump.start()
-            number += 1
-
-    def _pump(self, towards: bool, source: socket.socket, sink: socket.socket, number: int) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(65_536):
-                with self._lock:
-                    how = self._cut(towards, data, number)
-                    self.cuts += how is not None
-                if how == "before":
-                    break
-                sink.sendall(data)
-                if how == "after":
-                    break
-        for end in (source, sink):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
+    def __call__(self, to_server: bool, message: bytes, connection: int) -> bool:
+        """Whether this is the message."""
+        if not to_server:
+            return self._committing == connection
+        if all(word in message for word in self._words):
+            self._marked.add(connection)
+        if connection not in self._marked or b"COMMIT" not in message:
+            return False
+        self._committing = connection if self._how == "answer" else None
+        return self._how == "before"
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""A wire to a PostgreSQL server that counts the messages on it and fails at the n-th of them.
+"""A wire to a PostgreSQL server that counts the messages on it and fails at one of them.
 
 The messages are those of protocol 3.0 (PostgreSQL documentation, "Frontend/Backend Protocol"): a type byte and a length
 that counts itself. What a client sends first has no type byte, and the answer to a request for encryption is one byte.
@@ -37,12 +37,14 @@ class Fault:
             connections), `fatal` (the server says that it shuts down, and the connection ends), `error` (the statement
             fails on the server), `delay`, or `call` (`action` is called before the message is passed on).
         at: number of the message, from 1; for `error` among those that begin a statement or carry rows of a COPY.
+        when: chooses the message in place of `at`: gets whether it goes to the server, its bytes, and the client's port.
         action: for the kind `call`; gets the client's port on this machine.
         hit: the message that was hit, for people; None as long as none was.
     """
 
     kind: str
-    at: int
+    at: int = 0
+    when: Callable[[bool, bytes, int], bool] | None = None
     action: Callable[[int], None] | None = None
     hit: str | None = None
 
@@ -192,10 +194,15 @@ class Wire:
             fault = self._fault
             if fault is None or fault.hit is not None or (fault.kind == "error" and not begins):
                 return None
-            if fault.at != (self.statements if fault.kind == "error" else self.messages):
+            if not self._is_chosen(fault, connection, message, to_server):
                 return None
             fault.hit = f"{'to' if to_server else 'from'} the server: {message[:200]!r}"
         return fault
+
+    def _is_chosen(self, fault: Fault, connection: _Connection, message: bytes, to_server: bool) -> bool:
+        if fault.when is not None:
+            return fault.when(to_server, message, connection.port)
+        return fault.at == (self.statements if fault.kind == "error" else self.messages)
 
 
 def _begins(connection: _Connection, kind: bytes) -> bool:
