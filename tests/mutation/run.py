@@ -1,0 +1,140 @@
+"""Runs the tests of a module against its mutants, and prints those that no test noticed.
+
+    python tests/mutation/run.py [--sample 40] [--seed 1] [importer/ledger/history.py ...]
+
+Each mutant stands in a copy of the checkout, and has an empty database on a server of its own. What fails, hangs or
+cannot be imported was noticed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "mutation")]
+
+from mutants import Mutant, mutants  # noqa: E402
+from support.asking import user_session  # noqa: E402
+from support.faults import Server, own_server  # noqa: E402
+
+from importer.settings import Dsn  # noqa: E402
+
+_LEDGER = ["tests/ledger/test_ledger.py", "-k", "not patience and not eight_threads and not newer_ledger"]
+_REJECTS = ["tests/report/test_rejects.py", "tests/report/test_rejects_file.py", "tests/report/test_mending.py"]
+_KEPT = ["tests/report/test_kept_rejects.py"]
+_PUBLISH = ["tests/load/test_publish.py", "tests/load/test_upsert.py", "-k", "not sampling and not many_first"]
+_CHECKSUMS = ["tests/verification/test_checksums.py"]
+_RESUME = ["tests/ledger/test_ledger.py", "tests/run", "tests/faults/test_faults.py"]
+#: The modules that keep the promise, and pytest's arguments for the tests that hold them.
+TESTS = {
+    "importer/ledger/history.py": [
+        "tests/ledger/test_ledger.py",
+        "tests/faults/test_leftovers.py",
+        "-k",
+        "runs_ or forgotten or leftovers_are or killed_check",
+    ],
+    "importer/ledger/locks.py": _LEDGER,
+    "importer/ledger/rejects.py": _KEPT,
+    "importer/ledger/tables.py": _LEDGER,
+    "importer/load/publish.py": _PUBLISH,
+    "importer/verification/checksum_frame.py": _CHECKSUMS,
+    "importer/verification/checksum_sql.py": _CHECKSUMS,
+    "importer/verification/verify.py": [
+        "tests/load/test_publish.py",
+        "tests/validation/test_long_texts.py",
+        "-k",
+        "verification or staging_that_changes or long",
+    ],
+    "importer/report/rejects_workbook.py": _REJECTS,
+    "importer/report/rejects_cells.py": _REJECTS,
+    "importer/report/rejects_file.py": [*_REJECTS, *_KEPT],
+    "importer/report/kept_rejects.py": _KEPT,
+    "importer/run/import_key.py": ["tests/ledger/test_ledger.py", "-k", "another or how_it or contract_is or setting"],
+    "importer/run/outcome.py": _RESUME,
+    "importer/run/recovery.py": _RESUME,
+    "importer/run/staging_state.py": _RESUME,
+}
+#: A mutant may wait for ever, for a lock that it holds itself.
+_SECONDS = 400
+_COPIED = ("importer", "tests", "data", ".github", "README.md", "pyproject.toml")
+
+
+def main() -> int:
+    """Print the survivors and the counts of each module; the exit code is 1 if the tests fail without a mutant."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("modules", nargs="*", default=list(TESTS), help="by default all that keep the promise")
+    parser.add_argument("--sample", type=int, help="so many mutants of each module, chosen by --seed")
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    # So that the server ends with what kills this program.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    with own_server() as server, tempfile.TemporaryDirectory(prefix="im-") as folder:
+        copy = Path(folder)
+        for name in _COPIED:
+            source = ROOT / name
+            (shutil.copytree if source.is_dir() else shutil.copy)(source, copy / name)
+        return max(_try_module(server, copy, module, given.sample, given.seed) for module in given.modules)
+
+
+def _try_module(server: Server, copy: Path, module: str, sample: int | None, seed: int) -> int:
+    source = (copy / module).read_text()
+    every = mutants(source)
+    chosen = every if sample is None or sample >= len(every) else random.Random(seed).sample(every, sample)
+    begun = time.monotonic()
+    if not _passes(server, copy, module):
+        print(f"{module}: its tests fail without a mutant", flush=True)
+        return 1
+    print(f"{module}: its tests take {time.monotonic() - begun:.0f} s", flush=True)
+    begun, survivors = time.monotonic(), 0
+    for mutant in sorted(chosen, key=lambda m: m.start):
+        if _survives(server, copy, module, mutant, source):
+            survivors += 1
+            print(f"{module}:{mutant.show(source)}", flush=True)
+    spent = time.monotonic() - begun
+    print(f"{module}: {survivors} of {len(chosen)} survive ({len(every)} in all), {spent:.0f} s", flush=True)
+    return 0
+
+
+def _survives(server: Server, copy: Path, module: str, mutant: Mutant, source: str) -> bool:
+    (copy / module).write_text(mutant.apply(source))
+    try:
+        return _passes(server, copy, module)
+    finally:
+        (copy / module).write_text(source)
+
+
+def _passes(server: Server, copy: Path, module: str) -> bool:
+    with user_session(Dsn(f"{server.dsn.text.removesuffix('postgres')}template1"), autocommit=True) as session:
+        session.run("DROP DATABASE IF EXISTS postgres WITH (FORCE)")
+        session.run("CREATE DATABASE postgres TEMPLATE template0")
+    options = ["-x", "-q", "-n0", "-p", "no:cacheprovider", "--dsn", server.dsn.text]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pytest", *options, *TESTS[module]],
+        cwd=copy,
+        env={**os.environ, "PYTHONPATH": str(copy)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        return process.wait(_SECONDS) == 0
+    except subprocess.TimeoutExpired:
+        return False
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
