@@ -15,32 +15,39 @@ if TYPE_CHECKING:
 class ZipOutput:
     """A file that zip parts are written to; after its first error, or its end, it takes everything and does nothing.
 
+    It then keeps count of where it would be: a zip's end holds differences of positions, which must not be negative.
+
     Args:
         file: the file itself, which the caller closes.
     """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self._failed = file, False
+        self._position = 0
 
     def write(self, data: bytes) -> int:
         """Write bytes, and return how many."""
-        return self._call(self._file.write, data)
+        self._call(self._file.write, data)
+        self._position += len(data)
+        return len(data)
 
     def seek(self, offset: int, whence: int = 0) -> int:
         """Go to a position, and return it."""
-        return self._call(self._file.seek, offset, whence)
+        self._position = self._call(self._file.seek, offset, whence, otherwise=offset)
+        return self._position
 
     def tell(self) -> int:
         """Return the position."""
-        return self._call(self._file.tell)
+        self._position = self._call(self._file.tell, otherwise=self._position)
+        return self._position
 
     def flush(self) -> None:
         """Pass on what is buffered."""
         self._call(self._file.flush)
 
-    def _call(self, function: Callable[..., int | None], *args: object) -> int:
+    def _call(self, function: Callable[..., int | None], *args: object, otherwise: int = 0) -> int:
         if self._failed or self._file.closed:
-            return 0
+            return otherwise
         try:
             return function(*args) or 0
         except BaseException:
