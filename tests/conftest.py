@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from importer.report.model import Report
 
+pytest_plugins = ("support.fault_report",)
 DATA = Path(__file__).parent.parent / "data"
 #: Versions that the wheel of the embedded server has.
 EMBEDDED = ("16", "18")

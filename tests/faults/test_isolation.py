@@ -8,28 +8,34 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from support.asking import held_session
 from support.faults import Server, own_server
+from support.serving import wait_for
 from support.stepping import Actor, Interleaving, SteppingWire, import_actor, sql_actor
 from support.tables import save
 
 from importer import pipeline
 from importer.errors import ImporterError
 from importer.load import direct_copy
+from importer.postgres.session import Session
 from importer.settings import Settings, make_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from support.fault_report import Injected
+
 KEYED = "create table t (number bigint primary key, name text, amount double precision)"
 PLAIN = "create table t (number bigint, name text, amount double precision)"
 OLD = "insert into t values (-1, 'a', 0.5), (5, 'old', 1.5)"
+#: A run that waits longer was not woken; it is then told which order that was.
+_SECONDS = 120
 #: Mode of the load and statement that makes the table, by scenario. `append` finds a row with the key of one of its own.
 SCENARIOS: dict[str, tuple[Any, str | None]] = {
     "append": ("append", KEYED),
@@ -134,8 +140,9 @@ class Bench:
         rejects = book.with_suffix(f".{port}.rejects.xlsx")
         key = ["number"] if mode == "upsert" else None
         return make_settings(
-            book, to=dsn, table="t", mode=mode, key=key, workers=0, chunk_rows=80, retry_for=0, rejects=rejects
-        )
+            book, to=dsn, table="t", mode=mode, key=key, workers=0, chunk_rows=80, retry_for=0, rejects=rejects,
+            timeout=_SECONDS,
+        )  # fmt: skip
 
     def actor(self, order: Order) -> Actor:
         commit = order.end == "commit"
@@ -271,27 +278,26 @@ def orders_of(scenario: str, stops: list[str]) -> list[Order]:
     ]
 
 
+@pytest.fixture
+def way(scenario: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sheets of any size are copied straight into the table, or none."""
+    monkeypatch.setattr(direct_copy, "DIRECT_BYTES", 0 if scenario == "direct" else 1 << 40)
+
+
 @pytest.mark.timeout(36_000)
 @pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.usefixtures("way")
 def test_orders_of_steps(
-    own: Server, bench: Bench, scenario: str, seed: int, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    own: Server, bench: Bench, scenario: str, seed: int, injected: Injected, request: pytest.FixtureRequest
 ) -> None:
-    monkeypatch.setattr(direct_copy, "DIRECT_BYTES", 0 if scenario == "direct" else 1 << 40)
     stops = stops_of(own, bench, scenario)
     every = orders_of(scenario, stops)
     few = request.config.getoption("--moments") or (None if request.config.getoption("--long") else 2)
     orders = every if few is None else some(every, few, random.Random(seed))
-    counts: Counter[str] = Counter()
-    failed = []
+    injected.are_orders, injected.moments = True, f"{len(every)} orders at {len(stops)} stops"
     for order in orders:
-        try:
-            counts[try_order(own, bench, order, stops)] += 1
-        except AssertionError as exc:
-            failed.append(str(exc))
-    print(
-        f"{scenario}: {len(orders)} of {len(every)} orders at {len(stops)} stops: {dict(counts)}, {len(failed)} failed"
-    )
-    assert not failed, "\n\n".join(failed)
+        injected.attempt("broken", partial(try_order, own, bench, order, stops))
+    injected.check()
 
 
 #: Orders that broke a promise once: scenario, what the other session does, the points where it begins and ends.
@@ -305,6 +311,26 @@ FOUND = [
 def test_order_that_broke_a_promise(own: Server, bench: Bench, scenario: str, other: str, begin: str, end: str) -> None:
     stops = stops_of(own, bench, scenario)
     try_order(own, bench, Order(scenario, other, stops.index(begin), stops.index(end), "commit"), stops)
+
+
+def test_run_waits_for_a_session_that_was_blocked_before(own: Server) -> None:
+    """The other session goes on once the run commits, and holds what the run wants next: it is ended then."""
+    own.run("drop table if exists public.a, public.b", "create table public.a ()", "create table public.b ()")
+    other = sql_actor(own.dsn, ["lock table public.a", "lock table public.b"], alone=False, commit=True)
+    steps = Interleaving(own.dsn, other, 0, 1)
+    with Session(own.dsn) as run, steps.taking_part():
+        port = run.value("select inet_client_port()")
+        steps.ports = lambda: {port}
+        run.run("set lock_timeout = '60s'")
+        run.run("lock table public.a")
+        steps.stop(0)
+        assert steps.blocked
+        run.commit()
+        held = "select 1 from pg_locks where relation = 'public.b'::regclass and granted"
+        wait_for(lambda: own.rows(held))
+        run.run("lock table public.b")
+        run.commit()
+    assert (steps.waited, steps.error) == (True, None)
 
 
 def some(orders: list[Order], few: int, chance: random.Random) -> list[Order]:

@@ -260,11 +260,12 @@ class Interleaving:
             if self._begun is None and number == self._begin_at:
                 self._begun = self._step(self._actor.begin)
                 self.blocked = not self._begun.done()
-            if self._begun is None or self._ended is not None or not self._begun.done():
+            if self._begun is None or self._ended is not None:
                 return
-            if number == self._end_at:
+            if number == self._end_at and self._begun.done():
                 self._ended = self._step(self._actor.end)
             elif self._watcher is None:
+                # Also where it was blocked: it may go on any moment, and the run may wait for it before its next stop.
                 self._watcher = threading.Thread(target=self._watch)
                 self._watcher.start()
 
@@ -287,6 +288,8 @@ class Interleaving:
             with self._lock:
                 if self._ended is not None:
                     return
+                if self._begun is None or not self._begun.done():
+                    continue
                 if self.progress.seen.is_set() or self._waits(of_run=True):
                     self.waited = True
                     self._ended = self._step(self._actor.end)
