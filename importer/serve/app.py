@@ -22,7 +22,7 @@ from importer.serve.routes.openapi import complete
 from importer.serve.routes.service import Service
 from importer.version import __version__
 
-from .errors import RequestError, model_response, validation_answer
+from .errors import RequestError, StoreFailed, machine_refusal, model_response, validation_answer
 from .http import pages
 from .routes import about as routes_about
 from .routes import runs as routes_runs
@@ -53,11 +53,12 @@ def make_app(config: Config, database: Database, store: Store) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         jobs.load()
         await children.start()
-        tidying = asyncio.create_task(_expire_periodically(service))
+        beside = [asyncio.create_task(each) for each in (_expire_periodically(service), jobs.save_rest())]
         try:
             yield
         finally:
-            tidying.cancel()
+            for task in beside:
+                task.cancel()
             await jobs.stop()
             await children.stop()
 
@@ -80,7 +81,8 @@ async def _expire_periodically(service: Service) -> None:
     while True:
         await asyncio.sleep(_EXPIRE_INTERVAL_SECONDS)
         service.uploads.expire()
-        await service.jobs.prune()
+        with contextlib.suppress(StoreFailed):
+            await service.jobs.prune()
 
 
 def _add_error_handlers(app: FastAPI) -> None:
@@ -91,6 +93,10 @@ def _add_error_handlers(app: FastAPI) -> None:
 
     async def gone(_: Request, _exc: Any) -> Response:
         return Response(status_code=400)  # the client is gone; nobody reads it
+
+    async def machine(_: Request, exc: Any) -> Response:
+        error = machine_refusal(exc)
+        return model_response(error.answer, error.status, error.headers)
 
     async def invalid(_: Request, exc: Any) -> Response:
         return model_response(validation_answer(exc.errors()), 400)
@@ -104,6 +110,7 @@ def _add_error_handlers(app: FastAPI) -> None:
         return model_response(ErrorAnswer(error=error, type="ServiceError", place=None, choice=None), 500)
 
     app.add_exception_handler(RequestError, refused)
+    app.add_exception_handler(OSError, machine)
     app.add_exception_handler(ClientDisconnected, gone)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)

@@ -1,7 +1,8 @@
-"""Defines the error that refuses a request, responses of other statuses than a route's own, and times in answers."""
+"""Defines the errors that refuse a request, responses of other statuses than a route's own, and times in answers."""
 
 from __future__ import annotations
 
+import errno
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,29 @@ class RequestError(Exception):
         self.status = status
         self.answer = ErrorAnswer(error=error, type=kind, place=place, choice=choice, **more)
         self.headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+
+
+class StoreFailed(RequestError):
+    """The service's own file could not be read or written; a request that is refused with it changed nothing.
+
+    Args:
+        how: what SQLite says.
+    """
+
+    def __init__(self, how: str) -> None:
+        super().__init__(
+            503, f"the service cannot use its file ({how})", kind="StoreFailed", place="service.sqlite",
+            choice="free some space or end what holds the file, then try again", retry_after=5,
+        )  # fmt: skip
+
+
+def machine_refusal(exc: OSError) -> RequestError:
+    """Return the refusal of a request whose files the machine could not keep."""
+    full = exc.errno in {errno.ENOSPC, errno.EDQUOT}
+    return RequestError(
+        507 if full else 503, f"the machine refused: {exc.strerror or type(exc).__name__}", kind="MachineRefused",
+        choice="free some space, then try again" if full else "try again later", retry_after=5,
+    )  # fmt: skip
 
 
 def model_response(model: BaseModel, status: int, headers: Mapping[str, str] | None = None) -> JSONResponse:

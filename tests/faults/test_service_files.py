@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -23,11 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from support.fault_report import Injected
+
 KINDS = ("ENOSPC", "kill", "EIO", "full", "short", "kill-one", "EDQUOT", "EINTR", "EMFILE")
 ROWS, BAD = 40, (7, 30)
 OLD = [(-1, "old")]
-#: Whether the file of its runs fails too (`service.sqlite`): a service whose store fails once may not end a run.
-FAILS_STORE = False
 ENDED = {"done", "failed", "interrupted", "cancelled"}
 
 
@@ -76,8 +77,7 @@ def workbook() -> bytes:
 @pytest.fixture
 def place(own: Server, tmp_path: Path) -> Iterator[Place]:
     with short_folder() as folder, contextlib.ExitStack() as stack:
-        watched = [folder] if FAILS_STORE else [folder / name for name in ("uploads", "runs", "t")]
-        yield Place(own, folder, FileFaults(tmp_path, watched), stack)
+        yield Place(own, folder, FileFaults(tmp_path, [folder]), stack)
 
 
 def send(service: Service, content: bytes) -> dict[str, Any]:
@@ -187,7 +187,7 @@ def errors_of(service: Service) -> str:
 
 
 @pytest.mark.timeout(36_000)
-def test_any_call_of_the_service(place: Place, seed: int, request: pytest.FixtureRequest) -> None:
+def test_any_call_of_the_service(place: Place, seed: int, injected: Injected, request: pytest.FixtureRequest) -> None:
     few = request.config.getoption("--moments") or (None if request.config.getoption("--long") else 1)
     content = workbook()
     place.reset()
@@ -197,9 +197,9 @@ def test_any_call_of_the_service(place: Place, seed: int, request: pytest.Fixtur
     assert (run["state"], place.table()) == ("done", new_rows()), run
     rejects, calls = rejected(service, run["links"]["rejects"]), place.faults.count()
     check_kept(place, rejects, "no fault")
-    tried = dict.fromkeys(KINDS, 0)
+    injected.moments = f"{calls} calls"
     step = 1 if few is None else max(1, calls // few)
     for turn, at in enumerate(range(1 + seed % step, calls + 1, step), seed):
         kind = KINDS[turn % len(KINDS)]
-        tried[kind] += try_fault(place, kind, at, content, rejects)
-    print(f"service: {calls} calls; tried {tried}")
+        injected.attempt(kind, partial(try_fault, place, kind, at, content, rejects))
+    injected.check()

@@ -11,7 +11,7 @@ from support.serving import book, short_folder
 
 from importer.serve.config import Config
 from importer.serve.errors import stamp
-from importer.serve.jobs import queue
+from importer.serve.jobs import execution
 from importer.serve.jobs.database import Database
 from importer.serve.jobs.processes import ChildPool
 from importer.serve.jobs.queue import Jobs
@@ -75,7 +75,7 @@ def test_run_that_does_not_notice_its_deadline_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str, choice: str
 ) -> None:
     """It can be resumed; from the last stage on, nobody knows whether it published its rows."""
-    monkeypatch.setattr(queue, "_GRACE_SECONDS", 0.0)
+    monkeypatch.setattr(execution, "_GRACE_SECONDS", 0.0)
     made = run(RUNNING, created=0, finished=None)
     config = Config(folder=tmp_path, seconds=0.01)
     for path in (config.uploads, config.results, config.scratch):

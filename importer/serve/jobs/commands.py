@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from importer.serve.models.child import ChildLimits, LoadCommand
+from importer.serve.models.child import ChildLimits, LoadCommand, OwnedTable
 from importer.serve.models.workbook import InspectedSheet
 
 if TYPE_CHECKING:
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from .database import Database
     from .run import Run
-    from .store import Store
     from .uploads import Upload
 
 
@@ -24,14 +23,14 @@ SENT_SUFFIX = ".sent"
 
 
 def load_command(
-    config: Config, database: Database, store: Store, run: Run, upload: Upload, scratch: Path
+    config: Config, database: Database, owned: list[OwnedTable], run: Run, upload: Upload, scratch: Path
 ) -> LoadCommand:
     """Return the command for a child that loads or checks a workbook.
 
     Args:
         config: configuration of the service.
         database: target database.
-        store: store that records the tables that the service created.
+        owned: tables that the service created.
         run: run to execute.
         upload: upload that holds its workbook.
         scratch: folder of the child's temporary files.
@@ -47,7 +46,7 @@ def load_command(
         **workbook_fields(config, scratch, upload, folder), options=options,
         dsn=database.dsn, dry_run=run.kind == "check", rejects=str(folder / "rejects.xlsx"),
         bad_cells=str(folder / "bad_cells.json"), contract_file=str(folder / "mapped.json"),
-        patterns=config.allow_tables, owned=store.owned(), begun=run.begun,
+        patterns=config.allow_tables, owned=owned, begun=run.begun,
         retry_for=config.retry_for, seconds=config.seconds,
         inspected=InspectedSheet.model_validate(json.loads(inspected.read_bytes())) if inspected.is_file() else None,
     )  # fmt: skip

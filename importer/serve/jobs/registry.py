@@ -1,18 +1,23 @@
-"""Owns the runs that have not ended, and finds those that have: how runs end, and recovery after a restart."""
+"""Owns the runs that have not ended, and finds those that have: how runs end, and recovery after a restart.
+
+A new run is saved before it is accepted, and the table that it begins before it is made. All other changes are told at
+once, and saved as soon as the store can be written: a run does not depend on the disk to end.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from importer.serve.errors import RequestError, stamp
+from importer.serve.errors import RequestError, StoreFailed, stamp
 
 from .run import CANCELLED, FAILED, GO_ON, INTERRUPTED, QUEUED, RUNNING, Run, stopped
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from importer.serve.config import Config
+    from importer.serve.models.child import OwnedTable
     from importer.serve.models.error import ChildError
     from importer.serve.models.run import State
 
@@ -21,6 +26,15 @@ if TYPE_CHECKING:
 
 #: Files of a run that are kept after it ended.
 _KEPT_FILES = frozenset({"rejects.xlsx", "bad_cells.json"})
+
+
+@dataclass
+class _Unsaved:
+    """A change that could not be saved yet, with what is saved beside the run."""
+
+    run: Run
+    report: dict[str, Any] | None = None
+    owned: OwnedTable | None = None
 
 
 class RunRegistry:
@@ -32,12 +46,13 @@ class RunRegistry:
         uploads: uploads that hold their workbooks.
 
     Attributes:
-        open: runs that have not ended, by id.
+        open: runs that have not ended, or whose end is not saved yet, by id.
     """
 
     def __init__(self, config: Config, store: Store, uploads: Uploads) -> None:
         self._config, self._store, self._uploads = config, store, uploads
         self.open: dict[str, Run] = {}
+        self._unsaved: dict[str, _Unsaved] = {}
 
     def load(self) -> None:
         """Load the unfinished runs of the previous service: its checks fail, its uploads become resumable."""
@@ -54,10 +69,15 @@ class RunRegistry:
         for run in list(self.open.values()):
             if self._uploads.acquire(run.upload, run.id) is None:
                 self.end(run, FAILED, error=stopped("send the workbook again", resumable=False))
-        known = set(self.open)
         for folder in self._config.results.iterdir():
-            if folder.name not in known and self._store.get(folder.name) is None:
-                shutil.rmtree(folder, ignore_errors=True)
+            if folder.name not in self.open:
+                ended = self._store.get(folder.name)
+                if ended is None:
+                    shutil.rmtree(folder, ignore_errors=True)
+                else:
+                    self._remove_files(Run.load(ended))
+
+    # ---- FIND ---------------------------------------------------------------------------------------------------
 
     def find(self, run: str) -> Run:
         """Return a run by its id.
@@ -72,23 +92,76 @@ class RunRegistry:
             raise RequestError(404, "there is no such run")
         return Run.load(stored)
 
-    def folder(self, run: str) -> Path:
-        """Return the folder that holds the files of a run."""
-        return self._config.run_folder(run)
+    def page(self, limit: int, before: str | None, state: str | None) -> list[Run]:
+        """Return runs, newest first; for the arguments see `Store.page`."""
+        found = {
+            each["id"]: self.open.get(each["id"]) or Run.load(each) for each in self._store.page(limit, before, state)
+        }
+        for each in self._unsaved.values():
+            if each.run.created_at < (before or "~"):
+                found[each.run.id] = each.run
+        runs = [run for run in found.values() if state in {None, run.state}]
+        return sorted(runs, key=lambda run: (run.created_at, run.id), reverse=True)[:limit]
+
+    def report(self, run: str) -> dict[str, Any] | None:
+        """Return the report of a run, or None."""
+        unsaved = self._unsaved.get(run)
+        return unsaved.report if unsaved and unsaved.report else self._store.report(run)
+
+    def owned(self) -> list[OwnedTable]:
+        """Return the tables that the service created on this server."""
+        return [*self._store.owned(), *(each.owned for each in self._unsaved.values() if each.owned)]
+
+    # ---- SAVE ---------------------------------------------------------------------------------------------------
 
     def add(self, run: Run) -> None:
-        """Add a run that is new or resumed, and save it."""
-        self.open[run.id] = run
-        self.save(run)
+        """Add a new run, and save it.
 
-    def save(self, run: Run) -> None:
-        """Save the state of a run."""
+        Raises:
+            StoreFailed: it cannot be saved, and was not added.
+        """
         self._store.save(run.stored())
+        self.open[run.id] = run
+
+    def save_now(self, run: Run) -> None:
+        """Save the state of a run before anything else happens.
+
+        Raises:
+            StoreFailed: it cannot be saved.
+        """
+        unsaved = self._unsaved.get(run.id) or _Unsaved(run)
+        self._store.save(run.stored(), unsaved.report, unsaved.owned)
+        self._unsaved.pop(run.id, None)
+
+    def save(self, run: Run, report: dict[str, Any] | None = None, owned: OwnedTable | None = None) -> None:
+        """Save the state of a run now, or else with the next call of `save_rest`; the arguments as of `Store.save`."""
+        before = self._unsaved.get(run.id) or _Unsaved(run)
+        self._unsaved[run.id] = _Unsaved(run, report or before.report, owned or before.owned)
+        self._try_to_save(run)
+
+    def save_rest(self) -> bool:
+        """Save what could not be saved before; return whether nothing is left."""
+        for each in list(self._unsaved.values()):
+            self._try_to_save(each.run)
+        return not self._unsaved
+
+    def _try_to_save(self, run: Run) -> None:
+        with contextlib.suppress(StoreFailed):
+            self.save_now(run)
+            if run.is_over and run.state != INTERRUPTED:
+                # Not earlier: after a restart, a run whose end is not saved needs its workbook and contract.
+                self._close(run)
 
     def delete(self, run: Run) -> None:
-        """Delete a run that has ended, with its files."""
+        """Delete a run that has ended, with its files.
+
+        Raises:
+            StoreFailed: it cannot be deleted.
+        """
         self._store.delete(run.id)
-        shutil.rmtree(self.folder(run.id), ignore_errors=True)
+        self._unsaved.pop(run.id, None)
+        self._close(run)
+        shutil.rmtree(self._config.run_folder(run.id), ignore_errors=True)
 
     # ---- ENDS ---------------------------------------------------------------------------------------------------
 
@@ -106,20 +179,34 @@ class RunRegistry:
         run.notify()
 
     def end(
-        self, run: Run, state: State, *, error: ChildError | None = None, report: dict[str, Any] | None = None
+        self,
+        run: Run,
+        state: State,
+        *,
+        error: ChildError | None = None,
+        report: dict[str, Any] | None = None,
+        owned: OwnedTable | None = None,
     ) -> None:
         """End a run: release its workbook, keep its rejects, delete its other files."""
         run.state, run.error, run.finished_at = state, error, stamp()
         if state == CANCELLED:
             run.message, run.has_rejects = "cancelled", False
-        folder = self.folder(run.id)
-        if folder.is_dir():
+        self.open[run.id] = run
+        self.save(run, report, owned)
+        run.notify()
+
+    def _close(self, run: Run) -> None:
+        """Let go of a run whose end is saved."""
+        self.open.pop(run.id, None)
+        self._remove_files(run)
+        self._uploads.release(run.upload, run.id)
+
+    def _remove_files(self, run: Run) -> None:
+        """Delete the files that a run needs no more; what cannot be deleted now the next service deletes."""
+        folder = self._config.run_folder(run.id)
+        with contextlib.suppress(OSError):
             for path in folder.iterdir():
                 if path.name not in _KEPT_FILES or not run.has_rejects:
                     path.unlink(missing_ok=True)
             if not run.has_rejects:
                 folder.rmdir()
-        self.open.pop(run.id, None)
-        self._uploads.release(run.upload, run.id)
-        self._store.save(run.stored(), report)
-        run.notify()

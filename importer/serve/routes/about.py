@@ -110,7 +110,7 @@ async def about(service: CurrentService) -> models.About:
 )  # fmt: skip
 async def tables(service: CurrentService) -> models.Tables:
     command = child.TablesCommand(
-        dsn=service.database.dsn, patterns=service.config.allow_tables, owned=service.jobs.store.owned()
+        dsn=service.database.dsn, patterns=service.config.allow_tables, owned=service.jobs.owned()
     )
     return models.Tables.model_validate(await ask_child(service.children, command, _CHILD_TIMEOUT_SECONDS))
 

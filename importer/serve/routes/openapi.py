@@ -27,7 +27,7 @@ _DESCRIPTIONS = {
     422: "The workbook, the contract or the rows were refused, or a limit or the reject budget was exceeded",
     429: "Too many requests at once; Retry-After says when to try again",
     500: "The service failed, or the machine that it runs on",
-    503: "The database does not answer, or the service is stopping",
+    503: "The database does not answer, the service cannot use its own file, or it is stopping",
     507: "The disk of the service is full",
 }
 

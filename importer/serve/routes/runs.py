@@ -52,7 +52,7 @@ _listeners: set[object] = set()
 
 
 @router.get(
-    "/runs", summary="List runs, newest first", responses=failures(400, 401, 421),
+    "/runs", summary="List runs, newest first", responses=failures(400, 401, 421, 503),
     # Options can be long; `/runs/{run_id}` has them.
     response_model_exclude={"runs": {"__all__": {"options"}}},
 )  # fmt: skip
@@ -63,25 +63,25 @@ async def list_runs(
     state: Annotated[models.State | None, Query()] = None,
 ) -> models.Runs:
     jobs = service.jobs
-    found = jobs.store.page(limit + 1, before, state)
-    runs = [jobs.describe(jobs.find(stored["id"])) for stored in found[:limit]]
+    found = jobs.page(limit + 1, before, state)
+    runs = [jobs.describe(run) for run in found[:limit]]
     return models.Runs(runs=runs, more=len(found) > limit)
 
 
 @router.get(
     "/runs/{run_id}",
     summary="Show a run and its report",
-    responses=failures(401, 404, 421),
+    responses=failures(401, 404, 421, 503),
 )
 async def show_run(service: CurrentService, run_id: str) -> models.RunAnswer:
     jobs = service.jobs
     run = jobs.find(run_id)
-    return models.RunAnswer(run=jobs.describe(run), report=jobs.store.report(run.id))
+    return models.RunAnswer(run=jobs.describe(run), report=jobs.report(run))
 
 
 @router.delete(
     "/runs/{run_id}", summary="Cancel a run, or remove an ended one from the list",
-    responses=failures(401, 403, 404, 421),
+    responses=failures(401, 403, 404, 421, 503),
 )  # fmt: skip
 async def cancel_run(service: CurrentService, run_id: str) -> models.RunDone:
     jobs = service.jobs
@@ -104,11 +104,11 @@ async def resume_run(service: CurrentService, response: Response, run_id: str) -
 
 @router.get(
     "/runs/{run_id}/report", summary="Show the report of a run: where every cell went",
-    responses=failures(401, 404, 421),
+    responses=failures(401, 404, 421, 503),
 )  # fmt: skip
 async def show_report(service: CurrentService, run_id: str) -> dict[str, Any]:
     jobs = service.jobs
-    report = jobs.store.report(jobs.find(run_id).id)
+    report = jobs.report(jobs.find(run_id))
     if report is None:
         raise RequestError(404, "the run has no report, or none yet")
     return report
@@ -125,7 +125,7 @@ def run_accepted(service: Service, run: Run, upload: UploadInfo | None) -> model
 
 @router.get(
     "/runs/{run_id}/rejects", summary="List the first bad cells, with their addresses",
-    responses=failures(400, 401, 404, 421),
+    responses=failures(400, 401, 404, 421, 503),
 )  # fmt: skip
 async def bad_cells(
     service: CurrentService, run_id: str, limit: Annotated[int, Query(ge=1, le=1000)] = 200
@@ -142,7 +142,7 @@ async def bad_cells(
 
 @router.get(
     "/runs/{run_id}/rejects.xlsx", summary="Download the rejected rows as a workbook, to fix and upload again",
-    response_class=Response, responses={200: _REJECTS_RESPONSE, **failures(401, 404, 421)},
+    response_class=Response, responses={200: _REJECTS_RESPONSE, **failures(401, 404, 421, 503)},
 )  # fmt: skip
 async def rejects(service: CurrentService, run_id: str) -> Response:
     jobs = service.jobs
@@ -162,7 +162,7 @@ async def rejects(service: CurrentService, run_id: str) -> Response:
 
 @router.get(
     "/runs/{run_id}/events", summary="Follow the progress of a run as server-sent events",
-    response_class=StreamingResponse, responses={200: _EVENTS_RESPONSE, **failures(401, 404, 421, 429)},
+    response_class=StreamingResponse, responses={200: _EVENTS_RESPONSE, **failures(401, 404, 421, 429, 503)},
 )  # fmt: skip
 async def events(service: CurrentService, run_id: str) -> Response:
     jobs = service.jobs

@@ -45,7 +45,7 @@ _BODY_STATUSES = (400, 401, 403, 404, 408, 413, 421, 422, 429, 500, 503, 507)
 
 @router.post(
     "/uploads", status_code=201, summary="Upload a workbook; later requests refer to it by its id",
-    responses=failures(400, 401, 403, 408, 413, 421, 429, 507), openapi_extra=request_body(None),
+    responses=failures(400, 401, 403, 408, 413, 421, 429, 503, 507), openapi_extra=request_body(None),
 )  # fmt: skip
 async def upload_only(request: Request, service: CurrentService) -> workbook_models.UploadAnswer:
     body = await read_body(request, service.config, service.uploads)
