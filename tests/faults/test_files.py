@@ -1,7 +1,8 @@
 """A file of the spool, the rejects or the report fails at its n-th call, or a worker's memory, for every n: the same
 command again ends in one clean load, with the rejects of one, and leaves nothing else.
 
-The short form tries a few calls of each scenario, `--long` every one, `--moments N` so many.
+The short form tries a few calls of each scenario, `--long` every one, `--moments N` so many. Most runs are forks of
+one process; a few are the program as users start it, with workers.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import json
 import shutil
 import signal
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,16 +25,23 @@ from support.faults import SECONDS, Server, wait_for_backends
 from support.filefaults import ALLOCATIONS, CALLS, FileFaults
 from support.orders import BAD, ROWS, write_orders
 from support.serving import short_folder
+from support.warm import PROGRAM, Template
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from support.fault_report import Injected
+
 #: Sheets of any size are copied straight into the target: the constant is for those that take a while.
-DIRECT = "import importer.load.direct_copy as d; d.DIRECT_BYTES = 0; from importer.__main__ import main; main()"
+DIRECT = "import importer.load.direct_copy as d; d.DIRECT_BYTES = 0; "
+MAIN = "from importer.__main__ import main; main()"
 OLD = [(-1, "a", 0.5), (5, "old", 1.5)]
 MAKE = "create table t (number bigint, name text, amount double precision)"
 FILL = "insert into t values (-1, 'a', 0.5), (5, 'old', 1.5)"
-KINDS = ("ENOSPC", "kill", "EIO", "full", "short", "kill-one", "EDQUOT", "EINTR", "EMFILE")
+KINDS = ("ENOSPC", "kill", "EIO", "full", "short", "EDQUOT", "EINTR", "EMFILE")
+WORKER_KINDS = ("kill-one", "ENOSPC", "kill", "full", "EIO", "EMFILE")
+#: The scenarios of the short form with workers, and how many calls are tried with them in the long form.
+SHORT_WITH_WORKERS, WITH_WORKERS = {"append-contract"}, 12
 MEMORY_KINDS = ("ENOMEM", "kill-one")
 #: An allocation of a worker that counts: the sheet is small.
 ALLOCATION_BYTES = 128 << 10
@@ -86,6 +95,7 @@ class Place:
         book: the workbook; its contract is beside it.
         temp: folder for temporary files, the spool among them.
         out: folder of what is written for the user.
+        template: what runs are forked from; None: they are commands of their own, with two workers.
     """
 
     own: Server
@@ -93,6 +103,7 @@ class Place:
     book: Path
     temp: Path
     out: Path
+    template: Template | None
 
     def reset(self, scenario: Scenario) -> None:
         with held_session(self.own.dsn, autocommit=True) as session:
@@ -107,18 +118,23 @@ class Place:
 
     def load(self, scenario: Scenario) -> Ran:
         """A run to its end; its report goes into a file of the output folder."""
-        program = ["-c", DIRECT] if scenario.direct else ["-m", "importer"]
-        options = ["--to", self.own.dsn.text, "--table", "t", "--mode", scenario.mode, "--workers", "2", "--json"]
-        options += ["--chunk-rows", "80", "--rejects", self.out / "bad.xlsx", "--timeline", self.out / "timeline.svg"]
-        options += ["--contract", self.book.with_name("contract.json")] if scenario.contract else []
-        options += [] if scenario.budget is None else ["--max-rejects", scenario.budget]
-        command = [sys.executable, *program, "run", self.book, *options]
-        env = {"PYTHONWARNINGS": "ignore", "TMPDIR": str(self.temp), **self.faults.env}
-        with (
-            (self.out / "report.json").open("w") as report,
-            started(*map(str, command), cwd=self.out, env=env, stdout=report) as running,
-        ):
-            return running.finish(SECONDS)
+        options = ["--to", self.own.dsn.text, "--table", "t", "--mode", scenario.mode, "--json", "--chunk-rows", "80"]
+        options += ["--rejects", str(self.out / "bad.xlsx"), "--timeline", str(self.out / "timeline.svg")]
+        options += ["--contract", str(self.book.with_name("contract.json"))] if scenario.contract else []
+        options += [] if scenario.budget is None else ["--max-rejects", str(scenario.budget)]
+        words, direct = ["run", str(self.book), *options], DIRECT if scenario.direct else ""
+        report, temp = self.out / "report.json", {"TMPDIR": str(self.temp)}
+        with contextlib.ExitStack() as stack:
+            if self.template:
+                words += ["--workers", "0"]
+                run = self.template.started(*words, cwd=self.out, env=temp, stdout=report, program=direct + PROGRAM)
+            else:
+                start = ["-c", direct + MAIN] if direct else ["-m", "importer"]
+                command = [sys.executable, *start, *words, "--workers", "2"]
+                env = {"PYTHONWARNINGS": "ignore", **temp, **self.faults.env}
+                out = stack.enter_context(report.open("w"))
+                run = started(*command, cwd=self.out, env=env, stdout=out)
+            return stack.enter_context(run).finish(SECONDS)
 
     def table(self) -> list[Any] | None:
         if self.own.rows("select to_regclass('public.t')::text") == [(None,)]:
@@ -156,13 +172,23 @@ def write_old_rejects(path: Path) -> None:
 OLD_REJECTS = [("old",)]
 
 
-@pytest.fixture
-def place(own: Server, tmp_path: Path) -> Iterator[Place]:
-    book = write_orders(tmp_path)
+@pytest.fixture(scope="module")
+def warm(own: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """A place whose runs have no workers."""
+    folder = tmp_path_factory.mktemp("files")
+    book = write_orders(folder)
     with short_folder() as temp:
-        out = tmp_path / "out"
+        out = folder / "out"
         out.mkdir()
-        yield Place(own, FileFaults(tmp_path, [temp, out], ALLOCATION_BYTES), book, temp, out)
+        faults = FileFaults(folder, [temp, out], ALLOCATION_BYTES)
+        with Template(**faults.env) as template:
+            yield Place(own, faults, book, temp, out, template)
+
+
+@pytest.fixture(scope="module")
+def place(warm: Place) -> Place:
+    """A place whose runs are the program as users start it, with workers."""
+    return replace(warm, template=None)
 
 
 @dataclass(frozen=True)
@@ -193,7 +219,7 @@ def try_fault(place: Place, scenario: Scenario, kind: str, at: int, clean: Clean
     faults.arm(kind, at, counted)
     ran = place.load(scenario)
     wait_for_backends(place.own)
-    where = f"{kind} at {at}: {faults.hit}; {ran}"
+    where = f"{scenario.mode}, {kind} at {at}: {faults.hit}; {ran}"
     killed = ran.code == -signal.SIGKILL
     check_faulty(place, scenario, ran, clean, where)
     if not killed and not faults.was_removal:
@@ -252,26 +278,43 @@ def moments(total: int, wanted: int | None, seed: int) -> range:
 
 @pytest.mark.timeout(36_000)
 @pytest.mark.parametrize("name", ["append-contract", "direct"])
-def test_any_allocation_of_a_worker(place: Place, name: str, seed: int, request: pytest.FixtureRequest) -> None:
-    scenario = SCENARIOS[name]
+def test_any_allocation_of_a_worker(
+    place: Place, name: str, seed: int, injected: Injected, request: pytest.FixtureRequest
+) -> None:
     few = request.config.getoption("--moments") or (None if request.config.getoption("--long") else 1)
-    clean = clean_load(place, scenario)
-    tried = dict.fromkeys(MEMORY_KINDS, 0)
+    clean = clean_load(place, SCENARIOS[name])
+    injected.moments = f"{clean.allocations} allocations of workers"
     for turn, at in enumerate(moments(clean.allocations, few, seed), seed):
         kind = MEMORY_KINDS[turn % len(MEMORY_KINDS)]
-        tried[kind] += try_fault(place, scenario, kind, at, clean, ALLOCATIONS)
-    print(f"{name}: {clean.allocations} allocations of workers; tried {tried}")
+        injected.attempt(kind, partial(try_fault, place, SCENARIOS[name], kind, at, clean, ALLOCATIONS))
+    injected.check()
 
 
 @pytest.mark.timeout(36_000)
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_any_call(place: Place, name: str, seed: int, request: pytest.FixtureRequest) -> None:
-    scenario = SCENARIOS[name]
+def test_any_call(warm: Place, name: str, seed: int, injected: Injected, request: pytest.FixtureRequest) -> None:
     few = request.config.getoption("--moments") or (None if request.config.getoption("--long") else 1)
-    clean = clean_load(place, scenario)
-    tried = dict.fromkeys(KINDS, 0)
+    clean = clean_load(warm, SCENARIOS[name])
+    injected.moments = f"{clean.calls} calls"
     # Other kinds for each scenario, where few are tried.
     for turn, at in enumerate(moments(clean.calls, few, seed), seed + 2 * list(SCENARIOS).index(name)):
         kind = KINDS[turn % len(KINDS)]
-        tried[kind] += try_fault(place, scenario, kind, at, clean)
-    print(f"{name}: {clean.calls} calls; tried {tried}")
+        injected.attempt(kind, partial(try_fault, warm, SCENARIOS[name], kind, at, clean))
+    injected.check()
+
+
+@pytest.mark.timeout(36_000)
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_some_calls_with_workers(
+    place: Place, name: str, seed: int, injected: Injected, request: pytest.FixtureRequest
+) -> None:
+    long = request.config.getoption("--long")
+    if not long and name not in SHORT_WITH_WORKERS:
+        pytest.skip("in the long form")
+    clean = clean_load(place, SCENARIOS[name])
+    few = request.config.getoption("--moments") or (WITH_WORKERS if long else 1)
+    injected.moments = f"{few} of some {clean.calls} calls, with workers"
+    for turn, at in enumerate(moments(clean.calls, few, seed), seed):
+        kind = WORKER_KINDS[turn % len(WORKER_KINDS)]
+        injected.attempt(kind, partial(try_fault, place, SCENARIOS[name], kind, at, clean))
+    injected.check()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,8 @@ import psutil
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from support.warm import WarmProcess
 
 #: Nothing that a test runs may take longer; a machine under load takes a tenth of it.
 SECONDS = 60
@@ -36,7 +40,7 @@ class Ran:
         err: on stderr.
         peak: largest sum of the memory that its processes had each for itself, in bytes.
         left: names of what it left in the folder for temporary files.
-        orphans: processes that outlived it.
+        orphans: processes that outlived it; of a run in this process the threads.
     """
 
     code: int
@@ -54,7 +58,7 @@ class Ran:
 class Running:
     """A run under way; `finish` waits for its end."""
 
-    def __init__(self, process: subprocess.Popen[str], temp: Path) -> None:
+    def __init__(self, process: subprocess.Popen[str] | WarmProcess, temp: Path) -> None:
         self.process = process
         self.temp = temp
         self.peak = 0
@@ -105,7 +109,7 @@ class Running:
                 self.process.wait(0.03)
         out, err = (Path(self.temp.parent, name).read_text(encoding="utf-8") for name in ("out", "err"))
         return Ran(
-            self.process.returncode, out, err, self.peak, sorted(p.name for p in self.temp.iterdir()), self.orphans()
+            self.process.wait(), out, err, self.peak, sorted(p.name for p in self.temp.iterdir()), self.orphans()
         )
 
     def orphans(self, seconds: float = 10) -> list[str]:
@@ -130,28 +134,42 @@ def started(
     *command: str, env: dict[str, str] | None = None, cwd: Path | None = None, **options: Any
 ) -> Iterator[Running]:
     """A command under way, in a process group of its own, with a folder for temporary files of its own."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PG") and k not in _TARGET_VARIABLES}
+    with with_home() as home:
+        environment |= {"TMPDIR": str(home / "t"), "PYTHONWARNINGS": "error", **(env or {})}
+        with (home / "out").open("w") as out, (home / "err").open("w") as err:
+            streams = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": err, **options}
+            process = subprocess.Popen(command, env=environment, cwd=cwd, text=True, start_new_session=True, **streams)
+        with tracked(process, home / "t") as running:
+            yield running
+
+
+@contextlib.contextmanager
+def with_home() -> Iterator[Path]:
+    """A folder for what a run prints, with one for its temporary files, `t`."""
     # Short, because a socket's path in it must be.
     home = Path(tempfile.mkdtemp(prefix="it-"))
     home.chmod(0o755)
     temp = home / "t"
     temp.mkdir(mode=0o777)
     temp.chmod(0o777)
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PG") and k not in _TARGET_VARIABLES}
-    environment |= {"TMPDIR": str(temp), "PYTHONWARNINGS": "error", **(env or {})}
     try:
-        with (home / "out").open("w") as out, (home / "err").open("w") as err:
-            streams = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": err, **options}
-            process = subprocess.Popen(command, env=environment, cwd=cwd, text=True, start_new_session=True, **streams)
-        running = Running(process, temp)
-        try:
-            yield running
-        finally:
-            for each in running.tree():
-                with contextlib.suppress(psutil.Error):
-                    each.kill()
-            process.wait()
+        yield home
     finally:
         shutil.rmtree(home, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def tracked(process: subprocess.Popen[str] | WarmProcess, temp: Path) -> Iterator[Running]:
+    """A run, all of whose processes are ended with the block."""
+    running = Running(process, temp)
+    try:
+        yield running
+    finally:
+        for each in running.tree():
+            with contextlib.suppress(psutil.Error):
+                each.kill()
+        process.wait()
 
 
 def importer(*arguments: object, **options: Any) -> Ran:
@@ -159,6 +177,30 @@ def importer(*arguments: object, **options: Any) -> Ran:
     seconds = options.pop("seconds", SECONDS)
     with started(sys.executable, "-m", "importer", *map(str, arguments), **options) as running:
         return running.finish(seconds)
+
+
+def importer_here(*arguments: object, temp: Path) -> Ran:
+    """The command line in this process and without workers: a tenth of the time of `importer`.
+
+    Args:
+        arguments: what follows the name of the program.
+        temp: folder for its temporary files.
+    """
+    from importer.cli.commands import cli
+
+    out, err = io.StringIO(), io.StringIO()
+    words = [*map(str, arguments), "--workers", "0", "--temp-dir", str(temp)]
+    before = set(threading.enumerate())
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = cli(words, prog_name="importer", standalone_mode=False)
+        except SystemExit as exc:
+            code = exc.code
+    ending = [thread for thread in threading.enumerate() if thread not in before]
+    for thread in ending:
+        thread.join(10)
+    left, threads = sorted(p.name for p in temp.iterdir()), [str(each) for each in ending if each.is_alive()]
+    return Ran(code or 0, out.getvalue(), err.getvalue(), 0, left, threads)
 
 
 def assert_clean(ran: Ran) -> None:

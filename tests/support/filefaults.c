@@ -60,6 +60,9 @@ __attribute__((constructor)) static void load(void)
         shared = mapped;
 }
 
+/* What a process calls that was forked to be a run of its own: it is none of the workers. */
+void filefaults_begin(void) { loaded_by = getpid(); }
+
 static int is_watched(const char *path)
 {
     for (const char *folder = shared->folders; *folder;) {
