@@ -8,7 +8,6 @@ import os
 import random
 import signal
 import sys
-import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +35,8 @@ from importer.settings import Dsn
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from support.fault_report import Injected
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
 
@@ -126,9 +127,12 @@ def points(chance: random.Random, few: int) -> list[tuple[str, int]]:
 
 
 @pytest.mark.timeout(3600)
-def test_killed_at_any_point(own: Server, book: Path, seed: int, times: Callable[[int], int]) -> None:
+def test_killed_at_any_point(
+    own: Server, book: Path, seed: int, injected: Injected, times: Callable[[int], int]
+) -> None:
     """kill -9 of the whole tree; what was copied is gone, and the next run begins anew, over staging."""
-    for point in points(random.Random(seed), times(2)):
+    injected.moments = "a statement that the run is held at"
+    for point in points(random.Random(seed), times(1)):
         reset(own)
         with watching(own, STATE) as seen:
             with holding(own, *point) as (wire, dsn), importing(own, book, *OPTIONS, dsn=dsn) as running:
@@ -137,11 +141,13 @@ def test_killed_at_any_point(own: Server, book: Path, seed: int, times: Callable
             run_on(own, book)
         assert seen in ([OLD, NEW], [NEW], [OLD])
         assert_one_load(own, "stage")
+        injected.kinds["kill"] += 1
 
 
-def test_one_worker_killed(own: Server, book: Path, seed: int, times: Callable[[int], int]) -> None:
+def test_one_worker_killed(own: Server, book: Path, seed: int, injected: Injected, times: Callable[[int], int]) -> None:
     """Its window is read by a fresh worker, once."""
     chance = random.Random(seed)
+    injected.moments = "a COPY that the run is held at"
     for _ in range(times(1)):
         reset(own)
         # Few windows are read ahead of the one that is written.
@@ -155,13 +161,17 @@ def test_one_worker_killed(own: Server, book: Path, seed: int, times: Callable[[
             ran = running.finish(SECONDS)
         assert ran.code == 0, ran
         assert_one_load(own, "direct")
+        injected.kinds["kill-one"] += 1
 
 
 @pytest.mark.timeout(3600)
-def test_sessions_terminated(own: Server, book: Path, seed: int, times: Callable[[int], int]) -> None:
+def test_sessions_terminated(
+    own: Server, book: Path, seed: int, injected: Injected, times: Callable[[int], int]
+) -> None:
     """An administrator ends the session that writes: the chunks go over staging, in the same run."""
     writer = "select pg_terminate_backend(pid) from pg_locks where locktype = 'transactionid' and granted and mode = 'ExclusiveLock'"
-    for point in points(random.Random(seed), times(2)):
+    injected.moments = "a statement that the run is held at"
+    for point in points(random.Random(seed), times(1)):
         reset(own)
         with holding(own, *point) as (wire, dsn), importing(own, book, *OPTIONS, dsn=dsn) as running:
             wire.wait(running)
@@ -170,9 +180,13 @@ def test_sessions_terminated(own: Server, book: Path, seed: int, times: Callable
             ran = running.finish(SECONDS)
         assert ran.code == 0, ran
         assert_one_load(own, "stage")
+        injected.kinds["session terminated"] += 1
 
 
-def test_server_crashes_and_comes_back(own: Server, book: Path, seed: int, times: Callable[[int], int]) -> None:
+def test_server_crashes_and_comes_back(
+    own: Server, book: Path, seed: int, injected: Injected, times: Callable[[int], int]
+) -> None:
+    injected.moments = "a statement that the run is held at"
     for point in points(random.Random(seed), times(1)):
         reset(own)
         with holding(own, *point) as (wire, dsn), importing(own, book, *OPTIONS, dsn=dsn) as running:
@@ -183,6 +197,7 @@ def test_server_crashes_and_comes_back(own: Server, book: Path, seed: int, times
             ran = running.finish(SECONDS)
         assert ran.code == 0, ran
         assert_one_load(own)
+        injected.kinds["crash of the server"] += 1
 
 
 @pytest.mark.parametrize("how", ["before", "answer"])
@@ -226,12 +241,10 @@ def test_signal_while_it_copies(own: Server, book: Path, signal_number: int) -> 
         session.run("alter sequence public.t_id_seq cache 1")
         wire.release()
         running.wait_for(lambda: own.rows("select 1 from pg_locks where not granted"))
-        begun = time.monotonic()
         running.process.send_signal(signal_number)
-        running.process.wait(10)
-        seconds = time.monotonic() - begun
+        # The sequence stays locked: the run ends the statement itself.
         ran = running.finish(SECONDS)
-    assert (ran.code, seconds < 3) == (128 + signal_number, True), ran
+    assert ran.code == 128 + signal_number, ran
     assert "goes on where" not in ran.err
     assert own.rows(STATE) == [OLD]
     assert own.rows("select state from importer.runs") == [("interrupted",)]

@@ -27,10 +27,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from support.asking import held_session
-from support.commandline import started
 from support.faults import SECONDS, Server, kill_tree, own_server, wait_for_backends
 from support.stepping import SteppingWire
 from support.tables import save
+from support.warm import Template
 
 from importer import import_workbook
 from importer.errors import BudgetExceeded, ImporterError
@@ -41,6 +41,8 @@ from importer.settings import Dsn
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from support.fault_report import Injected
 
     from importer.report.model import Report
 
@@ -63,9 +65,10 @@ KILLS = ("stage", "verify", "ledger", "commit", "after")
 
 
 class History(RuleBasedStateMachine):
-    """The rules; `server` and `folder` are set by the test."""
+    """The rules; `server`, `template` and `folder` are set by the test."""
 
     server: ClassVar[Server]
+    template: ClassVar[Template]
     folder: ClassVar[Path]
     counts: ClassVar[Counter[str]]
     _histories: ClassVar[Iterator[int]] = itertools.count()
@@ -265,23 +268,10 @@ class History(RuleBasedStateMachine):
 
         with SteppingWire(self.server.port, on_stop) as wire:
             dsn = self.server.dsn.text.replace(f":{self.server.port}/", f":{wire.port}/")
-            options = [
-                "--to",
-                dsn,
-                "--table",
-                load[0],
-                "--mode",
-                load[1],
-                "--workers",
-                "1",
-                "--json",
-                "--retry-for",
-                "0",
-            ]
-            command = [sys.executable, "-m", "importer", "run", str(self.home / name), *options]
+            words = ["run", self.home / name, "--to", dsn, "--table", load[0], "--mode", load[1], "--workers", "0"]
             elsewhere = self.home / "spool" / "killed"
             elsewhere.mkdir()
-            with started(*command, cwd=elsewhere, env={"PYTHONWARNINGS": "ignore"}) as running:
+            with self.template.started(*words, "--json", "--retry-for", "0", cwd=elsewhere) as running:
                 ran = running.finish(SECONDS)
             shutil.rmtree(elsewhere)
         wait_for_backends(self.server)
@@ -425,14 +415,24 @@ def own() -> Iterator[Server]:
         yield made
 
 
+@pytest.fixture
+def template() -> Iterator[Template]:
+    with Template() as made:
+        yield made
+
+
 @pytest.mark.timeout(36_000)
-def test_any_history(own: Server, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_any_history(
+    own: Server, template: Template, tmp_path: Path, injected: Injected, request: pytest.FixtureRequest
+) -> None:
     long = request.config.getoption("--long")
     many = request.config.getoption("--moments") or (300 if long else 4)
     counts: Counter[str] = Counter()
-    machine = type("Machine", (History,), {"server": own, "folder": tmp_path, "counts": counts})
+    machine = type("Machine", (History,), {"server": own, "template": template, "folder": tmp_path, "counts": counts})
     # To shorten a history that failed takes many of them.
     phases = tuple(hypothesis.Phase) if long else (hypothesis.Phase.generate,)
     settings = hypothesis.settings(max_examples=many, stateful_step_count=30 if long else 12, phases=phases)
     run_state_machine_as_test(machine, settings=settings)
     print(f"{many} histories, {sum(counts.values())} steps: {dict(sorted(counts.items()))}")
+    injected.moments = f"{many} histories of {sum(counts.values())} steps"
+    injected.kinds.update({step: n for step, n in counts.items() if step.startswith(("kill at", "restart"))})

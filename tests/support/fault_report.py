@@ -109,15 +109,19 @@ class _Collector:
     def __init__(self, path: Path, form: str) -> None:
         self._path, self._when = path, f"{form}, {datetime.now(UTC):%Y-%m-%d}"
         self._rows: dict[str, tuple[bool, list[str]]] = {}
+        self._failed: set[str] = set()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self._failed.add(report.nodeid)
         found: Any = dict(report.user_properties).get("injected")
         if report.when != "teardown" or not found or not found["kinds"]:
             return
         name = report.nodeid.removeprefix("tests/faults/")
         kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(found["kinds"].items()) if count)
         total = sum(found["kinds"].values())
-        cells = [f"`{name}`", found["moments"], str(total), kinds, str(len(found["broken"])), self._when]
+        broken = max(len(found["broken"]), report.nodeid in self._failed)
+        cells = [f"`{name}`", found["moments"], str(total), kinds, str(int(broken)), self._when]
         self._rows[name] = found["are_orders"], cells
 
     def pytest_sessionfinish(self) -> None:
