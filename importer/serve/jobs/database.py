@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from .processes import ChildPool
 
-#: Seconds that the database has to answer.
+#: Seconds that the database has to answer a child.
 _PING_SECONDS = 5.0
 #: Seconds that a child has to drop what a cancelled run wrote.
 _FORGET_SECONDS = 30.0
@@ -84,8 +84,12 @@ class Database:
 
     async def _ping(self, children: ChildPool) -> ErrorFields | None:
         try:
-            async with asyncio.timeout(_PING_SECONDS), children.child() as child:
-                event = await child.work(PingCommand(dsn=self.dsn))
+            async with children.child() as child:
+                # A busy machine may take long to start a child, which says nothing about the database.
+                if not await child.answers():
+                    raise ChildDied("did not start")  # noqa: TRY301 - one answer for all
+                async with asyncio.timeout(_PING_SECONDS):
+                    event = await child.work(PingCommand(dsn=self.dsn))
         except (TimeoutError, ChildDied):
             return ErrorFields(error="the database does not answer", type="ConnectionFailed", place=None, choice=None)
         return ErrorFields.model_validate(event.error.model_dump()) if isinstance(event, ErrorEvent) else None
