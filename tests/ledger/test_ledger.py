@@ -18,6 +18,7 @@ from importer.errors import (
     TimedOut,
     WriterDied,
 )
+from importer.ledger.history import clean, leftovers
 from importer.ledger.locks import lock_number, new_staging_name
 from importer.ledger.schema import SCHEMA
 from importer.postgres.session import Session
@@ -381,6 +382,37 @@ def test_leftovers_are_listed_and_cleaned(db: Database) -> None:
     assert "left behind: 1 staging tables" in importer("runs", "--to", db.dsn.text).out
     with Session(db.dsn) as holder:
         holder.query("select pg_advisory_lock($1::bigint)", [lock_number("ab" * 32)])
+        assert leftovers(holder) == []
         assert importer("runs", "clean", "--to", db.dsn.text).out == "dropped: nothing\n"
     assert importer("runs", "clean", "--to", db.dsn.text).out == f"dropped: {name}\n"
     assert db.leftovers() == []
+
+
+def test_leftover_that_a_session_still_reads_is_not_dropped(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importer.ledger.history._DROP_MILLISECONDS", 20)
+    name = new_staging_name("cd" * 32)
+    db.run(f"create schema if not exists {SCHEMA}", f"create table {SCHEMA}.{name} (n int)")
+    with Session(db.dsn) as reader, Session(db.dsn) as session:
+        reader.query(f"select n from {SCHEMA}.{name}")
+        assert clean(session) == []
+        reader.rollback()
+        assert clean(session) == [name]
+
+
+def test_import_drops_what_earlier_attempts_of_it_left_and_nothing_else(
+    db: Database, book: Path, tmp_path: Path
+) -> None:
+    db.load(save(tmp_path / "first.xlsx", *ROWS), table="first")
+    mine, others = new_staging_name("12" * 32), new_staging_name("34" * 32)
+    for name, table in ((mine, "t"), (others, "u")):
+        db.run(
+            f"create table {SCHEMA}.{name} (n int)",
+            f"""
+            insert into {SCHEMA}.runs (id, key, state, workbook, sha256, sheet, target_schema, target_table, mode, plan,
+                counts, staging, client, version)
+            values (gen_random_uuid(), '{name.split("_")[1] * 4}', 'interrupted', 't.xlsx', 'x', 'Sheet', '{db.schema}',
+                '{table}', 'append', '{{}}', '{{}}', '{name}', 'x', 'x')
+            """,
+        )
+    db.load(book)
+    assert db.leftovers() == [others]

@@ -256,6 +256,7 @@ CORRUPTIONS = [
     "update {} set x = 'c' where x = 'b'",
     "update {} set x = null where n = 1",
     "insert into {} values (0, null)",
+    "insert into {} values (null, null)",
     "update {} set x = case x when 'a' then 'b' else 'bb' end",
 ]
 
@@ -278,6 +279,14 @@ def test_verification(db: Database, corruption: str | None) -> None:
         session.run(corruption.format(staging.quoted))
         with pytest.raises(VerificationFailed, match="nothing was published"):
             verify(session, staging, 2, _expected(), "hashtext")
+
+
+def test_verification_of_no_rows(db: Database) -> None:
+    with _staged(db) as (session, staging, _):
+        verify(session, staging, 0, {}, "hashtext")
+        session.run(f"insert into {staging.quoted} values (1, 'a')")
+        with pytest.raises(VerificationFailed, match="0 rows were accepted but staging holds 1"):
+            verify(session, staging, 0, {}, "hashtext")
 
 
 def test_staging_that_changes_fails_the_run(db: Database, book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
