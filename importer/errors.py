@@ -121,7 +121,13 @@ class LimitExceeded(InputError):
 
 
 class ContractError(InputError):
-    """The contract is wrong, or does not fit the sheet."""
+    """The contract is wrong, or does not fit the sheet.
+
+    Attributes:
+        path: keys and list positions (from 0) that lead to what is wrong in the descriptor; empty if it is elsewhere.
+    """
+
+    path: tuple[object, ...] = ()
 
 
 class ReaderDied(InputError):

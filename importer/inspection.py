@@ -12,6 +12,7 @@ from importer.cells.text import raw_text
 from importer.contract.model import dump_contract
 from importer.plan.infer import infer_contract
 from importer.plan.model import choose_columns
+from importer.plan.suggest import suggest_rules
 from importer.postgres.types import FIELD_TYPES
 from importer.runtime.progress import Clock
 from importer.stages.read import read_source
@@ -98,8 +99,23 @@ def inspect_workbook(workbook: str | Path, **options: Any) -> Inspection:
 
 
 def suggest_contract(workbook: str | Path, **options: Any) -> dict[str, Any]:
-    """Return the descriptor of the contract that a sheet suggests; see `inspect_workbook` for the arguments."""
-    return dump_contract(inspect_workbook(workbook, **options).contract)
+    """Return the descriptor of the contract that a sheet suggests; loading by it needs no other option.
+
+    It has the types and rules that all rows follow, and where the table is in the workbook.
+
+    Args:
+        workbook: path of an `.xlsx` or `.xlsm` file.
+        options: see `inspect_workbook`.
+
+    Raises:
+        InputError: the workbook, the sheet or the header is refused.
+    """
+    settings = _settings(workbook, **options)
+    with open_workspace(settings) as (folder, pool):
+        source = read_source(settings, pool, folder, Clock())
+        columns, _ = choose_columns(source.header, settings.columns)
+        contract = infer_contract(columns, source.facts)
+        return dump_contract(suggest_rules(source, contract, columns, skip_hidden=settings.hidden == "skip"))
 
 
 def _settings(

@@ -6,6 +6,7 @@ import contextlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from importer.contract.excel_options import with_excel
 from importer.contract.loader import load_contract
 from importer.plan.lineage import make_lineage
 from importer.plan.make_plan import PlannedLoad, plan_load
@@ -81,6 +82,7 @@ def run(
     """
     clock = Clock(progress, Deadline(settings.timeout))
     contract = load_contract(settings.contract) if settings.contract else None
+    settings = with_excel(settings, contract.excel) if contract else settings
     drawn = identify_before(settings.timeline)
     with (
         LeaseHolder(settings, contract, clock, dry_run=dry_run) as holder,

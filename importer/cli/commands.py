@@ -116,21 +116,26 @@ def inspect(workbook: str, as_json: bool, quiet: bool, verbose: bool, debug: boo
 @workbook_argument
 @sheet_options
 @click.option(
-    "--format", "form", type=click.Choice(["json", "yaml"]), default="json", show_default=True, help="Output format."
+    "--format",
+    "form",
+    type=click.Choice(["table-schema", "json", "yaml", "odcs", "dbt"]),
+    default="table-schema",
+    show_default=True,
+    help="Table Schema as JSON (also: json) or YAML (yaml), a data contract of ODCS v3, or a source of dbt.",
 )
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def contract(workbook: str, form: str, debug: bool, **options: Any) -> None:
-    """Print the contract that WORKBOOK suggests. Edit this Table Schema descriptor and give it to `run --contract`."""
+    """Print the contract that WORKBOOK suggests: types, rules that all rows follow, and where the table is.
+
+    Edit this descriptor and give it to `run --contract`, which then needs no other option for such a workbook.
+    """
     with exit_on_error(debug=debug):
+        from importer.contract.write import write_contract
         from importer.inspection import suggest_contract
+        from importer.plan.target import table_name_of
 
         descriptor = suggest_contract(workbook, limits=_limits(options), **_split(options))
-        if form == "json":
-            click.echo(json.dumps(descriptor, ensure_ascii=False, indent=2))
-        else:
-            import yaml
-
-            click.echo(yaml.safe_dump(descriptor, allow_unicode=True, sort_keys=False), nl=False)
+        click.echo(write_contract(descriptor, form, table_name_of(workbook)), nl=False)
 
 
 @cli.command()

@@ -8,6 +8,8 @@ from typing import Any
 from importer.errors import ContractError
 from importer.postgres.types import NAME_BYTES
 
+from .known_keys import check_keys
+
 #: Limits what is printed: a short YAML text can decode to a value with an endless representation.
 _SHORT_REPR = reprlib.Repr()
 _SHORT_REPR.maxstring = _SHORT_REPR.maxother = 60
@@ -25,16 +27,15 @@ def require_list(given: Any, place: str) -> list[Any]:
 
 
 def require_object(given: Any, place: str, keys: tuple[str, ...] | None = None) -> dict[str, Any]:
-    """Return a value that must be an object, unchanged; if `keys` is given, it may have no other keys.
+    """Return a value that must be an object, unchanged; if `keys` is given, it may have no others (`x-…` aside).
 
     Raises:
         ContractError: the value is not an object, or has an unknown key.
     """
     if not isinstance(given, dict):
         raise ContractError(f"{place} must be an object, not {shown(given)}", place=place)
-    for key in given:
-        if keys is not None and key not in keys:
-            raise ContractError(f"unknown key {key!r}", place=place, choice=", ".join(keys))
+    if keys is not None:
+        check_keys(given, keys, place)
     return given
 
 

@@ -9,14 +9,11 @@ from importer.errors import ContractError
 from importer.postgres.types import FIELD_TYPES
 
 from .descriptor_checks import is_name, parse_missing_values, require_object, shown
+from .known_keys import CONSTRAINTS, FIELD_KEYS, check_keys, nearest, within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-CONSTRAINTS = (
-    "required", "unique", "minLength", "maxLength", "minimum", "maximum",
-    "exclusiveMinimum", "exclusiveMaximum", "pattern", "enum", "jsonSchema",
-)  # fmt: skip
 _LENGTH_TYPES = {"string", "any", "array", "list", "object", "geojson", "yearmonth"}
 _ORDERED_TYPES = {"number", "integer", "date", "time", "datetime", "year", "yearmonth", "duration"}
 _JSON_TYPES = {"array", "list", "object", "geojson"}
@@ -27,7 +24,8 @@ _FORMATS = {
     "geojson": {"default", "topojson"},
 }
 _ITEM_TYPES = ("string", "integer", "number", "boolean", "date", "time", "datetime")
-_FIELD_KEYS = {"name", "type", "title", "format", "constraints", "missingValues"}
+#: Keys of a field that are not options of its type.
+_COMMON_KEYS = {"name", "type", "title", "format", "constraints", "missingValues"}
 
 
 def parse_field(descriptor: Any, number: int) -> Field:
@@ -38,7 +36,9 @@ def parse_field(descriptor: Any, number: int) -> Field:
     """
     name = descriptor.get("name") if isinstance(descriptor, dict) else None
     if not isinstance(name, str) or not name:
-        raise ContractError("a field needs a name", place=f"field {number}")
+        # YAML takes the words no, yes, on and off for booleans.
+        advice = "write it in quotes" if isinstance(name, bool | int) else None
+        raise ContractError("a field needs a name, which is a text", place=f"field {number}", choice=advice)
     place = f"field {name!r}"
     if not is_name(name):
         raise ContractError(
@@ -46,23 +46,36 @@ def parse_field(descriptor: Any, number: int) -> Field:
             place=place,
             choice="1-63 bytes; the header text goes into 'title'",
         )
+    check_keys(descriptor, FIELD_KEYS, place)
     kind, title, missing = descriptor.get("type", "string"), descriptor.get("title"), descriptor.get("missingValues")
     if not isinstance(kind, str) or kind not in FIELD_TYPES:
-        raise ContractError(f"unknown type {shown(kind)}", place=place, choice=", ".join(FIELD_TYPES))
+        with within("type"):
+            raise _unknown_type(kind, place)
     if title is not None and not isinstance(title, str):
         raise ContractError(f"title must be a text, not {shown(title)}", place=place)
+    with within("format"):
+        form = _parse_format(descriptor.get("format", "default"), kind, place)
+    with within("constraints"):
+        constraints = _parse_constraints(descriptor.get("constraints", {}), kind, place)
     result = Field(
         name=name,
         type=kind,
         title=title,
-        format=_parse_format(descriptor.get("format", "default"), kind, place),
-        constraints=_parse_constraints(descriptor.get("constraints", {}), kind, place),
+        format=form,
+        constraints=constraints,
         missing_values=None if missing is None else parse_missing_values(missing, place),
-        options={k: v for k, v in descriptor.items() if k not in _FIELD_KEYS},
+        options={k: v for k, v in descriptor.items() if k not in _COMMON_KEYS},
     )
     _check_options(result, place)
-    _check_literals(result)
+    with within("constraints"):
+        _check_literals(result)
     return result
+
+
+def _unknown_type(kind: Any, place: str) -> ContractError:
+    near = nearest(kind, tuple(FIELD_TYPES)) if isinstance(kind, str) else None
+    advice = f"did you mean {near!r}? types: " if near else ""
+    return ContractError(f"unknown type {shown(kind)}", place=place, choice=advice + ", ".join(FIELD_TYPES))
 
 
 def _parse_format(form: Any, kind: str, place: str) -> str:
@@ -85,24 +98,29 @@ def _parse_format(form: Any, kind: str, place: str) -> str:
 
 
 def _parse_constraints(given: Any, kind: str, place: str) -> dict[str, Any]:
-    for key, value in require_object(given, f"{place}, constraints").items():
-        if key not in CONSTRAINTS:
-            raise ContractError(f"unknown constraint {key!r}", place=place, choice=", ".join(CONSTRAINTS))
-        if key in {"minLength", "maxLength"} and (kind not in _LENGTH_TYPES or type(value) is not int or value < 0):
-            raise ContractError(f"{key} {shown(value)} does not fit type {kind}", place=place)
-        if "imum" in key and kind not in _ORDERED_TYPES:
-            raise ContractError(f"{key} does not fit type {kind}", place=place)
-        if key == "enum" and (not isinstance(value, list) or not value):
-            raise ContractError("enum must be a non-empty list", place=place)
-        if key in {"required", "unique"} and not isinstance(value, bool):
-            raise ContractError(f"{key} must be true or false", place=place)
-        if key == "jsonSchema" and (not isinstance(value, dict) or kind not in _JSON_TYPES):
-            raise ContractError(
-                f"jsonSchema must be an object, in a field of type {', '.join(sorted(_JSON_TYPES))}", place=place
-            )
-        if key == "pattern":
-            _check_pattern(value, place)
-    return dict(given)
+    found = require_object(given, f"{place}, constraints")
+    check_keys(found, CONSTRAINTS, place, "constraint")
+    for key, value in found.items():
+        with within(key):
+            _check_constraint(key, value, kind, place)
+    return {key: value for key, value in found.items() if key in CONSTRAINTS}
+
+
+def _check_constraint(key: str, value: Any, kind: str, place: str) -> None:
+    if key in {"minLength", "maxLength"} and (kind not in _LENGTH_TYPES or type(value) is not int or value < 0):
+        raise ContractError(f"{key} {shown(value)} does not fit type {kind}", place=place)
+    if "imum" in key and kind not in _ORDERED_TYPES:
+        raise ContractError(f"{key} does not fit type {kind}", place=place)
+    if key == "enum" and (not isinstance(value, list) or not value):
+        raise ContractError("enum must be a non-empty list", place=place)
+    if key in {"required", "unique"} and not isinstance(value, bool):
+        raise ContractError(f"{key} must be true or false", place=place)
+    if key == "jsonSchema" and (not isinstance(value, dict) or kind not in _JSON_TYPES):
+        raise ContractError(
+            f"jsonSchema must be an object, in a field of type {', '.join(sorted(_JSON_TYPES))}", place=place
+        )
+    if key == "pattern":
+        _check_pattern(value, place)
 
 
 def _check_pattern(pattern: Any, place: str) -> None:

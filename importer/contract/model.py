@@ -1,8 +1,8 @@
 """Owns the contract: the content of a Table Schema descriptor (Data Package v2), also inferred or written out.
 
 Settings beyond the standard are under the key `postgresql`: `schema`, `table`, `types` (column -> PostgreSQL type),
-`extraColumns` (filled by the database) and `indexes`. Keys of the standard that do not affect loading (`description`,
-`example`, `rdfType`…) are accepted and ignored.
+`extraColumns` (filled by the database) and `indexes`; under the key `excel`: what to read of the workbook. Keys of the
+standard that do not affect loading (`description`, `example`, `rdfType`…) are accepted and ignored.
 """
 
 from __future__ import annotations
@@ -63,6 +63,8 @@ class Contract:
     types: Mapping[str, str] = field(default_factory=dict)
     extra_columns: tuple[ExtraColumn, ...] = ()
     indexes: tuple[tuple[str, ...], ...] = ()
+    #: What is read of the workbook, as in the descriptor (`sheet`, `headerRow`…); see `excel_options`.
+    excel: Mapping[str, Any] = field(default_factory=dict)
 
     def missing_values_of(self, field: Field) -> tuple[str, ...]:
         """Return the texts that mean a missing value in that field."""
@@ -104,6 +106,8 @@ def dump_contract(contract: Contract) -> dict[str, Any]:
     }
     if any(postgresql.values()):
         descriptor["postgresql"] = {k: v for k, v in postgresql.items() if v}
+    if contract.excel:
+        descriptor["excel"] = dict(contract.excel)
     return descriptor
 
 

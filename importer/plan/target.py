@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from importer.cells.field import Field
@@ -53,11 +54,18 @@ def find_target(
     if settings.table:
         schema, name = parse_table_name(settings.table)
     if not name:
-        name = to_identifier(original_stem(settings.workbook.stem)) or "workbook"
-        name = shorten(f"{name}_{to_identifier(sheet.name)}", "") if settings.sheet is not None else name
+        name = table_name_of(settings.workbook)
+        # A sheet that the contract names is the one of every such workbook, and no part of the table's name.
+        asked = settings.sheet is not None and not (contract and contract.excel.get("sheet") == settings.sheet)
+        name = shorten(f"{name}_{to_identifier(sheet.name)}", "") if asked else name
     check_names(session, [name for name in (schema, name) if name], "--table with another name")
     schema, table = find_table(session, schema, name)
     return Target(schema, name, table)
+
+
+def table_name_of(workbook: str | Path) -> str:
+    """Return the name of the table that a workbook goes to if nothing else names one."""
+    return to_identifier(original_stem(Path(workbook).stem)) or "workbook"
 
 
 def check_mode(settings: Settings, target: Target) -> None:

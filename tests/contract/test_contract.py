@@ -13,7 +13,7 @@ from openpyxl import Workbook
 from importer.contract.loader import load_contract, parse_contract
 from importer.contract.model import Contract, dump_contract
 from importer.errors import ContractError
-from importer.inspection import suggest_contract
+from importer.inspection import inspect_workbook
 from importer.plan.model import match_fields
 from importer.reading.header import SheetColumn, to_identifier
 
@@ -342,7 +342,7 @@ def test_fields_match(match: str, headers: tuple[str, ...], expected: dict[str, 
 # ---- INFERRED ---------------------------------------------------------------------------------------------------
 
 
-def test_suggested_contract_loads_the_same_table(db: Database, tmp_path: Path) -> None:
+def test_contract_of_the_inferred_types_loads_the_same_table(db: Database, tmp_path: Path) -> None:
     from datetime import datetime, time, timedelta
 
     book = Workbook()
@@ -356,7 +356,7 @@ def test_suggested_contract_loads_the_same_table(db: Database, tmp_path: Path) -
     sheet.append([" a ", 2, 2, datetime(2020, 1, 2), datetime(2020, 1, 2), time(2), timedelta(1), False, "1", "z", "w"])
     path = tmp_path / "all kinds.xlsx"
     book.save(path)
-    (tmp_path / "c.json").write_text(json.dumps(suggest_contract(path)))
+    (tmp_path / "c.json").write_text(json.dumps(dump_contract(inspect_workbook(path).contract)))
     plain = db.load(path, table="plain")
     by_contract = db.load(path, table="described", contract=tmp_path / "c.json")
     assert (plain.success_count, by_contract.success_count) == (2, 2)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from importer import pipeline
+from importer.contract.excel_options import excel_keywords, with_excel
 from importer.contract.loader import load_contract, parse_contract
 from importer.contract.model import dump_contract
 from importer.errors import ContractError, ImporterError
@@ -91,10 +92,12 @@ def load(command: LoadCommand, channel: Channel) -> LoadAnswer:
     policy = TablePolicy(command.patterns, frozenset(command.owned))
     dsn, mapping = Dsn(command.dsn), options.pop("mapping", None)
     inspected = command.inspected
-    if mapping and inspected is None:
-        inspected = inspect_sheet(command, _reading_options(options))
     contract = _contract(contract_path) if contract_path else None
+    if mapping and inspected is None:
+        excel = excel_keywords(contract.excel) if contract else {}
+        inspected = inspect_sheet(command, excel | _reading_options(options))
     settings = Settings(workbook=path, limits=limits, sheet=options.get("sheet"), table=options.pop("table", None))
+    settings = with_excel(settings, contract.excel) if contract else settings
     workbook, sheet = open_source(settings, Clock())
     with _connect(dsn, command.retry_for) as session:
         target = find_target(session, settings, contract, sheet, workbook.origin)

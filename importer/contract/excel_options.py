@@ -1,0 +1,84 @@
+"""Reads the key `excel` of a contract: which sheet to read and where the table is in it, as options of a run say it.
+
+An option that the command line (or any caller) gives takes precedence; what is said there is what the user wants now.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import TYPE_CHECKING, Any
+
+from importer.errors import ContractError, UsageError
+from importer.settings import Settings, parse_header_rows
+
+from .descriptor_checks import require_object, shown
+from .known_keys import check_keys, within
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+def _text(given: Any) -> str:
+    if not isinstance(given, str) or not given:
+        raise ContractError(f"{shown(given)} is not a text of at least one character")
+    return given
+
+
+def _rows(given: Any) -> tuple[int, int]:
+    if isinstance(given, bool) or not isinstance(given, str | int):
+        raise ContractError(f"{shown(given)} is not a row", choice="3 or '2-4'; 0 for none")
+    return parse_header_rows(str(given))
+
+
+#: Keys of `excel`: the setting that each is, and the function that makes the setting's value of the key's value.
+EXCEL_KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "sheet": ("sheet", _text),
+    "headerRow": ("header_rows", _rows),
+}
+
+
+def parse_excel(given: Any) -> dict[str, Any]:
+    """Return the object `excel` of a contract, checked.
+
+    Raises:
+        ContractError: a key is unknown, or its value is not that of the option.
+    """
+    with within("excel"):
+        found = require_object(given, "excel")
+        check_keys(found, tuple(EXCEL_KEYS), "excel")
+        _parse(found)
+    return found
+
+
+def _parse(excel: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that the object is for, by name."""
+    settings = {}
+    for key, value in excel.items():
+        if key not in EXCEL_KEYS:
+            continue  # `x-…`
+        name, parse = EXCEL_KEYS[key]
+        try:
+            settings[name] = parse(value)
+        except (ContractError, UsageError) as exc:
+            error = ContractError(f"excel.{key}: {exc.fact}", place="excel", choice=exc.choice)
+            error.path = (key,)
+            raise error from None
+    return settings
+
+
+def with_excel(settings: Settings, excel: Mapping[str, Any]) -> Settings:
+    """Return the settings with what a contract says of the sheet, where a setting still has its default.
+
+    Raises:
+        UsageError: a setting of the contract contradicts another one.
+    """
+    defaults = {field.name: field.default for field in dataclasses.fields(Settings)}
+    given = {name: value for name, value in _parse(excel).items() if getattr(settings, name) == defaults[name]}
+    return dataclasses.replace(settings, **given) if given else settings
+
+
+def excel_keywords(excel: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a contract says of the sheet as keywords of `importer.import_workbook`."""
+    words = {key: re.sub(r"[A-Z]", lambda found: f"_{found[0].lower()}", key) for key in EXCEL_KEYS}
+    return {words[key]: value for key, value in excel.items() if key in words}
