@@ -11,9 +11,10 @@ from importer.contract.loader import load_contract
 from importer.plan.lineage import make_lineage
 from importer.plan.make_plan import PlannedLoad, plan_load
 from importer.plan.target import check_mode
+from importer.report.budget import check_budget, check_recorded_budget, within_budget
 from importer.report.build import already_imported_report, make_report, run_to_dict
 from importer.report.kept_rejects import name_published, pack_rejects, restore_rejects, write_published
-from importer.report.rejects_file import RejectsFiles, WrittenRejects, preload_xlsxwriter
+from importer.report.rejects_file import RejectsFiles, preload_xlsxwriter
 from importer.run.lease import AlreadyImported, RunLease
 from importer.run.lease_holder import LeaseHolder
 from importer.run.outcome import add_advice, advice_for, commit_published
@@ -30,7 +31,7 @@ from importer.stages.stream import Stream
 from importer.stages.validate import validate
 from importer.stages.workspace import RunContext, open_workspace
 
-from .errors import BudgetExceeded, ImporterError, NotSpooled, TargetChanged
+from .errors import ImporterError, NotSpooled, TargetChanged
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -201,9 +202,9 @@ class _Attempt:
             windows = self._checked[1]
             report, rejects = make_report(settings, source, plan, state.lease, windows)
             preload_xlsxwriter(settings, report)
-        if not _within_budget(settings, report):
+        if not within_budget(settings, report):
             with self._files.write(rejects, report, clock) as written:
-                _check_budget(settings, report, written, clock)
+                check_budget(settings, report, written, clock)
         return windows, {"total_records": report.total_records, "error_count": report.error_count}
 
     def _check_windows(self, source: SheetSource, plan: LoadPlan, state: StagingState) -> dict[int, WindowChecked]:
@@ -233,7 +234,7 @@ class _Attempt:
             windows = reject_refused_rows(lease, source, load.plan, windows, published.refused, self._context.folder)
             report, rejects = make_report(settings, source, load.plan, lease, windows, published)
             with self._files.write(rejects, report, clock) as written:
-                _check_budget(settings, report, written, clock)
+                check_budget(settings, report, written, clock)
                 self._settled = state, report, rejects
                 with clock.stage(Stage.PUBLISH):
                     if self._dry_run:
@@ -262,22 +263,6 @@ class _Attempt:
     def _report_imported(self, lease: RunLease) -> Report:
         """Return the report of an import that another run published; its rejects file is there afterwards."""
         report = already_imported_report(self._settings, lease, self._clock)
-        return restore_rejects(self._files, report, lease, self._clock)
-
-
-def _within_budget(settings: Settings, report: Report) -> bool:
-    budget = settings.max_rejects
-    return budget is None or budget.allows(report.error_count, report.total_records)
-
-
-def _check_budget(settings: Settings, report: Report, written: WrittenRejects, clock: Clock) -> None:
-    if _within_budget(settings, report):
-        return
-    report = written.place(report)
-    error = BudgetExceeded(
-        f"{report.error_count:,} of {report.total_records:,} rows were rejected, over the budget of "
-        f"{settings.max_rejects}; nothing was published",
-        choice=f"fix them in the workbook ({report.rejects_file} lists them), or raise --max-rejects",
-    )
-    error.report = replace(report, outcome="over-budget", timings=clock.timings, duration=clock.elapsed)
-    raise error
+        report = restore_rejects(self._files, report, lease, self._clock)
+        check_recorded_budget(self._settings, report)
+        return report

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from importer.validation.tasks import ColumnCount
 
 
+#: Outcomes of a run that published nothing.
+_NOTHING_PUBLISHED = ("over-budget", "already-imported")
+
+
 @dataclass(frozen=True)
 class ColumnReport:
     """One column of the sheet and what became of it."""
@@ -63,7 +67,8 @@ class Report:
         columns: columns of the sheet, left to right.
         total_records: number of data rows.
         error_count: number of rejected rows among them.
-        rows: counts of other rows (`blank`, `hidden`, `above_header`) and of `superseded` data rows.
+        rows: counts of other rows (`blank`, `hidden`, `above_header`) and of `superseded` data rows; the dict has
+            `unpublished` besides, with which `success_count` and `error_count` are all.
         rules: broken rules, the most frequent first.
         rejects_file: path of the rejects file; None without one, or as long as it is not written.
         timings: seconds by stage.
@@ -96,8 +101,14 @@ class Report:
 
     @property
     def success_count(self) -> int:
-        """The number of data rows that were not rejected: loaded (or would be, in a dry run) or superseded."""
-        return self.total_records - self.error_count
+        """The number of rows that were loaded (or would be, in a dry run) or superseded; 0 if none was published."""
+        return self.total_records - self.error_count - self.unpublished
+
+    @property
+    def unpublished(self) -> int:
+        """The number of good rows that this run did not publish: it was over its budget, or another run had done it."""
+        published = self.outcome not in _NOTHING_PUBLISHED
+        return 0 if published else self.total_records - self.error_count
 
     @property
     def mend_command(self) -> str | None:
@@ -136,7 +147,7 @@ class Report:
             "target": self.target,
             "method": self.method,
             "columns": [c.to_dict() for c in self.columns],
-            "rows": self.rows,
+            "rows": self.rows | {"unpublished": self.unpublished},
             "table_rows": self.table_rows,
             "stats": self.stats,
             "rejects": {

@@ -30,4 +30,5 @@ def note_text(note: Note | str) -> str:
         return note
     assert note.code == REJECTED_THEN, note.code
     file = note.fields.get("file")
-    return f"{note.fields['rows']:,} rows were rejected then{f', and written to {file}' if file else ''}"
+    rows = "1 row was" if note.fields["rows"] == 1 else f"{note.fields['rows']:,} rows were"
+    return f"{rows} rejected then{f', and written to {file}' if file else ''}"

@@ -60,24 +60,42 @@ def test_same_import_is_done_once(db: Database, book: Path, mode: Any, existing:
     first, second = db.load(book, mode=mode), db.load(book, mode=mode)
     assert (first.outcome, second.outcome) == ("published", "already-imported")
     assert second.run["id"] == first.run["id"]
-    assert (second.total_records, second.success_count, second.error_count) == (3, 3, 0)
+    assert (second.total_records, second.success_count, second.error_count) == (3, 0, 0)
     assert f"already imported by run {first.run['id']}" in second.notes[0]
     assert _all(db) == LOADED
     assert _runs(db) == [("published", 1)]
 
 
 def test_no_op_tells_the_rejects_of_the_first_run(db: Database, tmp_path: Path) -> None:
+    """Its exit code is that of the first run; a stricter budget holds for what the ledger counted."""
     path = save(tmp_path / "t.xlsx", ["id"], [1], ["x"])
     described = contract(tmp_path / "c.json", fields=[{"name": "id", "type": "integer"}])
     codes = []
+    arguments = ["run", path, "--contract", described, "--to", db.dsn.text, "--json"]
     for _ in range(2):
-        ran = importer("run", path, "--contract", described, "--to", db.dsn.text, "--json", cwd=tmp_path)
+        ran = importer(*arguments, cwd=tmp_path)
         codes.append(ran.code)
-    assert codes == [1, 0]
+    assert codes == [1, 1]
     assert ran.json["outcome"] == "already-imported"
     assert (ran.json["stats"]["total_records"], ran.json["stats"]["error_count"]) == (2, 1)
     assert ran.json["rejects"]["file"] == str(tmp_path / "t.rejects.xlsx")
-    assert ran.json["notes"][1] == f"1 rows were rejected then, and written to {tmp_path / 't.rejects.xlsx'}"
+    assert ran.json["notes"][1] == f"1 row was rejected then, and written to {tmp_path / 't.rejects.xlsx'}"
+    assert (ran.json["stats"]["success_count"], ran.json["rows"]["unpublished"]) == (0, 1)
+
+
+def test_no_op_is_held_to_its_own_budget(db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    db.run("create table t (id bigint)")
+    path = save(tmp_path / "t.xlsx", ["id"], [1], ["x"], [3], [4])
+    with pytest.raises(BudgetExceeded) as refused:
+        db.load(path, max_rejects=0)
+    assert (refused.value.report.success_count, refused.value.report.unpublished) == (0, 3)
+    assert db.load(path, max_rejects=1).success_count == 3
+    assert db.load(path, max_rejects="25%").outcome == "already-imported"
+    for budget in (0, "24%"):
+        with pytest.raises(BudgetExceeded, match="1 of 4 rows was rejected by run"):
+            db.load(path, max_rejects=budget)
+    assert db.rows("select id from t order by 1") == [(1,), (3,), (4,)]
 
 
 def test_again_loads_once_more(db: Database, book: Path) -> None:

@@ -235,7 +235,7 @@ def test_killed_before_the_file_has_its_name(db: Database, tmp_path: Path, funct
     # Another workbook is loaded into the table meanwhile.
     db.load(save(tmp_path / "u.xlsx", ["n"], [2]), table="t")
     ran = importer(*arguments, cwd=folder)
-    assert (ran.code, ran.json["outcome"], ran.json["stats"]["error_count"]) == (0, "already-imported", 1)
+    assert (ran.code, ran.json["outcome"], ran.json["stats"]["error_count"]) == (1, "already-imported", 1)
     file = folder / (named or "t.rejects.xlsx")
     assert ran.json["rejects"]["file"] == str(file)
     assert "could name its rejects file" in str(ran.json["notes"])
@@ -294,7 +294,7 @@ def test_file_of_a_killed_run_that_cannot_be_written_either(db: Database, tmp_pa
     arguments = ["run", str(save(tmp_path / "t.xlsx", ["n"], ["bad"])), "--to", db.dsn.text, "--json"]
     _kill_at("place", [*arguments, "--workers", "0"], tmp_path)
     ran = importer(*arguments, "--rejects", "t.xlsx/r.csv", cwd=tmp_path)
-    assert (ran.code, ran.json["outcome"], ran.json["rejects"]["file"]) == (0, "already-imported", None)
+    assert (ran.code, ran.json["outcome"], ran.json["rejects"]["file"]) == (1, "already-imported", None)
     assert "--rejects FILE" in str(ran.json["notes"])
 
 

@@ -31,7 +31,7 @@ class Rejects(BaseModel):
 
 
 class Stats(BaseModel):
-    """Figures of a run; `success_count + error_count == total_records`."""
+    """Figures of a run; their sum is `total_records`, unless nothing was published: then `success_count` is 0."""
 
     total_records: int
     success_count: int
