@@ -11,13 +11,13 @@ from .errors import BudgetExceeded, DatabaseError, ImporterError, InputError, Us
 from .version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from importer.report.model import Report
     from importer.runtime.progress import Progress
 
-    from .settings import ErrorCells, HiddenPolicy, Limits, Method, Mode, OnDuplicate
+    from .settings import ErrorCells, HiddenPolicy, Limits, Method, MixedPolicy, Mode, OnDuplicate
 
 __all__ = [
     "BudgetExceeded",
@@ -47,6 +47,9 @@ def import_workbook(
     keep_names: bool = False,
     hidden: HiddenPolicy = "include",
     error_cells: ErrorCells = "reject",
+    types: Mapping[str, str] | str | None = None,
+    null: Sequence[str] | None = None,
+    mixed: MixedPolicy = "text",
     timezone: str = "UTC",
     max_text: int = 32_767,
     rejects: str | Path | None = None,
@@ -83,6 +86,11 @@ def import_workbook(
         keep_names: use header texts as column names unchanged.
         hidden: what to do with hidden rows and columns.
         error_cells: `reject` rows with error cells, or load them as `null`.
+        types: types of columns by header, name or letter: field types of Table Schema (`number`, `date`…) or PostgreSQL
+            types (`numeric(12,2)`); as a mapping, or as `"amount=number,day=date"`.
+        null: texts that mean a missing value, such as `["n/a", "-"]`.
+        mixed: how to load a column whose kinds mix: as `text`, or, where at least 95 % of its cells are of one kind, in
+            the type of that kind, with rejects of the others (`reject`).
         timezone: zone assumed for dates and times without one, where the column is `timestamptz`.
         max_text: most characters of a text, unless `maxLength` of its field is larger; longer ones are rejected.
         rejects: file for rejected rows (`.xlsx`, `.csv`, `.parquet`); None: an `.xlsx` in the current folder.
@@ -127,6 +135,9 @@ def import_workbook(
         keep_names=keep_names,
         hidden=hidden,
         error_cells=error_cells,
+        types=types,
+        null=null,
+        mixed=mixed,
         timezone=timezone,
         max_text=max_text,
         rejects=rejects,

@@ -10,7 +10,9 @@ from importer.cells.facts import ColumnFacts
 from importer.cells.frame import PROBLEM_KINDS, ROW, data_rows, kinds_of, part
 from importer.cells.text import raw_text
 from importer.contract.model import dump_contract
+from importer.plan.given_types import with_given
 from importer.plan.infer import infer_contract
+from importer.plan.mixed import MixedColumn, find_mixed, undecided
 from importer.plan.model import choose_columns
 from importer.plan.suggest import suggest_rules
 from importer.postgres.types import FIELD_TYPES
@@ -19,10 +21,12 @@ from importer.stages.read import read_source
 from importer.stages.workspace import open_workspace
 
 from .cells import spool
-from .settings import Limits, Settings, parse_header_rows
+from .option_values import parse_header_rows, parse_types
+from .settings import Limits, Settings
 
 if TYPE_CHECKING:
     from importer.contract.model import Contract
+    from importer.reading.header import SheetColumn
     from importer.reading.sheet_source import SheetSource
 
 _SAMPLE_ROWS = 5
@@ -38,17 +42,20 @@ class Inspection:
         contract: the contract that the sheet suggests.
         sample: (row number, texts by column index) of the first data rows.
         problems: (address, kind, raw text) of the first cells that would be rejected.
+        mixed: the columns whose kinds mix.
     """
 
     source: SheetSource
     contract: Contract
     sample: list[tuple[int, dict[int, str]]]
     problems: list[tuple[str, str, str]]
+    mixed: list[MixedColumn]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the inspection as a dict that JSON can hold."""
         source, book = self.source, self.source.workbook
-        types = {f.name: FIELD_TYPES[f.type] for f in self.contract.fields}
+        given = self.contract.types
+        types = {f.name: given.get(f.name) or FIELD_TYPES[f.type] for f in self.contract.fields}
         return {
             "workbook": {"name": book.path.name, "path": str(book.path), "sha256": book.sha256, "size": book.size},
             "sheets": [{"name": s.name, "kind": s.kind, "visibility": s.visibility.lower()} for s in book.sheets],
@@ -68,7 +75,7 @@ class Inspection:
             ],
             "sample": [{"row": row, "cells": self._by_letter(cells)} for row, cells in self.sample],
             "problems": [{"address": a, "kind": kind, "raw": raw} for a, kind, raw in self.problems],
-            "notes": source.notes(),
+            "notes": [*(f"{m.describe()}: {m.advise()}" for m in self.mixed), *source.notes()],
         }  # fmt: skip
 
     def _by_letter(self, cells: dict[int, str]) -> dict[str, str]:
@@ -84,8 +91,8 @@ def inspect_workbook(workbook: str | Path, **options: Any) -> Inspection:
 
     Args:
         workbook: path of an `.xlsx` or `.xlsm` file.
-        options: `sheet`, `header_row`, `columns`, `keep_names`, `hidden`, `workers`, `temp_dir` and `limits`, as in
-            `import_workbook`.
+        options: `sheet`, `header_row`, `columns`, `types`, `null`, `mixed`, `keep_names`, `hidden`, `workers`,
+            `temp_dir` and `limits`, as in `import_workbook`.
 
     Raises:
         InputError: the workbook, the sheet or the header is refused.
@@ -93,9 +100,10 @@ def inspect_workbook(workbook: str | Path, **options: Any) -> Inspection:
     settings = _settings(workbook, **options)
     with open_workspace(settings) as (folder, pool):
         source = read_source(settings, pool, folder, Clock())
-        columns, _ = choose_columns(source.header, settings.columns)
-        contract = infer_contract(columns, source.facts)
-        return Inspection(source, contract, _sample(source), _problems(source))
+        columns, contract = _infer(settings, source)
+        mixed = find_mixed(undecided(settings, source.header), source.facts, source.places, settings.mixed)
+        loaded = {c.name for c in columns}
+        return Inspection(source, contract, _sample(source), _problems(source), [m for m in mixed if m.name in loaded])
 
 
 def suggest_contract(workbook: str | Path, **options: Any) -> dict[str, Any]:
@@ -113,9 +121,16 @@ def suggest_contract(workbook: str | Path, **options: Any) -> dict[str, Any]:
     settings = _settings(workbook, **options)
     with open_workspace(settings) as (folder, pool):
         source = read_source(settings, pool, folder, Clock())
-        columns, _ = choose_columns(source.header, settings.columns)
-        contract = infer_contract(columns, source.facts)
+        columns, contract = _infer(settings, source)
         return dump_contract(suggest_rules(source, contract, columns, skip_hidden=settings.hidden == "skip"))
+
+
+def _infer(settings: Settings, source: SheetSource) -> tuple[list[SheetColumn], Contract]:
+    """Return the columns to load and the contract that they suggest, in which the user's types come first."""
+    columns, _ = choose_columns(source.header, settings.columns)
+    contract = infer_contract(columns, source.facts, settings.mixed)
+    found: dict[str, SheetColumn | None] = {c.name: c for c in columns}
+    return columns, with_given(settings, contract, found)
 
 
 def _settings(
@@ -124,6 +139,8 @@ def _settings(
     given = {name: value for name, value in options.items() if value is not None}
     if "columns" in given:
         given["columns"] = tuple(given["columns"])
+    given["types"] = parse_types(given.get("types", ()))
+    given["null"] = tuple(given.get("null", ()))
     if "temp_dir" in given:
         given["temp_dir"] = Path(given["temp_dir"])
     rows = None if header_row is None else parse_header_rows(str(header_row))

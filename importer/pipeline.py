@@ -10,6 +10,7 @@ from importer.contract.excel_options import with_excel
 from importer.contract.loader import load_contract
 from importer.plan.lineage import make_lineage
 from importer.plan.make_plan import PlannedLoad, plan_load
+from importer.plan.mixed import find_mixed, undecided
 from importer.plan.target import check_mode
 from importer.report.budget import check_budget, check_recorded_budget, within_budget
 from importer.report.build import already_imported_report, make_report, run_to_dict
@@ -31,12 +32,13 @@ from importer.stages.stream import Stream
 from importer.stages.validate import validate
 from importer.stages.workspace import RunContext, open_workspace
 
-from .errors import ImporterError, NotSpooled, TargetChanged
+from .errors import ImporterError, NotSpooled, TargetChanged, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from importer.excel.workbook import Sheet, Workbook
+    from importer.plan.mixed import MixedColumn
     from importer.plan.model import LoadPlan
     from importer.reading.sheet_source import SheetSource
     from importer.report.model import Report
@@ -54,9 +56,11 @@ class Hooks:
     Attributes:
         before_publish: called once in every attempt to publish (a dry run makes one too). The rows are in the target
             by then, in a transaction that holds its locks and that no other session sees until it is committed.
+        choose_types: returns a type by column name for columns whose kinds mix; called once, by `mixed='ask'`.
     """
 
     before_publish: Callable[[], None] | None = None
+    choose_types: Callable[[list[MixedColumn]], dict[str, str]] | None = None
 
 
 _NO_HOOKS = Hooks()
@@ -82,6 +86,8 @@ def run(
         ImporterError: see `errors`; in all other cases the target is unchanged.
     """
     clock = Clock(progress, Deadline(settings.timeout))
+    if settings.mixed == "ask" and hooks.choose_types is None:
+        raise UsageError("--mixed ask needs a terminal", choice="--mixed text or reject")
     contract = load_contract(settings.contract) if settings.contract else None
     settings = with_excel(settings, contract.excel) if contract else settings
     drawn = identify_before(settings.timeline)
@@ -184,12 +190,22 @@ class _Attempt:
 
     def _plan(self, source: SheetSource, state: StagingState) -> PlannedLoad:
         """Decide which column goes where, in which type."""
-        settings, lease = self._settings, state.lease
+        lease, settings = state.lease, self._ask_types(source, state.lease)
         self._may_resume = self._may_resume or lease.dead_run is not None or state.begun_shape is not None
         with self._clock.stage(Stage.PLAN):
             check_mode(settings, lease.target)
             contract, plan = plan_load(settings, source, lease.target, self._context.contract, lease.session)
         return PlannedLoad(contract, plan, make_lineage(source, lease.run_id) if plan.lineage else None)
+
+    def _ask_types(self, source: SheetSource, lease: RunLease) -> Settings:
+        """Return the settings with the types that the user chose for columns whose kinds mix, asked for once."""
+        choose, settings = self._hooks.choose_types, self._settings
+        if settings.mixed == "ask" and choose is not None and not self._context.contract and not lease.target.table:
+            columns = undecided(settings, source.header)
+            mixed = find_mixed(columns, source.facts, source.places, settings.mixed)
+            chosen = choose(mixed) if mixed else {}
+            self._settings = replace(settings, types=(*settings.types, *chosen.items()), mixed="text")
+        return self._settings
 
     def _validate(
         self, source: SheetSource, plan: LoadPlan, state: StagingState

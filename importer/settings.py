@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from zoneinfo import ZoneInfo
 
 from .errors import UsageError
+from .option_values import RejectBudget, parse_header_rows, parse_types
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +20,7 @@ Mode = Literal["append", "create", "replace", "upsert"]
 OnDuplicate = Literal["reject", "first", "last"]
 HiddenPolicy = Literal["include", "skip", "error"]
 ErrorCells = Literal["reject", "null"]
+MixedPolicy = Literal["text", "reject", "ask"]
 
 MIB = 1 << 20
 #: The formats of a rejects file.
@@ -107,33 +109,6 @@ def _masked_option(match: re.Match[str]) -> str:
     return match[0] if match[1].lower() in PUBLIC_OPTIONS else f"{match[1]}=***"
 
 
-@dataclass(frozen=True)
-class RejectBudget:
-    """The most rejected rows that a run may have: a count, or a percentage of the data rows."""
-
-    amount: float
-    percent: bool = False
-
-    @classmethod
-    def parse(cls, text: str) -> RejectBudget:
-        """Parse a budget such as `10` or `0.5%`.
-
-        Raises:
-            UsageError: the text is neither a whole number nor a percentage.
-        """
-        match = re.fullmatch(r"(\d+)|(\d+(?:\.\d+)?)\s*%", text.strip())
-        if not match or (match[2] and float(match[2]) > 100):  # noqa: PLR2004 - a percentage
-            raise UsageError(f"--max-rejects takes a number of rows or a percentage, not {text!r}", choice="10 or 0.5%")
-        return cls(float(match[1] or match[2]), percent=match[2] is not None)
-
-    def allows(self, rejected: int, rows: int) -> bool:
-        """Return whether `rejected` of `rows` data rows are within the budget."""
-        return rejected <= (rows * self.amount / 100 if self.percent else self.amount)
-
-    def __str__(self) -> str:
-        return f"{self.amount:g}{'%' if self.percent else ''}"
-
-
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """The settings of a run, checked on construction, so that no stage has to check them again.
@@ -151,6 +126,13 @@ class Settings:
     keep_names: bool = False
     hidden: HiddenPolicy = "include"
     error_cells: ErrorCells = "reject"
+    #: Types of columns as (column, field type or PostgreSQL type), in place of those that are decided otherwise.
+    types: tuple[tuple[str, str], ...] = ()
+    #: Texts that mean a missing value in every column, besides the empty one and those of the contract.
+    null: tuple[str, ...] = ()
+    #: What a column becomes whose kinds mix, where nothing else says its type: `text`; `reject`: the type of the kind
+    #: that nearly all cells have; `ask`: what the user chooses.
+    mixed: MixedPolicy = "text"
     timezone: str = "UTC"
     #: Most characters of a text, unless its field allows more (`maxLength`). Excel's own limit, by its "specifications
     #: and limits"; counted in code points, as `maxLength` and PostgreSQL do (Excel counts one above U+FFFF twice).
@@ -189,6 +171,7 @@ class Settings:
             ("method", Method),
             ("hidden", HiddenPolicy),
             ("error_cells", ErrorCells),
+            ("mixed", MixedPolicy),
             ("on_duplicate", OnDuplicate),
         ):
             value = getattr(self, name)
@@ -211,6 +194,11 @@ class Settings:
             )
         _check_timezone(self.timezone)
 
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The texts that mean a missing value in every column."""
+        return ("", *self.null)
+
     def _check_amounts(self) -> None:
         if self.workers < 0:
             raise UsageError("workers cannot be negative", choice="0 runs everything in this process")
@@ -229,19 +217,6 @@ def _check_timezone(name: str) -> None:
         raise UsageError(f"no time zone {name!r} on this machine", choice="a name such as Europe/Zurich") from None
 
 
-def parse_header_rows(text: str) -> tuple[int, int]:
-    """Parse the header's first and last row from `3` or `2-4` (1-based; `0`: the sheet has no header).
-
-    Raises:
-        UsageError: the text is neither a row nor a range of rows.
-    """
-    match = re.fullmatch(r"\s*(\d{1,7})(?:\s*[-:]\s*(\d{1,7}))?\s*", text)
-    if not match:
-        raise UsageError(f"--header-row takes a row or a range of rows, not {text!r}", choice="3 or 2-4; 0 for none")
-    first = int(match[1])
-    return first, int(match[2] or first)
-
-
 def make_settings(workbook: str | Path, *, to: str | None = None, **given: Any) -> Settings:
     """Return the settings for keywords of `importer.import_workbook`, with the same meaning.
 
@@ -256,6 +231,8 @@ def make_settings(workbook: str | Path, *, to: str | None = None, **given: Any) 
         options[name] = Path(options[name]) if options.get(name) else None
     options["columns"] = tuple(options.get("columns") or ()) or None
     options["key"] = tuple(options.get("key") or ())
+    options["types"] = parse_types(options.get("types") or ())
+    options["null"] = tuple(options.get("null") or ())
     return Settings(
         workbook=Path(workbook),
         header_rows=None if row is None else parse_header_rows(str(row)),

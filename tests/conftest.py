@@ -39,6 +39,7 @@ EMBEDDED = ("16", "18")
 #: Modules about what no version of the server does differently. By default they use the first one only; `--everywhere`
 #: uses all.
 ONE_SERVER = {
+    "test_drift", "test_mixed", "test_sequences", "test_written",
     "test_api", "test_changed_target", "test_cli", "test_connect_errors", "test_contract", "test_embedded",
     "test_errors", "test_foreign", "test_formats", "test_formats_padded", "test_headers", "test_hostile",
     "test_kept_rejects", "test_keys", "test_leftovers", "test_lineage", "test_mending", "test_methods",

@@ -12,8 +12,9 @@ import pytest
 
 from importer import errors
 from importer.errors import BudgetExceeded, Conflict, ConnectionFailed, DatabaseError, ImporterError, Interrupted
+from importer.option_values import RejectBudget
 from importer.postgres.session import Session, database_errors
-from importer.settings import Dsn, RejectBudget, find_dsn
+from importer.settings import Dsn, find_dsn
 
 if TYPE_CHECKING:
     from conftest import Database

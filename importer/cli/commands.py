@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from typing import Any
 
 import click
@@ -59,14 +60,18 @@ def check(workbook: str, **options: Any) -> None:
 def _load(workbook: str, options: dict[str, Any], *, dry_run: bool) -> None:
     as_json, quiet, verbose, debug = (options.pop(name) for name in ("as_json", "quiet", "verbose", "debug"))
     with exit_on_error(as_json=as_json, quiet=quiet, debug=debug):
-        from importer import import_workbook
+        from importer.pipeline import Hooks
+        from importer.pipeline import run as run_import
+        from importer.settings import make_settings
 
         from .progress_bars import progress_bars
+        from .questions import ask_types, check_terminal
 
+        check_terminal(options["mixed"])
+        settings = make_settings(workbook, limits=_limits(options), **_split(options))
         with progress_bars(quiet=quiet, bars=not as_json) as progress:
-            report = import_workbook(
-                workbook, dry_run=dry_run, progress=progress, limits=_limits(options), **_split(options)
-            )
+            hooks = Hooks(choose_types=partial(ask_types, progress))
+            report = run_import(settings, progress, dry_run=dry_run, hooks=hooks)
         show_report(report, as_json=as_json, quiet=quiet, verbose=verbose)
         # With a budget, the user accepts the rejects within it.
         # What was imported before is as complete as it was then.
@@ -86,7 +91,7 @@ def _split(options: dict[str, Any]) -> dict[str, Any]:
             from importer.errors import UsageError
 
             raise UsageError(f"--{name.replace('_', '-')} is not UTF-8 text", choice="type it in a UTF-8 terminal")
-    for name in {"columns", "key"} & set(options):
+    for name in {"columns", "key", "null"} & set(options):
         text = options[name]
         options[name] = [c.strip() for c in text.split(",") if c.strip()] if text else None
     return options

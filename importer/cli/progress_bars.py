@@ -38,6 +38,11 @@ def progress_bars(*, quiet: bool, bars: bool = True) -> Iterator[Progress]:
         yield _BarProgress(drawn)
 
 
+def paused(progress: Progress) -> contextlib.AbstractContextManager[None]:
+    """Return a context in which nothing is drawn, so that the user can be asked something."""
+    return progress.paused() if isinstance(progress, _BarProgress) else contextlib.nullcontext()
+
+
 class _LineProgress(NoProgress):
     """Progress without bars: prints only messages that a waiting user needs."""
 
@@ -63,6 +68,14 @@ class _BarProgress:
     def advance(self, rows: int) -> None:
         speed = self._bars.tasks[0].speed
         self._bars.update(self._task, advance=rows, rate=f"{speed:,.0f} rows/s" if speed else "")
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        self._bars.stop()
+        try:
+            yield
+        finally:
+            self._bars.start()
 
     def say(self, text: str) -> None:
         self._bars.console.print(f"importer: {text}", markup=False, highlight=False)

@@ -10,7 +10,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from importer.errors import ContractError, UsageError
-from importer.settings import Settings, parse_header_rows
+from importer.option_values import parse_header_rows
+from importer.settings import Settings
 
 from .descriptor_checks import require_object, shown
 from .known_keys import check_keys, within
@@ -31,10 +32,17 @@ def _rows(given: Any) -> tuple[int, int]:
     return parse_header_rows(str(given))
 
 
+def _mixed(given: Any) -> str:
+    if given not in {"text", "reject"}:
+        raise ContractError(f"mixed cannot be {shown(given)}", choice="text | reject")
+    return str(given)
+
+
 #: Keys of `excel`: the setting that each is, and the function that makes the setting's value of the key's value.
 EXCEL_KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "sheet": ("sheet", _text),
     "headerRow": ("header_rows", _rows),
+    "mixed": ("mixed", _mixed),
 }
 
 

@@ -83,7 +83,7 @@ class Contract:
 def dump_contract(contract: Contract) -> dict[str, Any]:
     """Return the descriptor of a contract, from which `loader.parse_contract` makes an equal contract."""
     descriptor: dict[str, Any] = {
-        "fields": [_dump_field(f) for f in contract.fields],
+        "fields": [dump_field(f) for f in contract.fields],
         "missingValues": list(contract.missing_values),
     }
     if contract.primary_key:
@@ -118,7 +118,8 @@ def _dump_extra(column: ExtraColumn) -> dict[str, Any]:
     return shown if column.default is None else shown | {"default": column.default}
 
 
-def _dump_field(f: Field) -> dict[str, Any]:
+def dump_field(f: Field) -> dict[str, Any]:
+    """Return the descriptor of a field."""
     shown: dict[str, Any] = {"name": f.name}
     if f.title is not None:
         shown["title"] = f.title

@@ -58,6 +58,7 @@ class ReadTask:
         styles: file of the workbook's styles part, inflated, or None.
         padded: (cell style, number of digits) of the styles that show numbers with leading zeros.
         dsn: server to connect to meanwhile, or None.
+        missing: texts that mean a missing value, which are no values for the facts of a column.
     """
 
     window: Window
@@ -69,6 +70,7 @@ class ReadTask:
     styles: Path | None
     padded: tuple[tuple[int, int], ...] = ()
     dsn: Dsn | None = None
+    missing: tuple[str, ...] = ("",)
 
 
 class WindowRead(NamedTuple):

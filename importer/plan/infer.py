@@ -10,29 +10,37 @@ from importer.contract.model import Contract
 if TYPE_CHECKING:
     from importer.cells.facts import ColumnFacts
     from importer.reading.header import SheetColumn
+    from importer.settings import MixedPolicy
+
+#: Field types of the kinds. A number may have a fraction next month, so that a column of whole ones is only then taken
+#: for `integer` if it holds nothing else.
+TYPE_OF_KIND = {
+    "number": "number", "text": "string", "boolean": "boolean", "date": "date", "datetime": "datetime", "time": "time",
+    "duration": "duration",
+}  # fmt: skip
+#: Share of a column's values that are of one kind, from which `--mixed reject` rejects the others.
+MAIN_SHARE = 0.95
 
 
-def infer_type(facts: ColumnFacts) -> str:
-    """Return the Table Schema type that holds every value of a column; `string` if the kinds are mixed."""
-    match sorted(facts.typed):
-        case ["number"]:
-            return "integer" if facts.integral else "number"
-        case ["boolean"]:
-            return "boolean"
-        case ["date"]:
-            return "date"
-        case ["date", "datetime"] | ["datetime"]:
-            return "datetime"
-        case ["time"]:
-            return "time"
-        case ["duration"]:
-            return "duration"
-        case _:
-            return "string"
+def infer_type(facts: ColumnFacts, mixed: MixedPolicy = "text") -> str:
+    """Return the Table Schema type that holds every value of a column.
+
+    If the kinds mix it is `string`, which holds all of them; with `mixed` `reject` and nearly all values of one kind,
+    the type of that kind.
+    """
+    counts = facts.value_counts
+    if not counts:
+        return "string"
+    main = max(counts, key=lambda kind: counts[kind])
+    if len(counts) > 1 and not (mixed == "reject" and counts[main] >= MAIN_SHARE * sum(counts.values())):
+        return "string"
+    return "integer" if main == "number" and facts.integral else TYPE_OF_KIND[main]
 
 
-def infer_contract(columns: list[SheetColumn], facts: dict[int, ColumnFacts]) -> Contract:
-    """Return the contract inferred from all rows of the sheet."""
+def infer_contract(columns: list[SheetColumn], facts: dict[int, ColumnFacts], mixed: MixedPolicy = "text") -> Contract:
+    """Return the contract inferred from all rows of the sheet; for `mixed` see `infer_type`."""
     from importer.cells.facts import ColumnFacts as Facts
 
-    return Contract(tuple(Field(c.name, infer_type(facts.get(c.index, Facts())), title=c.header) for c in columns))
+    return Contract(
+        tuple(Field(c.name, infer_type(facts.get(c.index, Facts()), mixed), title=c.header) for c in columns)
+    )

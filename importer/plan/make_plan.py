@@ -9,9 +9,12 @@ from importer.cells.frame import ROW
 from importer.errors import ContractError, TargetRefused, UsageError
 from importer.postgres.encoding import check_names
 from importer.postgres.sql import quoted_list
+from importer.postgres.type_catalog import find_type
+from importer.postgres.types import FIELD_TYPES
 from importer.reading.sheet_source import SheetSource, hidden_columns
 from importer.verification.checksum_sql import find_text_hash
 
+from .given_types import with_given
 from .infer import infer_contract
 from .lineage import check_lineage_names, check_lineage_texts, with_lineage
 from .model import LoadPlan, check_keys, choose_columns, find_column, match_fields
@@ -62,8 +65,15 @@ def plan_load(
         ignored += [c for c in columns if c.index in hidden]
         columns = [c for c in columns if c.index not in hidden]
     if contract is None:
-        contract = contract_from_table(target.table, columns) if target.table else infer_contract(columns, source.facts)
+        contract = (
+            contract_from_table(target.table, columns)
+            if target.table
+            else infer_contract(columns, source.facts, settings.mixed)
+        )
     found, left = match_fields(contract, columns, lenient=settings.columns is not None)
+    contract = with_given(settings, contract, found)
+    if target.table:
+        _check_types(session, settings)
     contract = with_table_rules(contract, target.table) if target.table else contract
     contract, key = _resolve_key(settings, contract, target, found)
     contract = with_required_keys(contract, key)
@@ -80,6 +90,13 @@ def plan_load(
         planned, tuple(ignored + left), tuple(contract.all_keys()), settings.timezone, settings.error_cells,
         key, settings.on_duplicate, settings.lineage, find_text_hash(session), session.encoding, settings.max_text,
     )  # fmt: skip
+
+
+def _check_types(session: Session, settings: Settings) -> None:
+    """Raise TargetRefused for a type of `--types` that the server does not have, where the table decides the types."""
+    for _, text in settings.types:
+        if text not in FIELD_TYPES:
+            find_type(session, text)
 
 
 def _check_reserved(names: Iterable[str]) -> None:

@@ -72,7 +72,7 @@ def read_frame(task: ReadTask) -> tuple[pl.DataFrame, WindowRead]:
     frame = _mark_hidden(frame, sheetxml.hidden_rows(rows, task.window.first_row)) if odd else frame
     frame = mark_padded(frame, rows, task.padded) if task.padded else frame
     numbers = frame[ROW]
-    facts = profile(frame)
+    facts = profile(frame, task.missing)
     _check_bounds(numbers, facts)
     cells = sum(column.cells for column in facts.values())
     first, last = (int(numbers[0]), int(numbers[-1])) if len(numbers) else (0, 0)

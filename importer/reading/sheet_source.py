@@ -126,7 +126,7 @@ def make_source(
     head = pl.concat([spool.read(w.path) for w in windows[:heads]], how="diagonal")
     rows = settings.header_rows if settings.header_rows is not None else find_header(head, cut.merges)
     skip = settings.hidden == "skip"
-    facts = merge_windows(_facts(windows, rows[1], skip_hidden=skip))
+    facts = merge_windows(_facts(windows, rows[1], settings, skip_hidden=skip))
     columns = {c for c, f in facts.items() if f.cells}
     header = read_header(
         head, rows, columns, cut.merges, keep_names=settings.keep_names, most_columns=settings.limits.columns
@@ -144,11 +144,13 @@ def make_source(
     )  # fmt: skip
 
 
-def _facts(windows: tuple[WindowRead, ...], header_row: int, *, skip_hidden: bool) -> Iterable[dict[int, ColumnFacts]]:
+def _facts(
+    windows: tuple[WindowRead, ...], header_row: int, settings: Settings, *, skip_hidden: bool
+) -> Iterable[dict[int, ColumnFacts]]:
     """Yield the facts of every window's data rows; only windows with other rows are profiled again."""
     for window in windows:
         if window.rows and (window.first_row <= header_row or (skip_hidden and window.hidden)):
-            yield profile(data_rows(spool.read(window.path), header_row, skip_hidden=skip_hidden))
+            yield profile(data_rows(spool.read(window.path), header_row, skip_hidden=skip_hidden), settings.missing)
         else:
             yield window.columns
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from importer.excel.rejects_origin import Origin
+from importer.plan.mixed import find_mixed, undecided
 from importer.reading.header import REJECT_COLUMNS
 from importer.validation.conservation import totals
 from importer.validation.tasks import ColumnCount
 
 from .model import ColumnReport, Report, RuleReport
-from .notes import REJECTED_THEN, Note
+from .notes import MIXED_COLUMN, REJECTED_THEN, Note
 from .rejects_workbook import Rejects
 from .rerun_command import mend_options
 
@@ -82,6 +83,7 @@ def make_report(
         timings={},
         duration=0.0,
         notes=(
+            *_mixed_notes(settings, source, plan, lease),
             *lease.notes,
             *source.notes(),
             *_plan_notes(settings, plan),
@@ -130,6 +132,15 @@ def _superseded_notes(source: SheetSource, plan: LoadPlan, windows: dict[int, Wi
     shown = ", ".join(str(row) for row in rows[:_MAX_NOTE_ROWS]) + (", …" if len(rows) > _MAX_NOTE_ROWS else "")
     key = " + ".join(plan.key)
     return [f"{len(rows):,} rows were left out for the {plan.on_duplicate} row with the same {key}: rows {shown}"]
+
+
+def _mixed_notes(settings: Settings, source: SheetSource, plan: LoadPlan, lease: RunLease) -> list[Note]:
+    """Return a note for each column of several kinds whose type neither a contract nor a table nor the user decides."""
+    if settings.contract is not None or lease.target.table is not None:
+        return []
+    found = find_mixed(undecided(settings, source.header), source.facts, source.places, settings.mixed)
+    loaded = {c.column.name for c in plan.columns if c.column}
+    return [Note(MIXED_COLUMN, {"what": m.describe(), "advice": m.advise()}) for m in found if m.name in loaded]
 
 
 def _plan_notes(settings: Settings, plan: LoadPlan) -> list[str]:

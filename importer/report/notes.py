@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+#: Code of the note on a column whose kinds mix; fields: `what` it holds, `advice`.
+MIXED_COLUMN = "mixed-column"
 #: Code of the note on the rejects of an earlier run; fields: `rows`, and `file` if there is a rejects file.
 REJECTED_THEN = "rejected-then"
 
@@ -28,6 +30,8 @@ def note_text(note: Note | str) -> str:
     """Return the text of a note; notes in which nothing is ever left out are texts already."""
     if isinstance(note, str):
         return note
+    if note.code == MIXED_COLUMN:
+        return f"{note.fields['what']}: {note.fields['advice']}"
     assert note.code == REJECTED_THEN, note.code
     file = note.fields.get("file")
     rows = "1 row was" if note.fields["rows"] == 1 else f"{note.fields['rows']:,} rows were"

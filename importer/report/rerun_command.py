@@ -25,7 +25,10 @@ def mend_options(settings: Settings, plan: LoadPlan) -> tuple[str, ...]:
         words += ["--to", settings.dsn.masked]
     if settings.columns:
         words += ["--columns", ",".join(c.column.name for c in plan.columns if c.column)]
+    words += ["--types", ",".join(f"{name}={kind}" for name, kind in settings.types)] if settings.types else []
+    words += ["--null", ",".join(settings.null)] if settings.null else []
     for option, value, default in (
+        ("--mixed", settings.mixed, "text"),
         ("--on-duplicate", settings.on_duplicate, "reject"),
         ("--error-cells", settings.error_cells, "reject"),
         ("--timezone", settings.timezone, "UTC"),

@@ -186,7 +186,7 @@ class _SheetReader:
         return ReadTask(
             window, self._splitter.width(), self._workbook.epoch_1904, self._settings.limits.window_cells,
             self._folder / f"window-{window.number}.arrow", self._strings, self._splitter.styles,
-            self._padded,
+            self._padded, missing=self._settings.missing,
         )  # fmt: skip
 
     def _take(self, results: Iterator[WindowRead], between_windows: Callable[[], None]) -> None:

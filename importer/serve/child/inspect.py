@@ -32,7 +32,10 @@ def worker_options(command: WorkbookCommand) -> dict[str, Any]:
 
 def inspect(command: InspectCommand, _channel: Channel) -> InspectAnswer:
     """Return what a workbook contains, and the contract and table name that it suggests."""
-    return inspect_sheet(command, command.options)
+    options = dict(command.options)
+    if "null" in options:
+        options["null"] = options["null"].split(",")
+    return inspect_sheet(command, options)
 
 
 def inspect_sheet(command: WorkbookCommand, options: dict[str, Any]) -> InspectAnswer:

@@ -158,8 +158,12 @@ def _refuse_aliases(path: Path) -> None:
             raise ContractError("a contract that is sent may have no aliases", place=path.name, choice="write them out")
 
 
+#: Options of a load that an inspection has, too.
+_READING = ("sheet", "header_row", "keep_names", "hidden", "types", "null", "mixed")
+
+
 def _reading_options(options: dict[str, Any]) -> dict[str, Any]:
-    return {name: options[name] for name in ("sheet", "header_row", "keep_names", "hidden") if name in options}
+    return {name: options[name] for name in _READING if name in options}
 
 
 @contextlib.contextmanager

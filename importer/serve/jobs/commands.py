@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 #: Suffix in the file name of a contract that a caller sent; contracts without it are the operator's.
 SENT_SUFFIX = ".sent"
 
+#: Options whose texts are lists.
+_LISTS = ("columns", "key", "null")
+
 
 def load_command(
     config: Config, database: Database, owned: list[OwnedTable], run: Run, upload: Upload, scratch: Path
@@ -36,8 +39,8 @@ def load_command(
         scratch: folder of the child's temporary files.
     """
     folder = config.run_folder(run.id)
-    options = {k: v for k, v in run.options.items() if k not in {"contract", "columns", "key"}}
-    options |= {k: run.options[k].split(",") for k in ("columns", "key") if run.options.get(k)}
+    options = {k: v for k, v in run.options.items() if k not in {"contract", *_LISTS}}
+    options |= {k: run.options[k].split(",") for k in _LISTS if run.options.get(k)}
     contract = next(iter(sorted(folder.glob("contract.*"))), None)
     if contract is not None:
         options["contract"] = str(contract)

@@ -7,6 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from importer.errors import UsageError
+from importer.option_values import parse_types
+
 
 def _check_text(text: str) -> str:
     """Return the text.
@@ -55,6 +58,21 @@ def _check_optional_text(value: str | None) -> str | None:
     return None if value is None else _check_text(value)
 
 
+def _check_types(text: str | None) -> str | None:
+    try:
+        parse_types(text or "")
+    except UsageError as exc:
+        raise ValueError(exc.fact) from None
+    return _check_optional_text(text)
+
+
+def _join_pairs(value: Any) -> Any:
+    """Return an object from a JSON body as the `name=type,…` of a form; other values unchanged."""
+    if isinstance(value, dict) and all(isinstance(kind, str) for kind in value.values()):
+        return ",".join(f"{name}={kind}" for name, kind in value.items())
+    return value
+
+
 class InspectOptions(BaseModel):
     """The options of `/inspect`."""
 
@@ -75,6 +93,18 @@ class InspectOptions(BaseModel):
     hidden: Annotated[
         Literal["include", "skip", "error"], Field(description="what to do with hidden rows and columns")
     ] = "include"
+    types: Annotated[
+        str | None, BeforeValidator(_join_pairs), AfterValidator(_check_types),
+        Field(min_length=1, max_length=100_000, description="types of columns, as `amount=number,price=numeric(12,2)`"),
+    ] = None  # fmt: skip
+    null: Annotated[
+        str | None, BeforeValidator(_join_list), AfterValidator(_check_optional_text),
+        Field(min_length=1, max_length=20_000, description="texts that mean a missing value, separated by commas"),
+    ] = None  # fmt: skip
+    mixed: Annotated[
+        Literal["text", "reject"], Field(description="what a column becomes whose kinds mix: `text`, or the kind of "
+                                         "at least 95 % of its cells, with rejects of the others")
+    ] = "text"  # fmt: skip
 
     def given(self) -> dict[str, Any]:
         """Return the options for the importer that differ from their defaults; not those about the request itself."""
