@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from importer.report.model import Report
     from importer.runtime.progress import Progress
 
-    from .settings import ErrorCells, HiddenPolicy, Limits, Method, MixedPolicy, Mode, OnDuplicate
+    from .settings import DriftPolicy, ErrorCells, HiddenPolicy, Limits, Method, MixedPolicy, Mode, OnDuplicate
 
 __all__ = [
     "BudgetExceeded",
@@ -50,6 +50,7 @@ def import_workbook(
     types: Mapping[str, str] | str | None = None,
     null: Sequence[str] | None = None,
     mixed: MixedPolicy = "text",
+    drift: DriftPolicy = "refuse",
     timezone: str = "UTC",
     max_text: int = 32_767,
     rejects: str | Path | None = None,
@@ -91,6 +92,8 @@ def import_workbook(
         null: texts that mean a missing value, such as `["n/a", "-"]`.
         mixed: how to load a column whose kinds mix: as `text`, or, where at least 95 % of its cells are of one kind, in
             the type of that kind, with rejects of the others (`reject`).
+        drift: what to do with columns that the contract or the existing table does not have: `refuse` the sheet,
+            `add-columns` to the table, or `ignore-extra` ones.
         timezone: zone assumed for dates and times without one, where the column is `timestamptz`.
         max_text: most characters of a text, unless `maxLength` of its field is larger; longer ones are rejected.
         rejects: file for rejected rows (`.xlsx`, `.csv`, `.parquet`); None: an `.xlsx` in the current folder.
@@ -138,6 +141,7 @@ def import_workbook(
         types=types,
         null=null,
         mixed=mixed,
+        drift=drift,
         timezone=timezone,
         max_text=max_text,
         rejects=rejects,

@@ -20,6 +20,7 @@ Mode = Literal["append", "create", "replace", "upsert"]
 OnDuplicate = Literal["reject", "first", "last"]
 HiddenPolicy = Literal["include", "skip", "error"]
 ErrorCells = Literal["reject", "null"]
+DriftPolicy = Literal["refuse", "add-columns", "ignore-extra"]
 MixedPolicy = Literal["text", "reject", "ask"]
 
 MIB = 1 << 20
@@ -133,6 +134,9 @@ class Settings:
     #: What a column becomes whose kinds mix, where nothing else says its type: `text`; `reject`: the type of the kind
     #: that nearly all cells have; `ask`: what the user chooses.
     mixed: MixedPolicy = "text"
+    #: What happens to columns of the sheet that the contract or the table does not have: the sheet is refused, or they
+    #: are added to the table, or left out.
+    drift: DriftPolicy = "refuse"
     timezone: str = "UTC"
     #: Most characters of a text, unless its field allows more (`maxLength`). Excel's own limit, by its "specifications
     #: and limits"; counted in code points, as `maxLength` and PostgreSQL do (Excel counts one above U+FFFF twice).
@@ -172,6 +176,7 @@ class Settings:
             ("hidden", HiddenPolicy),
             ("error_cells", ErrorCells),
             ("mixed", MixedPolicy),
+            ("drift", DriftPolicy),
             ("on_duplicate", OnDuplicate),
         ):
             value = getattr(self, name)

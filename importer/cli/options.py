@@ -44,6 +44,7 @@ load_options = combine_options([
     click.option("--timeline", type=click.Path(dir_okay=False), metavar="FILE", help="Draw a chart of what each process did when (.svg, .html), or write it as a Chrome trace (.json)."),
     click.option("--lineage", is_flag=True, help="Fill columns _source_file, _source_sheet, _source_row and _run_id."),
     click.option("--contract", type=click.Path(dir_okay=False), metavar="FILE", help="Contract: a Table Schema descriptor (JSON, YAML, TOML)."),
+    click.option("--drift", type=click.Choice(["refuse", "add-columns", "ignore-extra"]), default="refuse", show_default=True, help="What to do with columns that the contract or the table does not have: refuse the sheet, add them to the table, or leave them out."),
     click.option("--error-cells", type=click.Choice(["reject", "null"]), default="reject", show_default=True, help="What to do with error cells such as #N/A: reject their rows, or load NULL."),
     click.option("--max-text", type=click.IntRange(1), default=32_767, show_default=True, metavar="N", help="Reject texts of more characters than this, or than the field's maxLength if that is larger."),
     click.option("--timezone", default="UTC", show_default=True, metavar="ZONE", help="Time zone of dates and times loaded into timestamptz columns."),

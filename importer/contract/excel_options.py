@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from importer.errors import ContractError, UsageError
 from importer.option_values import parse_header_rows
-from importer.settings import Settings
+from importer.settings import DriftPolicy, Settings
 
 from .descriptor_checks import require_object, shown
 from .known_keys import check_keys, within
@@ -32,17 +32,21 @@ def _rows(given: Any) -> tuple[int, int]:
     return parse_header_rows(str(given))
 
 
-def _mixed(given: Any) -> str:
-    if given not in {"text", "reject"}:
-        raise ContractError(f"mixed cannot be {shown(given)}", choice="text | reject")
-    return str(given)
+def _one_of(*words: str) -> Callable[[Any], str]:
+    def parse(given: Any) -> str:
+        if given not in words:
+            raise ContractError(f"it cannot be {shown(given)}", choice=" | ".join(words))
+        return str(given)
+
+    return parse
 
 
 #: Keys of `excel`: the setting that each is, and the function that makes the setting's value of the key's value.
 EXCEL_KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "sheet": ("sheet", _text),
     "headerRow": ("header_rows", _rows),
-    "mixed": ("mixed", _mixed),
+    "mixed": ("mixed", _one_of("text", "reject")),
+    "drift": ("drift", _one_of(*get_args(DriftPolicy))),
 }
 
 

@@ -14,6 +14,7 @@ from importer.postgres.catalog import Table, find_schema, parse_table_name, read
 from importer.postgres.sql import quote, quoted_list
 from importer.postgres.types import needs_cast
 
+from .add_columns import added_columns_sql
 from .insert_bisect import PublishResult, fill
 from .insert_select import make_insert
 from .staging import Staging, object_name, target_column_definitions
@@ -54,17 +55,23 @@ def publish(
         _rename_to_target(session, staging, target, contract)
         return PublishResult(rows, 0, 0, 0, ())
     table = target.table or _create_target(session, staging, target, contract, COLUMNS if lineage else {})
+    if (statement := added_columns_sql(target, load.plan)) is not None:
+        session.run(statement)
+        table = read_table(session, target.schema, target.name)
     extra = lineage.values(staging.row_column) if lineage and staging.row_column else {}
     return fill(session, staging, table, make_insert(staging, table, mode, load.plan.key, extra), rows)
 
 
-def explain_refusal(error: DatabaseError, session: Session, target: Target) -> DatabaseError:
+def explain_refusal(
+    error: DatabaseError, session: Session, target: Target, load: PlannedLoad | None = None
+) -> DatabaseError:
     """Return the error to raise for one that `publish` raised: what it means for the user, or the error itself.
 
     Args:
         error: error that `publish` raised.
         session: the session, after its owner rolled the failed transaction back.
         target: the table that the load goes to.
+        load: contract and plan of the load, if columns were to be added.
 
     Returns:
         TargetChanged: another session created the table in the meantime.
@@ -76,6 +83,13 @@ def explain_refusal(error: DatabaseError, session: Session, target: Target) -> D
         return TargetChanged(
             f"table {target.quoted} was created by another session in the meantime",
             choice="run again",
+            sqlstate=error.sqlstate,
+        )
+    statement = added_columns_sql(target, load.plan) if load is not None else None
+    if error.sqlstate == _DENIED and statement is not None:
+        return TargetRefused(
+            f"role {session_role(session)} may not add columns to {target.quoted}",
+            choice=f"ask its owner for: {statement};  or --drift ignore-extra",
             sqlstate=error.sqlstate,
         )
     if error.sqlstate == _DENIED:

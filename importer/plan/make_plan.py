@@ -14,10 +14,11 @@ from importer.postgres.types import FIELD_TYPES
 from importer.reading.sheet_source import SheetSource, hidden_columns
 from importer.verification.checksum_sql import find_text_hash
 
+from .drift import with_new_columns
 from .given_types import with_given
 from .infer import infer_contract
 from .lineage import check_lineage_names, check_lineage_texts, with_lineage
-from .model import LoadPlan, check_keys, choose_columns, find_column, match_fields
+from .model import LoadPlan, check_keys, choose_columns, field_columns, find_column, match_fields
 from .target import Target, contract_from_table, plan_columns, resolve_types, with_required_keys, with_table_rules
 
 if TYPE_CHECKING:
@@ -70,7 +71,11 @@ def plan_load(
             if target.table
             else infer_contract(columns, source.facts, settings.mixed)
         )
-    found, left = match_fields(contract, columns, lenient=settings.columns is not None)
+    if settings.drift == "add-columns":
+        new = [c for c in columns if c not in field_columns(contract.fields, columns).values()]
+        contract = with_new_columns(contract, new, source.facts, target.table, settings.mixed)
+    lenient = settings.columns is not None or settings.drift == "ignore-extra"
+    found, left = match_fields(contract, columns, lenient=lenient)
     contract = with_given(settings, contract, found)
     if target.table:
         _check_types(session, settings)
@@ -82,14 +87,23 @@ def plan_load(
     if settings.lineage:
         check_lineage_names({*found, *(c.name for c in contract.extra_columns)})
         check_lineage_texts(source, session)
-    if target.table is None:
+    added = _added(settings, contract, target)
+    if target.table is None or added:
         check_names(session, [*found, *(c.name for c in contract.extra_columns)])
-    contract, types = (contract, {}) if target.table else resolve_types(session, contract)
-    planned = plan_columns(contract, target, found, types)
+    contract, types = (contract, {}) if target.table and not added else resolve_types(session, contract)
+    planned = plan_columns(contract, target, found, types, added)
     return contract, LoadPlan(
         planned, tuple(ignored + left), tuple(contract.all_keys()), settings.timezone, settings.error_cells,
         key, settings.on_duplicate, settings.lineage, find_text_hash(session), session.encoding, settings.max_text,
+        added,
     )  # fmt: skip
+
+
+def _added(settings: Settings, contract: Contract, target: Target) -> tuple[str, ...]:
+    """Return the names of the fields whose columns the existing table gets."""
+    if settings.drift != "add-columns" or target.table is None:
+        return ()
+    return tuple(f.name for f in contract.fields if target.table.column(f.name) is None)
 
 
 def _check_types(session: Session, settings: Settings) -> None:

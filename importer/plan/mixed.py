@@ -9,7 +9,7 @@ from .infer import TYPE_OF_KIND, infer_type
 from .model import find_column
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from importer.cells.facts import ColumnFacts, Value
     from importer.reading.header import Header, SheetColumn
@@ -50,7 +50,7 @@ class MixedColumn:
 
     def describe(self) -> str:
         """Return what the column holds: `amount: 98 numbers, 2 texts (D7 "abc", D12 "12,50")`."""
-        counted = ", ".join(f"{count:,} {_KIND_NAMES[kind][count != 1]}" for kind, count in self.counts)
+        counted = count_kinds(dict(self.counts))
         shown = ", ".join(f"{address} {value}" for address, value in self.cells)
         more = ", …" if self.others > len(self.cells) else ""
         return f"{self.name}: {counted} ({shown}{more})" if shown else f"{self.name}: {counted}"
@@ -63,6 +63,11 @@ class MixedColumn:
         if self.main_type == "string":
             return f"loaded as text; --types {self.name}=string if that is meant"
         return f"loaded as text; --types {self.name}={self.main_type} rejects {those}"
+
+
+def count_kinds(counts: Mapping[str, int]) -> str:
+    """Return numbers of cells by kind, for people: `98 numbers, 2 texts`."""
+    return ", ".join(f"{count:,} {_KIND_NAMES[kind][count != 1]}" for kind, count in counts.items())
 
 
 def find_mixed(

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from importer.contract.known_keys import nearest
 from importer.errors import ContractError, SheetError
 from importer.excel.addresses import MAX_CHARACTERS, column_index
 from importer.postgres.encoding import UTF8, Encoding
 from importer.reading.header import REJECT_COLUMNS, Header, SheetColumn, collapse_spaces, to_identifier
+
+from .mismatch import drift_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -46,6 +49,7 @@ class LoadPlan:
         text_hash: the server's hash function for texts, used by verification.
         encoding: encoding of the database, which may not hold every character.
         max_text: most characters of a text, unless `maxLength` of its field is larger.
+        added: names of the fields whose columns are added to the existing table.
     """
 
     columns: tuple[ColumnPlan, ...]
@@ -59,6 +63,7 @@ class LoadPlan:
     text_hash: TextHash = "hashtext"
     encoding: Encoding = UTF8
     max_text: int = MAX_CHARACTERS
+    added: tuple[str, ...] = ()
 
 
 def choose_columns(header: Header, wanted: tuple[str, ...] | None) -> tuple[list[SheetColumn], list[SheetColumn]]:
@@ -81,7 +86,9 @@ def choose_columns(header: Header, wanted: tuple[str, ...] | None) -> tuple[list
     for word in wanted:
         found = find_column(columns, word)
         if found is None:
-            raise SheetError(f"no column {word!r}", choice=f"columns: {', '.join(sorted(names))}")
+            near = nearest(word, [*(c.header for c in columns if c.header), *names])
+            listed = f"columns: {', '.join(sorted(names))}"
+            raise SheetError(f"no column {word!r}", choice=f"did you mean {near!r}? {listed}" if near else listed)
         chosen.append(found)
     return [c for c in columns if c in chosen], [c for c in columns if c not in chosen]
 
@@ -113,22 +120,16 @@ def match_fields(
     found = field_columns(contract.fields, columns)
     taken = [c for c in found.values() if c is not None]
     left = [c for c in columns if c not in taken]
-    missing = [f.title or f.name for f in contract.fields if found[f.name] is None]
-    listed = ", ".join(repr(c.header or c.name) for c in columns)
-    if missing and contract.fields_match not in {"superset", "partial"}:
-        raise ContractError(
-            f"missing-label: the sheet has no column {', '.join(map(repr, missing))}", choice=f"its columns: {listed}"
-        )
+    missing = [f for f in contract.fields if found[f.name] is None]
     if contract.fields and not taken:
+        listed = ", ".join(repr(c.header or c.name) for c in columns)
         raise ContractError(
             "missing-label: the sheet has none of the contract's columns", choice=f"its columns: {listed}"
         )
-    if left and contract.fields_match not in {"subset", "partial"} and not lenient:
-        shown = ", ".join(f"{c.header or 'no header'!r} (column {c.letter})" for c in left)
-        raise ContractError(
-            f"extra-label: the contract has no field for {shown}",
-            choice="add fields, leave the columns out with --columns, or set fieldsMatch to 'subset'",
-        )
+    absent = [] if contract.fields_match in {"superset", "partial"} else missing
+    extra = [] if contract.fields_match in {"subset", "partial"} or lenient else left
+    if absent or extra:
+        raise drift_error(absent, extra, columns)
     _check_order(contract, found)
     return found, left
 

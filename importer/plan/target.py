@@ -134,7 +134,11 @@ def _require_fields(fields: tuple[Field, ...], names: set[str]) -> tuple[Field, 
 
 
 def plan_columns(
-    contract: Contract, target: Target, found: dict[str, SheetColumn | None], types: dict[str, PgType]
+    contract: Contract,
+    target: Target,
+    found: dict[str, SheetColumn | None],
+    types: dict[str, PgType],
+    added: tuple[str, ...] = (),
 ) -> tuple[ColumnPlan, ...]:
     """Return the plan of each field: its sheet column, and the exact type of its table column.
 
@@ -142,14 +146,15 @@ def plan_columns(
         contract: the contract to use.
         target: the target of the load.
         found: sheet column by field name.
-        types: types that the contract sets for columns of a new table, by field name (see `resolve_types`).
+        types: types that the contract sets for new columns, by field name (see `resolve_types`).
+        added: names of the fields whose columns are added to the existing table.
 
     Raises:
         TargetRefused: a table column is missing, filled by the database, or of a type that the field cannot fill.
     """
     planned = []
     for field in contract.fields:
-        pg_type = _column_type(field, target, types)
+        pg_type = _new_type(field, types) if field.name in added else _column_type(field, target, types)
         reason = misfit(field.type, pg_type)
         if reason:
             raise TargetRefused(
@@ -161,9 +166,13 @@ def plan_columns(
     return tuple(planned)
 
 
+def _new_type(field: Field, types: dict[str, PgType]) -> PgType:
+    return types.get(field.name) or PgType(FIELD_TYPES[field.type])
+
+
 def _column_type(field: Field, target: Target, types: dict[str, PgType]) -> PgType:
     if target.table is None:
-        return types.get(field.name) or PgType(FIELD_TYPES[field.type])
+        return _new_type(field, types)
     column = target.table.column(field.name)
     listed = ", ".join(c.name for c in target.table.columns)
     if column is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from importer.excel.rejects_origin import Origin
+from importer.plan.drift import absent_columns, retyped
 from importer.plan.mixed import find_mixed, undecided
 from importer.reading.header import REJECT_COLUMNS
 from importer.validation.conservation import totals
@@ -86,6 +87,7 @@ def make_report(
             *_mixed_notes(settings, source, plan, lease),
             *lease.notes,
             *source.notes(),
+            *_drift_notes(settings, source, plan, lease),
             *_plan_notes(settings, plan),
             *_superseded_notes(source, plan, windows),
         ),
@@ -141,6 +143,20 @@ def _mixed_notes(settings: Settings, source: SheetSource, plan: LoadPlan, lease:
     found = find_mixed(undecided(settings, source.header), source.facts, source.places, settings.mixed)
     loaded = {c.column.name for c in plan.columns if c.column}
     return [Note(MIXED_COLUMN, {"what": m.describe(), "advice": m.advise()}) for m in found if m.name in loaded]
+
+
+def _drift_notes(settings: Settings, source: SheetSource, plan: LoadPlan, lease: RunLease) -> list[str]:
+    """Return notes on what differs between the sheet and the contract or table, and is not refused."""
+    table = lease.target.table
+    notes = []
+    if plan.added:
+        types = {c.field.name: c.pg_type for c in plan.columns}
+        notes.append(f"columns added to the table: {', '.join(f'{name} {types[name]}' for name in plan.added)}")
+    if settings.contract is not None or table is not None:
+        notes += retyped(plan.columns, source.facts, "the table" if settings.contract is None else "the contract")
+    if settings.contract is None and table is not None and (absent := absent_columns(table, plan.columns)):
+        notes.append(f"columns of the table that the sheet does not have: {', '.join(absent)}")
+    return notes
 
 
 def _plan_notes(settings: Settings, plan: LoadPlan) -> list[str]:

@@ -28,6 +28,7 @@ def mend_options(settings: Settings, plan: LoadPlan) -> tuple[str, ...]:
     words += ["--types", ",".join(f"{name}={kind}" for name, kind in settings.types)] if settings.types else []
     words += ["--null", ",".join(settings.null)] if settings.null else []
     for option, value, default in (
+        ("--drift", settings.drift, "refuse"),
         ("--mixed", settings.mixed, "text"),
         ("--on-duplicate", settings.on_duplicate, "reject"),
         ("--error-cells", settings.error_cells, "reject"),

@@ -24,7 +24,7 @@ _NOT_IN_KEY = frozenset({
     "retry_for", "timeout", "timeline",
 })  # fmt: skip
 #: Settings that versions before them did not have: at their default they are left out, so that keys stay the same.
-_ADDED = frozenset({"max_text", "types", "null", "mixed"})
+_ADDED = frozenset({"max_text", "types", "null", "mixed", "drift"})
 
 
 def run_key(

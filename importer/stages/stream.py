@@ -77,7 +77,7 @@ class Stream:
             return None
         contract, plan, source = planned
         writes = (big or bool(settings.chunk_rows)) and not self._run.dry_run and not plan.keys
-        directly = xml_bytes >= direct_copy.DIRECT_BYTES and settings.mode == "append"
+        directly = xml_bytes >= direct_copy.DIRECT_BYTES and settings.mode == "append" and not plan.added
         return StreamedLoad(self._run, StagingState(lease), StreamPlan(contract, plan, source, writes, directly))
 
     def _plan(

@@ -153,6 +153,10 @@ class LoadOptions(InspectOptions):
     error_cells: Annotated[Literal["reject", "null"], Field(description="what error cells such as #N/A mean")] = (
         "reject"
     )
+    drift: Annotated[
+        Literal["refuse", "add-columns", "ignore-extra"],
+        Field(description="what to do with columns that the contract or the table does not have"),
+    ] = "refuse"
     timezone: Annotated[
         str | None,
         Field(pattern="^[A-Za-z0-9_+/-]{1,64}$", description="time zone of values for timestamptz; default: UTC"),
