@@ -120,16 +120,19 @@ def test_api_documents_every_argument_and_error() -> None:
 def test_api_type_hints_resolve() -> None:
     from importer.report.model import Report
     from importer.runtime.progress import Progress
-    from importer.settings import ErrorCells, HiddenPolicy, Limits, Method, Mode, OnDuplicate
+    from importer.settings import DriftPolicy, ErrorCells, HiddenPolicy, Limits, Method, MixedPolicy, Mode, OnDuplicate
 
     names = {"Path": Path, "Report": Report, "Progress": Progress, "Limits": Limits, "Mode": Mode, "Method": Method}
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     hints = get_type_hints(
         import_workbook,
         globalns={
             **names,
+            "DriftPolicy": DriftPolicy,
             "ErrorCells": ErrorCells,
+            "Mapping": Mapping,
+            "MixedPolicy": MixedPolicy,
             "HiddenPolicy": HiddenPolicy,
             "Sequence": Sequence,
             "OnDuplicate": OnDuplicate,
