@@ -72,13 +72,14 @@ class RefusedRow(NamedTuple):
 
 @dataclass(frozen=True)
 class PublishResult:
-    """The outcome of publishing: counts of rows inserted, updated, unchanged and deleted, and the refused rows."""
+    """The outcome of publishing: counts of rows inserted, updated, unchanged and deleted, refused rows, and notes."""
 
     inserted: int
     updated: int
     unchanged: int
     deleted: int
     refused: tuple[RefusedRow, ...]
+    notes: tuple[str, ...] = ()
 
 
 def fill(session: Session, staging: Staging, table: Table, statement: InsertSelect, rows: int) -> PublishResult:

@@ -89,6 +89,7 @@ def make_report(
             *source.notes(),
             *_drift_notes(settings, source, plan, lease),
             *_plan_notes(settings, plan),
+            *(published.notes if published else ()),
             *_superseded_notes(source, plan, windows),
         ),
         table_rows=_table_rows(published),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from importer.ledger.schema import SCHEMA
 from importer.load.copy import CopyTarget, WriteTask, max_writers, write_chunk
 from importer.load.insert_bisect import PublishResult
 from importer.load.publish import explain_refusal, publish
+from importer.load.sequences import move_sequences
 from importer.load.staging import Staging, verify
 from importer.load.target_lock import lock_target
 from importer.load.worker_session import close_session
@@ -62,7 +64,7 @@ def write_and_publish(
             with clock.stage(Stage.VERIFY):
                 direct.verify(accepted, _total_checksums(windows))
             direct.write_ledger(chunks, ledger_row(lease, about))
-            yield PublishResult(accepted, 0, 0, 0, ())
+            yield PublishResult(accepted, 0, 0, 0, (), move_sequences(session, target, load.plan))
         return
     with open_staging(state, load.contract, load.plan, chunks, about, dry_run=run.dry_run) as (staging, done):
         written = sum(chunks[number].rows for number in done)
@@ -76,6 +78,8 @@ def write_and_publish(
         with clock.stage(Stage.PUBLISH), _roll_back_refusal(session, target, load):
             lock_target(session, target, run.settings.mode, alters=bool(load.plan.added))
             published = publish(session, staging, target, load, run.settings.mode, accepted)
+            if not run.dry_run:
+                published = replace(published, notes=move_sequences(session, target, load.plan))
         yield published
 
 
