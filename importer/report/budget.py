@@ -57,5 +57,4 @@ def check_recorded_budget(settings: Settings, report: Report) -> None:
 
 
 def _share(report: Report) -> str:
-    were = "was" if report.error_count == 1 else "were"
-    return f"{report.error_count:,} of {report.total_records:,} rows {were}"
+    return f"{report.error_count:,} of {report.total_records:,} rows were"

@@ -93,7 +93,7 @@ def test_no_op_is_held_to_its_own_budget(db: Database, tmp_path: Path, monkeypat
     assert db.load(path, max_rejects=1).success_count == 3
     assert db.load(path, max_rejects="25%").outcome == "already-imported"
     for budget in (0, "24%"):
-        with pytest.raises(BudgetExceeded, match="1 of 4 rows was rejected by run"):
+        with pytest.raises(BudgetExceeded, match="1 of 4 rows were rejected by run"):
             db.load(path, max_rejects=budget)
     assert db.rows("select id from t order by 1") == [(1,), (3,), (4,)]
 
