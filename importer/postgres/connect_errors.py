@@ -28,10 +28,12 @@ _NETWORK_ERRORS = (
     errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED, errno.ETIMEDOUT, errno.ENETUNREACH, errno.EHOSTUNREACH,
     errno.ENETDOWN, errno.EHOSTDOWN, errno.ENETRESET, errno.EPIPE, errno.EAGAIN, errno.EADDRNOTAVAIL, errno.ENOBUFS,
 )  # fmt: skip
-#: What libpq says when the network or the server fails, and not the login (fe-connect.c, fe-misc.c, fe-secure.c).
+#: What libpq says when the network or the server fails, and not the login (fe-connect.c, fe-misc.c, fe-secure.c). An
+#: error in answer to the request for encryption is that of a server that cannot start a process; libpq hides its words.
 _LIBPQ_PASSING = re.compile(
     r"timeout expired|server closed the connection unexpectedly|SSL connection has been closed unexpectedly"
-    r"|SSL SYSCALL error: EOF detected|session is (?:not )?read-only|server is (?:not )?in hot standby mode"
+    r"|SSL SYSCALL error: EOF detected|server sent an error response during (?:SSL|GSS encryption) exchange"
+    r"|session is (?:not )?read-only|server is (?:not )?in hot standby mode"
 )
 #: What servers and PgBouncer say in English when a later attempt may be accepted, for when the SQLSTATE is not known.
 _SERVER_PASSING = re.compile(
