@@ -33,7 +33,7 @@ INFINITE = Sheet(
 )
 
 
-@settings(max_examples=settings().max_examples // 3)
+@settings(max_examples=settings().max_examples // 5)
 @given(sheet=sheets())
 @example(sheet=INFINITE)
 def test_windows_give_the_same_cells_however_they_are_cut(
