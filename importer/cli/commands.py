@@ -14,10 +14,11 @@ from importer.version import __version__
 
 from .admin import db, runs
 from .exits import EXIT_REJECTED, exit_on_error, interrupted, show_report, signals_as_exceptions
+from .help import ProposingGroup, SectionedCommand
 from .options import load_options, output_options, serve_options, sheet_options, workbook_argument
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.group(cls=ProposingGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(__version__, prog_name="importer")
 def cli() -> None:
     """Load an Excel workbook into a PostgreSQL table, fast, and account for every cell.
@@ -30,7 +31,7 @@ def cli() -> None:
     """
 
 
-@cli.command()
+@cli.command(cls=SectionedCommand)
 @workbook_argument
 @load_options
 @sheet_options
@@ -47,7 +48,7 @@ def run(workbook: str, **options: Any) -> None:
     _load(workbook, options, dry_run=False)
 
 
-@cli.command()
+@cli.command(cls=SectionedCommand)
 @workbook_argument
 @load_options
 @sheet_options
@@ -97,7 +98,7 @@ def _split(options: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-@cli.command()
+@cli.command(cls=SectionedCommand)
 @workbook_argument
 @sheet_options
 @output_options
@@ -117,7 +118,7 @@ def inspect(workbook: str, as_json: bool, quiet: bool, verbose: bool, debug: boo
             print_inspection(found, output(), verbose=verbose)
 
 
-@cli.command()
+@cli.command(cls=SectionedCommand)
 @workbook_argument
 @sheet_options
 @click.option(
@@ -141,6 +142,23 @@ def contract(workbook: str, form: str, debug: bool, **options: Any) -> None:
 
         descriptor = suggest_contract(workbook, limits=_limits(options), **_split(options))
         click.echo(write_contract(descriptor, form, table_name_of(workbook)), nl=False)
+
+
+@cli.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the script that completes commands and options in SHELL.
+
+    \b
+    importer completion bash >> ~/.bashrc
+    importer completion zsh >> ~/.zshrc
+    importer completion fish > ~/.config/fish/completions/importer.fish
+    """
+    from click.shell_completion import get_completion_class
+
+    found = get_completion_class(shell)
+    assert found is not None
+    click.echo(found(cli, {}, "importer", "_IMPORTER_COMPLETE").source())
 
 
 @cli.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from importer.report.notes import note_text
+from importer.report.notes import Note, note_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,20 +35,24 @@ def print_report(report: Report, console: Console, *, verbose: bool = False) -> 
         return
     _print_outcome(report, console)
     _print_columns(report, console, verbose=verbose)
-    _print_rules(report, console)
-    stages = " · ".join(f"{stage} {seconds:.2f}s" for stage, seconds in report.timings.items())
-    speed = report.stats["records_per_second"]
-    console.print(
-        f"{stages}\n{report.duration:.2f} s in all, {speed:,.0f} rows/s", highlight=False, style="dim", soft_wrap=True
-    )
-    for note in report.notes if verbose else report.notes[:6]:
-        console.print(f"note: {note_text(note)}", highlight=False, markup=False)
-    if report.rejects_file:
-        console.print(f"rejects: {report.rejects_file}", highlight=False, markup=False, soft_wrap=True)
-    if report.mend_command and report.outcome == "published":
-        console.print(
-            f"fix the marked cells, then: {report.mend_command}", highlight=False, markup=False, soft_wrap=True
-        )
+    _print_rules(report, console, verbose=verbose)
+    if verbose:
+        stages = " · ".join(f"{stage} {seconds:.2f}s" for stage, seconds in report.timings.items())
+        speed = report.stats["records_per_second"]
+        text = f"{stages}\n{report.duration:.2f} s in all, {speed:,.0f} rows/s"
+        console.print(text, highlight=False, style="dim", soft_wrap=True)
+    # A note on a column of mixed kinds is the only word on what became of its type.
+    notes = sorted(report.notes, key=lambda note: not isinstance(note, Note))
+    first = max(_FEW_NOTES, sum(isinstance(note, Note) for note in notes))
+    for note in notes if verbose else notes[:first]:
+        console.print(f"note: {note_text(note)}", highlight=False, markup=False, soft_wrap=True)
+    if not verbose and len(notes) > first:
+        console.print(f"{count(len(notes) - first, 'more note')} (--verbose)", highlight=False, style="dim")
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural unless it is one: `1 row`, `2 rows`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _print_already(report: Report, console: Console) -> None:
@@ -62,16 +66,19 @@ def _print_already(report: Report, console: Console) -> None:
 def _print_outcome(report: Report, console: Console) -> None:
     words = {"published": "loaded into", "checked": "would load into", "over-budget": "NOT loaded into"}
     place = f"{report.target['schema']}.{report.target['table']}" if report.target else "no table"
+    left_out = report.rows.get("superseded", 0)
+    good = report.total_records - report.error_count - left_out
     console.print(
-        f"{report.workbook['name']} · {report.sheet} · {describe_header(*report.header_rows)}",
+        f"{good:,} of {report.total_records:,} rows {words[report.outcome]} {place}, "
+        f"{report.error_count:,} rejected" + (f", {left_out:,} left out" if left_out else ""),
+        style="bold green" if not report.error_count else "bold yellow",
         markup=False,
         highlight=False,
     )
-    left_out = report.rows.get("superseded", 0)
+    for line in _next_steps(report):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     console.print(
-        f"{report.success_count - left_out:,} of {report.total_records:,} rows {words[report.outcome]} {place}, "
-        f"{report.error_count:,} rejected" + (f", {left_out:,} left out" if left_out else ""),
-        style="bold green" if not report.error_count else "bold yellow",
+        f"{report.workbook['name']} · {report.sheet} · {describe_header(*report.header_rows)}",
         markup=False,
         highlight=False,
     )
@@ -80,32 +87,46 @@ def _print_outcome(report: Report, console: Console) -> None:
         console.print(f"rows of the table: {moved}", markup=False, highlight=False)
 
 
+def _next_steps(report: Report) -> list[str]:
+    """Return where the rejects are and how to load them."""
+    lines = [f"rejects: {report.rejects_file}"] if report.rejects_file else []
+    if report.mend_command and report.outcome == "published":
+        lines.append(f"fix the marked cells, then: {report.mend_command}")
+    return lines
+
+
+#: Notes and reasons that are printed without --verbose.
+_FEW_NOTES, _FEW_REASONS = 6, 5
 #: Counts that are printed even if they are 0.
 _ALWAYS_SHOWN = ("inserted", "updated", "unchanged")
+
+
+#: Counts of the cells of a column, and their titles.
+_COUNTS = {
+    "cells": "cells", "loaded": "= loaded", "missing": "+ missing", "ignored": "+ ignored", "rejected": "+ rejected",
+}  # fmt: skip
 
 
 def _print_columns(report: Report, console: Console, *, verbose: bool) -> None:
     from rich.table import Table
 
     table = Table("", "column", "type", box=None, padding=(0, 1), header_style="bold")
-    for title in ("cells", "= loaded", "+ missing", "+ ignored", "+ rejected"):
-        table.add_column(title, justify="right")
+    # What no column has is not shown.
+    counted = [n for n in _COUNTS if n in {"cells", "loaded"} or any(getattr(c.count, n) for c in report.columns)]
+    for name in counted:
+        table.add_column(_COUNTS[name], justify="right")
     shown = report.columns if verbose or len(report.columns) <= 24 else report.columns[:24]  # noqa: PLR2004 - one screen
     for column in shown:
-        count = column.count
-        numbers = (count.cells, count.loaded, count.missing, count.ignored, count.rejected)
+        numbers = [getattr(column.count, name) for name in counted]
         table.add_row(column.letter, safe(column.name), column.type or "-", *(f"{n:,}" for n in numbers))
     if len(report.columns) > len(shown):
-        table.add_row("…", f"{len(report.columns) - len(shown)} more columns (--verbose)")
-    total = [
-        sum(getattr(c.count, name) for c in report.columns)
-        for name in ("cells", "loaded", "missing", "ignored", "rejected")
-    ]
+        table.add_row("…", f"{count(len(report.columns) - len(shown), 'more column')} (--verbose)")
+    total = [sum(getattr(c.count, name) for c in report.columns) for name in counted]
     table.add_row("", "all", "", *(f"{n:,}" for n in total), style="bold")
     console.print(table)
 
 
-def _print_rules(report: Report, console: Console) -> None:
+def _print_rules(report: Report, console: Console, *, verbose: bool) -> None:
     if not report.rules:
         return
     from rich.table import Table
@@ -116,6 +137,9 @@ def _print_rules(report: Report, console: Console) -> None:
     for rule in report.rules[:20]:
         table.add_row(safe(rule.key), f"{rule.count:,}", safe(rule.example))
     console.print(table)
+    for group in report.reasons if verbose else report.reasons[:_FEW_REASONS]:
+        text = "".join(c if c.isprintable() else " " for c in group.describe())
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def describe_header(first: int, last: int) -> str:

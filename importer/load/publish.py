@@ -63,7 +63,7 @@ def publish(
 
 
 def explain_refusal(
-    error: DatabaseError, session: Session, target: Target, load: PlannedLoad | None = None
+    error: DatabaseError, session: Session, target: Target, load: PlannedLoad | None = None, mode: Mode = "append"
 ) -> DatabaseError:
     """Return the error to raise for one that `publish` raised: what it means for the user, or the error itself.
 
@@ -72,6 +72,7 @@ def explain_refusal(
         session: the session, after its owner rolled the failed transaction back.
         target: the table that the load goes to.
         load: contract and plan of the load, if columns were to be added.
+        mode: mode of the load, which says what privileges it needs.
 
     Returns:
         TargetChanged: another session created the table in the meantime.
@@ -93,12 +94,22 @@ def explain_refusal(
             sqlstate=error.sqlstate,
         )
     if error.sqlstate == _DENIED:
+        role = session_role(session)
         return TargetRefused(
-            f"role {session_role(session)} may not write to {target.quoted}",
-            choice="ask for CREATE on its schema, or INSERT on the table (for an upsert SELECT and UPDATE, too)",
+            f"role {role} may not write to {target.quoted}",
+            choice=_grants(target, role, mode),
             sqlstate=error.sqlstate,
         )
     return error
+
+
+def _grants(target: Target, role: str, mode: Mode) -> str:
+    """Return the statements that give a role what a load needs, for somebody who may run them."""
+    if target.table is None:
+        schema = quote(target.schema)
+        return f"ask for CREATE on its schema: GRANT USAGE, CREATE ON SCHEMA {schema} TO {role};"
+    needed = {"upsert": "SELECT, INSERT, UPDATE", "replace": "SELECT, INSERT, DELETE"}.get(mode, "INSERT")
+    return f"ask for INSERT on the table: GRANT {needed} ON {target.quoted} TO {role};"
 
 
 def _rename_to_target(session: Session, staging: Staging, target: Target, contract: Contract) -> None:

@@ -9,10 +9,12 @@ from importer.plan.drift import absent_columns, retyped
 from importer.plan.mixed import find_mixed, undecided
 from importer.reading.header import REJECT_COLUMNS
 from importer.validation.conservation import totals
+from importer.validation.error_groups import group_errors
 from importer.validation.tasks import ColumnCount
 
 from .model import ColumnReport, Report, RuleReport
 from .notes import MIXED_COLUMN, REJECTED_THEN, Note
+from .present_rows import present_notes
 from .rejects_workbook import Rejects
 from .rerun_command import mend_options
 
@@ -89,11 +91,13 @@ def make_report(
             *source.notes(),
             *_drift_notes(settings, source, plan, lease),
             *_plan_notes(settings, plan),
+            *present_notes(settings, lease, published),
             *(published.notes if published else ()),
             *_superseded_notes(source, plan, windows),
         ),
         table_rows=_table_rows(published),
         mend_options=mend_options(settings, plan),
+        reasons=group_errors(rejects.errors, source.places) if len(rejects) else (),
     )
     return report, rejects
 

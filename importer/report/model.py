@@ -9,6 +9,7 @@ from .notes import Note, note_text
 from .rerun_command import mend_command
 
 if TYPE_CHECKING:
+    from importer.validation.error_groups import ErrorGroup
     from importer.validation.tasks import ColumnCount
 
 
@@ -78,6 +79,7 @@ class Report:
             that the database refused (`refused`, also among the rejects); empty before publishing.
         run: ledger entry: `id`, `resumed_rows` (written by a run that died), `published_at` (of an earlier run).
         mend_options: options of `mend_command`.
+        reasons: the errors by column and reason, the most frequent first; the dict has no values of them.
     """
 
     outcome: str
@@ -97,6 +99,7 @@ class Report:
     notes: tuple[Note | str, ...] = field(default=())
     table_rows: dict[str, int] = field(default_factory=dict)
     mend_options: tuple[str, ...] = ()
+    reasons: tuple[ErrorGroup, ...] = ()
     run: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -153,6 +156,7 @@ class Report:
             "rejects": {
                 "rows": self.error_count,
                 "by_rule": [r.to_dict() for r in self.rules],
+                "reasons": [{"cells": g.cells, "count": g.count, "reason": g.reason} for g in self.reasons],
                 "file": self.rejects_file,
                 "command": self.mend_command if self.outcome == "published" else None,
             },

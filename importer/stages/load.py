@@ -75,7 +75,7 @@ def write_and_publish(
             _write(run, lease, staging, windows, left)
         with clock.stage(Stage.VERIFY):
             verify(session, staging, accepted, _total_checksums(windows), load.plan.text_hash)
-        with clock.stage(Stage.PUBLISH), _roll_back_refusal(session, target, load):
+        with clock.stage(Stage.PUBLISH), _roll_back_refusal(run, session, target, load):
             lock_target(session, target, run.settings.mode, alters=bool(load.plan.added))
             published = publish(session, staging, target, load, run.settings.mode, accepted)
             if not run.dry_run:
@@ -84,7 +84,7 @@ def write_and_publish(
 
 
 @contextlib.contextmanager
-def _roll_back_refusal(session: Session, target: Target, load: PlannedLoad) -> Iterator[None]:
+def _roll_back_refusal(run: RunContext, session: Session, target: Target, load: PlannedLoad) -> Iterator[None]:
     """Roll the transaction back if the server refuses to publish, and raise what that means for the user.
 
     `write_and_publish` owns the transaction until it yields. It ends it here, because the role that the message names
@@ -94,7 +94,7 @@ def _roll_back_refusal(session: Session, target: Target, load: PlannedLoad) -> I
         yield
     except DatabaseError as exc:
         session.rollback()
-        raise explain_refusal(exc, session, target, load) from None
+        raise explain_refusal(exc, session, target, load, run.settings.mode) from None
 
 
 def _write(

@@ -79,6 +79,7 @@ def test_cli_has_the_commands() -> None:
     assert sorted(" ".join(path) for path in COMMANDS) == [
         "",
         "check",
+        "completion",
         "contract",
         "db",
         "db psql",
@@ -128,6 +129,41 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     assert ran.stdout.splitlines()[-1] == "[] 0", ran.stderr
 
 
+def test_help_of_run_has_sections() -> None:
+    shown = importer("run", "--help").out
+    titles = ["What to read:", "Where to:", "What is bad:", "When it fails:", "How it is done:", "Output:"]
+    places = [shown.index(f"\n{title}\n") for title in titles]
+    assert places == sorted(places)
+    assert "\nOther:\n" not in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "proposed"),
+    [
+        (["my data.xlsx", "--table", "t"], "importer run 'my data.xlsx' --table t"),
+        (["inpsect", "a.xlsx"], "importer inspect"),
+    ],
+)
+def test_word_that_is_no_command_gets_a_proposal(arguments: list[str], proposed: str) -> None:
+    ran = importer(*arguments)
+    assert (ran.code, ran.out) == (2, "")
+    assert f"Did you mean: {proposed}\n" in ran.err
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(shell: str) -> None:
+    """The script asks the program, which then answers with commands."""
+    script = importer("completion", shell)
+    assert (script.code, "_IMPORTER_COMPLETE" in script.out) == (0, True)
+    words = {
+        "_IMPORTER_COMPLETE": f"{shell}_complete",
+        "COMP_WORDS": "importer ru",
+        "COMP_CWORD": "ru" if shell == "fish" else "1",
+    }
+    answered = importer(env=words)
+    assert "run" in answered.out.replace(",", " ").split()
+
+
 def test_version() -> None:
     ran = importer("--version")
     assert (ran.code, ran.out) == (0, "importer, version 0.1.0\n")
@@ -159,9 +195,16 @@ def test_exit_0_done(db: Database, good: Path) -> None:
 def test_exit_1_some_rejected(db: Database, bad: Path) -> None:
     ran = load(db, bad, cwd=bad.parent)
     assert (ran.code, ran.err) == (1, "")
-    assert "3 of 4 rows loaded into" in ran.out
+    lines = ran.out.splitlines()
+    assert lines[0].startswith("3 of 4 rows loaded into")
+    assert lines[0].endswith(".bad, 1 rejected")
+    assert lines[1] == f"rejects: {bad.parent / 'bad.rejects.xlsx'}"
     assert "age|error-cell" in ran.out
     assert "People!B5" in ran.out
+    # Columns of zeros, stages and rates are left out.
+    assert "+ rejected" in ran.out
+    assert "+ missing" not in ran.out
+    assert "rows/s" not in ran.out
     assert (bad.parent / "bad.rejects.xlsx").exists()
     assert db.rows("select count(*) from bad") == [(3,)]
 
