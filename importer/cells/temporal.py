@@ -191,3 +191,21 @@ def _whole_seconds(count: pl.Expr, unit: int) -> pl.Expr:
     """Return so many units of that many seconds, 0 for no count, and null if that alone is too long."""
     whole = pl.when(count.is_null()).then(0).otherwise(count.cast(pl.Int64, strict=False))
     return pl.when(whole <= _LONGEST // 1_000_000 // unit).then(whole * unit)
+
+
+#: ISO 8601 with an offset: date, hours, minutes, seconds, fraction; sign, hours and minutes of the offset, or `Z`.
+_WITH_OFFSET = (
+    r"^(\d{4}-\d\d-\d\d)[T ]([01]\d|2[0-3]):([0-5]\d)(?::([0-5]\d)(?:\.(\d{1,6}))?)?"
+    r" ?(?:Z|([+-])([01]\d|2[0-3])(?::?([0-5]\d))?)$"
+)
+
+
+def instants(text: pl.Expr) -> pl.Expr:
+    """Return the instants (UTC) of texts in ISO 8601 with an offset, such as `2024-05-01T10:00+02:00`; else null."""
+    parts = [text.str.extract(_WITH_OFFSET, n) for n in range(1, 9)]
+    day, hour, minute, second, fraction, sign, hours, minutes = parts
+    written = pl.concat_str(
+        day, pl.lit("T"), hour, pl.lit(":"), minute, pl.lit(":"), second.fill_null("00"), pl.lit("."),
+        fraction.fill_null("0"), sign.fill_null("+"), hours.fill_null("00"), minutes.fill_null("00"),
+    )  # fmt: skip
+    return written.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%z", time_unit="us", strict=False)

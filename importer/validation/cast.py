@@ -9,6 +9,7 @@ import polars as pl
 
 from importer.cells.frame import MAX_EXACT_INTEGER
 from importer.cells.structured import is_json
+from importer.cells.temporal import instants
 from importer.cells.text import shortest_text, to_text
 from importer.postgres.types import TEXT_WIRE_TYPE, PgType, wire_type_of
 
@@ -123,10 +124,7 @@ def _float(value: pl.Expr, field_type: str, name: str) -> Cast:
 
 
 def _timestamp(value: pl.Expr, pg_type: PgType, timezone: str) -> Cast:
-    stamp = value.cast(pl.Datetime("us"))
-    digits = pg_type.args[0] if pg_type.args else 6
-    if digits < 6:  # noqa: PLR2004 - microseconds
-        stamp = pl.when(stamp.dt.microsecond() % 10 ** (6 - digits) == 0).then(stamp)
+    stamp = _in_precision(value.cast(pl.Datetime("us")), pg_type)
     if pg_type.name == "timestamp":
         return Cast(stamp, f"has fractions of a second that {pg_type} drops")
     # A local time that occurs twice is taken as the earlier one; one that a clock change skips does not exist.
@@ -135,6 +133,20 @@ def _timestamp(value: pl.Expr, pg_type: PgType, timezone: str) -> Cast:
         zoned.dt.convert_time_zone("UTC"),
         f"does not exist in time zone {timezone}, or has fractions that {pg_type} drops",
     )
+
+
+def _in_precision(stamp: pl.Expr, pg_type: PgType) -> pl.Expr:
+    """Return the stamps without those that have more fractional digits than the type keeps."""
+    digits = pg_type.args[0] if pg_type.args else 6
+    if digits >= 6:  # noqa: PLR2004 - microseconds
+        return stamp
+    return pl.when(stamp.dt.microsecond() % 10 ** (6 - digits) == 0).then(stamp)
+
+
+def with_instants(fitted: Cast, text: pl.Expr, pg_type: PgType) -> Cast:
+    """Return a cast to `timestamptz` in which texts with an offset are the instants that they name."""
+    named = _in_precision(instants(text), pg_type)
+    return Cast(pl.coalesce(named, fitted.value), fitted.reason)
 
 
 def _clock(value: pl.Expr, field_type: str, pg_type: PgType) -> Cast:

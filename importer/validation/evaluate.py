@@ -12,10 +12,11 @@ import polars as pl
 from importer.cells.constraints import CONSTRAINT_ERROR, ERROR_CELL, TYPE_ERROR, UNCALCULATED, checks, format_check
 from importer.cells.convert import convert
 from importer.cells.frame import PROBLEM_KINDS, VALUE_KINDS, kinds_by_column, part
+from importer.cells.temporal import instants
 from importer.cells.text import as_text, raw_text
 from importer.postgres.types import wire_type_of
 
-from .cast import Cast, fit, keeps_cell_text
+from .cast import Cast, fit, keeps_cell_text, with_instants
 from .encoding_rules import encoding_rules
 from .errors_frame import Rule
 
@@ -92,12 +93,21 @@ class _ColumnExpressions:
     def value(self) -> pl.Expr:
         """Return the values of the field's type; null for a cell that is missing or has no such value."""
         value = convert(self._planned.field, self._column, self._kinds)
+        if self._names_instants:
+            value = pl.coalesce(value, instants(pl.col(part(self._column, "text"))).dt.replace_time_zone(None))
         return pl.when(~pl.col(f"m{self.position}")).then(value)
 
     def formatted_value(self) -> pl.Expr:
         """Return the values without those that break the string's format, which are not values of the field's type."""
         assert self.form is not None
         return pl.when(~self.form.broken).then(pl.col(f"v{self.position}"))
+
+    @property
+    def _names_instants(self) -> bool:
+        """Whether texts with an offset are values: a `timestamptz` column holds what they name."""
+        field, pg_type = self._planned.field, self._planned.pg_type
+        zoned = field.type == "datetime" and field.format in {"default", "any"} and "text" in self._kinds
+        return zoned and pg_type.name == "timestamp with time zone" and not pg_type.array
 
     def _final(self) -> pl.Expr:
         return pl.col(f"v{self.position}" if self.form is None else f"f{self.position}")
@@ -110,6 +120,9 @@ class _ColumnExpressions:
             fitted = fit("string", value, planned.pg_type, timezone)
         else:
             fitted = fit(planned.field.type, value, planned.pg_type, timezone)
+            if self._names_instants:
+                given = pl.when(value.is_not_null()).then(pl.col(part(self._column, "text")))
+                fitted = with_instants(fitted, given, planned.pg_type)
         return Cast(fitted.value.cast(wire_type_of(planned.pg_type).frame), fitted.reason)
 
     def rules(self, misfit: str, longest: dict[str, int]) -> Iterator[Rule]:
