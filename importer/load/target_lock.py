@@ -31,7 +31,7 @@ _LOCK_OF_REPLACE = "SHARE ROW EXCLUSIVE"
 _AROUND = "the tables that refer to it, or a type of its columns"
 
 
-def lock_target(session: Session, target: Target, mode: Mode, *, alters: bool = False) -> None:
+def lock_target(session: Session, target: Target, mode: Mode, added: tuple[str, ...] = ()) -> None:
     """Lock an existing target against changes of its definition, and compare it with the one that was planned for.
 
     In mode `replace` all other writers wait as well; see `_LOCK_OF_REPLACE`.
@@ -43,8 +43,8 @@ def lock_target(session: Session, target: Target, mode: Mode, *, alters: bool = 
         session: session that will publish.
         target: the target as it was when the load was planned; nothing is done for a new table.
         mode: mode of the load.
-        alters: whether the load will alter the table; then readers wait as well, from the start, because two loads that
-            only wanted more later would wait for each other.
+        added: names of the columns that the load will add; if there are any, readers wait as well, from the start,
+            because two loads that only wanted more later would wait for each other.
 
     Raises:
         TargetChanged: it differs, or is gone.
@@ -54,7 +54,7 @@ def lock_target(session: Session, target: Target, mode: Mode, *, alters: bool = 
         return
     session.rollback()
     try:
-        if alters:
+        if added:
             session.run(f"LOCK TABLE {target.quoted} IN ACCESS EXCLUSIVE MODE")
         elif mode == "replace":
             session.run(f"LOCK TABLE {target.quoted} IN {_LOCK_OF_REPLACE} MODE")

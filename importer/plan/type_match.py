@@ -19,15 +19,19 @@ _TAKES = {
     "time": {"time"},
     "interval": {"duration", "time"},
 }
+#: Types of elements that the server reads from text as they are, or refuses; others it would cut, round or shorten.
+_EXACT_ELEMENTS = {"text", "character varying", "citext", "smallint", "integer", "bigint", "numeric", "boolean", "uuid"}
+#: Field types whose values may be the text of a list.
+_TAKES_ARRAY = {"string", "any", "array", "list"}
 
 
 def misfit(field_type: str, pg_type: PgType) -> str | None:
     """Return why a field of this type cannot fill a column of that type, or None if it can."""
-    if pg_type.array:
-        return "arrays cannot be filled from a sheet"
     if pg_type.name in UNFIT or pg_type.name.startswith(UNSUPPORTED_PREFIXES):
         return f"type {pg_type} cannot be filled from a sheet"
-    takes = _TAKES.get(pg_type.name)
+    if pg_type.array and (pg_type.args or (pg_type.name not in _EXACT_ELEMENTS and pg_type.labels is None)):
+        return f"type {pg_type} cannot be filled from a sheet: the server would change elements that do not fit"
+    takes = _TAKES_ARRAY if pg_type.array else _TAKES.get(pg_type.name)
     if takes is not None and field_type not in takes:
         return f"a {field_type} field cannot fill a column of type {pg_type}"
     if takes is None and pg_type.name in {"json", "jsonb"} and field_type == "geopoint":

@@ -193,6 +193,8 @@ FIELD_TYPES = {
 
 def field_type_for(pg_type: PgType) -> str:
     """Return the Table Schema type that describes an existing column of that type."""
+    if pg_type.array:
+        return "string"
     simple = {
         "boolean": "boolean", "smallint": "integer", "integer": "integer", "bigint": "integer",
         "real": "number", "double precision": "number", "numeric": "number", "date": "date", "time": "time",

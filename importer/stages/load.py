@@ -76,7 +76,7 @@ def write_and_publish(
         with clock.stage(Stage.VERIFY):
             verify(session, staging, accepted, _total_checksums(windows), load.plan.text_hash)
         with clock.stage(Stage.PUBLISH), _roll_back_refusal(run, session, target, load):
-            lock_target(session, target, run.settings.mode, alters=bool(load.plan.added))
+            lock_target(session, target, run.settings.mode, load.plan.added)
             published = publish(session, staging, target, load, run.settings.mode, accepted)
             if not run.dry_run:
                 published = replace(published, notes=move_sequences(session, target, load.plan))

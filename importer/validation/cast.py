@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import polars as pl
 
+from importer.cells.array_literals import array_literal
 from importer.cells.frame import MAX_EXACT_INTEGER
 from importer.cells.structured import is_json
 from importer.cells.temporal import instants
@@ -40,7 +41,7 @@ def keeps_cell_text(field_type: str, pg_type: PgType) -> bool:
 
     Lists and points are converted to PostgreSQL's own syntax, which a text column does not need.
     """
-    return field_type in {"list", "geopoint"} and pg_type.name in _TEXT_TYPES
+    return field_type in {"list", "geopoint"} and pg_type.name in _TEXT_TYPES and not pg_type.array
 
 
 def fit(field_type: str, value: pl.Expr, pg_type: PgType, timezone: str) -> Cast:
@@ -53,6 +54,8 @@ def fit(field_type: str, value: pl.Expr, pg_type: PgType, timezone: str) -> Cast
         timezone: time zone of datetimes that go into a `timestamptz` column.
     """
     name = pg_type.name
+    if pg_type.array:
+        return _text(to_text(field_type, value), pg_type)
     if name in INTEGER_RANGES:
         return Cast(_integer(value, field_type, name), f"is not a whole number in the range of {name}")
     if name == "numeric":
@@ -161,6 +164,9 @@ def _clock(value: pl.Expr, field_type: str, pg_type: PgType) -> Cast:
 def _text(text: pl.Expr, pg_type: PgType) -> Cast:
     """Return texts for a text column, or for a type that the server parses from text."""
     assert wire_type_of(pg_type) == TEXT_WIRE_TYPE
+    if pg_type.array:
+        literal = text.map_elements(array_literal, return_dtype=pl.String)
+        return Cast(literal, 'is not a list such as {a,b} or ["a","b"]')
     clean = pl.when(~text.str.contains("\0", literal=True)).then(text)
     if pg_type.labels is not None:
         labels = ", ".join(pg_type.labels[:12])

@@ -35,7 +35,12 @@ def encoding_rules(position: int, pg_type: PgType, encoding: Encoding) -> Iterat
     if encoding.escapable is not None and pg_type.name == "jsonb":
         escaped = value.map_elements(_escaped_characters, return_dtype=pl.String)
         yield Rule(position, TYPE_ERROR, ~holds_texts(escaped, encoding.escapable), f"{reason}, written as an escape")
-    if encoding.counts_bytes and pg_type.name in {"character varying", "character"} and pg_type.args:
+    if (
+        encoding.counts_bytes
+        and not pg_type.array
+        and pg_type.name in {"character varying", "character"}
+        and pg_type.args
+    ):
         too_long = (value.str.len_bytes() > pg_type.args[0]).fill_null(value=False)
         yield Rule(position, TYPE_ERROR, too_long, f"is longer than {pg_type}, which counts bytes in {database}")
 

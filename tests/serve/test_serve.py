@@ -150,7 +150,7 @@ def test_report_of_an_earlier_import_names_no_file(service: Service) -> None:
     imported, rejected = service.json(f"/runs/{answer['run_id']}/report")["notes"]
     assert imported.startswith("already imported by run ")
     assert imported.endswith("; again=true loads it again")
-    assert rejected == "1 rows were rejected then"
+    assert rejected == "1 row was rejected then"
 
 
 def test_list_of_bad_cells_of_a_check(service: Service) -> None:
