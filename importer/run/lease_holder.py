@@ -72,9 +72,13 @@ class LeaseHolder:
         self._closing = threading.Event()
         self._background = CallThread("lease")
         self._lease: Future[RunLease] = Future()
+        #: Held while it is decided who closes the session, and while the session is closed or cancelled.
+        self._closing_lock = threading.Lock()
+        #: Whether the thread acquires the lease, and whether the run ended meanwhile, so that the thread must close it.
+        self._acquiring = self._abandoned = False
 
     def __enter__(self) -> Self:
-        self._lease = self._background.submit(self._acquire)
+        self._start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -84,9 +88,15 @@ class LeaseHolder:
         with contextlib.suppress(BaseException):
             # An embedded server that is starting can only be stopped after it has started.
             self._lease.exception(_CLOSE_SECONDS if self._settings.dsn else 60)
-        if self._session is not None:
-            self._session.close()
-        self._servers.close()
+        with self._closing_lock:
+            self._abandoned = self._acquiring
+        if self._abandoned:
+            # In another thread: if the network is down, the request to cancel blocks as well.
+            canceller = CallThread("cancel")
+            canceller.submit(self._cancel)
+            canceller.close()
+        else:
+            self._release()
 
     def set_source(self, workbook: Workbook, sheet: Sheet) -> None:
         """Set the workbook and sheet to import, without which the lease cannot be acquired."""
@@ -112,11 +122,10 @@ class LeaseHolder:
         self._notes = (*self._notes, note)
 
     def reacquire(self) -> None:
-        """Start to acquire the lease again, over a new connection; `get` returns it."""
-        old, self._session = self._session, None
-        if old is not None:
-            old.close()
-        self._lease = self._background.submit(self._acquire)
+        """Start to acquire the lease again, over a new connection, unless it is being acquired; `get` returns it."""
+        if self._lease.done():
+            self._close_session()
+            self._start()
 
     def stop_if_imported(self) -> None:
         """Raise AlreadyImported once that is known; while another run loads the same import, wait for its end."""
@@ -125,9 +134,39 @@ class LeaseHolder:
             if lease.published_run:
                 raise AlreadyImported(lease)
 
+    def _start(self) -> None:
+        self._acquiring = True
+        self._lease = self._background.submit(self._acquire)
+
+    def _release(self) -> None:
+        """Close the session, which releases the lease, and stop the embedded server."""
+        self._close_session()
+        self._servers.close()
+
+    def _close_session(self) -> None:
+        with self._closing_lock:
+            session, self._session = self._session, None
+            if session is not None:
+                session.close()
+
+    def _cancel(self) -> None:
+        with self._closing_lock:
+            if self._session is not None:
+                self._session.cancel()
+
     # ---- IN THE BACKGROUND --------------------------------------------------------------------------------------
 
     def _acquire(self) -> RunLease:
+        """Acquire the lease; if the run ends first, release it: a process that lives on would hold it for ever."""
+        try:
+            return self._retry_acquire()
+        finally:
+            with self._closing_lock:
+                self._acquiring = False
+            if self._abandoned:
+                self._release()
+
+    def _retry_acquire(self) -> RunLease:
         retry = Retry(self._settings.retry_for, self._clock.deadline, self._clock.say)
         while True:
             try:
@@ -155,11 +194,12 @@ class LeaseHolder:
 
     def _connect(self) -> tuple[Dsn, Session]:
         """Open a session, after closing the one of the last attempt; start the embedded server if no DSN is given."""
-        if self._session is not None:
-            self._session.close()
+        self._close_session()
         if self._dsn is None:
             self._dsn = self._settings.dsn or self._servers.enter_context(EmbeddedServer().running())
         self._session = Session(self._dsn, deadline=self._clock.deadline)
+        if self._closing.is_set():
+            raise ImporterError("the run ended while it connected")
         if self._settings.dsn:
             check_pooler(self._session, self._dsn)
         return self._dsn, self._session
