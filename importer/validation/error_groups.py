@@ -41,7 +41,7 @@ class ErrorGroup:
 
 def group_errors(errors: pl.DataFrame, places: CellAddresses) -> tuple[ErrorGroup, ...]:
     """Return the groups of a frame of errors (see `errors_frame`), the largest first."""
-    valued = pl.when(~pl.col("kind").is_in(PROBLEM_KINDS)).then(pl.col("raw")).drop_nulls()
+    valued = pl.when(~pl.col("kind").is_in(PROBLEM_KINDS)).then(pl.col("raw").replace("", None)).drop_nulls()
     grouped = (
         errors.group_by("column", "reason", maintain_order=True)
         .agg(
