@@ -66,6 +66,14 @@ def _importer(books: list[Path], dsn: str, table: str, append: bool) -> list[str
     return [sys.executable, "-m", "importer", "run", str(books[0]), "--to", dsn, "--table", table, "--json"]
 
 
+def _importer_calamine(books: list[Path], dsn: str, table: str, append: bool) -> list[str]:
+    """With the engine that reads all cells, instead of our own decoder."""
+    command = _importer(books, dsn, table, append)
+    if len(books) > 1:
+        return [*command[:2], command[2].replace("again=True", "again=True, engine='calamine'")]
+    return [*command, "--engine", "calamine"]
+
+
 def _script(text: str) -> Command:
     def command(books: list[Path], dsn: str, table: str, append: bool) -> list[str]:
         return [sys.executable, "-c", text, table, str(int(append)), dsn, *map(str, books)]
@@ -85,6 +93,7 @@ def _ogr2ogr(books: list[Path], dsn: str, table: str, append: bool) -> list[str]
 #: Contestants by name.
 CONTESTANTS: dict[str, Command] = {
     "importer": _importer,
+    "importer-calamine": _importer_calamine,
     "duckdb": _script(DUCKDB),
     "polars": _script(POLARS),
     "pandas": _script(PANDAS),

@@ -1,11 +1,11 @@
 """Shows what loading a workbook costs step by step: CPU seconds, in one process and one after the other.
 
-    python bench/steps.py big.xlsx [--to DSN] [--runs 3]
+    python bench/steps.py big.xlsx [--to DSN] [--runs 3] [--engine calamine]
 
 Not a run as users start it, where the steps overlap on several cores: what each of them costs, and what none of them
-can do without. `bare` are inflating, the engine and COPY, which any program pays that reads with this engine and writes
-with COPY; the rest is what accounting for every cell costs, and shared strings. `server` is the backend's own CPU time
-during COPY (servers on this machine only).
+can do without. `bare` are inflating, the engine (all cells are its, with `--engine calamine`) and COPY, which any
+program pays that reads with this engine and writes with COPY; the rest is what accounting for every cell costs, and
+shared strings. `server` is the backend's own CPU time during COPY (servers on this machine only).
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from importer.decoding.engine import Engine
 from importer.decoding.shared_strings import parse_strings
 from importer.decoding.tasks import ReadTask, StringsTask
 from importer.excel.workbook import open_workbook
+from importer.formats.styles import read_cell_formats
 from importer.plan.infer import infer_contract
 from importer.plan.model import LoadPlan, match_fields
 from importer.plan.target import Target, plan_columns
@@ -40,7 +41,7 @@ from importer.reading.header import read_header
 from importer.reading.windows import HEAD_ROWS, WindowSizes, WindowSplitter
 from importer.settings import Dsn, Limits, find_dsn
 from importer.stages import preload  # noqa: F401 - as a worker is set up
-from importer.validation.check_window import check
+from importer.validation.check_window import check_rows
 from importer.verification.checksum_frame import source_checksums
 
 if TYPE_CHECKING:
@@ -88,10 +89,11 @@ def main() -> None:
     parser.add_argument("workbook", type=Path, help="with a header in its first row")
     parser.add_argument("--to", help="server (default: the environment's, else the embedded one)")
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--engine", default="builtin", help="builtin (default) or calamine")
     options = parser.parse_args()
     given = find_dsn(options.to)
     with contextlib.nullcontext(given) if given else EmbeddedServer().running() as dsn:
-        runs = [_measured(options.workbook, Dsn(dsn.text)) for _ in range(options.runs)]
+        runs = [_measured(options.workbook, Dsn(dsn.text), options.engine) for _ in range(options.runs)]
     if not all("COPY" in run for run in runs):
         raise SystemExit(
             f"{options.workbook} has no more rows than the {HEAD_ROWS} of the first window: too few to measure"
@@ -99,21 +101,22 @@ def main() -> None:
     _print(options.workbook, runs)
 
 
-def _measured(workbook: Path, dsn: Dsn) -> dict[str, float]:
+def _measured(workbook: Path, dsn: Dsn, engine: str) -> dict[str, float]:
     steps = Steps()
-    scan = steps.watch(read, "scan", "look at the XML", "rest of reading")
+    tags = steps.watch(read, "find_tags", "find the tags", "rest of reading")
+    decode = steps.watch(read, "decode_window", "decode cells", "rest of reading")
     load = steps.watch(Engine, "load", "engine", "rest of reading")
     try:
         with tempfile.TemporaryDirectory() as folder, Session(dsn) as session:
-            _load(workbook, Path(folder), session, steps)
+            _load(workbook, Path(folder), session, steps, engine)
             session.run(f"DROP TABLE IF EXISTS public.{TABLE}")
             session.commit()
     finally:
-        read.scan, Engine.load = scan, load  # type: ignore[method-assign]
+        read.find_tags, read.decode_window, Engine.load = tags, decode, load  # type: ignore[method-assign]
     return dict(steps.seconds)
 
 
-def _load(workbook: Path, folder: Path, session: Session, steps: Steps) -> None:
+def _load(workbook: Path, folder: Path, session: Session, steps: Steps, engine: str) -> None:
     limits = Limits()
     with steps.step("open"):
         opened = open_workbook(workbook, limits)
@@ -134,7 +137,7 @@ def _load(workbook: Path, folder: Path, session: Session, steps: Steps) -> None:
                 break
             task = ReadTask(
                 window, cutting.width(), opened.epoch_1904, limits.window_cells, folder / "frame", strings,
-                cutting.styles,
+                cutting.styles, formats=read_cell_formats(cutting.styles), engine=engine,
             )  # fmt: skip
             with steps.step("rest of reading"):
                 frame, told = read.read_frame(task)
@@ -161,7 +164,7 @@ def _plan(head: pl.DataFrame, facts: Any, session: Session) -> LoadPlan:
 
 def _write(rows: pl.DataFrame, plan: LoadPlan, session: Session, steps: Steps, backend: psutil.Process | None) -> None:
     with steps.step("check"):
-        accepted = check(rows, plan, []).accepted.drop("_row")
+        accepted = check_rows(rows, plan, []).accepted.drop("_row")
     with steps.step("checksums"):
         source_checksums(accepted, "crc32c")
     before = _seconds(backend)
@@ -189,7 +192,7 @@ def _seconds(process: psutil.Process | None) -> float:
 def _print(workbook: Path, runs: list[dict[str, float]]) -> None:
     median = {name: statistics.median(run.get(name, 0.0) for run in runs) for name in runs[0]}
     ours = sum(seconds for name, seconds in median.items() if name != "server")
-    bare = sum(median[name] for name in BARE)
+    bare = sum(median.get(name, 0.0) for name in BARE)
     print(f"{workbook.name}: CPU seconds of each step, medians of {len(runs)}\n")
     print("| step | CPU, s |\n|---|---:|")
     for name in sorted(median, key=lambda name: (name == "server", -median[name])):

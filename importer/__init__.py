@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from importer.report.model import Report
     from importer.runtime.progress import Progress
 
-    from .settings import DriftPolicy, ErrorCells, HiddenPolicy, Limits, Method, MixedPolicy, Mode, OnDuplicate
+    from .settings import DriftPolicy, Engine, ErrorCells, HiddenPolicy, Limits, Method, MixedPolicy, Mode, OnDuplicate
 
 __all__ = [
     "BudgetExceeded",
@@ -46,6 +46,7 @@ def import_workbook(
     columns: Sequence[str] | None = None,
     keep_names: bool = False,
     hidden: HiddenPolicy = "include",
+    engine: Engine = "builtin",
     error_cells: ErrorCells = "reject",
     types: Mapping[str, str] | str | None = None,
     null: Sequence[str] | None = None,
@@ -86,6 +87,7 @@ def import_workbook(
         columns: header texts, names or letters of the columns to load; None: all.
         keep_names: use header texts as column names unchanged.
         hidden: what to do with hidden rows and columns.
+        engine: what reads the cells: `builtin`, our own decoder, judged by calamine in samples; or `calamine` alone.
         error_cells: `reject` rows with error cells, or load them as `null`.
         types: types of columns by header, name or letter: field types of Table Schema (`number`, `date`…) or PostgreSQL
             types (`numeric(12,2)`); as a mapping, or as `"amount=number,day=date"`.
@@ -137,6 +139,7 @@ def import_workbook(
         columns=columns,
         keep_names=keep_names,
         hidden=hidden,
+        engine=engine,
         error_cells=error_cells,
         types=types,
         null=null,

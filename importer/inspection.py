@@ -66,6 +66,7 @@ class Inspection:
                 "data": source.rows, "blank": source.blank_rows,
                 "hidden": source.hidden_rows, "above_header": source.above_header,
             },
+            "reading": source.read_cells(),
             "columns": [
                 {
                     "letter": c.letter, "header": c.header, "name": c.name, "type": types.get(c.name),
@@ -91,8 +92,8 @@ def inspect_workbook(workbook: str | Path, **options: Any) -> Inspection:
 
     Args:
         workbook: path of an `.xlsx` or `.xlsm` file.
-        options: `sheet`, `header_row`, `columns`, `types`, `null`, `mixed`, `keep_names`, `hidden`, `workers`,
-            `temp_dir` and `limits`, as in `import_workbook`.
+        options: `sheet`, `header_row`, `columns`, `types`, `null`, `mixed`, `keep_names`, `hidden`, `engine`,
+            `workers`, `temp_dir` and `limits`, as in `import_workbook`.
 
     Raises:
         InputError: the workbook, the sheet or the header is refused.

@@ -22,6 +22,7 @@ HiddenPolicy = Literal["include", "skip", "error"]
 ErrorCells = Literal["reject", "null"]
 DriftPolicy = Literal["refuse", "add-columns", "ignore-extra"]
 MixedPolicy = Literal["text", "reject", "ask"]
+Engine = Literal["builtin", "calamine"]
 
 MIB = 1 << 20
 #: The formats of a rejects file.
@@ -124,6 +125,8 @@ class Settings:
     header_rows: tuple[int, int] | None = None
     contract: Path | None = None
     columns: tuple[str, ...] | None = None
+    #: What reads the cells. `builtin`: our own decoder, and calamine what it leaves; `calamine`: that alone.
+    engine: Engine = "builtin"
     keep_names: bool = False
     hidden: HiddenPolicy = "include"
     error_cells: ErrorCells = "reject"
@@ -171,14 +174,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name, allowed in (
-            ("mode", Mode),
-            ("method", Method),
-            ("hidden", HiddenPolicy),
-            ("error_cells", ErrorCells),
-            ("mixed", MixedPolicy),
-            ("drift", DriftPolicy),
-            ("on_duplicate", OnDuplicate),
-        ):
+            ("mode", Mode), ("method", Method), ("hidden", HiddenPolicy), ("error_cells", ErrorCells),
+            ("mixed", MixedPolicy), ("drift", DriftPolicy), ("on_duplicate", OnDuplicate), ("engine", Engine),
+        ):  # fmt: skip
             value = getattr(self, name)
             if value not in get_args(allowed):
                 raise UsageError(f"{name} cannot be {value!r}", choice=" | ".join(get_args(allowed)))

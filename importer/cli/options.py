@@ -31,6 +31,7 @@ sheet_options = combine_options([
     click.option("--mixed", type=click.Choice(["text", "reject", "ask"]), default="text", show_default=True, help="A column whose kinds mix becomes text; or takes the kind of at least 95 % of its cells, the others are rejected; or is asked about."),
     click.option("--keep-names", is_flag=True, help="Use header texts as column names unchanged."),
     click.option("--hidden", type=click.Choice(["include", "skip", "error"]), default="include", show_default=True, help="What to do with hidden rows and columns."),
+    click.option("--engine", type=click.Choice(["builtin", "calamine"]), default="builtin", show_default=True, help="What reads the cells: importer's own decoder, judged by calamine in samples; or calamine alone."),
     click.option("--workers", type=click.IntRange(0), metavar="N", help="Number of worker processes; 0 runs everything in one process, for debugging.  [default: one per core]"),
     click.option("--memory", type=click.IntRange(64), metavar="MIB", help="Memory that each worker may use.  [default: 2048]"),
     click.option("--temp-dir", type=click.Path(file_okay=False, exists=True), help="Folder for temporary files.  [default: the system's]"),

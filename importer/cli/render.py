@@ -41,6 +41,8 @@ def print_report(report: Report, console: Console, *, verbose: bool = False) -> 
         speed = report.stats["records_per_second"]
         text = f"{stages}\n{report.duration:.2f} s in all, {speed:,.0f} rows/s"
         console.print(text, highlight=False, style="dim", soft_wrap=True)
+        if report.reading:
+            console.print(describe_reading(report.reading), highlight=False, style="dim", soft_wrap=True)
     # A note on a column of mixed kinds is the only word on what became of its type.
     notes = sorted(report.notes, key=lambda note: not isinstance(note, Note))
     first = max(_FEW_NOTES, sum(isinstance(note, Note) for note in notes))
@@ -142,6 +144,11 @@ def _print_rules(report: Report, console: Console, *, verbose: bool) -> None:
         console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
+def describe_reading(reading: dict[str, Any]) -> str:
+    """Describe what read the cells, for people."""
+    return f"cells read: {reading['decoded']:,} decoded directly, {reading['by_engine']:,} by the engine (calamine)"
+
+
 def describe_header(first: int, last: int) -> str:
     """Describe where the header is, for people."""
     if not last:
@@ -231,6 +238,8 @@ def print_inspection(found: Inspection, console: Console, *, verbose: bool = Fal
             kinds or "empty", safe(value if len(value) <= 32 else value[:31] + "…"),  # noqa: PLR2004 - one line
         )  # fmt: skip
     console.print(table)
+    if verbose:
+        console.print(describe_reading(shown["reading"]), markup=False, highlight=False)
     for address, kind, raw in found.problems:
         console.print(f"problem: {address} {kind}: {raw}", markup=False, highlight=False)
     for note in shown["notes"]:

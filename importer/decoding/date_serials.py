@@ -8,9 +8,15 @@ from __future__ import annotations
 
 import math
 from datetime import date, datetime, time, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Mask = NDArray[np.bool_]
 
 _DAY_MS = 86_400_000
 #: Longest duration, in ms: what 64 bits hold in µs, as do Arrow and `interval` (292,271 years).
@@ -61,6 +67,31 @@ class DateSystem:
             "datetime": frame.select(pl.when(~pl.col("t")).then(pl.col("s"))).to_series(),
             "time": frame.select(pl.when(pl.col("t")).then(pl.col("s").dt.time())).to_series(),
         }
+
+    def stamps(self, serials: NDArray[np.float64]) -> tuple[NDArray[np.int64], Mask, Mask]:
+        """Return the dates and times of some serials as `value` does, all at once.
+
+        Returns:
+            Milliseconds since 1970, or since midnight where it is a time of day; whether it is one; and whether a
+            serial is valid (else `value` says why not).
+        """
+        with np.errstate(over="ignore"):
+            valid = (serials >= 0) & (serials * _DAY_MS <= _LONGEST_MS)
+        if not self._is_1904:
+            valid &= (serials < _LEAP_BUG) | (serials >= _LEAP_BUG + 1)
+        milliseconds = np.rint(np.where(valid, serials, 0.0) * _DAY_MS).astype(np.int64)
+        is_time = milliseconds < _DAY_MS
+        first = (self.day_zero.toordinal() - _UNIX_DAY) * _DAY_MS
+        ahead = 0 if self._is_1904 else np.where(serials < _LEAP_BUG, 0, _DAY_MS)
+        stamps = np.where(is_time, milliseconds, milliseconds + first - ahead)
+        return stamps, is_time, valid & (stamps < _END_MS)
+
+    @staticmethod
+    def durations(serials: NDArray[np.float64]) -> tuple[NDArray[np.int64], Mask]:
+        """Return some serials as durations in milliseconds, and whether each can be stored; see `value`."""
+        with np.errstate(over="ignore"):
+            valid = np.abs(serials) * _DAY_MS <= _LONGEST_MS
+        return np.rint(np.where(valid, serials, 0.0) * _DAY_MS).astype(np.int64), valid
 
     def value(self, serial: float, *, elapsed: bool) -> tuple[str, Any]:
         """Return kind and value of a cell with a date or time format, rounded to milliseconds as the engine does.

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from .string_views import Bytes, Positions
 
 #: Number of bytes read from the start of a tag, and so the padding needed after the last one.
-_LOOKAHEAD = 16
+_LOOKAHEAD = 24
+#: What comes after the window's own bytes: tags without a name, then the padding.
+_TAGS_BEHIND = 8
+_BEHIND = b"<\0\0\0" * _TAGS_BEHIND + b"\0" * _LOOKAHEAD
 _REF_OFFSET = len(b'<c r="')
 _SPACES = np.isin(np.arange(256), np.frombuffer(b" \t\r\n", np.uint8))
 _LETTERS = np.isin(np.arange(256), np.frombuffer(bytes(range(65, 91)) + bytes(range(97, 123)), np.uint8))
@@ -34,11 +37,18 @@ class Tags(NamedTuple):
         data: bytes of the window, padded with zeros at the end.
         at: offset of each tag in `data`.
         names: first four bytes of each tag, as a little-endian word.
+
+    After the tags of the window come a few that are only a `<`, so that what follows the last ones can be asked for.
     """
 
     data: Bytes
     at: Positions
     names: NDArray[np.unsignedinteger]
+
+    @property
+    def number(self) -> int:
+        """The number of tags in the window."""
+        return len(self.at) - _TAGS_BEHIND
 
 
 class Counts(NamedTuple):
@@ -76,17 +86,23 @@ class Scan(NamedTuple):
     far: bool
 
 
-def scan(rows: bytes, width: int | None, last_row: int = MAX_ROWS) -> Scan:
+def find_tags(rows: bytes) -> Tags:
+    """Return all tags of a window with these rows."""
+    data = np.frombuffer(rows + _BEHIND, np.uint8)
+    tags = np.flatnonzero(data == ord("<"))
+    return Tags(data, tags, words(data, 4)[tags])
+
+
+def scan(rows: bytes, width: int | None, last_row: int = MAX_ROWS, found: Tags | None = None) -> Scan:
     """Scan the rows of a window.
 
     Args:
         rows: XML of the rows.
         last_row: number of the last row.
         width: number of columns in the sheet's declared used range, or None if none is declared.
+        found: tags of the rows, if they were found before.
     """
-    data = np.frombuffer(rows + b"\0" * _LOOKAHEAD, np.uint8)
-    tags = np.flatnonzero(data == ord("<"))
-    names = words(data, 4)[tags]
+    data, tags, names = found or find_tags(rows)
     second = (names >> 8) & 0xFF
     formulas = int(np.count_nonzero(second == ord("f")))
     odd = (
@@ -95,7 +111,7 @@ def scan(rows: bytes, width: int | None, last_row: int = MAX_ROWS) -> Scan:
         or bool((names == word(b"<v>#")).any())
         or b"hidden=" in rows
         or _has_escape(rows, data)
-        or not _is_utf8(rows)
+        or not is_utf8(rows)
         or _has_trimmed_text(rows, data, tags, names)
     )
     inline = int(np.count_nonzero(names == word(b"</is")))
@@ -168,7 +184,8 @@ def _has_escape(rows: bytes, data: Bytes) -> bool:
     return b"_" in rows and bool((data[np.flatnonzero(data == ord("_")) + 1] == ord("x")).any())
 
 
-def _is_utf8(rows: bytes) -> bool:
+def is_utf8(rows: bytes) -> bool:
+    """Return whether the rows are valid UTF-8."""
     return rows.isascii() or not pl.Series([rows], dtype=pl.Binary).cast(pl.String, strict=False).null_count()
 
 

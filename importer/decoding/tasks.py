@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
+
+from importer.formats.styles import CellFormats
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,6 +61,8 @@ class ReadTask:
         padded: (cell style, number of digits) of the styles that show numbers with leading zeros.
         dsn: server to connect to meanwhile, or None.
         missing: texts that mean a missing value, which are no values for the facts of a column.
+        formats: number formats of the cell styles.
+        engine: what reads the cells, see `Settings.engine`.
     """
 
     window: Window
@@ -71,6 +75,8 @@ class ReadTask:
     padded: tuple[tuple[int, int], ...] = ()
     dsn: Dsn | None = None
     missing: tuple[str, ...] = ("",)
+    formats: CellFormats = field(default_factory=CellFormats)
+    engine: str = "builtin"
 
 
 class WindowRead(NamedTuple):
@@ -86,6 +92,7 @@ class WindowRead(NamedTuple):
         columns: facts by sheet column index.
         formulas: number of cells with a formula.
         hidden: number of hidden rows.
+        by_engine: number of the cells that the engine read.
         kept: whether the frame is in the spool; False if it was used at once and not written.
     """
 
@@ -98,4 +105,5 @@ class WindowRead(NamedTuple):
     columns: dict[int, ColumnFacts]
     formulas: int
     hidden: int
+    by_engine: int = 0
     kept: bool = True

@@ -90,6 +90,18 @@ def parse_cells(rows: bytes, first_row: int) -> Iterator[CellElement]:
         yield cell
 
 
+def parse_cell(xml: bytes, row: int, column: int) -> CellElement:
+    """Return one cell; without an address it is the one in `row` and `column`.
+
+    Raises:
+        WorkbookRefused: its address is none, or lies beyond the last row or column.
+    """
+    match = _ROW_OR_CELL.match(xml)
+    assert match is not None
+    assert match[6] is None
+    return _plain_cell(match) if match[1] else _any_cell(match, row, column)
+
+
 def _plain_cell(match: re.Match[bytes]) -> CellElement:
     row, column = _checked(int(match[2]), _column(match[1]))
     return CellElement(row, column, *_with_value(match[4] or b"n", match[5]), match[3] or b"")

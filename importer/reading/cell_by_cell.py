@@ -6,26 +6,23 @@ belong. So the cost follows the cells, wherever they are, and one bad cell is on
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
-from importer.cells.frame import PARTS, ROW, VALUE_KINDS, part
+from importer.cells.frame import VALUE_KINDS
+from importer.columns.arrays import Values, make_frame, make_grid
 from importer.decoding.shared_string_cells import read_cells
+from importer.decoding.shared_strings import map_strings
 from importer.decoding.tag_scan import scan
-from importer.errors import WorkbookRefused
 from importer.excel.cell_elements import CellElement, parse_cells
 from importer.excel.normalize_xml import decode_wide_escapes, preserve_spaces
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from numpy.typing import NDArray
+    from collections.abc import Iterator
 
     from importer.decoding.tasks import ReadTask
-
-    Integers = NDArray[np.int64]
 
 #: Column in which the engine gets the cells of a kind, and their XML around the content.
 _FORMS: dict[str, tuple[bytes, bytes, bytes]] = {
@@ -43,16 +40,6 @@ _HUGE, _PROBES = 1e10, 5
 _KEPT = b'<t xml:space="preserve">%b</t>'
 #: Rows before the first cell in the sheet that the engine gets: the anchor.
 _ANCHOR = 1
-#: Most values and nulls of a window's frame. They take 8 or 16 bytes each, and a check makes three times as many.
-MAX_FRAME_CELLS = 64_000_000
-
-
-class _Values(NamedTuple):
-    """Some cells of one kind: positions in the list of all cells, and values."""
-
-    kind: str
-    cells: Integers
-    values: pl.Series
 
 
 def read_cell_by_cell(task: ReadTask, rows: bytes, first_row: int) -> pl.DataFrame:
@@ -62,32 +49,35 @@ def read_cell_by_cell(task: ReadTask, rows: bytes, first_row: int) -> pl.DataFra
         InputError: the engine refuses a value.
         WorkbookRefused: an address is none, or has two cells; or the cells are scattered over too many columns.
     """
-    cells = list(parse_cells(rows, first_row))
-    found = [*_by_engine(task, cells), *_without_engine(cells)]
-    numbers, lines = np.unique(np.array([cell.row for cell in cells], np.int64), return_inverse=True)
-    columns = np.array([cell.column for cell in cells], np.int64)
-    _check_size(numbers, sum(len(np.unique(columns[each.cells])) for each in found), len(cells))
-    arrays: dict[str, pl.Series] = {}
-    for each in found:
-        placed = _spread(each.values, lines[each.cells], columns[each.cells], len(numbers))
-        for column, array in placed.items():
-            name = part(column, each.kind)
-            old = arrays.get(name)
-            arrays[name] = (array if old is None else old.zip_with(old.is_not_null(), array)).alias(name)
-    order = {kind: n for n, kind in enumerate(PARTS)}
-    names = sorted(arrays, key=lambda name: (int(name.split(".")[0]), order[name.split(".")[1]]))
-    return pl.DataFrame([pl.Series(ROW, numbers, pl.Int64), *(arrays[name] for name in names)])
+    cells = sorted(parse_cells(rows, first_row), key=lambda cell: (cell.row, cell.column))
+    places = (np.array([getattr(cell, name) for cell in cells], np.int64) for name in ("row", "column"))
+    return make_frame(make_grid(*places), read_apart(task, cells))
 
 
-def _check_size(numbers: Integers, arrays: int, cells: int) -> None:
-    if len(numbers) * arrays > MAX_FRAME_CELLS:
-        raise WorkbookRefused(
-            f"rows {numbers[0]}-{numbers[-1]} hold {cells:,} cells scattered over {arrays:,} columns",
-            choice=f"--chunk-rows {max(MAX_FRAME_CELLS // arrays, 1)}, or fewer",
-        )
+def read_apart(task: ReadTask, cells: list[CellElement]) -> Iterator[Values]:
+    """Yield the values of some cells, each read by itself, in any order of kinds.
+
+    Raises:
+        InputError: the engine refuses a value.
+    """
+    cells = _without_strings(task, cells) if any(cell.kind == "shared" for cell in cells) else cells
+    yield from _by_engine(task, cells)
+    yield from _without_engine(cells)
 
 
-def _by_engine(task: ReadTask, cells: list[CellElement]) -> Iterable[_Values]:
+def _without_strings(task: ReadTask, cells: list[CellElement]) -> list[CellElement]:
+    """Return the cells, with those unreadable that refer to a shared string which does not exist."""
+    count = 0 if task.strings is None else len(map_strings(task.strings))
+    bad = b"shared string %b, of %d (counted from 0)"
+    return [
+        cell._replace(kind="unreadable", content=bad % (cell.content, count))
+        if cell.kind == "shared" and int(cell.content) >= count
+        else cell
+        for cell in cells
+    ]
+
+
+def _by_engine(task: ReadTask, cells: list[CellElement]) -> Iterator[Values]:
     """Yield the values of all cells that the engine reads."""
     lines = [
         _row(line, cell, *_FORMS[cell.kind]) for line, cell in enumerate(cells, _ANCHOR + 1) if cell.kind in _FORMS
@@ -102,12 +92,12 @@ def _by_engine(task: ReadTask, cells: list[CellElement]) -> Iterable[_Values]:
             mine = filled.arg_true().to_numpy().astype(np.int64)
             taken[mine] = True
             if len(mine):
-                found = _Values(kind, mine, array.filter(filled))
+                found = Values(kind, mine, array.filter(filled))
                 yield found if column != _PROBES else _probed(cells, found)
     yield from _without_value(cells, [n for n in np.flatnonzero(~taken).tolist() if cells[n].kind in _FORMS])
 
 
-def _probed(cells: list[CellElement], found: _Values) -> _Values:
+def _probed(cells: list[CellElement], found: Values) -> Values:
     """Return the huge numbers for which the engine was given 1: as they are, or unreadable if they are to be dates."""
     texts = pl.Series([cells[n].content.decode() for n in found.cells.tolist()])
     if found.kind == "number":
@@ -124,7 +114,7 @@ def _row(line: int, cell: CellElement, letter: bytes, before: bytes, behind: byt
     return b'<row r="%d"><c r="%b%d"%b%b%b%b' % (line, letter, line, style, before, cell.content, behind)
 
 
-def _without_value(cells: list[CellElement], lost: list[int]) -> Iterable[_Values]:
+def _without_value(cells: list[CellElement], lost: list[int]) -> Iterator[Values]:
     """Yield the cells for which the engine gave nothing: texts of no characters, and values that it cannot hold."""
     for kind, mine in (
         ("text", [n for n in lost if cells[n].kind in {"text", "inline", "shared"}]),
@@ -132,26 +122,13 @@ def _without_value(cells: list[CellElement], lost: list[int]) -> Iterable[_Value
     ):
         if mine:
             texts = ["" if kind == "text" else cells[n].content.decode("utf-8", "replace") for n in mine]
-            yield _Values(kind, np.array(mine, np.int64), pl.Series(texts, dtype=pl.String))
+            yield Values(kind, np.array(mine, np.int64), pl.Series(texts, dtype=pl.String))
 
 
-def _without_engine(cells: list[CellElement]) -> Iterable[_Values]:
+def _without_engine(cells: list[CellElement]) -> Iterator[Values]:
     """Yield empty texts, and the cells that have no value."""
     for kind, name in (("blank", "text"), ("error", "error"), ("formula", "formula"), ("unreadable", "unreadable")):
         mine = [n for n, cell in enumerate(cells) if cell.kind == kind]
         if mine:
             texts = [cells[n].content.decode() for n in mine]
-            yield _Values(name, np.array(mine, np.int64), pl.Series(texts, dtype=VALUE_KINDS.get(name, pl.String)))
-
-
-def _spread(values: pl.Series, lines: Integers, columns: Integers, height: int) -> dict[int, pl.Series]:
-    """Return arrays of `height` by column, with each value in its line."""
-    order = np.argsort(columns, kind="stable")
-    found, starts = np.unique(columns[order], return_index=True)
-    padded = values.extend_constant(None, 1)
-    arrays = {}
-    for column, mine in zip(found.tolist(), np.split(order, starts[1:]), strict=True):
-        places = np.full(height, len(values), np.uint32)
-        places[lines[mine]] = mine
-        arrays[column] = padded.gather(pl.Series(places))
-    return arrays
+            yield Values(name, np.array(mine, np.int64), pl.Series(texts, dtype=VALUE_KINDS.get(name, pl.String)))

@@ -59,6 +59,11 @@ class SheetSource:
         """Return the A1-style address of a cell, or that of the whole row if `column` is negative."""
         return self.places.address(row, column)
 
+    def read_cells(self) -> dict[str, int]:
+        """Return how many non-empty cells of the sheet, header included, were decoded by us, and by the engine."""
+        by_engine = sum(window.by_engine for window in self.windows)
+        return {"decoded": sum(window.cells for window in self.windows) - by_engine, "by_engine": by_engine}
+
     def notes(self) -> list[str]:
         """Return notes for the report about the sheet, such as unusual headers, unread sheets and hidden rows."""
         found = list(self.header.notes)

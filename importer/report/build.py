@@ -98,6 +98,7 @@ def make_report(
         table_rows=_table_rows(published),
         mend_options=mend_options(settings, plan),
         reasons=group_errors(rejects.errors, source.places) if len(rejects) else (),
+        reading={"engine": settings.engine, **source.read_cells()},
     )
     return report, rejects
 

@@ -65,6 +65,8 @@ class Report:
         header_rows: first and last row of the header, 1-based; (0, 0) without one.
         target: schema, table, mode, whether the table is new, server version.
         method: method name, number of workers, number of chunks.
+        reading: what was asked to read the cells (`engine`), and how many cells were `decoded` by us, and how many were
+            read `by_engine`; empty if nothing was read.
         columns: columns of the sheet, left to right.
         total_records: number of data rows.
         error_count: number of rejected rows among them.
@@ -101,6 +103,7 @@ class Report:
     mend_options: tuple[str, ...] = ()
     reasons: tuple[ErrorGroup, ...] = ()
     run: dict[str, Any] = field(default_factory=dict)
+    reading: dict[str, Any] = field(default_factory=dict)
 
     @property
     def success_count(self) -> int:
@@ -149,6 +152,7 @@ class Report:
             "header_rows": list(self.header_rows),
             "target": self.target,
             "method": self.method,
+            "reading": self.reading,
             "columns": [c.to_dict() for c in self.columns],
             "rows": self.rows | {"unpublished": self.unpublished},
             "table_rows": self.table_rows,

@@ -11,6 +11,7 @@ from importer.decoding.tasks import ReadTask, StringsTask, WindowRead
 from importer.decoding.zero_padding import padded_styles
 from importer.errors import ImporterError, LimitExceeded, ReaderDied
 from importer.excel.workbook import Sheet, Workbook, open_workbook
+from importer.formats.styles import read_cell_formats
 from importer.reading.sheet_source import SheetSource, head_rows, head_windows, make_source, sort_windows
 from importer.reading.windows import WINDOWS_AHEAD, WindowSizes, WindowSplitter
 from importer.runtime.prefetch import ahead
@@ -131,6 +132,7 @@ class _SheetReader:
         self._settings, self._pool, self._folder, self._clock = settings, pool, folder, clock
         self._strings = folder / "strings.views" if self._workbook.shared_strings else None
         self._padded = padded_styles(splitter.styles)
+        self._formats = read_cell_formats(splitter.styles)
         self._windows: list[WindowRead] = []
         self._rows = 0
 
@@ -186,7 +188,7 @@ class _SheetReader:
         return ReadTask(
             window, self._splitter.width(), self._workbook.epoch_1904, self._settings.limits.window_cells,
             self._folder / f"window-{window.number}.arrow", self._strings, self._splitter.styles,
-            self._padded, missing=self._settings.missing,
+            self._padded, missing=self._settings.missing, formats=self._formats, engine=self._settings.engine,
         )  # fmt: skip
 
     def _take(self, results: Iterator[WindowRead], between_windows: Callable[[], None]) -> None:

@@ -23,15 +23,16 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(1800)  # with --long
 
 LIMITS = st.sampled_from([Limits(), Limits(), Limits(window_cells=60), Limits(window_cells=5)])
+ENGINES = st.sampled_from(["builtin", "calamine"])
 
 
-@given(sheet=sheets(), limits=LIMITS, chunk_rows=st.sampled_from([None, None, 1, 3]))
+@given(sheet=sheets(), limits=LIMITS, chunk_rows=st.sampled_from([None, None, 1, 3]), engine=ENGINES)
 def test_read_keeps_every_cell(
-    sheet: Sheet, limits: Limits, chunk_rows: int | None, tmp_path_factory: pytest.TempPathFactory
+    sheet: Sheet, limits: Limits, chunk_rows: int | None, engine: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = sheet.write(tmp_path_factory.getbasetemp() / "read.xlsx")
     with reading(
-        path, header_rows=(sheet.header_row, sheet.header_row), limits=limits, chunk_rows=chunk_rows
+        path, header_rows=(sheet.header_row, sheet.header_row), limits=limits, chunk_rows=chunk_rows, engine=engine
     ) as source:
         check_read(sheet, source)
 

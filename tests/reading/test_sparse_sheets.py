@@ -11,9 +11,9 @@ from support.commandline import MIB, importer
 from support.rawbook import boolean, error, formula, inline, number, row, shared, write_rows
 from support.reading import read_cells, reading
 
+from importer.columns import arrays
 from importer.errors import SheetError, WorkbookRefused
 from importer.excel.addresses import MAX_COLUMNS, MAX_ROWS, column_index, column_letters
-from importer.reading import cell_by_cell
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,7 +86,7 @@ def test_cells_scattered_over_a_thousand_columns(tmp_path: Path) -> None:
 def test_more_columns_than_a_frame_can_hold_are_refused_with_advice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cell_by_cell, "MAX_FRAME_CELLS", 20_000)
+    monkeypatch.setattr(arrays, "MAX_FRAME_CELLS", 20_000)
     cells: dict[tuple[int, int], object] = {(n, n * 50): n for n in range(2, 300)}
     path = write_rows(tmp_path / "diagonal.xlsx", _rows({(1, 0): "a", **cells}))
     with pytest.raises(WorkbookRefused, match=r"scattered over 2\d\d columns.*\n.*--chunk-rows \d+"), reading(path):

@@ -96,7 +96,10 @@ def test_windows_too_sparse_for_the_engine_read_alike(
 ) -> None:
     path = sheet.write(tmp_path_factory.getbasetemp() / f"sparse{window_cells}.xlsx")
     with reading(
-        path, header_rows=(sheet.header_row, sheet.header_row), limits=Limits(window_cells=window_cells)
+        path,
+        header_rows=(sheet.header_row, sheet.header_row),
+        limits=Limits(window_cells=window_cells),
+        engine="calamine",
     ) as source:
         check_read(sheet, source)
 

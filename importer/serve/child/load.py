@@ -159,7 +159,7 @@ def _refuse_aliases(path: Path) -> None:
 
 
 #: Options of a load that an inspection has, too.
-_READING = ("sheet", "header_row", "keep_names", "hidden", "types", "null", "mixed")
+_READING = ("sheet", "header_row", "keep_names", "hidden", "engine", "types", "null", "mixed")
 
 
 def _reading_options(options: dict[str, Any]) -> dict[str, Any]:

@@ -105,6 +105,7 @@ class InspectOptions(BaseModel):
         Literal["text", "reject"], Field(description="what a column becomes whose kinds mix: `text`, or the kind of "
                                          "at least 95 % of its cells, with rejects of the others")
     ] = "text"  # fmt: skip
+    engine: Annotated[Literal["builtin", "calamine"], Field(description="what reads the cells")] = "builtin"
 
     def given(self) -> dict[str, Any]:
         """Return the options for the importer that differ from their defaults; not those about the request itself."""

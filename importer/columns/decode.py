@@ -1,0 +1,264 @@
+"""Decodes a window: its tags become cells, these get places and values, and the values become the window's frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from importer.excel.addresses import MAX_COLUMNS
+from importer.excel.cell_elements import CellElement, parse_cell
+from importer.formats.number_format import FormatKind
+
+from .arrays import Values, make_frame, make_grid
+from .attributes import BOOLEAN, ERROR, INLINE, ISO_DATE, NUMBER, RESULT, SHARED, Attributes, read_attributes
+from .cell_tags import EMPTY, FORMULA, ODD, VALUE, CellTags, find_cells
+from .cell_tags import INLINE as INLINE_FORM
+from .row_numbers import RowNumbers, read_row_numbers
+from .texts import decode_text, find_encodings
+from .values import (
+    Decoded,
+    Texts,
+    decode_booleans,
+    decode_iso_dates,
+    decode_numbers,
+    decode_shared,
+    decode_texts,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+    from importer.decoding.date_serials import DateSystem
+    from importer.decoding.string_views import Positions
+    from importer.decoding.tag_scan import Tags
+
+    Codes = NDArray[np.uint8]
+    #: Reads odd cells; the indices of the values are those of the list.
+    OddReader = Callable[[list[CellElement]], Iterable[Values]]
+
+#: What a cell holds: one of the types of `attributes`, or one of these. Texts of all types are `RESULT`.
+_FORMULA, _ODD, _EMPTY = 16, 17, 18
+#: Where more odd cells than these are more than half of a window, it is not decoded here.
+_MANY_ODD = 1000
+
+
+@dataclass(frozen=True)
+class Conventions:
+    """What the cells of a workbook mean.
+
+    Attributes:
+        epoch: its date system.
+        kinds: `FormatKind` of each cell style; styles beyond its end are of numbers.
+        strings: returns its shared strings, or None if it has none.
+    """
+
+    epoch: DateSystem
+    kinds: Codes
+    strings: Callable[[], pl.Series | None]
+
+
+class DecodedWindow(NamedTuple):
+    """A decoded window.
+
+    Attributes:
+        frame: its frame (see `cells.frame`).
+        blank: number of its cells that are empty results, `<v></v>`.
+        odd: number of its cells that were not decoded here.
+        surplus: number of values in the XML beyond one in each of the odd cells.
+    """
+
+    frame: pl.DataFrame
+    blank: int
+    odd: int
+    surplus: int
+
+
+def decode_window(
+    rows: bytes, tags: Tags, first_row: int, conventions: Conventions, read_odd: OddReader
+) -> DecodedWindow | None:
+    """Decode the cells of a window.
+
+    Args:
+        rows: XML of the rows; valid UTF-8.
+        tags: tags of the rows.
+        first_row: number of a first row that has none.
+        conventions: what the cells mean.
+        read_odd: reads the cells that are not decoded here.
+
+    Returns:
+        The cells, or None if the window has no cells, more than rows and cells, cells out of order, or many odd ones.
+
+    Raises:
+        WorkbookRefused: a cell has an address that no sheet has, or the cells are scattered over too many columns.
+    """
+    cells = find_cells(tags)
+    numbers = None if cells is None else read_row_numbers(tags, cells, first_row)
+    if cells is None or numbers is None:
+        return None
+    starts, ends = tags.at[cells.first], tags.at[cells.first + 1]
+    attributes = read_attributes(tags.data, starts, ends, numbers)
+    window = _Window(rows, tags, cells, attributes, numbers)
+    return window.decode(conventions, read_odd) if window.find_places() else None
+
+
+class _Window:
+    """The cells of a window while they are decoded.
+
+    Args:
+        rows: XML of the rows.
+        tags: tags of the rows.
+        cells: cells of the window.
+        attributes: attributes of the cells.
+        numbers: rows of the window.
+    """
+
+    def __init__(self, rows: bytes, tags: Tags, cells: CellTags, attributes: Attributes, numbers: RowNumbers) -> None:
+        self._rows, self._tags, self._cells, self._attributes = rows, tags, cells, attributes
+        self._lengths = cells.ends - cells.starts
+        self._blank = self._surplus = 0
+        self._codes = self._find_codes()
+        self._row, self._row_cells = np.repeat(numbers.numbers, numbers.cells), numbers.cells
+        self._columns = attributes.columns
+        #: Odd cells by index.
+        self._elements: dict[int, CellElement] = {}
+
+    def _find_codes(self) -> Codes:
+        """Return what each cell holds."""
+        form, types, good = self._cells.form, self._attributes.types, self._attributes.good
+        codes = types.copy()
+        codes[(types == INLINE) | (form == INLINE_FORM)] = RESULT
+        blank = np.flatnonzero((form == VALUE) & (self._lengths == 0))
+        if len(blank):
+            results = types[blank] == RESULT
+            self._blank = int(np.count_nonzero(results & good[blank]))
+            codes[blank[~results]] = _EMPTY
+            if self._cells.has_formula is not None:
+                codes[blank[~results & self._cells.has_formula[blank]]] = _FORMULA
+        codes[form == FORMULA] = _FORMULA
+        codes[form == EMPTY] = _EMPTY
+        # Where cells follow their predecessors, the places of empty ones matter.
+        following = bool((good & (self._attributes.columns < 0)).any())
+        codes[(form == ODD) | (~good & ((codes != _EMPTY) | following))] = _ODD
+        return codes
+
+    # ---- PLACES ----
+
+    def find_places(self) -> bool:
+        """Find out where the cells are; return False if they are out of order, or many of them odd."""
+        odd = np.flatnonzero(self._codes == _ODD)
+        if len(odd) > _MANY_ODD and 2 * len(odd) > len(self._codes):
+            return False
+        for index in odd.tolist():
+            self._place_odd(index)
+        self._follow()
+        self._index = np.flatnonzero(self._codes != _EMPTY)
+        places = self._row[self._index] * MAX_COLUMNS + self._columns[self._index]
+        return bool((np.diff(places) > 0).all())
+
+    def _parse(self, index: int, column: int) -> CellElement:
+        """Parse an odd cell; without an address it is in `column`."""
+        first = self._cells.first[index]
+        start, end = self._tags.at[first], self._tags.at[first + self._cells.size[index]]
+        xml = self._rows[start:end]
+        element = self._elements[index] = parse_cell(xml, int(self._row[index]), column)
+        self._surplus += max(xml.count(b"</v>") + xml.count(b"</is>") - 1, 0) if element.kind == "unreadable" else 0
+        return element
+
+    def _place_odd(self, index: int) -> None:
+        element = self._parse(index, -1)
+        self._row[index], self._columns[index] = element.row, element.column
+        self._codes[index] = _EMPTY if element.kind == "empty" else _ODD
+        self._blank += element.kind == "blank"
+
+    def _follow(self) -> None:
+        """Place the cells without an address: each after the one before it, the first of a row in column A."""
+        missing = self._columns < 0
+        if not missing.any():
+            return
+        positions = np.arange(len(missing))
+        known = np.where(missing, 0, positions)
+        begins = (np.cumsum(self._row_cells) - self._row_cells)[self._row_cells > 0]
+        known[begins] = begins
+        before = np.maximum.accumulate(known)
+        base = np.where(missing, 0, self._columns)[before]
+        self._columns = np.where(missing, base + positions - before, self._columns)
+        for index in np.flatnonzero(missing & (self._codes == _ODD)).tolist():
+            element = self._elements[index]
+            self._elements[index] = element._replace(column=int(self._columns[index]))
+
+    # ---- VALUES ----
+
+    def decode(self, conventions: Conventions, read_odd: OddReader) -> DecodedWindow:
+        """Return the decoded window; the places of its cells are known."""
+        index = self._index
+        grid = make_grid(self._row[index], self._columns[index])
+        self._codes = self._codes[index]
+        found, odd = [], [np.flatnonzero(self._codes == _ODD)]
+        for decoded in self._decode_kinds(conventions):
+            found += decoded.values
+            odd.append(decoded.left)
+        left = np.sort(np.concatenate(odd))
+        if len(left):
+            found += self._read_odd(left, read_odd)
+        return DecodedWindow(make_frame(grid, found), self._blank, len(left), self._surplus)
+
+    def _decode_kinds(self, conventions: Conventions) -> Iterator[Decoded]:
+        for code in np.flatnonzero(np.bincount(self._codes, minlength=_EMPTY)).tolist():
+            cells = np.flatnonzero(self._codes == code)
+            index = self._index[cells]
+            if code == _FORMULA:
+                yield self._formulas(cells)
+            elif code != _ODD:
+                texts = Texts(self._tags.data, cells, self._cells.starts[index], self._lengths[index])
+                yield self._decode_type(code, texts, index, conventions)
+
+    def _decode_type(self, code: int, texts: Texts, index: Positions, conventions: Conventions) -> Decoded:
+        """Decode cells of one type."""
+        if code == NUMBER:
+            return decode_numbers(texts, self._kinds(index, conventions), conventions.epoch)
+        if code == SHARED:
+            return decode_shared(texts, conventions.strings())
+        if code == BOOLEAN:
+            return decode_booleans(texts)
+        if code == ISO_DATE:
+            return decode_iso_dates(texts, conventions.epoch)
+        encodings = None if self._encodings is None else self._encodings[index]
+        return decode_texts("error" if code == ERROR else "text", texts, encodings)
+
+    @cached_property
+    def _encodings(self) -> Codes | None:
+        return find_encodings(self._rows, self._tags.data, self._cells.starts, self._cells.ends)
+
+    def _kinds(self, index: Positions, conventions: Conventions) -> Codes | None:
+        """Return the `FormatKind` of some cells, or None if all are numbers."""
+        kinds, styles = conventions.kinds, self._attributes.styles
+        if not len(kinds) or not kinds.any():
+            return None
+        padded = np.append(kinds, np.uint8(FormatKind.NUMBER))
+        return padded[np.minimum(styles[index], len(kinds))]
+
+    def _formulas(self, cells: Positions) -> Decoded:
+        """Return the formulas that have no result, as text."""
+        texts: list[str | None] = []
+        at = self._tags.at
+        for first in self._cells.first[self._index[cells]].tolist():
+            tag, _, text = self._rows[at[first + 1] : at[first + 2]].partition(b">")
+            shown = decode_text(b"" if tag.endswith(b"/") else text)
+            texts.append(None if shown is None else f"={shown}")
+        found = pl.Series(texts, dtype=pl.String)
+        good = found.is_not_null().to_numpy()
+        return Decoded([Values("formula", cells[good], found.drop_nulls())], cells[~good])
+
+    def _read_odd(self, left: Positions, read_odd: OddReader) -> Iterator[Values]:
+        index = self._index[left].tolist()
+        for each in index:
+            if each not in self._elements:  # it looked like a plain one, so its place is known
+                self._parse(each, int(self._columns[each]))
+        for found in read_odd([self._elements[each] for each in index]):
+            yield found._replace(cells=left[found.cells])

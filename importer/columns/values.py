@@ -1,0 +1,175 @@
+"""Turns the texts of a window's cells into values: numbers, dates, booleans, shared strings; all of a kind at once.
+
+A cell whose text is no value of its type is left over; so is one whose value needs a closer look.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from importer.cells.frame import MAX_EXACT_INTEGER, VALUE_KINDS
+from importer.decoding.string_views import words
+from importer.formats.number_format import FormatKind
+
+from .arrays import Values
+from .texts import make_texts, view_texts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from importer.decoding.date_serials import DateSystem
+    from importer.decoding.string_views import Bytes, Positions
+
+    Codes = NDArray[np.uint8]
+    Floats = NDArray[np.float64]
+
+#: Digits from which on a whole number may be none that a float holds.
+_LONG = 16
+_NS_PER_MS = 1_000_000
+_TRUE, _FALSE = ((b"1", b"true", b"TRUE", b"True"), (b"0", b"false", b"FALSE", b"False"))
+
+
+class Texts(NamedTuple):
+    """The texts of some cells of a window.
+
+    Attributes:
+        data: bytes of the window, with padding behind.
+        cells: index of each cell among those of the window that are not empty, ascending.
+        starts: offset of each text.
+        lengths: its length in bytes.
+    """
+
+    data: Bytes
+    cells: Positions
+    starts: Positions
+    lengths: Positions
+
+    def views(self) -> pl.Series:
+        """Return them as they are."""
+        return view_texts(self.data, self.starts, self.lengths)
+
+
+class Decoded(NamedTuple):
+    """Values of some cells, and the cells that have none of that type."""
+
+    values: list[Values]
+    left: Positions
+
+
+def decode_numbers(texts: Texts, kinds: Codes | None, epoch: DateSystem) -> Decoded:
+    """Decode cells of type number, which may be dates by their format.
+
+    Args:
+        texts: texts of the cells.
+        kinds: the `FormatKind` of each one's format, or None if all are numbers.
+        epoch: date system of the workbook.
+    """
+    numbers = texts.views().cast(pl.Float64, strict=False)
+    floats = numbers.fill_null(np.nan).to_numpy()
+    # In words, `inf` and `nan` are numbers to the cast, but not to Excel.
+    bad = ~np.isfinite(floats) | ((texts.lengths >= _LONG) & (np.abs(floats) >= MAX_EXACT_INTEGER))
+    any_bad, is_date = bool(bad.any()), kinds is not None and bool((kinds != FormatKind.NUMBER).any())
+    if not any_bad and not is_date:
+        return Decoded([Values("number", texts.cells, numbers)], texts.cells[bad])
+    plain = ~bad
+    found: list[Values] = []
+    if kinds is not None and is_date:
+        plain &= (kinds != FormatKind.DATETIME) & (kinds != FormatKind.DURATION)
+        for kind, convert in ((FormatKind.DATETIME, _dates), (FormatKind.DURATION, _durations)):
+            mine = np.flatnonzero((kinds == kind) & ~bad)
+            found += convert(texts.cells[mine], floats[mine], epoch) if len(mine) else ()
+    mine = np.flatnonzero(plain)
+    found.append(Values("number", texts.cells[mine], pl.Series(floats[mine])))
+    return Decoded(found, texts.cells[bad])
+
+
+def _dates(cells: Positions, serials: Floats, epoch: DateSystem) -> Iterator[Values]:
+    stamps, is_time, valid = epoch.stamps(serials)
+    dates, times = np.flatnonzero(valid & ~is_time), np.flatnonzero(valid & is_time)
+    yield Values("datetime", cells[dates], pl.Series(stamps[dates]).cast(VALUE_KINDS["datetime"]))
+    yield Values("time", cells[times], pl.Series(stamps[times] * _NS_PER_MS).cast(pl.Time))
+    yield _invalid(cells, serials, ~valid, epoch, elapsed=False)
+
+
+def _durations(cells: Positions, serials: Floats, epoch: DateSystem) -> Iterator[Values]:
+    sizes, valid = epoch.durations(serials)
+    mine = np.flatnonzero(valid)
+    yield Values("duration", cells[mine], pl.Series(sizes[mine]).cast(VALUE_KINDS["duration"]))
+    yield _invalid(cells, serials, ~valid, epoch, elapsed=True)
+
+
+def _invalid(
+    cells: Positions, serials: Floats, invalid: NDArray[np.bool_], epoch: DateSystem, *, elapsed: bool
+) -> Values:
+    which = np.flatnonzero(invalid)
+    reasons = [epoch.value(serial, elapsed=elapsed)[1] for serial in serials[which].tolist()]
+    return Values("unreadable", cells[which], pl.Series(reasons, dtype=pl.String))
+
+
+def decode_shared(texts: Texts, strings: pl.Series | None) -> Decoded:
+    """Look up the shared strings of cells of that type; those without a valid index are left."""
+    count = 0 if strings is None else len(strings)
+    indexes = texts.views().cast(pl.UInt32, strict=False)
+    last = indexes.max()
+    if strings is not None and not indexes.null_count() and isinstance(last, int) and last < count:
+        return Decoded([Values("text", texts.cells, strings.gather(indexes))], texts.cells[:0])
+    good = (indexes < count).fill_null(value=False).to_numpy()
+    if strings is None or not good.any():
+        return Decoded([], texts.cells)
+    found = Values("text", texts.cells[good], strings.gather(indexes.filter(pl.Series(good))))
+    return Decoded([found], texts.cells[~good])
+
+
+def decode_texts(kind: str, texts: Texts, encodings: Codes | None) -> Decoded:
+    """Decode cells whose text is in the cell itself: texts, or error values.
+
+    Args:
+        kind: kind of the cells.
+        texts: texts of the cells.
+        encodings: what `texts.find_encodings` says of each, or None.
+    """
+    found = make_texts(texts.data, texts.starts, texts.lengths, encodings)
+    if not found.null_count():
+        return Decoded([Values(kind, texts.cells, found)], texts.cells[:0])
+    good = found.is_not_null().to_numpy()
+    return Decoded([Values(kind, texts.cells[good], found.drop_nulls())], texts.cells[~good])
+
+
+def decode_booleans(texts: Texts) -> Decoded:
+    """Decode booleans: digits, and words as XML Schema and other programs write them."""
+    held, lengths = words(texts.data, 8)[texts.starts], texts.lengths
+    values, known = np.zeros(len(held), np.bool_), np.zeros(len(held), np.bool_)
+    for value, spellings in ((True, _TRUE), (False, _FALSE)):
+        for text in spellings:
+            mask = np.uint64((1 << (8 * len(text))) - 1)
+            found = (lengths == len(text)) & (held & mask == np.uint64(int.from_bytes(text, "little")))
+            values |= found & value
+            known |= found
+            if known.all():
+                break
+    return Decoded([Values("boolean", texts.cells[known], pl.Series(values[known]))], texts.cells[~known])
+
+
+def decode_iso_dates(texts: Texts, epoch: DateSystem) -> Decoded:
+    """Decode dates that are written as ISO 8601 texts."""
+    found: dict[str, tuple[list[int], list[object]]] = {}
+    known: dict[str, tuple[str, object]] = {}
+    for cell, text in zip(texts.cells.tolist(), texts.views().to_list(), strict=True):
+        if text not in known:
+            known[text] = epoch.iso(text.strip())
+        kind, value = known[text]
+        cells, values = found.setdefault(kind, ([], []))
+        cells.append(cell)
+        values.append(value)
+    return Decoded(
+        [
+            Values(kind, np.array(cells, np.int64), pl.Series(values, dtype=VALUE_KINDS.get(kind, pl.String)))
+            for kind, (cells, values) in found.items()
+        ],
+        texts.cells[:0],
+    )
