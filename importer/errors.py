@@ -17,6 +17,7 @@
     │   ├── TargetRefused        the target table and the data do not fit together
     │   └── VerificationFailed   staging does not hold what was read
     ├── NotSpooled            4  transient: rows that were not kept are needed, the sheet is read again; never shown
+    ├── CellsDisputed         4  decoder and engine differ, the sheet is read again by the engine; never shown
     ├── MachineError          4  the machine failed: disk full
     │   └── WriterDied           the worker that wrote some rows was killed; retried once
     ├── TimedOut              4  not finished within --timeout
@@ -204,6 +205,10 @@ class NotSpooled(ImporterError):
 
     transient = True
     resumable = True
+
+
+class CellsDisputed(ImporterError):
+    """A cell was decoded otherwise than the engine reads it; the sheet is read again by the engine alone."""
 
 
 class MachineError(ImporterError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ from importer.cells.facts import ColumnFacts
 from importer.cells.frame import PROBLEM_KINDS, ROW, data_rows, kinds_of, part
 from importer.cells.text import raw_text
 from importer.contract.model import dump_contract
+from importer.errors import CellsDisputed
 from importer.plan.given_types import with_given
 from importer.plan.infer import infer_contract
 from importer.plan.mixed import MixedColumn, find_mixed, undecided
@@ -17,7 +18,7 @@ from importer.plan.model import choose_columns
 from importer.plan.suggest import suggest_rules
 from importer.postgres.types import FIELD_TYPES
 from importer.runtime.progress import Clock
-from importer.stages.read import read_source
+from importer.stages.read import dispute_note, read_source
 from importer.stages.workspace import open_workspace
 
 from .cells import spool
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from importer.contract.model import Contract
     from importer.reading.header import SheetColumn
     from importer.reading.sheet_source import SheetSource
+    from importer.workers.pool import Pool
 
 _SAMPLE_ROWS = 5
 _MAX_PROBLEMS = 20
@@ -43,6 +45,7 @@ class Inspection:
         sample: (row number, texts by column index) of the first data rows.
         problems: (address, kind, raw text) of the first cells that would be rejected.
         mixed: the columns whose kinds mix.
+        disputes: a note on why the engine had to read the sheet, if it had to.
     """
 
     source: SheetSource
@@ -50,6 +53,7 @@ class Inspection:
     sample: list[tuple[int, dict[int, str]]]
     problems: list[tuple[str, str, str]]
     mixed: list[MixedColumn]
+    disputes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the inspection as a dict that JSON can hold."""
@@ -76,7 +80,7 @@ class Inspection:
             ],
             "sample": [{"row": row, "cells": self._by_letter(cells)} for row, cells in self.sample],
             "problems": [{"address": a, "kind": kind, "raw": raw} for a, kind, raw in self.problems],
-            "notes": [*(f"{m.describe()}: {m.advise()}" for m in self.mixed), *source.notes()],
+            "notes": [*self.disputes, *(f"{m.describe()}: {m.advise()}" for m in self.mixed), *source.notes()],
         }  # fmt: skip
 
     def _by_letter(self, cells: dict[int, str]) -> dict[str, str]:
@@ -100,11 +104,22 @@ def inspect_workbook(workbook: str | Path, **options: Any) -> Inspection:
     """
     settings = _settings(workbook, **options)
     with open_workspace(settings) as (folder, pool):
-        source = read_source(settings, pool, folder, Clock())
+        source, disputes = _read(settings, pool, folder)
         columns, contract = _infer(settings, source)
         mixed = find_mixed(undecided(settings, source.header), source.facts, source.places, settings.mixed)
         loaded = {c.name for c in columns}
-        return Inspection(source, contract, _sample(source), _problems(source), [m for m in mixed if m.name in loaded])
+        mixed = [m for m in mixed if m.name in loaded]
+        return Inspection(source, contract, _sample(source), _problems(source), mixed, disputes)
+
+
+def _read(settings: Settings, pool: Pool, folder: Path) -> tuple[SheetSource, tuple[str, ...]]:
+    """Read the sheet; return it, and why the engine had to read it, if it had to."""
+    disputes: tuple[str, ...] = ()
+    try:
+        return read_source(settings, pool, folder, Clock()), disputes
+    except CellsDisputed as exc:
+        disputes = (dispute_note(exc),)
+    return read_source(replace(settings, engine="calamine"), pool, folder, Clock()), disputes
 
 
 def suggest_contract(workbook: str | Path, **options: Any) -> dict[str, Any]:

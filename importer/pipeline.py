@@ -26,13 +26,13 @@ from importer.runtime.retry import Deadline, Retry
 from importer.runtime.stage import Stage
 from importer.runtime.timeline import write_timeline
 from importer.stages.load import write_and_publish
-from importer.stages.read import open_source, read_and_load, read_source
+from importer.stages.read import dispute_note, open_source, read_and_load, read_source
 from importer.stages.refused_rows import reject_refused_rows
 from importer.stages.stream import Stream
 from importer.stages.validate import validate
 from importer.stages.workspace import RunContext, open_workspace
 
-from .errors import ImporterError, NotSpooled, TargetChanged, UsageError
+from .errors import CellsDisputed, ImporterError, NotSpooled, TargetChanged, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,6 +109,8 @@ def run(
                 return report  # noqa: TRY300 - an unwritable timeline is handled too
             except NotSpooled:
                 attempt.discard_source()
+            except CellsDisputed as exc:
+                holder.add_note(attempt.read_by_engine(exc))
             except TargetChanged as exc:
                 holder.add_note(attempt.plan_again(exc))
             except (ImporterError, KeyboardInterrupt) as exc:
@@ -168,6 +170,15 @@ class _Attempt:
     def discard_source(self) -> None:
         """Discard the sheet, so that the next attempt rereads it and keeps all rows: more are needed than were kept."""
         self._source = self._checked = self._streamed = None
+
+    def read_by_engine(self, exc: CellsDisputed) -> str:
+        """Let the next attempt have the whole sheet read by the engine, and return the note on it."""
+        self.discard_source()
+        self._settings = replace(self._settings, engine="calamine")
+        self._context = replace(self._context, settings=self._settings)
+        note = dispute_note(exc)
+        self._clock.say(note)
+        return note
 
     def add_resume_advice(self, exc: BaseException) -> None:
         """Add to an error how to continue the run, where something is left to continue from."""

@@ -63,6 +63,7 @@ class ReadTask:
         missing: texts that mean a missing value, which are no values for the facts of a column.
         formats: number formats of the cell styles.
         engine: what reads the cells, see `Settings.engine`.
+        judged: about how many bytes of what was decoded by us the engine reads, too, to compare the cells.
     """
 
     window: Window
@@ -77,6 +78,7 @@ class ReadTask:
     missing: tuple[str, ...] = ("",)
     formats: CellFormats = field(default_factory=CellFormats)
     engine: str = "builtin"
+    judged: int = 0
 
 
 class WindowRead(NamedTuple):
@@ -93,6 +95,8 @@ class WindowRead(NamedTuple):
         formulas: number of cells with a formula.
         hidden: number of hidden rows.
         by_engine: number of the cells that the engine read.
+        judged: number of the cells that it read as well, to compare them.
+        dispute: where the two differ, for people; empty without a difference.
         kept: whether the frame is in the spool; False if it was used at once and not written.
     """
 
@@ -106,4 +110,6 @@ class WindowRead(NamedTuple):
     formulas: int
     hidden: int
     by_engine: int = 0
+    judged: int = 0
+    dispute: str = ""
     kept: bool = True

@@ -26,6 +26,7 @@ from importer.excel import sheet_xml as sheetxml
 from importer.excel.addresses import MAX_COLUMNS, MAX_ROWS
 
 from .cell_by_cell import read_apart
+from .judge import Verdict, judge_window
 from .read_by_engine import read_rows
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def read_frame(task: ReadTask) -> tuple[pl.DataFrame, WindowRead]:
         )
     decoded = _decode(task, rows, tags) if task.engine != "calamine" else None
     frame = decoded.frame if decoded is not None else read_rows(task, rows, tags)
+    judged = judge_window(task, rows, frame) if decoded is not None and task.judged else Verdict(0, "")
     frame = _mark_hidden(frame, sheetxml.hidden_rows(rows, window.first_row)) if b"hidden=" in rows else frame
     frame = mark_padded(frame, rows, task.padded) if task.padded else frame
     numbers = frame[ROW]
@@ -69,7 +71,7 @@ def read_frame(task: ReadTask) -> tuple[pl.DataFrame, WindowRead]:
     formulas = int(np.count_nonzero((tags.names & _TWO_BYTES) == word(b"<f")))
     by_engine = cells if decoded is None else decoded.odd
     return frame, WindowRead(
-        window.number, task.out, len(numbers), first, last, cells, facts, formulas, hidden, by_engine
+        window.number, task.out, len(numbers), first, last, cells, facts, formulas, hidden, by_engine, *judged
     )
 
 

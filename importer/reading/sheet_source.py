@@ -60,9 +60,13 @@ class SheetSource:
         return self.places.address(row, column)
 
     def read_cells(self) -> dict[str, int]:
-        """Return how many non-empty cells of the sheet, header included, were decoded by us, and by the engine."""
+        """Return how many non-empty cells of the sheet, header included, were decoded by us and read by the engine.
+
+        `judged` is the number of those that it read, too, to compare them.
+        """
         by_engine = sum(window.by_engine for window in self.windows)
-        return {"decoded": sum(window.cells for window in self.windows) - by_engine, "by_engine": by_engine}
+        decoded, judged = sum(window.cells for window in self.windows) - by_engine, sum(w.judged for w in self.windows)
+        return {"decoded": decoded, "by_engine": by_engine, "judged": judged}
 
     def notes(self) -> list[str]:
         """Return notes for the report about the sheet, such as unusual headers, unread sheets and hidden rows."""

@@ -40,6 +40,12 @@ MIN_WINDOW_BYTES = 1 << 20
 #: Number of bytes by which a window may fall short of its full size, because rows are never split.
 _ROW_ALLOWANCE = 64 << 10
 
+#: The engine judges samples of sheets with at least so much XML. To load it takes longer than to read smaller ones.
+_JUDGED_FROM_BYTES = 4 << 20
+#: It judges the head, and of the windows after it the first and every so many-th.
+_JUDGED_EVERY = 8
+#: Of a hundred bytes one is judged: the engine takes up to five times as long for it as our decoder.
+_JUDGED_SHARE, _JUDGED_HEAD = 100, 64 << 10
 #: Number of windows that are cut before a worker asks for them.
 WINDOWS_AHEAD = 2
 
@@ -70,6 +76,19 @@ def window_bytes(xml_bytes: int, workers: int, row_bytes: int) -> int:
     most = min(max(WINDOW_BYTES, row_bytes * WINDOW_ROWS), LONG_ROWS_BYTES)
     rounds = -(-xml_bytes // (workers * most)) or 1
     return max(xml_bytes // (rounds * workers) + _ROW_ALLOWANCE, MIN_WINDOW_BYTES)
+
+
+def judged_bytes(xml_bytes: int, number: int) -> int:
+    """Return how many bytes of a window the engine reads as well, to judge our decoder; 0 for most windows.
+
+    Args:
+        xml_bytes: inflated size of the sheet.
+        number: number of the window.
+    """
+    if xml_bytes < _JUDGED_FROM_BYTES or (number and number % _JUDGED_EVERY != 1):
+        return 0
+    windows = -(-xml_bytes // (WINDOW_BYTES * _JUDGED_EVERY))
+    return xml_bytes // _JUDGED_SHARE // windows if number else _JUDGED_HEAD
 
 
 class WindowSizes(NamedTuple):

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from importer.decoding.tasks import ReadTask, StringsTask, WindowRead
 from importer.decoding.zero_padding import padded_styles
-from importer.errors import ImporterError, LimitExceeded, ReaderDied
+from importer.errors import CellsDisputed, ImporterError, LimitExceeded, ReaderDied
 from importer.excel.workbook import Sheet, Workbook, open_workbook
 from importer.formats.styles import read_cell_formats
 from importer.reading.sheet_source import SheetSource, head_rows, head_windows, make_source, sort_windows
-from importer.reading.windows import WINDOWS_AHEAD, WindowSizes, WindowSplitter
+from importer.reading.windows import WINDOWS_AHEAD, WindowSizes, WindowSplitter, judged_bytes
 from importer.runtime.prefetch import ahead
 from importer.runtime.stage import Stage
 
@@ -73,12 +73,18 @@ def read_source(
         between_windows: called before the first window and after each; an exception that it raises ends the reading.
 
     Raises:
+        CellsDisputed: the engine reads a cell otherwise.
         InputError: the workbook, the sheet or the header is refused.
     """
     opened = opened or open_source(settings, clock)
     between_windows()
     with _open_reader(opened, settings, pool, folder, clock) as reader:
         return reader.read(between_windows)
+
+
+def dispute_note(exc: CellsDisputed) -> str:
+    """Return the note of a report on a sheet that the engine has to read."""
+    return f"{exc.fact}; so the whole sheet was read by the engine"
 
 
 def read_and_load(
@@ -99,6 +105,9 @@ def read_and_load(
 
     Returns:
         The sheet, and the load; None if the sheet was only read.
+
+    Raises:
+        CellsDisputed: see `read_source`.
     """
     between_windows()
     with _open_reader(opened, run.settings, run.pool, run.folder, run.clock) as reader:
@@ -189,10 +198,13 @@ class _SheetReader:
             window, self._splitter.width(), self._workbook.epoch_1904, self._settings.limits.window_cells,
             self._folder / f"window-{window.number}.arrow", self._strings, self._splitter.styles,
             self._padded, missing=self._settings.missing, formats=self._formats, engine=self._settings.engine,
+            judged=judged_bytes(self._splitter.xml_bytes, window.number),
         )  # fmt: skip
 
     def _take(self, results: Iterator[WindowRead], between_windows: Callable[[], None]) -> None:
         for result in results:
+            if result.dispute:
+                raise CellsDisputed(result.dispute)
             self._splitter.release(result.number)
             self._count(result.rows)
             self._clock.advance(result.rows)

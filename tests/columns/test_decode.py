@@ -188,10 +188,10 @@ def test_odd_cells_do_not_take_others_with_them(tmp_path: Path) -> None:
         for n in range(2, 3_000)
     )  # fmt: skip
     with reading(write_rows(tmp_path / "b.xlsx", row(1, inline("A1", "a")) + lines), header_rows=(1, 1)) as source:
-        assert source.read_cells() == {"decoded": 1 + 2 * 2_998 + 8, "by_engine": 5}
+        assert source.read_cells() == {"decoded": 1 + 2 * 2_998 + 8, "by_engine": 5, "judged": 0}
         assert source.facts[2].kinds == {"text": 5, "error": 8}
     with reading(tmp_path / "b.xlsx", header_rows=(1, 1), engine="calamine") as source:
-        assert source.read_cells() == {"decoded": 0, "by_engine": 1 + 2 * 2_998 + 13}
+        assert source.read_cells() == {"decoded": 0, "by_engine": 1 + 2 * 2_998 + 13, "judged": 0}
 
 
 # ---- PARTS ------------------------------------------------------------------------------------------------------
