@@ -120,7 +120,9 @@ def test_api_documents_every_argument_and_error() -> None:
 def test_api_type_hints_resolve() -> None:
     from importer.report.model import Report
     from importer.runtime.progress import Progress
-    from importer.settings import DriftPolicy, ErrorCells, HiddenPolicy, Limits, Method, MixedPolicy, Mode, OnDuplicate
+    from importer.settings import (
+        DriftPolicy, Engine, ErrorCells, HiddenPolicy, Limits, Method, MixedPolicy, Mode, OnDuplicate,
+    )  # fmt: skip
 
     names = {"Path": Path, "Report": Report, "Progress": Progress, "Limits": Limits, "Mode": Mode, "Method": Method}
     from collections.abc import Mapping, Sequence
@@ -130,6 +132,7 @@ def test_api_type_hints_resolve() -> None:
         globalns={
             **names,
             "DriftPolicy": DriftPolicy,
+            "Engine": Engine,
             "ErrorCells": ErrorCells,
             "Mapping": Mapping,
             "MixedPolicy": MixedPolicy,

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 #: Most values and nulls of a window's frame. They take 8 or 16 bytes each, and a check makes three times as many.
 MAX_FRAME_CELLS = 64_000_000
 
+#: Most values and nulls that are put into columns at once: 16 MB.
+_SPREAD_AT_ONCE = 1 << 20
+
 
 class Values(NamedTuple):
     """Some cells of one kind: their indices among the cells of the window, ascending, and their values."""
@@ -113,14 +116,21 @@ def _spread(grid: Grid, found: Values, counts: Positions) -> dict[int, pl.Series
     whole = np.flatnonzero(counts == height)
     arrays = {c: values.slice(int(ends[c]) - height, height) for c in whole.tolist()}
     partial = np.flatnonzero((counts > 0) & (counts < height))
-    if not len(partial):
-        return arrays
-    # All these columns at once: one call for each would cost more than its values where there are hundreds.
-    ranks = np.full(len(counts), -1, np.int64)
-    ranks[partial] = np.arange(len(partial))
-    rank = ranks[grid.columns[found.cells]]
-    mine = np.flatnonzero(rank >= 0)
-    places = np.full(len(partial) * height, len(values))
-    places[rank[mine] * height + grid.lines[found.cells[mine]]] = mine
-    spread = values.extend_constant(None, 1).gather(_indices(places))
-    return arrays | {c: spread.slice(n * height, height) for n, c in enumerate(partial.tolist())}
+    # Many columns at once: one call for each would cost more than its values where there are hundreds.
+    step = max(_SPREAD_AT_ONCE // max(height, 1), 1)
+    for some in np.split(partial, range(step, len(partial), step)) if len(partial) else ():
+        arrays |= _with_nulls(grid, found, ends - counts, ends, some)
+    return arrays
+
+
+def _with_nulls(
+    grid: Grid, found: Values, starts: Positions, ends: Positions, columns: Positions
+) -> dict[int, pl.Series]:
+    """Return the values of some columns as arrays, with nulls in rows where these have none."""
+    height, values = len(grid.numbers), found.values
+    places = np.full((len(columns), height), len(values), np.uint32)
+    for n, column in enumerate(columns.tolist()):
+        mine = slice(int(starts[column]), int(ends[column]))
+        places[n, grid.lines[found.cells[mine]]] = np.arange(mine.start, mine.stop, dtype=np.uint32)
+    spread = values.extend_constant(None, 1).gather(pl.Series(places.ravel()))
+    return {c: spread.slice(n * height, height) for n, c in enumerate(columns.tolist())}

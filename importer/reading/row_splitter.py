@@ -51,6 +51,19 @@ def row_range(rows: bytes, following: int) -> tuple[int, int]:
     return first, last
 
 
+def _end_of_row(rows: bytes, following: bytes) -> int:
+    """Return up to which offset the rows that follow on some others have the number of the last of these."""
+    last = _ROW_TAG.match(rows, rows.rfind(b"<row"))
+    number = _ROW_NUMBER.search(last[1]) if last else None
+    if number is None:
+        return 0
+    for tag in _ROW_TAG.finditer(following):
+        other = _ROW_NUMBER.search(tag[1])
+        if other is None or other[1] != number[1]:
+            return tag.start() if tag.start() > len(following) - len(following.lstrip()) else 0
+    return len(following) if _ROW_TAG.search(following) else 0
+
+
 class RowSplitter:
     """The state of one pass over a sheet part: the XML before, in and after `<sheetData>`."""
 
@@ -83,7 +96,25 @@ class RowSplitter:
         self._done = False
 
     def cuts(self) -> Iterator[bytes]:
-        """Yield the raw XML of each window's rows; at least one cut, which may be empty."""
+        """Yield the raw XML of each window's rows; at least one cut, which may be empty.
+
+        A row that is written in several `<row>` elements (one for each cell, say) is not cut.
+        """
+        cuts = self._cuts()
+        rows = next(cuts)
+        for cut in cuts:
+            end = _end_of_row(rows, cut)
+            if end == len(cut) > 0:
+                rows += cut
+                if len(rows) > self._limits.row_bytes:
+                    raise self._endless_row()
+                continue
+            yield rows + cut[:end] if end else rows
+            rows = cut[end:] if end else cut
+        yield rows
+
+    def _cuts(self) -> Iterator[bytes]:
+        """Yield cuts that end after `</row>`."""
         self._skip_to_rows()
         yield from self._head()
         while True:

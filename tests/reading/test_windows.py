@@ -156,6 +156,17 @@ def test_windows_with_problems_only(tmp_path: Path, chunk_rows: int | None) -> N
         assert source.facts[0].typed == frozenset()
 
 
+@pytest.mark.parametrize("chunk_rows", CHUNKS)
+def test_windows_of_rows_in_pieces(tmp_path: Path, chunk_rows: int | None) -> None:
+    """Each cell is in a `<row>` of its own, and no sheet row is in two windows."""
+    lines = "".join(row(n, number(f"{c}{n}", n)) for n in range(2, 60) for c in "ABC")
+    path = write_rows(tmp_path / "pieces.xlsx", "".join(row(1, inline(f"{c}1", c)) for c in "ABC") + lines)
+    with reading(path, chunk_rows=chunk_rows) as source:
+        assert read_cells(source) == {(1, c): ("text", "ABC"[c]) for c in range(3)} | {
+            (n, c): ("number", float(n)) for n in range(2, 60) for c in range(3)
+        }
+
+
 def test_row_range_of_rows_with_and_without_numbers() -> None:
     assert row_range(b'<row r="5"><c/></row><row><c/></row><row r="9"/><row/>', 1) == (5, 10)
     assert row_range(b"<row><c/></row><row/>", 7) == (7, 8)
