@@ -121,8 +121,16 @@ def test_api_type_hints_resolve() -> None:
     from importer.report.model import Report
     from importer.runtime.progress import Progress
     from importer.settings import (
-        DriftPolicy, Engine, ErrorCells, HiddenPolicy, Limits, Method, MixedPolicy, Mode, OnDuplicate,
-    )  # fmt: skip
+        DriftPolicy,
+        Engine,
+        ErrorCells,
+        HiddenPolicy,
+        Limits,
+        Method,
+        MixedPolicy,
+        Mode,
+        OnDuplicate,
+    )
 
     names = {"Path": Path, "Report": Report, "Progress": Progress, "Limits": Limits, "Mode": Mode, "Method": Method}
     from collections.abc import Mapping, Sequence
