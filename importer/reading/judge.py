@@ -186,6 +186,11 @@ def _is_float(text: str, number: float) -> bool:
         return False
 
 
+def _is_unreadable(ours: Cell, theirs: Cell, _epoch: DateSystem) -> bool:
+    """Return whether both have no value, if in other words (`nan` as a date is `inf` to it)."""
+    return ours is not None and theirs is not None and ours[0] == theirs[0] == "unreadable"
+
+
 def _is_no_boolean(ours: Cell, theirs: Cell, _epoch: DateSystem) -> bool:
     """Return whether it took for true what is no boolean."""
     return ours is not None and ours[0] == "unreadable" and theirs == ("boolean", True)
@@ -195,6 +200,7 @@ def _is_no_boolean(ours: Cell, theirs: Cell, _epoch: DateSystem) -> bool:
 FAULTS: dict[str, Callable[[Cell, Cell, DateSystem], bool]] = {
     "a format of dates that it does not know": _is_format_unknown,
     "half a millisecond": _is_rounded_otherwise,
+    "other words for no value": _is_unreadable,
     "a cell of type number that holds none": _is_no_number,
     "a cell of type boolean that holds none": _is_no_boolean,
 }

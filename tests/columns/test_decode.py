@@ -6,6 +6,7 @@ from datetime import datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -36,7 +37,10 @@ def test_both_ways_read_alike(sheet: Sheet, chunk_rows: int | None, tmp_path_fac
     frames, facts = [], []
     for engine in ("builtin", "calamine"):
         with reading(path, header_rows=header, chunk_rows=chunk_rows, engine=engine) as source:
-            frames.append(as_frame(source))
+            # The words for what is unreadable may differ.
+            frames.append(
+                as_frame(source).with_columns(pl.when(pl.col("kind") != "unreadable").then("value").alias("value"))
+            )
             facts.append((source.header, source.facts, source.rows, [w.formulas for w in source.windows]))
     assert frames[0].equals(frames[1])
     assert facts[0] == facts[1]
