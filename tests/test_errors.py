@@ -30,7 +30,8 @@ CODES = {
     "UsageError": 2, "InputError": 3, "WorkbookRefused": 3, "SheetError": 3, "ContractError": 3, "ReaderDied": 3, "LimitExceeded": 3, "ConservationError": 3,
     "DatabaseError": 4, "ConnectionFailed": 4, "Conflict": 4, "TargetChanged": 4, "TargetRefused": 4, "VerificationFailed": 4, "MachineError": 4,
     "LoginRefused": 4, "WriterDied": 4, "TimedOut": 4, "ImporterError": 4, "BudgetExceeded": 5, "Interrupted": 130,
-    "NotSpooled": 4, "CommitUnknown": 4,
+    "NotSpooled": 4,
+    "CellsDisputed": 4, "CommitUnknown": 4,
 }  # fmt: skip
 
 
