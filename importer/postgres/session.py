@@ -163,13 +163,19 @@ class Session:
         self.close()
 
     def close(self) -> None:
-        """Close the connection; what was not committed is rolled back."""
-        # Errors are ignored: cleanup must not hide the first error, and closing a lost connection fails.
+        """Close the connection; what was not committed is rolled back.
+
+        A call that did not end when it was cancelled delays that, but not the caller.
+        """
+        # Errors are ignored: cleanup must not hide the first error.
+        with contextlib.suppress(ImporterError):
+            self.guard.close(self._close_resources, self.cancel)
+
+    def _close_resources(self) -> None:
         for resource in (self._connection, self._database):
-            # RuntimeError: another thread has a statement open, and closes it later. The connection ends with that.
-            with contextlib.suppress(adbc_driver_manager.Error, ImporterError, RuntimeError):
-                self._call_interruptibly(resource.close, self.cancel)
-        self.guard.close()
+            # Closing a lost connection fails. RuntimeError: another thread has a statement open, and closes it later.
+            with contextlib.suppress(adbc_driver_manager.Error, RuntimeError):
+                resource.close()
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run a query and return all its rows."""

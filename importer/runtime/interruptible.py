@@ -100,9 +100,26 @@ class InterruptibleCaller:
         """Allow `seconds` from now for the remaining calls, whatever the deadline was."""
         self._deadline = Deadline(seconds)
 
-    def close(self) -> None:
-        """End the thread."""
-        self._background.close()
+    def close(self, function: Callable[[], None], cancel: Callable[[], None]) -> None:
+        """Make the last call and end the thread; a call that never ended delays it, but not the caller.
+
+        Args:
+            function: the last call, which closes the connection.
+            cancel: ends the call; thread-safe.
+
+        Raises:
+            TimedOut: the deadline passed first.
+        """
+        try:
+            if self._stuck:
+                # It may end yet, minutes later, in a process that lives on: its locks must not outlive it.
+                self.later(function)
+            elif threading.current_thread() is threading.main_thread():
+                self.call(function, cancel)
+            else:
+                function()
+        finally:
+            self._background.close()
 
     def _end(self, future: Future[Any], cancel: Callable[[], None]) -> None:
         # In another thread: if the network is down, the request to cancel may block as well.

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
+import pytest
+from support.asking import ask
+from support.serving import wait_for
+
+from importer.errors import TimedOut
 from importer.postgres.session import Session
+from importer.runtime import interruptible
 
 if TYPE_CHECKING:
     from importer.settings import Dsn
@@ -15,3 +22,16 @@ def test_session_that_another_thread_still_uses(server: Dsn) -> None:
     with session._statement() as statement:
         statement.set_sql_query("select 1")
         session.close()
+
+
+def test_call_that_ends_long_after_it_was_cancelled(server: Dsn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy server answers late: by then the run is over, and its locks must end although the process lives on."""
+    monkeypatch.setattr(interruptible, "_GRACE_SECONDS", 0.0)
+    session, answered = Session(server), threading.Event()
+    backend = session.value("select pg_backend_pid() from pg_advisory_lock(4711)")
+    session.guard.expire(0.0)
+    with pytest.raises(TimedOut):
+        session.guard.call(lambda: answered.wait(60), lambda: None)
+    session.close()
+    answered.set()
+    wait_for(lambda: ask(server, f"select count(*) from pg_stat_activity where pid = {backend}") == [(0,)])
