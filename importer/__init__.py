@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from importer.runtime.progress import Progress
 
     from .settings import DriftPolicy, Engine, ErrorCells, HiddenPolicy, Limits, Method, MixedPolicy, Mode, OnDuplicate
+    from .table_options import Footer
 
 __all__ = [
     "BudgetExceeded",
@@ -42,6 +43,10 @@ def import_workbook(
     timeline: str | Path | None = None,
     sheet: str | None = None,
     header_row: int | str | None = None,
+    rows: str | None = None,
+    last_row: int | None = None,
+    until_blank: bool = False,
+    footer: Footer | None = None,
     contract: str | Path | None = None,
     columns: Sequence[str] | None = None,
     keep_names: bool = False,
@@ -81,8 +86,13 @@ def import_workbook(
         lineage: fill columns `_source_file`, `_source_sheet`, `_source_row` and `_run_id`.
         timeline: file for a chart of what each process did when (`.svg`, `.html`), or for the same as a Chrome trace
             (`.json`); None: no chart.
-        sheet: sheet name; None: the first visible worksheet.
+        sheet: sheet name; None: the first visible one with rows.
         header_row: 1-based row, or a range such as `"2-4"`; 0: no header; None: detect it.
+        rows: first and last data row, such as `"5-205"`; None: all below the header.
+        last_row: last data row; None: the last one that is data.
+        until_blank: end the data before the first blank row.
+        footer: what to do with totals and remarks below and between the data: `keep` loads them, `skip` leaves them out
+            (their cells count as ignored), `error` refuses the sheet; None: leave out those that are certain.
         contract: path of a Table Schema descriptor (JSON, YAML, TOML).
         columns: header texts, names or letters of the columns to load; None: all.
         keep_names: use header texts as column names unchanged.
@@ -135,6 +145,10 @@ def import_workbook(
         timeline=timeline,
         sheet=sheet,
         header_row=header_row,
+        rows=rows,
+        last_row=last_row,
+        until_blank=until_blank,
+        footer=footer,
         contract=contract,
         columns=columns,
         keep_names=keep_names,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from importer.cells.facts import ColumnFacts
-from importer.cells.frame import PROBLEM_KINDS, ROW, data_rows, kinds_of, part
+from importer.cells.frame import PROBLEM_KINDS, ROW, kinds_of, part
 from importer.cells.text import raw_text
 from importer.contract.model import dump_contract
 from importer.errors import CellsDisputed
@@ -24,6 +24,7 @@ from importer.stages.workspace import open_workspace
 from .cells import spool
 from .option_values import parse_header_rows, parse_types
 from .settings import Limits, Settings
+from .table_options import parse_rows
 
 if TYPE_CHECKING:
     from importer.contract.model import Contract
@@ -66,6 +67,7 @@ class Inspection:
             "sheet": source.sheet.name,
             "header_row": source.header.last_row,
             "header_rows": [source.header.first_row, source.header.last_row],
+            "table": source.table_to_dict(),
             "rows": {
                 "data": source.rows, "blank": source.blank_rows,
                 "hidden": source.hidden_rows, "above_header": source.above_header,
@@ -96,8 +98,8 @@ def inspect_workbook(workbook: str | Path, **options: Any) -> Inspection:
 
     Args:
         workbook: path of an `.xlsx` or `.xlsm` file.
-        options: `sheet`, `header_row`, `columns`, `types`, `null`, `mixed`, `keep_names`, `hidden`, `engine`,
-            `workers`, `temp_dir` and `limits`, as in `import_workbook`.
+        options: `sheet`, `header_row`, `rows`, `last_row`, `until_blank`, `footer`, `columns`, `types`, `null`,
+            `mixed`, `keep_names`, `hidden`, `engine`, `workers`, `temp_dir` and `limits`, as in `import_workbook`.
 
     Raises:
         InputError: the workbook, the sheet or the header is refused.
@@ -150,7 +152,12 @@ def _infer(settings: Settings, source: SheetSource) -> tuple[list[SheetColumn], 
 
 
 def _settings(
-    workbook: str | Path, *, header_row: int | str | None = None, limits: Limits | None = None, **options: Any
+    workbook: str | Path,
+    *,
+    header_row: int | str | None = None,
+    rows: str | None = None,
+    limits: Limits | None = None,
+    **options: Any,
 ) -> Settings:
     given = {name: value for name, value in options.items() if value is not None}
     if "columns" in given:
@@ -159,16 +166,15 @@ def _settings(
     given["null"] = tuple(given.get("null", ()))
     if "temp_dir" in given:
         given["temp_dir"] = Path(given["temp_dir"])
-    rows = None if header_row is None else parse_header_rows(str(header_row))
-    return Settings(workbook=Path(workbook), header_rows=rows, limits=limits or Limits(), **given)
+    header = None if header_row is None else parse_header_rows(str(header_row))
+    given["rows"] = None if rows is None else parse_rows(rows)
+    return Settings(workbook=Path(workbook), header_rows=header, limits=limits or Limits(), **given)
 
 
 def _sample(source: SheetSource) -> list[tuple[int, dict[int, str]]]:
     found: list[tuple[int, dict[int, str]]] = []
     for window in source.windows:
-        frame = data_rows(spool.read(window.path), source.header.last_row, skip_hidden=False).head(
-            _SAMPLE_ROWS - len(found)
-        )
+        frame = source.data.of(spool.read(window.path)).head(_SAMPLE_ROWS - len(found))
         texts = [raw_text(c.index, kinds_of(frame.columns, c.index)).alias(str(c.index)) for c in source.header.columns]
         indices = [c.index for c in source.header.columns]
         found += [
@@ -183,7 +189,7 @@ def _sample(source: SheetSource) -> list[tuple[int, dict[int, str]]]:
 def _problems(source: SheetSource) -> list[tuple[str, str, str]]:
     found: list[tuple[str, str, str]] = []
     for window in source.windows:
-        frame = data_rows(spool.read(window.path), source.header.last_row, skip_hidden=False)
+        frame = source.data.of(spool.read(window.path))
         for column in source.header.columns:
             for kind in (k for k in kinds_of(frame.columns, column.index) if k in PROBLEM_KINDS):
                 cells = frame.select(ROW, part(column.index, kind)).drop_nulls().head(_MAX_PROBLEMS)

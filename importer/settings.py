@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from .errors import UsageError
 from .option_values import RejectBudget, parse_header_rows, parse_types
+from .table_options import TableOptions, parse_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -112,7 +113,7 @@ def _masked_option(match: re.Match[str]) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(TableOptions):
     """The settings of a run, checked on construction, so that no stage has to check them again.
 
     Raises:
@@ -121,8 +122,6 @@ class Settings:
 
     workbook: Path
     sheet: str | None = None
-    #: First and last row of the header, 1-based; None: detect it.
-    header_rows: tuple[int, int] | None = None
     contract: Path | None = None
     columns: tuple[str, ...] | None = None
     #: What reads the cells. `builtin`: our own decoder, and calamine what it leaves; `calamine`: that alone.
@@ -183,10 +182,7 @@ class Settings:
         if self.key and self.mode != "upsert":
             raise UsageError(f"--key is for --mode upsert, not {self.mode}", choice="--mode upsert, or no --key")
         self._check_amounts()
-        if self.header_rows and not 0 <= self.header_rows[0] <= self.header_rows[1]:
-            raise UsageError(
-                f"header rows {self.header_rows} are not a range of sheet rows", choice="3 or 2-4; 0 for none"
-            )
+        self.check_table()
         if self.timeline and self.timeline.suffix.lower() not in {".svg", ".html", ".json"}:
             raise UsageError(f"cannot draw a timeline as {self.timeline.suffix!r}", choice=".svg, .html or .json")
         if self.rejects and self.rejects.suffix.lower() not in REJECTS_SUFFIXES:
@@ -226,7 +222,7 @@ def make_settings(workbook: str | Path, *, to: str | None = None, **given: Any) 
     Raises:
         UsageError: a value is invalid, or two contradict each other.
     """
-    row, budget = given.pop("header_row", None), given.pop("max_rejects", None)
+    row, budget, rows = (given.pop(name, None) for name in ("header_row", "max_rejects", "rows"))
     options: dict[str, Any] = {
         name: value for name, value in given.items() if value is not None or name not in {"workers", "limits"}
     }
@@ -240,6 +236,7 @@ def make_settings(workbook: str | Path, *, to: str | None = None, **given: Any) 
         workbook=Path(workbook),
         header_rows=None if row is None else parse_header_rows(str(row)),
         dsn=find_dsn(to),
+        rows=None if rows is None else parse_rows(str(rows)),
         max_rejects=None if budget is None else RejectBudget.parse(str(budget)),
         **options,
     )

@@ -30,12 +30,14 @@ class ColumnFacts:
         integral: whether every number is whole and within ±2^53.
         examples: the first cells of each kind of value as (sheet row, value), without texts that mean a missing value;
             under `datetime` dates, too.
+        total: sum of the numbers.
     """
 
     kinds: dict[str, int] = field(default_factory=dict)
     blank: int = 0
     integral: bool = True
     examples: dict[str, tuple[tuple[int, Value], ...]] = field(default_factory=dict)
+    total: float = 0.0
 
     @property
     def cells(self) -> int:
@@ -66,7 +68,9 @@ class ColumnFacts:
             kind: tuple(sorted(self.examples.get(kind, ()) + other.examples.get(kind, ()))[:_EXAMPLES])
             for kind in {**self.examples, **other.examples}
         }
-        return ColumnFacts(kinds, self.blank + other.blank, self.integral and other.integral, examples)
+        return ColumnFacts(
+            kinds, self.blank + other.blank, self.integral and other.integral, examples, self.total + other.total
+        )
 
 
 def profile(frame: pl.DataFrame, missing: tuple[str, ...] = ("",)) -> dict[int, ColumnFacts]:
@@ -90,7 +94,7 @@ def profile(frame: pl.DataFrame, missing: tuple[str, ...] = ("",)) -> dict[int, 
         if "number" in kinds:
             number = pl.col(part(column, "number"))
             whole = (number == number.floor()) & (number.abs() <= MAX_EXACT_INTEGER)
-            asked.append(whole.all().alias(f"{column}:integral"))
+            asked += [whole.all().alias(f"{column}:integral"), number.sum().alias(f"{column}:total")]
     row = frame.select(asked).row(0, named=True)
     examples = _Examples(frame, missing)
     return {column: _facts(examples, column, kinds, row) for column, kinds in columns.items()}
@@ -111,7 +115,8 @@ def _facts(examples: _Examples, column: int, present: list[str], row: dict[str, 
         kinds["datetime"] -= dates
         if not kinds["datetime"]:
             del kinds["datetime"]
-    return ColumnFacts(kinds, blank, bool(row.get(f"{column}:integral", True)), found)
+    integral, total = bool(row.get(f"{column}:integral", True)), row.get(f"{column}:total", 0.0)
+    return ColumnFacts(kinds, blank, integral, found, total)
 
 
 class _Examples:

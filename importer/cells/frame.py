@@ -91,13 +91,3 @@ def array_or_nulls(kinds: list[str], column: int, kind: str, otherwise: pl.DataT
 def texts_or_nulls(column: int, kinds: list[str]) -> pl.Expr:
     """Return the texts of a column, or nulls if it has none."""
     return array_or_nulls(kinds, column, "text", pl.String)
-
-
-def data_rows(frame: pl.DataFrame, header_row: int, *, skip_hidden: bool) -> pl.DataFrame:
-    """Return the data rows of a window: those after the header row, without hidden rows if `skip_hidden`."""
-    if frame.is_empty():
-        return frame
-    frame = frame.filter(pl.col(ROW) > header_row) if int(frame[ROW][0]) <= header_row else frame
-    if skip_hidden and HIDDEN in frame.columns:
-        frame = frame.filter(~pl.col(HIDDEN).fill_null(value=False))
-    return frame

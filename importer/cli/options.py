@@ -23,8 +23,12 @@ def combine_options(options: list[Callable[[Any], Any]]) -> Callable[[Any], Any]
 
 workbook_argument = click.argument("workbook", type=click.Path(path_type=str))
 sheet_options = combine_options([
-    click.option("--sheet", metavar="NAME", help="Sheet to read.  [default: the first visible worksheet]"),
+    click.option("--sheet", metavar="NAME", help="Sheet to read.  [default: the first visible one with rows]"),
     click.option("--header-row", metavar="N|N-M", help="Header row or rows, 1-based; 0 if there is none.  [default: detected]"),
+    click.option("--rows", metavar="N-M", help="First and last data row.  [default: all below the header]"),
+    click.option("--last-row", type=click.IntRange(1), metavar="N", help="Last data row.  [default: the last one that is data]"),
+    click.option("--until-blank", is_flag=True, help="End the data before the first blank row."),
+    click.option("--footer", type=click.Choice(["keep", "skip", "error"]), help="What to do with totals and remarks below and between the data.  [default: leave out those that are certain, load those that are not]"),
     click.option("--columns", metavar="A,B,…", help="Columns to load, by header, name or letter; the others are ignored."),
     click.option("--types", metavar="NAME=TYPE,…", help="Types of columns, by header, name or letter: number, integer, date, string… or a PostgreSQL type such as numeric(12,2); what does not fit is rejected."),
     click.option("--null", metavar="TEXT,…", help="Texts that mean a missing value, such as 'n/a,-'."),

@@ -80,7 +80,7 @@ def _print_outcome(report: Report, console: Console) -> None:
     for line in _next_steps(report):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     console.print(
-        f"{report.workbook['name']} · {report.sheet} · {describe_header(*report.header_rows)}",
+        f"{report.workbook['name']} · {report.sheet} · {describe_table(report.table)}",
         markup=False,
         highlight=False,
     )
@@ -157,6 +157,22 @@ def describe_header(first: int, last: int) -> str:
     return f"header row {last}" if first == last else f"header rows {first}-{last}"
 
 
+def describe_table(table: dict[str, Any]) -> str:
+    """Describe where the table is, for people: `table: A3:H205, header rows 3-4, footer rows 207-209 left out: totals`.
+
+    Args:
+        table: what `SheetSource.table_to_dict` returns.
+    """
+    words = [f"table: {table['range']}"] if table["range"] else []
+    words.append(describe_header(*table["header_rows"]))
+    out = [each for each in table["footer"] if each["left_out"]]
+    if out:
+        rows, reasons = [each["row"] for each in out], sorted({each["reason"] for each in out}, reverse=True)
+        together = f"rows {rows[0]}-{rows[-1]}" if rows[-1] - rows[0] == len(rows) - 1 else f"{len(rows)} rows"
+        words.append(f"{f'row {rows[0]}' if len(rows) == 1 else together} left out: {' and '.join(reasons)}")
+    return ", ".join(words)
+
+
 def safe(text: str) -> str:
     """Return text from a workbook with console markup escaped and control characters as spaces."""
     from rich.markup import escape
@@ -218,7 +234,7 @@ def print_inspection(found: Inspection, console: Console, *, verbose: bool = Fal
         s["name"] + ("" if s["visibility"] == "visible" else f" ({s['visibility']})") for s in shown["sheets"]
     )
     console.print(f"{shown['workbook']['name']} · sheets: {sheets}", markup=False, highlight=False)
-    header = describe_header(*shown["header_rows"])
+    header = describe_table(shown["table"])
     console.print(
         f"{shown['sheet']} · {header} · {shown['rows']['data']:,} data rows",
         style="bold",

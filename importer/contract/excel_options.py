@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from importer.errors import ContractError, UsageError
 from importer.option_values import parse_header_rows
 from importer.settings import DriftPolicy, Settings
+from importer.table_options import Footer, parse_rows
 
 from .descriptor_checks import require_object, shown
 from .known_keys import check_keys, within
@@ -32,6 +33,22 @@ def _rows(given: Any) -> tuple[int, int]:
     return parse_header_rows(str(given))
 
 
+def _data_rows(given: Any) -> tuple[int, int]:
+    return parse_rows(_text(given))
+
+
+def _row(given: Any) -> int:
+    if isinstance(given, bool) or not isinstance(given, int) or given < 1:
+        raise ContractError(f"{shown(given)} is not a row", choice="1 or more")
+    return given
+
+
+def _flag(given: Any) -> bool:
+    if not isinstance(given, bool):
+        raise ContractError(f"{shown(given)} is not true or false")
+    return given
+
+
 def _one_of(*words: str) -> Callable[[Any], str]:
     def parse(given: Any) -> str:
         if given not in words:
@@ -45,6 +62,10 @@ def _one_of(*words: str) -> Callable[[Any], str]:
 EXCEL_KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "sheet": ("sheet", _text),
     "headerRow": ("header_rows", _rows),
+    "rows": ("rows", _data_rows),
+    "lastRow": ("last_row", _row),
+    "untilBlank": ("until_blank", _flag),
+    "footer": ("footer", _one_of(*get_args(Footer))),
     "mixed": ("mixed", _one_of("text", "reject")),
     "drift": ("drift", _one_of(*get_args(DriftPolicy))),
 }

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from importer.cells.facts import ColumnFacts
     from importer.settings import Dsn, Limits
+    from importer.table.row_marks import RowMark
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class ReadTask:
         formats: number formats of the cell styles.
         engine: what reads the cells, see `Settings.engine`.
         judged: about how many bytes of what was decoded by us the engine reads, too, to compare the cells.
+        marks: whether to mark rows that may be totals.
     """
 
     window: Window
@@ -79,6 +81,7 @@ class ReadTask:
     formats: CellFormats = field(default_factory=CellFormats)
     engine: str = "builtin"
     judged: int = 0
+    marks: bool = True
 
 
 class WindowRead(NamedTuple):
@@ -97,6 +100,9 @@ class WindowRead(NamedTuple):
         by_engine: number of the cells that the engine read.
         judged: number of the cells that it read as well, to compare them.
         dispute: where the two differ, for people; empty without a difference.
+        marks: rows that may be totals.
+        blank_rows: number of rows that hold nothing but empty texts.
+        gap: last row before the first blank row in the window; 0 if no blank row is between its rows.
         kept: whether the frame is in the spool; False if it was used at once and not written.
     """
 
@@ -112,4 +118,12 @@ class WindowRead(NamedTuple):
     by_engine: int = 0
     judged: int = 0
     dispute: str = ""
+    marks: tuple[RowMark, ...] = ()
+    blank_rows: int = 0
+    gap: int = 0
     kept: bool = True
+
+    @property
+    def plain(self) -> bool:
+        """Whether no row of it may be something else than data."""
+        return not self.marks and not self.blank_rows

@@ -68,6 +68,7 @@ class Workbook:
         shared_strings: name of the shared strings part, or None.
         styles: name of the styles part, or None.
         origin: origin of the rows if this is a rejects workbook, else None.
+        empty: names of the sheets that were passed over because they have no rows.
     """
 
     path: Path
@@ -79,6 +80,7 @@ class Workbook:
     shared_strings: str | None
     styles: str | None
     origin: Origin | None = None
+    empty: tuple[str, ...] = ()
 
     def sheet(self, name: str | None) -> Sheet:
         """Return the sheet of that name; without a name the first visible worksheet, else the first worksheet.
@@ -126,7 +128,7 @@ def open_workbook(path: Path, limits: Limits) -> Workbook:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     with Package(path, limits) as package:
         main = _main_part(package)
-        relations = _relations(package, main)
+        relations = read_relations(package, main)
         elements = find_elements(package, main, {"workbookPr", "calcPr", "sheet"})
         return Workbook(
             path=path,
@@ -152,7 +154,7 @@ def _main_part(package: Package) -> str:
         raise WorkbookRefused(
             "the file is a zip archive, not a workbook", place=place, choice="unpack it and name the workbook in it"
         )
-    main = _find_related(package, _relations(package, ""), "officeDocument")
+    main = _find_related(package, read_relations(package, ""), "officeDocument")
     if main is None:
         raise WorkbookRefused("the package has no workbook part", place=place, choice=SAVE_AS)
     kind = _content_type(package, main)
@@ -177,7 +179,7 @@ def _content_type(package: Package, part: str) -> str:
     return default
 
 
-def _relations(package: Package, part: str) -> dict[str, tuple[str, str]]:
+def read_relations(package: Package, part: str) -> dict[str, tuple[str, str]]:
     """Return the relationships of a part (`""`: of the package) by id, as (last word of the type, target part)."""
     folder, name = posixpath.split(part)
     rels = posixpath.join(folder, "_rels", f"{name}.rels")

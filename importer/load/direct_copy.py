@@ -87,11 +87,20 @@ class DirectCopy:
         self._text_hash: TextHash = plan.text_hash
         self._failed: BaseException | None = None
         self._stopped = self._copying = False
+        self._submitted: set[int] = set()
 
     def submit(self, window: WindowChecked) -> None:
         """Queue the chunk of a window to be copied after those queued before; return at once."""
+        self._submitted.add(window.number)
         if window.chunk is not None:
             self._session.guard.later(partial(self._copy, window.chunk))
+
+    def copy_rest(self, windows: Mapping[int, WindowChecked]) -> bool:
+        """Copy the chunks that were not submitted while the sheet was read; return whether all are in the table."""
+        for number, window in sorted(windows.items()):
+            if number not in self._submitted:
+                self.submit(window)
+        return self.complete()
 
     def complete(self) -> bool:
         """Wait for the last chunk, and return whether all are in the table."""

@@ -10,8 +10,9 @@ import polars as pl
 
 from importer.cells import spool
 from importer.cells.facts import ColumnFacts
-from importer.cells.frame import data_rows, kinds_of
+from importer.cells.frame import kinds_of
 from importer.cells.text import raw_text
+from importer.excel.addresses import MAX_ROWS
 
 if TYPE_CHECKING:
     from importer.cells.field import Field
@@ -49,7 +50,7 @@ def suggest_rules(
         for n, (f, c) in enumerate(zip(contract.fields, columns, strict=True))
         if c.index in full and f.type in _ID_TYPES and rows >= _FEWEST_ROWS and (n == 0 or _names_id(c))
     ]
-    unique = [c for c in candidates if _repeats_nothing(source, c, skip_hidden=skip_hidden)]
+    unique = [c for c in candidates if _repeats_nothing(source, c)]
     # A named identifier precedes the first column, which may hold names that are repeated next month.
     key = min(unique, key=lambda c: (not _names_id(c), c.index), default=None)
     others = {c.index for c in unique if c is not key and _names_id(c)}
@@ -70,10 +71,10 @@ def _names_id(column: SheetColumn) -> bool:
     return not _ID_WORDS.isdisjoint(re.split(r"[\W_]+", (column.header or "").casefold()))
 
 
-def _repeats_nothing(source: SheetSource, column: SheetColumn, *, skip_hidden: bool) -> bool:
+def _repeats_nothing(source: SheetSource, column: SheetColumn) -> bool:
     seen = []
     for window in source.windows:
-        frame = data_rows(spool.read(window.path), source.header.last_row, skip_hidden=skip_hidden)
+        frame = source.data.of(spool.read(window.path))
         kinds = kinds_of(frame.columns, column.index)
         if kinds and len(frame):
             seen.append(frame.select(raw_text(column.index, kinds).hash().alias("hash"))["hash"])
@@ -88,4 +89,6 @@ def _with_rules(field: Field, *, required: bool, unique: bool) -> Field:
 
 def _excel(source: SheetSource) -> dict[str, Any]:
     first, last = source.header.first_row, source.header.last_row
-    return {"sheet": source.sheet.name, "headerRow": last if first == last else f"{first}-{last}"}
+    found = {"sheet": source.sheet.name, "headerRow": last if first == last else f"{first}-{last}"}
+    # Titles above a table without a header.
+    return found if last or not source.data.after else found | {"rows": f"{source.data.after + 1}-{MAX_ROWS}"}

@@ -1,31 +1,34 @@
-"""Finds the header rows of a sheet, reads their texts and derives column names from them."""
+"""Reads the texts of the header rows and derives column names from them."""
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import polars as pl
 
-from importer.cells.frame import ROW, kinds_by_column, part
+from importer.cells.frame import ROW, kinds_by_column
 from importer.cells.text import raw_text
 from importer.errors import SheetError
-from importer.excel.addresses import MAX_CHARACTERS, column_index, column_letters
+from importer.excel.addresses import MAX_CHARACTERS, column_letters
 from importer.postgres.types import NAME_BYTES
+from importer.table.cell_range import parse_merges
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-#: Minimum share of the widest row's cells that a header row fills; a title row fills only one or two cells.
-MIN_HEADER_SHARE = 0.6
-#: Maximum number of header rows; a header that is merged further down is cut off there.
-MAX_HEADER_ROWS = 12
+    from importer.table.header_rows import HeaderRows
+
 #: System columns of every table; PostgreSQL refuses them as column names.
 _SYSTEM_COLUMNS = {"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"}
 #: Columns that a rejects workbook adds; they are not data when the fixed workbook is read again.
 REJECT_COLUMNS = ("_row", "_errors")
+#: What the user is told when the sheet has no header.
+_NO_HEADER = (
+    "no header row: the rows are all of one shape and of the same kinds, so the columns are named column_a, column_b…; "
+    "--header-row N takes row N for the header"
+)
 
 
 @dataclass(frozen=True)
@@ -65,45 +68,9 @@ class Header:
     notes: tuple[str, ...]
 
 
-def find_header(head: pl.DataFrame, merges: Iterable[str] = ()) -> tuple[int, int]:
-    """Return the first and last header row in the head of a sheet; (0, 0) if the head has no cells.
-
-    The header starts at the first row that fills most of the columns and holds mostly text, else at the first row that
-    fills most of them. If a cell of that row is merged downwards, the header extends as far down.
-
-    Args:
-        head: frame of the head window.
-        merges: merged ranges of the sheet, as written (`A1:B2`).
-    """
-    filled = _row_counts(head)
-    if filled.is_empty():
-        return 0, 0
-    wide = filled.filter(pl.col("cells") >= MIN_HEADER_SHARE * filled["cells"].max())  # type: ignore[operator]
-    texts = wide.filter(pl.col("texts") * 2 > pl.col("cells"))
-    row = int((texts if len(texts) else wide)[ROW][0])
-    bottoms = [span.bottom for span in map(_parse_range, merges) if span and span.top == row]
-    return row, min(max([row, *bottoms]), row + MAX_HEADER_ROWS - 1)
-
-
-def _row_counts(head: pl.DataFrame) -> pl.DataFrame:
-    """Return for every non-blank row of the head the number of cells and how many of them are texts."""
-    columns = kinds_by_column(head.columns)
-    if not columns:
-        return pl.DataFrame(schema={ROW: pl.Int64, "cells": pl.UInt32, "texts": pl.UInt32})
-    full = [pl.any_horizontal(_non_blank(c, kinds)) for c, kinds in columns.items()]
-    texts = [pl.any_horizontal(_non_blank(c, [k for k in kinds if k == "text"])) for c, kinds in columns.items()]
-    counted = head.select(ROW, pl.sum_horizontal(full).alias("cells"), pl.sum_horizontal(texts).alias("texts"))
-    return counted.filter(pl.col("cells") > 0)
-
-
-def _non_blank(column: int, kinds: Iterable[str]) -> list[pl.Expr]:
-    masks = [pl.col(part(column, k)) != "" if k == "text" else pl.col(part(column, k)).is_not_null() for k in kinds]
-    return [mask.fill_null(value=False) for mask in masks] or [pl.lit(value=False)]
-
-
 def read_header(
     head: pl.DataFrame,
-    rows: tuple[int, int],
+    rows: HeaderRows,
     data_columns: Iterable[int],
     merges: Iterable[str],
     *,
@@ -114,7 +81,7 @@ def read_header(
 
     Args:
         head: frame of the head window.
-        rows: first and last header row; (0, 0) for a sheet without a header.
+        rows: where the header is.
         data_columns: columns (0-based) that hold data below the header.
         merges: merged ranges of the sheet; a text merged over several header cells counts for each of them.
         keep_names: use header texts unchanged as column names.
@@ -123,7 +90,7 @@ def read_header(
     Raises:
         SheetError: the header has more than `most_columns` columns, or a text longer than a cell of Excel can hold.
     """
-    texts = _header_texts(head, rows, merges)
+    texts = _header_texts(head, (rows.first, rows.last), merges)
     indices = sorted({*texts, *data_columns})
     if len(indices) > most_columns:
         raise SheetError(
@@ -138,15 +105,17 @@ def read_header(
             )
     labels = [texts.get(index) for index in indices]
     names, notes = column_names(labels, indices, keep=keep_names)
+    notes = notes if rows.last else [] if rows.given else [_NO_HEADER]
+    notes += [rows.doubt] if rows.doubt else []
     columns = tuple(SheetColumn(i, label, name) for i, label, name in zip(indices, labels, names, strict=True))
-    return Header(rows[0], rows[1], columns, tuple(notes))
+    return Header(rows.first, rows.last, columns, tuple(notes))
 
 
 def _header_texts(head: pl.DataFrame, rows: tuple[int, int], merges: Iterable[str]) -> dict[int, str]:
     """Return the header text of each column; texts from several rows are joined from top to bottom."""
     lines: dict[int, list[str]] = {}
     wanted = head.filter(pl.col(ROW).is_between(*rows))
-    spans = [span for span in map(_parse_range, merges) if span] if rows[1] > rows[0] else []
+    spans = [span for span in parse_merges(merges, rows[1]) if span.top >= rows[0]]
     columns = kinds_by_column(head.columns)
     shown = wanted.select(ROW, *[raw_text(c, kinds).alias(str(c)) for c, kinds in columns.items()])
     for line in shown.iter_rows(named=True):
@@ -162,20 +131,6 @@ def _header_texts(head: pl.DataFrame, rows: tuple[int, int], merges: Iterable[st
             if text not in lines.setdefault(c, []):
                 lines[c].append(text)
     return {c: " ".join(texts) for c, texts in lines.items()}
-
-
-class _MergedRange(NamedTuple):
-    """A merged range: rows 1-based, columns 0-based, all inclusive."""
-
-    top: int
-    left: int
-    bottom: int
-    right: int
-
-
-def _parse_range(ref: str) -> _MergedRange | None:
-    match = re.fullmatch(r"([A-Z]{1,3})(\d+):([A-Z]{1,3})(\d+)", ref)
-    return _MergedRange(int(match[2]), column_index(match[1]), int(match[4]), column_index(match[3])) if match else None
 
 
 def collapse_spaces(text: str) -> str:

@@ -24,6 +24,7 @@ from importer.decoding.zero_padding import mark_padded
 from importer.errors import WorkbookRefused
 from importer.excel import sheet_xml as sheetxml
 from importer.excel.addresses import MAX_COLUMNS, MAX_ROWS
+from importer.table.row_marks import blank_looking, find_marks
 
 from .cell_by_cell import read_apart
 from .judge import Verdict, judge_window
@@ -70,9 +71,19 @@ def read_frame(task: ReadTask) -> tuple[pl.DataFrame, WindowRead]:
     hidden = int(frame[HIDDEN].sum()) if HIDDEN in frame.columns else 0
     formulas = int(np.count_nonzero((tags.names & _TWO_BYTES) == word(b"<f")))
     by_engine = cells if decoded is None else decoded.odd
+    blank = blank_looking(frame)
     return frame, WindowRead(
-        window.number, task.out, len(numbers), first, last, cells, facts, formulas, hidden, by_engine, *judged
-    )
+        window.number, task.out, len(numbers), first, last, cells, facts, formulas, hidden, by_engine, *judged,
+        find_marks(frame, rows, formulas) if task.marks else (),
+        0 if blank is None else int(blank.sum()), _first_gap(numbers),
+    )  # fmt: skip
+
+
+def _first_gap(numbers: pl.Series) -> int:
+    """Return the last row before the first blank row; 0 if no row is missing between the rows."""
+    if not len(numbers) or int(numbers[-1]) - int(numbers[0]) + 1 == len(numbers):
+        return 0
+    return int(numbers[int((numbers.diff() > 1).arg_max() or 0) - 1])
 
 
 _TWO_BYTES = 0xFFFF

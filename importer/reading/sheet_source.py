@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import functools
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from importer.cells import spool
-from importer.cells.facts import ColumnFacts, merge_windows, profile
-from importer.cells.frame import HIDDEN, ROW, data_rows, sheet_columns_of
+from importer.cells.facts import ColumnFacts, merge_windows
+from importer.cells.frame import ROW
 from importer.errors import SheetError
 from importer.excel.addresses import MAX_COLUMNS, column_letters
+from importer.table.cell_range import CellRange
 
-from .header import Header, find_header, read_header
+from .edges import TableEdges, describe_rows, find_edges
+from .header import Header, read_header
 from .places import CellAddresses, find_places
 from .windows import HEAD_ROWS, SheetFacts
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable
+    from collections.abc import Container
 
     from importer.decoding.tasks import WindowRead
     from importer.excel.workbook import Sheet, Workbook
     from importer.settings import Settings
+    from importer.table.data_rows import DataRows
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,7 @@ class SheetSource:
         windows: spooled frames, in sheet order.
         facts: facts of the data rows, by sheet column (0-based).
         cut: facts from the sheet part outside its rows.
+        edges: where the table is: header, data rows, totals and remarks.
         rows: number of data rows that are not blank.
         hidden_rows: number of data rows that are hidden.
         blank_rows: number of rows without cells between the header and the last data row.
@@ -49,11 +55,25 @@ class SheetSource:
     windows: tuple[WindowRead, ...]
     facts: dict[int, ColumnFacts]
     cut: SheetFacts
+    edges: TableEdges
     rows: int
     hidden_rows: int
     blank_rows: int
     above_header: int
     places: CellAddresses
+
+    @property
+    def data(self) -> DataRows:
+        """Which of its rows are data."""
+        return self.edges.data
+
+    @functools.cached_property
+    def left_out(self) -> dict[int, int]:
+        """The number of cells in rows that are left out below the header, by sheet column."""
+        total: Counter[int] = Counter()
+        for part in self.edges.parts:
+            total.update(part.left_out)
+        return dict(total)
 
     def address(self, row: int, column: int) -> str:
         """Return the A1-style address of a cell, or that of the whole row if `column` is negative."""
@@ -74,6 +94,9 @@ class SheetSource:
         if self.places.rows:
             book = f" of {self.workbook.origin.workbook}" if self.workbook.origin else ""
             found.append(f"the rows are fixed rejects: addresses are those of sheet {self.places.sheet}{book}")
+        if self.workbook.empty:
+            names = ", ".join(self.workbook.empty)
+            found.append(f"sheet {self.sheet.name!r} is the first visible one with rows; without rows: {names}")
         others = [
             s.name + ("" if s.visibility == "visible" else f" ({s.visibility.lower()})")
             for s in self.workbook.sheets
@@ -82,7 +105,9 @@ class SheetSource:
         if others:
             found.append(f"sheets not read: {', '.join(others)}")
         if self.above_header:
-            found.append(f"{self.above_header} rows above the header row were not read as data")
+            place = "header row" if self.header.last_row else "table"
+            found.append(f"{self.above_header} rows above the {place} were not read as data")
+        found += self._footer_notes()
         if self.hidden_rows:
             found.append(f"{self.hidden_rows:,} of the data rows are hidden or filtered out in the sheet")
         if hidden := hidden_columns(self.cut, self.facts):
@@ -94,6 +119,39 @@ class SheetSource:
                 "their results may be out of date"
             )
         return found
+
+    def table_to_dict(self) -> dict[str, Any]:
+        """Return where the table is, as in the JSON report.
+
+        `range` has the header and the data; of `footer`, rows below or between the data that are no data or may be
+        none, `left_out` says whether they were left out. `doubt` says why the header is a guess, or is null.
+        """
+        columns, rows = [c.index for c in self.header.columns], self.edges.header
+        bottom = max((part.last_row for part in self.edges.parts), default=0)
+        top = rows.first or min((part.first_row for part in self.edges.parts if part.rows), default=0)
+        area = CellRange(top, min(columns), max(bottom, rows.last), max(columns)) if columns and top else None
+        out = set(self.data.left_out)
+        return {
+            "range": area.address if area else None,
+            "header_rows": [rows.first, rows.last],
+            "footer": [
+                {"row": each.row, "reason": each.reason, "left_out": each.row in out} for each in self.edges.footer
+            ],
+            "doubt": rows.doubt,
+            "excel_tables": [{"name": each.name, "range": each.ref} for each in self.cut.tables],
+        }
+
+    def _footer_notes(self) -> list[str]:
+        """Return which rows below and between the data were left out, and which may be no data, with the option."""
+        out = [each for each in self.edges.footer if each.row in self.data.left_out]
+        loaded = [each for each in self.edges.footer if each.row not in self.data.left_out]
+        notes = []
+        if out:
+            cells = sum(self.left_out.values())
+            notes.append(f"left out, {cells:,} cells ignored: {describe_rows(out)}; --footer keep loads them")
+        if loaded:
+            notes.append(f"loaded, but may be no data: {describe_rows(loaded)}; --footer skip leaves them out")
+        return notes
 
 
 def sort_windows(windows: list[WindowRead], sheet: Sheet) -> tuple[WindowRead, ...]:
@@ -124,52 +182,45 @@ def head_windows(settings: Settings) -> int:
 
 
 def make_source(
-    workbook: Workbook, sheet: Sheet, cut: SheetFacts, windows: tuple[WindowRead, ...], settings: Settings
+    opened: tuple[Workbook, Sheet],
+    cut: SheetFacts,
+    windows: tuple[WindowRead, ...],
+    settings: Settings,
+    *,
+    complete: bool = True,
 ) -> SheetSource:
-    """Build the source from a sheet's windows: find the header, merge the column facts, count the rows.
+    """Build the source from a sheet's windows: find the table's edges, read the header, merge the column facts.
+
+    Args:
+        opened: the workbook, and the sheet in it.
+        cut: facts from the sheet part outside its rows.
+        windows: the windows that were read, in sheet order.
+        settings: settings of the run.
+        complete: whether these are all windows.
 
     Raises:
-        SheetError: too many columns, or hidden rows or columns that the settings forbid.
+        SheetError: too many columns, or hidden rows or columns, or totals, that the settings forbid.
     """
-    heads = head_windows(settings)
-    head = pl.concat([spool.read(w.path) for w in windows[:heads]], how="diagonal")
-    rows = settings.header_rows if settings.header_rows is not None else find_header(head, cut.merges)
-    skip = settings.hidden == "skip"
-    facts = merge_windows(_facts(windows, rows[1], settings, skip_hidden=skip))
+    workbook, sheet = opened
+    if workbook.origin is not None:  # a rejects workbook: all of its rows are to be loaded
+        settings = replace(settings, header_rows=settings.header_rows or (1, 1), footer="keep")
+    head = pl.concat([spool.read(w.path) for w in windows[: head_windows(settings)]], how="diagonal")
+    edges = find_edges(head, windows, cut, settings, complete=complete)
+    facts = merge_windows(part.facts for part in edges.parts)
     columns = {c for c, f in facts.items() if f.cells}
     header = read_header(
-        head, rows, columns, cut.merges, keep_names=settings.keep_names, most_columns=settings.limits.columns
+        head, edges.header, columns, cut.merges, keep_names=settings.keep_names, most_columns=settings.limits.columns
     )
-    head_data = data_rows(head, rows[1], skip_hidden=False)
-    above = head.filter(pl.col(ROW) < max(rows[0], 1)) if sheet_columns_of(head.columns) else head.clear()
-    data = sum(w.rows for w in windows[heads:]) + len(head_data)
-    last = max((w.last_row for w in windows), default=0)
-    hidden = sum(_hidden(w, rows[1]) for w in windows if w.hidden)
+    count, hidden = sum(part.rows for part in edges.parts), sum(part.hidden for part in edges.parts)
+    rows, data = edges.header, edges.data
+    above = head.filter(pl.col(ROW) <= data.after, ~pl.col(ROW).is_between(max(rows.first, 1), rows.last))
+    last = min(max((w.last_row for w in windows), default=0), data.last)
     _check_hidden(settings, cut, hidden, columns, sheet)
+    blank = max(last - data.after - count - len(data.left_out), 0) if count else 0
     return SheetSource(
-        workbook, sheet, header, windows, facts, cut,
-        rows=data, hidden_rows=hidden, blank_rows=max(last - rows[1] - data, 0) if data else 0, above_header=len(above),
-        places=find_places(sheet, workbook.origin, header, windows),
+        workbook, sheet, header, windows, facts, cut, edges, rows=count, hidden_rows=hidden,
+        blank_rows=blank, above_header=len(above), places=find_places(sheet, workbook.origin, header, windows),
     )  # fmt: skip
-
-
-def _facts(
-    windows: tuple[WindowRead, ...], header_row: int, settings: Settings, *, skip_hidden: bool
-) -> Iterable[dict[int, ColumnFacts]]:
-    """Yield the facts of every window's data rows; only windows with other rows are profiled again."""
-    for window in windows:
-        if window.rows and (window.first_row <= header_row or (skip_hidden and window.hidden)):
-            yield profile(data_rows(spool.read(window.path), header_row, skip_hidden=skip_hidden), settings.missing)
-        else:
-            yield window.columns
-
-
-def _hidden(window: WindowRead, header_row: int) -> int:
-    """Return the number of hidden data rows in a window that has hidden rows."""
-    if window.first_row > header_row:
-        return window.hidden
-    frame = spool.read(window.path)
-    return int(frame.filter((pl.col(ROW) > header_row) & pl.col(HIDDEN).fill_null(value=False)).height)
 
 
 def _check_hidden(settings: Settings, cut: SheetFacts, rows: int, columns: set[int], sheet: Sheet) -> None:

@@ -16,6 +16,7 @@ from importer.errors import WorkbookRefused
 from importer.excel.addresses import MAX_ROWS
 from importer.excel.normalize_xml import normalize_styles
 from importer.excel.package import Package
+from importer.excel.table_parts import ExcelTable, read_tables
 
 from .row_splitter import RowSplitter, row_range
 
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
     from importer.excel.workbook import Sheet, Workbook
     from importer.settings import Limits
 
-#: Number of rows at the top that are searched for the header. Title blocks above a table rarely exceed 20 rows.
-HEAD_ROWS = 64
+#: Number of rows at the top that are searched for the header. Title blocks above a table rarely exceed 20 rows, and
+#: those of measuring devices reach 64.
+HEAD_ROWS = 128
 #: Maximum XML size of a window. With 6 MiB the engine's cells of a window take 25 MB and stay in the cache.
 WINDOW_BYTES = 6 << 20
 #: Windows of long rows may be larger, to hold this many rows: every column of every window costs a few calls.
@@ -57,10 +59,12 @@ class SheetFacts:
     Attributes:
         hidden_columns: ranges of hidden columns, 0-based and inclusive.
         merges: merged ranges, as written (`A1:B2`).
+        tables: Excel tables of the sheet.
     """
 
     hidden_columns: tuple[tuple[int, int], ...]
     merges: tuple[str, ...]
+    tables: tuple[ExcelTable, ...] = ()
 
 
 def window_bytes(xml_bytes: int, workers: int, row_bytes: int) -> int:
@@ -132,6 +136,7 @@ class WindowSplitter:
         try:
             self.xml_bytes = self._package.size(sheet.part)
             self.styles = self._extract(workbook.styles, folder / "styles.xml") if workbook.styles else None
+            self._tables = read_tables(self._package, sheet.part)
             size = functools.partial(window_bytes, self.xml_bytes, max(sizes.workers, 1))
             self._splitter = RowSplitter(self._package, sheet, limits, size, sizes.head_rows, sizes.chunk_rows)
             # The unused rest of a slot takes no disk space: the file is sparse there.
@@ -173,7 +178,7 @@ class WindowSplitter:
 
     def facts(self) -> SheetFacts:
         """Return the facts outside the rows; call it after the last window."""
-        return SheetFacts(self._splitter.hidden_columns(), self._splitter.merges())
+        return SheetFacts(self._splitter.hidden_columns(), self._splitter.merges(), self._tables)
 
     def width(self) -> int | None:
         """Return the number of columns in the declared used range, or None; call it after the first window."""

@@ -99,6 +99,7 @@ def make_report(
         mend_options=mend_options(settings, plan),
         reasons=group_errors(rejects.errors, source.places) if len(rejects) else (),
         reading={"engine": settings.engine, **source.read_cells()},
+        table=source.table_to_dict(),
     )
     return report, rejects
 

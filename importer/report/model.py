@@ -79,6 +79,7 @@ class Report:
         notes: remarks on anything a careful reader should know; `note_text` renders them.
         table_rows: counts of the target's rows (`inserted`, `updated`, `unchanged`, `deleted`), and of the sheet's rows
             that the database refused (`refused`, also among the rejects); empty before publishing.
+        table: where the table is in the sheet (see `SheetSource.table_to_dict`); empty if nothing was read.
         run: ledger entry: `id`, `resumed_rows` (written by a run that died), `published_at` (of an earlier run).
         mend_options: options of `mend_command`.
         reasons: the errors by column and reason, the most frequent first; the dict has no values of them.
@@ -104,6 +105,7 @@ class Report:
     reasons: tuple[ErrorGroup, ...] = ()
     run: dict[str, Any] = field(default_factory=dict)
     reading: dict[str, Any] = field(default_factory=dict)
+    table: dict[str, Any] = field(default_factory=dict)
 
     @property
     def success_count(self) -> int:
@@ -150,6 +152,7 @@ class Report:
             "sheet": self.sheet,
             "header_row": self.header_rows[1],
             "header_rows": list(self.header_rows),
+            "table": self.table,
             "target": self.target,
             "method": self.method,
             "reading": self.reading,

@@ -24,7 +24,9 @@ _NOT_IN_KEY = frozenset({
     "retry_for", "timeout", "timeline", "engine",
 })  # fmt: skip
 #: Settings that versions before them did not have: at their default they are left out, so that keys stay the same.
-_ADDED = frozenset({"max_text", "types", "null", "mixed", "drift"})
+_ADDED = frozenset({
+    "max_text", "types", "null", "mixed", "drift", "footer", "last_row", "rows", "until_blank",
+})  # fmt: skip
 
 
 def run_key(

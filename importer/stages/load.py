@@ -59,6 +59,8 @@ def write_and_publish(
     accepted = sum(w.accepted for w in windows.values())
     chunks = make_chunks(windows)
     about = describe_run(run.settings, lease, len(chunks), counts)
+    if state.direct is not None and not state.direct.copy_rest(windows):
+        state.roll_back_direct()
     if (direct := state.direct) is not None:
         with finish_direct_copy(state):
             with clock.stage(Stage.VERIFY):

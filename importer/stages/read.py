@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from importer.decoding.tasks import ReadTask, StringsTask, WindowRead
 from importer.decoding.zero_padding import padded_styles
 from importer.errors import CellsDisputed, ImporterError, LimitExceeded, ReaderDied
+from importer.excel.default_sheet import find_sheet
 from importer.excel.workbook import Sheet, Workbook, open_workbook
 from importer.formats.styles import read_cell_formats
 from importer.reading.sheet_source import SheetSource, head_rows, head_windows, make_source, sort_windows
 from importer.reading.windows import WINDOWS_AHEAD, WindowSizes, WindowSplitter, judged_bytes
 from importer.runtime.prefetch import ahead
 from importer.runtime.stage import Stage
+from importer.table.footer import TAIL_ROWS
 
 from .tasks import parse_strings, read_window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from importer.decoding.tasks import Window
@@ -47,7 +50,7 @@ def open_source(settings: Settings, clock: Clock) -> tuple[Workbook, Sheet]:
     """
     with clock.stage(Stage.OPEN):
         workbook = open_workbook(settings.workbook, settings.limits)
-        return workbook, workbook.sheet(settings.sheet)
+        return find_sheet(workbook, settings.sheet, settings.limits)
 
 
 def _do_nothing() -> None:
@@ -125,6 +128,18 @@ def _open_reader(
         yield _SheetReader(opened, splitter, settings, pool, folder, clock)
 
 
+def _hold_back(tasks: Iterable[ReadTask], tail: deque[ReadTask]) -> Iterator[ReadTask]:
+    """Yield all tasks but those of the last rows, which are in `tail` in the end."""
+    for task in tasks:
+        tail.append(task)
+        while sum(map(_rows, tail)) - _rows(tail[0]) >= TAIL_ROWS:
+            yield tail.popleft()
+
+
+def _rows(task: ReadTask) -> int:
+    return task.window.last_row - task.window.first_row + 1
+
+
 class _SheetReader:
     """The reading of one sheet: its tasks and the results so far."""
 
@@ -144,13 +159,15 @@ class _SheetReader:
         self._formats = read_cell_formats(splitter.styles)
         self._windows: list[WindowRead] = []
         self._rows = 0
+        #: Whether all windows were read.
+        self._complete = False
 
     def read(self, between_windows: Callable[[], None]) -> SheetSource:
         """Read the whole sheet."""
         with self._tasks_ahead() as tasks, self._clock.stage(Stage.READ):
             self._parse_strings(None)
             self._take(self._pool.run(read_window, tasks, self._task_error), between_windows)
-            return self._source_so_far()
+            return self._whole_source()
 
     def read_and_load(
         self, stream: Stream, unfinished: contextlib.ExitStack, between_windows: Callable[[], None]
@@ -168,11 +185,15 @@ class _SheetReader:
                 streamed = stream.begin(self._source_so_far, big=self._is_big(), xml_bytes=size) if later else None
                 if streamed is None:
                     self._take(self._pool.run(read_window, left, self._task_error), between_windows)
-                    return self._source_so_far(), None
+                    return self._whole_source(), None
                 unfinished.enter_context(streamed)
             with self._clock.stage(Stage.LOAD):
-                self._take(streamed.load(left, self._rows_error), between_windows)
-                return self._source_so_far(), streamed
+                tail: deque[ReadTask] = deque()
+                self._take(streamed.load(_hold_back(left, tail), self._rows_error), between_windows)
+                # Totals and remarks at the end are known only now: its rows are checked and written like those of a
+                # sheet that was read before.
+                self._take(self._pool.run(read_window, tail, self._task_error), between_windows)
+                return self._whole_source(), streamed
 
     @contextlib.contextmanager
     def _tasks_ahead(self) -> Iterator[Iterator[ReadTask]]:
@@ -182,9 +203,14 @@ class _SheetReader:
         with ahead((self._task(window) for window in cut), WINDOWS_AHEAD) as tasks:
             yield tasks
 
+    def _whole_source(self) -> SheetSource:
+        self._complete = True
+        return self._source_so_far()
+
     def _source_so_far(self) -> SheetSource:
         windows = sort_windows(self._windows, self._sheet)
-        return make_source(self._workbook, self._sheet, self._splitter.facts(), windows, self._settings)
+        opened = self._workbook, self._sheet
+        return make_source(opened, self._splitter.facts(), windows, self._settings, complete=self._complete)
 
     def _with_dsn(self, task: ReadTask, stream: Stream) -> ReadTask:
         """Return the task, with a DSN to connect to meanwhile if its worker will write; window 0's always will."""
@@ -198,7 +224,7 @@ class _SheetReader:
             window, self._splitter.width(), self._workbook.epoch_1904, self._settings.limits.window_cells,
             self._folder / f"window-{window.number}.arrow", self._strings, self._splitter.styles,
             self._padded, missing=self._settings.missing, formats=self._formats, engine=self._settings.engine,
-            judged=judged_bytes(self._splitter.xml_bytes, window.number),
+            judged=judged_bytes(self._splitter.xml_bytes, window.number), marks=self._settings.footer != "keep",
         )  # fmt: skip
 
     def _take(self, results: Iterator[WindowRead], between_windows: Callable[[], None]) -> None:

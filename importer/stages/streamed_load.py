@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from importer.reading.sheet_source import SheetSource
     from importer.run.staging_state import StagingState
     from importer.settings import Dsn
+    from importer.table.data_rows import DataRows
     from importer.validation.tasks import WindowChecked
 
     from .workspace import RunContext
@@ -53,17 +54,21 @@ class StreamResults(NamedTuple):
 
     Attributes:
         plan: plan that they were loaded by.
-        header_row: last row of the header, below which they were.
+        data: which rows they took for data.
         windows: results of the check, by window number.
     """
 
     plan: LoadPlan
-    header_row: int
+    data: DataRows
     windows: dict[int, WindowChecked]
 
     def fits(self, plan: LoadPlan, source: SheetSource) -> bool:
         """Return whether the plan made from the whole sheet is the one that windows were loaded by."""
-        return self.plan == plan and self.header_row == source.header.last_row
+        loaded = [w for w in source.windows if w.number in self.windows]
+        same = all(
+            self.data.between(w.first_row, w.last_row) == source.data.between(w.first_row, w.last_row) for w in loaded
+        )
+        return self.plan == plan and same
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ class _TaskTemplate:
     """What all load tasks of a sheet share."""
 
     plan: LoadPlan
-    header_row: int
+    data: DataRows
     keep: bool
     target: CopyTarget | None
     dsn: Dsn | None
@@ -80,7 +85,7 @@ class _TaskTemplate:
         """Return the load task of a window; `read` is None if the window was read before."""
         # The worker of the first window will also be the first to write, if nothing is written yet.
         dsn = self.dsn if number == 0 else None
-        check = CheckTask(number, frame, frame.parent, self.plan, self.header_row, skip_hidden=False, dsn=dsn)
+        check = CheckTask(number, frame, frame.parent, self.plan, self.data, dsn=dsn)
         return LoadTask(read, rows, self.keep, check, self.target)
 
 
@@ -110,7 +115,7 @@ class StreamedLoad:
     def __init__(self, run: RunContext, state: StagingState, decided: StreamPlan) -> None:
         self._run, self._decided = run, decided
         self.state = state
-        self.results = StreamResults(decided.plan, decided.source.header.last_row, {})
+        self.results = StreamResults(decided.plan, decided.source.data, {})
 
     def __enter__(self) -> Self:
         if self._decided.writes:
@@ -142,6 +147,8 @@ class StreamedLoad:
         self, tasks: Iterable[ReadTask], rows_error: Callable[[int, int, str], ImporterError]
     ) -> Iterator[WindowRead]:
         """Load the windows that were read before and those of `tasks`; yield the read results of the latter.
+
+        Windows with rows that may be no data, such as totals, are only read: the end of the sheet decides about them.
 
         Args:
             tasks: read tasks of the remaining windows.
@@ -183,11 +190,11 @@ class StreamedLoad:
         # Keep frames that may be checked again: because of a key, a refusal or another plan.
         keep = self.state.direct is None and not (sure and new)
         dsn = None if self._run.dry_run or self.state.direct is not None else lease.dsn
-        return _TaskTemplate(plan, source.header.last_row, keep, target, dsn)
+        return _TaskTemplate(plan, source.data, keep, target, dsn)
 
     def _tasks(self, tasks: Iterable[ReadTask], template: _TaskTemplate) -> Iterator[LoadTask]:
         for window in self._decided.source.windows:
-            if window.rows:
+            if window.rows and window.plain:
                 yield template.task(None, window.number, window.path, (window.first_row, window.last_row))
         for task in tasks:
             yield template.task(task, task.window.number, task.out, (task.window.first_row, task.window.last_row))

@@ -36,7 +36,12 @@ class LoadTask:
 
 
 class WindowLoaded(NamedTuple):
-    """The results of loading a window; `read` is None if it was read before, `checked` if it has no rows."""
+    """The results of loading a window.
+
+    Attributes:
+        read: result of the reading; None if it was read before.
+        checked: result of the check; None if the window has no rows, or some that may be no data (see `streamed_load`).
+    """
 
     read: WindowRead | None
     checked: WindowChecked | None

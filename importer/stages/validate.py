@@ -34,11 +34,11 @@ def validate(
         NotSpooled: a window that was not kept has to be checked.
         ConservationError: the cells of a column do not add up.
     """
-    clock, pool, skip = run.clock, run.pool, run.settings.hidden == "skip"
-    row, writers = source.header.last_row, max_writers(source.rows * len(plan.columns))
+    clock, pool = run.clock, run.pool
+    writers = max_writers(source.rows * len(plan.columns))
     # The first tasks go to the first workers, which will write.
     tasks = [
-        CheckTask(w.number, w.path, run.folder, plan, row, skip, dsn=dsn if n < writers else None)
+        CheckTask(w.number, w.path, run.folder, plan, source.data, dsn=dsn if n < writers else None)
         for n, w in enumerate(w for w in source.windows if w.rows)
     ]
     clock.expect(source.rows)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from importer.cells import spool
-from importer.cells.frame import ROW, data_rows
+from importer.cells.frame import ROW
 from importer.decoding import shared_strings
 from importer.decoding.engine import discard_sheet
 from importer.decoding.shared_strings import discard_strings
@@ -17,6 +17,7 @@ from importer.load.copy import write_chunk, write_rows
 from importer.load.worker_session import close_session, connect_ahead
 from importer.reading import read_window as reading
 from importer.validation.check_window import CheckedWindow, check_rows
+from importer.validation.conservation import add_left_out
 from importer.validation.errors_frame import summarize_by_rule
 from importer.validation.tasks import CheckTask, WindowChecked
 from importer.verification.checksum_frame import source_checksums
@@ -72,10 +73,10 @@ def load_window(task: LoadTask) -> WindowLoaded:
         frame, read = spool.read(task.check.frame), None
     else:
         frame, read = reading.read_frame(task.read)
-        read = read._replace(kept=task.keep)
-        if task.keep:
+        read = read._replace(kept=task.keep or not read.plain)
+        if read.kept:
             spool.write(frame, task.read.out)
-    if frame.is_empty():
+    if frame.is_empty() or (read is not None and not read.plain):
         return WindowLoaded(read, None)
     checked, answer = _check_frame(frame, task.check)
     if task.target is None:
@@ -88,7 +89,7 @@ def load_window(task: LoadTask) -> WindowLoaded:
 
 def _check_frame(frame: pl.DataFrame, task: CheckTask) -> tuple[CheckedWindow, WindowChecked]:
     """Check a frame; return the result in memory and as an answer, whose accepted rows are not spooled yet."""
-    frame = data_rows(frame, task.header_row, skip_hidden=task.skip_hidden)
+    frame, left_out = task.rows.split(frame)
     checked = check_rows(frame, task.plan, list(task.refusals), task.superseded)
     accepted, rows = checked.accepted, frame[ROW]
     return checked, WindowChecked(
@@ -101,7 +102,7 @@ def _check_frame(frame: pl.DataFrame, task: CheckTask) -> tuple[CheckedWindow, W
         errors=spool.write_if_nonempty(checked.errors, task.folder / f"errors-{task.number}.arrow"),
         rejected=spool.write_if_nonempty(checked.rejected, task.folder / f"rejected-{task.number}.arrow"),
         keys=spool.write_if_nonempty(checked.keys, task.folder / f"keys-{task.number}.arrow"),
-        counts=checked.counts,
+        counts=add_left_out(checked.counts, left_out),
         checksums=source_checksums(accepted.drop(ROW), task.plan.text_hash),
         rules=summarize_by_rule(checked.errors),
         superseded=task.superseded,

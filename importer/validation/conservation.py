@@ -53,6 +53,16 @@ def count_cells(
     return counts
 
 
+def add_left_out(counts: dict[int, ColumnCount], left_out: pl.DataFrame) -> dict[int, ColumnCount]:
+    """Return the counts with the cells of rows that are no data, such as totals, as ignored ones."""
+    if left_out.is_empty():
+        return counts
+    filled = {column: _is_filled(column, kinds) for column, kinds in kinds_by_column(left_out.columns).items()}
+    cells = left_out.select(pl.len(), *[mask.sum().alias(str(c)) for c, mask in filled.items()]).row(0, named=True)
+    more = {c: ColumnCount(cells[str(c)], ignored=cells[str(c)]) for c in filled if cells[str(c)]}
+    return counts | {c: counts.get(c, ColumnCount()) + count for c, count in more.items()}
+
+
 def _is_filled(column: int, kinds: list[str]) -> pl.Expr:
     held = [pl.col(part(column, k)).is_not_null() for k in kinds]
     return held[0] if len(held) == 1 else pl.any_horizontal(held)
@@ -70,9 +80,10 @@ def totals(windows: dict[int, WindowChecked]) -> dict[int, ColumnCount]:
 def check_conservation(source: SheetSource, windows: dict[int, WindowChecked]) -> None:
     """Check that the loaded, missing, ignored and rejected cells of each column add up to the reader's count."""
     found = totals(windows)
-    for column, facts in source.facts.items():
-        count = found.get(column, ColumnCount())
-        if not count.balanced or count.cells != facts.cells:
+    for column in source.facts.keys() | source.left_out.keys():
+        facts, count = source.facts.get(column), found.get(column, ColumnCount())
+        cells = (facts.cells if facts else 0) + source.left_out.get(column, 0)
+        if not count.balanced or count.cells != cells:
             raise ConservationError(
-                f"column {source.address(1, column)}: {facts.cells:,} cells were read but {count} were accounted for"
+                f"column {source.address(1, column)}: {cells:,} cells were read but {count} were accounted for"
             )

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from importer.plan.model import LoadPlan
     from importer.settings import Dsn
+    from importer.table.data_rows import DataRows
     from importer.verification.checksum_sql import Checksum
 
     from .errors_frame import RowError
@@ -24,8 +25,7 @@ class CheckTask:
         frame: file of the frame as it was read (Arrow IPC).
         folder: folder that the results are written to.
         plan: plan of the load.
-        header_row: last row of the header; data rows are below it.
-        skip_hidden: whether to leave out hidden rows.
+        rows: which rows are data.
         refusals: errors found outside this window's check, such as repeated keys.
         superseded: sheet rows to leave out although they are good.
         dsn: server to connect to meanwhile, or None.
@@ -35,8 +35,7 @@ class CheckTask:
     frame: Path
     folder: Path
     plan: LoadPlan
-    header_row: int
-    skip_hidden: bool
+    rows: DataRows
     refusals: tuple[RowError, ...] = ()
     superseded: tuple[int, ...] = ()
     dsn: Dsn | None = None

@@ -205,10 +205,25 @@ def test_header_of_texts_over_texts_is_the_first_row(tmp_path: Path) -> None:
     assert header_of(save(tmp_path / "t.xlsx", ["a", "b"], ["x", "y"], ["z", "w"])).last_row == 1
 
 
-def test_header_of_numbers_over_numbers(tmp_path: Path) -> None:
-    header = header_of(save(tmp_path / "t.xlsx", [2019, 2020, 2021.5], [1, 2, 3], [4, 5, 6]))
-    assert (header.last_row, names(header)) == (1, ["_2019", "_2020", "_2021_5"])
-    assert [c.header for c in header.columns] == ["2019", "2020", "2021.5"]
+def test_header_of_years_over_numbers(tmp_path: Path) -> None:
+    header = header_of(save(tmp_path / "t.xlsx", [2019, 2020, 2021], [1, 2, 3], [4, 5, 6]))
+    assert (header.last_row, names(header)) == (1, ["_2019", "_2020", "_2021"])
+    assert [c.header for c in header.columns] == ["2019", "2020", "2021"]
+
+
+def test_sheet_without_a_header_says_so(tmp_path: Path) -> None:
+    path = save(tmp_path / "t.xlsx", ["Grades"], [], [1, 7.5], [2, 15.0], [3, 22.5])
+    with reading(path) as source:
+        assert (source.header.last_row, names(source.header), source.rows) == (0, ["column_a", "column_b"], 3)
+        assert source.above_header == 1
+        assert any(note.startswith("no header row") and "--header-row" in note for note in source.notes())
+    with reading(path, header_rows=(3, 3)) as source:
+        assert (names(source.header), source.rows) == (["_1", "_7_5"], 2)
+
+
+def test_header_merged_sideways_names_each_column(tmp_path: Path) -> None:
+    path = save(tmp_path / "t.xlsx", ["Term", "Hub A", None], ["Day", 1, 2], ["Week", 3, 4], merges=("B1:C1",))
+    assert names(header_of(path)) == ["term", "hub_a", "hub_a_2"]
 
 
 def test_header_with_some_blank_cells(tmp_path: Path) -> None:
@@ -284,7 +299,7 @@ def test_no_header(tmp_path: Path) -> None:
 
 
 def test_header_of_an_empty_sheet(tmp_path: Path) -> None:
-    assert header_of(write_rows(tmp_path / "t.xlsx", "")).columns == ()
+    assert header_of(write_rows(tmp_path / "t.xlsx", ""), sheet="Data").columns == ()
 
 
 def test_header_with_more_columns_than_a_table_can_have(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from support.tables import contract, save
 
 from importer import BudgetExceeded
 from importer.cells import spool
-from importer.cells.frame import VALUE_KINDS, data_rows, part
+from importer.cells.frame import VALUE_KINDS, part
 from importer.errors import DatabaseError, ImporterError, MachineError
 from importer.reading.header import SheetColumn
 from importer.report.bad_cells import bad_cells
@@ -74,7 +74,7 @@ def _read(path: Path, folder: Path) -> pl.DataFrame:
     settings = Settings(workbook=path, workers=0, temp_dir=folder, header_rows=(1, 1))
     with open_workspace(settings) as (spooled, pool):
         source = read_source(settings, pool, spooled, Clock())
-        frames = [data_rows(spool.read(w.path), 1, skip_hidden=False) for w in source.windows]
+        frames = [source.data.of(spool.read(w.path)) for w in source.windows]
         return pl.concat([f.clone() for f in frames], how="diagonal").rechunk()
 
 

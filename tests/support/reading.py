@@ -14,7 +14,7 @@ import polars as pl
 
 from importer.cells import spool
 from importer.cells.field import Field
-from importer.cells.frame import HIDDEN, ROW, data_rows
+from importer.cells.frame import HIDDEN, ROW
 from importer.contract.loader import parse_contract
 from importer.contract.model import Contract, dump_contract
 from importer.plan.infer import infer_contract
@@ -98,7 +98,7 @@ def judge(source: SheetSource, how: str) -> Judged:
 
 
 def _check(source: SheetSource, path: Path, plan: LoadPlan) -> CheckedWindow:
-    return check_rows(data_rows(spool.read(path), source.header.last_row, skip_hidden=False), plan, [])
+    return check_rows(source.data.of(spool.read(path)), plan, [])
 
 
 def same_read(cell: Cell, kind: str, value: Any) -> bool:

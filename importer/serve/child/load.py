@@ -159,7 +159,10 @@ def _refuse_aliases(path: Path) -> None:
 
 
 #: Options of a load that an inspection has, too.
-_READING = ("sheet", "header_row", "keep_names", "hidden", "engine", "types", "null", "mixed")
+_READING = (
+    "sheet", "header_row", "rows", "last_row", "until_blank", "footer", "keep_names", "hidden", "engine", "types",
+    "null", "mixed",
+)  # fmt: skip
 
 
 def _reading_options(options: dict[str, Any]) -> dict[str, Any]:

@@ -66,6 +66,31 @@ class Problem(BaseModel):
     raw: str
 
 
+class FooterRow(BaseModel):
+    """A row below or between the data that is no data, or may be none: totals or remarks."""
+
+    row: int
+    reason: str
+    left_out: bool
+
+
+class ExcelTable(BaseModel):
+    """An Excel table of the sheet, with its header and totals rows."""
+
+    name: str
+    range: str
+
+
+class Table(BaseModel):
+    """Where the table is: its range, its header rows (0: none), rows that are no data, why the header is a guess."""
+
+    range: str | None
+    header_rows: list[int]
+    footer: list[FooterRow]
+    doubt: str | None
+    excel_tables: list[ExcelTable]
+
+
 class Origin(BaseModel):
     """Where the rows of a rejects workbook came from."""
 
@@ -88,6 +113,7 @@ class InspectAnswer(InspectedSheet):
     sheet: str
     header_row: int
     header_rows: list[int]
+    table: Table
     rows: dict[str, int]
     sample: list[SampleRow]
     problems: list[Problem]

@@ -83,12 +83,21 @@ class InspectOptions(BaseModel):
     ] = None
     sheet: Annotated[
         str | None, AfterValidator(_check_optional_text),
-        Field(min_length=1, max_length=255, description="name of the sheet; default: the first visible worksheet"),
+        Field(min_length=1, max_length=255, description="name of the sheet; default: the first visible one with rows"),
     ] = None  # fmt: skip
     header_row: Annotated[
         str | None, BeforeValidator(_int_to_text),
         Field(pattern="^[0-9]{1,7}(-[0-9]{1,7})?$", description="header row, or rows (`2-4`); 0: none; default: found"),
     ] = None  # fmt: skip
+    rows: Annotated[
+        str | None, Field(pattern="^[0-9]{1,7}-[0-9]{1,7}$", description="first and last data row; default: all")
+    ] = None
+    last_row: Annotated[int | None, Field(ge=1, le=1_048_576, description="last data row; default: found")] = None
+    until_blank: Annotated[bool, Field(description="end the data before the first blank row")] = False
+    footer: Annotated[
+        Literal["keep", "skip", "error"] | None,
+        Field(description="totals and remarks; default: those that are certain are not loaded"),
+    ] = None
     keep_names: Annotated[bool, Field(description="use header texts as column names unchanged")] = False
     hidden: Annotated[
         Literal["include", "skip", "error"], Field(description="what to do with hidden rows and columns")

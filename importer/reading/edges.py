@@ -1,0 +1,204 @@
+"""Finds the edges of the table in a sheet that was read: header, first and last data row, rows that are no data."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import polars as pl
+
+from importer.cells import spool
+from importer.cells.facts import ColumnFacts, merge_windows, profile
+from importer.cells.frame import HIDDEN, ROW
+from importer.errors import SheetError
+from importer.excel.addresses import MAX_ROWS
+from importer.table.cell_range import CellRange, parse_merges, parse_range
+from importer.table.data_rows import DataRows
+from importer.table.footer import TAIL_ROWS, Columns, FooterRow, find_footer
+from importer.table.grid import make_grid
+from importer.table.header_rows import HeaderRows, find_header, given_header
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from importer.decoding.tasks import WindowRead
+    from importer.excel.table_parts import ExcelTable
+    from importer.settings import Settings
+
+    from .windows import SheetFacts
+
+
+class DataPart(NamedTuple):
+    """The data rows of a window.
+
+    Attributes:
+        facts: facts by sheet column.
+        rows: number of rows, hidden ones included.
+        hidden: number of hidden rows among them.
+        left_out: number of cells in rows that are left out below the header, by sheet column.
+        first_row: sheet row of the first of the rows (0: none).
+        last_row: sheet row of the last of them.
+    """
+
+    facts: dict[int, ColumnFacts]
+    rows: int
+    hidden: int
+    left_out: dict[int, int]
+    first_row: int
+    last_row: int
+
+
+class TableEdges(NamedTuple):
+    """Where the table is.
+
+    Attributes:
+        header: the header rows.
+        data: the data rows.
+        footer: rows that are no data or may be none, left out or not.
+        parts: the data rows of each window.
+    """
+
+    header: HeaderRows
+    data: DataRows
+    footer: tuple[FooterRow, ...]
+    parts: tuple[DataPart, ...]
+
+
+def find_edges(
+    head: pl.DataFrame, windows: Sequence[WindowRead], cut: SheetFacts, settings: Settings, *, complete: bool
+) -> TableEdges:
+    """Return the edges of the table.
+
+    Args:
+        head: frame of the head windows.
+        windows: all windows that were read.
+        cut: facts from the sheet part outside its rows: merged ranges, Excel tables.
+        settings: say where the header is and which rows are data, if somebody decided that.
+        complete: whether all windows were read; otherwise the end of the table is not known.
+
+    Raises:
+        SheetError: there are totals or remarks, and the settings forbid them.
+    """
+    header = _header_rows(head, cut, settings)
+    data = _given_rows(header, windows, settings)
+    parts = [_data_part(window, data, settings.missing) for window in windows]
+    footer: list[FooterRow] = []
+    if settings.footer != "keep":
+        footer = _find_footer(windows, data, merge_windows(part.facts for part in parts), complete=complete)
+        footer = _with_totals_row(footer, cut, data)
+    if settings.footer == "error" and footer and complete:
+        raise SheetError(
+            f"rows below or between the data are no data: {describe_rows(footer)}",
+            choice="--footer skip leaves them out, --footer keep loads them",
+        )
+    out = tuple(each.row for each in footer if each.certain or settings.footer == "skip")
+    if out:
+        data = replace(data, left_out=out)
+        parts = [
+            part if data.take_all(window.first_row, window.last_row) else _data_part(window, data, settings.missing)
+            for window, part in zip(windows, parts, strict=True)
+        ]
+    return TableEdges(header, data, tuple(footer), tuple(parts))
+
+
+def _header_rows(head: pl.DataFrame, cut: SheetFacts, settings: Settings) -> HeaderRows:
+    """Return the header rows: those that the settings give, else those that are found in the head."""
+    if settings.header_rows is not None:
+        return given_header(*settings.header_rows)
+    grid = make_grid(head)
+    stated = _only_table(cut)
+    if stated is not None and settings.rows is None and grid.rows and stated[0].top <= grid.rows[-1]:
+        top, count = stated[0].top, stated[1].header_rows
+        return given_header(top, top) if count else HeaderRows(0, 0, top - 1, given=True)
+    found = find_header(grid, parse_merges(cut.merges, grid.rows[-1] if grid.rows else 0))
+    if settings.rows is not None and not found.last < settings.rows[0]:
+        above = [row for row in grid.rows if row < settings.rows[0]]
+        return given_header(*(above[-1:] * 2 or (0, 0)))
+    return found
+
+
+def _only_table(cut: SheetFacts) -> tuple[CellRange, ExcelTable] | None:
+    """Return the range of the sheet's Excel table, and the table; None if it has none, or several."""
+    area = parse_range(cut.tables[0].ref) if len(cut.tables) == 1 else None
+    return (area, cut.tables[0]) if area else None
+
+
+def _with_totals_row(footer: list[FooterRow], cut: SheetFacts, data: DataRows) -> list[FooterRow]:
+    """Return the footer with the totals row that the Excel table states."""
+    stated = _only_table(cut)
+    if stated is None or not stated[1].totals_rows or not data.after < stated[0].bottom <= data.last:
+        return footer
+    others = [each for each in footer if each.row != stated[0].bottom]
+    return sorted([*others, FooterRow(stated[0].bottom, "totals", certain=True)], key=lambda each: each.row)
+
+
+def _given_rows(header: HeaderRows, windows: Sequence[WindowRead], settings: Settings) -> DataRows:
+    """Return the data rows as far as the settings say."""
+    first, last = settings.rows or (0, MAX_ROWS)
+    data = DataRows(max(header.after, first - 1), min(last, settings.last_row or MAX_ROWS))
+    if settings.until_blank:
+        data = replace(data, last=min(data.last, _last_before_blank(windows, data)))
+    return replace(data, skip_hidden=settings.hidden == "skip")
+
+
+def _last_before_blank(windows: Sequence[WindowRead], data: DataRows) -> int:
+    """Return the last data row before the first blank row."""
+    last = 0
+    for window in windows:
+        numbers = data.of(spool.read(window.path))[ROW].to_list() if window.rows else []
+        for number in numbers:
+            if last and number > last + 1:
+                return last
+            last = number
+    return last or MAX_ROWS
+
+
+def _data_part(window: WindowRead, data: DataRows, missing: tuple[str, ...]) -> DataPart:
+    """Return what a window has of the data; only windows with other rows, too, are read and profiled again."""
+    skips = data.skip_hidden and window.hidden
+    if not window.rows or (data.take_all(window.first_row, window.last_row) and not window.blank_rows and not skips):
+        return DataPart(window.columns, window.rows, window.hidden, {}, window.first_row, window.last_row)
+    frame = spool.read(window.path)
+    rows, (kept, out) = data.including_hidden().of(frame), data.split(frame)
+    hidden = int(rows[HIDDEN].sum()) if HIDDEN in rows.columns else 0
+    cells = {column: facts.cells for column, facts in profile(out).items()} if len(out) else {}
+    first, last = (int(rows[ROW][0]), int(rows[ROW][-1])) if len(rows) else (0, 0)
+    return DataPart(profile(kept, missing), len(rows), hidden, {c: n for c, n in cells.items() if n}, first, last)
+
+
+def _find_footer(
+    windows: Sequence[WindowRead], data: DataRows, facts: dict[int, ColumnFacts], *, complete: bool
+) -> list[FooterRow]:
+    """Return the rows that are no data or may be none: marked ones, and those at the end."""
+    marks = [mark for window in windows for mark in window.marks if data.after < mark.row <= data.last]
+    wanted, tail = {mark.row for mark in marks}, TAIL_ROWS if complete else 0
+    frames: list[pl.DataFrame] = []
+    for window in reversed(windows):
+        marked = any(window.first_row <= mark.row <= window.last_row for mark in window.marks)
+        if window.kept and window.rows and (tail > 0 or marked):
+            frame = data.of(spool.read(window.path))
+            first = int(frame[ROW][-min(tail, len(frame))]) if tail > 0 and len(frame) else MAX_ROWS + 1
+            frames.append(frame.filter((pl.col(ROW) >= first) | pl.col(ROW).is_in(list(wanted))))
+            tail -= len(frame)
+    if not any(len(frame) for frame in frames):
+        return []
+    grid = make_grid(pl.concat(frames[::-1], how="diagonal"))
+    rows = max((f.cells for f in facts.values()), default=0)
+    return find_footer(grid, marks, Columns(rows, facts), complete=complete)
+
+
+def describe_rows(footer: Sequence[FooterRow]) -> str:
+    """Return rows and what they are, for people: `rows 207-209: totals, row 212: remarks`."""
+    runs: list[list[FooterRow]] = []
+    for each in footer:
+        follows = runs and each.row == runs[-1][-1].row + 1 and each.reason == runs[-1][-1].reason
+        runs[-1].append(each) if follows else runs.append([each])
+    shown = [
+        (f"row {run[0].row}" if len(run) == 1 else f"rows {run[0].row}-{run[-1].row}") + f": {run[0].reason}"
+        for run in runs[:_MAX_RUNS]
+    ]
+    return ", ".join(shown) + (f", … ({len(footer)} rows)" if len(runs) > _MAX_RUNS else "")
+
+
+#: Most runs of rows that a note lists.
+_MAX_RUNS = 8

@@ -1,0 +1,74 @@
+"""Says which rows of a sheet are data, and takes them from a frame."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass, replace
+
+import polars as pl
+
+from importer.cells.frame import HIDDEN, ROW
+from importer.excel.addresses import MAX_ROWS
+
+from .row_marks import blank_looking
+
+
+@dataclass(frozen=True)
+class DataRows:
+    """Which rows of a sheet are data. Rows that hold nothing but empty texts are none.
+
+    Attributes:
+        after: rows after this one are data: the last header row, or the last row above a table without a header.
+        last: the last row that may be data.
+        left_out: rows between these that are no data, such as totals; ascending.
+        skip_hidden: whether hidden rows are no data.
+    """
+
+    after: int = 0
+    last: int = MAX_ROWS
+    left_out: tuple[int, ...] = ()
+    skip_hidden: bool = False
+
+    def of(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return the data rows of a window."""
+        frame = self._below(frame)
+        if frame.is_empty():
+            return frame
+        first, last = int(frame[ROW][0]), int(frame[ROW][-1])
+        frame = frame.filter(pl.col(ROW) <= self.last) if last > self.last else frame
+        if out := self._left_out_between(first, last):
+            frame = frame.filter(~pl.col(ROW).is_in(out))
+        blank = blank_looking(frame)
+        return frame if blank is None else frame.filter(~blank)
+
+    def split(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Return the data rows of a window, and those that are left out below the header, without hidden ones."""
+        below, data = self._below(frame), self.of(frame)
+        if len(below) == len(data):
+            return data, below.clear()
+        return data, below.filter(~pl.col(ROW).is_in(data[ROW].implode()))
+
+    def between(self, first_row: int, last_row: int) -> tuple[int, int, tuple[int, ...], bool]:
+        """Return what decides which of the rows between two are data."""
+        left_out = self._left_out_between(first_row, last_row)
+        return min(self.after, last_row), min(self.last, last_row), left_out, self.skip_hidden
+
+    def _below(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return the rows below the header, without hidden ones that are skipped."""
+        if frame.is_empty():
+            return frame
+        frame = frame.filter(pl.col(ROW) > self.after) if int(frame[ROW][0]) <= self.after else frame
+        if self.skip_hidden and HIDDEN in frame.columns:
+            frame = frame.filter(~pl.col(HIDDEN).fill_null(value=False))
+        return frame
+
+    def take_all(self, first_row: int, last_row: int) -> bool:
+        """Return whether all rows between two sheet rows are data, unless they are hidden or look blank."""
+        return first_row > self.after and last_row <= self.last and not self._left_out_between(first_row, last_row)
+
+    def including_hidden(self) -> DataRows:
+        """Return the same rows, hidden ones too."""
+        return replace(self, skip_hidden=False)
+
+    def _left_out_between(self, first_row: int, last_row: int) -> tuple[int, ...]:
+        return self.left_out[bisect_left(self.left_out, first_row) : bisect_right(self.left_out, last_row)]

@@ -1,0 +1,67 @@
+"""Owns the first rows of a sheet as a grid of kinds and values, which header detection looks at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from importer.cells.frame import PROBLEM_KINDS, ROW, kinds_by_column, part
+
+if TYPE_CHECKING:
+    import polars as pl
+    from numpy.typing import NDArray
+
+#: Codes of what a cell holds, in `HeadGrid.kinds`.
+BLANK, TEXT, NUMBER, MOMENT, FLAG, PROBLEM = range(6)
+_CODES = {"text": TEXT, "number": NUMBER, "boolean": FLAG, "datetime": MOMENT, "time": MOMENT, "duration": MOMENT}
+_CODES |= dict.fromkeys(PROBLEM_KINDS, PROBLEM)
+#: Most columns that are looked at: what 512 columns say, more would not say better, and each costs 50 µs.
+_MAX_COLUMNS = 512
+
+
+@dataclass(frozen=True)
+class HeadGrid:
+    """The non-blank rows at the top of a sheet.
+
+    Attributes:
+        rows: sheet rows, 1-based, ascending.
+        columns: sheet columns with a cell in one of the rows, 0-based, ascending.
+        kinds: code of what each cell holds, of shape (rows, columns).
+        values: value of each cell, of the same shape; texts without outer white space, None where blank.
+    """
+
+    rows: tuple[int, ...]
+    columns: tuple[int, ...]
+    kinds: NDArray[np.int8]
+    values: NDArray[Any]
+
+    @property
+    def widths(self) -> NDArray[np.int64]:
+        """The number of cells of each row that are not blank."""
+        return np.asarray((self.kinds != BLANK).sum(axis=1))
+
+    def only(self, rows: NDArray[np.bool_]) -> HeadGrid:
+        """Return the grid of the rows where the mask is true."""
+        kept = tuple(row for row, keep in zip(self.rows, rows, strict=True) if keep)
+        return HeadGrid(kept, self.columns, self.kinds[rows], self.values[rows])
+
+
+def make_grid(head: pl.DataFrame) -> HeadGrid:
+    """Return the grid of a frame (see `cells.frame`), without blank rows; texts of white space alone are blank."""
+    columns = dict(list(kinds_by_column(head.columns).items())[:_MAX_COLUMNS])
+    shape = (len(head), len(columns))
+    kinds, values = np.zeros(shape, np.int8), np.full(shape, None, object)
+    for position, (column, present) in enumerate(columns.items()):
+        for kind in present:
+            cells = head[part(column, kind)].to_list()
+            for row, value in enumerate(cells):
+                stripped = value.strip() if kind == "text" and value is not None else value
+                if stripped is not None and stripped != "":
+                    kinds[row, position], values[row, position] = _CODES[kind], stripped
+    filled = (kinds != BLANK).any(axis=1)
+    used = (kinds != BLANK).any(axis=0)
+    rows = tuple(int(row) for row in head[ROW].to_numpy()[filled]) if len(head) else ()
+    names = tuple(column for column, keep in zip(columns, used, strict=True) if keep)
+    return HeadGrid(rows, names, kinds[filled][:, used], values[filled][:, used])

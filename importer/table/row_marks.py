@@ -1,0 +1,145 @@
+"""Marks the rows of a window that may be totals: by a label, or by a formula that sums the column above. In a worker.
+
+Only rows that lack a cell which nearly all others have are searched for labels, so a window costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+import polars as pl
+
+from importer.cells.frame import ROW, kinds_by_column, part
+from importer.excel.addresses import column_index
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+#: Labels of totals in the languages of most workbooks, at the start of a text; `total` also at its end.
+_TOTAL_LABEL = re.compile(
+    r"(?i)^\W*(?:(?:grand|overall|net|gross|report)[\s-]*)?(?:sub[\s-]?)?totals?\b|^\W*(?:sum|summe|summa|suma|somme|"
+    r"soma|zwischensumme|endsumme|teilsumme|gesamtsumme|gesamt|insgesamt|sous-total|totaux|totale|subtotale|totaal|"
+    r"subtotaal|итого|всего|razem|ogółem|celkem|összesen|yhteensä|toplam|somma)\b|^\W*(?:合計|小計|総計|合计|小计|总计|總計|합계|소계|총계)"
+    r"|\btotal\W*$"
+)
+#: A blank in a column means something if no more than a tenth of the rows, or so many, have one.
+_FEW_ROWS = 256
+#: How the labels begin, in lower case: looking at these takes a tenth of the time of the pattern.
+_BEGINNINGS = frozenset({
+    "tot", "gra", "ove", "net", "gro", "rep", "sub", "sum", "som", "zwi", "end", "tei", "ges", "ins", "sou", "ито",
+    "все", "raz", "ogó", "cel", "öss", "yht", "top",
+})  # fmt: skip
+#: Rows at the end of a window that are always searched for labels.
+_LAST_ROWS = 8
+#: A longer text is a remark.
+_LONGEST_LABEL = 60
+_SUM_CELL = re.compile(rb'<c r="([A-Z]{1,3})(\d{1,7})"[^>]*><f\b[^>]*>([^<]*\b(?:SUM|SUBTOTAL|AGGREGATE)\([^<]*)</f>')
+_SPAN = re.compile(rb"\$?([A-Z]{1,3})\$?(\d{1,7}):\$?([A-Z]{1,3})\$?(\d{1,7})")
+#: A sum over a column of an Excel table: `SUBTOTAL(109,[amount])`.
+_TABLE_SUM = re.compile(rb"SUBTOTAL\(1?09,[^)]*\[")
+#: Formulas that sum the column above in more than one of so many rows are a running total, which is data.
+_RUNNING, _FEW = 3, 8
+
+
+class RowMark(NamedTuple):
+    """A row that may be a total.
+
+    Attributes:
+        row: sheet row, 1-based.
+        label: column of a text that says so, 0-based; -1 without one.
+        sums: columns whose formula sums cells above in the same column.
+    """
+
+    row: int
+    label: int
+    sums: tuple[int, ...] = ()
+
+
+def find_marks(frame: pl.DataFrame, xml: bytes, formulas: int) -> tuple[RowMark, ...]:
+    """Return the rows of a window that may be totals, in the order of the sheet.
+
+    Args:
+        frame: the window (see `cells.frame`).
+        xml: its rows.
+        formulas: number of formulas in them.
+    """
+    labels = _find_labels(frame)
+    sums = _find_sums(xml, len(frame)) if formulas else {}
+    return tuple(RowMark(row, labels.get(row, -1), tuple(sums.get(row, ()))) for row in sorted({*labels, *sums}))
+
+
+def blank_looking(frame: pl.DataFrame) -> pl.Series | None:
+    """Return which rows hold nothing but empty texts, as of formulas that return ""; None if there are none."""
+    blank: list[pl.Expr] = []
+    for column, kinds in kinds_by_column(frame.columns).items():
+        arrays = [frame[part(column, kind)] for kind in kinds]
+        if len(kinds) == 1 and not arrays[0].null_count() and (kinds[0] != "text" or (arrays[0] != "").all()):
+            return None  # a column that is filled in every row
+        for array, kind in zip(arrays, kinds, strict=True):
+            cell = pl.col(array.name)
+            blank.append(cell.is_null() | (cell == "") if kind == "text" else cell.is_null())
+    if not blank:
+        return None
+    found = frame.select(pl.all_horizontal(blank).alias("blank"))["blank"]
+    return found if found.any() else None
+
+
+def _find_labels(frame: pl.DataFrame) -> dict[int, int]:
+    """Return the column of the label by row."""
+    columns = kinds_by_column(frame.columns)
+    if len(columns) < 2 or frame.is_empty():  # noqa: PLR2004 - a total beside a label
+        return {}
+    # The last rows, too: in a narrow table, or alone in a window, a total has as many cells as the others.
+    sparse = _without_a_key(frame, columns)
+    found: dict[int, int] = {}
+    for column, kinds in columns.items():
+        for row, text in sparse.select(ROW, part(column, "text")).drop_nulls().iter_rows() if "text" in kinds else ():
+            if len(text) <= _LONGEST_LABEL and _may_be_label(text) and _TOTAL_LABEL.search(text):
+                found.setdefault(row, column)
+    return found
+
+
+def _may_be_label(text: str) -> bool:
+    """Return whether a text begins or ends as a label does, or with a sign."""
+    text = text.strip().lower()
+    return text[:3] in _BEGINNINGS or not text[:1].isascii() or not text[:1].isalnum() or "total" in text[-8:]
+
+
+def _without_a_key(frame: pl.DataFrame, columns: Mapping[int, Sequence[str]]) -> pl.DataFrame:
+    """Return the rows that have no cell in a column that nearly every row fills, and the last rows.
+
+    Labels are searched in no other rows: the pattern takes 1 µs a text, and optional cells are missing in most sheets.
+    """
+    late = pl.int_range(pl.len()).cast(pl.Int64) >= len(frame) - _LAST_ROWS
+    missing = [late]
+    for column, kinds in columns.items():
+        names = [part(column, kind) for kind in kinds]
+        held = sum(len(frame) - frame[name].null_count() for name in names)
+        if held < len(frame) <= held + max(_FEW_ROWS, len(frame) // 10) and 2 * held >= len(frame):
+            missing.append(pl.all_horizontal([pl.col(name).is_null() for name in names]))
+    return frame.filter(pl.any_horizontal(missing))
+
+
+def _find_sums(xml: bytes, rows: int) -> dict[int, list[int]]:
+    """Return the columns with a sum of cells above by row, without running totals."""
+    if b"SUM(" not in xml and b"SUBTOTAL(" not in xml and b"AGGREGATE(" not in xml:
+        return {}
+    by_column: dict[bytes, list[int]] = {}
+    for cell in _SUM_CELL.finditer(xml):
+        if _sums_above(cell[1], int(cell[2]), cell[3]):
+            by_column.setdefault(cell[1], []).append(int(cell[2]))
+    found: dict[int, list[int]] = {}
+    for letters, summed in by_column.items():
+        if len(summed) <= max(_FEW, rows // _RUNNING) and (len(summed) == 1 or len(summed) * 2 <= rows):
+            for row in summed:
+                found.setdefault(row, []).append(column_index(letters.decode()))
+    return found
+
+
+def _sums_above(letters: bytes, row: int, formula: bytes) -> bool:
+    """Return whether a formula sums two or more cells above it in its own column."""
+    if _TABLE_SUM.search(formula):
+        return True
+    spans = [(left, int(top), right, int(bottom)) for left, top, right, bottom in _SPAN.findall(formula)]
+    return any(left == right == letters and top < bottom < row for left, top, right, bottom in spans)

@@ -1,0 +1,56 @@
+"""Owns the options that say where the table is in its sheet, and parses and checks them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from .errors import UsageError
+
+Footer = Literal["keep", "skip", "error"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableOptions:
+    """Where the table is in its sheet, as far as somebody decided that; the rest is found."""
+
+    #: First and last row of the header, 1-based; None: detect it.
+    header_rows: tuple[int, int] | None = None
+    #: What to do with totals and remarks below and between the data; None: leave out those that are certain.
+    footer: Footer | None = None
+    #: Last row that may be data, 1-based.
+    last_row: int | None = None
+    #: First and last data row, 1-based.
+    rows: tuple[int, int] | None = None
+    #: Whether the data ends before the first blank row.
+    until_blank: bool = False
+
+    def check_table(self) -> None:
+        """Check these options.
+
+        Raises:
+            UsageError: a value is invalid.
+        """
+        if self.header_rows and not 0 <= self.header_rows[0] <= self.header_rows[1]:
+            raise UsageError(
+                f"header rows {self.header_rows} are not a range of sheet rows", choice="3 or 2-4; 0 for none"
+            )
+        if self.footer not in {None, *get_args(Footer)}:
+            raise UsageError(f"footer cannot be {self.footer!r}", choice=" | ".join(get_args(Footer)))
+        if self.rows and not 0 < self.rows[0] <= self.rows[1]:
+            raise UsageError(f"rows {self.rows[0]}-{self.rows[1]} are not a range of sheet rows", choice="5-205")
+        if self.last_row is not None and self.last_row < 1:
+            raise UsageError("--last-row takes a row of the sheet, 1 or more")
+
+
+def parse_rows(text: str) -> tuple[int, int]:
+    """Parse the first and last data row from `5-205` (1-based).
+
+    Raises:
+        UsageError: the text is no range of rows.
+    """
+    match = re.fullmatch(r"\s*(\d{1,7})\s*[-:]\s*(\d{1,7})\s*", text)
+    if not match:
+        raise UsageError(f"--rows takes a range of rows, not {text!r}", choice="5-205")
+    return int(match[1]), int(match[2])

@@ -1,0 +1,52 @@
+"""The sheet that is read if nobody names one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from support.rawbook import RawBook, RawSheet, inline, row
+from support.reading import reading
+
+from importer.errors import SheetError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ROWS = row(1, inline("A1", "a"), inline("B1", "b")) + row(2, inline("A2", "x"), inline("B2", "y"))
+STYLED = "".join(f'<row r="{n}" s="1"><c r="A{n}" s="1"/></row>' for n in range(1, 9))
+
+
+@pytest.mark.parametrize("empty", ["", STYLED, '<row r="1"/>'], ids=["no rows", "formats only", "a row tag"])
+def test_sheets_without_rows_are_passed_over(tmp_path: Path, empty: str) -> None:
+    sheets = [
+        RawSheet(empty, "Cover"),
+        RawSheet(ROWS, "Hidden", "hidden"),
+        RawSheet(ROWS, "Data"),
+        RawSheet(ROWS, "More"),
+    ]
+    path = RawBook(sheets).write(tmp_path / "b.xlsx")
+    with reading(path) as source:
+        assert (source.sheet.name, source.rows) == ("Data", 1)
+        assert "sheet 'Data' is the first visible one with rows; without rows: Cover" in source.notes()
+    with reading(path, sheet="Cover") as source:
+        assert source.rows == 0
+
+
+@pytest.mark.parametrize("states", [("visible", "visible"), ("visible", "hidden"), ("hidden", "hidden")])
+def test_workbook_without_rows_is_refused(tmp_path: Path, states: tuple[str, str]) -> None:
+    rows = ROWS if states == ("visible", "hidden") else ""
+    sheets = [RawSheet("", "One", states[0]), RawSheet(rows, "Two", states[1])]
+    with (
+        pytest.raises(SheetError, match=r"no (visible )?sheet has rows: 'One'") as caught,
+        reading(RawBook(sheets).write(tmp_path / "b.xlsx")),
+    ):
+        pass
+    assert caught.value.exit_code == 3
+    assert "--sheet" in str(caught.value.choice)
+
+
+def test_first_sheet_with_rows_is_taken_without_a_word(tmp_path: Path) -> None:
+    with reading(RawBook([RawSheet(ROWS, "Data"), RawSheet("", "Notes")]).write(tmp_path / "b.xlsx")) as source:
+        assert source.sheet.name == "Data"
+        assert not [note for note in source.notes() if "first visible" in note]

@@ -1,0 +1,164 @@
+"""Rows that are no data: totals, subtotals, remarks, rows that only look filled. Sheets are read, not loaded."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import openpyxl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.rawbook import formula, inline, number, row, write_rows
+from support.reading import reading
+
+from importer.cli.render import describe_table
+from importer.errors import SheetError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HEADER = ["key", "day", "amount"]
+BODY = [[f"k{n}", datetime(2024, 1, n), n * 1.5] for n in range(1, 11)]
+PAIRS = [["a", "b"], ["x", 1], ["y", 2], ["z", 3]]
+
+#: Rows of a sheet; those that are left out; those that are loaded with a warning.
+CASES: dict[str, tuple[list[list[Any]], list[int], list[int]]] = {
+    "no footer": ([HEADER, *BODY], [], []),
+    "a total with a label": ([HEADER, *BODY, ["Total", None, 82.5]], [12], []),
+    "a total that is not the sum": ([HEADER, *BODY, ["Total", None, 99.0]], [12], []),
+    "a total in German": ([HEADER, *BODY, ["Summe", None, 82.5]], [12], []),
+    "a total in Japanese": ([HEADER, *BODY, ["合計", None, 82.5]], [12], []),
+    "a total with the label in the middle": ([HEADER, *BODY, [None, "Gesamt:", 82.5]], [12], []),
+    "a total after a blank row": ([HEADER, *BODY, [], ["Grand total", None, 82.5]], [13], []),
+    "a sum without a label": ([HEADER, *BODY, [None, None, 82.5]], [12], []),
+    "a number without a label that is no sum": ([HEADER, *BODY, [None, None, 82.25]], [], []),
+    "totals and remarks": ([HEADER, *BODY, [], ["Total", None, 82.5], [], ["Source: x"], ["All good."]], [13, 15, 16], []),
+    "remarks": ([HEADER, *BODY, [], ["Source: the office"], ["Figures without tax"]], [13, 14], []),
+    "a remark without a blank row": ([HEADER, *BODY, ["k11"]], [], []),
+    "subtotals": ([HEADER, *BODY[:3], ["Subtotal", None, 9.0], *BODY[3:6], ["Subtotal", None, 22.5], ["Total", None, 31.5]], [5, 9, 10], []),
+    "totals of groups": ([HEADER, *BODY[:3], ["North total", None, 9.0], *BODY[3:6], ["South total", None, 22.5]], [5, 9], []),
+    "two columns and their sum": ([*PAIRS, ["Total", 6]], [5], []),
+    "two columns and another number": ([*PAIRS, ["Total", 7]], [], [5]),
+    "a product named Total": ([HEADER, ["Total", datetime(2024, 1, 1), 3.0], *BODY], [], []),
+    "a customer named Total in the last row": ([HEADER, *BODY, ["Total SE", datetime(2024, 1, 1), 3.0]], [], []),
+    "a remark in two columns of numbers": ([["id", "qty"], [1, 2], [3, 4], [], ["Source: ledger"]], [], [5]),
+    "texts with gaps": ([["task", "owner", "note"], ["a", None, None], [], ["b", None, "c"], ["d", None, None]], [], []),
+    "words with a blank row": ([["word"], ["total"], ["sum"], [], ["remark"]], [], []),
+}  # fmt: skip
+
+
+def save(path: Path, lines: list[list[Any]]) -> Path:
+    book = openpyxl.Workbook()
+    for line in lines:
+        book.active.append(line)
+    book.save(path / "t.xlsx")
+    return path / "t.xlsx"
+
+
+@pytest.mark.parametrize(("lines", "out", "warned"), CASES.values(), ids=CASES)
+def test_rows_that_are_no_data(tmp_path: Path, lines: list[list[Any]], out: list[int], warned: list[int]) -> None:
+    with reading(save(tmp_path, lines)) as source:
+        assert list(source.data.left_out) == out
+        assert [each.row for each in source.edges.footer if each.row not in out] == warned
+        assert source.rows == sum(map(bool, lines)) - 1 - len(out)
+        cells = sum(v is not None for n in out for v in lines[n - 1])
+        assert sum(source.left_out.values()) == cells
+        assert any("--footer keep" in note for note in source.notes()) == bool(out)
+        assert any("--footer skip" in note for note in source.notes()) == bool(warned)
+
+
+def test_policy(tmp_path: Path) -> None:
+    path = save(tmp_path, [*PAIRS, ["Total", 7]])
+    for policy, rows in (("keep", 4), ("skip", 3), (None, 4)):
+        with reading(path, footer=policy) as source:
+            assert source.rows == rows
+    with pytest.raises(SheetError, match="row 5: totals") as caught, reading(path, footer="error"):
+        pass
+    assert "--footer" in str(caught.value.choice)
+
+
+def test_types_are_those_of_the_data(tmp_path: Path) -> None:
+    """The label of a total stands in a column of dates, a remark in one of numbers."""
+    lines = [
+        ["day", "n", "m"],
+        *[[datetime(2024, 1, n), n, n] for n in range(1, 6)],
+        ["Total", 15, 15],
+        [],
+        [None, "by Ann"],
+    ]
+    with reading(save(tmp_path, lines)) as source:
+        assert [set(source.facts[c].kinds) for c in range(3)] == [{"date"}, {"number"}, {"number"}]
+        assert source.left_out == {0: 1, 1: 2, 2: 1}
+        assert (
+            describe_table(source.table_to_dict()) == "table: A1:C6, header row 1, 2 rows left out: totals and remarks"
+        )
+
+
+def test_sums_by_formula(tmp_path: Path) -> None:
+    """A sum of the column above is a total whatever it says; a running total, or a sum of the row, is data."""
+    lines = row(1, inline("A1", "k"), inline("B1", "n"), inline("C1", "running"), inline("D1", "row"))
+    for n in range(2, 12):
+        running, across = formula(f"C{n}", f"SUM(B$2:B{n})", "1"), formula(f"D{n}", f"SUM(B{n}:C{n})", "2")
+        lines += row(n, inline(f"A{n}", f"k{n}"), number(f"B{n}", n), running, across)
+    lines += row(12, formula("B12", "SUBTOTAL(9,B2:B11)", "5"), formula("D12", "SUM(D2:D11)", "20"))
+    with reading(write_rows(tmp_path / "f.xlsx", lines)) as source:
+        assert list(source.data.left_out) == [12]
+        assert source.rows == 10
+
+
+def test_rows_that_look_blank(tmp_path: Path) -> None:
+    """Formulas that return "" down to the last row of a form: blank rows, whose cells are accounted for."""
+    lines = row(1, inline("A1", "a"), inline("B1", "b"))
+    lines += "".join(row(n, number(f"A{n}", n), inline(f"B{n}", "x")) for n in range(2, 5))
+    lines += "".join(row(n, *(formula(f"{c}{n}", "T(1)", "", "str") for c in "AB")) for n in range(5, 40))
+    with reading(write_rows(tmp_path / "f.xlsx", lines)) as source:
+        assert source.rows == 3
+        assert source.left_out == {0: 35, 1: 35}
+        assert set(source.facts[0].kinds) == {"number"}
+
+
+@pytest.mark.parametrize(
+    ("options", "rows"),
+    [
+        ({"rows": (3, 5)}, [3, 4, 5]),
+        ({"last_row": 4}, [2, 3, 4]),
+        ({"until_blank": True}, [2, 3, 4, 5, 6]),
+        ({"rows": (8, 9), "header_rows": (0, 0)}, [8, 9]),
+        ({"rows": (1, 2)}, [1, 2]),
+    ],
+)
+@pytest.mark.parametrize("chunk_rows", [None, 1])
+def test_rows_that_somebody_gave(
+    tmp_path: Path, options: dict[str, Any], rows: list[int], chunk_rows: int | None
+) -> None:
+    lines = [["a", "b"], *[[n, f"x{n}"] for n in range(2, 7)], [], *[[n, f"x{n}"] for n in range(8, 11)]]
+    with reading(save(tmp_path, lines), chunk_rows=chunk_rows, **options) as source:
+        assert source.rows == len(rows)
+        part = source.edges.parts
+        assert (min(p.first_row for p in part if p.rows), max(p.last_row for p in part)) == (rows[0], rows[-1])
+
+
+@settings(max_examples=25)
+@given(
+    rows=st.integers(3, 30), title=st.integers(0, 3), blank=st.integers(0, 2), total=st.booleans(),
+    remarks=st.integers(0, 2), note=st.booleans(), chunk_rows=st.sampled_from([None, 7]),
+)  # fmt: skip
+def test_exactly_the_table_arrives(
+    tmp_path_factory: pytest.TempPathFactory,
+    rows: int, title: int, blank: int, total: bool, remarks: int, note: bool, chunk_rows: int | None,
+) -> None:  # fmt: skip
+    """A table with random furniture: title, blank rows, totals, remarks, a note beside."""
+    body = [[f"k{n}", datetime(2024, 1, 1 + n % 28), n * 2.5] for n in range(1, rows + 1)]
+    above = [["Report"], *[[f"line {n}"] for n in range(title)]][:title] + [[]] * blank
+    below: list[list[Any]] = [["Total", None, sum(line[2] for line in body)]] * total
+    below += [[]] * bool(remarks) + [["Source: the office"]] * remarks
+    lines = [*above, HEADER, *body, *below]
+    first = len(above) + 2
+    if note:
+        lines[first] = [*lines[first], None, "see Ann"]
+    with reading(save(tmp_path_factory.mktemp("t"), lines), chunk_rows=chunk_rows) as source:
+        assert source.header.last_row == first - 1
+        assert source.rows == rows
+        assert max(part.last_row for part in source.edges.parts) == first + rows - 1
+        assert [c.header for c in source.header.columns][:3] == HEADER

@@ -1,0 +1,54 @@
+"""Totals and remarks of sheets that are loaded while they are read: no row too many, every cell accounted for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.rawbook import inline, number, row, write_rows
+
+from importer.load import direct_copy
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Database
+
+LAST = 600
+
+
+def book(path: Path) -> Path:
+    """Rows 2 to 600 with a subtotal in row 450; a total and a remark at the end."""
+    lines = row(1, inline("A1", "n"), inline("B1", "t"), inline("C1", "v"))
+    for n in range(2, LAST + 1):
+        cells = inline(f"A{n}", "Subtotal"), number(f"C{n}", 9)
+        lines += row(n, *(cells if n == 450 else (number(f"A{n}", n), inline(f"B{n}", f"t{n}"), number(f"C{n}", 1))))
+    lines += row(LAST + 1, inline(f"A{LAST + 1}", "Total"), number(f"C{LAST + 1}", 607))
+    lines += row(LAST + 3, inline(f"A{LAST + 3}", "Source: the office"))
+    return write_rows(path / "b.xlsx", lines)
+
+
+@pytest.mark.parametrize("way", ["staged", "existing", "direct", "unstreamed"])
+def test_totals_of_a_large_sheet(db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    monkeypatch.setattr(direct_copy, "DIRECT_BYTES", 1 if way == "direct" else 1 << 60)
+    options: dict[str, Any] = {} if way == "unstreamed" else {"chunk_rows": 50}
+    if way in {"existing", "direct"}:
+        db.run("create table t (n bigint, t text, v bigint)")
+    report = db.load(book(tmp_path), table="t", workers=1, **options)
+    assert db.rows("select count(*), sum(v)::int8, min(n)::int8, max(n)::int8 from t") == [
+        (LAST - 2, LAST - 2, 2, LAST)
+    ]
+    assert (report.total_records, report.error_count) == (LAST - 2, 0)
+    assert [(c.count.cells, c.count.ignored, c.count.rejected) for c in report.columns] == [
+        (LAST + 1, 3, 0), (LAST - 2, 0, 0), (LAST, 2, 0),
+    ]  # fmt: skip
+    assert [each["row"] for each in report.table["footer"] if each["left_out"]] == [450, LAST + 1, LAST + 3]
+    assert report.table["range"] == f"A1:C{LAST}"
+    assert ("load" in report.timings) == (way != "unstreamed")
+    assert db.leftovers() == []
+
+
+def test_totals_that_somebody_keeps(db: Database, tmp_path: Path) -> None:
+    report = db.load(book(tmp_path), table="t", workers=0, footer="keep")
+    assert report.total_records == LAST + 1
+    assert sum(c.count.ignored for c in report.columns) == 0

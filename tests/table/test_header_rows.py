@@ -1,0 +1,90 @@
+"""Header detection, measured on sheets whose header rows are known."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import openpyxl
+import pytest
+from support.grids import frame_of
+from support.reading import reading
+from table.labelled import Labelled, labelled_sheets
+
+from importer.reading.windows import HEAD_ROWS
+from importer.table.cell_range import parse_merges, parse_range
+from importer.table.grid import make_grid
+from importer.table.header_rows import HeaderRows, find_header
+
+SHEETS = labelled_sheets()
+
+
+def find(lines: Any, merges: tuple[str, ...] = ()) -> HeaderRows:
+    return find_header(make_grid(frame_of(lines[:HEAD_ROWS])), parse_merges(merges, HEAD_ROWS))
+
+
+def test_headers_found(capsys: pytest.CaptureFixture[str]) -> None:
+    """At least 98 % are right, and every other one is said to be a guess."""
+    assert len(SHEETS) >= 150
+    assert not {name: n for name, n in Counter(sheet.name for sheet in SHEETS).items() if n > 1}
+    found = [(sheet, find(sheet.lines, sheet.merges)) for sheet in SHEETS]
+    missed = [(sheet, header) for sheet, header in found if (header.first, header.last) != sheet.header]
+    doubtful = sum(header.doubt is not None for _, header in found)
+    share = 1 - len(missed) / len(found)
+    with capsys.disabled():
+        print(
+            f"\nheaders found: {len(found) - len(missed)} of {len(found)} ({share:.1%}), {doubtful} said to be a guess"
+        )
+    assert share >= 0.98, [sheet.name for sheet, _ in missed]
+    assert not [sheet.name for sheet, header in missed if header.doubt is None]
+
+
+@pytest.mark.parametrize("sheet", [sheet for sheet in SHEETS if sheet.header == (0, 0)], ids=lambda sheet: sheet.name)
+def test_no_row_of_a_sheet_without_header_is_left_out(sheet: Labelled) -> None:
+    """Also where a header is seen in one of them by mistake: never are the rows above it left out."""
+    header = find(sheet.lines)
+    assert header.first == 0 or header.first == next(n for n, line in enumerate(sheet.lines, 1) if line)
+
+
+def test_labelled_sheets_as_workbooks(tmp_path: Any) -> None:
+    """A part of them written and read: the grid of a workbook is that of the frame."""
+    for sheet in SHEETS[::12]:
+        book = openpyxl.Workbook()
+        for line in sheet.lines:
+            book.active.append(line)
+        for ref in sheet.merges:
+            book.active.merge_cells(ref)
+        book.save(tmp_path / "s.xlsx")
+        with reading(tmp_path / "s.xlsx", footer="keep") as source:
+            assert (source.header.first_row, source.header.last_row) == sheet.header, sheet.name
+            assert source.rows == sum(any(v is not None for v in line) for line in sheet.lines[sheet.data - 1 :]), (
+                sheet.name
+            )
+
+
+def test_guess_names_the_other_row_and_the_option() -> None:
+    header = find([["All of them"], [], ["Name"], ["Ann"], ["Bob"]])
+    assert header.doubt is None or "--header-row" in header.doubt
+    doubt = find([["Ann", "Rome"], ["Bob", "Oslo"], ["Eve", "Bern"]]).doubt
+    assert doubt is not None
+    assert doubt.startswith("header row 1 is a guess")
+    assert "--header-row 0" in doubt
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("A4:H205", (4, 0, 205, 7)),
+        ("$A$4:$H$205", (4, 0, 205, 7)),
+        ("B2", (2, 1, 2, 1)),
+        ("B:D", (1, 1, 1_048_576, 3)),
+        ("H4:A4", None),
+        ("A0:B2", None),
+        ("XFE1:XFF2", None),
+        ("A1:B1048577", None),
+        ("Prices", None),
+        ("", None),
+    ],
+)
+def test_range(text: str, found: tuple[int, ...] | None) -> None:
+    assert parse_range(text) == found
