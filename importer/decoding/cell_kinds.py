@@ -14,7 +14,7 @@ import polars as pl
 from importer.cells.frame import VALUE_KINDS
 from importer.excel import sheet_xml as sheetxml
 
-from .engine import MIXED_KIND_ERRORS, Cells, Engine, engine_errors
+from .engine import Cells, Engine, engine_errors, mixed_kind_errors
 
 if TYPE_CHECKING:
     from .date_serials import DateSystem
@@ -48,7 +48,7 @@ def read_columns(sheet: Engine, rows: bytes, epoch: DateSystem, numbers: frozens
     with engine_errors():
         try:
             columns = _load_unmixed(sheet, epoch, numbers)
-        except MIXED_KIND_ERRORS:
+        except mixed_kind_errors():
             columns = None
         return columns if columns is not None else _load_mixed(sheet, rows, epoch, numbers)
 

@@ -1,34 +1,52 @@
-"""Owns the Excel engine, and is the only module that imports `fastexcel`: loads sheets of an archive as arrays."""
+"""Owns the Excel engine, and is the only module that imports `fastexcel`: loads sheets of an archive as arrays.
+
+The memory and time that the engine takes are not bounded by the size of the XML, so it runs in workers only. Where no
+cell needs it, the library is not imported.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import logging
+import functools
 import os
 import threading
 from typing import TYPE_CHECKING, Any
 
-import fastexcel
 import polars as pl
 
 from importer.cells.arrow import frame_of
 from importer.errors import InputError
+from importer.workers.own_process import require_worker
 
 from .stored_zip import MAIN, StoredZip, add_workbook_parts, sheet_blocks, sheet_part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from types import ModuleType
 
     from .tasks import ReadTask
 
-# The engine logs every column without values to stderr, which is of no interest.
-logging.getLogger("fastexcel").setLevel(logging.CRITICAL)
-
-#: Errors that the engine raises for a column of several kinds.
-MIXED_KIND_ERRORS = (fastexcel.UnsupportedColumnTypeCombinationError, fastexcel.CalamineCellError)
 #: Arrays by sheet column (0-based) and kind.
 Cells = dict[int, dict[str, pl.Series]]
+
+
+@functools.cache
+def import_library() -> ModuleType:
+    """Import the engine, and return it."""
+    import logging
+
+    import fastexcel
+
+    # It logs every column without values to stderr, which is of no interest.
+    logging.getLogger("fastexcel").setLevel(logging.CRITICAL)
+    return fastexcel
+
+
+def mixed_kind_errors() -> tuple[type[Exception], ...]:
+    """Return the errors that the engine raises for a column of several kinds."""
+    fastexcel = import_library()
+    return fastexcel.UnsupportedColumnTypeCombinationError, fastexcel.CalamineCellError
 
 
 class Engine:
@@ -130,6 +148,8 @@ def discard_sheet() -> None:
 
 
 def _opened(path: Path) -> Any:
+    require_worker()
+    fastexcel = import_library()
     try:
         return fastexcel.read_excel(str(path))
     except fastexcel.FastExcelError as exc:
@@ -182,7 +202,7 @@ def engine_errors() -> Iterator[None]:
     """Turn exceptions of the engine into an `InputError`."""
     try:
         yield
-    except fastexcel.FastExcelError as exc:
+    except import_library().FastExcelError as exc:
         raise InputError(
             f"the engine cannot read the sheet: {_first_line(exc)}", choice="save it again in Excel"
         ) from None

@@ -63,7 +63,8 @@ _PLAIN_ITEM = r"^\s*<si><t>([^<]*)</t>$"
 _ENTITIES = {"&amp;": "&", "&lt;": "<", "&gt;": ">", "&quot;": '"', "&apos;": "'"}
 _ENTITY = "|".join(_ENTITIES)
 _HINT = re.compile(rb"<rPh\b.*?</rPh>", re.DOTALL)
-_ITEM = re.compile(rb"<si\b[^>]*?(?:/>|>.*?</si>)", re.DOTALL)
+#: Whatever it is searched in, this looks at no byte more than twice: an item ends where the next one begins.
+_ITEM = re.compile(rb"<si\b[^<>]*/>|<si\b[^<>]*+>(?:(?!<si\b).)*?</si>", re.DOTALL)
 
 
 class _Block(NamedTuple):

@@ -21,6 +21,7 @@ gc.disable()
 
 import pyarrow as pa  # noqa: E402, F401 - the engine returns its arrays
 
+from importer.decoding.engine import import_library  # noqa: E402
 from importer.runtime.locked_folder import hold  # noqa: E402, F401 - sets up every worker
 from importer.workers.allocator import keep_freed_memory  # noqa: E402
 from importer.workers.fork_server import begin  # noqa: E402, F401 - initializes every worker
@@ -28,6 +29,7 @@ from importer.workers.task_result import run_timed  # noqa: E402, F401 - runs ev
 
 from . import worker as workers  # noqa: E402, F401 - polars reads the setting when it is imported
 
+import_library()
 keep_freed_memory()
 
 gc.freeze()

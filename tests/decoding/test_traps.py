@@ -28,6 +28,7 @@ from support.rawbook import (
     shared,
     write_rows,
 )
+from support.reading import reading
 
 from importer.errors import ConservationError, InputError, SheetError, WorkbookRefused
 
@@ -835,6 +836,15 @@ def test_spelling_of_shared_strings_in_utf_16(db: Database, path: Path) -> None:
         parts={"xl/sharedStrings.xml": part},
     )
     assert column(db, load(db, path), "A") == ["é"]
+
+
+def test_shared_strings_without_ends_are_looked_through_once(path: Path) -> None:
+    """To look for the end of each of them, up to the end of the part, would take hours."""
+    part = f'<sst xmlns="{rawbook.MAIN}"><si/>{"<si>" * 400_000}</sst>'
+    rows = row(1, inline("A1", "a")) + row(2, shared("A2", 0), number("B2", 1))
+    write_rows(path, rows, strings=["never used"], parts={"xl/sharedStrings.xml": part})
+    with reading(path, header_rows=(1, 1)) as source:
+        assert source.rows == 1
 
 
 @pytest.mark.parametrize("engine", ["builtin", "calamine"])
