@@ -1,7 +1,6 @@
 """Owns the Excel engine, and is the only module that imports `fastexcel`: loads sheets of an archive as arrays.
 
-The memory and time that the engine takes are not bounded by the size of the XML, so it runs in workers only. Where no
-cell needs it, the library is not imported.
+The library is imported by the fork server, and elsewhere where it is first used: commands that read no cell need not.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ import polars as pl
 
 from importer.cells.arrow import frame_of
 from importer.errors import InputError
-from importer.workers.own_process import require_worker
 
 from .stored_zip import MAIN, StoredZip, add_workbook_parts, sheet_blocks, sheet_part
 
@@ -148,7 +146,6 @@ def discard_sheet() -> None:
 
 
 def _opened(path: Path) -> Any:
-    require_worker()
     fastexcel = import_library()
     try:
         return fastexcel.read_excel(str(path))
