@@ -166,6 +166,7 @@ def _settings(
     given["null"] = tuple(given.get("null", ()))
     if "temp_dir" in given:
         given["temp_dir"] = Path(given["temp_dir"])
+    given["own_process"] = "workers" not in given
     header = None if header_row is None else parse_header_rows(str(header_row))
     given["rows"] = None if rows is None else parse_rows(rows)
     return Settings(workbook=Path(workbook), header_rows=header, limits=limits or Limits(), **given)

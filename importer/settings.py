@@ -157,6 +157,8 @@ class Settings(TableOptions):
     timeline: Path | None = None
     method: Method = "batch"
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+    #: Whether a small workbook may be loaded in this process: where nothing that divides the work is given.
+    own_process: bool = False
     chunk_rows: int | None = None
     rejects: Path | None = None
     #: File for a list of the first bad cells (JSON).
@@ -232,6 +234,8 @@ def make_settings(workbook: str | Path, *, to: str | None = None, **given: Any) 
     options["key"] = tuple(options.get("key") or ())
     options["types"] = parse_types(options.get("types") or ())
     options["null"] = tuple(options.get("null") or ())
+    undivided = options.get("workers") is None and options.get("chunk_rows") is None
+    options["own_process"] = undivided and options.get("method", "batch") == "batch"
     return Settings(
         workbook=Path(workbook),
         header_rows=None if row is None else parse_header_rows(str(row)),

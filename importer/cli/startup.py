@@ -9,21 +9,33 @@ import sys
 
 #: Commands that read a workbook.
 _WORKER_COMMANDS = {"run", "check", "inspect", "contract"}
+#: Options that divide the work among workers, or give it to the engine, which runs in one.
+_FOR_WORKERS = ("--workers", "--method", "--chunk-rows", "--engine")
 
 
 def prestart_workers() -> None:
-    """Start the workers before importing the command line, because the fork server's imports take longest."""
+    """Start the workers before importing the command line, because the fork server's imports take longest.
+
+    A small workbook is loaded without them, unless an option asks for them.
+    """
     if sys.argv[1:2] and sys.argv[1] in _WORKER_COMMANDS and not {"-h", "--help"} & set(sys.argv):
         from importer.errors import MachineError
-        from importer.workers.fork_server import estimate_workers, lock_socket_folder, warm_up
+        from importer.workers.file_size import estimate_workers, is_small
+        from importer.workers.own_process import declare_own_program, open_standard_streams
+
+        declare_own_program()
+        open_standard_streams()
+        # The arguments are not parsed yet; the largest file among them is taken for the workbook.
+        size = max(map(_size, sys.argv[2:]), default=0)
+        if is_small(size) and not any(argument.startswith(_FOR_WORKERS) for argument in sys.argv):
+            return
+        from importer.workers.fork_server import warm_up
 
         with contextlib.suppress(MachineError):  # the command reports it
             warm_up()
-            lock_socket_folder()
             from importer.workers.worker_process import prestart
 
-            # The arguments are not parsed yet; the largest file among them is taken for the workbook.
-            prestart(estimate_workers(max(map(_size, sys.argv[2:]), default=0)))
+            prestart(estimate_workers(size))
 
 
 def _size(argument: str) -> int:

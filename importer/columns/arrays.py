@@ -9,6 +9,7 @@ import polars as pl
 
 from importer.cells.frame import PARTS, ROW, part
 from importer.errors import WorkbookRefused
+from importer.workers.own_process import require_worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Most values and nulls of a window's frame. They take 8 or 16 bytes each, and a check makes three times as many.
 MAX_FRAME_CELLS = 64_000_000
+#: Most of them in the process of the caller: what is made of them there takes 100 MB.
+_OWN_PROCESS_CELLS = 2_000_000
 
 #: Most values and nulls that are put into columns at once: 16 MB.
 _SPREAD_AT_ONCE = 1 << 20
@@ -85,6 +88,8 @@ def make_frame(grid: Grid, found: Iterable[Values]) -> pl.DataFrame:
 
 def _check_size(grid: Grid, arrays: int) -> None:
     numbers = grid.numbers
+    if len(numbers) * arrays > _OWN_PROCESS_CELLS:
+        require_worker()
     if len(numbers) * arrays > MAX_FRAME_CELLS:
         raise WorkbookRefused(
             f"rows {numbers[0]}-{numbers[-1]} hold {len(grid.columns):,} cells scattered over {arrays:,} columns",

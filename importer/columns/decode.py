@@ -12,6 +12,7 @@ import polars as pl
 from importer.excel.addresses import MAX_COLUMNS
 from importer.excel.cell_elements import CellElement, parse_cell
 from importer.formats.number_format import FormatKind
+from importer.workers.own_process import require_worker
 
 from .arrays import Values, make_frame, make_grid
 from .attributes import BOOLEAN, ERROR, INLINE, ISO_DATE, NUMBER, RESULT, SHARED, Attributes, read_attributes
@@ -154,6 +155,8 @@ class _Window:
         odd = np.flatnonzero(self._codes == _ODD)
         if len(odd) > _MANY_ODD and 2 * len(odd) > len(self._codes):
             return False
+        if len(odd):
+            require_worker()
         for index in odd.tolist():
             self._place_odd(index)
         self._follow()
@@ -205,6 +208,7 @@ class _Window:
             odd.append(decoded.left)
         left = np.sort(np.concatenate(odd))
         if len(left):
+            require_worker()
             found += self._read_odd(left, read_odd)
         return DecodedWindow(make_frame(grid, found), self._blank, len(left), self._surplus)
 

@@ -13,6 +13,7 @@ import polars as pl
 from importer.cells.frame import MAX_EXACT_INTEGER, VALUE_KINDS
 from importer.decoding.string_views import words
 from importer.formats.number_format import FormatKind
+from importer.workers.own_process import is_own_process, require_worker
 
 from .arrays import Values
 from .texts import make_texts, view_texts
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 #: Digits from which on a whole number may be none that a float holds.
 _LONG = 16
 _NS_PER_MS = 1_000_000
+#: Most bytes of a window's shared strings, each counted as often as it occurs, in the process of the caller.
+_OWN_PROCESS_TEXT_BYTES = 64 << 20
 _TRUE, _FALSE = ((b"1", b"true", b"TRUE", b"True"), (b"0", b"false", b"FALSE", b"False"))
 
 
@@ -112,12 +115,18 @@ def _invalid(
 
 
 def decode_shared(texts: Texts, strings: pl.Series | None) -> Decoded:
-    """Look up the shared strings of cells of that type; those without a valid index are left."""
+    """Look up the shared strings of cells of that type; those without a valid index are left.
+
+    A small sheet may repeat a long string so often that its texts fill the memory when they are written.
+    """
     count = 0 if strings is None else len(strings)
     indexes = texts.views().cast(pl.UInt32, strict=False)
     last = indexes.max()
     if strings is not None and not indexes.null_count() and isinstance(last, int) and last < count:
-        return Decoded([Values("text", texts.cells, strings.gather(indexes))], texts.cells[:0])
+        all_found = strings.gather(indexes)
+        if is_own_process() and all_found.str.len_bytes().sum() > _OWN_PROCESS_TEXT_BYTES:
+            require_worker()
+        return Decoded([Values("text", texts.cells, all_found)], texts.cells[:0])
     good = (indexes < count).fill_null(value=False).to_numpy()
     if strings is None or not good.any():
         return Decoded([], texts.cells)

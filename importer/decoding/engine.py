@@ -1,6 +1,7 @@
 """Owns the Excel engine, and is the only module that imports `fastexcel`: loads sheets of an archive as arrays.
 
-The library is imported by the fork server, and elsewhere where it is first used: commands that read no cell need not.
+The memory and time that the engine takes are not bounded by the size of the XML, so it runs in workers only. Where no
+cell needs it, the library is not imported.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import polars as pl
 
 from importer.cells.arrow import frame_of
 from importer.errors import InputError
+from importer.workers.own_process import require_worker
 
 from .stored_zip import MAIN, StoredZip, add_workbook_parts, sheet_blocks, sheet_part
 
@@ -146,6 +148,7 @@ def discard_sheet() -> None:
 
 
 def _opened(path: Path) -> Any:
+    require_worker()
     fastexcel = import_library()
     try:
         return fastexcel.read_excel(str(path))

@@ -21,6 +21,7 @@ from importer.excel.normalize_xml import decode_wide_escapes, normalize_strings
 from importer.excel.package import Package
 from importer.runtime.prefetch import mapped
 from importer.workers.allocator import release_memory
+from importer.workers.own_process import require_worker
 
 from .engine import read_strings
 from .string_views import (
@@ -99,6 +100,7 @@ def parse_strings(task: StringsTask) -> int:
             others += block.others
             count += len(block.views)
         if others:
+            require_worker()
             column.replace(np.concatenate(at), read_strings([_to_engine_item(item) for item in others], task.out))
         count = column.finish()
     release_memory()

@@ -20,6 +20,7 @@ from importer.errors import InputError
 from importer.excel import sheet_xml as sheetxml
 from importer.excel.addresses import MAX_COLUMNS
 from importer.excel.cell_elements import parse_cells
+from importer.workers.own_process import require_worker
 
 from .cell_by_cell import read_cell_by_cell
 
@@ -37,6 +38,7 @@ _WORD_TAGS = [word(b"<v>" + letter) for letter in (b"t", b"f", b"T", b"F")]
 
 def read_rows(task: ReadTask, rows: bytes, tags: Tags) -> pl.DataFrame:
     """Return the frame of the rows: read by the engine, or cell by cell where it cannot read them all."""
+    require_worker()
     seen = scan(rows, task.width, task.window.last_row, tags)
     frame = None
     if _is_for_engine(task, rows, seen):

@@ -25,6 +25,7 @@ from importer.errors import WorkbookRefused
 from importer.excel import sheet_xml as sheetxml
 from importer.excel.addresses import MAX_COLUMNS, MAX_ROWS
 from importer.table.row_marks import blank_looking, find_marks
+from importer.workers.own_process import require_worker
 
 from .cell_by_cell import read_apart
 from .judge import Verdict, judge_window
@@ -111,7 +112,10 @@ def _is_complete(decoded: DecodedWindow, rows: bytes, first_row: int) -> bool:
         return True
     # An end tag may also be that of an empty `<v></v>`, which is a value only as the result of a formula.
     filled = ends - rows.count(b"<v></v>")
-    return values - decoded.blank == filled or values == sheetxml.count_values_exactly(rows, first_row)
+    if values - decoded.blank == filled:
+        return True
+    require_worker()
+    return values == sheetxml.count_values_exactly(rows, first_row)
 
 
 def _check_bounds(numbers: pl.Series, columns: Iterable[int]) -> None:

@@ -116,7 +116,8 @@ class WindowSplitter:
     never on disk as a whole.
 
     Attributes:
-        xml_bytes: inflated size of the sheet, as declared in the zip directory.
+        xml_bytes: inflated size of the sheet, as declared in the zip directory; more is refused.
+        strings_bytes: the same of the shared strings; 0 if the workbook has none.
         styles: file with the inflated styles part, or None if the workbook has none.
 
     Args:
@@ -135,6 +136,7 @@ class WindowSplitter:
         self._package = Package(workbook.path, limits)
         try:
             self.xml_bytes = self._package.size(sheet.part)
+            self.strings_bytes = self._package.size(workbook.shared_strings) if workbook.shared_strings else 0
             self.styles = self._extract(workbook.styles, folder / "styles.xml") if workbook.styles else None
             self._tables = read_tables(self._package, sheet.part)
             size = functools.partial(window_bytes, self.xml_bytes, max(sizes.workers, 1))

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 #: One worker is used for every so many bytes of XML: reading less takes no longer than starting a worker.
 XML_BYTES_PER_WORKER = 1 << 20
+#: Most bytes of XML, of the sheet and of the shared strings, that are read in the process of the caller. What is made
+#: of them there takes some ten times as much memory. The engine judges no sheets of less.
+OWN_PROCESS_BYTES = 4 << 20
 #: Sheets of at least that much XML are written while they are read; for smaller ones a connection per worker costs
 #: more than it saves (see `load.copy.max_writers`).
 STREAM_MIN_BYTES = 8 << 20
@@ -122,7 +125,8 @@ def _open_reader(
     opened: tuple[Workbook, Sheet], settings: Settings, pool: Pool, folder: Path, clock: Clock
 ) -> Iterator[_SheetReader]:
     with clock.stage(Stage.UNPACK):
-        sizes = WindowSizes(head_rows(settings), settings.chunk_rows, pool.workers)
+        workers = 1 if pool.own_process else pool.workers
+        sizes = WindowSizes(head_rows(settings), settings.chunk_rows, workers)
         splitter = WindowSplitter(*opened, folder, settings.limits, sizes)
     with splitter:
         yield _SheetReader(opened, splitter, settings, pool, folder, clock)
@@ -198,6 +202,8 @@ class _SheetReader:
     @contextlib.contextmanager
     def _tasks_ahead(self) -> Iterator[Iterator[ReadTask]]:
         """Yield the read tasks of all windows; a thread cuts the next ones ahead."""
+        if max(self._splitter.xml_bytes, self._splitter.strings_bytes) >= OWN_PROCESS_BYTES:
+            self._pool.use_workers()
         self._pool.limit(max(1, self._splitter.xml_bytes // XML_BYTES_PER_WORKER))
         cut = self._clock.time_items("cutter", "cut", self._splitter.windows())
         with ahead((self._task(window) for window in cut), WINDOWS_AHEAD) as tasks:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from importer.errors import MachineError
 from importer.runtime.locked_folder import LockedFolder, remove_abandoned
-from importer.workers.fork_server import estimate_workers, warm_up
+from importer.workers.file_size import estimate_workers, is_small
 from importer.workers.pool import Pool
 
 if TYPE_CHECKING:
@@ -58,13 +58,20 @@ def open_workspace(
     Raises:
         MachineError: the spool's disk is full.
     """
-    warm_up()
+    size = _size(settings.workbook)
+    own_process = settings.own_process and settings.engine != "calamine" and is_small(size)
+    if not own_process:
+        from importer.workers.fork_server import warm_up
+
+        warm_up()
     place = settings.temp_dir
     try:
         with LockedFolder(settings.temp_dir) as spool:
             place = spool.path
-            with Pool(settings.workers, settings.limits, spool.path / "workers.log", deadline) as pool:
-                pool.start(estimate_workers(_size(settings.workbook)))
+            log = spool.path / "workers.log"
+            with Pool(settings.workers, settings.limits, log, deadline, own_process=own_process) as pool:
+                if not own_process:
+                    pool.start(estimate_workers(size))
                 if say is not None:
                     _remove_abandoned(settings, say)
                 yield spool.path, pool

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from importer.errors import MachineError
 
 from .memory_limit import limit_memory
+from .own_process import is_own_program, open_standard_streams
 
 if sys.platform == "win32":
     from multiprocessing.context import SpawnContext as _Context
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 #: Imported once by the fork server, so that a worker starts in 10 ms instead of a second.
 PRELOAD = ["importer.stages.preload"]
-#: Bytes of a workbook file per worker started before it is opened; its sheet may turn out to need more or fewer.
-_FILE_BYTES_PER_WORKER = 256 << 10
 _SIGHUP = [signal.SIGHUP] if sys.platform != "win32" else []
 
 
@@ -69,12 +68,14 @@ def warm_up() -> None:
     if sys.platform != "win32":
         from multiprocessing import forkserver, resource_tracker
 
-        _open_standard_streams()
+        open_standard_streams()
         context()
         resource_tracker.ensure_running()  # on its own: it unblocks the signals that `isolated_start` blocks
         try:
             with isolated_start():
                 forkserver.ensure_running()
+            if is_own_program():
+                _lock_socket_folder()
         except OSError as exc:
             # Its socket is in the folder for temporary files; the path of a socket has at most 104-108 bytes.
             raise MachineError(
@@ -84,29 +85,15 @@ def warm_up() -> None:
             ) from None
 
 
-def lock_socket_folder() -> None:
-    """Hold the folder of the fork server's socket, so that a later run removes it if this process is killed.
+def _lock_socket_folder() -> None:
+    """Hold the folder of the fork server's socket, so that a later run removes it if this process is killed."""
+    from multiprocessing import util
+    from pathlib import Path  # takes 5 ms, which the fork server need not wait for
 
-    Only for a program that is ours: in another one, multiprocessing may use that folder for other things.
-    """
-    if sys.platform != "win32":
-        from multiprocessing import util
-        from pathlib import Path  # takes 5 ms, which the fork server need not wait for
+    from importer.runtime.locked_folder import lock_new_folder
 
-        from importer.runtime.locked_folder import lock_new_folder
-
-        with contextlib.suppress(OSError):  # then it stays after a kill
-            lock_new_folder(Path(util.get_temp_dir()))
-
-
-def _open_standard_streams() -> None:
-    """Open those of stdin, stdout and stderr that the caller closed.
-
-    Otherwise a pipe of ours gets file descriptor 1 or 2, and a worker that redirects its output closes that pipe.
-    """
-    while (file := os.open(os.devnull, os.O_RDWR)) <= 2:  # noqa: PLR2004 - stderr
-        os.set_inheritable(file, True)
-    os.close(file)
+    with contextlib.suppress(OSError):  # then it stays after a kill
+        lock_new_folder(Path(util.get_temp_dir()))
 
 
 def kill_fork_server() -> None:
@@ -120,11 +107,6 @@ def kill_fork_server() -> None:
         if pid is not None:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
-
-
-def estimate_workers(size: int) -> int:
-    """Return how many workers a workbook of `size` bytes may need."""
-    return 1 + size // _FILE_BYTES_PER_WORKER
 
 
 @contextlib.contextmanager

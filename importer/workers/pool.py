@@ -3,31 +3,35 @@
 A pool consists of lanes, each a `ProcessPoolExecutor` of one process. An executor of several processes loses all its
 tasks when one process dies, and cannot say which task killed it; a lane can, and the other lanes go on. At most one
 task per lane is in flight, so tasks that wait use no resources.
+
+The tasks of a small workbook run in the process of the caller, which saves the start of a worker, until one needs one.
+What starts processes is imported then: multiprocessing takes 15 ms, and a small workbook 200.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from importer.runtime.retry import Deadline
 from importer.runtime.timeline import Span
 
-from .in_flight import TasksInFlight
+from .own_process import NeedsWorker, own_process
 from .remote import RemoteFunction
 from .task_result import TaskResult, WorkerTraceback, run_timed
-from .worker_process import CANNOT_START, WorkerProcess, take_worker
 
 if TYPE_CHECKING:
     import types
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
     from pathlib import Path
 
     from importer.errors import ImporterError
     from importer.settings import Limits
 
     from .in_flight import FinishedTask
+    from .worker_process import WorkerProcess
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -43,13 +47,17 @@ class Pool:
         limits: limits on the memory and wall time of a task.
         log: file for the workers' standard output and error; they hold its folder (`runtime.locked_folder`).
         deadline: deadline of the run.
+        own_process: whether tasks run in this process until `use_workers`, or until one needs a worker.
 
     Attributes:
         workers: number of workers used at most.
+        own_process: whether tasks run in this process.
         spans: when each task ran, and on which worker.
     """
 
-    def __init__(self, workers: int, limits: Limits, log: Path, deadline: Deadline | None = None) -> None:
+    def __init__(
+        self, workers: int, limits: Limits, log: Path, deadline: Deadline | None = None, *, own_process: bool = False
+    ) -> None:
         self._limits = limits
         self._deadline = deadline or Deadline()
         self._retired: list[WorkerProcess] = []
@@ -57,14 +65,17 @@ class Pool:
         self._processes: list[WorkerProcess | None] = [None] * workers
         self._start_lock = threading.Lock()
         self._starter: threading.Thread | None = None
+        self._ran_here = not workers
         self.spans: list[Span] = []
         self.workers = workers
+        self.own_process = own_process and workers > 0
 
     def __enter__(self) -> Self:
         return self
 
     def start(self, workers: int) -> None:
         """Start up to that many workers, in a thread: the fork server may still be importing."""
+        from .worker_process import CANNOT_START
 
         def start() -> None:
             with contextlib.suppress(*CANNOT_START):  # `lane` tries again when a task needs the worker, and raises
@@ -79,7 +90,7 @@ class Pool:
     ) -> None:
         if self._starter is not None:
             self._starter.join()
-        if not self.workers:
+        if self._ran_here:
             _RELEASE_RESOURCES(None)
         for lane in [*self._processes, *self._retired]:
             if lane is not None:
@@ -88,8 +99,21 @@ class Pool:
     def limit(self, workers: int) -> None:
         """Use at most that many workers from now on, and start them, so that no task waits for a start later."""
         self.workers = min(self.workers, workers)
-        for number in range(self.workers):
-            self.lane(number)
+        if not self.own_process:
+            for number in range(self.workers):
+                self.lane(number)
+
+    def use_workers(self) -> None:
+        """Run no more tasks in this process.
+
+        Raises:
+            MachineError: workers cannot be started.
+        """
+        if self.own_process:
+            from .fork_server import warm_up
+
+            self.own_process = False
+            warm_up()
 
     def retire(self) -> None:
         """Tell the workers that no task will come, without waiting for their end (a later task gets a new worker)."""
@@ -124,6 +148,10 @@ class Pool:
             for task in tasks:
                 yield _unwrap(self._record_span(run_timed(function, task), "worker", function), task, died)
             return
+        if self.own_process:
+            tasks = yield from self._run_here(function, tasks, died)
+        from .in_flight import TasksInFlight
+
         number = min(lanes or self.workers, self.workers)
         work = TasksInFlight(self, function, tasks, number, self._limits.task_seconds, again=again)
         ended: list[FinishedTask] = []
@@ -144,6 +172,22 @@ class Pool:
         finally:
             work.drop()
 
+    def _run_here(
+        self, function: Callable[[Task], Result], tasks: Iterable[Task], died: Callable[[Task, str], ImporterError]
+    ) -> Generator[Result, None, Iterable[Task]]:
+        """Run tasks in this process and yield their results; return those that are left for workers."""
+        left, self._ran_here = iter(tasks), True
+        for task in left:
+            self._deadline.check()
+            try:
+                with own_process():
+                    outcome = run_timed(function, task)
+            except NeedsWorker:
+                self.use_workers()
+                return itertools.chain([task], left)
+            yield _unwrap(self._record_span(outcome, "worker", function), task, died)
+        return ()
+
     def _record_span(self, outcome: TaskResult, lane: str, function: Callable[[Any], Any]) -> TaskResult:
         if outcome.ended:
             name = function.name if isinstance(function, RemoteFunction) else function.__name__
@@ -152,6 +196,8 @@ class Pool:
 
     def lane(self, number: int) -> WorkerProcess:
         """Return the worker with that number; start it if it is not running."""
+        from .worker_process import CANNOT_START, take_worker
+
         with self._start_lock:
             lane = self._processes[number]
             if lane is None:

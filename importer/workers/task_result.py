@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from importer.errors import ImporterError, MachineError
 
+from .own_process import NeedsWorker
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -56,8 +58,8 @@ def _run_task(function: Callable[[Any], Any], task: Any) -> TaskResult:
         return TaskResult(function(task))
     except ImporterError as exc:
         return TaskResult(error=exc)
-    except KeyboardInterrupt:
-        raise  # only without workers: they ignore Ctrl-C
+    except (KeyboardInterrupt, NeedsWorker):
+        raise  # only in the process of the caller: workers ignore Ctrl-C
     except OSError as exc:
         if exc.errno == errno.ENOMEM:
             return TaskResult(died="ran out of memory")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from importer.errors import UsageError
+from importer.workers.own_process import require_worker
 
 
 class Task(NamedTuple):
@@ -50,6 +51,11 @@ def stuck_once(flag: str, _: None) -> None:
 
 def _echo(asked: Task) -> Any:
     return asked.value
+
+
+def _limited(asked: Task) -> int:
+    require_worker()
+    return os.getpid()
 
 
 def _pid(asked: Task) -> int:
