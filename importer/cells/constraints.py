@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import operator
 import re
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
@@ -14,7 +16,7 @@ from .convert import convert_literal
 from .text import to_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from .field import Field
 
@@ -50,8 +52,13 @@ def format_check(field: Field, value: pl.Expr) -> ConstraintCheck | None:
     return ConstraintCheck(TYPE_ERROR, ~value.str.contains(FORMATS[field.format]), f"is not a valid {field.format}")
 
 
-def checks(field: Field, value: pl.Expr) -> Iterator[ConstraintCheck]:
+def checks(field: Field, value: pl.Expr, digits: pl.Expr | None = None) -> Iterator[ConstraintCheck]:
     """Yield a check for every constraint of a field except `required` and `unique`, over its converted values.
+
+    Args:
+        field: the field.
+        value: its values.
+        digits: for a field of type number, the digits of the values that a float does not hold, or None.
 
     Raises:
         ContractError: a bound or an enum member is not a value of the field's type.
@@ -71,11 +78,11 @@ def checks(field: Field, value: pl.Expr) -> Iterator[ConstraintCheck]:
         )
     for bound in _BOUNDS:
         if bound in given:
-            yield _bound_check(field, value, bound)
+            yield _bound_check(field, value, bound, digits)
     if "pattern" in given:
         yield ConstraintCheck(
             CONSTRAINT_ERROR,
-            ~_matches(_pattern_text(field, value), given["pattern"]),
+            ~_matches(_pattern_text(field, value, digits), given["pattern"]),
             f"does not match pattern {given['pattern']!r}",
         )
     for key, allowed in (("enum", given.get("enum")), ("categories", field.options.get("categories"))):
@@ -85,9 +92,11 @@ def checks(field: Field, value: pl.Expr) -> Iterator[ConstraintCheck]:
                 _literal_or_raise(field, m.get("value") if key == "categories" and isinstance(m, dict) else m)
                 for m in allowed
             ]
-            yield ConstraintCheck(
-                CONSTRAINT_ERROR, ~value.is_in(members), f"is not in {key} {_format_members(allowed)}"
-            )
+            broken = ~value.is_in(members)
+            if digits is not None:
+                exact = {_to_decimal(m.get("value") if isinstance(m, dict) else m) for m in allowed}
+                broken = _exactly(digits, broken, lambda number, exact=exact: number not in exact)  # type: ignore[misc]
+            yield ConstraintCheck(CONSTRAINT_ERROR, broken, f"is not in {key} {_format_members(allowed)}")
     if "jsonSchema" in given:
         yield ConstraintCheck(
             CONSTRAINT_ERROR, ~_matches_schema(value, given["jsonSchema"], field), "does not match its jsonSchema"
@@ -101,18 +110,35 @@ def _length(field: Field, value: pl.Expr) -> pl.Expr:
     return value.str.len_chars()
 
 
-def _pattern_text(field: Field, value: pl.Expr) -> pl.Expr:
-    return value if field.type in {"string", "any"} else to_text(field.type, value)
+def _pattern_text(field: Field, value: pl.Expr, digits: pl.Expr | None) -> pl.Expr:
+    text = value if field.type in {"string", "any"} else to_text(field.type, value)
+    return text if digits is None else pl.coalesce(digits, text)
 
 
-def _bound_check(field: Field, value: pl.Expr, bound: str) -> ConstraintCheck:
+def _exactly(digits: pl.Expr, broken: pl.Expr, is_broken: Callable[[Decimal], bool]) -> pl.Expr:
+    """Return a mask that goes by the digits where there are any: rounded to floats, two numbers may be equal."""
+    exact = digits.map_elements(lambda text: is_broken(Decimal(text)), return_dtype=pl.Boolean)
+    return pl.when(digits.is_null()).then(broken).otherwise(exact)
+
+
+def _to_decimal(literal: Any) -> Decimal | None:
+    try:
+        return Decimal(str(literal).strip())
+    except InvalidOperation:
+        return None
+
+
+_IS_BROKEN: dict[str, Callable[[Any, Any], Any]] = {
+    "minimum": operator.lt, "maximum": operator.gt, "exclusiveMinimum": operator.le, "exclusiveMaximum": operator.ge,
+}  # fmt: skip
+
+
+def _bound_check(field: Field, value: pl.Expr, bound: str, digits: pl.Expr | None) -> ConstraintCheck:
     limit = pl.lit(_literal_or_raise(field, field.constraints[bound]))
-    broken = {
-        "minimum": value < limit,
-        "maximum": value > limit,
-        "exclusiveMinimum": value <= limit,
-        "exclusiveMaximum": value >= limit,
-    }[bound]
+    broken: pl.Expr = _IS_BROKEN[bound](value, limit)
+    exact = None if digits is None else _to_decimal(field.constraints[bound])
+    if digits is not None and exact is not None:
+        broken = _exactly(digits, broken, lambda number: _IS_BROKEN[bound](number, exact))
     return ConstraintCheck(CONSTRAINT_ERROR, broken, f"breaks {bound} {field.constraints[bound]}")
 
 

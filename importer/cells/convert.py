@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from .frame import MAX_EXACT_INTEGER, VALUE_KINDS, array_or_nulls, part, texts_or_nulls
+from .frame import MAX_EXACT_INTEGER, VALUE_KINDS, array_or_nulls, digits_or_none, part, texts_or_nulls
 from .structured import to_geopoint, to_json, to_list
 from .temporal import to_date, to_datetime, to_duration, to_time, to_yearmonth
 from .text import as_text, raw_text
@@ -92,6 +92,9 @@ def _integer(field: Field, column: int, kinds: list[str]) -> pl.Expr:
     )
     text = _normalize_number_text(field, texts_or_nulls(column, kinds))
     parsed = pl.when(text.str.contains(r"^[+-]?\d+$")).then(text).str.strip_prefix("+").cast(pl.Int64, strict=False)
+    digits = digits_or_none(column, kinds)
+    if digits is not None:  # 38 digits, for columns of type numeric
+        whole = pl.when(digits.is_null()).then(whole).otherwise(digits.cast(pl.Int128, strict=False))
     return pl.coalesce(whole, parsed)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import polars as pl
 
-from .frame import MAX_EXACT_INTEGER, ROW, VALUE_KINDS, kinds_by_column, part
+from .frame import MAX_EXACT_INTEGER, ROW, VALUE_KINDS, digits_or_none, kinds_by_column, part
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,10 +27,11 @@ class ColumnFacts:
     Attributes:
         kinds: number of non-empty cells per kind; `date` counts the datetimes at midnight.
         blank: number of texts that mean a missing value (those of length zero at least), also in `kinds["text"]`.
-        integral: whether every number is whole and within ±2^53.
+        integral: whether every number is whole, and within ±2^53 or written with all digits of a 64-bit integer.
         examples: the first cells of each kind of value as (sheet row, value), without texts that mean a missing value;
             under `datetime` dates, too.
         total: sum of the numbers.
+        beyond_floats: whether a float does not hold all digits of some number.
     """
 
     kinds: dict[str, int] = field(default_factory=dict)
@@ -38,6 +39,7 @@ class ColumnFacts:
     integral: bool = True
     examples: dict[str, tuple[tuple[int, Value], ...]] = field(default_factory=dict)
     total: float = 0.0
+    beyond_floats: bool = False
 
     @property
     def cells(self) -> int:
@@ -68,9 +70,8 @@ class ColumnFacts:
             kind: tuple(sorted(self.examples.get(kind, ()) + other.examples.get(kind, ()))[:_EXAMPLES])
             for kind in {**self.examples, **other.examples}
         }
-        return ColumnFacts(
-            kinds, self.blank + other.blank, self.integral and other.integral, examples, self.total + other.total
-        )
+        integral, beyond = self.integral and other.integral, self.beyond_floats or other.beyond_floats
+        return ColumnFacts(kinds, self.blank + other.blank, integral, examples, self.total + other.total, beyond)
 
 
 def profile(frame: pl.DataFrame, missing: tuple[str, ...] = ("",)) -> dict[int, ColumnFacts]:
@@ -94,6 +95,11 @@ def profile(frame: pl.DataFrame, missing: tuple[str, ...] = ("",)) -> dict[int, 
         if "number" in kinds:
             number = pl.col(part(column, "number"))
             whole = (number == number.floor()) & (number.abs() <= MAX_EXACT_INTEGER)
+            digits = digits_or_none(column, kinds)
+            if digits is not None:
+                fits = digits.cast(pl.Int64, strict=False).is_not_null()
+                whole = pl.when(digits.is_null()).then(whole).otherwise(fits)
+                asked.append((digits.count() > 0).alias(f"{column}:beyond"))
             asked += [whole.all().alias(f"{column}:integral"), number.sum().alias(f"{column}:total")]
     row = frame.select(asked).row(0, named=True)
     examples = _Examples(frame, missing)
@@ -106,17 +112,17 @@ def _is_missing(text: pl.Expr, missing: tuple[str, ...]) -> pl.Expr:
 
 
 def _facts(examples: _Examples, column: int, present: list[str], row: dict[str, int]) -> ColumnFacts:
-    kinds = {kind: n for kind in present if (n := row[part(column, kind)])}
+    kinds = {str(kind): n for kind in present if (n := row[part(column, kind)])}  # without a number's marks
     dates, blank = row.get(f"{column}:dates", 0), row.get(f"{column}:blank", 0)
     held = {kind: n - (blank if kind == "text" else 0) for kind, n in kinds.items() if kind in VALUE_KINDS}
-    found = {str(kind): examples.first(part(column, kind), n) for kind, n in held.items() if n}
+    found = {kind: examples.first(part(column, kind), n) for kind, n in held.items() if n}
     if dates:
         kinds["date"] = dates
         kinds["datetime"] -= dates
         if not kinds["datetime"]:
             del kinds["datetime"]
     integral, total = bool(row.get(f"{column}:integral", True)), row.get(f"{column}:total", 0.0)
-    return ColumnFacts(kinds, blank, integral, found, total)
+    return ColumnFacts(kinds, blank, integral, found, total, bool(row.get(f"{column}:beyond", False)))
 
 
 class _Examples:

@@ -1,12 +1,17 @@
 """Owns the layout of a window in memory: one array per sheet column and kind; a cell is non-null in at most one.
 
-A frame has `_row` (sheet row, 1-based), `_hidden` if any row is hidden, `_pad_c` if numbers of sheet column `c`
-(0-based) are shown with leading zeros, and the columns `c.number`, `c.text`… for the kinds that occur in `c`.
-A non-empty cell is non-null in exactly one of these. So every cell keeps its kind in memory, and the number of
-non-empty cells is the number of non-nulls.
+A frame has `_row` (sheet row, 1-based), `_hidden` if any row is hidden, and the columns `c.number`, `c.text`… for the
+kinds that occur in sheet column `c` (0-based). A non-empty cell is non-null in exactly one of these. So every cell
+keeps its kind in memory, and the number of non-empty cells is the number of non-nulls.
+
+Two arrays say more of the numbers of a column, where any of them needs it: `_digits_c` holds the digits of those that
+a float does not hold (see `numbers`), `_pattern_c` the pattern of those that are shown digit by digit, such as
+postal codes (likewise).
 """
 
 from __future__ import annotations
+
+from typing import Self
 
 import polars as pl
 
@@ -34,25 +39,45 @@ def part(column: int, kind: str) -> str:
     return f"{column}.{kind}"
 
 
-_PAD = "_pad_"
+_DIGITS, _PATTERN = "_digits_", "_pattern_"
 
 
-def pad(column: int) -> str:
-    """Return the name of the array with the number of digits that each number of a sheet column is padded to."""
-    return f"{_PAD}{column}"
+def digits_name(column: int) -> str:
+    """Return the name of the array with the digits of those numbers of a sheet column that a float does not hold."""
+    return f"{_DIGITS}{column}"
 
 
-class PaddedNumberKind(str):
-    """The kind `number` of a column with zero-padded numbers; compares equal to the plain `number`."""
+def pattern_name(column: int) -> str:
+    """Return the name of the array with the digit patterns that show numbers of a sheet column."""
+    return f"{_PATTERN}{column}"
 
-    __slots__ = ()
+
+class MarkedNumberKind(str):
+    """The kind `number` of a column that has `_digits_c` or `_pattern_c`; compares equal to the plain `number`.
+
+    Attributes:
+        has_digits: whether the digits of some numbers are held beside them.
+        has_patterns: whether some numbers are shown by digit patterns.
+    """
+
+    __slots__ = ("has_digits", "has_patterns")
+    has_digits: bool
+    has_patterns: bool
+
+    def __new__(cls, *, has_digits: bool, has_patterns: bool) -> Self:
+        """Return the kind with these marks."""
+        kind = super().__new__(cls, "number")
+        kind.has_digits, kind.has_patterns = has_digits, has_patterns
+        return kind
+
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, bool]]:
+        return (), {"has_digits": self.has_digits, "has_patterns": self.has_patterns}
 
 
 def kinds_of(frame_columns: list[str], column: int) -> list[str]:
     """Return the kinds that a sheet column has in a frame with these column names."""
     names = set(frame_columns)
-    kinds = [kind for kind in PARTS if part(column, kind) in names]
-    return _marked(kinds) if pad(column) in names else kinds
+    return _mark([kind for kind in PARTS if part(column, kind) in names], column, names)
 
 
 def kinds_by_column(frame_columns: list[str]) -> dict[int, list[str]]:
@@ -62,13 +87,22 @@ def kinds_by_column(frame_columns: list[str]) -> dict[int, list[str]]:
         if not name.startswith("_"):
             column, _, kind = name.partition(".")
             found.setdefault(int(column), []).append(kind)
-    padded = {name for name in frame_columns if name.startswith(_PAD)}
-    kinds = {column: sorted(found[column], key=PARTS.index) for column in sorted(found)}
-    return {column: _marked(each) if pad(column) in padded else each for column, each in kinds.items()}
+    marks = {name for name in frame_columns if name.startswith((_DIGITS, _PATTERN))}
+    return {column: _mark(sorted(found[column], key=PARTS.index), column, marks) for column in sorted(found)}
 
 
-def _marked(kinds: list[str]) -> list[str]:
-    return [PaddedNumberKind(kind) if kind == "number" else kind for kind in kinds]
+def _mark(kinds: list[str], column: int, names: set[str]) -> list[str]:
+    has_digits, has_patterns = digits_name(column) in names, pattern_name(column) in names
+    if not (has_digits or has_patterns):
+        return kinds
+    marked = MarkedNumberKind(has_digits=has_digits, has_patterns=has_patterns)
+    return [marked if kind == "number" else kind for kind in kinds]
+
+
+def digits_or_none(column: int, kinds: list[str]) -> pl.Expr | None:
+    """Return the digits of the numbers that a float does not hold; None if every number of the column is its float."""
+    has_digits = any(isinstance(kind, MarkedNumberKind) and kind.has_digits for kind in kinds)
+    return pl.col(digits_name(column)) if has_digits else None
 
 
 def sheet_columns_of(frame_columns: list[str]) -> list[int]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import polars as pl
 
-from .frame import MAX_EXACT_INTEGER, PaddedNumberKind, pad, part
+from importer.numbers.digit_patterns import show_by_patterns
+
+from .frame import MAX_EXACT_INTEGER, MarkedNumberKind, digits_name, part, pattern_name
 
 
 def to_text(field_type: str, value: pl.Expr) -> pl.Expr:
@@ -50,14 +52,14 @@ def shortest_text(number: pl.Expr) -> pl.Expr:
     return pl.when(integral).then(number.cast(pl.Int64, strict=False).cast(pl.String)).otherwise(number.cast(pl.String))
 
 
-def _padded_number(column: int) -> pl.Expr:
-    """Return the numbers of a column as text; whole numbers with the leading zeros of their number format."""
-    number = pl.col(part(column, "number"))
-    text = shortest_text(number)
-    digits = pl.col(pad(column))
-    padded = text.str.strip_prefix("-").str.zfill(digits)
-    padded = pl.when(number < 0).then(pl.concat_str(pl.lit("-"), padded)).otherwise(padded)
-    return pl.when(digits.is_not_null() & text.str.contains(r"^-?[0-9]+$")).then(padded).otherwise(text)
+def _number_text(column: int, kind: str) -> pl.Expr:
+    """Return the numbers of a column as text: all digits that the cell has, shown by the pattern of its format."""
+    text = shortest_text(pl.col(part(column, "number")))
+    if isinstance(kind, MarkedNumberKind) and kind.has_digits:
+        text = pl.coalesce(pl.col(digits_name(column)), text)
+    if isinstance(kind, MarkedNumberKind) and kind.has_patterns:
+        text = pl.coalesce(show_by_patterns(text, pl.col(pattern_name(column))), text)
+    return text
 
 
 def iso_datetime(stamp: pl.Expr) -> pl.Expr:
@@ -94,7 +96,7 @@ def as_text(column: int, kind: str) -> pl.Expr:
     cell = pl.col(part(column, kind))
     match kind:
         case "number":
-            return _padded_number(column) if isinstance(kind, PaddedNumberKind) else shortest_text(cell)
+            return _number_text(column, kind)
         case "boolean":
             return pl.when(cell).then(pl.lit("true")).when(~cell).then(pl.lit("false"))
         case "datetime":

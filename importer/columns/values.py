@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import polars as pl
 
-from importer.cells.frame import MAX_EXACT_INTEGER, VALUE_KINDS
+from importer.cells.frame import VALUE_KINDS
 from importer.decoding.string_views import words
 from importer.formats.number_format import FormatKind
 from importer.workers.own_process import is_own_process, require_worker
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     Codes = NDArray[np.uint8]
     Floats = NDArray[np.float64]
 
-#: Digits from which on a whole number may be none that a float holds.
-_LONG = 16
 _NS_PER_MS = 1_000_000
 #: Most bytes of a window's shared strings, each counted as often as it occurs, in the process of the caller.
 _OWN_PROCESS_TEXT_BYTES = 64 << 20
@@ -75,7 +73,7 @@ def decode_numbers(texts: Texts, kinds: Codes | None, epoch: DateSystem) -> Deco
     numbers = texts.views().cast(pl.Float64, strict=False)
     floats = numbers.fill_null(np.nan).to_numpy()
     # In words, `inf` and `nan` are numbers to the cast, but not to Excel.
-    bad = ~np.isfinite(floats) | ((texts.lengths >= _LONG) & (np.abs(floats) >= MAX_EXACT_INTEGER))
+    bad = ~np.isfinite(floats)
     any_bad, is_date = bool(bad.any()), kinds is not None and bool((kinds != FormatKind.NUMBER).any())
     if not any_bad and not is_date:
         return Decoded([Values("number", texts.cells, numbers)], texts.cells[bad])

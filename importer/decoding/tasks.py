@@ -59,7 +59,6 @@ class ReadTask:
         out: file that the frame is written to.
         strings: file of the shared strings (see `shared_strings`), or None if the workbook has none.
         styles: file of the workbook's styles part, inflated, or None.
-        padded: (cell style, number of digits) of the styles that show numbers with leading zeros.
         dsn: server to connect to meanwhile, or None.
         missing: texts that mean a missing value, which are no values for the facts of a column.
         formats: number formats of the cell styles.
@@ -75,7 +74,6 @@ class ReadTask:
     out: Path
     strings: Path | None
     styles: Path | None
-    padded: tuple[tuple[int, int], ...] = ()
     dsn: Dsn | None = None
     missing: tuple[str, ...] = ("",)
     formats: CellFormats = field(default_factory=CellFormats)

@@ -35,7 +35,6 @@ _INLINE = re.compile(rb"<is\b[^>]*?(?:/>|>(.*?)</is>)", re.DOTALL)
 _FORMULA = re.compile(rb"<f\b[^>]*?(?:/>|>(.*?)</f>)", re.DOTALL)
 _EXTENSIONS = re.compile(rb"<extLst\b.*?</extLst>", re.DOTALL)
 _NUMBER = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-_LONG_INTEGER = re.compile(rb"-?[0-9]{16,}(?:\.0*)?")
 _INDEX = re.compile(rb"[0-9]{1,10}")
 _BOOLEANS = {b"1": b"1", b"true": b"1", b"0": b"0", b"false": b"0"}
 #: What a cell holds: five types that the engine reads, an empty text (`blank`), what has no value, or nothing.
@@ -188,7 +187,7 @@ def _without_value(kind: bytes, content: bytes, *, has_element: bool) -> tuple[K
 
 def _with_value(kind: bytes, value: bytes) -> tuple[Kind, bytes]:
     """Return kind and content of a cell with this type attribute and this text in its `<v>`."""
-    if kind == b"n" and value.isdigit() and len(value) < 16:  # noqa: PLR2004 - see `_LONG_INTEGER`
+    if kind == b"n" and value.isdigit() and len(value) < 16:  # noqa: PLR2004 - far from too large
         return "number", value
     match kind:
         case b"str" | b"inlineStr":  # an inline text belongs in `<is>`, but it is a text in `<v>`, too
@@ -207,13 +206,8 @@ def _with_value(kind: bytes, value: bytes) -> tuple[Kind, bytes]:
 
 
 def _number(text: bytes) -> tuple[Kind, bytes]:
-    """Return a number, or an unreadable cell if a 64-bit float cannot hold it: too large, or a long integer."""
-    long = _LONG_INTEGER.fullmatch(text)
-    size = float(text)
-    digits = text.partition(b".")[0]
-    if math.isinf(size) or (long and (len(digits) > 320 or int(size) != int(digits))):  # noqa: PLR2004 - as above
-        return "unreadable", digits if long else text
-    return "number", text
+    """Return a number, or an unreadable cell if it is too large for a 64-bit float."""
+    return ("unreadable" if math.isinf(float(text)) else "number"), text
 
 
 def _plain(xml: bytes) -> bytes:

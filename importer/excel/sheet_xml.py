@@ -28,7 +28,6 @@ _CELL_TAG = re.compile(rb"<c[\s/>]")
 _UNCALCULATED = re.compile(
     rb"<c\b[^>]*>\s*<f\b(?:[^>]*/>|[^>]*>[^<]*</f>)\s*(?:<v\s*/>|<v>\s*</v>)?\s*</c>",
 )
-_LONG_INTEGER = re.compile(rb"<c\b[^>]*>(?:\s*<f\b(?:[^>]*/>|[^>]*>[^<]*</f>))?\s*<v>-?\d{16,}(?:\.0*)?</v>\s*</c>")
 #: Error values that calamine knows; for any other value it refuses the whole sheet.
 _KNOWN_ERRORS = {b"#DIV/0!", b"#N/A", b"#NAME?", b"#NULL!", b"#NUM!", b"#REF!", b"#VALUE!"}
 _UNKNOWN_ERROR = re.compile(rb"<v>#(?!(?:DIV/0!|N/A|NAME\?|NULL!|NUM!|REF!|VALUE!)</v>)")
@@ -135,22 +134,6 @@ def hidden_rows(rows: bytes, first_row: int) -> list[int]:
         row = int(number[1]) if number else row + 1
         if _HIDDEN.search(match[1]):
             found.append(row)
-    return found
-
-
-def long_integers(rows: bytes, first_row: int) -> dict[Address, str]:
-    """Return integers of 16 or more digits that a 64-bit float cannot represent exactly, by address.
-
-    Excel writes at most 17 significant digits. Other programs write all digits, which every reader of Excel files
-    rounds, Excel included.
-    """
-    found = {}
-    for cell in _find_cells(_LONG_INTEGER, b"<v>", rows, first_row):
-        text = (cell.value or b"").decode("ascii", "replace")
-        if cell.type == b"n" and re.fullmatch(r"-?\d{16,}(?:\.0*)?", text):
-            digits = text.split(".")[0]
-            if len(digits) > 320 or int(float(digits)) != int(digits):  # noqa: PLR2004 - beyond the largest float
-                found[cell.row, cell.column] = digits
     return found
 
 

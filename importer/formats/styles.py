@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from xml.parsers import expat
 
 import numpy as np
@@ -72,13 +72,16 @@ class CellFormats:
         styles = np.flatnonzero(np.isin(self._indices, shown)).tolist()
         return {style: self.of(style) for style in styles}
 
-    def digit_patterns(self, styles: NDArray[np.integer[Any]], numbers: NDArray[np.float64]) -> pl.Series:
+    def digit_patterns(self, styles: pl.Series, numbers: pl.Series) -> pl.Series:
         """Return the digit pattern that shows each number; null where its format has none.
 
         Args:
-            styles: style of each cell.
-            numbers: number of each cell; comparisons with nan are false.
+            styles: style of each cell; no nulls.
+            numbers: number of each cell; comparisons with null and nan are false.
         """
+        return self._digit_patterns(styles.to_numpy(), numbers.to_numpy())
+
+    def _digit_patterns(self, styles: NDArray[np.int64], numbers: NDArray[np.float64]) -> pl.Series:
         shown: list[str | None] = [None]
         which = np.zeros(len(styles), np.uint32)
         order = np.argsort(styles, kind="stable")

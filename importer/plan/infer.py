@@ -38,9 +38,13 @@ def infer_type(facts: ColumnFacts, mixed: MixedPolicy = "text") -> str:
 
 
 def infer_contract(columns: list[SheetColumn], facts: dict[int, ColumnFacts], mixed: MixedPolicy = "text") -> Contract:
-    """Return the contract inferred from all rows of the sheet; for `mixed` see `infer_type`."""
+    """Return the contract inferred from all rows of the sheet; for `mixed` see `infer_type`.
+
+    Numbers with more digits than floats have go into columns of type numeric.
+    """
     from importer.cells.facts import ColumnFacts as Facts
 
-    return Contract(
-        tuple(Field(c.name, infer_type(facts.get(c.index, Facts()), mixed), title=c.header) for c in columns)
-    )
+    known = {c.name: facts.get(c.index, Facts()) for c in columns}
+    fields = tuple(Field(c.name, infer_type(known[c.name], mixed), title=c.header) for c in columns)
+    exact = {f.name: "numeric" for f in fields if f.type == "number" and known[f.name].beyond_floats}
+    return Contract(fields, types=exact)

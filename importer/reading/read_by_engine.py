@@ -1,7 +1,7 @@
 """Reads the rows of a window by the engine, with exact kinds and exact values; where it cannot, cell by cell.
 
 The engine's result is checked against the XML: the cells are counted there too, and what only the XML shows
-(uncalculated formulas, error values unknown to the engine, integers too long for a float) is corrected.
+(uncalculated formulas, error values unknown to the engine) is corrected.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from importer.cells.frame import MAX_EXACT_INTEGER, PARTS, ROW, part
+from importer.cells.frame import PARTS, ROW, part
 from importer.decoding.shared_string_cells import read_cells
 from importer.decoding.tag_scan import Scan, Tags, letter_count, scan, word
 from importer.decoding.value_positions import all_columns
@@ -113,7 +113,7 @@ def _frame(columns: Cells, base: int, height: int) -> pl.DataFrame:
 
 
 def _correct(frame: pl.DataFrame, rows: bytes, first_row: int, *, odd: bool) -> pl.DataFrame:
-    """Return the frame with corrections from the XML: uncalculated formulas, unknown errors, too long integers.
+    """Return the frame with corrections from the XML: uncalculated formulas, unknown errors.
 
     Infinite and NaN values become unreadable cells as well.
     """
@@ -123,9 +123,7 @@ def _correct(frame: pl.DataFrame, rows: bytes, first_row: int, *, odd: bool) -> 
             "formula": sheetxml.uncalculated_formulas(rows, first_row),
             "error": sheetxml.unknown_errors(rows, first_row),
         }
-    long, infinite = _inexact_numbers(frame)
-    if long:
-        changes["unreadable"] = sheetxml.long_integers(rows, first_row)
+    infinite = _infinite_numbers(frame)
     for kind, found in changes.items():
         frame = _put(frame, kind, found) if found else frame
     # The engine has no more of such a cell than "inf", which is not what stands there.
@@ -138,18 +136,16 @@ def _correct(frame: pl.DataFrame, rows: bytes, first_row: int, *, odd: bool) -> 
     return frame
 
 
-def _inexact_numbers(frame: pl.DataFrame) -> tuple[bool, list[str]]:
-    """Return whether any number reaches 2**53, and the names of the arrays that hold inf or nan.
+def _infinite_numbers(frame: pl.DataFrame) -> list[str]:
+    """Return the names of the arrays that hold inf or nan.
 
     One query covers all arrays: a frame may have thousands of columns, and each query has a fixed cost.
     """
     names = [name for name in frame.columns if name.endswith(".number")]
     if not names or frame.is_empty():
-        return False, []
-    numbers = pl.col(names)
-    long = (numbers.abs() >= MAX_EXACT_INTEGER).any().name.prefix("long:")
-    row = frame.select(long, numbers.is_finite().all()).row(0, named=True)
-    return any(row[f"long:{name}"] for name in names), [name for name in names if not row[name]]
+        return []
+    finite = frame.select(pl.col(names).is_finite().all()).row(0, named=True)
+    return [name for name in names if not finite[name]]
 
 
 def _put(frame: pl.DataFrame, kind: str, found: dict[tuple[int, int], str]) -> pl.DataFrame:

@@ -17,10 +17,10 @@ from importer.cells.facts import profile
 from importer.cells.frame import HIDDEN, ROW
 from importer.columns.decode import Conventions, DecodedWindow, decode_window
 from importer.decoding.date_serials import DateSystem
+from importer.decoding.number_marks import mark_numbers
 from importer.decoding.shared_strings import map_strings
 from importer.decoding.tag_scan import Tags, find_tags, is_utf8, word
 from importer.decoding.tasks import ReadTask, WindowRead
-from importer.decoding.zero_padding import mark_padded
 from importer.errors import WorkbookRefused
 from importer.excel import sheet_xml as sheetxml
 from importer.excel.addresses import MAX_COLUMNS, MAX_ROWS
@@ -63,7 +63,7 @@ def read_frame(task: ReadTask) -> tuple[pl.DataFrame, WindowRead]:
     frame = decoded.frame if decoded is not None else read_rows(task, rows, tags)
     judged = judge_window(task, rows, frame) if decoded is not None and task.judged else Verdict(0, "")
     frame = _mark_hidden(frame, sheetxml.hidden_rows(rows, window.first_row)) if b"hidden=" in rows else frame
-    frame = mark_padded(frame, rows, task.padded) if task.padded else frame
+    frame = mark_numbers(frame, rows, task.formats)
     numbers = frame[ROW]
     facts = profile(frame, task.missing)
     _check_bounds(numbers, facts)

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from datetime import datetime, time, timedelta
-from typing import Any
+from typing import Any, Self
 
 from importer.excel.addresses import MAX_CHARACTERS
 
 
-class _ExactFloat(float):
-    """A number that xlsxwriter writes with all its digits; its own format has 16, but some numbers need 17."""
+class WrittenNumber(float):
+    """A number that xlsxwriter writes with all its digits; its own format has 16, but floats need 17.
+
+    Attributes:
+        digits: the digits of a number that a float does not hold, else None.
+        pattern: code of the number format that shows it, or None for General.
+    """
+
+    digits: str | None
+    pattern: str | None
+
+    def __new__(cls, number: float, digits: str | None = None, pattern: str | None = None) -> Self:
+        """Return a number with its digits and its pattern."""
+        written = super().__new__(cls, number)
+        written.digits, written.pattern = digits, pattern
+        return written
 
     def __format__(self, spec: str) -> str:
-        return repr(float(self))
+        return self.digits or repr(float(self))
 
 
 class CellWriter:
@@ -38,23 +52,20 @@ class CellWriter:
         kind: str
         value: Any
         kind, value = cell or ("empty", None)
-        plain = "number" if kind == "padded" else kind
-        form = self._formats[f"bad {plain}" if bad else plain] if bad or kind in _NUM_FORMATS else None
+        form = self._formats[f"bad {kind}" if bad else kind] if bad or kind in _NUM_FORMATS else None
         match kind:
             case "empty":
                 if bad:
                     sheet.write_blank(line, place, None, form)
             case "number":
-                sheet.write_number(line, place, _ExactFloat(value), form)
-            case "padded":
-                sheet.write_number(line, place, _ExactFloat(value[0]), self._padded(value[1], bad))
+                sheet.write_number(line, place, value, self._shown_by(value.pattern, bad) if value.pattern else form)
             case "boolean":
                 sheet.write_boolean(line, place, value, form)
             case "datetime":
                 self._write_datetime(sheet, line, place, value, form, bad)
             case "time" | "duration":
                 days = _clock(value) if kind == "time" else _duration_serial(value)
-                sheet.write_number(line, place, _ExactFloat(days), form)
+                sheet.write_number(line, place, WrittenNumber(days), form)
             case "error":
                 self._write_error(sheet, line, place, str(value), form)
             case "formula":
@@ -63,19 +74,17 @@ class CellWriter:
             case _:
                 self._text(sheet, line, place, str(value), form)
 
-    def _padded(self, digits: int, bad: bool) -> Any:
-        """Return the format that shows a number with as many digits as the original, with leading zeros."""
-        name = f"{'bad ' if bad else ''}{'0' * digits}"
+    def _shown_by(self, pattern: str, bad: bool) -> Any:
+        """Return the format that shows a number by a pattern, as in the original."""
+        name = f"{'bad ' if bad else ''}pattern {pattern}"
         if name not in self._formats:
-            self._formats[name] = self._book.add_format(
-                (_BAD_CELL_FORMAT if bad else {}) | {"num_format": "0" * digits}
-            )
+            self._formats[name] = self._book.add_format((_BAD_CELL_FORMAT if bad else {}) | {"num_format": pattern})
         return self._formats[name]
 
     def _write_datetime(self, sheet: Any, line: int, place: int, value: datetime, form: Any, bad: bool) -> None:
         if value.time() != time.min:
             form = self._formats["bad stamp" if bad else "stamp"]
-        sheet.write_number(line, place, _ExactFloat(_datetime_serial(value)), form)
+        sheet.write_number(line, place, WrittenNumber(_datetime_serial(value)), form)
 
     def _write_error(self, sheet: Any, line: int, place: int, value: str, form: Any) -> None:
         if value in _ERROR_LITERALS:

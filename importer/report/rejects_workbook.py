@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import polars as pl
 
 from importer.cells import spool
-from importer.cells.frame import ROW, kinds_of, pad, part
+from importer.cells.frame import ROW, MarkedNumberKind, digits_name, kinds_of, part, pattern_name
 from importer.cells.text import as_text, raw_text
 from importer.errors import MachineError
 from importer.excel.addresses import MAX_CHARACTERS, MAX_ROWS
@@ -17,7 +17,7 @@ from importer.reading.header import REJECT_COLUMNS
 from importer.reading.places import CellAddresses
 from importer.runtime.output_file import identify, output_file
 
-from .rejects_cells import CellWriter
+from .rejects_cells import CellWriter, WrittenNumber
 from .zip_output import ZipOutput
 
 if TYPE_CHECKING:
@@ -173,8 +173,9 @@ class Rejects:
                 for kind in names:
                     if row[part(index, kind)] is not None:
                         cells[index] = (kind, row[part(index, kind)])
-                if cells.get(index, ("", None))[0] == "number" and row.get(pad(index)):
-                    cells[index] = ("padded", (cells[index][1], row[pad(index)]))
+                if cells.get(index, ("", None))[0] == "number":
+                    digits, pattern = row.get(digits_name(index)), row.get(pattern_name(index))
+                    cells[index] = ("number", WrittenNumber(cells[index][1], digits, pattern))
             yield row[ROW], reasons[row[ROW]], cells
 
 
@@ -186,12 +187,19 @@ def unwritable(fact: str, path: Path, exc: OSError | pl.exceptions.PolarsError) 
 
 def _value_text(column: int, kinds: list[str]) -> pl.Expr:
     """Return the values of a column as text, datetimes with a blank; null for empty cells, errors and formulas."""
-    texts = [as_text(column, str(kind)) for kind in kinds if kind not in {"datetime", "error", "formula"}]
+    texts = [as_text(column, _unformatted(kind)) for kind in kinds if kind not in {"datetime", "error", "formula"}]
     if "datetime" in kinds:
         stamp = pl.col(part(column, "datetime"))
         form = pl.when(stamp.dt.millisecond() == 0).then(stamp.dt.strftime("%Y-%m-%d %H:%M:%S"))
         texts.append(form.otherwise(stamp.dt.strftime("%Y-%m-%d %H:%M:%S%.3f")))
     return pl.coalesce(texts) if texts else pl.lit(None, pl.String)
+
+
+def _unformatted(kind: str) -> str:
+    """Return the kind without digit patterns: what is typed into such a cell is the number."""
+    return (
+        MarkedNumberKind(has_digits=kind.has_digits, has_patterns=False) if isinstance(kind, MarkedNumberKind) else kind
+    )
 
 
 def _unique_titles(columns: list[SheetColumn]) -> list[str]:

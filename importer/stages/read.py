@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from importer.decoding.tasks import ReadTask, StringsTask, WindowRead
-from importer.decoding.zero_padding import padded_styles
 from importer.errors import CellsDisputed, ImporterError, LimitExceeded, ReaderDied
 from importer.excel.default_sheet import find_sheet
 from importer.excel.workbook import Sheet, Workbook, open_workbook
@@ -159,7 +158,6 @@ class _SheetReader:
         (self._workbook, self._sheet), self._splitter = opened, splitter
         self._settings, self._pool, self._folder, self._clock = settings, pool, folder, clock
         self._strings = folder / "strings.views" if self._workbook.shared_strings else None
-        self._padded = padded_styles(splitter.styles)
         self._formats = read_cell_formats(splitter.styles)
         self._windows: list[WindowRead] = []
         self._rows = 0
@@ -229,7 +227,7 @@ class _SheetReader:
         return ReadTask(
             window, self._splitter.width(), self._workbook.epoch_1904, self._settings.limits.window_cells,
             self._folder / f"window-{window.number}.arrow", self._strings, self._splitter.styles,
-            self._padded, missing=self._settings.missing, formats=self._formats, engine=self._settings.engine,
+            missing=self._settings.missing, formats=self._formats, engine=self._settings.engine,
             judged=judged_bytes(self._splitter.xml_bytes, window.number), marks=self._settings.footer != "keep",
         )  # fmt: skip
 

@@ -11,12 +11,14 @@ from importer.cells.array_literals import array_literal
 from importer.cells.frame import MAX_EXACT_INTEGER
 from importer.cells.structured import is_json
 from importer.cells.temporal import instants
-from importer.cells.text import shortest_text, to_text
+from importer.cells.text import to_text
 from importer.postgres.types import TEXT_WIRE_TYPE, PgType, wire_type_of
 
 INTEGER_RANGES = {"smallint": 2**15, "integer": 2**31, "bigint": 2**63}
 #: Significant digits that Excel shows of a number, and that a decimal keeps in a 64-bit float.
 _DECIMAL_DIGITS = 15
+#: Significant digits with which every 64-bit float can be told from the others.
+_FLOAT_DIGITS = 17
 #: The shortest text of a float without exponent is not longer; a larger regular expression would gain nothing.
 _LONGEST_TEXT = 40
 _PLAIN_UUID = r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}"
@@ -44,7 +46,7 @@ def keeps_cell_text(field_type: str, pg_type: PgType) -> bool:
     return field_type in {"list", "geopoint"} and pg_type.name in _TEXT_TYPES and not pg_type.array
 
 
-def fit(field_type: str, value: pl.Expr, pg_type: PgType, timezone: str) -> Cast:
+def fit(field_type: str, value: pl.Expr, pg_type: PgType, timezone: str, digits: pl.Expr | None = None) -> Cast:
     """Return values in the wire type of a target column.
 
     Args:
@@ -52,16 +54,19 @@ def fit(field_type: str, value: pl.Expr, pg_type: PgType, timezone: str) -> Cast
         value: expression of the values that `convert` returned.
         pg_type: type of the target column, for which `misfit` returned None.
         timezone: time zone of datetimes that go into a `timestamptz` column.
+        digits: for values of type number, the digits of those that a float does not hold, else null; or None.
     """
     name = pg_type.name
     if pg_type.array:
         return _text(to_text(field_type, value), pg_type)
     if name in INTEGER_RANGES:
-        return Cast(_integer(value, field_type, name), f"is not a whole number in the range of {name}")
+        return Cast(_integer(value, field_type, name, digits), f"is not a whole number in the range of {name}")
     if name == "numeric":
-        return _numeric(value, field_type, pg_type)
+        return _numeric(_with_digits(field_type, value, digits), pg_type)
     if name in {"double precision", "real"}:
-        return _float(value, field_type, name)
+        # Of a decimal that rounds to zero, a float keeps no digit.
+        kept = value if digits is None else pl.when(digits.is_null() | (value != 0)).then(value)
+        return _float(kept, field_type, name)
     if name in {"timestamp", "timestamp with time zone"}:
         return _timestamp(value, pg_type, timezone)
     if name == "date":
@@ -71,23 +76,30 @@ def fit(field_type: str, value: pl.Expr, pg_type: PgType, timezone: str) -> Cast
         return _clock(value, field_type, pg_type)
     if name == "boolean":
         return Cast(value, "is not a boolean")
-    return _text(to_text(field_type, value), pg_type)
+    return _text(_with_digits(field_type, value, digits), pg_type)
 
 
-def _integer(value: pl.Expr, field_type: str, name: str) -> pl.Expr:
-    bound = INTEGER_RANGES[name]
+def _with_digits(field_type: str, value: pl.Expr, digits: pl.Expr | None) -> pl.Expr:
+    """Return values as text, with all digits."""
+    text = to_text(field_type, value)
+    return text if digits is None else pl.coalesce(digits, text)
+
+
+def _integer(value: pl.Expr, field_type: str, name: str, digits: pl.Expr | None) -> pl.Expr:
+    bound, wire = INTEGER_RANGES[name], wire_type_of(PgType(name)).frame
     if field_type == "number":
         # Not only the column's own bound: a larger float does not stand for exactly one integer.
         limit = float(min(bound, MAX_EXACT_INTEGER))
         value = pl.when((value == value.floor()) & (value >= -limit) & (value <= limit)).then(value)
-    return value.cast(wire_type_of(PgType(name)).frame, strict=False)
+    cast = value.cast(wire, strict=False)
+    return cast if digits is None else pl.when(digits.is_null()).then(cast).otherwise(digits.cast(wire, strict=False))
 
 
-def _numeric(value: pl.Expr, field_type: str, pg_type: PgType) -> Cast:
-    """Return decimals as their shortest text, which the server parses exactly."""
-    text = shortest_text(value) if field_type == "number" else value.cast(pl.String)
+def _numeric(text: pl.Expr, pg_type: PgType) -> Cast:
+    """Return decimals as text, which the server parses exactly."""
     if not pg_type.args:
-        return Cast(text, "is not a number")
+        # Only a decimal nearer to zero than any float has an exponent in capitals (see `exact_digits`).
+        return Cast(pl.when(~text.str.contains("E", literal=True)).then(text), "is too near to zero")
     precision, scale = pg_type.args[0], pg_type.args[1] if len(pg_type.args) > 1 else 0
     # Nearly all texts fit as written; the others are checked one by one.
     plain = _decimal_regex(precision, scale)
@@ -105,19 +117,23 @@ def _decimal_regex(precision: int, scale: int) -> str | None:
 
 
 def _round_decimal(text: str, precision: int, scale: int) -> str | None:
-    """Return the decimal at that scale if it is the same number up to binary rounding noise (0.1 + 0.2), or None."""
+    """Return the decimal at that scale if it is the same number up to binary rounding noise (0.1 + 0.2), or None.
+
+    A number with more digits than a float has was no float, so none of its digits is noise.
+    """
     number = Decimal(text)
+    noise = abs(number).scaleb(-_DECIMAL_DIGITS) if len(number.as_tuple().digits) <= _FLOAT_DIGITS else 0
     # Noise is beyond the digits that Excel shows; a real digit beyond the scale is not.
     with localcontext(prec=1100):
         rounded = number.quantize(Decimal(1).scaleb(-scale), ROUND_HALF_EVEN)
-        close = abs(number - rounded) <= abs(number).scaleb(-_DECIMAL_DIGITS)
+        close = abs(number - rounded) <= noise
         return f"{rounded:f}" if close and abs(rounded) < Decimal(1).scaleb(precision - scale) else None
 
 
 def _float(value: pl.Expr, field_type: str, name: str) -> Cast:
     double = value.cast(pl.Float64)
     if field_type != "number":
-        double = pl.when(double.cast(pl.Int64, strict=False) == value.cast(pl.Int64)).then(double)
+        double = pl.when(double.cast(pl.Int128, strict=False) == value.cast(pl.Int128)).then(double)
     if name == "double precision":
         return Cast(double, "has more digits than double precision holds")
     single = double.cast(pl.Float32)

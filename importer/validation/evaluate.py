@@ -11,7 +11,7 @@ import polars as pl
 
 from importer.cells.constraints import CONSTRAINT_ERROR, ERROR_CELL, TYPE_ERROR, UNCALCULATED, checks, format_check
 from importer.cells.convert import convert
-from importer.cells.frame import PROBLEM_KINDS, VALUE_KINDS, kinds_by_column, part
+from importer.cells.frame import PROBLEM_KINDS, VALUE_KINDS, digits_or_none, kinds_by_column, part
 from importer.cells.temporal import instants
 from importer.cells.text import as_text, raw_text
 from importer.postgres.types import wire_type_of
@@ -119,11 +119,16 @@ class _ColumnExpressions:
             value = pl.when(value.is_not_null()).then(raw_text(self._column, self._kinds))
             fitted = fit("string", value, planned.pg_type, timezone)
         else:
-            fitted = fit(planned.field.type, value, planned.pg_type, timezone)
+            fitted = fit(planned.field.type, value, planned.pg_type, timezone, self._digits())
             if self._names_instants:
                 given = pl.when(value.is_not_null()).then(pl.col(part(self._column, "text")))
                 fitted = with_instants(fitted, given, planned.pg_type)
         return Cast(fitted.value.cast(wire_type_of(planned.pg_type).frame), fitted.reason)
+
+    def _digits(self) -> pl.Expr | None:
+        """Return the digits of values of type number that a float does not hold; None if there are none."""
+        digits = digits_or_none(self._column, self._kinds) if self._planned.field.type == "number" else None
+        return digits if digits is None else pl.when(self._final().is_not_null()).then(digits)
 
     def rules(self, misfit: str, longest: dict[str, int]) -> Iterator[Rule]:
         """Yield all rules of the field; a cell that breaks one of the first ones breaks none of the later ones.
@@ -149,7 +154,7 @@ class _ColumnExpressions:
         if self.form is not None:
             yield Rule(i, self.form.rule, self.form.broken, self.form.reason)
         value = self._final()
-        for found in checks(field, value):
+        for found in checks(field, value, self._digits()):
             yield Rule(i, found.rule, found.broken, found.reason)
         yield Rule(i, TYPE_ERROR, value.is_not_null() & pl.col(f"w{i}").is_null(), misfit)
         yield from encoding_rules(i, self._planned.pg_type, self._encoding)
@@ -169,7 +174,7 @@ def _is_missing_token(tokens: tuple[str, ...], column: int, kinds: list[str]) ->
     if "text" in kinds and tokens:
         found.append(_is_one_of(pl.col(part(column, "text")), tokens))
     if "number" in kinds and any(token.strip("-").replace(".", "", 1).isdigit() for token in tokens):
-        number = kinds[kinds.index("number")]  # a `PaddedNumberKind` if numbers are zero-padded
+        number = kinds[kinds.index("number")]  # a `MarkedNumberKind` if it has marks
         found.append(_is_one_of(as_text(column, number), tokens))
     return pl.any_horizontal(found) if found else None
 

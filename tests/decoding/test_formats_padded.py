@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from xml.sax.saxutils import quoteattr
 
 import openpyxl
 import pytest
@@ -11,8 +13,6 @@ from support.rawbook import inline, number, row, write_rows
 from support.tables import contract
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from conftest import Database
 
 FIVE, TWO_PARTS, GENERAL = 1, 2, 0
@@ -76,3 +76,34 @@ def test_padded_numbers_survive_the_way_through_the_rejects(db: Database, tmp_pa
     rejects.save(mended)
     db.load(mended, table="t", workers=1, contract=given, rejects=tmp_path / "again.xlsx")
     assert db.rows("select zip, n from t order by n") == [("02494", 3), ("02494", 9)]
+
+
+#: Cells by format code, and their texts.
+SHOWN = {
+    "[<=99999]00000;00000\\-0000": [(2494, "02494"), (21390001, "02139-0001"), (99999, "99999")],
+    "000\\-00\\-0000": [(12345678, "012-34-5678"), (-1234567, "-001-23-4567"), ("0.5", "0.5")],
+    '"A-"0000': [(7, "A-0007"), (123456, "A-123456"), (0, "A-0000")],
+    "[<=9999999]###\\-####;\\(###\\)\\ ###\\-####": [(5551234, "555-1234"), (2065551234, "(206) 555-1234"), (0, "0")],
+    "0000000000000000": [("41111111111111111", "41111111111111111"), (42, "0000000000000042"), ("9007199254740993", "9007199254740993")],
+    '"$"0': [(5, "5")], "0.00": [(5, "5")], "#,##0": [(1234567, "1234567")], "0%": [("0.5", "0.5")], "General": [(7, "7")],
+}  # fmt: skip
+
+
+def test_texts_are_as_formats_show_the_digits(db: Database, tmp_path: Path) -> None:
+    """And so they are in the rejects."""
+    codes = "".join(f"<numFmt numFmtId='{200 + n}' formatCode={quoteattr(code)}/>" for n, code in enumerate(SHOWN))
+    used = "".join(f"<xf numFmtId='{200 + n}'/>" for n in range(len(SHOWN)))
+    styles = f"<styleSheet xmlns='{rawbook.MAIN}'><numFmts>{codes}</numFmts><cellXfs>{used}</cellXfs></styleSheet>"
+    cells = [(value, n, text) for n, each in enumerate(SHOWN.values()) for value, text in each]
+    lines = row(1, inline("A1", "x"), inline("B1", "n"))
+    lines += "".join(row(n, number(f"A{n}", c[0], c[1]), number(f"B{n}", n)) for n, c in enumerate(cells, 2))
+    path = write_rows(tmp_path / "b.xlsx", lines, parts={"xl/styles.xml": styles})
+    rules = {"type": "integer", "constraints": {"maximum": 1}}
+    for name, field in (("t", {"type": "integer"}), ("refused", rules)):
+        given = contract(tmp_path / f"{name}.json", fields=[{"name": "x"}, {"name": "n"} | field])
+        report = db.load(path, table=name, workers=0, header_row=1, contract=given)
+    assert [text for (text,) in db.rows("select x from t order by n")] == [text for _, _, text in cells]
+    lax = contract(tmp_path / "lax.json", fields=[{"name": "x"}, {"name": "n", "type": "integer"}])
+    assert report.rejects_file is not None
+    db.load(Path(report.rejects_file), table="again", workers=0, contract=lax)
+    assert db.rows("select x, n from again order by n") == db.rows("select x, n from t order by n")

@@ -534,9 +534,13 @@ def test_integers_beyond_2_to_the_53(db: Database, path: Path, style: str) -> No
     write_rows(
         path, row(1, inline("A1", "a")) + lines + (row(12, inline("A12", "x")) if style == "beside text" else "")
     )
-    report = load(db, path, unreadable=("A4", "A7", "A8"))
-    assert {rule.key: rule.count for rule in report.rules} == {"a|type-error": 3}
-    assert rejected_rows(report)[4][1]["A"].value == str(2**53 + 1)
+    report = db.load(path, table="t", workers=0)
+    texts = [str(value) for value in numbers]
+    if style == "alone":
+        assert types(report) == {"a": "numeric"}
+        assert db.rows("select a::text from t order by t.a") == [(text,) for text in sorted(texts, key=int)]
+    else:
+        assert sorted(text for (text,) in db.rows("select a from t")) == sorted([*texts, "x"])
 
 
 @pytest.mark.parametrize("value", ["1e400", "-1e400", "NaN", "inf"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 from typing import TYPE_CHECKING
 
-import numpy as np
+import polars as pl
 import pytest
 from support import rawbook
 
@@ -63,8 +63,8 @@ def test_damage_before_the_last_style_is_refused_and_behind_it_is_not(tmp_path: 
 def test_digit_patterns_of_cells(tmp_path: Path) -> None:
     codes = '<numFmts><numFmt numFmtId="164" formatCode="[&lt;=99999]00000;00000\\-0000"/><numFmt numFmtId="165" formatCode="000"/></numFmts>'
     found = read(tmp_path, codes + styles(0, 164, 165, 14))
-    numbers = np.array([1.0, 99999.0, 100000.0, float("nan"), 5.0, -5.0, 7.0])
-    shown = found.digit_patterns(np.array([0, 1, 1, 1, 2, 1, 99]), numbers).to_list()
+    numbers = pl.Series([1.0, 99999.0, 100000.0, float("nan"), 5.0, -5.0, 7.0])
+    shown = found.digit_patterns(pl.Series([0, 1, 1, 1, 2, 1, 99]), numbers).to_list()
     assert shown == [None, "00000", "00000\\-0000", "00000\\-0000", "000", "00000", None]
 
 
@@ -72,6 +72,6 @@ def test_thousands_of_styles(tmp_path: Path) -> None:
     """Sent to workers in four bytes each; a search of the window for each of them took a minute."""
     codes = "".join(f'<numFmt numFmtId="{164 + n}" formatCode="&quot;{n}&quot;0000"/>' for n in range(100))
     found = read(tmp_path, f"<numFmts>{codes}</numFmts>" + styles(*(164 + n % 100 for n in range(20_000))))
-    shown = found.digit_patterns(np.tile(np.arange(20_000), 3), np.ones(60_000))
+    shown = found.digit_patterns(pl.Series(list(range(20_000)) * 3), pl.Series([1.0] * 60_000))
     assert (len(shown.unique()), len(found.with_patterns)) == (100, 20_000)
     assert len(pickle.dumps(found)) < 100_000

@@ -60,7 +60,7 @@ def test_load_keeps_every_cell(sheet: Sheet, db: Database, tmp_path_factory: pyt
     check_loaded(db, suggested, sheet.cells)
     assert [(c.name, c.type) for c in suggested.columns] == [(c.name, c.type) for c in inferred.columns]
     assert table_rows(db, suggested) == table_rows(db, inferred)
-    strings = {**suggestion, "fields": [{**field, "type": "string"} for field in suggestion["fields"]]}
+    strings = {"fields": [{**field, "type": "string"} for field in suggestion["fields"]]}
     check_loaded(db, db.load(path, table="strings", contract=_contract(folder, strings), **options), sheet.cells)
 
 

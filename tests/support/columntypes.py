@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 #: A cell whose row must be rejected, with the cell's address among the reasons.
 REJECT = object()
-#: Largest whole number up to which every one is a float.
-_EXACT = 2**53
+#: Whole numbers below this are written with all their digits by every program, so that these digits are meant.
+_EXACT = 10**16
 _DAY = timedelta(days=1)
 _EPOCH = datetime(1970, 1, 1)
 _RANGES = {"smallint": 2**15, "integer": 2**31, "bigint": 2**63}
@@ -86,7 +86,7 @@ def integer(name: str) -> ColumnType:
 
     def expect(cell: Cell) -> Any:
         if cell.kind == "number":
-            whole = cell.value == math.floor(cell.value) and abs(cell.value) <= _EXACT
+            whole = cell.value == math.floor(cell.value) and abs(cell.value) < _EXACT
             value = int(cell.value) if whole else None
         else:
             text = cell.value.strip() if cell.kind == "text" else ""

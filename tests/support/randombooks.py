@@ -74,6 +74,8 @@ def _random_number(rng: Random) -> Cell:
     if rng.random() < 0.4:
         return number_cell(float(rng.choice((rng.randrange(-40_000, 40_000), rng.randrange(-(10**7), 10**7) / 100))))
     value = float(rng.choice(_NUMBERS))
+    if abs(value) >= 2**53:  # whose digits are meant if they are written, and not with an exponent
+        return number_cell(value)
     form = rng.choice(_NUMBER_FORMS).format(value)
     return Cell("number", value, form) if float(form) == value else number_cell(value)
 

@@ -14,7 +14,7 @@ import polars as pl
 
 from importer.cells import spool
 from importer.cells.field import Field
-from importer.cells.frame import HIDDEN, ROW
+from importer.cells.frame import ROW
 from importer.contract.loader import parse_contract
 from importer.contract.model import Contract, dump_contract
 from importer.plan.infer import infer_contract
@@ -53,7 +53,7 @@ def read_cells(source: SheetSource) -> ReadCells:
         assert frame[ROW].is_sorted()
         for line in frame.iter_rows(named=True):
             for name, value in line.items():
-                if value is None or name in {ROW, HIDDEN}:
+                if value is None or name.startswith("_"):
                     continue
                 column, kind = name.split(".")
                 address = (line[ROW], int(column))
