@@ -19,7 +19,7 @@ _SECTIONS = {
     "Where to": ("to", "table", "mode", "key", "on_duplicate", "drift", "lineage", "again"),
     "What is bad": ("error_cells", "max_text", "rejects", "max_rejects"),
     "When it fails": ("retry_for", "timeout"),
-    "How it is done": ("method", "workers", "memory", "chunk_rows", "temp_dir", "timeline"),
+    "How it is done": ("engine", "method", "workers", "memory", "chunk_rows", "temp_dir", "timeline"),
     "Output": ("form", "as_json", "quiet", "verbose", "debug", "help"),
 }  # fmt: skip
 

@@ -26,7 +26,7 @@ from importer.run.import_key import run_key
 from importer.run.lease_holder import LeaseHolder
 from importer.runtime.progress import Clock
 from importer.runtime.retry import Deadline, Retry
-from importer.settings import Dsn, Settings
+from importer.settings import Dsn, Settings, make_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -281,6 +281,19 @@ def test_role_that_may_not_make_the_ledger(db: Database, book: Path) -> None:
 
 
 # ---- KEYS AND PATIENCE ------------------------------------------------------------------------------------------
+
+
+def test_key_of_a_plain_run_is_that_of_earlier_versions(db: Database, book: Path) -> None:
+    """A setting that was added since is not in it at its default: a workbook is not loaded again after an upgrade."""
+    from importer.plan.target import Target
+    from importer.stages.read import open_source
+
+    settings = make_settings(book)
+    _, options = run_key(settings, *open_source(settings, Clock()), None, Target(db.schema, "t", None))
+    assert set(options) == {
+        "columns", "error_cells", "header_rows", "hidden", "keep_names", "key", "lineage", "mode", "on_duplicate",
+        "timezone",
+    }  # fmt: skip
 
 
 def test_key_has_every_setting_that_changes_rows(db: Database, book: Path) -> None:
