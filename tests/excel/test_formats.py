@@ -233,7 +233,7 @@ def test_format_extension_does_not_matter(tmp_path: Path) -> None:
     ("rows", "columns"), [("", []), (row(1, inline("A1", "a"), inline("B1", "b")), ["a", "b"])], ids=["empty", "header"]
 )
 def test_format_sheet_without_rows_is_no_error(db: Database, tmp_path: Path, rows: str, columns: list[str]) -> None:
-    report = db.load(write_rows(tmp_path / "e.xlsx", rows), table="e")
+    report = db.load(write_rows(tmp_path / "e.xlsx", rows), table="e", sheet="Data")
     assert (report.total_records, report.error_count, report.outcome) == (0, 0, "published")
     assert db.rows("select count(*) from e") == [(0,)]
     named = db.rows(

@@ -187,7 +187,7 @@ def test_citext(db: Database, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "pg_type",
-    ["int[]", "text[]", "bytea", "money", "timetz", "tsvector", "oid", "interval hour", "interval day to second(0)"],
+    ["varchar(2)[]", "date[]", "bytea", "money", "timetz", "tsvector", "oid", "interval hour", "interval day to second(0)"],
 )
 def test_column_that_no_cell_can_fill(db: Database, tmp_path: Path, pg_type: str) -> None:
     db.run(f"create table t (n int, x {pg_type})")
@@ -230,7 +230,7 @@ def test_field_and_column_of_other_kinds(db: Database, tmp_path: Path, pg_type: 
     assert db.rows("select * from t") == []
 
 
-@pytest.mark.parametrize("given", ["int[]", "nosuchtype", "anyelement", "record", "serial"])
+@pytest.mark.parametrize("given", ["date[]", "nosuchtype", "anyelement", "record", "serial"])
 def test_new_column_of_an_unknown_type(db: Database, tmp_path: Path, given: str) -> None:
     described = contract(
         tmp_path / "c.json",

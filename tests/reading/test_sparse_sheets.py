@@ -51,7 +51,7 @@ def test_every_cell_is_read_where_it_is(
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "far.xlsx"
     write_rows(path, _rows({(1, 0): "first", (1, 1): "second", **cells}))
-    with reading(path, header_rows=(1, 1), chunk_rows=chunk_rows) as source:
+    with reading(path, header_rows=(1, 1), chunk_rows=chunk_rows, footer="keep") as source:
         found = {place: value for place, (_, value) in read_cells(source).items() if place[0] > 1}
         assert found == cells
         assert source.rows == len({line for line, _ in cells})
