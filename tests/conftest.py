@@ -81,7 +81,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "print_blob": True,
         "suppress_health_check": list(hypothesis.HealthCheck),
     }
-    hypothesis.settings.register_profile("short", max_examples=70, **shared)
+    hypothesis.settings.register_profile("short", max_examples=40, **shared)
     hypothesis.settings.register_profile("long", max_examples=2000, **shared)
     hypothesis.settings.load_profile("long" if config.getoption("--long") else "short")
 

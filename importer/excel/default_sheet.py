@@ -50,12 +50,16 @@ def find_sheet(workbook: Workbook, name: str | None, limits: Limits) -> tuple[Wo
 
 
 def _has_content(package: Package, part: str) -> bool:
-    """Return whether a sheet has a cell with a content; its part is read up to the first one."""
-    before = b""
+    """Return whether a sheet has a cell with a content; its part is read up to the first one.
+
+    A part without rows element is no sheet; it counts as one with content, so that its reader says what is wrong.
+    """
+    before, is_sheet = b"", False
     for block in package.stream(part):
         data = before + block
         # In UTF-16 every other byte is zero; such a sheet is taken to have rows.
         if b"\0" in data[:64] or _CONTENT.search(data):
             return True
+        is_sheet = is_sheet or b"sheetData" in data
         before = data[-_OVERLAP:]
-    return False
+    return not is_sheet

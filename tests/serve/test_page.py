@@ -205,19 +205,19 @@ def test_page_hostile_texts_are_shown_as_text(service: Service, visit: Visit) ->
     page.add_init_script("window.hacked = () => { throw new Error('a cell was run') }")
     visit.open()
     visit.see("#drop")
-    visit.drop((f"{HOSTILE}.xlsx", book(["n", HOSTILE], [2, HOSTILE], [HOSTILE, "b"], sheet=HOSTILE)))
+    visit.drop((f"{HOSTILE}.xlsx", book(["n", f"{HOSTILE} title"], [2, HOSTILE], [HOSTILE, "b"], [3, "c"], sheet=HOSTILE)))
     visit.see("#preview-table tbody", HOSTILE)
     visit.see("#preview-table thead", HOSTILE)
     page.check("#place-table")
     page.select_option("#table", page.locator("#table option", has_text=".hostile").get_attribute("value"))
     visit.see("#mapping", HOSTILE)
     page.select_option("#map-B", "t")
-    visit.load("1 of 2 rows are in")
+    visit.load("2 of 3 rows are in")
     visit.see("#bad-cells table", HOSTILE)
     visit.see("#history-list li:first-child", f"{HOSTILE}.xlsx")
     assert page.locator("img").count() == 1
     assert page.locator("img").get_attribute("src") == "/static/icon.svg"
-    assert service.rows("select t from hostile order by n") == [("a",), (HOSTILE,)]
+    assert service.rows("select t from hostile order by n") == [("a",), (HOSTILE,), ("c",)]
 
 
 def test_page_refused_file_is_told_where_it_was_dropped(visit: Visit) -> None:

@@ -25,10 +25,7 @@ if TYPE_CHECKING:
     from support.commandline import Running
 
 #: What a run executes; its arguments are in `sys.argv`. The program itself would start workers before it reads them.
-PROGRAM = (
-    "from importer.workers.fork_server import lock_socket_folder; lock_socket_folder(); "
-    "from importer.cli.commands import main; main()"
-)
+PROGRAM = "from importer.cli.commands import main; main()"
 #: Libraries must not start threads that allocate when they are imported: one that is forked away may hold a lock.
 _NO_THREADS = {
     "_RJEM_MALLOC_CONF": "background_thread:false,dirty_decay_ms:-1,muzzy_decay_ms:-1",

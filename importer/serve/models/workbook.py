@@ -81,7 +81,7 @@ class ExcelTable(BaseModel):
     range: str
 
 
-class Table(BaseModel):
+class SheetTable(BaseModel):
     """Where the table is: its range, its header rows (0: none), rows that are no data, why the header is a guess."""
 
     range: str | None
@@ -113,7 +113,7 @@ class InspectAnswer(InspectedSheet):
     sheet: str
     header_row: int
     header_rows: list[int]
-    table: Table
+    table: SheetTable
     rows: dict[str, int]
     sample: list[SampleRow]
     problems: list[Problem]
