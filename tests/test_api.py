@@ -131,6 +131,7 @@ def test_api_type_hints_resolve() -> None:
         Mode,
         OnDuplicate,
     )
+    from importer.table_options import Footer
 
     names = {"Path": Path, "Report": Report, "Progress": Progress, "Limits": Limits, "Mode": Mode, "Method": Method}
     from collections.abc import Mapping, Sequence
@@ -142,6 +143,7 @@ def test_api_type_hints_resolve() -> None:
             "DriftPolicy": DriftPolicy,
             "Engine": Engine,
             "ErrorCells": ErrorCells,
+            "Footer": Footer,
             "Mapping": Mapping,
             "MixedPolicy": MixedPolicy,
             "HiddenPolicy": HiddenPolicy,

@@ -267,4 +267,9 @@ def test_modules_raise_only_what_the_tree_has() -> None:
         )
         if found and path.name != "errors.py":
             own[path.name] = found
-    assert own == {"lease.py": ["AlreadyImported"], "exits.py": ["_Terminated"], "task_result.py": ["WorkerTraceback"]}
+    assert own == {
+        "lease.py": ["AlreadyImported"],
+        "exits.py": ["_Terminated"],
+        "own_process.py": ["NeedsWorker"],
+        "task_result.py": ["WorkerTraceback"],
+    }

@@ -831,7 +831,12 @@ def test_spelling_of_shared_strings(db: Database, path: Path, items: str, texts:
     prefix = "x:" if "<x:" in items else ""
     part = f'<{prefix}sst xmlns{":x" if prefix else ""}="{rawbook.MAIN}">{items}</{prefix}sst>'
     lines = "".join(row(n + 2, shared(f"A{n + 2}", n), number(f"B{n + 2}", n)) for n in range(len(texts)))
-    write_rows(path, row(1, inline("A1", "a"), inline("B1", "b")) + lines, strings=["never used"], parts={"xl/sharedStrings.xml": part})
+    write_rows(
+        path,
+        row(1, inline("A1", "a"), inline("B1", "b")) + lines,
+        strings=["never used"],
+        parts={"xl/sharedStrings.xml": part},
+    )
     report = db.load(path, table="t", workers=0, header_row=1)
     assert column(db, report, "A") == [text or None for text in texts]
 

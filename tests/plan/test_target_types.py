@@ -187,7 +187,17 @@ def test_citext(db: Database, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "pg_type",
-    ["varchar(2)[]", "date[]", "bytea", "money", "timetz", "tsvector", "oid", "interval hour", "interval day to second(0)"],
+    [
+        "varchar(2)[]",
+        "date[]",
+        "bytea",
+        "money",
+        "timetz",
+        "tsvector",
+        "oid",
+        "interval hour",
+        "interval day to second(0)",
+    ],
 )
 def test_column_that_no_cell_can_fill(db: Database, tmp_path: Path, pg_type: str) -> None:
     db.run(f"create table t (n int, x {pg_type})")

@@ -205,7 +205,9 @@ def test_page_hostile_texts_are_shown_as_text(service: Service, visit: Visit) ->
     page.add_init_script("window.hacked = () => { throw new Error('a cell was run') }")
     visit.open()
     visit.see("#drop")
-    visit.drop((f"{HOSTILE}.xlsx", book(["n", f"{HOSTILE} title"], [2, HOSTILE], [HOSTILE, "b"], [3, "c"], sheet=HOSTILE)))
+    visit.drop(
+        (f"{HOSTILE}.xlsx", book(["n", f"{HOSTILE} title"], [2, HOSTILE], [HOSTILE, "b"], [3, "c"], sheet=HOSTILE))
+    )
     visit.see("#preview-table tbody", HOSTILE)
     visit.see("#preview-table thead", HOSTILE)
     page.check("#place-table")
