@@ -91,11 +91,12 @@ def _find_labels(frame: pl.DataFrame) -> dict[int, int]:
     if len(columns) < 2 or frame.is_empty():  # noqa: PLR2004 - a total beside a label
         return {}
     # The last rows, too: in a narrow table, or alone in a window, a total has as many cells as the others.
-    sparse = _without_a_key(frame, columns)
+    sparse = _without_a_key(frame, columns).to_dict(as_series=True)  # a query a column would search all of them
+    rows = sparse[ROW].to_list()
     found: dict[int, int] = {}
     for column, kinds in columns.items():
-        for row, text in sparse.select(ROW, part(column, "text")).drop_nulls().iter_rows() if "text" in kinds else ():
-            if len(text) <= _LONGEST_LABEL and _may_be_label(text) and _TOTAL_LABEL.search(text):
+        for row, text in zip(rows, sparse[part(column, "text")].to_list(), strict=True) if "text" in kinds else ():
+            if text and len(text) <= _LONGEST_LABEL and _may_be_label(text) and _TOTAL_LABEL.search(text):
                 found.setdefault(row, column)
     return found
 
@@ -112,10 +113,10 @@ def _without_a_key(frame: pl.DataFrame, columns: Mapping[int, Sequence[str]]) ->
     Labels are searched in no other rows: the pattern takes 1 µs a text, and optional cells are missing in most sheets.
     """
     late = pl.int_range(pl.len()).cast(pl.Int64) >= len(frame) - _LAST_ROWS
-    missing = [late]
+    missing, arrays = [late], frame.to_dict(as_series=True)
     for column, kinds in columns.items():
         names = [part(column, kind) for kind in kinds]
-        held = sum(len(frame) - frame[name].null_count() for name in names)
+        held = sum(len(frame) - arrays[name].null_count() for name in names)
         if held < len(frame) <= held + max(_FEW_ROWS, len(frame) // 10) and 2 * held >= len(frame):
             missing.append(pl.all_horizontal([pl.col(name).is_null() for name in names]))
     return frame.filter(pl.any_horizontal(missing))
