@@ -135,7 +135,15 @@ def test_asked_for_each_column_once(db: Database, book: Path, tmp_path: Path) ->
         asked.append([m.name for m in mixed])
         return {"amount": "number", "code": "string"}
 
-    settings = make_settings(book, to=db.dsn.text, table=f"{db.schema}.asked", mixed="ask", types="day=date", workers=0)
+    settings = make_settings(
+        book,
+        to=db.dsn.text,
+        table=f"{db.schema}.asked",
+        rejects=tmp_path / "r.xlsx",
+        mixed="ask",
+        types="day=date",
+        workers=0,
+    )
     report = pipeline.run(settings, hooks=pipeline.Hooks(choose_types=choose))
     assert asked == [["amount", "code"]]
     assert (report.error_count, report.columns[0].type) == (3, "double precision")
