@@ -25,7 +25,13 @@ if TYPE_CHECKING:
     from support.commandline import Running
 
 #: What a run executes; its arguments are in `sys.argv`. The program itself would start workers before it reads them.
-PROGRAM = "from importer.cli.commands import main; main()"
+PROGRAM = """
+from importer.cli.commands import main
+from importer.workers.own_process import declare_own_program
+
+declare_own_program()
+main()
+"""
 #: Libraries must not start threads that allocate when they are imported: one that is forked away may hold a lock.
 _NO_THREADS = {
     "_RJEM_MALLOC_CONF": "background_thread:false,dirty_decay_ms:-1,muzzy_decay_ms:-1",
