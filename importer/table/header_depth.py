@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import re
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .evidence import DOMINANT, PLACEHOLDERS
 from .grid import BLANK, NUMBER, TEXT, HeadGrid
+from .units import is_units
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 MAX_HEADER_ROWS = 6
 #: Rows of the body that a row of the header is told from.
 _BODY_ROWS = 24
-_UNIT = re.compile(
-    r"[\[(].{0,14}[\])]|[%‰°€$£¥#]|[^\W\d_]{1,3}[²³23]?([/·* ][^\W\d_]{1,4}[²³23]?)?|.{0,3}[%‰°€$£¥].{0,3}"
-)
 
 
 def extend_header(grid: HeadGrid, shown: HeadGrid, position: int, merges: Sequence[CellRange]) -> tuple[int, int]:
@@ -97,8 +94,21 @@ def _continues(grid: HeadGrid, shown: HeadGrid, rows: tuple[int, int], merges: S
         return over_types or (not others.any() and _blanks_below_labels(grid, shown, position))
     if not over_types or len(grid.rows) <= position + 1:
         return False
-    units = all(_UNIT.fullmatch(str(v)) for v in labels)
+    if _recurs(grid, position):
+        return False
+    here = grid.kinds[position] != BLANK
+    units = all(is_units(grid.values[position][here & mask]) for mask in (others, ~others))
     return units or _repeats(shown, position - 1) or _blanks_below_labels(grid, shown, position)
+
+
+def _recurs(grid: HeadGrid, position: int) -> bool:
+    """Return whether a text of a row occurs below it in its column, as that of a row of data may."""
+    below = grid.values[position + 1 : position + 1 + _BODY_ROWS]
+    kinds = grid.kinds[position + 1 : position + 1 + _BODY_ROWS]
+    return any(
+        kind == TEXT and ((below[:, column] == value) & (kinds[:, column] == TEXT)).any()
+        for column, (kind, value) in enumerate(zip(grid.kinds[position], grid.values[position], strict=True))
+    )
 
 
 def _within(grid: HeadGrid, span: CellRange) -> list[int]:

@@ -88,3 +88,17 @@ def test_guess_names_the_other_row_and_the_option() -> None:
 )
 def test_range(text: str, found: tuple[int, ...] | None) -> None:
     assert parse_range(text) == found
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        ["abc", "yy"],  # neither a number nor a unit
+        ["tbc", "kg"],
+        ["old", "DE"],  # a code
+        ["kg", "x"],  # `x` is a name below, too
+    ],
+)
+def test_first_row_that_misses_its_numbers_is_data(first: list[str]) -> None:
+    lines = [["number", "name"], first, [8, "x"], [6, "x"], [7, "DE"], [9, "zzz"]]
+    assert (find(lines).first, find(lines).last) == (1, 1)
