@@ -1,9 +1,10 @@
-"""Identifies a file by its first bytes, and refuses everything that is not a zip, with advice for each format."""
+"""Identifies a file by its first bytes, or a zip by its last ones; refuses what is no zip, with advice by format."""
 
 from __future__ import annotations
 
 import os
 import stat
+import zipfile
 from typing import TYPE_CHECKING
 
 from importer.errors import WorkbookRefused
@@ -30,6 +31,8 @@ def check_magic(path: Path) -> None:
         raise WorkbookRefused("the file is empty (0 bytes)", place=str(path), choice="copy or download it again")
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")) or (head.startswith(b"PK") and len(head) < len("PK\3\4")):
         return
+    if zipfile.is_zipfile(path):
+        return  # with bytes before it, such as a web page sends first; its directory tells where the parts are
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith(b"<"):
         raise WorkbookRefused("the file is HTML or XML with the name of a workbook", place=str(path), choice=SAVE_AS)

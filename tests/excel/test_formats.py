@@ -225,6 +225,25 @@ def test_format_zip64_and_comment_are_read(tmp_path: Path) -> None:
     assert inspect_workbook(path, workers=1).source.rows == 1
 
 
+@pytest.mark.parametrize(
+    ("before", "behind"),
+    [
+        (b"\xef\xbb\xbf\r\n    ", b""),
+        (b"<!-- sent by a page -->\n\0", b""),
+        (b"", b"\0" * 4096),
+        (b"\n", b"\r\n--boundary--"),
+    ],
+    ids=["mark", "page", "padded", "both"],
+)
+def test_format_bytes_around_the_zip(tmp_path: Path, before: bytes, behind: bytes) -> None:
+    """The zip is whole; what a web page or a mail program put around it is none of its parts."""
+    path = write_rows(tmp_path / "c.xlsx", GOOD)
+    path.write_bytes(before + path.read_bytes() + behind)
+    found = inspect_workbook(path, workers=0)
+    assert [c.header for c in found.source.header.columns] == ["a"]
+    assert found.source.rows == 1
+
+
 def test_format_extension_does_not_matter(tmp_path: Path) -> None:
     assert inspect_workbook(write_rows(tmp_path / "export.csv", GOOD), workers=1).source.rows == 1
 
