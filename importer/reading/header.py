@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -24,6 +25,15 @@ if TYPE_CHECKING:
 _SYSTEM_COLUMNS = {"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"}
 #: Columns that a rejects workbook adds; they are not data when the fixed workbook is read again.
 REJECT_COLUMNS = ("_row", "_errors")
+#: Characters that join letters, and change how these look.
+_JOINERS = "\u200c\u200d"
+_NO_JOINERS = dict.fromkeys(map(ord, _JOINERS))
+#: Other characters that show nothing and are no white space: format characters (category Cf), and the rest of
+#: Unicode's `Default_Ignorable_Code_Point`, such as variation selectors and Hangul fillers.
+_INVISIBLE = re.compile(
+    "[\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e"
+    "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
 #: What the user is told when the sheet has no header.
 _NO_HEADER = (
     "no header row: the rows are all of one shape and of the same kinds, so the columns are named column_a, column_b…; "
@@ -134,8 +144,16 @@ def _header_texts(head: pl.DataFrame, rows: tuple[int, int], merges: Iterable[st
 
 
 def collapse_spaces(text: str) -> str:
-    """Return `text` with outer white space removed and inner white space collapsed to single spaces."""
-    return " ".join(text.split())
+    """Return `text` as people see it: without invisible characters and outer white space, inner one a single space.
+
+    Joiners within a word stay: Persian and Indic scripts, and emoji, are written with them.
+    """
+    return " ".join(_INVISIBLE.sub("", text).split()).strip(_JOINERS + " ")
+
+
+def comparable(text: str) -> str:
+    """Return what two header texts that look alike have in common, whatever their case and normal form."""
+    return unicodedata.normalize("NFC", collapse_spaces(text).translate(_NO_JOINERS)).casefold()
 
 
 def column_names(labels: list[str | None], indices: list[int], *, keep: bool) -> tuple[list[str], list[str]]:
@@ -165,8 +183,11 @@ def to_identifier(label: str) -> str:
 
 
 def _snake_case(label: str) -> str:
-    """Return a text's letters, digits and marks in lower case, with `_` between words and before a leading digit."""
-    text = unicodedata.normalize("NFKC", label).lower()
+    """Return a text's letters, digits and marks in lower case, with `_` between words and before a leading digit.
+
+    What nobody sees (a soft hyphen, say) is no part of the name, and does not part words.
+    """
+    text = unicodedata.normalize("NFKC", _INVISIBLE.sub("", label).translate(_NO_JOINERS)).lower()
     # The vowels of Indic scripts are marks, which `\w` does not match.
     words = "".join(c if c.isalnum() or unicodedata.category(c).startswith("M") else " " for c in text)
     name = "_".join(words.split())

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from support.rawbook import inline, number, row, write_rows
 from support.reading import reading
 
+from importer.cells.field import Field
 from importer.errors import SheetError
+from importer.plan.model import field_columns
 from importer.reading.header import NAME_BYTES, collapse_spaces, column_names, to_identifier
 from importer.settings import Limits
 
@@ -170,6 +172,37 @@ def test_odd_names_make_a_table(db: Database, tmp_path: Path, keep_names: bool) 
 def test_header_texts_are_tidied_and_kept_in_the_report(tmp_path: Path) -> None:
     header = header_of(save(tmp_path / "h.xlsx", ["  First \n Name\t", "b"], ["x", "y"]))
     assert [(c.header, c.name) for c in header.columns] == [("First Name", "first_name"), ("b", "b")]
+
+
+@pytest.mark.parametrize(
+    ("written", "seen"),
+    [
+        ("\ufeffEmail\u200b", "Email"), ("Full\u00a0Name ", "Full Name"), ("Post\u00adcode", "Postcode"),
+        ("Full  \n name", "Full name"), ("\u202aTotal\u202c", "Total"), ("\u200eid\u200f", "id"), ("Full\u2007\u3000Name", "Full Name"),
+        ("a\u2060b", "ab"), ("\u200d key \u200c", "key"), ("ok\ufe0f", "ok"), ("\u3164", None), ("\u200b", None),
+        ("\u0645\u06cc\u200c\u0634\u0648\u062f", "\u0645\u06cc\u200c\u0634\u0648\u062f"),
+    ],
+)  # fmt: skip
+def test_header_without_what_nobody_sees(written: str, seen: str | None) -> None:
+    assert (collapse_spaces(written) or None) == seen
+    assert to_identifier(written) == to_identifier(collapse_spaces(written))
+
+
+def test_header_fits_fields_that_look_alike(tmp_path: Path) -> None:
+    """By title or by name: invisible characters, kinds of spaces, case and normal forms do not matter."""
+    headers = [
+        "Post\u00adcode",
+        "Full\u00a0 Name\u200b",
+        "Cafe\u0301",
+        "STRASSE",
+        "\u0645\u06cc\u200c\u0634\u0648\u062f",
+    ]
+    titles = ["Postcode", "full name", "Caf\u00e9", "Stra\u00dfe", "\u0645\u06cc\u0634\u0648\u062f"]
+    columns = header_of(save(tmp_path / "h.xlsx", headers, list("abcde"), list("fghij"))).columns
+    by_title = tuple(Field(name=f"f{n}", type="string", title=title) for n, title in enumerate(titles))
+    assert [c and c.index for c in field_columns(by_title, list(columns)).values()] == [0, 1, 2, 3, 4]
+    by_name = tuple(Field(name=name, type="string") for name in ("postcode", "full_name", "caf\u00e9", "strasse"))
+    assert [c and c.index for c in field_columns(by_name, list(columns)).values()] == [0, 1, 2, 3]
 
 
 # ---- FINDING ----------------------------------------------------------------------------------------------------
