@@ -25,7 +25,6 @@ os.environ["POLARS_MAX_THREADS"] = "1"
 import psutil
 
 from importer.cells.facts import profile
-from importer.cells.frame import data_rows
 from importer.decoding.engine import Engine
 from importer.decoding.shared_strings import parse_strings
 from importer.decoding.tasks import ReadTask, StringsTask
@@ -41,6 +40,8 @@ from importer.reading.header import read_header
 from importer.reading.windows import HEAD_ROWS, WindowSizes, WindowSplitter
 from importer.settings import Dsn, Limits, find_dsn
 from importer.stages import preload  # noqa: F401 - as a worker is set up
+from importer.table.data_rows import DataRows
+from importer.table.header_rows import given_header
 from importer.validation.check_window import check_rows
 from importer.verification.checksum_frame import source_checksums
 
@@ -137,7 +138,7 @@ def _load(workbook: Path, folder: Path, session: Session, steps: Steps, engine: 
                 break
             task = ReadTask(
                 window, cutting.width(), opened.epoch_1904, limits.window_cells, folder / "frame", strings,
-                cutting.styles, formats=read_cell_formats(cutting.styles), engine=engine,
+                cutting.styles, formats=read_cell_formats(cutting.styles), engine=engine, marks=True,
             )  # fmt: skip
             with steps.step("rest of reading"):
                 frame, told = read.read_frame(task)
@@ -146,12 +147,12 @@ def _load(workbook: Path, folder: Path, session: Session, steps: Steps, engine: 
                 head = frame
                 continue
             plan = plan or _plan(head, told.columns, session)
-            _write(data_rows(frame, 1, skip_hidden=False), plan, session, steps, backend)
+            _write(DataRows(after=1).of(frame), plan, session, steps, backend)
 
 
 def _plan(head: pl.DataFrame, facts: Any, session: Session) -> LoadPlan:
     """A plan by the types of the first window, and the table for it."""
-    header = read_header(head, (1, 1), set(profile(head)), (), keep_names=False, most_columns=1600)
+    header = read_header(head, given_header(1, 1), set(profile(head)), (), keep_names=False, most_columns=1600)
     contract = infer_contract(list(header.columns), facts)
     found, left = match_fields(contract, list(header.columns), lenient=False)
     plan = LoadPlan(plan_columns(contract, Target("public", TABLE, None), found, {}), tuple(left), (), "UTC", "reject")
