@@ -25,11 +25,11 @@ _TOTAL_LABEL = re.compile(
 )
 #: A blank in a column means something if no more than a tenth of the rows, or so many, have one.
 _FEW_ROWS = 256
-#: How the labels begin, in lower case: looking at these takes a tenth of the time of the pattern.
-_BEGINNINGS = frozenset({
-    "tot", "gra", "ove", "net", "gro", "rep", "sub", "sum", "som", "zwi", "end", "tei", "ges", "ins", "sou", "ито",
-    "все", "raz", "ogó", "cel", "öss", "yht", "top",
-})  # fmt: skip
+#: How these labels begin or end, or with a sign: looking for that takes 30 ns a text, a tenth of the time in Python.
+_MAY_BE_LABEL = (
+    r"(?is)^\s*(?:tot|gra|ove|net|gro|rep|sub|sum|som|zwi|end|tei|ges|ins|sou|raz|ogó|cel|yht|top|(?-i:[^\s0-9A-Za-z]))"
+    r"|total.{0,3}\s*$"
+)
 #: Rows at the end of a window that are always searched for labels.
 _LAST_ROWS = 8
 #: A longer text is a remark.
@@ -91,20 +91,20 @@ def _find_labels(frame: pl.DataFrame) -> dict[int, int]:
     if len(columns) < 2 or frame.is_empty():  # noqa: PLR2004 - a total beside a label
         return {}
     # The last rows, too: in a narrow table, or alone in a window, a total has as many cells as the others.
-    sparse = _without_a_key(frame, columns).to_dict(as_series=True)  # a query a column would search all of them
+    sparse = _without_a_key(frame, columns)
+    with_texts = [column for column, kinds in columns.items() if "text" in kinds]
+    if not with_texts:
+        return {}
+    # One query for all columns: there may be thousands.
+    texts = pl.concat([sparse[part(column, "text")] for column in with_texts])
+    places = texts.str.contains(_MAY_BE_LABEL).arg_true()
     rows = sparse[ROW].to_list()
     found: dict[int, int] = {}
-    for column, kinds in columns.items():
-        for row, text in zip(rows, sparse[part(column, "text")].to_list(), strict=True) if "text" in kinds else ():
-            if text and len(text) <= _LONGEST_LABEL and _may_be_label(text) and _TOTAL_LABEL.search(text):
-                found.setdefault(row, column)
+    for place, text in zip(places.to_list(), texts.gather(places).to_list(), strict=True):
+        if len(text) <= _LONGEST_LABEL and _TOTAL_LABEL.search(text):
+            order, line = divmod(place, len(rows))
+            found.setdefault(rows[line], with_texts[order])
     return found
-
-
-def _may_be_label(text: str) -> bool:
-    """Return whether a text begins or ends as a label does, or with a sign."""
-    text = text.strip().lower()
-    return text[:3] in _BEGINNINGS or not text[:1].isascii() or not text[:1].isalnum() or "total" in text[-8:]
 
 
 def _without_a_key(frame: pl.DataFrame, columns: Mapping[int, Sequence[str]]) -> pl.DataFrame:

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import openpyxl
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from support.reading import reading
 
 from importer.cli.render import describe_table
 from importer.errors import SheetError
+from importer.table.row_marks import _MAY_BE_LABEL, _TOTAL_LABEL
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,6 +68,18 @@ def test_rows_that_are_no_data(tmp_path: Path, lines: list[list[Any]], out: list
         assert sum(source.left_out.values()) == cells
         assert any("--footer keep" in note for note in source.notes()) == bool(out)
         assert any("--footer skip" in note for note in source.notes()) == bool(warned)
+
+
+LABEL_PARTS = [
+    "total", "Sub-Total", "GRAND ", "Gesamt", "Summe", "ИТОГО", "合計", "Ogółem", "Összesen", "somme", "\u017fum", "x", "1",
+    " ", ":", "\n", "\x1c",
+]  # fmt: skip
+
+
+@given(text=st.lists(st.sampled_from(LABEL_PARTS), max_size=5).map("".join))
+def test_no_label_is_overlooked(text: str) -> None:
+    """What is searched first, fast and in all texts, finds every text that is a label."""
+    assert pl.Series([text]).str.contains(_MAY_BE_LABEL).item() or not _TOTAL_LABEL.search(text)
 
 
 def test_policy(tmp_path: Path) -> None:
