@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from importer.cells.facts import ColumnFacts
+    from importer.footer.row_marks import RowMark
     from importer.settings import Dsn, Limits
-    from importer.table.row_marks import RowMark
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import polars as pl
 
 from importer.cells import spool
 from importer.cells.facts import ColumnFacts, merge_windows, profile
 from importer.cells.frame import HIDDEN, ROW
+from importer.cells.frame import part as part_name
 from importer.errors import SheetError
 from importer.excel.addresses import MAX_ROWS
+from importer.footer.footer import TAIL_ROWS, FooterRow, find_footer
+from importer.footer.judged_rows import Columns, RowsAbove
 from importer.table.cell_range import CellRange, parse_merges, parse_range
 from importer.table.data_rows import DataRows
-from importer.table.footer import TAIL_ROWS, Columns, FooterRow, find_footer
 from importer.table.grid import make_grid
 from importer.table.header_rows import HeaderRows, find_header, given_header
 
@@ -84,7 +87,7 @@ def find_edges(
     parts = [_data_part(window, data, settings.missing) for window in windows]
     footer: list[FooterRow] = []
     if settings.footer != "keep":
-        footer = _find_footer(windows, data, merge_windows(part.facts for part in parts), complete=complete)
+        footer = _find_footer(windows, data, parts, complete=complete)
         footer = _with_totals_row(footer, cut, data)
     if settings.footer == "error" and footer and complete:
         raise SheetError(
@@ -167,7 +170,7 @@ def _data_part(window: WindowRead, data: DataRows, missing: tuple[str, ...]) -> 
 
 
 def _find_footer(
-    windows: Sequence[WindowRead], data: DataRows, facts: dict[int, ColumnFacts], *, complete: bool
+    windows: Sequence[WindowRead], data: DataRows, parts: Sequence[DataPart], *, complete: bool
 ) -> list[FooterRow]:
     """Return the rows that are no data or may be none: marked ones, and those at the end."""
     marks = [mark for window in windows for mark in window.marks if data.after < mark.row <= data.last]
@@ -183,8 +186,37 @@ def _find_footer(
     if not any(len(frame) for frame in frames):
         return []
     grid = make_grid(pl.concat(frames[::-1], how="diagonal"))
-    rows = max((f.cells for f in facts.values()), default=0)
-    return find_footer(grid, marks, Columns(rows, facts), complete=complete)
+    rows = sum(_shown_rows(part, data) for part in parts)
+    asked = wanted | set(grid.rows[-TAIL_ROWS:] if complete else ())
+    columns = Columns(rows, merge_windows(part.facts for part in parts), _rows_above(windows, data, parts, asked))
+    return find_footer(grid, marks, columns, complete=complete)
+
+
+def _rows_above(
+    windows: Sequence[WindowRead], data: DataRows, parts: Sequence[DataPart], rows: set[int]
+) -> dict[int, RowsAbove]:
+    """Return how many data rows are above some of them, and their sums."""
+    found: dict[int, RowsAbove] = {}
+    count, before = 0, dict[int, float]()
+    for window, part in zip(windows, parts, strict=True):
+        wanted = sorted(row for row in rows if window.first_row <= row <= window.last_row)
+        if wanted and window.kept and window.rows:
+            frame = data.of(spool.read(window.path))
+            places = np.searchsorted(frame[ROW].to_numpy(), wanted)
+            sums = {row: dict(before) for row in wanted}
+            for column in (c for c, facts in part.facts.items() if facts.kinds.get("number")):
+                cells = frame[part_name(column, "number")].fill_null(0).to_numpy()
+                for row, value in zip(wanted, np.concatenate([[0.0], np.cumsum(cells)])[places].tolist(), strict=True):
+                    sums[row][column] = sums[row].get(column, 0.0) + value
+            found |= {row: RowsAbove(count + int(n), sums[row]) for row, n in zip(wanted, places, strict=True)}
+        count += _shown_rows(part, data)
+        for column, facts in part.facts.items():
+            before[column] = before.get(column, 0.0) + facts.total
+    return found
+
+
+def _shown_rows(part: DataPart, data: DataRows) -> int:
+    return part.rows - (part.hidden if data.skip_hidden else 0)
 
 
 def describe_rows(footer: Sequence[FooterRow]) -> str:

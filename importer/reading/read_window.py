@@ -24,7 +24,8 @@ from importer.decoding.tasks import ReadTask, WindowRead
 from importer.errors import WorkbookRefused
 from importer.excel import sheet_xml as sheetxml
 from importer.excel.addresses import MAX_COLUMNS, MAX_ROWS
-from importer.table.row_marks import blank_looking, find_marks
+from importer.footer.row_marks import find_marks
+from importer.table.data_rows import blank_looking
 from importer.workers.own_process import require_worker
 
 from .cell_by_cell import read_apart

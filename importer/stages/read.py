@@ -12,12 +12,12 @@ from importer.decoding.tasks import ReadTask, StringsTask, WindowRead
 from importer.errors import CellsDisputed, ImporterError, LimitExceeded, ReaderDied
 from importer.excel.default_sheet import find_sheet
 from importer.excel.workbook import Sheet, Workbook, open_workbook
+from importer.footer.footer import TAIL_ROWS
 from importer.formats.styles import read_cell_formats
 from importer.reading.sheet_source import SheetSource, head_rows, head_windows, make_source, sort_windows
 from importer.reading.windows import WINDOWS_AHEAD, WindowSizes, WindowSplitter, judged_bytes
 from importer.runtime.prefetch import ahead
 from importer.runtime.stage import Stage
-from importer.table.footer import TAIL_ROWS
 
 from .tasks import parse_strings, read_window
 

@@ -7,10 +7,8 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from importer.cells.frame import HIDDEN, ROW
+from importer.cells.frame import HIDDEN, ROW, kinds_by_column, part
 from importer.excel.addresses import MAX_ROWS
-
-from .row_marks import blank_looking
 
 
 @dataclass(frozen=True)
@@ -72,3 +70,19 @@ class DataRows:
 
     def _left_out_between(self, first_row: int, last_row: int) -> tuple[int, ...]:
         return self.left_out[bisect_left(self.left_out, first_row) : bisect_right(self.left_out, last_row)]
+
+
+def blank_looking(frame: pl.DataFrame) -> pl.Series | None:
+    """Return which rows hold nothing but empty texts, as of formulas that return ""; None if there are none."""
+    blank: list[pl.Expr] = []
+    for column, kinds in kinds_by_column(frame.columns).items():
+        arrays = [frame[part(column, kind)] for kind in kinds]
+        if len(kinds) == 1 and not arrays[0].null_count() and (kinds[0] != "text" or (arrays[0] != "").all()):
+            return None  # a column that is filled in every row
+        for array, kind in zip(arrays, kinds, strict=True):
+            cell = pl.col(array.name)
+            blank.append(cell.is_null() | (cell == "") if kind == "text" else cell.is_null())
+    if not blank:
+        return None
+    found = frame.select(pl.all_horizontal(blank).alias("blank"))["blank"]
+    return found if found.any() else None

@@ -15,7 +15,7 @@ from support.reading import reading
 
 from importer.cli.render import describe_table
 from importer.errors import SheetError
-from importer.table.row_marks import _MAY_BE_LABEL, _TOTAL_LABEL
+from importer.footer.row_marks import _MAY_BE_LABEL, _TOTAL_LABEL
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,6 +45,24 @@ CASES: dict[str, tuple[list[list[Any]], list[int], list[int]]] = {
     "a product named Total": ([HEADER, ["Total", datetime(2024, 1, 1), 3.0], *BODY], [], []),
     "a customer named Total in the last row": ([HEADER, *BODY, ["Total SE", datetime(2024, 1, 1), 3.0]], [], []),
     "a remark in two columns of numbers": ([["id", "qty"], [1, 2], [3, 4], [], ["Source: ledger"]], [], [5]),
+    "a row that is the sum of its like": ([["id", "tags"], [1, "a"], [2, "b"], [3, None]], [], []),
+    "amounts that sum by chance": ([["name", "n"], ["a", 5], ["b", 5], [None, 10]], [], [4]),
+    "two equal rows": ([["name", "n", "m"], ["a", 5, 7], [None, 5, 7]], [], []),
+    "zeros": ([["name", "n"], *[["a", 0]] * 6, [None, 0]], [], []),
+    "zeros and two equal rows": ([["name", "n"], *[["a", 0]] * 6, ["b", 100], [None, 100]], [], [9]),
+    "one column": ([["n"], [1], [2], [3], [6]], [], []),
+    "a first column that is often blank": ([["group", "n"], ["a", 100], [None, 20], [None, 30], ["b", 7], [None, 3], [None, 160]], [], []),
+    "one row and its total": ([HEADER, BODY[0], ["Total", None, 1.5]], [], [3]),
+    "a company named Total without a day": ([HEADER, BODY[0], ["Total SE", None, 3.0], *BODY[1:]], [], [3]),
+    "a company whose number is the sum": ([HEADER, *BODY[:3], ["Total SE", datetime(2024, 1, 4), 9.0]], [], [5]),
+    "a company in the middle": ([HEADER, *BODY[:3], ["Total", None, 1.0], *BODY[3:]], [], [5]),
+    "a company without numbers": ([["name", "town", "n"], *[["a", "b", 1]] * 4, ["Total", None, None]], [], [6]),
+    "a total where days are often missing": ([HEADER, *BODY, *[["k", None, 1.0]] * 3, ["Total", None, 5.0]], [], [15]),
+    "a total with its currency": ([["k", "day", "cur", "n"], *[["k", line[1], "EUR", 2.5] for line in BODY], ["Total", None, "EUR", 25.0]], [12], []),
+    "a name after a blank row": ([["name", "town", "n"], *[["Ann Lee", "Bern", 1]] * 4, [], ["Page"], ["Stan Key"]], [], [7, 8]),
+    "a long remark": ([["name", "town", "n"], *[["Ann Lee", "Bern", 1]] * 4, [], ["These people were asked by phone"]], [7], []),
+    "a remark in a column of numbers": ([["n", "town", "m"], *[[1, "Bern", 1]] * 4, [], ["by phone"]], [7], []),
+    "a footnote": ([["name", "town", "n"], *[["Ann Lee", "Bern", 1]] * 4, [], ["* by phone"], ["and by mail"]], [7, 8], []),
     "texts with gaps": ([["task", "owner", "note"], ["a", None, None], [], ["b", None, "c"], ["d", None, None]], [], []),
     "words with a blank row": ([["word"], ["total"], ["sum"], [], ["remark"]], [], []),
 }  # fmt: skip
@@ -151,6 +169,34 @@ def test_rows_that_somebody_gave(
         assert source.rows == len(rows)
         part = source.edges.parts
         assert (min(p.first_row for p in part if p.rows), max(p.last_row for p in part)) == (rows[0], rows[-1])
+
+
+WORDS = ["a", "b", "Total SE", "Summer", "Note", "Sum 41", "Gesamtkunst", "Page"]
+CELLS = [
+    st.integers(0, 12), st.sampled_from([0, 0, 5, 10, 100]), st.sampled_from(WORDS), st.floats(-9, 9).map(lambda v: round(v, 1)),
+    st.sampled_from([datetime(2024, 1, n) for n in range(1, 9)]),
+]  # fmt: skip
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> list[list[Any]]:
+    """Rows of small tables without totals: columns of one kind, some with gaps, blank rows between."""
+    columns = draw(st.lists(st.tuples(st.sampled_from(CELLS), st.booleans()), min_size=1, max_size=4))
+    cells = [cell | st.none() if gaps else cell for cell, gaps in columns]
+    body = draw(st.lists(st.tuples(*cells).map(list) | st.just([]), min_size=1, max_size=9))
+    if draw(st.booleans()):  # ids
+        body = [[n, *line] if line else line for n, line in enumerate(body, 1)]
+    return [line for line in body if not line or any(v is not None for v in line)]
+
+
+@settings(max_examples=40)
+@given(body=tables())
+def test_a_table_without_totals_arrives_whole(tmp_path_factory: pytest.TempPathFactory, body: list[list[Any]]) -> None:
+    width = max(map(len, body), default=0) or 1
+    path = save(tmp_path_factory.mktemp("t"), [[f"c{n}" for n in range(width)], *body])
+    with reading(path, header_rows=(1, 1)) as source:
+        assert source.rows == sum(map(bool, body))
+        assert not source.left_out
 
 
 @settings(max_examples=25)

@@ -69,22 +69,6 @@ def find_marks(frame: pl.DataFrame, xml: bytes, formulas: int) -> tuple[RowMark,
     return tuple(RowMark(row, labels.get(row, -1), tuple(sums.get(row, ()))) for row in sorted({*labels, *sums}))
 
 
-def blank_looking(frame: pl.DataFrame) -> pl.Series | None:
-    """Return which rows hold nothing but empty texts, as of formulas that return ""; None if there are none."""
-    blank: list[pl.Expr] = []
-    for column, kinds in kinds_by_column(frame.columns).items():
-        arrays = [frame[part(column, kind)] for kind in kinds]
-        if len(kinds) == 1 and not arrays[0].null_count() and (kinds[0] != "text" or (arrays[0] != "").all()):
-            return None  # a column that is filled in every row
-        for array, kind in zip(arrays, kinds, strict=True):
-            cell = pl.col(array.name)
-            blank.append(cell.is_null() | (cell == "") if kind == "text" else cell.is_null())
-    if not blank:
-        return None
-    found = frame.select(pl.all_horizontal(blank).alias("blank"))["blank"]
-    return found if found.any() else None
-
-
 def _find_labels(frame: pl.DataFrame) -> dict[int, int]:
     """Return the column of the label by row."""
     columns = kinds_by_column(frame.columns)

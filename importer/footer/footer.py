@@ -1,0 +1,64 @@
+"""Decides which rows below a table, and between its groups, are no data: totals and remarks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from .judged_rows import JudgedRows
+from .remarks import find_remarks
+from .totals import judge_marked, judge_unlabelled
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from importer.table.grid import HeadGrid
+
+    from .judged_rows import Columns
+    from .row_marks import RowMark
+
+#: Rows at the end of a sheet that are looked at for totals and remarks.
+TAIL_ROWS = 64
+Reason = Literal["totals", "remarks"]
+
+
+class FooterRow(NamedTuple):
+    """A row that is no data, or may be none.
+
+    Attributes:
+        row: sheet row, 1-based.
+        reason: what it is.
+        certain: whether it is left out unless somebody says otherwise.
+    """
+
+    row: int
+    reason: Reason
+    certain: bool
+
+
+def find_footer(grid: HeadGrid, marks: Sequence[RowMark], columns: Columns, *, complete: bool) -> list[FooterRow]:
+    """Return the rows that are no data, or may be none, in the order of the sheet.
+
+    Args:
+        grid: the marked rows, and the last rows of the sheet.
+        marks: rows with a label or a formula of a total.
+        columns: what is known of the columns.
+        complete: whether the end of the sheet is known; otherwise only marked rows are judged.
+    """
+    if not grid.rows:
+        return []
+    rows = JudgedRows(grid, {mark.row: mark for mark in marks}, columns, complete=complete)
+    found: dict[int, FooterRow] = {}
+    for position, row in enumerate(grid.rows):
+        verdict = judge_marked(rows, position) if row in rows.marks else None
+        if verdict is not None:
+            found[row] = FooterRow(row, "totals", verdict == "certain")
+            if found[row].certain:
+                rows.leave_out(position)
+    if complete:
+        for position, certain in find_remarks(rows, set(found)):
+            found[grid.rows[position]] = FooterRow(grid.rows[position], "remarks", certain)
+        last = next((p for p in reversed(range(len(grid.rows))) if grid.rows[p] not in found), 0)
+        verdict = judge_unlabelled(rows, last) if last > 0 else None
+        if verdict is not None:
+            found[grid.rows[last]] = FooterRow(grid.rows[last], "totals", verdict == "certain")
+    return [each for _, each in sorted(found.items())]

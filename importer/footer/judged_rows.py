@@ -1,0 +1,133 @@
+"""Owns what is known of a table while its rows are judged: keys, kinds of the columns, sums of the cells above."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from importer.table.grid import BLANK, NUMBER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from importer.cells.facts import ColumnFacts
+    from importer.table.grid import HeadGrid
+
+    from .row_marks import RowMark
+
+#: One row of so many may lack a key.
+_KEYS_EXCEPT = 50
+#: Share of a column's cells that makes a kind that of the column.
+_DOMINANT = 0.6
+#: Totals above a row from which on it may sum: groups within groups.
+_GROUPS = 16
+#: Fewer rows than this above a number make no total of it.
+LEAST_ROWS = 2
+
+
+class RowsAbove(NamedTuple):
+    """The rows of the table above one of its rows: how many, and the sums of their numbers by sheet column."""
+
+    rows: int
+    sums: Mapping[int, float]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What is known of the columns of a table, by sheet column.
+
+    Attributes:
+        rows: number of rows, those that may be none included.
+        facts: facts of each column in these rows.
+        above: what stands above some of the rows.
+    """
+
+    rows: int
+    facts: Mapping[int, ColumnFacts]
+    above: Mapping[int, RowsAbove] = field(default_factory=dict)
+
+
+class JudgedRows:
+    """The rows of a table that may be no data, and what the others are like.
+
+    Attributes:
+        grid: these rows, and the last rows of the sheet.
+        marks: labels and formulas of totals, by row.
+        keys: columns of the grid that every other row fills (one of fifty may not).
+        numeric: columns of the grid that mostly hold numbers.
+        others: number of the other rows.
+        complete: whether the grid reaches to the end of the sheet.
+    """
+
+    def __init__(self, grid: HeadGrid, marks: Mapping[int, RowMark], columns: Columns, *, complete: bool) -> None:
+        self.grid, self.marks, self.complete, self._columns = grid, marks, complete, columns
+        self._out: list[int] = []
+        doubtful = self._doubtful()
+        filled = (grid.kinds != BLANK)[doubtful].sum(axis=0)
+        facts = [columns.facts.get(c) for c in grid.columns]
+        held = np.array([0 if f is None else f.cells - f.blank for f in facts]) - filled
+        self.others = columns.rows - int(doubtful.sum())
+        self.keys = (held >= self.others - self.others // _KEYS_EXCEPT) & (self.others > 0)
+        self.numeric = np.array([f is not None and f.kinds.get("number", 0) >= _DOMINANT * f.cells for f in facts])
+
+    def _doubtful(self) -> NDArray[np.bool_]:
+        """Return which rows of the grid may be no data: marked ones, single cells at the end, the one before these."""
+        doubtful = np.array([row in self.marks for row in self.grid.rows])
+        if self.complete:
+            for position in range(len(self.grid.rows) - 1, -1, -1):
+                if not doubtful[position]:
+                    doubtful[position] = True
+                    if self.grid.widths[position] > 1:
+                        break
+        return doubtful
+
+    def leave_out(self, position: int) -> None:
+        """Leave a total out of the sums of the rows below it."""
+        self._out.append(position)
+
+    def lacks_key(self, position: int) -> bool:
+        """Return whether a row has no cell in a column that every other row fills."""
+        return bool((self.keys & (self.grid.kinds[position] == BLANK)).any())
+
+    def is_at_end(self, position: int) -> bool:
+        """Return whether only totals and single cells follow a row."""
+        later = range(position + 1, len(self.grid.rows))
+        return self.complete and all(self.grid.rows[p] in self.marks or self.grid.widths[p] == 1 for p in later)
+
+    def numbers(self, position: int) -> dict[int, float]:
+        """Return the numbers of a row, by position of the column in the grid."""
+        filled = np.flatnonzero(self.grid.kinds[position] == NUMBER).tolist()
+        return {c: float(self.grid.values[position, c]) for c in filled}
+
+    def sums_rows_above(self, position: int) -> bool:
+        """Return whether every number of a row is the sum of those above it: all of them, or those of its group."""
+        numbers, above = self.numbers(position), self._columns.above.get(self.grid.rows[position])
+        if above is None or not any(numbers.values()):
+            return False
+        scale = 1 + max(map(abs, above.sums.values()), default=0)
+        return any(
+            all(math.isclose(sums.get(c, 0), n, rel_tol=1e-9, abs_tol=1e-12 * scale) for c, n in numbers.items())
+            for sums in self._sums_of_groups(position, above)
+        )
+
+    def _sums_of_groups(self, position: int, above: RowsAbove) -> Iterator[dict[int, float]]:
+        """Yield the sums of the rows above one, from the start and from each of the last totals on, without totals."""
+        out = [p for p in self._out if p < position]
+        for start in [None, *out[-_GROUPS:]]:
+            row = None if start is None else self.grid.rows[start]
+            before = _NOTHING if row is None else self._columns.above.get(row, _NOTHING)
+            within = [p for p in out if start is None or p >= start]
+            if above.rows - before.rows - len(within) >= LEAST_ROWS:
+                totals = [self.numbers(p) for p in within]
+                yield {
+                    c: above.sums.get(column, 0) - before.sums.get(column, 0) - sum(each.get(c, 0) for each in totals)
+                    for c, column in enumerate(self.grid.columns)
+                }
+
+
+_NOTHING = RowsAbove(0, {})

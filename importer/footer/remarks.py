@@ -1,0 +1,76 @@
+"""Finds remarks below a table: single texts after a blank row or after totals that are no rows of it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from importer.table.grid import BLANK, TEXT
+
+if TYPE_CHECKING:
+    from .judged_rows import JudgedRows
+
+#: How remarks begin, in a way that names do not: signs of footnotes, a word and a colon, phrases of reports.
+_REMARK = re.compile(
+    r"(?i)\*|[†‡§¹²³⁴©※]|\(?\d{1,2}\)|--+|==+|[注備]|[^\W\d_][\w. -]{0,30}:(?:\s|$)|"
+    r"(?:page|seite|página|pagina|as of|as at|stand(?: vom)?|version) \d|copyright\b|disclaimer\b|confidential\b|"
+    r"end of (?:report|list|table|data|file)\b|ende (?:der|des)\b|last updated?\b|"
+    r"(?:generated|created|printed|exported|prepared|issued|updated) (?:by|on|at|from|for|with)\b|"
+    r"(?:erstellt|gedruckt|exportiert|erzeugt|ausgegeben) (?:am|von|mit|durch|aus)\b|"
+    r"(?:généré|imprimé|créé) (?:le|par)\b|"
+    r"(?:all|alle) (?:amounts|prices|figures|values|numbers|preise|beträge|angaben|werte|zahlen)\b"
+)
+#: Least words of a sentence where no other text of the column has more than one, and rows that show that.
+_WORDS, _SHOWN = 3, 3
+#: A text is a remark where it is so long, and so many times as long as any other text of its column.
+_LONG, _TIMES = 30, 1.5
+
+
+def find_remarks(rows: JudgedRows, totals: set[int]) -> list[tuple[int, bool]]:
+    """Return the positions of remarks at the end, and whether each is certain.
+
+    Args:
+        rows: the rows of the table.
+        totals: sheet rows that were found to be totals; those at the end may follow.
+    """
+    numbers = rows.grid.rows
+    last = len(numbers) - 1
+    while last >= 0 and numbers[last] in totals:
+        last -= 1
+    first = last
+    while first > 0 and (_is_alone(rows, first) or numbers[first] in totals):
+        first -= 1
+    below = [p for p in range(first + 1, last + 1) if numbers[p] not in totals]
+    for n, position in enumerate(below):
+        after_totals = numbers[position - 1] in totals
+        if after_totals or numbers[position] > numbers[position - 1] + 1:
+            certain = len(rows.grid.columns) > 2 and (after_totals or _is_certain(rows, position))  # noqa: PLR2004
+            return [(p, certain) for p in below[n:]]
+    return []
+
+
+def _is_alone(rows: JudgedRows, position: int) -> bool:
+    """Return whether a row is a single text, and lacks what the others have."""
+    kinds = rows.grid.kinds[position]
+    filled = np.flatnonzero(kinds != BLANK)
+    if len(filled) != 1 or kinds[filled[0]] != TEXT or len(rows.grid.columns) < 2:  # noqa: PLR2004
+        return False
+    missing = int((rows.keys & (kinds == BLANK)).sum())
+    return missing >= 2 or (missing == 1 and bool(rows.numeric[filled[0]] or rows.numeric[rows.keys].any()))  # noqa: PLR2004
+
+
+def _is_certain(rows: JudgedRows, position: int) -> bool:
+    """Return whether the first remark after a blank row differs from the texts of its column in more than its place."""
+    column = int(np.flatnonzero(rows.grid.kinds[position] != BLANK)[0])
+    text = str(rows.grid.values[position, column])
+    if _REMARK.match(text) or rows.numeric[column]:
+        return True
+    above = rows.grid.kinds[:position, column]
+    others = [str(v) for v, k in zip(rows.grid.values[:position, column], above, strict=True) if k == TEXT]
+    if (above != BLANK).sum() < _SHOWN:
+        return False
+    if len(text) >= _LONG and len(text) > _TIMES * max(map(len, others), default=0):
+        return True
+    return len(text.split()) >= _WORDS and all(len(other.split()) <= 1 for other in others)

@@ -1,0 +1,85 @@
+"""Judges rows that may be totals: certain ones have a label and a missing key, or sums that cannot be by chance."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from importer.table.grid import BLANK, NUMBER
+
+from .judged_rows import LEAST_ROWS
+
+if TYPE_CHECKING:
+    from .judged_rows import JudgedRows
+
+Verdict = Literal["certain", "likely"]
+#: Labels that name nothing but totals, without and with words that may be a name, too: `Total`, a company's.
+_ONLY_TOTALS = (
+    r"sub[\s-]?totals?|(?:grand|overall|report)[\s-]*totals?|zwischensumme|endsumme|teilsumme|gesamtsumme|insgesamt|"
+    r"sous-total|subtotale|subtotaal|итого|всего|razem|ogółem|celkem|összesen|yhteensä|合計|小計|総計|合计|小计|总计|總計|합계|소계|총계"
+)
+_TOTALS = (
+    rf"{_ONLY_TOTALS}|(?:net|gross)?[\s-]*totals?|sum|summe|summa|suma|somme|soma|gesamt|totaux|totale|totaal|toplam|"
+    r"somma"
+)
+_AROUND = r"[\W\d_]*"
+_ONLY_LABEL = re.compile(rf"(?i){_AROUND}(?:{_ONLY_TOTALS}){_AROUND}")
+_PURE_LABEL = re.compile(rf"(?i){_AROUND}(?:{_TOTALS}){_AROUND}(?:eur|usd|chf|gbp|general|général)?{_AROUND}")
+#: What makes a sum without a label more than chance: rows above it, numbers among them that are not 0, and digits.
+_ROWS, _NUMBERS, _DIGITS = 5, 3, 3
+
+
+def judge_marked(rows: JudgedRows, position: int) -> Verdict | None:
+    """Return whether a row with a label or a sum is a total; None if nothing but its label says so."""
+    mark = rows.marks[rows.grid.rows[position]]
+    kinds = rows.grid.kinds[position]
+    at = [i for i, c in enumerate(rows.grid.columns) if c == mark.label]
+    beside = np.delete(kinds, at)
+    beside = beside[beside != BLANK]
+    numbers, plain = int((beside == NUMBER).sum()), bool((beside == NUMBER).all())
+    labelled, summed, lacks_key = mark.label >= 0, bool(mark.sums), rows.lacks_key(position)
+    if not numbers and (not labelled or len(beside)):
+        return None
+    label = str(rows.grid.values[position, at[0]]) if at else ""
+    pure = _PURE_LABEL.fullmatch(label) is not None
+    equal = rows.sums_rows_above(position)
+    if numbers and any(
+        (
+            summed and labelled and (pure or lacks_key),
+            summed and plain and lacks_key,
+            labelled and equal and plain and (pure or lacks_key),
+            pure and equal and lacks_key,
+            pure and plain and lacks_key and rows.others >= LEAST_ROWS and _says_all(rows, position, label),
+        )
+    ):
+        return "certain"
+    likely = summed or (labelled and plain and (lacks_key or (numbers and rows.is_at_end(position))))
+    return "likely" if likely or (labelled and equal) else None
+
+
+def _says_all(rows: JudgedRows, position: int, label: str) -> bool:
+    """Return whether a pure label makes a total of its row: by its words, or at the end of the table."""
+    return _ONLY_LABEL.fullmatch(label) is not None or rows.is_at_end(position)
+
+
+def judge_unlabelled(rows: JudgedRows, position: int) -> Verdict | None:
+    """Return whether the last row is a sum without a label: numbers, without the cell that every row begins with."""
+    kinds, keys = rows.grid.kinds[position], np.flatnonzero(rows.keys)
+    numbers_only = bool((kinds[kinds != BLANK] == NUMBER).all())
+    if not len(keys) or kinds[keys[0]] != BLANK or not numbers_only or not rows.sums_rows_above(position):
+        return None
+    return "certain" if _is_no_chance(rows, position) else "likely"
+
+
+def _is_no_chance(rows: JudgedRows, position: int) -> bool:
+    """Return whether a number of a row sums so many others, and has so many digits, that this is no chance."""
+    above = rows.grid.values[:position]
+    strong = 0
+    for c, number in rows.numbers(position).items():
+        others = [v for v, k in zip(above[:, c], rows.grid.kinds[:position, c], strict=True) if k == NUMBER and v]
+        digits = len(f"{abs(number):.15g}".replace(".", "").strip("0"))
+        largest = max((abs(v) for v in others), default=0.0)
+        strong += len(others) >= _NUMBERS and abs(number) > largest and digits >= _DIGITS
+    return rows.others >= _ROWS and strong > 0
