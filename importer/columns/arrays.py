@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import polars as pl
 
-from importer.cells.frame import PARTS, ROW, part
+from importer.cells.frame import PARTS, ROW, digits_name, part, pattern_name
 from importer.errors import WorkbookRefused
 from importer.workers.own_process import require_worker
 
@@ -25,8 +25,14 @@ _OWN_PROCESS_CELLS = 2_000_000
 _SPREAD_AT_ONCE = 1 << 20
 
 
+#: What is said of numbers beside their values, like the kinds of values.
+DIGITS, PATTERN = "digits", "pattern"
+_KINDS = (*PARTS, DIGITS, PATTERN)
+_MARK_NAMES = {DIGITS: digits_name, PATTERN: pattern_name}
+
+
 class Values(NamedTuple):
-    """Some cells of one kind: their indices among the cells of the window, ascending, and their values."""
+    """Values of one kind, or marks of numbers; `cells` are indices among the cells of the window, ascending."""
 
     kind: str
     cells: Positions
@@ -76,14 +82,18 @@ def make_frame(grid: Grid, found: Iterable[Values]) -> pl.DataFrame:
     for each in found:
         if len(each.cells):
             by_kind.setdefault(each.kind, []).append(each)
-    sorted_values = [_sort(grid, by_kind[kind]) for kind in PARTS if kind in by_kind]
+    sorted_values = [_sort(grid, by_kind[kind]) for kind in _KINDS if kind in by_kind]
     counts = [np.bincount(grid.columns[each.cells]) for each in sorted_values]
     _check_size(grid, sum(int(np.count_nonzero(count)) for count in counts))
     arrays: dict[tuple[int, int], pl.Series] = {}
     for order, (each, count) in enumerate(zip(sorted_values, counts, strict=True)):
-        arrays |= {(c, order): array.alias(part(c, each.kind)) for c, array in _spread(grid, each, count).items()}
+        arrays |= {(c, order): array.alias(_name(c, each.kind)) for c, array in _spread(grid, each, count).items()}
     rows = pl.Series(ROW, grid.numbers, pl.Int64)
     return pl.DataFrame([rows, *(arrays[place] for place in sorted(arrays))])
+
+
+def _name(column: int, kind: str) -> str:
+    return _MARK_NAMES[kind](column) if kind in _MARK_NAMES else part(column, kind)
 
 
 def _check_size(grid: Grid, arrays: int) -> None:

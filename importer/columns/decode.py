@@ -11,13 +11,13 @@ import polars as pl
 
 from importer.excel.addresses import MAX_COLUMNS
 from importer.excel.cell_elements import CellElement, parse_cell
-from importer.formats.number_format import FormatKind
 from importer.workers.own_process import require_worker
 
 from .arrays import Values, make_frame, make_grid
 from .attributes import BOOLEAN, ERROR, INLINE, ISO_DATE, NUMBER, RESULT, SHARED, Attributes, read_attributes
 from .cell_tags import EMPTY, FORMULA, ODD, VALUE, CellTags, find_cells
 from .cell_tags import INLINE as INLINE_FORM
+from .number_marks import Numbers, find_marks
 from .row_numbers import RowNumbers, read_row_numbers
 from .texts import decode_text, find_encodings
 from .values import (
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from importer.decoding.date_serials import DateSystem
     from importer.decoding.string_views import Positions
     from importer.decoding.tag_scan import Tags
+    from importer.formats.styles import CellFormats
 
     Codes = NDArray[np.uint8]
     #: Reads odd cells; the indices of the values are those of the list.
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
 _FORMULA, _ODD, _EMPTY = 16, 17, 18
 #: Where more odd cells than these are more than half of a window, it is not decoded here.
 _MANY_ODD = 1000
+#: Most digits of a style that are looked at; a workbook has at most 65,490 styles.
+_STYLE_DIGITS = 9
 
 
 @dataclass(frozen=True)
@@ -55,12 +58,12 @@ class Conventions:
 
     Attributes:
         epoch: its date system.
-        kinds: `FormatKind` of each cell style; styles beyond its end are of numbers.
+        formats: number formats of its cell styles.
         strings: returns its shared strings, or None if it has none.
     """
 
     epoch: DateSystem
-    kinds: Codes
+    formats: CellFormats
     strings: Callable[[], pl.Series | None]
 
 
@@ -209,7 +212,7 @@ class _Window:
         left = np.sort(np.concatenate(odd))
         if len(left):
             require_worker()
-            found += self._read_odd(left, read_odd)
+            found += self._read_odd(left, read_odd, conventions.formats)
         return DecodedWindow(make_frame(grid, found), self._blank, len(left), self._surplus)
 
     def _decode_kinds(self, conventions: Conventions) -> Iterator[Decoded]:
@@ -225,7 +228,7 @@ class _Window:
     def _decode_type(self, code: int, texts: Texts, index: Positions, conventions: Conventions) -> Decoded:
         """Decode cells of one type."""
         if code == NUMBER:
-            return decode_numbers(texts, self._kinds(index, conventions), conventions.epoch)
+            return decode_numbers(texts, self._attributes.styles[index], conventions.formats, conventions.epoch)
         if code == SHARED:
             return decode_shared(texts, conventions.strings())
         if code == BOOLEAN:
@@ -239,14 +242,6 @@ class _Window:
     def _encodings(self) -> Codes | None:
         return find_encodings(self._rows, self._tags.data, self._cells.starts, self._cells.ends)
 
-    def _kinds(self, index: Positions, conventions: Conventions) -> Codes | None:
-        """Return the `FormatKind` of some cells, or None if all are numbers."""
-        kinds, styles = conventions.kinds, self._attributes.styles
-        if not len(kinds) or not kinds.any():
-            return None
-        padded = np.append(kinds, np.uint8(FormatKind.NUMBER))
-        return padded[np.minimum(styles[index], len(kinds))]
-
     def _formulas(self, cells: Positions) -> Decoded:
         """Return the formulas that have no result, as text."""
         texts: list[str | None] = []
@@ -259,10 +254,22 @@ class _Window:
         good = found.is_not_null().to_numpy()
         return Decoded([Values("formula", cells[good], found.drop_nulls())], cells[~good])
 
-    def _read_odd(self, left: Positions, read_odd: OddReader) -> Iterator[Values]:
+    def _read_odd(self, left: Positions, read_odd: OddReader, formats: CellFormats) -> Iterator[Values]:
         index = self._index[left].tolist()
         for each in index:
             if each not in self._elements:  # it looked like a plain one, so its place is known
                 self._parse(each, int(self._columns[each]))
-        for found in read_odd([self._elements[each] for each in index]):
+        elements = [self._elements[each] for each in index]
+        for found in read_odd(elements):
             yield found._replace(cells=left[found.cells])
+            if found.kind == "number":
+                yield from find_marks(_as_numbers(found, elements, left), formats)
+
+
+def _as_numbers(found: Values, elements: list[CellElement], cells: Positions) -> Numbers:
+    """Return numbers that were read from odd cells, with the cells' texts and styles."""
+    mine = [elements[n] for n in found.cells.tolist()]
+    texts = pl.Series([cell.content.decode() for cell in mine], dtype=pl.String)
+    styles = np.array([int(cell.style) if 0 < len(cell.style) <= _STYLE_DIGITS else 0 for cell in mine], np.int32)
+    lengths = np.array([len(cell.content) for cell in mine], np.int64)
+    return Numbers(cells[found.cells], texts, lengths, found.values.to_numpy(), styles)

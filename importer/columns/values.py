@@ -16,6 +16,7 @@ from importer.formats.number_format import FormatKind
 from importer.workers.own_process import is_own_process, require_worker
 
 from .arrays import Values
+from .number_marks import Numbers, find_marks
 from .texts import make_texts, view_texts
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from importer.decoding.date_serials import DateSystem
     from importer.decoding.string_views import Bytes, Positions
+    from importer.formats.styles import CellFormats
 
     Codes = NDArray[np.uint8]
     Floats = NDArray[np.float64]
@@ -62,31 +64,39 @@ class Decoded(NamedTuple):
     left: Positions
 
 
-def decode_numbers(texts: Texts, kinds: Codes | None, epoch: DateSystem) -> Decoded:
+def decode_numbers(texts: Texts, styles: NDArray[np.int32], formats: CellFormats, epoch: DateSystem) -> Decoded:
     """Decode cells of type number, which may be dates by their format.
 
     Args:
         texts: texts of the cells.
-        kinds: the `FormatKind` of each one's format, or None if all are numbers.
+        styles: style of each cell.
+        formats: number formats of the styles.
         epoch: date system of the workbook.
     """
-    numbers = texts.views().cast(pl.Float64, strict=False)
-    floats = numbers.fill_null(np.nan).to_numpy()
+    views = texts.views()
+    floats = views.cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
     # In words, `inf` and `nan` are numbers to the cast, but not to Excel.
-    bad = ~np.isfinite(floats)
-    any_bad, is_date = bool(bad.any()), kinds is not None and bool((kinds != FormatKind.NUMBER).any())
-    if not any_bad and not is_date:
-        return Decoded([Values("number", texts.cells, numbers)], texts.cells[bad])
-    plain = ~bad
+    bad, kinds = ~np.isfinite(floats), _format_kinds(styles, formats)
     found: list[Values] = []
-    if kinds is not None and is_date:
+    plain = ~bad
+    if kinds is not None:
         plain &= (kinds != FormatKind.DATETIME) & (kinds != FormatKind.DURATION)
         for kind, convert in ((FormatKind.DATETIME, _dates), (FormatKind.DURATION, _durations)):
             mine = np.flatnonzero((kinds == kind) & ~bad)
             found += convert(texts.cells[mine], floats[mine], epoch) if len(mine) else ()
-    mine = np.flatnonzero(plain)
-    found.append(Values("number", texts.cells[mine], pl.Series(floats[mine])))
+    numbers = Numbers(texts.cells, views, texts.lengths, floats, styles)
+    numbers = numbers if plain.all() else numbers.pick(np.flatnonzero(plain))
+    found += [Values("number", numbers.cells, pl.Series(numbers.floats)), *find_marks(numbers, formats)]
     return Decoded(found, texts.cells[bad])
+
+
+def _format_kinds(styles: NDArray[np.int32], formats: CellFormats) -> Codes | None:
+    """Return the `FormatKind` of some cells, or None if all are numbers."""
+    kinds = formats.kinds
+    if not kinds.any():
+        return None
+    found: Codes = np.append(kinds, np.uint8(FormatKind.NUMBER))[np.minimum(styles, len(kinds))]
+    return found if found.any() else None
 
 
 def _dates(cells: Positions, serials: Floats, epoch: DateSystem) -> Iterator[Values]:

@@ -1,7 +1,7 @@
-"""Marks the numbers of a frame of which the XML says more than a float does: their digits, and how they are shown.
+"""Marks the numbers of a frame that the engine read, where the XML says more than a float: digits, digit patterns.
 
-See `cells.frame` for the two arrays. The cost follows the cells that have a style with a digit pattern, or a number of
-16 and more characters; windows without any cost a search.
+See `cells.frame` for the two arrays; our decoder has its own way (`columns.number_marks`). The cost follows the cells
+that have a style with a digit pattern, or a number of 16 and more characters; windows without any cost a search.
 """
 
 from __future__ import annotations

@@ -28,6 +28,21 @@ _INTEGER = re.compile(r"\s*[+-]?[0-9]+(?:\.0*)?\s*")
 _MOST_DIGITS = 18
 
 
+def find_long(texts: pl.Series, lengths: NDArray[np.int64], numbers: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the positions of the texts that may say more than their floats do; see `exact_digits`.
+
+    Args:
+        texts: numbers as they stand in the cells.
+        lengths: length of each in bytes.
+        numbers: the floats nearest to them.
+    """
+    found: NDArray[np.int64] = np.flatnonzero(lengths >= LONG_TEXT)
+    tiny = np.flatnonzero((numbers == 0) & (lengths >= _TINY_TEXT) & (lengths < LONG_TEXT))
+    if len(tiny):
+        tiny = tiny[texts.gather(pl.Series(tiny.astype(np.uint32))).str.contains("[eE]-").to_numpy()]
+    return np.sort(np.concatenate([found, tiny])) if len(tiny) else found
+
+
 def exact_digits(texts: pl.Series, numbers: pl.Series) -> pl.Series:
     """Return the numbers that their floats do not hold, as decimals; null for all others.
 

@@ -61,10 +61,9 @@ def read_frame(task: ReadTask) -> tuple[pl.DataFrame, WindowRead]:
             "the sheet's XML contains comments or CDATA far from its start", choice="save it again in Excel"
         )
     decoded = _decode(task, rows, tags) if task.engine != "calamine" else None
-    frame = decoded.frame if decoded is not None else read_rows(task, rows, tags)
+    frame = decoded.frame if decoded is not None else mark_numbers(read_rows(task, rows, tags), rows, task.formats)
     judged = judge_window(task, rows, frame) if decoded is not None and task.judged else Verdict(0, "")
     frame = _mark_hidden(frame, sheetxml.hidden_rows(rows, window.first_row)) if b"hidden=" in rows else frame
-    frame = mark_numbers(frame, rows, task.formats)
     numbers = frame[ROW]
     facts = profile(frame, task.missing)
     _check_bounds(numbers, facts)
@@ -97,7 +96,7 @@ def _decode(task: ReadTask, rows: bytes, tags: Tags) -> DecodedWindow | None:
         return None
     conventions = Conventions(
         DateSystem(task.epoch_1904),
-        task.formats.kinds,
+        task.formats,
         lambda: None if task.strings is None else map_strings(task.strings),
     )
     decoded = decode_window(rows, tags, task.window.first_row, conventions, lambda cells: read_apart(task, cells))
@@ -107,7 +106,7 @@ def _decode(task: ReadTask, rows: bytes, tags: Tags) -> DecodedWindow | None:
 def _is_complete(decoded: DecodedWindow, rows: bytes, first_row: int) -> bool:
     """Return whether a decoded window has as many values as there are in the XML, counted without its tags."""
     frame = decoded.frame
-    values = sum(frame[name].count() for name in frame.columns if name != ROW and not name.endswith(".formula"))
+    values = sum(frame[name].count() for name in frame.columns if name[0] != "_" and not name.endswith(".formula"))
     ends = rows.count(b"</v>") + (rows.count(b"</is>") if b"</is>" in rows else 0) - decoded.surplus
     if values == ends and not decoded.blank:
         return True

@@ -11,9 +11,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.randomsheets import Sheet, sheets
-from support.rawbook import CLOCK, DATE, ELAPSED, STAMP, inline, number, row, write_rows
+from support.rawbook import CLOCK, DATE, ELAPSED, STAMP, STYLES, inline, number, row, write_rows
 from support.reading import as_frame, read_cells, reading
 
+from importer.cells import spool
+from importer.cells.frame import digits_name, pattern_name
 from importer.columns.texts import decode_text
 from importer.decoding.date_serials import DateSystem
 
@@ -196,6 +198,42 @@ def test_odd_cells_do_not_take_others_with_them(tmp_path: Path) -> None:
         assert source.facts[2].kinds == {"text": 5, "error": 8}
     with reading(tmp_path / "b.xlsx", header_rows=(1, 1), engine="calamine") as source:
         assert source.read_cells() == {"decoded": 0, "by_engine": 1 + 2 * 2_998 + 13, "judged": 0}
+
+
+# ---- WHAT CELLS SAY OF NUMBERS ----------------------------------------------------------------------------------
+
+LONG = "12345678901234567890"
+#: A cell of row 2 (for all in one: one cell a column), its digits, and its digit pattern.
+MARKED: dict[str, tuple[str, str | None, str | None]] = {
+    "plain": ("<c {r}><v>{n}</v></c>", LONG, None),
+    "printed float": ("<c {r}><v>0.30000000000000004</v></c>", None, None),
+    "near to zero": ("<c {r}><v>1E-400</v></c>", "1E-400", None),
+    "zero": ("<c {r}><v>0.000000</v></c>", None, None),
+    "type last": ('<c {r} s="0" t="n"><v>{n}</v></c>', LONG, None),
+    "style first": ('<c s="6" {r}><v>{n}</v></c>', LONG, "00000"),
+    "of a formula": ("<c {r}><f>A1</f><v>{n}</v></c>", LONG, None),
+    "line break before an attribute": ('<c\n{r} s="6"><v>{n}</v></c>', LONG, "00000"),
+    "unknown attribute": ('<c {r} q="1" s="6"><v>7</v></c>', None, "00000"),
+    "spaces": ('<c {r} s="6"><v> {n} </v></c>', LONG, "00000"),
+    "a date": (f'<c {{r}} s="{DATE}"><v>45383.1234567890123</v></c>', None, None),
+    "a text": ('<c {r} s="6" t="str"><v>{n}</v></c>', None, None),
+    "beyond the styles": ('<c {r} s="99999999999"><v>{n}</v></c>', LONG, None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("addressed", [True, False])
+def test_marks_of_numbers_in_any_spelling(tmp_path: Path, addressed: bool) -> None:
+    cells = [
+        xml.format(r=f'r="{chr(65 + n)}2"' if addressed else "", n=LONG) for n, (xml, *_) in enumerate(MARKED.values())
+    ]
+    styles = STYLES.replace("</cellXfs>", '<xf numFmtId="167"/></cellXfs>')
+    styles = styles.replace("</numFmts>", '<numFmt numFmtId="167" formatCode="00000"/></numFmts>')
+    path = write_rows(tmp_path / "b.xlsx", row(1, inline("A1", "a")) + row(2, *cells), parts={"xl/styles.xml": styles})
+    with reading(path, header_rows=(1, 1)) as source:
+        frame = spool.read(source.windows[0].path)
+    found = frame.row(1, named=True)
+    for n, (name, (_, digits, pattern)) in enumerate(MARKED.items()):
+        assert (found.get(digits_name(n)), found.get(pattern_name(n))) == (digits, pattern), name
 
 
 # ---- PARTS ------------------------------------------------------------------------------------------------------
