@@ -16,9 +16,9 @@ from importer.excel.addresses import MAX_CHARACTERS, MAX_ROWS
 from importer.reading.header import REJECT_COLUMNS
 from importer.reading.places import CellAddresses
 from importer.runtime.output_file import identify, output_file
+from importer.runtime.zip_output import ZipOutput
 
 from .rejects_cells import CellWriter, WrittenNumber
-from .zip_output import ZipOutput
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -108,9 +108,9 @@ class Rejects:
         if suffix == ".xlsx":
             _WorkbookWriter(self, sheet).write(file, temp)
         elif suffix == ".csv":
-            self._table().write_csv(file)
+            self.to_frame().write_csv(file)
         else:
-            self._table().write_parquet(file)
+            self.to_frame().write_parquet(file)
 
     def _reasons(self) -> pl.DataFrame:
         """Return one row per rejected row: `_row`, and all its reasons, each with the address of the cell."""
@@ -122,7 +122,7 @@ class Rejects:
         )
         return self.errors.group_by(ROW, maintain_order=True).agg(shown.str.join("; ").alias(ERRORS_COLUMN))
 
-    def _table(self) -> pl.DataFrame:
+    def to_frame(self) -> pl.DataFrame:
         """Return the rejects as text columns under the header texts, after `_row` and `_errors`."""
         titles = _unique_titles(self.columns)
         cells = [

@@ -8,7 +8,7 @@ import zipfile
 
 import pytest
 
-from importer.report.zip_output import ZipOutput
+from importer.runtime.zip_output import ZipOutput
 
 
 class _Failing(io.BytesIO):
