@@ -1,38 +1,69 @@
 """Loads an Excel workbook into a PostgreSQL table, fast, and accounts for every cell.
 
-`import_workbook` does what `importer run` does. Nothing heavy is imported until it is called.
+`import_workbook` does what `importer run` does, `check_workbook` what `check` does, `inspect_workbook` and
+`suggest_contract` what `inspect` and `contract` do. Nothing heavy is imported until one of them is called.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from .errors import BudgetExceeded, DatabaseError, ImporterError, InputError, UsageError
+from .errors import (
+    BudgetExceeded,
+    CommitUnknown,
+    ConnectionFailed,
+    ContractError,
+    DatabaseError,
+    ImporterError,
+    InputError,
+    Interrupted,
+    MachineError,
+    SheetError,
+    TargetRefused,
+    TimedOut,
+    UsageError,
+    WorkbookRefused,
+)
 from .version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from importer.api.arguments import Watcher, Workbook
+    from importer.inspection import Inspection
     from importer.report.model import Report
-    from importer.runtime.progress import Progress
 
     from .settings import DriftPolicy, Engine, ErrorCells, HiddenPolicy, Limits, Method, MixedPolicy, Mode, OnDuplicate
     from .table_options import Footer
 
 __all__ = [
     "BudgetExceeded",
+    "CommitUnknown",
+    "ConnectionFailed",
+    "ContractError",
     "DatabaseError",
     "ImporterError",
     "InputError",
+    "Inspection",
+    "Interrupted",
+    "MachineError",
+    "Report",
+    "SheetError",
+    "TargetRefused",
+    "TimedOut",
     "UsageError",
+    "WorkbookRefused",
     "__version__",
+    "check_workbook",
     "import_workbook",
+    "inspect_workbook",
+    "suggest_contract",
 ]
 
 
 def import_workbook(
-    workbook: str | Path,
+    workbook: Workbook,
     *,
     to: str | None = None,
     table: str | None = None,
@@ -47,7 +78,7 @@ def import_workbook(
     last_row: int | None = None,
     until_blank: bool = False,
     footer: Footer | None = None,
-    contract: str | Path | None = None,
+    contract: str | Path | dict[str, Any] | None = None,
     columns: Sequence[str] | None = None,
     keep_names: bool = False,
     hidden: HiddenPolicy = "include",
@@ -71,12 +102,12 @@ def import_workbook(
     timeout: float | None = None,
     limits: Limits | None = None,
     dry_run: bool = False,
-    progress: Progress | None = None,
+    progress: Watcher | None = None,
 ) -> Report:
     """Load one sheet of a workbook into a PostgreSQL table, all of its good rows or none.
 
     Args:
-        workbook: path of an `.xlsx` or `.xlsm` file.
+        workbook: path of an `.xlsx` or `.xlsm` file, its bytes, or a file that is open for binary reading.
         to: connection string; None: IMPORTER_DSN, DATABASE_URL, libpq's variables, else the embedded server.
         table: `table` or `schema.table`; None: the contract's, else derived from the workbook's name.
         mode: `append` (creates a missing table), `create`, `replace`, `upsert`.
@@ -93,7 +124,7 @@ def import_workbook(
         until_blank: end the data before the first blank row.
         footer: what to do with totals and remarks below and between the data: `keep` loads them, `skip` leaves them out
             (their cells count as ignored), `error` refuses the sheet; None: leave out those that are certain.
-        contract: path of a Table Schema descriptor (JSON, YAML, TOML).
+        contract: path of a Table Schema descriptor (JSON, YAML, TOML), or the descriptor as a dict.
         columns: header texts, names or letters of the columns to load; None: all.
         keep_names: use header texts as column names unchanged.
         hidden: what to do with hidden rows and columns.
@@ -120,7 +151,8 @@ def import_workbook(
         timeout: seconds for the whole run; None: no limit.
         limits: upper bounds on the workbook's size and on the memory and time of a worker.
         dry_run: do everything, then roll it back and leave no trace.
-        progress: receives the stages and row counts of the run.
+        progress: an object with the methods of `runtime.progress.Progress`, or a function that is called with the name
+            of the stage, the rows that are done in it, and the rows that are expected (0: not known).
 
     Returns:
         The report; its `error_count` says how many rows were rejected.
@@ -131,46 +163,125 @@ def import_workbook(
         DatabaseError: the server cannot be reached, or refused a statement.
         BudgetExceeded: there are more rejects than `max_rejects`; its `report` lists them.
     """
+    from importer.api.arguments import as_path, as_progress
+    from importer.api.messages import python_report, python_words
+
     from .pipeline import run
     from .settings import make_settings
 
-    settings = make_settings(
-        workbook,
-        to=to,
-        table=table,
-        mode=mode,
-        key=key,
-        on_duplicate=on_duplicate,
-        lineage=lineage,
-        timeline=timeline,
-        sheet=sheet,
-        header_row=header_row,
-        rows=rows,
-        last_row=last_row,
-        until_blank=until_blank,
-        footer=footer,
-        contract=contract,
-        columns=columns,
-        keep_names=keep_names,
-        hidden=hidden,
-        engine=engine,
-        error_cells=error_cells,
-        types=types,
-        null=null,
-        mixed=mixed,
-        drift=drift,
-        timezone=timezone,
-        max_text=max_text,
-        rejects=rejects,
-        max_rejects=max_rejects,
-        method=method,
-        workers=workers,
-        chunk_rows=chunk_rows,
-        bad_cells=bad_cells,
-        temp_dir=temp_dir,
-        again=again,
-        retry_for=retry_for,
-        timeout=timeout,
-        limits=limits,
-    )
-    return run(settings, progress, dry_run=dry_run)
+    named = table or contract
+    with as_path(workbook, temp_dir, needs_name=not named) as path, python_words(_parameters()):
+        settings = make_settings(
+            path,
+            to=to,
+            table=table,
+            mode=mode,
+            key=key,
+            on_duplicate=on_duplicate,
+            lineage=lineage,
+            timeline=timeline,
+            sheet=sheet,
+            header_row=header_row,
+            rows=rows,
+            last_row=last_row,
+            until_blank=until_blank,
+            footer=footer,
+            contract=contract,
+            columns=columns,
+            keep_names=keep_names,
+            hidden=hidden,
+            engine=engine,
+            error_cells=error_cells,
+            types=types,
+            null=null,
+            mixed=mixed,
+            drift=drift,
+            timezone=timezone,
+            max_text=max_text,
+            rejects=rejects,
+            max_rejects=max_rejects,
+            method=method,
+            workers=workers,
+            chunk_rows=chunk_rows,
+            bad_cells=bad_cells,
+            temp_dir=temp_dir,
+            again=again,
+            retry_for=retry_for,
+            timeout=timeout,
+            limits=limits,
+        )
+        return python_report(run(settings, as_progress(progress), dry_run=dry_run), _parameters())
+
+
+def check_workbook(workbook: Workbook, **options: Any) -> Report:
+    """Do everything that `import_workbook` does, then roll it back and leave no trace but the rejects file.
+
+    Args:
+        workbook: path of an `.xlsx` or `.xlsm` file, its bytes, or a file that is open for binary reading.
+        options: see `import_workbook`.
+
+    Returns:
+        The report; its outcome is `checked`, or `already-imported`.
+
+    Raises:
+        ImporterError: as `import_workbook`.
+    """
+    return import_workbook(workbook, **{**options, "dry_run": True})
+
+
+def inspect_workbook(workbook: Workbook, **options: Any) -> Inspection:
+    """Read a sheet without a database, and return what it holds: sheets, header, columns, kinds, problems.
+
+    Args:
+        workbook: path of an `.xlsx` or `.xlsm` file, its bytes, or a file that is open for binary reading.
+        options: `sheet`, `header_row`, `rows`, `last_row`, `until_blank`, `footer`, `columns`, `types`, `null`,
+            `mixed`, `keep_names`, `hidden`, `engine`, `workers`, `temp_dir` and `limits`, as in `import_workbook`.
+
+    Raises:
+        InputError: the workbook, the sheet or the header is refused.
+    """
+    from importer.api.arguments import as_path
+    from importer.api.messages import python_words
+
+    from .inspection import inspect_workbook as inspect
+
+    with as_path(workbook, options.get("temp_dir")) as path, python_words(_parameters()):
+        return inspect(path, **options)
+
+
+def suggest_contract(workbook: Workbook, **options: Any) -> dict[str, Any]:
+    """Return the descriptor of the contract that a sheet suggests; `import_workbook` takes it as `contract`.
+
+    Args:
+        workbook: path of an `.xlsx` or `.xlsm` file, its bytes, or a file that is open for binary reading.
+        options: see `inspect_workbook`.
+
+    Raises:
+        InputError: the workbook, the sheet or the header is refused.
+    """
+    from importer.api.arguments import as_path
+    from importer.api.messages import python_words
+
+    from .inspection import suggest_contract as suggest
+
+    with as_path(workbook, options.get("temp_dir")) as path, python_words(_parameters()):
+        return suggest(path, **options)
+
+
+def _parameters() -> dict[str, bool]:
+    """Return the parameters of `import_workbook`, and whether each is either True or False."""
+    defaults = import_workbook.__kwdefaults__ or {}
+    return {name: isinstance(default, bool) for name, default in defaults.items()}
+
+
+def __getattr__(name: str) -> Any:
+    """Return a class whose module is not imported with the package, because that takes long."""
+    if name == "Report":
+        from importer.report.model import Report
+
+        return Report
+    if name == "Inspection":
+        from .inspection import Inspection
+
+        return Inspection
+    raise AttributeError(f"module 'importer' has no attribute {name!r}")

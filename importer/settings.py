@@ -122,7 +122,8 @@ class Settings(TableOptions):
 
     workbook: Path
     sheet: str | None = None
-    contract: Path | None = None
+    #: A descriptor, or the file that holds one.
+    contract: Path | dict[str, Any] | None = None
     columns: tuple[str, ...] | None = None
     #: What reads the cells. `builtin`: our own decoder, and calamine what it leaves; `calamine`: that alone.
     engine: Engine = "builtin"
@@ -229,7 +230,8 @@ def make_settings(workbook: str | Path, *, to: str | None = None, **given: Any) 
         name: value for name, value in given.items() if value is not None or name not in {"workers", "limits"}
     }
     for name in ("contract", "timeline", "rejects", "bad_cells", "temp_dir"):
-        options[name] = Path(options[name]) if options.get(name) else None
+        value = options.get(name)
+        options[name] = value if isinstance(value, dict) else Path(value) if value else None
     options["columns"] = tuple(options.get("columns") or ()) or None
     options["key"] = tuple(options.get("key") or ())
     options["types"] = parse_types(options.get("types") or ())

@@ -19,11 +19,11 @@ from support.browsing import browser, visiting  # noqa: F401 - fixtures
 from support.faults import machine_programs, own_server
 from support.serving import Service, serving, short_folder, wait_for
 
-from importer import import_workbook
 from importer.ledger.history import clean
+from importer.pipeline import run
 from importer.postgres.embedded import EmbeddedServer
 from importer.postgres.session import Session
-from importer.settings import Dsn
+from importer.settings import Dsn, make_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,7 +43,7 @@ ONE_SERVER = {
     "test_contract", "test_direct", "test_drift", "test_embedded", "test_errors", "test_exact_numbers",
     "test_foreign", "test_formats", "test_formats_padded", "test_headers", "test_hooks", "test_hostile",
     "test_kept_rejects", "test_keys", "test_ledger", "test_leftovers", "test_lineage", "test_mending",
-    "test_methods", "test_mixed", "test_page", "test_page_access", "test_pooler", "test_publish",
+    "test_methods", "test_mixed", "test_page", "test_page_access", "test_pooler", "test_publish", "test_python_callers",
     "test_random_tables", "test_refusals", "test_rejects", "test_rejects_file", "test_sequences", "test_serve",
     "test_serve_commit", "test_serve_doors", "test_serve_faults", "test_serve_openapi", "test_session_close",
     "test_staging_state", "test_store", "test_streamed_load", "test_streaming", "test_target_types",
@@ -162,9 +162,10 @@ class Database:
                 session.run(sql)
 
     def load(self, path: Path, **options: Any) -> Report:
-        """`import_workbook` into this schema, with the rejects beside the workbook."""
+        """Load into this schema as the command line does, with the rejects beside the workbook."""
         options.setdefault("rejects", path.with_suffix(".rejects.xlsx"))
-        return import_workbook(path, to=self.dsn.text, **options)
+        how = {name: options.pop(name) for name in ("progress", "dry_run") if name in options}
+        return run(make_settings(path, to=self.dsn.text, **options), **how)
 
     def leftovers(self) -> list[str]:
         """Staging tables that a run left behind."""

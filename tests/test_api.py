@@ -8,7 +8,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import pytest
 from support.rawbook import RawBook, RawSheet, inline, row, write_rows
@@ -73,15 +73,9 @@ def all_modules_after(code: str) -> set[str]:
 
 
 def test_api_exports() -> None:
-    assert sorted(importer.__all__) == [
-        "BudgetExceeded",
-        "DatabaseError",
-        "ImporterError",
-        "InputError",
-        "UsageError",
-        "__version__",
-        "import_workbook",
-    ]
+    assert sorted(importer.__all__) == importer.__all__
+    assert {"BudgetExceeded", "ImporterError", "InputError", "Report", "UsageError"} < set(importer.__all__)
+    assert {"check_workbook", "import_workbook", "inspect_workbook", "suggest_contract"} < set(importer.__all__)
     assert all(hasattr(importer, name) for name in importer.__all__)
 
 
@@ -118,8 +112,8 @@ def test_api_documents_every_argument_and_error() -> None:
 
 
 def test_api_type_hints_resolve() -> None:
+    from importer.api.arguments import Watcher, Workbook
     from importer.report.model import Report
-    from importer.runtime.progress import Progress
     from importer.settings import (
         DriftPolicy,
         Engine,
@@ -133,7 +127,16 @@ def test_api_type_hints_resolve() -> None:
     )
     from importer.table_options import Footer
 
-    names = {"Path": Path, "Report": Report, "Progress": Progress, "Limits": Limits, "Mode": Mode, "Method": Method}
+    names = {
+        "Path": Path,
+        "Report": Report,
+        "Watcher": Watcher,
+        "Workbook": Workbook,
+        "Any": Any,
+        "Limits": Limits,
+        "Mode": Mode,
+        "Method": Method,
+    }
     from collections.abc import Mapping, Sequence
 
     hints = get_type_hints(
@@ -223,12 +226,12 @@ def test_api_budget_error_brings_the_report(db: Database, tmp_path: Path) -> Non
         ({"workers": -1}, "workers cannot be negative"),
         ({"chunk_rows": 0}, "both at least 1"),
         ({"max_text": 0}, "both at least 1"),
-        ({"header_row": "x"}, "--header-row takes a row or a range of rows"),
+        ({"header_row": "x"}, "header_row takes a row or a range of rows"),
         ({"header_row": "4-2"}, "are not a range of sheet rows"),
         ({"rejects": "r.txt"}, "cannot write rejects as '.txt'"),
         ({"timezone": "Mars/Olympus"}, "no time zone 'Mars/Olympus'"),
         ({"timezone": "../etc/passwd"}, "no time zone"),
-        ({"max_rejects": "many"}, "--max-rejects takes a number of rows or a percentage"),
+        ({"max_rejects": "many"}, "max_rejects takes a number of rows or a percentage"),
         ({"to": ""}, "the target server is an empty text"),
     ],
 )

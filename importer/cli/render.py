@@ -58,21 +58,15 @@ def count(number: int, noun: str) -> str:
 
 
 def _print_already(report: Report, console: Console) -> None:
-    target = f"{report.target['schema']}.{report.target['table']}"
     console.print(f"{report.workbook['name']} · {report.sheet}", markup=False, highlight=False)
-    console.print(f"nothing to do for {target}", style="bold green", markup=False, highlight=False)
+    console.print(report.outcome_line, style="bold green", markup=False, highlight=False)
     for note in report.notes:
         console.print(note_text(note), markup=False, highlight=False, soft_wrap=True)
 
 
 def _print_outcome(report: Report, console: Console) -> None:
-    words = {"published": "loaded into", "checked": "would load into", "over-budget": "NOT loaded into"}
-    place = f"{report.target['schema']}.{report.target['table']}" if report.target else "no table"
-    left_out = report.rows.get("superseded", 0)
-    good = report.total_records - report.error_count - left_out
     console.print(
-        f"{good:,} of {report.total_records:,} rows {words[report.outcome]} {place}, "
-        f"{report.error_count:,} rejected" + (f", {left_out:,} left out" if left_out else ""),
+        report.outcome_line,
         style="bold green" if not report.error_count else "bold yellow",
         markup=False,
         highlight=False,

@@ -5,6 +5,7 @@ A data contract of ODCS is translated first (see `odcs`).
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from importer.errors import ContractError
@@ -29,19 +30,33 @@ from .postgresql_options import parse_postgresql
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from importer.cells.field import Field
 
 FIELDS_MATCH = ("exact", "equal", "subset", "superset", "partial")
 
 
-def load_contract(path: Path) -> Contract:
-    """Load the contract in a `.json`, `.yaml`, `.yml` or `.toml` file.
+def load_contract(source: Path | dict[str, Any]) -> Contract:
+    """Load a contract.
+
+    Args:
+        source: a `.json`, `.yaml`, `.yml` or `.toml` file, or the descriptor itself.
 
     Raises:
         ContractError: the file is unreadable or not a contract; the message names the field and the key.
     """
+    return _load_file(source) if isinstance(source, Path) else _load_descriptor(source)
+
+
+def _load_descriptor(descriptor: dict[str, Any]) -> Contract:
+    try:
+        return parse_contract(from_odcs(descriptor) if is_odcs(descriptor) else descriptor)
+    except ContractError as exc:
+        exc.place = exc.place or "the contract"
+        raise
+
+
+def _load_file(path: Path) -> Contract:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:

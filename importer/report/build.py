@@ -100,6 +100,7 @@ def make_report(
         reasons=group_errors(rejects.errors, source.places) if len(rejects) else (),
         reading={"engine": settings.engine, **source.read_cells()},
         table=source.table_to_dict(),
+        rejected=rejects if len(rejects) else None,
     )
     return report, rejects
 

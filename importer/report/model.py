@@ -5,12 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from .html import html_table
 from .notes import Note, note_text
 from .rerun_command import mend_command
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from importer.validation.error_groups import ErrorGroup
     from importer.validation.tasks import ColumnCount
+
+    from .rejects_workbook import Rejects
 
 
 #: Outcomes of a run that published nothing.
@@ -83,6 +88,7 @@ class Report:
         run: ledger entry: `id`, `resumed_rows` (written by a run that died), `published_at` (of an earlier run).
         mend_options: options of `mend_command`.
         reasons: the errors by column and reason, the most frequent first; the dict has no values of them.
+        rejected: the rejects themselves, which no dict and no file of the report holds; None if this run has none.
     """
 
     outcome: str
@@ -106,6 +112,44 @@ class Report:
     run: dict[str, Any] = field(default_factory=dict)
     reading: dict[str, Any] = field(default_factory=dict)
     table: dict[str, Any] = field(default_factory=dict)
+    rejected: Rejects | None = field(default=None, repr=False, compare=False)
+
+    def __str__(self) -> str:
+        """Return the two sentences that matter: what was loaded, and where the rest is."""
+        return "\n".join([self.outcome_line, *([f"rejects: {self.rejects_file}"] if self.rejects_file else [])])
+
+    def _repr_html_(self) -> str:
+        """Return the report as a notebook shows it."""
+        titles = ["", "column", "type", "cells", "loaded", "missing", "ignored", "rejected"]
+        rows = [
+            [c.letter, c.name, c.type or "-", *(f"{getattr(c.count, n):,}" for n in titles[3:])] for c in self.columns
+        ]
+        return html_table(str(self), titles, rows, [note_text(note) for note in self.notes])
+
+    def rejects(self) -> pl.DataFrame:
+        """Return the rejected rows as they were in the sheet.
+
+        Returns:
+            `_row` (sheet row), `_errors` (all reasons), and a column of texts for each column of the sheet, under its
+            header text; no columns if nothing was rejected, or another run had done the import.
+        """
+        import polars as pl
+
+        return pl.DataFrame() if self.rejected is None else self.rejected.to_frame()
+
+    @property
+    def outcome_line(self) -> str:
+        """What was loaded, in a sentence."""
+        place = f"{self.target['schema']}.{self.target['table']}" if self.target else "no table"
+        if self.outcome == "already-imported":
+            return f"nothing to do for {place}"
+        words = {"published": "loaded into", "checked": "would load into", "over-budget": "NOT loaded into"}
+        left_out = self.rows.get("superseded", 0)
+        good = self.total_records - self.error_count - left_out
+        return (
+            f"{good:,} of {self.total_records:,} rows {words.get(self.outcome, self.outcome)} {place}, "
+            f"{self.error_count:,} rejected" + (f", {left_out:,} left out" if left_out else "")
+        )
 
     @property
     def success_count(self) -> int:

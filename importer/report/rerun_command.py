@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from importer.settings import Settings, find_dsn
@@ -17,7 +18,8 @@ def mend_options(settings: Settings, plan: LoadPlan) -> tuple[str, ...]:
     """Return the options of that command. It names no table, which the rejects workbook records itself."""
     words: list[str] = []
     if settings.contract:
-        words += ["--contract", str(settings.contract)]
+        # A descriptor that a program gave is in no file: the user knows where it is from.
+        words += ["--contract", str(settings.contract) if isinstance(settings.contract, Path) else "CONTRACT"]
     if settings.mode == "upsert":
         words += ["--mode", "upsert", "--key", ",".join(plan.key)]
     if settings.dsn is not None and settings.dsn != find_dsn(None):
