@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
+from importer.cells.arrow import series_from_arrow
 from importer.excel.addresses import MAX_ROWS, column_letters
 
 from .string_views import words
@@ -25,6 +27,12 @@ _LOOKAHEAD = 24
 #: What comes after the window's own bytes: tags without a name, then the padding.
 _TAGS_BEHIND = 8
 _BEHIND = b"<\0\0\0" * _TAGS_BEHIND + b"\0" * _LOOKAHEAD
+#: Bytes in which end tags are counted at once: the masks of so many stay in the cache.
+_COUNTED_AT_ONCE = 1 << 20
+_HIDDEN = b"hidden="
+_HIDDEN_WORD, _HIDDEN_MASK = np.uint64(int.from_bytes(_HIDDEN, "little")), np.uint64((1 << 56) - 1)
+#: In longer tags of rows, and what stands between these and the next tags, a search in all bytes takes less time.
+_LONG_ROW_TAG = 64
 _REF_OFFSET = len(b'<c r="')
 _SPACES = np.isin(np.arange(256), np.frombuffer(b" \t\r\n", np.uint8))
 _LETTERS = np.isin(np.arange(256), np.frombuffer(bytes(range(65, 91)) + bytes(range(97, 123)), np.uint8))
@@ -133,6 +141,30 @@ def count_values(rows: bytes) -> Counts:
     return Counts(rows.count(b"</v>") + inline, inline)
 
 
+def count_end_tags(data: Bytes) -> int:
+    """Return the number of `</v>` and `</is>` in a window, counted byte by byte, without its tags."""
+    count = 0
+    for start in range(0, len(data), _COUNTED_AT_ONCE):
+        block = data[start : start + _COUNTED_AT_ONCE + len(b"</is>") - 1]
+        ends = (block[:-4] == ord("<")) & (block[1:-3] == ord("/"))
+        values = ends & (block[2:-2] == ord("v")) & (block[3:-1] == ord(">"))
+        inline = ends & (block[2:-2] == ord("i")) & (block[3:-1] == ord("s")) & (block[4:] == ord(">"))
+        count += int(np.count_nonzero(values)) + int(np.count_nonzero(inline))
+    return count
+
+
+def has_hidden_row(rows: bytes, tags: Tags) -> bool:
+    """Return whether one of the tags of rows has the attribute `hidden`."""
+    which = np.flatnonzero(tags.names == word(b"<row"))
+    starts, ends = tags.at[which], tags.at[which + 1]
+    size = int((ends - starts).max(initial=0)) - len(_HIDDEN)
+    if size > _LONG_ROW_TAG:
+        return _HIDDEN in rows
+    eight = words(tags.data, 8)
+    places = range(len(b"<row"), size)
+    return any(bool((eight[starts + place] & _HIDDEN_MASK == _HIDDEN_WORD).any()) for place in places)
+
+
 def letter_count(width: int | None) -> int:
     """Return how many letters the last of `width` columns has; 1 if the width is unknown."""
     return len(column_letters(width - 1)) if width else 1
@@ -186,7 +218,9 @@ def _has_escape(rows: bytes, data: Bytes) -> bool:
 
 def is_utf8(rows: bytes) -> bool:
     """Return whether the rows are valid UTF-8."""
-    return rows.isascii() or not pl.Series([rows], dtype=pl.Binary).cast(pl.String, strict=False).null_count()
+    bounds = pa.py_buffer(np.array([0, len(rows)], np.int64))
+    held = series_from_arrow(pa.Array.from_buffers(pa.large_binary(), 1, [None, bounds, pa.py_buffer(rows)]))
+    return not held.cast(pl.String, strict=False).null_count()
 
 
 def _has_trimmed_text(rows: bytes, data: Bytes, tags: Positions, names: NDArray[np.unsignedinteger]) -> bool:

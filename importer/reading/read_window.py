@@ -19,7 +19,7 @@ from importer.columns.decode import Conventions, DecodedWindow, decode_window
 from importer.decoding.date_serials import DateSystem
 from importer.decoding.number_marks import mark_numbers
 from importer.decoding.shared_strings import map_strings
-from importer.decoding.tag_scan import Tags, find_tags, is_utf8, word
+from importer.decoding.tag_scan import Tags, count_end_tags, find_tags, has_hidden_row, is_utf8, word
 from importer.decoding.tasks import ReadTask, WindowRead
 from importer.errors import WorkbookRefused
 from importer.excel import sheet_xml as sheetxml
@@ -63,7 +63,8 @@ def read_frame(task: ReadTask) -> tuple[pl.DataFrame, WindowRead]:
     decoded = _decode(task, rows, tags) if task.engine != "calamine" else None
     frame = decoded.frame if decoded is not None else mark_numbers(read_rows(task, rows, tags), rows, task.formats)
     judged = judge_window(task, rows, frame) if decoded is not None and task.judged else Verdict(0, "")
-    frame = _mark_hidden(frame, sheetxml.hidden_rows(rows, window.first_row)) if b"hidden=" in rows else frame
+    if has_hidden_row(rows, tags):
+        frame = _mark_hidden(frame, sheetxml.hidden_rows(rows, window.first_row))
     numbers = frame[ROW]
     facts = profile(frame, task.missing)
     _check_bounds(numbers, facts)
@@ -100,14 +101,14 @@ def _decode(task: ReadTask, rows: bytes, tags: Tags) -> DecodedWindow | None:
         lambda: None if task.strings is None else map_strings(task.strings),
     )
     decoded = decode_window(rows, tags, task.window.first_row, conventions, lambda cells: read_apart(task, cells))
-    return decoded if decoded is not None and _is_complete(decoded, rows, task.window.first_row) else None
+    return decoded if decoded is not None and _is_complete(decoded, rows, tags, task.window.first_row) else None
 
 
-def _is_complete(decoded: DecodedWindow, rows: bytes, first_row: int) -> bool:
+def _is_complete(decoded: DecodedWindow, rows: bytes, tags: Tags, first_row: int) -> bool:
     """Return whether a decoded window has as many values as there are in the XML, counted without its tags."""
     frame = decoded.frame
     values = sum(frame[name].count() for name in frame.columns if name[0] != "_" and not name.endswith(".formula"))
-    ends = rows.count(b"</v>") + (rows.count(b"</is>") if b"</is>" in rows else 0) - decoded.surplus
+    ends = count_end_tags(tags.data) - decoded.surplus
     if values == ends and not decoded.blank:
         return True
     # An end tag may also be that of an empty `<v></v>`, which is a value only as the result of a formula.
