@@ -205,8 +205,8 @@ def _rows_above(
             places = np.searchsorted(frame[ROW].to_numpy(), wanted)
             sums = {row: dict(before) for row in wanted}
             for column in (c for c, facts in part.facts.items() if facts.kinds.get("number")):
-                cells = frame[part_name(column, "number")].fill_null(0).to_numpy()
-                for row, value in zip(wanted, np.concatenate([[0.0], np.cumsum(cells)])[places].tolist(), strict=True):
+                sums_so_far = frame[part_name(column, "number")].fill_null(0).cum_sum().to_numpy()
+                for row, value in zip(wanted, np.concatenate([[0.0], sums_so_far])[places].tolist(), strict=True):
                     sums[row][column] = sums[row].get(column, 0.0) + value
             found |= {row: RowsAbove(count + int(n), sums[row]) for row, n in zip(wanted, places, strict=True)}
         count += _shown_rows(part, data)
