@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
+from importer.cells.arrow import series_from_arrow
 from importer.cells.frame import PARTS, ROW, digits_name, part, pattern_name
 from importer.errors import WorkbookRefused
 from importer.workers.own_process import require_worker
@@ -14,7 +16,11 @@ from importer.workers.own_process import require_worker
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from numpy.typing import NDArray
+
     from importer.decoding.string_views import Positions
+
+    Picks = NDArray[np.uint32]
 
 #: Most values and nulls of a window's frame. They take 8 or 16 bytes each, and a check makes three times as many.
 MAX_FRAME_CELLS = 64_000_000
@@ -32,11 +38,23 @@ _MARK_NAMES = {DIGITS: digits_name, PATTERN: pattern_name}
 
 
 class Values(NamedTuple):
-    """Values of one kind, or marks of numbers; `cells` are indices among the cells of the window, ascending."""
+    """Values of one kind, or marks of numbers.
+
+    Attributes:
+        kind: their kind.
+        cells: index of each one's cell among the cells of the window; ascending.
+        values: the values.
+        picks: position in `values` of each cell's value; None if that is the cell's own position.
+    """
 
     kind: str
     cells: Positions
     values: pl.Series
+    picks: Picks | None = None
+
+    def in_order(self) -> pl.Series:
+        """Return the value of each cell."""
+        return self.values if self.picks is None else self.values.gather(pl.Series(self.picks))
 
 
 class Grid(NamedTuple):
@@ -46,30 +64,18 @@ class Grid(NamedTuple):
         numbers: sheet rows (1-based) that have cells, ascending.
         lines: index among these of each cell's row.
         columns: sheet column (0-based) of each cell.
-        order: the cells' indices column by column, from top to bottom in each.
     """
 
     numbers: Positions
     lines: Positions
     columns: Positions
-    order: Positions
 
 
 def make_grid(rows: Positions, columns: Positions) -> Grid:
     """Return the grid of cells in the order of the sheet, by their rows and columns."""
     begins = np.flatnonzero(np.diff(rows, prepend=0))
     lines = np.repeat(np.arange(len(begins)), np.diff(begins, append=len(rows)))
-    return Grid(rows[begins], lines, columns, _column_order(columns, len(begins)))
-
-
-def _column_order(columns: Positions, height: int) -> Positions:
-    """Return the order of cells column by column; they are in the order of the sheet, in `height` rows."""
-    width, rest = divmod(len(columns), height) if height else (0, 1)
-    if not rest:
-        table = columns.reshape(height, width)
-        if (table == table[0]).all():  # every row has the same columns
-            return np.arange(len(columns)).reshape(height, width).T.ravel()
-    return np.argsort(columns.astype(np.uint16), kind="stable")
+    return Grid(rows[begins], lines, columns)
 
 
 def make_frame(grid: Grid, found: Iterable[Values]) -> pl.DataFrame:
@@ -79,15 +85,14 @@ def make_frame(grid: Grid, found: Iterable[Values]) -> pl.DataFrame:
         WorkbookRefused: the cells are scattered over too many columns.
     """
     by_kind: dict[str, list[Values]] = {}
-    for each in found:
-        if len(each.cells):
-            by_kind.setdefault(each.kind, []).append(each)
-    sorted_values = [_sort(grid, by_kind[kind]) for kind in _KINDS if kind in by_kind]
-    counts = [np.bincount(grid.columns[each.cells]) for each in sorted_values]
-    _check_size(grid, sum(int(np.count_nonzero(count)) for count in counts))
+    for values in found:
+        if len(values.cells):
+            by_kind.setdefault(values.kind, []).append(values)
+    placed = [_Placed(grid, by_kind[kind]) for kind in _KINDS if kind in by_kind]
+    _check_size(grid, sum(int(np.count_nonzero(each.counts)) for each in placed))
     arrays: dict[tuple[int, int], pl.Series] = {}
-    for order, (each, count) in enumerate(zip(sorted_values, counts, strict=True)):
-        arrays |= {(c, order): array.alias(_name(c, each.kind)) for c, array in _spread(grid, each, count).items()}
+    for order, each in enumerate(placed):
+        arrays |= {(c, order): array.alias(_name(c, each.kind)) for c, array in each.spread().items()}
     rows = pl.Series(ROW, grid.numbers, pl.Int64)
     return pl.DataFrame([rows, *(arrays[place] for place in sorted(arrays))])
 
@@ -107,45 +112,60 @@ def _check_size(grid: Grid, arrays: int) -> None:
         )
 
 
-def _sort(grid: Grid, parts: list[Values]) -> Values:
-    """Return the values of one kind as one, column by column."""
-    cells = np.concatenate([each.cells for each in parts]) if len(parts) > 1 else parts[0].cells
-    values = pl.concat([each.values for each in parts]) if len(parts) > 1 else parts[0].values
-    if len(parts) == 1 and len(cells) == len(grid.order):  # all cells, in their order
-        return Values(parts[0].kind, grid.order, values.gather(_indices(grid.order)))
-    positions = np.full(len(grid.order), -1, np.int64)
-    positions[cells] = np.arange(len(cells))
-    picked = positions[grid.order]
-    picked = picked[picked >= 0]
-    return Values(parts[0].kind, cells[picked], values.gather(_indices(picked)))
+class _Placed:
+    """The values of one kind, with their places.
+
+    Attributes:
+        kind: their kind.
+        counts: number of values in each sheet column.
+    """
+
+    def __init__(self, grid: Grid, parts: list[Values]) -> None:
+        self.kind, self._height = parts[0].kind, len(grid.numbers)
+        if len(parts) == 1:
+            self._values, self._picks, cells = parts[0].values, parts[0].picks, parts[0].cells
+        else:
+            # Of values in several chunks, picking takes ten times as long.
+            self._values = pl.concat([each.in_order() for each in parts], rechunk=True)
+            self._picks, cells = None, np.concatenate([each.cells for each in parts])
+        is_all = len(parts) == 1 and len(cells) == len(grid.columns)
+        self._columns, self._lines = (grid.columns, grid.lines) if is_all else (grid.columns[cells], grid.lines[cells])
+        self.counts = np.bincount(self._columns)
+
+    def spread(self) -> dict[int, pl.Series]:
+        """Return the values as an array for each column, with nulls in rows where that has none of them."""
+        full = self.counts == self._height
+        partial = np.flatnonzero(~full & (self.counts > 0))
+        # Not all at once: there may be thousands of columns with few values.
+        step = max(_SPREAD_AT_ONCE // max(self._height, 1), 1)
+        groups = [np.flatnonzero(full), *np.split(partial, range(step, len(partial), step))]
+        arrays: dict[int, pl.Series] = {}
+        for group in groups:
+            arrays |= self._spread_group(group) if len(group) else {}
+        return arrays
+
+    def _spread_group(self, group: Positions) -> dict[int, pl.Series]:
+        """Return the arrays of some columns."""
+        height = self._height
+        rank = np.full(len(self.counts), -1, np.int64)
+        rank[group] = np.arange(len(group)) * height
+        firsts = rank[self._columns]
+        mine: Positions | slice = slice(None)
+        if int(self.counts[group].sum()) < len(firsts):
+            mine = np.flatnonzero(firsts >= 0)
+        places = firsts[mine] + self._lines[mine]
+        picks = np.zeros(len(group) * height, np.uint32)
+        picks[places] = np.arange(len(firsts), dtype=np.uint32)[mine] if self._picks is None else self._picks[mine]
+        spread = self._values.gather(pl.Series(picks))
+        if len(places) < len(picks):
+            held = np.zeros(len(picks), np.bool_)
+            held[places] = True
+            spread = _with_nulls(spread, held)
+        return {c: spread.slice(n * height, height) for n, c in enumerate(group.tolist())}
 
 
-def _indices(positions: Positions) -> pl.Series:
-    return pl.Series(positions.astype(np.uint32))
-
-
-def _spread(grid: Grid, found: Values, counts: Positions) -> dict[int, pl.Series]:
-    """Return the values as an array for each column, with nulls in rows where that has none of them."""
-    height, values = len(grid.numbers), found.values
-    ends = np.cumsum(counts)
-    whole = np.flatnonzero(counts == height)
-    arrays = {c: values.slice(int(ends[c]) - height, height) for c in whole.tolist()}
-    partial = np.flatnonzero((counts > 0) & (counts < height))
-    # Many columns at once: one call for each would cost more than its values where there are hundreds.
-    step = max(_SPREAD_AT_ONCE // max(height, 1), 1)
-    for some in np.split(partial, range(step, len(partial), step)) if len(partial) else ():
-        arrays |= _with_nulls(grid, found, ends - counts, ends, some)
-    return arrays
-
-
-def _with_nulls(
-    grid: Grid, found: Values, starts: Positions, ends: Positions, columns: Positions
-) -> dict[int, pl.Series]:
-    """Return the values of some columns as arrays, with nulls in rows where these have none."""
-    height, values = len(grid.numbers), found.values
-    places = np.full((len(columns), height), len(values), np.uint32)
-    for n, column in enumerate(columns.tolist()):
-        mine = slice(int(starts[column]), int(ends[column]))
-        places[n, grid.lines[found.cells[mine]]] = np.arange(mine.start, mine.stop, dtype=np.uint32)
-    spread = values.extend_constant(None, 1).gather(pl.Series(places.ravel()))
-    return {c: spread.slice(n * height, height) for n, c in enumerate(columns.tolist())}
+def _with_nulls(values: pl.Series, held: NDArray[np.bool_]) -> pl.Series:
+    """Return the values with nulls where they are not held; the buffers of the values are used as they are."""
+    array = values.to_arrow(compat_level=pl.CompatLevel.newest())
+    buffers = [pa.py_buffer(np.packbits(held, bitorder="little")), *array.buffers()[1:]]
+    return series_from_arrow(pa.Array.from_buffers(array.type, len(array), buffers, offset=array.offset))

@@ -129,16 +129,14 @@ def decode_shared(texts: Texts, strings: pl.Series | None) -> Decoded:
     """
     count = 0 if strings is None else len(strings)
     indexes = texts.views().cast(pl.UInt32, strict=False)
-    last = indexes.max()
-    if strings is not None and not indexes.null_count() and isinstance(last, int) and last < count:
-        all_found = strings.gather(indexes)
-        if is_own_process() and all_found.str.len_bytes().sum() > _OWN_PROCESS_TEXT_BYTES:
-            require_worker()
-        return Decoded([Values("text", texts.cells, all_found)], texts.cells[:0])
     good = (indexes < count).fill_null(value=False).to_numpy()
     if strings is None or not good.any():
         return Decoded([], texts.cells)
-    found = Values("text", texts.cells[good], strings.gather(indexes.filter(pl.Series(good))))
+    if not good.all():
+        indexes = indexes.filter(pl.Series(good))
+    if is_own_process() and strings.gather(indexes).str.len_bytes().sum() > _OWN_PROCESS_TEXT_BYTES:
+        require_worker()
+    found = Values("text", texts.cells[good], strings, indexes.to_numpy())
     return Decoded([found], texts.cells[~good])
 
 
