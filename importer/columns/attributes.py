@@ -1,7 +1,8 @@
 """Reads the attributes of a window's `<c>` tags: address, style and type, in any order, for all cells at a time.
 
-Usually they are `r="A1"`, then `s="1"`, then `t="s"`, with single spaces before them and double quotes. Each step reads
-the next attribute of all cells that have one more, so the usual layouts take two or three steps.
+Usually they are `r="A1"`, then `s="1"`, then `t="s"`, with single spaces before them and double quotes. Few different
+texts come after the address, so one cell of each is read for all (`alike_tags`). Of the other cells, each step reads
+the next attribute of all that have one more.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import numpy as np
 
 from importer.decoding.string_views import words
 
+from .alike_tags import group_alike, read_addresses
 from .digits import MASKS, read_digits
 
 if TYPE_CHECKING:
@@ -68,15 +70,36 @@ def read_attributes(data: Bytes, starts: Positions, ends: Positions, rows: RowNu
         ends: offset of the tag that comes next.
         rows: the rows that the cells are in.
     """
-    return _Reader(data, starts, rows).read(ends)
+    row_words, row_sizes = np.repeat(rows.words, rows.cells), np.repeat(rows.sizes, rows.cells)
+    columns, behind = read_addresses(data, starts, row_words, row_sizes)
+    alike, examples = group_alike(data, behind, ends, np.flatnonzero(columns >= 0))
+    if not len(examples):
+        return _Reader(data, starts, row_words, row_sizes).read(ends)
+    read = _Reader(data, starts[examples], row_words[examples], row_sizes[examples]).read(ends[examples])
+    found = Attributes(columns, read.styles[alike], read.types[alike], read.good[alike])
+    left = np.flatnonzero(alike < 0)  # what the lines above gave these is none of theirs
+    if len(left):
+        rest = _Reader(data, starts[left], row_words[left], row_sizes[left]).read(ends[left])
+        found.columns[left], found.styles[left] = rest.columns, rest.styles
+        found.types[left], found.good[left] = rest.types, rest.good
+    return found
 
 
 class _Reader:
-    def __init__(self, data: Bytes, starts: Positions, rows: RowNumbers) -> None:
+    """Reads the attributes of some cells in any order.
+
+    Args:
+        data: bytes of the window.
+        starts: offset of each cell's `<c`.
+        row_words: what ends the address of each, see `RowNumbers`.
+        row_sizes: number of bytes of that.
+    """
+
+    def __init__(self, data: Bytes, starts: Positions, row_words: Words, row_sizes: Positions) -> None:
         self._data, self._four, self._eight = data, words(data, 4), words(data, 8)
         #: Offset behind what was read of each tag.
         self._at = starts + len(b"<c")
-        self._row_words, self._row_sizes = np.repeat(rows.words, rows.cells), np.repeat(rows.sizes, rows.cells)
+        self._row_words, self._row_sizes = row_words, row_sizes
         self._columns = np.full(len(starts), -1, np.int64)
         self._styles = np.zeros(len(starts), np.int32)
         self._types = np.zeros(len(starts), np.uint8)
