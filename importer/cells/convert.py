@@ -49,15 +49,23 @@ def _string(_field: Field, column: int, kinds: list[str]) -> pl.Expr:
     return raw_text(column, kinds)
 
 
+#: What stands beside a number in parentheses, which is negative there: a currency, as a sign or a code of three letters.
+_CURRENCY = r"(?:\p{Sc}|[A-Za-z]{3})?\s*"
+_IN_PARENTHESES = rf"^{_CURRENCY}\(\s*{_CURRENCY}(\d[\d\s.,'’\x{{A0}}\x{{2009}}\x{{202F}}]*)\s*{_CURRENCY}\)\s*{_CURRENCY}$"
+#: A minus behind the number; behind a decimal character it stands for no fraction (`5,-`).
+_MINUS_BEHIND = rf"^([^\d+\-]*)(\d(?:[^\-]*\d)?)\s*(?:-\s*{_CURRENCY}|{_CURRENCY}-)$"
+_NO_FRACTION = r"([.,])\s?[-\x{2013}\x{2014}]+$"
+
+
 def _normalize_number_text(field: Field, text: pl.Expr) -> pl.Expr:
     """Return number texts with a dot as decimal point, and without group characters and surrounding words.
 
     A group has three digits, an inner group two or three (India); if the dot is the group character, `1.5` is not a
     number.
     """
-    text = text.str.strip_chars()
+    text = text.str.strip_chars().str.replace("\N{MINUS SIGN}", "-", literal=True)
     if field.options.get("bareNumber") is False:
-        text = text.str.replace(r"^[^\d+\-.,]+", "").str.replace(r"[^\d.,]+$", "")
+        text = _without_words(field, text)
     group, decimal = field.options.get("groupChar", ""), field.options.get("decimalChar", ".")
     if not group and decimal == ".":
         return text
@@ -66,6 +74,20 @@ def _normalize_number_text(field: Field, text: pl.Expr) -> pl.Expr:
     text = pl.when(text.str.contains(form)).then(text)
     text = text.str.replace_all(group, "", literal=True) if group else text
     return text.str.replace_all(decimal, ".", literal=True)
+
+
+def _without_words(field: Field, text: pl.Expr) -> pl.Expr:
+    """Return number texts without the words around them; a minus behind, and parentheses, make a number negative.
+
+    The standard removes what stands around a number. Of `5.359,57-` and `(12.50)` it would make other numbers.
+    """
+    text = text.str.replace(_IN_PARENTHESES, "-${1}").str.replace(_MINUS_BEHIND, "-${1}${2}")
+    text = pl.when(~text.str.contains(r"^[^\d]*\([^)]*\d[^)]*\)[^\d]*$")).then(text)
+    text = text.str.replace(r"^-\s*(?:\p{Sc}|[A-Za-z]{3})\s*(\d)", "-${1}").str.replace(_NO_FRACTION, "${1}")
+    if (field.options.get("excel") or {}).get("percent") == "fraction":
+        text = text.str.replace(r"\s*%\s*$", "e-2")
+        return text.str.replace(r"^[^\d+\-.,]+", "")
+    return text.str.replace(r"^[^\d+\-.,]+", "").str.replace(r"[^\d.,\-]+$", "")
 
 
 def _number(field: Field, column: int, kinds: list[str]) -> pl.Expr:

@@ -9,7 +9,7 @@ from importer.errors import ContractError
 from importer.postgres.types import FIELD_TYPES
 
 from .descriptor_checks import is_name, parse_missing_values, require_object, shown
-from .known_keys import CONSTRAINTS, FIELD_KEYS, check_keys, nearest, within
+from .known_keys import CONSTRAINTS, FIELD_EXCEL_KEYS, FIELD_KEYS, check_keys, nearest, within
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -147,11 +147,21 @@ def _check_options(field: Field, place: str) -> None:
         raise ContractError(f"{min(both)!r} is in both trueValues and falseValues", place=place)
     if not isinstance(options.get("bareNumber", True), bool):
         raise ContractError("bareNumber must be true or false", place=place)
+    if "excel" in options:
+        _check_excel(options["excel"], place)
     if field.type == "list":
         _check_list_options(options, place)
     categories = options.get("categories")
     if categories is not None and (not isinstance(categories, list) or not categories):
         raise ContractError("categories must be a non-empty list", place=place)
+
+
+def _check_excel(given: Any, place: str) -> None:
+    with within("excel"):
+        found = require_object(given, f"{place}, excel")
+        check_keys(found, FIELD_EXCEL_KEYS, place)
+        if found.get("percent", "number") not in ("number", "fraction"):
+            raise ContractError("percent must be number (5% is 5) or fraction (5% is 0.05)", place=place)
 
 
 def _check_list_options(options: Mapping[str, Any], place: str) -> None:

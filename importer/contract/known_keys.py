@@ -29,6 +29,8 @@ POSTGRESQL_KEYS = ("schema", "table", "types", "extraColumns", "indexes")
 EXTRA_COLUMN_KEYS = ("name", "type", "default", "identity", "primaryKey", "notNull")
 FOREIGN_KEY_KEYS = ("fields", "reference", "name", "title", "description")
 REFERENCE_KEYS = ("resource", "fields", "package")
+#: What a field says of texts that the standard has no key for.
+FIELD_EXCEL_KEYS = ("percent",)
 CONSTRAINTS = (
     "required", "unique", "minLength", "maxLength", "minimum", "maximum",
     "exclusiveMinimum", "exclusiveMaximum", "pattern", "enum", "jsonSchema",
@@ -40,7 +42,7 @@ _OPTIONS = (
 )  # fmt: skip
 FIELD_KEYS = (
     "name", "type", "title", "format", "constraints", "missingValues", *_OPTIONS,
-    "description", "example", "examples", "rdfType",
+    "description", "example", "examples", "rdfType", "excel",
 )  # fmt: skip
 #: Keys that are often written one level too high: by the keys there, the object that they stand in.
 _CHILDREN: dict[tuple[str, ...], dict[str, tuple[str, ...]]] = {
