@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from .settings import DriftPolicy, Engine, ErrorCells, HiddenPolicy, Limits, Method, MixedPolicy, Mode, OnDuplicate
     from .table_options import Footer
+    from .text_options import DateOrder, Decimal
 
 __all__ = [
     "BudgetExceeded",
@@ -87,6 +88,9 @@ def import_workbook(
     types: Mapping[str, str] | str | None = None,
     null: Sequence[str] | None = None,
     mixed: MixedPolicy = "text",
+    parse_texts: bool = False,
+    date_order: DateOrder | None = None,
+    decimal: Decimal | None = None,
     drift: DriftPolicy = "refuse",
     timezone: str = "UTC",
     max_text: int = 32_767,
@@ -135,6 +139,10 @@ def import_workbook(
         null: texts that mean a missing value, such as `["n/a", "-"]`.
         mixed: how to load a column whose kinds mix: as `text`, or, where at least 95 % of its cells are of one kind, in
             the type of that kind, with rejects of the others (`reject`).
+        parse_texts: load columns whose texts are all numbers, dates, times or booleans as such, however they are
+            written; a column whose texts have two meanings is refused.
+        date_order: order of day, month and year (`dmy`, `mdy`, `ymd`) where no text of a column decides.
+        decimal: decimal character (`point`, `comma`) where no text of a column decides.
         drift: what to do with columns that the contract or the existing table does not have: `refuse` the sheet,
             `add-columns` to the table, or `ignore-extra` ones.
         timezone: zone assumed for dates and times without one, where the column is `timestamptz`.
@@ -195,6 +203,9 @@ def import_workbook(
             types=types,
             null=null,
             mixed=mixed,
+            parse_texts=parse_texts,
+            date_order=date_order,
+            decimal=decimal,
             drift=drift,
             timezone=timezone,
             max_text=max_text,
@@ -235,7 +246,8 @@ def inspect_workbook(workbook: Workbook, **options: Any) -> Inspection:
     Args:
         workbook: path of an `.xlsx` or `.xlsm` file, its bytes, or a file that is open for binary reading.
         options: `sheet`, `header_row`, `rows`, `last_row`, `until_blank`, `footer`, `columns`, `types`, `null`,
-            `mixed`, `keep_names`, `hidden`, `engine`, `workers`, `temp_dir` and `limits`, as in `import_workbook`.
+            `mixed`, `parse_texts`, `date_order`, `decimal`, `keep_names`, `hidden`, `engine`, `workers`, `temp_dir`
+            and `limits`, as in `import_workbook`.
 
     Raises:
         InputError: the workbook, the sheet or the header is refused.

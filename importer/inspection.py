@@ -17,6 +17,7 @@ from importer.plan.mixed import MixedColumn, find_mixed, undecided
 from importer.plan.model import choose_columns
 from importer.plan.suggest import suggest_rules
 from importer.postgres.types import FIELD_TYPES
+from importer.proposals.columns import Proposals, propose, with_proposals
 from importer.runtime.progress import Clock
 from importer.stages.read import dispute_note, read_source
 from importer.stages.workspace import open_workspace
@@ -46,6 +47,7 @@ class Inspection:
         sample: (row number, texts by column index) of the first data rows.
         problems: (address, kind, raw text) of the first cells that would be rejected.
         mixed: the columns whose kinds mix.
+        proposals: what the texts of columns are.
         disputes: a note on why the engine had to read the sheet, if it had to.
     """
 
@@ -54,6 +56,7 @@ class Inspection:
     sample: list[tuple[int, dict[int, str]]]
     problems: list[tuple[str, str, str]]
     mixed: list[MixedColumn]
+    proposals: Proposals
     disputes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -77,12 +80,16 @@ class Inspection:
                 {
                     "letter": c.letter, "header": c.header, "name": c.name, "type": types.get(c.name),
                     "cells": self.facts(c.index).cells, "kinds": self.facts(c.index).kinds,
+                    "proposal": self.proposals.to_dict(c),
                 }
                 for c in source.header.columns
             ],
             "sample": [{"row": row, "cells": self._by_letter(cells)} for row, cells in self.sample],
             "problems": [{"address": a, "kind": kind, "raw": raw} for a, kind, raw in self.problems],
-            "notes": [*self.disputes, *(f"{m.describe()}: {m.advise()}" for m in self.mixed), *source.notes()],
+            "notes": [
+                *self.disputes, *(f"{m.describe()}: {m.advise()}" for m in self.mixed),
+                *self.proposals.notes(source.header.columns), *source.notes(),
+            ],
         }  # fmt: skip
 
     def _by_letter(self, cells: dict[int, str]) -> dict[str, str]:
@@ -99,7 +106,8 @@ def inspect_workbook(workbook: str | Path, **options: Any) -> Inspection:
     Args:
         workbook: path of an `.xlsx` or `.xlsm` file.
         options: `sheet`, `header_row`, `rows`, `last_row`, `until_blank`, `footer`, `columns`, `types`, `null`,
-            `mixed`, `keep_names`, `hidden`, `engine`, `workers`, `temp_dir` and `limits`, as in `import_workbook`.
+            `mixed`, `parse_texts`, `date_order`, `decimal`, `keep_names`, `hidden`, `engine`, `workers`, `temp_dir`
+            and `limits`, as in `import_workbook`.
 
     Raises:
         InputError: the workbook, the sheet or the header is refused.
@@ -107,11 +115,12 @@ def inspect_workbook(workbook: str | Path, **options: Any) -> Inspection:
     settings = _settings(workbook, **options)
     with open_workspace(settings) as (folder, pool):
         source, disputes = _read(settings, pool, folder)
-        columns, contract = _infer(settings, source)
+        columns, contract, proposals = _infer(settings, source, parse=settings.parse_texts)
         mixed = find_mixed(undecided(settings, source.header), source.facts, source.places, settings.mixed)
         loaded = {c.name for c in columns}
-        mixed = [m for m in mixed if m.name in loaded]
-        return Inspection(source, contract, _sample(source), _problems(source), mixed, disputes)
+        types = {f.name: f.type for f in contract.fields}
+        mixed = [m for m in mixed if m.name in loaded and types[m.name] == m.type]
+        return Inspection(source, contract, _sample(source), _problems(source), mixed, proposals, disputes)
 
 
 def _read(settings: Settings, pool: Pool, folder: Path) -> tuple[SheetSource, tuple[str, ...]]:
@@ -139,16 +148,28 @@ def suggest_contract(workbook: str | Path, **options: Any) -> dict[str, Any]:
     settings = _settings(workbook, **options)
     with open_workspace(settings) as (folder, pool):
         source = read_source(settings, pool, folder, Clock())
-        columns, contract = _infer(settings, source)
-        return dump_contract(suggest_rules(source, contract, columns, skip_hidden=settings.hidden == "skip"))
+        columns, contract, proposals = _infer(settings, source, parse=True)
+        descriptor = dump_contract(suggest_rules(source, contract, columns, skip_hidden=settings.hidden == "skip"))
+        for field, column in zip(descriptor["fields"], columns, strict=True):
+            if column.index in proposals.questions:
+                field["description"] = proposals.note(column)
+        return descriptor
 
 
-def _infer(settings: Settings, source: SheetSource) -> tuple[list[SheetColumn], Contract]:
-    """Return the columns to load and the contract that they suggest, in which the user's types come first."""
+def _infer(settings: Settings, source: SheetSource, *, parse: bool) -> tuple[list[SheetColumn], Contract, Proposals]:
+    """Return the columns to load, the contract that they suggest, in which the user's types come first, and proposals.
+
+    Args:
+        settings: settings of the inspection.
+        source: the sheet.
+        parse: whether the contract follows the proposals.
+    """
     columns, _ = choose_columns(source.header, settings.columns)
     contract = infer_contract(columns, source.facts, settings.mixed)
     found: dict[str, SheetColumn | None] = {c.name: c for c in columns}
-    return columns, with_given(settings, contract, found)
+    proposals = propose(settings, source, columns)
+    contract = with_proposals(contract, found, proposals, keep_types=False) if parse else contract
+    return columns, with_given(settings, contract, found), proposals
 
 
 def _settings(

@@ -126,6 +126,7 @@ def test_api_type_hints_resolve() -> None:
         OnDuplicate,
     )
     from importer.table_options import Footer
+    from importer.text_options import DateOrder, Decimal
 
     names = {
         "Path": Path,
@@ -143,6 +144,8 @@ def test_api_type_hints_resolve() -> None:
         import_workbook,
         globalns={
             **names,
+            "DateOrder": DateOrder,
+            "Decimal": Decimal,
             "DriftPolicy": DriftPolicy,
             "Engine": Engine,
             "ErrorCells": ErrorCells,

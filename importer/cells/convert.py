@@ -49,9 +49,9 @@ def _string(_field: Field, column: int, kinds: list[str]) -> pl.Expr:
     return raw_text(column, kinds)
 
 
-#: What stands beside a number in parentheses, which is negative there: a currency, as a sign or a code of three letters.
+#: What stands beside a number in parentheses, which is negative there: a currency, by its sign or code.
 _CURRENCY = r"(?:\p{Sc}|[A-Za-z]{3})?\s*"
-_IN_PARENTHESES = rf"^{_CURRENCY}\(\s*{_CURRENCY}(\d[\d\s.,'’\x{{A0}}\x{{2009}}\x{{202F}}]*)\s*{_CURRENCY}\)\s*{_CURRENCY}$"
+_IN_PARENTHESES = rf"^{_CURRENCY}\(\s*{_CURRENCY}(\d[\d\s.,'\x{{2019}}]*)\s*{_CURRENCY}\)\s*{_CURRENCY}$"
 #: A minus behind the number; behind a decimal character it stands for no fraction (`5,-`).
 _MINUS_BEHIND = rf"^([^\d+\-]*)(\d(?:[^\-]*\d)?)\s*(?:-\s*{_CURRENCY}|{_CURRENCY}-)$"
 _NO_FRACTION = r"([.,])\s?[-\x{2013}\x{2014}]+$"

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 _SECTIONS = {
     "What to read": (
         "sheet", "range", "excel_table", "header_row", "footer", "last_row", "rows", "until_blank", "merged", "columns",
-        "keep_names", "hidden", "contract", "types", "null", "mixed", "parse_texts", "timezone",
+        "keep_names", "hidden", "contract", "types", "null", "mixed", "parse_texts", "date_order",
+        "decimal", "timezone",
     ),
     "Where to": ("to", "table", "mode", "key", "on_duplicate", "drift", "lineage", "again"),
     "What is bad": ("error_cells", "max_text", "rejects", "max_rejects"),

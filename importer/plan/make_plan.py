@@ -19,6 +19,7 @@ from .given_types import with_given
 from .infer import infer_contract
 from .lineage import check_lineage_names, check_lineage_texts, with_lineage
 from .model import LoadPlan, check_keys, choose_columns, field_columns, find_column, match_fields
+from .parse_texts import read_texts
 from .target import Target, contract_from_table, plan_columns, resolve_types, with_required_keys, with_table_rules
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def plan_load(
         hidden = set(hidden_columns(source.cut, source.facts))
         ignored += [c for c in columns if c.index in hidden]
         columns = [c for c in columns if c.index not in hidden]
+    is_given = contract is not None
     if contract is None:
         contract = (
             contract_from_table(target.table, columns)
@@ -76,6 +78,9 @@ def plan_load(
         contract = with_new_columns(contract, new, source.facts, target.table, settings.mixed)
     lenient = settings.columns is not None or settings.drift == "ignore-extra"
     found, left = match_fields(contract, columns, lenient=lenient)
+    texts: tuple[str, ...] = ()
+    if not is_given:
+        contract, texts = read_texts(settings, source, contract, found, keep_types=target.table is not None)
     contract = with_given(settings, contract, found)
     if target.table:
         _check_types(session, settings)
@@ -95,7 +100,7 @@ def plan_load(
     return contract, LoadPlan(
         planned, tuple(ignored + left), tuple(contract.all_keys()), settings.timezone, settings.error_cells,
         key, settings.on_duplicate, settings.lineage, find_text_hash(session), session.encoding, settings.max_text,
-        added,
+        added, texts,
     )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from importer.contract.known_keys import nearest
@@ -50,6 +50,7 @@ class LoadPlan:
         encoding: encoding of the database, which may not hold every character.
         max_text: most characters of a text, unless `maxLength` of its field is larger.
         added: names of the fields whose columns are added to the existing table.
+        texts: notes on what the texts of columns are.
     """
 
     columns: tuple[ColumnPlan, ...]
@@ -64,6 +65,7 @@ class LoadPlan:
     encoding: Encoding = UTF8
     max_text: int = MAX_CHARACTERS
     added: tuple[str, ...] = ()
+    texts: tuple[str, ...] = field(default=(), compare=False)
 
 
 def choose_columns(header: Header, wanted: tuple[str, ...] | None) -> tuple[list[SheetColumn], list[SheetColumn]]:

@@ -44,7 +44,11 @@ def suggest_rules(
         skip_hidden: whether hidden rows are left out.
     """
     rows = source.rows - (source.hidden_rows if skip_hidden else 0)
-    full = {c.index for c in columns if rows and _filled(source, c) == rows}
+    full = {
+        c.index
+        for f, c in zip(contract.fields, columns, strict=True)
+        if rows and _filled(source, c) == rows and f.missing_values is None
+    }
     candidates = [
         c
         for n, (f, c) in enumerate(zip(contract.fields, columns, strict=True))

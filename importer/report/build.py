@@ -149,8 +149,11 @@ def _mixed_notes(settings: Settings, source: SheetSource, plan: LoadPlan, lease:
     if settings.contract is not None or lease.target.table is not None:
         return []
     found = find_mixed(undecided(settings, source.header), source.facts, source.places, settings.mixed)
-    loaded = {c.column.name for c in plan.columns if c.column}
-    return [Note(MIXED_COLUMN, {"what": m.describe(), "advice": m.advise()}) for m in found if m.name in loaded]
+    # A column whose texts are read as values has another type than its kinds say.
+    loaded = {(c.column.name, c.field.type) for c in plan.columns if c.column}
+    return [
+        Note(MIXED_COLUMN, {"what": m.describe(), "advice": m.advise()}) for m in found if (m.name, m.type) in loaded
+    ]
 
 
 def _drift_notes(settings: Settings, source: SheetSource, plan: LoadPlan, lease: RunLease) -> list[str]:
@@ -168,7 +171,7 @@ def _drift_notes(settings: Settings, source: SheetSource, plan: LoadPlan, lease:
 
 
 def _plan_notes(settings: Settings, plan: LoadPlan) -> list[str]:
-    notes = []
+    notes = list(plan.texts)
     zoned = [c.field.name for c in plan.columns if c.pg_type.name == "timestamp with time zone"]
     if zoned:
         notes.append(f"dates and times without a zone are taken as {settings.timezone} for {', '.join(zoned)}")

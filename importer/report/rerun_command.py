@@ -38,6 +38,9 @@ def mend_options(settings: Settings, plan: LoadPlan) -> tuple[str, ...]:
         ("--max-text", settings.max_text, Settings.max_text),
     ):
         words += [option, str(value)] if value != default else []
+    words += ["--parse-texts"] * settings.parse_texts
+    words += ["--date-order", settings.date_order] if settings.date_order else []
+    words += ["--decimal", settings.decimal] if settings.decimal else []
     words += ["--keep-names"] * settings.keep_names + ["--lineage"] * settings.lineage
     return tuple(words)
 

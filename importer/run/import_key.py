@@ -25,7 +25,8 @@ _NOT_IN_KEY = frozenset({
 })  # fmt: skip
 #: Settings that versions before them did not have: at their default they are left out, so that keys stay the same.
 _ADDED = frozenset({
-    "max_text", "types", "null", "mixed", "drift", "footer", "last_row", "rows", "until_blank",
+    "max_text", "types", "null", "mixed", "drift", "footer", "last_row", "rows", "until_blank", "parse_texts",
+    "date_order", "decimal",
 })  # fmt: skip
 
 

@@ -64,7 +64,7 @@ class Stream:
             ImporterError: the server cannot be reached, or fails.
         """
         settings = self._settings
-        if settings.method != "batch" or settings.hidden != "include" or settings.until_blank:
+        if settings.method != "batch" or settings.hidden != "include" or settings.until_blank or settings.parse_texts:
             return None
         lease = self._holder.get()
         if lease.published_run:

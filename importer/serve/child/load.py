@@ -161,7 +161,7 @@ def _refuse_aliases(path: Path) -> None:
 #: Options of a load that an inspection has, too.
 _READING = (
     "sheet", "header_row", "rows", "last_row", "until_blank", "footer", "keep_names", "hidden", "engine", "types",
-    "null", "mixed",
+    "null", "mixed", "parse_texts", "date_order", "decimal",
 )  # fmt: skip
 
 

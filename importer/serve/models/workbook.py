@@ -41,7 +41,10 @@ class Sheet(BaseModel):
 
 
 class SheetColumn(BaseModel):
-    """A column of a sheet; `type` is the PostgreSQL type inferred from its cells, `kinds` counts cells by kind."""
+    """A column of a sheet; `type` is the PostgreSQL type inferred from its cells, `kinds` counts cells by kind.
+
+    `proposal` says what its texts are, if they are values: keys of a field of Table Schema, and `what` in words.
+    """
 
     letter: str
     header: str | None
@@ -49,6 +52,7 @@ class SheetColumn(BaseModel):
     type: str | None
     cells: int
     kinds: dict[str, int]
+    proposal: dict[str, Any] | None = None
 
 
 class SampleRow(BaseModel):

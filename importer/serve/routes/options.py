@@ -114,6 +114,15 @@ class InspectOptions(BaseModel):
         Literal["text", "reject"], Field(description="what a column becomes whose kinds mix: `text`, or the kind of "
                                          "at least 95 % of its cells, with rejects of the others")
     ] = "text"  # fmt: skip
+    parse_texts: Annotated[
+        bool, Field(description="load columns whose texts are all numbers, dates, times or booleans as such")
+    ] = False
+    date_order: Annotated[
+        Literal["dmy", "mdy", "ymd"] | None, Field(description="order of day and month in texts, where none decides")
+    ] = None
+    decimal: Annotated[
+        Literal["point", "comma"] | None, Field(description="decimal character in texts, where none decides")
+    ] = None
     engine: Annotated[Literal["builtin", "calamine"], Field(description="what reads the cells")] = "builtin"
 
     def given(self) -> dict[str, Any]:

@@ -1,0 +1,157 @@
+"""What distinct texts are: numbers in any notation, dates by one pattern, booleans, ids that stay texts."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, time
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from importer.proposals.dates import propose_date
+from importer.proposals.model import Proposal, Question
+from importer.proposals.numbers import propose_number
+from importer.proposals.words import missing_words, propose_boolean
+
+
+def series(texts: Any) -> pl.Series:
+    return pl.Series(list(texts), dtype=pl.String)
+
+
+@pytest.mark.parametrize(
+    ("texts", "kind", "values"),
+    [
+        (["12,50", "3", "1.234,5"], "number", [12.5, 3, 1234.5]),
+        (["1,234", "1.5"], "number", [1234, 1.5]),
+        (["1.5", "2.25"], "number", [1.5, 2.25]),
+        (["5.10", "6.20"], "number", [5.1, 6.2]),
+        (["1,234", "2,345,678"], "integer", [1234, 2345678]),
+        (["5", "-12"], "integer", [5, -12]),
+        (["1 234,5", "2"], "number", [1234.5, 2]),
+        (["1\N{NO-BREAK SPACE}234", "2"], "integer", [1234, 2]),
+        (["1\N{NARROW NO-BREAK SPACE}234,5", "2"], "number", [1234.5, 2]),
+        (["1'234.50", "2"], "number", [1234.5, 2]),
+        (["1\N{RIGHT SINGLE QUOTATION MARK}234.50", "2"], "number", [1234.5, 2]),
+        (["5.359,57-", "2,0"], "number", [-5359.57, 2]),
+        (["(12.50)", "3.00"], "number", [-12.5, 3]),
+        (["\N{MINUS SIGN}5", "6"], "integer", [-5, 6]),
+        (["€ 5", "€ 6,50"], "number", [5, 6.5]),
+        (["1.234,50 EUR", "-2,00 EUR"], "number", [1234.5, -2]),
+        (["CHF 5.-", "CHF 6.50"], "number", [5, 6.5]),
+        (["$1,234.50", "($2.00)"], "number", [1234.5, -2]),
+        (["12%", "3.5 %"], "number", [0.12, 0.035]),
+        (["1e5", "3"], None, None),  # rather a name than a number
+        (["5 €", "6 $"], None, None),  # of two currencies only the amounts would be left
+        (["5 €", "6"], None, None),
+        (["5 kg", "6 kg"], None, None),  # the unit would be lost
+        (["007", "12"], None, None),
+        (["0049", "0050"], None, None),
+        (["10115", "20095"], None, None),  # one length: ids
+        (["1234567890123456", "1"], None, None),
+        (["5", "abc"], None, None),
+        (["1.2.3", "4.5.6"], None, None),
+        (["1,2345", "1.5"], None, None),
+        (["12,34", "1,234,567"], None, None),
+        (["5 - 7", "8"], None, None),
+        ([""], None, None),
+    ],
+)
+def test_numbers(texts: list[str], kind: str | None, values: list[float] | None) -> None:
+    found = propose_number(series(texts), None)
+    if kind is None:
+        assert found is None
+        return
+    assert isinstance(found, Proposal)
+    assert found.type == kind
+    assert found.converted(series(texts)).to_list() == values
+
+
+@pytest.mark.parametrize("texts", [["1,234", "5,678"], ["1.234", "5"], ["10.000", "20.000"], ["-1,000"]])
+def test_numbers_of_two_meanings_are_a_question(texts: list[str]) -> None:
+    found = propose_number(series(texts), None)
+    assert isinstance(found, Question)
+    assert "no other cell decides" in found.what
+    assert "--decimal" in found.choice
+    point, comma = propose_number(series(texts), "."), propose_number(series(texts), ",")
+    assert isinstance(point, Proposal)
+    assert isinstance(comma, Proposal)
+    assert point.converted(series(texts)).to_list() != comma.converted(series(texts)).to_list()
+
+
+@pytest.mark.parametrize(
+    ("texts", "kind", "first"),
+    [
+        (["2024-01-05", "2024-12-31"], "date", date(2024, 1, 5)),
+        (["2024-1-5"], "date", date(2024, 1, 5)),
+        (["01.02.2024"], "date", date(2024, 2, 1)),
+        (["1.2.24", "13.4.24"], "date", date(2024, 2, 1)),
+        (["01/02/2024", "13/02/2024"], "date", date(2024, 2, 1)),
+        (["01/02/2024", "02/13/2024"], "date", date(2024, 1, 2)),
+        (["5 Jan 2024", "6 Mar 2024"], "date", date(2024, 1, 5)),
+        (["January 5, 2024"], "date", date(2024, 1, 5)),
+        (["05-Jan-24"], "date", date(2024, 1, 5)),
+        (["2024-01-05 10:30", "2024-01-06 11:00"], "datetime", datetime(2024, 1, 5, 10, 30)),
+        (["2024-01-05T10:30:15.250"], "datetime", datetime(2024, 1, 5, 10, 30, 15, 250000)),
+        (["13.02.2024 9:05"], "datetime", datetime(2024, 2, 13, 9, 5)),
+        (["2/13/2024 9:05 PM"], "datetime", datetime(2024, 2, 13, 21, 5)),
+        (["10:30", "23:59"], "time", time(10, 30)),
+        (["9:30 PM"], "time", time(21, 30)),
+        (["31.02.2024"], None, None),
+        (["2024-01-05T10:00:00Z"], None, None),
+        (["01.02.2024", "2024-02-01"], None, None),  # not by one pattern
+        (["13/01/2024", "01/13/2024"], None, None),
+        (["10.30"], None, None),
+        (["2024"], None, None),
+        (["1.2.3.4"], None, None),
+        (["Room 5.12.2024"], None, None),
+    ],
+)
+def test_dates(texts: list[str], kind: str | None, first: Any) -> None:
+    found = propose_date(series(texts), None)
+    if kind is None:
+        assert found is None
+        return
+    assert isinstance(found, Proposal)
+    assert (found.type, found.converted(series(texts))[0]) == (kind, first)
+
+
+@pytest.mark.parametrize("texts", [["01/02/2024", "03/04/2024"], ["01/01/2024"], ["01-02-03"], ["1/2/2024 10:00"]])
+def test_order_of_day_and_month_is_a_question(texts: list[str]) -> None:
+    found = propose_date(series(texts), None)
+    assert isinstance(found, Question)
+    assert found.choice.startswith("--date-order dmy or mdy")
+    for order, month in (("dmy", 2), ("mdy", 1)):
+        decided = propose_date(series(texts), order)
+        assert isinstance(decided, Proposal)
+        assert texts[0] == "01/01/2024" or decided.converted(series(texts))[0].month == month
+
+
+def test_booleans_need_both_words_of_a_pair() -> None:
+    found = propose_boolean(series(["Ja", "nein", "JA"]))
+    assert found is not None
+    assert found.options == {"trueValues": ["JA", "Ja"], "falseValues": ["nein"]}
+    assert found.converted(series(["JA", "nein"])).to_list() == [True, False]
+    for texts in (["yes"], ["yes", "nein"], ["yes", "no", "maybe"], ["1", "0"]):
+        assert propose_boolean(series(texts)) is None
+
+
+def test_words_for_a_missing_value() -> None:
+    texts = ["n/a", "K.A.", " ", "\N{EM DASH}", "5", "nail", "-5", "Unknown"]
+    assert missing_words(series(texts)) == ["n/a", "K.A.", " ", "\N{EM DASH}", "Unknown"]
+
+
+@given(st.lists(st.text(alphabet="0123456789.,-' %€()x", min_size=1, max_size=9), min_size=1, max_size=4, unique=True))
+def test_no_number_is_made_of_other_digits(texts: list[str]) -> None:
+    """Whatever is proposed: the digits of the value are those of the text, and the sign is seen in it."""
+    found = propose_number(series(texts), None)
+    if not isinstance(found, Proposal):
+        return
+    for text, value in zip(texts, found.converted(series(texts)).to_list(), strict=True):
+        digits = "".join(c for c in text if c.isdigit()).lstrip("0")
+        shown = f"{abs(value) * (100 if 'excel' in found.options else 1):.15g}".replace(".", "").lstrip("0")
+        assert shown.rstrip("0") == digits.rstrip("0")
+        assert (value < 0) == (
+            any(c in text for c in "-(") and bool(digits) and not text.rstrip().endswith((",-", ".-"))
+        )

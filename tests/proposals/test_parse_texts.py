@@ -1,0 +1,156 @@
+"""Texts that are values, from a workbook into a table: with `parse_texts`, by a suggested contract, and only as a hint."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from support.tables import save
+
+from importer.errors import SheetError, UsageError
+from importer.inspection import inspect_workbook, suggest_contract
+from importer.settings import make_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Database
+
+HEADER = ["id", "amount", "paid", "day", "share", "zip", "name", "due"]
+ROWS: list[list[Any]] = [
+    ["1", "12,50", "Ja", "01.02.2024", "5%", "01123", "Ann", "13/02/2024"],
+    ["2", "1.234,5", "nein", date(2024, 5, 6), "k.A.", "02123", "Bob", "01/02/2024"],
+    ["3", "n/a", "ja", "28.02.2024", "2.5%", "03123", "n/a", "02/02/2024"],
+    ["4", 7.25, "-", None, "0.1%", "04123", "12", "03/02/2024"],
+    ["15", "7,1-", "Ja", "05.02.2024", "1%", "05123", "Eve", "04/02/2024"],
+]
+TYPES = {
+    "id": "bigint", "amount": "double precision", "paid": "boolean", "day": "date", "share": "double precision",
+    "zip": "text", "name": "text", "due": "date",
+}  # fmt: skip
+LOADED = [
+    (1, 12.5, True, date(2024, 2, 1), 0.05, "01123", "Ann", date(2024, 2, 13)),
+    (2, 1234.5, False, date(2024, 5, 6), None, "02123", "Bob", date(2024, 2, 1)),
+    (3, None, True, date(2024, 2, 28), 0.025, "03123", "n/a", date(2024, 2, 2)),
+    (4, 7.25, None, None, 0.001, "04123", "12", date(2024, 2, 3)),
+    (15, -7.1, True, date(2024, 2, 5), 0.01, "05123", "Eve", date(2024, 2, 4)),
+]
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save(tmp_path_factory.mktemp("texts") / "t.xlsx", HEADER, *ROWS)
+
+
+def types_of(db: Database, table: str) -> dict[str, str]:
+    return dict(
+        db.rows(
+            "select attname::text, format_type(atttypid, atttypmod) from pg_attribute "
+            f"where attrelid = to_regclass('{table}') and attnum > 0 order by attnum"
+        )
+    )
+
+
+def test_texts_become_values(db: Database, book: Path) -> None:
+    report = db.load(book, table="t", parse_texts=True)
+    assert types_of(db, "t") == TYPES
+    assert db.rows("select * from t order by id") == LOADED
+    counts = {c.name: (c.count.cells, c.count.loaded, c.count.missing) for c in report.columns}
+    assert (counts["amount"], counts["paid"], counts["name"]) == ((5, 4, 1), (5, 4, 1), (5, 5, 0))
+    notes = " ".join(map(str, report.notes))
+    assert "amount: its texts are numbers with decimal comma and groups by point, 'n/a' missing values" in notes
+    assert "loaded as text" not in notes
+
+
+def test_suggested_contract_says_the_same(db: Database, book: Path, tmp_path: Path) -> None:
+    descriptor = suggest_contract(book)
+    (tmp_path / "c.json").write_text(json.dumps(descriptor))
+    amount = next(field for field in descriptor["fields"] if field["name"] == "amount")
+    assert (amount["decimalChar"], amount["groupChar"], amount["missingValues"]) == (",", ".", ["", "n/a"])
+    assert "required" not in amount.get("constraints", {})
+    assert db.load(book, table="c", contract=tmp_path / "c.json").error_count == 0
+    assert db.rows("select * from c order by id") == LOADED
+    assert types_of(db, "c") == TYPES
+
+
+def test_table_keeps_its_types(db: Database, book: Path) -> None:
+    """A proposal says how to read texts for a column of the table; a column of texts gets them as they are."""
+    db.run(
+        "create table o (id int, amount numeric(10,2), paid boolean, day date, share text, zip text, name text, due timestamp)"
+    )
+    db.load(book, table="o", parse_texts=True)
+    found = db.rows("select id, amount::text, paid, day, share, zip, name, due::date from o order by id")
+    assert [row[1] for row in found] == ["12.50", "1234.50", None, "7.25", "-7.10"]
+    assert [row[4] for row in found] == ["5%", "k.A.", "2.5%", "0.1%", "1%"]
+    assert [row[7] for row in found] == [row[7] for row in LOADED]
+
+
+def test_without_it_texts_stay_texts_and_are_said_to_be_values(db: Database, book: Path) -> None:
+    report = db.load(book, table="plain")
+    assert set(types_of(db, "plain").values()) == {"text"}
+    notes = [str(note) for note in report.notes if "--parse-texts" in str(note)]
+    assert {note.partition(":")[0] for note in notes} == {"id", "paid", "day", "share", "due", "amount"}
+    assert db.rows("select amount from plain order by id limit 1") == [("12,50",)]
+
+
+def test_questions_are_asked_not_guessed(db: Database, tmp_path: Path) -> None:
+    path = save(tmp_path / "q.xlsx", ["n", "day", "price"], ["a", "01/02/2024", "1,234"], ["b", "03/04/2024", "2,000"])
+    with pytest.raises(SheetError, match="column 'day' have two meanings") as caught:
+        db.load(path, table="q", parse_texts=True)
+    assert "--date-order dmy or mdy" in str(caught.value.choice)
+    with pytest.raises(SheetError, match="column 'price' have two meanings"):
+        db.load(path, table="q", parse_texts=True, date_order="mdy")
+    assert db.rows("select to_regclass('q')::text") == [(None,)]
+    db.load(path, table="q", parse_texts=True, date_order="mdy", decimal="comma")
+    assert db.rows("select day::text, price from q order by n") == [("2024-01-02", 1.234), ("2024-03-04", 2.0)]
+    db.load(path, table="s", parse_texts=True, types={"day": "string", "price": "string"})
+    assert db.rows("select day, price from s order by n limit 1") == [("01/02/2024", "1,234")]
+    described = {f["name"]: f.get("description") for f in suggest_contract(path)["fields"]}
+    assert "no other cell decides" in described["day"]
+
+
+def test_one_text_of_another_form_keeps_the_column_as_texts(db: Database, tmp_path: Path) -> None:
+    """Also if it is in the last row, far from those that a hint looks at, and in another window."""
+    lines = [[f"{n},5", n] for n in range(700)]
+    path = save(tmp_path / "l.xlsx", ["a", "n"], *lines, ["about 5", 700])
+    db.load(path, table="l", parse_texts=True, workers=0, chunk_rows=200)
+    assert types_of(db, "l") == {"a": "text", "n": "bigint"}
+    assert db.rows("select count(*), max(a) from l") == [(701, "about 5")]
+
+
+def test_inspection_shows_proposals(book: Path) -> None:
+    found = inspect_workbook(book).to_dict()
+    proposals = {column["name"]: column["proposal"] for column in found["columns"]}
+    assert proposals["name"] is proposals["zip"] is None
+    assert proposals["day"] == {"what": "dates written as %d.%m.%Y", "type": "date", "format": "%d.%m.%Y"}
+    assert proposals["paid"]["trueValues"] == ["Ja", "ja"]
+    assert any(note.startswith("due: its texts are dates written as %d/%m/%Y") for note in found["notes"])
+    assert {column["name"]: column["type"] for column in found["columns"]}["due"] == "text"
+    parsed = inspect_workbook(book, parse_texts=True).to_dict()
+    assert {column["name"]: column["type"] for column in parsed["columns"]} == TYPES
+
+
+def test_rejects_of_such_a_run_are_read_like_it(db: Database, book: Path, tmp_path: Path) -> None:
+    db.run(
+        "create table r (id bigint primary key, amount numeric check (amount <> 12.5), paid boolean, day date, share numeric, zip text, name text, due date)"
+    )
+    report = db.load(book, table="r", parse_texts=True, rejects=tmp_path / "r.xlsx")
+    assert report.error_count == 1
+    assert report.mend_command is not None
+    assert "--parse-texts" in report.mend_command
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"date_order": "dmy"}, "are for --parse-texts"),
+        ({"parse_texts": True, "date_order": "ydm"}, "date_order cannot be 'ydm'"),
+        ({"parse_texts": True, "decimal": ","}, "decimal cannot be ','"),
+        ({"parse_texts": True, "contract": "c.json"}, "without a contract"),
+    ],
+)
+def test_options_that_contradict(tmp_path: Path, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        make_settings(tmp_path / "t.xlsx", **options)
