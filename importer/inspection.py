@@ -114,7 +114,7 @@ def inspect_workbook(workbook: str | Path, **options: Any) -> Inspection:
     """
     settings = _settings(workbook, **options)
     with open_workspace(settings) as (folder, pool):
-        source, disputes = _read(settings, pool, folder)
+        source, disputes = read_sheet(settings, pool, folder)
         columns, contract, proposals = _infer(settings, source, parse=settings.parse_texts)
         mixed = find_mixed(undecided(settings, source.header), source.facts, source.places, settings.mixed)
         loaded = {c.name for c in columns}
@@ -123,7 +123,7 @@ def inspect_workbook(workbook: str | Path, **options: Any) -> Inspection:
         return Inspection(source, contract, _sample(source), _problems(source), mixed, proposals, disputes)
 
 
-def _read(settings: Settings, pool: Pool, folder: Path) -> tuple[SheetSource, tuple[str, ...]]:
+def read_sheet(settings: Settings, pool: Pool, folder: Path) -> tuple[SheetSource, tuple[str, ...]]:
     """Read the sheet; return it, and why the engine had to read it, if it had to."""
     disputes: tuple[str, ...] = ()
     try:

@@ -5,12 +5,28 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from .errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+
+class AgreedColumn(NamedTuple):
+    """A column of a new table that several sheets go to.
+
+    Attributes:
+        name: name of the column.
+        title: header text of the first sheet that has it; None without one.
+        type: field type of Table Schema that holds the values of all sheets.
+        pg_type: PostgreSQL type, where it is not the one of the field type.
+    """
+
+    name: str
+    title: str | None
+    type: str
+    pg_type: str | None = None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from zoneinfo import ZoneInfo
 
 from .errors import UsageError
-from .option_values import RejectBudget, parse_header_rows, parse_types
+from .option_values import AgreedColumn, RejectBudget, parse_header_rows, parse_types
 from .table_options import TableOptions, parse_rows
 from .text_options import TextOptions
 
@@ -153,6 +153,8 @@ class Settings(TableOptions, TextOptions):
     #: Which of several sheet rows with the same key is loaded. `reject`: the first, and the others are rejects;
     #: `first` or `last`: that one, and the others are left out (superseded).
     on_duplicate: OnDuplicate = "reject"
+    #: Columns on which the sources of a new table agreed (see `batch.agreed_types`): it is created with all of them.
+    agreed: tuple[AgreedColumn, ...] = ()
     #: Add columns that record where each row came from.
     lineage: bool = False
     #: File for a chart of what each process did when (`.svg`, `.html` or `.json`).
@@ -163,6 +165,9 @@ class Settings(TableOptions, TextOptions):
     own_process: bool = False
     chunk_rows: int | None = None
     rejects: Path | None = None
+    #: Name of that file where `rejects` gives none: a new name is made of it if a file has it. None: made of the
+    #: workbook's name, in the current folder.
+    default_rejects: Path | None = None
     #: File for a list of the first bad cells (JSON).
     bad_cells: Path | None = None
     max_rejects: RejectBudget | None = None
@@ -231,13 +236,14 @@ def make_settings(workbook: str | Path, *, to: str | None = None, **given: Any) 
     options: dict[str, Any] = {
         name: value for name, value in given.items() if value is not None or name not in {"workers", "limits"}
     }
-    for name in ("contract", "timeline", "rejects", "bad_cells", "temp_dir"):
+    for name in ("contract", "timeline", "rejects", "default_rejects", "bad_cells", "temp_dir"):
         value = options.get(name)
         options[name] = value if isinstance(value, dict) else Path(value) if value else None
     options["columns"] = tuple(options.get("columns") or ()) or None
     options["key"] = tuple(options.get("key") or ())
     options["types"] = parse_types(options.get("types") or ())
     options["null"] = tuple(options.get("null") or ())
+    options["agreed"] = tuple(AgreedColumn(*column) for column in options.get("agreed") or ())
     undivided = options.get("workers") is None and options.get("chunk_rows") is None
     options["own_process"] = undivided and options.get("method", "batch") == "batch"
     return Settings(

@@ -38,7 +38,7 @@ def find_sheet(workbook: Workbook, name: str | None, limits: Limits) -> tuple[Wo
     empty: list[str] = []
     with Package(workbook.path, limits) as package:
         for sheet in visible or worksheets:
-            if _has_content(package, sheet.part):
+            if has_content(package, sheet.part):
                 return replace(workbook, empty=tuple(empty)), sheet
             empty.append(sheet.name)
     kind = "visible sheet" if visible else "sheet"
@@ -49,7 +49,7 @@ def find_sheet(workbook: Workbook, name: str | None, limits: Limits) -> tuple[Wo
     )
 
 
-def _has_content(package: Package, part: str) -> bool:
+def has_content(package: Package, part: str) -> bool:
     """Return whether a sheet has a cell with a content; its part is read up to the first one.
 
     A part without rows element is no sheet; it counts as one with content, so that its reader says what is wrong.

@@ -8,7 +8,10 @@ from importer.cells.field import Field
 from importer.contract.model import Contract
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from importer.cells.facts import ColumnFacts
+    from importer.option_values import AgreedColumn
     from importer.reading.header import SheetColumn
     from importer.settings import MixedPolicy
 
@@ -48,3 +51,10 @@ def infer_contract(columns: list[SheetColumn], facts: dict[int, ColumnFacts], mi
     fields = tuple(Field(c.name, infer_type(known[c.name], mixed), title=c.header) for c in columns)
     exact = {f.name: "numeric" for f in fields if f.type == "number" and known[f.name].beyond_floats}
     return Contract(fields, types=exact)
+
+
+def agreed_contract(agreed: Sequence[AgreedColumn]) -> Contract:
+    """Return the contract of a new table from the columns that several sheets agreed on; a sheet may lack some."""
+    fields = tuple(Field(c.name, c.type, title=c.title) for c in agreed)
+    types = {c.name: c.pg_type for c in agreed if c.pg_type is not None}
+    return Contract(fields, types=types, fields_match="superset")

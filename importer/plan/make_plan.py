@@ -16,7 +16,7 @@ from importer.verification.checksum_sql import find_text_hash
 
 from .drift import with_new_columns
 from .given_types import with_given
-from .infer import infer_contract
+from .infer import agreed_contract, infer_contract
 from .lineage import check_lineage_names, check_lineage_texts, with_lineage
 from .model import LoadPlan, check_keys, choose_columns, field_columns, find_column, match_fields
 from .parse_texts import read_texts
@@ -68,11 +68,12 @@ def plan_load(
         columns = [c for c in columns if c.index not in hidden]
     is_given = contract is not None
     if contract is None:
-        contract = (
-            contract_from_table(target.table, columns)
-            if target.table
-            else infer_contract(columns, source.facts, settings.mixed)
-        )
+        if target.table:
+            contract = contract_from_table(target.table, columns)
+        elif settings.agreed:
+            contract = agreed_contract(settings.agreed)
+        else:
+            contract = infer_contract(columns, source.facts, settings.mixed)
     if settings.drift == "add-columns":
         new = [c for c in columns if c not in field_columns(contract.fields, columns).values()]
         contract = with_new_columns(contract, new, source.facts, target.table, settings.mixed)

@@ -88,7 +88,7 @@ def find_mixed(
             continue
         main = max(counts, key=lambda kind: counts[kind])
         others = [
-            (row, _shown(value))
+            (row, show_value(value))
             for kind, cells in mine.examples.items()
             if _group(kind) != _group(main)
             for row, value in cells
@@ -116,7 +116,7 @@ def _group(kind: str) -> str:
     return "date" if kind == "datetime" else kind
 
 
-def _shown(value: Value) -> str:
+def show_value(value: Value) -> str:
     """Return a value as people read it: a text in quotes, cut if it is long."""
     if isinstance(value, str):
         text = value if len(value) <= _MOST_CHARACTERS else value[: _MOST_CHARACTERS - 1] + "…"

@@ -49,7 +49,7 @@ class RejectsFiles:
 
     def __init__(self, settings: Settings, spool: Path) -> None:
         self._spool = spool
-        self._rejects, self._bad_cells = settings.rejects, settings.bad_cells
+        self._rejects, self._bad_cells, self._default = settings.rejects, settings.bad_cells, settings.default_rejects
         self._known = {path: identify_before(path) for path in (self._rejects, self._bad_cells) if path}
 
     def only_replace(self, known: FileIdentity | None) -> None:
@@ -68,7 +68,7 @@ class RejectsFiles:
             yield WrittenRejects(Path(), None, None, None)
             return
         stem = original_stem(Path(report.workbook["path"]).stem)
-        path = Path.cwd() / (self._rejects or f"{stem}.rejects.xlsx")
+        path = Path.cwd() / (self._rejects or self._default or f"{stem}.rejects.xlsx")
         known = self._known.get(self._rejects) if self._rejects else None
         with contextlib.ExitStack() as files:
             with clock.stage(Stage.REJECTS):

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 #: and those that the key covers by another part of it. All others, including ones added later, are part of it.
 _NOT_IN_KEY = frozenset({
     "workbook", "dsn", "table", "sheet", "contract",
-    "method", "workers", "chunk_rows", "temp_dir", "limits", "rejects", "bad_cells", "max_rejects", "again",
-    "retry_for", "timeout", "timeline", "engine", "own_process",
+    "method", "workers", "chunk_rows", "temp_dir", "limits", "rejects", "default_rejects", "bad_cells", "max_rejects",
+    "again", "retry_for", "timeout", "timeline", "engine", "own_process", "agreed",
 })  # fmt: skip
 #: Settings that versions before them did not have: at their default they are left out, so that keys stay the same.
 _ADDED = frozenset({
