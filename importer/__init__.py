@@ -1,13 +1,14 @@
 """Loads an Excel workbook into a PostgreSQL table, fast, and accounts for every cell.
 
-`import_workbook` does what `importer run` does, `check_workbook` what `check` does, `inspect_workbook` and
-`suggest_contract` what `inspect` and `contract` do. Nothing heavy is imported until one of them is called.
+`import_workbook` and `import_many` do what `importer run` does, `check_workbook` what `check` does, `inspect_workbook`
+and `suggest_contract` what `inspect` and `contract` do. Nothing heavy is imported until one of them is called.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .batch.api import import_many
 from .errors import (
     BudgetExceeded,
     CommitUnknown,
@@ -39,28 +40,11 @@ if TYPE_CHECKING:
     from .text_options import DateOrder, Decimal
 
 __all__ = [
-    "BudgetExceeded",
-    "CommitUnknown",
-    "ConnectionFailed",
-    "ContractError",
-    "DatabaseError",
-    "ImporterError",
-    "InputError",
-    "Inspection",
-    "Interrupted",
-    "MachineError",
-    "Report",
-    "SheetError",
-    "TargetRefused",
-    "TimedOut",
-    "UsageError",
-    "WorkbookRefused",
-    "__version__",
-    "check_workbook",
-    "import_workbook",
-    "inspect_workbook",
-    "suggest_contract",
-]
+    "BudgetExceeded", "CommitUnknown", "ConnectionFailed", "ContractError", "DatabaseError", "ImporterError",
+    "InputError", "Inspection", "Interrupted", "MachineError", "Report", "SheetError", "TargetRefused", "TimedOut",
+    "UsageError", "WorkbookRefused", "__version__", "check_workbook", "import_many", "import_workbook",
+    "inspect_workbook", "suggest_contract",
+]  # fmt: skip
 
 
 def import_workbook(

@@ -75,7 +75,9 @@ def all_modules_after(code: str) -> set[str]:
 def test_api_exports() -> None:
     assert sorted(importer.__all__) == importer.__all__
     assert {"BudgetExceeded", "ImporterError", "InputError", "Report", "UsageError"} < set(importer.__all__)
-    assert {"check_workbook", "import_workbook", "inspect_workbook", "suggest_contract"} < set(importer.__all__)
+    assert {"check_workbook", "import_many", "import_workbook", "inspect_workbook", "suggest_contract"} < set(
+        importer.__all__
+    )
     assert all(hasattr(importer, name) for name in importer.__all__)
 
 

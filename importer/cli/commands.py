@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,7 +15,29 @@ from importer.version import __version__
 from .admin import db, runs
 from .exits import EXIT_REJECTED, exit_on_error, interrupted, show_report, signals_as_exceptions
 from .help import ProposingGroup, SectionedCommand
-from .options import load_options, output_options, serve_options, sheet_options, workbook_argument
+from .many import (
+    ONLY_MANY,
+    check_sources,
+    import_all,
+    is_plain,
+    request_groups,
+    settings_of_spec,
+    stdin_as_file,
+)
+from .options import (
+    limits_of,
+    load_options,
+    many_options,
+    output_options,
+    serve_options,
+    sheet_options,
+    split_lists,
+    workbook_argument,
+    workbooks_argument,
+)
+
+if TYPE_CHECKING:
+    from importer.settings import Settings
 
 
 @click.group(cls=ProposingGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -32,70 +54,71 @@ def cli() -> None:
 
 
 @cli.command(cls=SectionedCommand)
-@workbook_argument
+@workbooks_argument
 @load_options
 @sheet_options
+@many_options
 @output_options
-def run(workbook: str, **options: Any) -> None:
-    """Load a sheet of WORKBOOK into a table, all of its good rows or none.
+def run(workbooks: tuple[str, ...], **options: Any) -> None:
+    """Load a sheet of WORKBOOK into a table, all of its good rows or none; or many sheets of many workbooks.
 
     Rows that break a rule are written to the rejects file instead, with their row numbers and the reasons.
+    A WORKBOOK may be a pattern, a folder, or - for standard input. Of many, the exit code is the worst, in this order:
+    stopped by a signal, 4, 2, 3, 5, 1, 0.
 
     \b
     importer run data.xlsx
     importer run data.xlsx --contract data.schema.json --to postgresql://me@db/shop --max-rejects 1%
+    importer run 'in/**/*.xlsx' --sheets Jan-Dec --table sales --lineage
     """
-    _load(workbook, options, dry_run=False)
+    _load(workbooks, options, dry_run=False)
 
 
 @cli.command(cls=SectionedCommand)
-@workbook_argument
+@workbooks_argument
 @load_options
 @sheet_options
+@many_options
 @output_options
-def check(workbook: str, **options: Any) -> None:
+def check(workbooks: tuple[str, ...], **options: Any) -> None:
     """Do everything that `run` does, then roll it back, and report what would be loaded and rejected."""
-    _load(workbook, options, dry_run=True)
+    _load(workbooks, options, dry_run=True)
 
 
-def _load(workbook: str, options: dict[str, Any], *, dry_run: bool) -> None:
-    as_json, quiet, verbose, debug = (options.pop(name) for name in ("as_json", "quiet", "verbose", "debug"))
-    with exit_on_error(as_json=as_json, quiet=quiet, debug=debug):
-        from importer.pipeline import Hooks
-        from importer.pipeline import run as run_import
-        from importer.settings import make_settings
+def _load(workbooks: tuple[str, ...], options: dict[str, Any], *, dry_run: bool) -> None:
+    debug = options.pop("debug")
+    show = {name: options.pop(name) for name in ("as_json", "quiet", "verbose")}
+    with exit_on_error(as_json=show["as_json"], quiet=show["quiet"], debug=debug):
+        sources = check_sources(workbooks, options)
+        if options["import_spec"] is not None:
+            settings = settings_of_spec(options)
+            sys.exit(_load_one(settings, show, dry_run=dry_run, has_budget=settings.max_rejects is not None))
+        with stdin_as_file(sources, options) as named:
+            if not is_plain(named, options):
+                sys.exit(import_all(request_groups(named, options), options, show, dry_run=dry_run))
+            from importer.settings import make_settings
 
-        from .progress_bars import progress_bars
-        from .questions import ask_types, check_terminal
-
-        check_terminal(options["mixed"])
-        settings = make_settings(workbook, limits=_limits(options), **_split(options))
-        with progress_bars(quiet=quiet, bars=not as_json) as progress:
-            hooks = Hooks(choose_types=partial(ask_types, progress))
-            report = run_import(settings, progress, dry_run=dry_run, hooks=hooks)
-        show_report(report, as_json=as_json, quiet=quiet, verbose=verbose)
-        # With a budget, the user accepts the rejects within it.
-        # What was imported before is as complete as it was then.
-        sys.exit(EXIT_REJECTED if report.error_count and options["max_rejects"] is None else 0)
+            own = {name: value for name, value in options.items() if name not in ONLY_MANY}
+            settings = make_settings(named[0], limits=limits_of(own), **split_lists(own))
+            sys.exit(_load_one(settings, show, dry_run=dry_run, has_budget=own["max_rejects"] is not None))
 
 
-def _limits(options: dict[str, Any]) -> Any:
-    from importer.settings import MIB, Limits
+def _load_one(settings: Settings, show: dict[str, bool], *, dry_run: bool, has_budget: bool) -> int:
+    """Run one import, print its report, and return the exit code."""
+    from importer.pipeline import Hooks
+    from importer.pipeline import run as run_import
 
-    memory = options.pop("memory")
-    return Limits() if memory is None else Limits(memory_bytes=memory * MIB)
+    from .progress_bars import progress_bars
+    from .questions import ask_types, check_terminal
 
-
-def _split(options: dict[str, Any]) -> dict[str, Any]:
-    for name, text in options.items():
-        if isinstance(text, str) and any("\ud800" <= c <= "\udfff" for c in text):
-            from importer.errors import UsageError
-
-            raise UsageError(f"--{name.replace('_', '-')} is not UTF-8 text", choice="type it in a UTF-8 terminal")
-    for name in {"columns", "key", "null"} & set(options):
-        text = options[name]
-        options[name] = [c.strip() for c in text.split(",") if c.strip()] if text else None
-    return options
+    check_terminal(settings.mixed)
+    with progress_bars(quiet=show["quiet"], bars=not show["as_json"]) as progress:
+        hooks = Hooks(choose_types=partial(ask_types, progress))
+        report = run_import(settings, progress, dry_run=dry_run, hooks=hooks)
+    show_report(report, **show)
+    # With a budget, the user accepts the rejects within it.
+    # What was imported before is as complete as it was then.
+    return EXIT_REJECTED if report.error_count and not has_budget else 0
 
 
 @cli.command(cls=SectionedCommand)
@@ -109,7 +132,7 @@ def inspect(workbook: str, as_json: bool, quiet: bool, verbose: bool, debug: boo
 
         from .render import print_inspection
 
-        found = inspect_workbook(workbook, limits=_limits(options), **_split(options))
+        found = inspect_workbook(workbook, limits=limits_of(options), **split_lists(options))
         if as_json:
             click.echo(json.dumps(found.to_dict(), ensure_ascii=False, indent=2))
         elif not quiet:
@@ -140,7 +163,7 @@ def contract(workbook: str, form: str, debug: bool, **options: Any) -> None:
         from importer.inspection import suggest_contract
         from importer.plan.target import table_name_of
 
-        descriptor = suggest_contract(workbook, limits=_limits(options), **_split(options))
+        descriptor = suggest_contract(workbook, limits=limits_of(options), **split_lists(options))
         click.echo(write_contract(descriptor, form, table_name_of(workbook)), nl=False)
 
 

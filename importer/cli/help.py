@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 #: Titles and the options below them, by parameter name; options that are not named follow under `Other`.
 _SECTIONS = {
     "What to read": (
-        "sheet", "range", "excel_table", "header_row", "footer", "last_row", "rows", "until_blank", "merged", "columns",
-        "keep_names", "hidden", "contract", "types", "null", "mixed", "parse_texts", "date_order",
-        "decimal", "timezone",
+        "sheet", "sheets", "range", "excel_table", "header_row", "footer", "last_row", "rows", "until_blank", "merged",
+        "columns", "keep_names", "hidden", "contract", "types", "null", "mixed", "parse_texts", "date_order", "decimal",
+        "timezone", "jobs", "import_spec",
     ),
     "Where to": ("to", "table", "mode", "key", "on_duplicate", "drift", "lineage", "again"),
     "What is bad": ("error_cells", "max_text", "rejects", "max_rejects"),
-    "When it fails": ("retry_for", "timeout"),
+    "When it fails": ("retry_for", "timeout", "each", "stop_on_error"),
     "How it is done": ("engine", "method", "workers", "memory", "chunk_rows", "temp_dir", "timeline"),
     "Output": ("form", "as_json", "quiet", "verbose", "debug", "help"),
 }  # fmt: skip

@@ -21,7 +21,33 @@ def combine_options(options: list[Callable[[Any], Any]]) -> Callable[[Any], Any]
     return decorate
 
 
+def limits_of(options: dict[str, Any]) -> Any:
+    """Return the limits that the options set, and take them out of these."""
+    from importer.settings import MIB, Limits
+
+    memory = options.pop("memory")
+    return Limits() if memory is None else Limits(memory_bytes=memory * MIB)
+
+
+def split_lists(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options with lists in the place of texts with commas.
+
+    Raises:
+        UsageError: a text is not Unicode.
+    """
+    for name, text in options.items():
+        if isinstance(text, str) and any("\ud800" <= c <= "\udfff" for c in text):
+            from importer.errors import UsageError
+
+            raise UsageError(f"--{name.replace('_', '-')} is not UTF-8 text", choice="type it in a UTF-8 terminal")
+    for name in {"columns", "key", "null"} & set(options):
+        text = options[name]
+        options[name] = [c.strip() for c in text.split(",") if c.strip()] if text else None
+    return options
+
+
 workbook_argument = click.argument("workbook", type=click.Path(path_type=str))
+workbooks_argument = click.argument("workbooks", nargs=-1, metavar="WORKBOOK…", type=click.Path(path_type=str))
 sheet_options = combine_options([
     click.option("--sheet", metavar="NAME", help="Sheet to read.  [default: the first visible one with rows]"),
     click.option("--header-row", metavar="N|N-M", help="Header row or rows, 1-based; 0 if there is none.  [default: detected]"),
@@ -43,9 +69,16 @@ sheet_options = combine_options([
     click.option("--memory", type=click.IntRange(64), metavar="MIB", help="Memory that each worker may use.  [default: 2048]"),
     click.option("--temp-dir", type=click.Path(file_okay=False, exists=True), help="Folder for temporary files.  [default: the system's]"),
 ])  # fmt: skip
+many_options = combine_options([
+    click.option("--sheets", metavar="all|A,B|A-B|A*", help="Sheets to read of each workbook: all, names, tabs from A to B, or a pattern; hidden ones only by name."),
+    click.option("--each", is_flag=True, help="Load every sheet by itself; one that fails does not stop the others.  [default]"),
+    click.option("--stop-on-error", is_flag=True, help="Begin no further import once one failed."),
+    click.option("-f", "--jobs", type=click.Path(dir_okay=False), metavar="FILE", help="Job file: a list of imports in YAML, each with 'source' and the names of these options; paths are those of its folder."),
+    click.option("--import-spec", metavar="LINE", help="Run one import: a line of `importer plan --json`."),
+])  # fmt: skip
 load_options = combine_options([
     click.option("--to", metavar="DSN", help="Target server.  [default: IMPORTER_DSN, DATABASE_URL, PGHOST…, else the embedded one]"),
-    click.option("--table", metavar="[SCHEMA.]TABLE", help="Target table.  [default: the contract's, else the workbook's name]"),
+    click.option("--table", metavar="[SCHEMA.]TABLE", help="Target table; {stem} and {sheet} stand for the names of workbook and sheet.  [default: the contract's, else the workbook's name]"),
     click.option("--mode", type=click.Choice(["append", "create", "replace", "upsert"]), default="append", show_default=True, help="append adds rows, create makes a new table, replace exchanges all rows, upsert inserts or updates rows by key."),
     click.option("--key", metavar="A,B,…", help="Columns that identify a row in an upsert, by header, name or letter.  [default: the primary key]"),
     click.option("--on-duplicate", type=click.Choice(["reject", "first", "last"]), default="reject", show_default=True, help="What to do with sheet rows that share a primary or upsert key: load the first and reject the others, or load the first or last and leave the others out."),
@@ -56,7 +89,7 @@ load_options = combine_options([
     click.option("--error-cells", type=click.Choice(["reject", "null"]), default="reject", show_default=True, help="What to do with error cells such as #N/A: reject their rows, or load NULL."),
     click.option("--max-text", type=click.IntRange(1), default=32_767, show_default=True, metavar="N", help="Reject texts of more characters than this, or than the field's maxLength if that is larger."),
     click.option("--timezone", default="UTC", show_default=True, metavar="ZONE", help="Time zone of dates and times loaded into timestamptz columns."),
-    click.option("--rejects", type=click.Path(dir_okay=False), metavar="FILE", help="File for rejected rows (.xlsx, .csv, .parquet).  [default: WORKBOOK.rejects.xlsx in the current folder]"),
+    click.option("--rejects", type=click.Path(), metavar="FILE|DIR/", help="File for rejected rows (.xlsx, .csv, .parquet); a folder, if several sheets are loaded.  [default: WORKBOOK.rejects.xlsx in the current folder; of several, beside each]"),
     click.option("--max-rejects", metavar="N|N%", help="Publish nothing if more rows than this are rejected.  [default: no limit]"),
     click.option("--method", type=click.Choice(["batch", "concurrent", "sequential"]), default="batch", show_default=True, help="batch writes with parallel COPY; concurrent and sequential insert row by row, for comparison."),
     click.option("--again", is_flag=True, help="Load the workbook even if it was imported already."),

@@ -11,6 +11,8 @@ import sys
 _WORKER_COMMANDS = {"run", "check", "inspect", "contract"}
 #: Options that divide the work among workers, or give it to the engine, which runs in one.
 _FOR_WORKERS = ("--workers", "--method", "--chunk-rows", "--engine")
+#: Suffixes of workbooks.
+_WORKBOOK = (".xlsx", ".xlsm")
 
 
 def prestart_workers() -> None:
@@ -29,6 +31,8 @@ def prestart_workers() -> None:
         size = max(map(_size, sys.argv[2:]), default=0)
         if is_small(size) and not any(argument.startswith(_FOR_WORKERS) for argument in sys.argv):
             return
+        if sum(argument.lower().endswith(_WORKBOOK) for argument in sys.argv[2:]) > 1:
+            return  # each of many is loaded by a process of its own
         from importer.workers.fork_server import warm_up
 
         with contextlib.suppress(MachineError):  # the command reports it

@@ -68,12 +68,7 @@ def plan_load(
         columns = [c for c in columns if c.index not in hidden]
     is_given = contract is not None
     if contract is None:
-        if target.table:
-            contract = contract_from_table(target.table, columns)
-        elif settings.agreed:
-            contract = agreed_contract(settings.agreed)
-        else:
-            contract = infer_contract(columns, source.facts, settings.mixed)
+        contract = _own_contract(settings, source, target, columns)
     if settings.drift == "add-columns":
         new = [c for c in columns if c not in field_columns(contract.fields, columns).values()]
         contract = with_new_columns(contract, new, source.facts, target.table, settings.mixed)
@@ -81,7 +76,9 @@ def plan_load(
     found, left = match_fields(contract, columns, lenient=lenient)
     texts: tuple[str, ...] = ()
     if not is_given:
-        contract, texts = read_texts(settings, source, contract, found, keep_types=target.table is not None)
+        contract, texts = read_texts(
+            settings, source, contract, found, keep_types=bool(target.table or settings.agreed)
+        )
     contract = with_given(settings, contract, found)
     if target.table:
         _check_types(session, settings)
@@ -103,6 +100,15 @@ def plan_load(
         key, settings.on_duplicate, settings.lineage, find_text_hash(session), session.encoding, settings.max_text,
         added, texts,
     )  # fmt: skip
+
+
+def _own_contract(settings: Settings, source: SheetSource, target: Target, columns: list[SheetColumn]) -> Contract:
+    """Return the contract of the existing table, else the one that several sheets agreed on, else an inferred one."""
+    if target.table:
+        return contract_from_table(target.table, columns)
+    return (
+        agreed_contract(settings.agreed) if settings.agreed else infer_contract(columns, source.facts, settings.mixed)
+    )
 
 
 def _added(settings: Settings, contract: Contract, target: Target) -> tuple[str, ...]:

@@ -30,9 +30,9 @@ def read_texts(
     Args:
         settings: settings of the run.
         source: the sheet.
-        contract: contract that was inferred, or is that of the table.
+        contract: contract that was inferred, or agreed on, or is that of the table.
         found: sheet column by field name.
-        keep_types: whether the table has the types.
+        keep_types: whether the contract's types stay: those of a table, or agreed on by several sheets.
 
     Raises:
         SheetError: the texts of a column have two meanings.

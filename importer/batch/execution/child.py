@@ -1,0 +1,93 @@
+"""Runs a child process of many imports: one import after the other, as lines of JSON from and to its parent.
+
+It ends at the end of stdin. On SIGTERM, and when its parent dies, the import that is under way stops as on Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Any
+
+from importer.runtime.json_lines import JsonLines
+
+if TYPE_CHECKING:
+    from importer.batch.one_import import ImportTask
+
+_SIGTERM_EXIT_CODE = 143
+
+
+def main() -> None:
+    """Handle tasks until stdin ends."""
+    gc.set_threshold(100_000)
+    # Several processes share the cores; threads of polars would only wait for each other.
+    os.environ.setdefault("POLARS_MAX_THREADS", "1")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is for the parent
+    signal.signal(signal.SIGTERM, _terminate)
+    channel = JsonLines()
+    channel.open()
+    try:
+        from importer.workers.own_process import declare_own_program
+
+        declare_own_program()
+        from importer.batch import survey  # noqa: F401 - imported while the parent still prepares the first task
+
+        while (line := channel.next_line()) is not None:
+            channel.busy = True
+            channel.write(_answer(line))
+            channel.busy = False
+    except (KeyboardInterrupt, BrokenPipeError):
+        sys.exit(_SIGTERM_EXIT_CODE)
+
+
+def _terminate(number: int, _frame: object) -> None:
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _answer(line: dict[str, Any]) -> dict[str, Any]:
+    """Execute one task and return its answer: the report, the survey, or the error of a survey."""
+    from importer.batch.import_spec import ImportSpec
+    from importer.batch.one_import import ImportTask, describe, run_here, task_settings
+    from importer.batch.survey import survey_sheet
+    from importer.workers.memory_limit import limit_memory
+
+    task = ImportTask(**{**line["task"], "spec": ImportSpec(**line["task"]["spec"])})
+    if line["op"] == "run":
+        with contextlib.suppress(Exception):  # an invalid option is reported by the run
+            limit_memory(task_settings(task).limits.memory_bytes)
+        return vars(run_here(task, _Notices(task)))
+    try:
+        return {"survey": survey_sheet(task).to_dict()}
+    except BaseException as exc:  # noqa: BLE001 - reported as the failure of this one
+        return {"error": describe(exc)}
+
+
+class _Notices:
+    """Progress that only passes on, to stderr, what a waiting user needs to know.
+
+    Args:
+        task: the task, which says whose message it is.
+    """
+
+    def __init__(self, task: ImportTask) -> None:
+        self._task = task
+
+    def stage(self, name: str) -> None:
+        """Ignore."""
+
+    def expect(self, rows: int) -> None:
+        """Ignore."""
+
+    def advance(self, rows: int) -> None:
+        """Ignore."""
+
+    def say(self, text: str) -> None:
+        """Write a message of one line."""
+        if not self._task.quiet:
+            with contextlib.suppress(OSError):
+                sys.stderr.write(f"importer: {self._task.spec.label}: {text}\n")
+                sys.stderr.flush()

@@ -1,0 +1,142 @@
+"""Decides in what order imports run, and which side by side; stops them on a failure or a signal."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from importer.batch.one_import import describe
+from importer.batch.report import ImportReport, failed_report, not_started_report
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from importer.batch.one_import import ImportTask
+
+    from .tasks import Workplace
+
+#: Seconds that imports have to end after they were told to stop; their child processes are killed a little earlier.
+_STOP_SECONDS = 12.0
+_INTERRUPTED = "interrupted"
+
+
+Order = Literal["free", "first", "serial"]
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Imports into the same table.
+
+    Attributes:
+        imports: their numbers, in order.
+        order: `free`: all may run side by side; `first`: the first that succeeds creates the table, then the others may
+            run side by side; `serial`: one after the other, because the order decides what the table holds.
+    """
+
+    imports: tuple[int, ...]
+    order: Order = "free"
+
+
+class Schedule:
+    """The running of imports; `run` returns when all have ended.
+
+    Args:
+        tasks: the imports, by number.
+        chains: all of these numbers, each once.
+        workplace: where they run.
+        on_report: called with each report as its import ends.
+        stop_on_error: whether no further import begins once one failed.
+
+    Attributes:
+        reports: reports on the imports that have ended, by number.
+        stopped_by: number of the signal that stopped the imports, or None.
+    """
+
+    def __init__(
+        self, tasks: dict[int, ImportTask], chains: Sequence[Chain], workplace: Workplace,
+        on_report: Callable[[ImportReport], None], *, stop_on_error: bool,
+    ) -> None:  # fmt: skip
+        self._tasks, self._workplace, self._on_report = tasks, workplace, on_report
+        self._stop_on_error, self._stopping = stop_on_error, False
+        self._chain_of = {number: chain for chain in chains for number in chain.imports}
+        #: Imports of each chain that wait for another one of it.
+        self._waiting = {chain: list(chain.imports) for chain in chains}
+        self._ready: list[int] = []
+        self._running: dict[Future[ImportReport], int] = {}
+        self.reports: dict[int, ImportReport] = {}
+        self.stopped_by: int | None = None
+        for chain in chains:
+            self._release(chain, everything=chain.order == "free")
+
+    def run(self) -> None:
+        """Run all imports; a signal stops them, and those that are under way clean up first."""
+        try:
+            while self._ready or self._running:
+                self._fill()
+                done, _ = wait(self._running, return_when=FIRST_COMPLETED)
+                self._take(done)
+        except KeyboardInterrupt as exc:
+            self.stopped_by = signal_number(exc)
+            self._stop()
+        for number, task in self._tasks.items():
+            if number not in self.reports:
+                self.reports[number] = not_started_report(task.spec)
+
+    def _release(self, chain: Chain, *, everything: bool) -> None:
+        """Make the next import of a chain ready, or all of them."""
+        waiting = self._waiting[chain]
+        count = len(waiting) if everything else 1
+        self._ready = sorted([*self._ready, *waiting[:count]])
+        del waiting[:count]
+
+    def _fill(self) -> None:
+        """Hand out imports that are ready, as many as there are slots for."""
+        slots = self._workplace.slots
+        while self._ready and not self._stopping and (slots is None or len(self._running) < slots):
+            number = self._ready.pop(0)
+            self._running[self._workplace.run(self._tasks[number])] = number
+        if self._stopping:
+            self._ready.clear()
+
+    def _take(self, done: Iterable[Future[ImportReport]]) -> None:
+        for future in sorted(done, key=self._running.__getitem__):
+            number = self._running.pop(future)
+            if future.cancelled():
+                continue
+            report = self._report(future, number)
+            self.reports[number] = report
+            self._on_report(report)
+            if self._workplace.is_serial and report.outcome == _INTERRUPTED:
+                raise KeyboardInterrupt
+            failed = report.error is not None
+            if failed and self._stop_on_error:
+                self._stopping = True
+                for other in self._running:
+                    other.cancel()
+            chain = self._chain_of[number]
+            self._release(chain, everything=chain.order == "first" and not failed)
+
+    def _report(self, future: Future[ImportReport], number: int) -> ImportReport:
+        try:
+            return future.result()
+        except Exception as exc:  # noqa: BLE001 - whatever an executor raises, such as that its worker died
+            return failed_report(self._tasks[number].spec, describe(exc))
+
+    def _stop(self) -> None:
+        """Stop what runs, and take the reports on it."""
+        self._stopping = True
+        for future in self._running:
+            future.cancel()
+        self._workplace.interrupt()
+        done, _ = wait(self._running, timeout=_STOP_SECONDS)
+        with contextlib.suppress(KeyboardInterrupt):
+            self._take(done)
+
+
+def signal_number(exc: KeyboardInterrupt) -> int:
+    """Return the number of the signal that an exception is about."""
+    given = exc.args[0] if exc.args else None
+    return int(given) if isinstance(given, int) else int(signal.SIGINT)

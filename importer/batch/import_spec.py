@@ -1,0 +1,74 @@
+"""Defines the unit of many imports: one sheet of one workbook into one table, as plain data that can travel."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+from importer.errors import UsageError
+
+_KEYS = ("source", "sheet", "table", "options")
+
+
+@dataclass(frozen=True)
+class ImportSpec:
+    """One import: one sheet of one workbook into one table.
+
+    Attributes:
+        source: path of the workbook.
+        sheet: name of the sheet; None: the first visible one with rows.
+        table: `table` or `schema.table`; None: the contract's, else derived from the workbook's name.
+        options: other keywords of `importer.import_workbook`, with values that JSON can hold. Besides those there are
+            `agreed`, the columns on which the sources of one new table agreed (see `agreed_types`), and
+            `default_rejects` (see `settings.Settings`).
+    """
+
+    source: str
+    sheet: str | None = None
+    table: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """The name of the import in messages: the source, and the sheet where one is named."""
+        return self.source if self.sheet is None else f"{self.source} [{self.sheet}]"
+
+    def with_options(self, **options: Any) -> Self:
+        """Return the import with more options."""
+        return replace(self, options={**self.options, **options})
+
+    def with_absolute_paths(self) -> Self:
+        """Return the import for a process that works in another folder."""
+        options = dict(self.options)
+        for name in ("contract", "rejects", "default_rejects", "temp_dir"):
+            if isinstance(options.get(name), str):
+                options[name] = str(Path(options[name]).absolute())
+        return replace(self, source=str(Path(self.source).absolute()), options=options)
+
+    def to_json(self) -> str:
+        """Return the import as one line of JSON."""
+        return json.dumps({name: getattr(self, name) for name in _KEYS}, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Return the import that a line of JSON describes; keys that `importer plan` adds for people are ignored.
+
+        Raises:
+            UsageError: the text describes none.
+        """
+        try:
+            described = json.loads(text)
+        except ValueError:
+            described = None
+        if not isinstance(described, dict) or not isinstance(described.get("source"), str):
+            raise UsageError(
+                "an import is a JSON object with a 'source'", place=text[:80], choice="a line of importer plan --json"
+            )
+        given = {name: described[name] for name in _KEYS if described.get(name) is not None}
+        if not all(isinstance(given.get(n, ""), str) for n in ("sheet", "table")) or not isinstance(
+            given.get("options", {}), dict
+        ):
+            raise UsageError("'sheet' and 'table' of an import are texts, 'options' an object", place=text[:80])
+        return cls(**given)

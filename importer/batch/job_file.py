@@ -1,0 +1,118 @@
+"""Reads a job file: many imports in YAML, with the keys of the options; refuses a key that nobody knows, with its line.
+
+A file is a list of imports, or an object with `imports`, whose other keys hold for all of them. An import has a
+`source` (or a list `sources`) besides its options.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from importer.contract.decode import decode, locate
+from importer.contract.known_keys import nearest
+from importer.contract.positions import find_position
+from importer.errors import ContractError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+_IMPORTS, _SOURCES = "imports", ("source", "sources")
+#: Options whose values are paths, which are those of the file's own folder.
+_PATHS = ("contract", "rejects", "temp_dir", "timeline")
+
+
+class Job(NamedTuple):
+    """One entry of a job file.
+
+    Attributes:
+        sources: paths, patterns and folders.
+        options: options by parameter name, such as `header_row`.
+        place: file, line and column of the entry.
+    """
+
+    sources: tuple[str, ...]
+    options: dict[str, Any]
+    place: str
+
+
+class _JobFile:
+    """A job file that is being read; it knows where its values stand."""
+
+    def __init__(self, path: Path, known: Collection[str], convert: Callable[[str, Any], Any]) -> None:
+        try:
+            self._text = path.read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as exc:
+            raise UsageError(f"cannot read the job file {str(path)!r} ({exc})") from None
+        self._path, self._known, self._convert = path, known, convert
+        self._suffix = path.suffix.lower() if path.suffix.lower() == ".json" else ".yaml"
+
+    def jobs(self) -> list[Job]:
+        """Return the entries of the file."""
+        try:
+            content = decode(self._text, self._suffix, str(self._path))
+        except ContractError as exc:
+            raise UsageError(exc.fact.replace("contract", "job file"), place=exc.place, choice=exc.choice) from None
+        shared: dict[str, Any] = {}
+        entries: Any = content
+        at: tuple[Any, ...] | None = ()
+        if isinstance(content, dict) and _IMPORTS in content:
+            entries, at = content[_IMPORTS], (_IMPORTS,)
+            shared = self._options({k: v for k, v in content.items() if k != _IMPORTS}, ())
+        elif isinstance(content, dict):
+            entries, at = [content], None
+        if not isinstance(entries, list) or not entries:
+            raise UsageError("a job file is a list of imports, or an object with 'imports'", place=self._place(()))
+        return [self._job(entry, shared, () if at is None else (*at, n)) for n, entry in enumerate(entries)]
+
+    def _job(self, entry: Any, shared: dict[str, Any], at: tuple[Any, ...]) -> Job:
+        if isinstance(entry, str):
+            entry = {"source": entry}
+        if not isinstance(entry, dict):
+            raise UsageError("an import is an object with a 'source'", place=self._place(at))
+        given: list[Any] = []
+        for name in _SOURCES:
+            value = entry.get(name, [])
+            given += value if isinstance(value, list) else [value]
+        if not given or not all(isinstance(source, str) for source in given):
+            raise UsageError("an import needs a 'source': a path, a pattern or a folder", place=self._place(at))
+        options = self._options({k: v for k, v in entry.items() if k not in _SOURCES}, at)
+        sources = tuple(str(self._path.parent / source) for source in given)
+        return Job(sources, shared | options, self._place(at))
+
+    def _options(self, given: dict[Any, Any], at: tuple[Any, ...]) -> dict[str, Any]:
+        options = {}
+        for key, value in given.items():
+            name = str(key).replace("-", "_")
+            if name not in self._known:
+                words = [word.replace("_", "-") for word in (*self._known, *_SOURCES, *(() if at else (_IMPORTS,)))]
+                near = nearest(str(key), words)
+                choice = (
+                    f"did you mean {near!r}?" if near else f"the options of importer run: {', '.join(sorted(words))}"
+                )
+                raise UsageError(f"unknown key {key!r}", place=self._place((*at, key)), choice=choice)
+            try:
+                options[name] = self._convert(name, value)
+            except ValueError as exc:
+                raise UsageError(f"{key}: {exc}", place=self._place((*at, key))) from None
+            if name in _PATHS and options[name]:
+                ends = "/" if str(value).endswith("/") else ""
+                options[name] = str(self._path.parent / options[name]) + ends
+        return options
+
+    def _place(self, at: tuple[Any, ...]) -> str:
+        return locate(str(self._path), find_position(self._text, self._suffix, at))
+
+
+def read_job_file(path: str | Path, known: Collection[str], convert: Callable[[str, Any], Any]) -> list[Job]:
+    """Return the entries of a job file (YAML or JSON).
+
+    Args:
+        path: the file.
+        known: parameter names of the options that an entry may have.
+        convert: returns the value of an option, from its name and what the file has; raises ValueError.
+
+    Raises:
+        UsageError: the file cannot be read, is not well-formed, or has a key or value that is none.
+    """
+    return _JobFile(Path(path), known, convert).jobs()

@@ -1,0 +1,171 @@
+"""Runs many imports as one command: expands the sources, decides types that must be decided together, runs, reports."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from importer.errors import UsageError
+
+from .execution.schedule import Schedule, signal_number
+from .execution.tasks import Workplace
+from .expand import SourceGroup, expand, with_rejects_names
+from .one_import import ImportTask, spec_settings
+from .report import ImportReport, ManyReport, not_started_report
+from .tables import Groups, check_modes, connected, group_by_table, plan_tables
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from concurrent.futures import Executor
+
+    from importer.settings import Dsn, Settings
+
+    from .import_spec import ImportSpec
+
+
+@dataclass(frozen=True)
+class ManyRequest:
+    """What a command for many workbooks asks for.
+
+    Attributes:
+        groups: sources with their sheets, tables and options.
+        specs: further imports, which were expanded before.
+        to: connection string of the target server; None: as for one import.
+        stop_on_error: whether no further import begins once one failed.
+        dry_run: whether everything is rolled back in the end.
+        quiet: whether imports say nothing while they run.
+        workers: how many imports run at once; None: one per core; 0: one after the other in this process.
+    """
+
+    groups: tuple[SourceGroup, ...] = ()
+    specs: tuple[ImportSpec, ...] = ()
+    to: str | None = None
+    stop_on_error: bool = False
+    dry_run: bool = False
+    quiet: bool = False
+    workers: int | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The imports of a request.
+
+    Attributes:
+        specs: the imports.
+        failed: reports on those that cannot run, by number.
+        notes: what was left out.
+        settings: settings of the first import, whose target server is that of all.
+        groups: numbers of the imports that go to each table.
+    """
+
+    specs: tuple[ImportSpec, ...]
+    failed: dict[int, ImportReport]
+    notes: tuple[str, ...]
+    settings: Settings
+    groups: Groups
+
+
+def prepare(request: ManyRequest) -> Prepared:
+    """Return the imports that a request means; no cell is read, and no server is asked.
+
+    Raises:
+        UsageError: the options contradict each other, or a pattern matches nothing.
+        ContractError: the contract is refused.
+    """
+    specs: list[ImportSpec] = []
+    failed: dict[int, ImportReport] = {}
+    notes: list[str] = []
+    for group in request.groups:
+        expanded = expand(group)
+        failed |= {len(specs) + number: report for number, report in expanded.failed.items()}
+        specs += expanded.specs
+        notes += expanded.notes
+    specs += request.specs
+    if not specs:
+        raise UsageError("no workbook is named", choice="importer run *.xlsx")
+    named = with_rejects_names(specs)
+    return Prepared(named, failed, tuple(notes), spec_settings(named[0], request.to), group_by_table(named))
+
+
+def run_many(
+    request: ManyRequest,
+    *,
+    executor: Executor | None = None,
+    on_report: Callable[[ImportReport], None] = lambda _: None,
+) -> ManyReport:
+    """Run many imports, each atomic by itself, and report on all; a signal stops them and is told in the report.
+
+    Args:
+        request: what to import.
+        executor: what runs the imports; None: child processes of this one.
+        on_report: called with the report on each import as it ends.
+
+    Raises:
+        UsageError: the options contradict each other, or a pattern matches nothing.
+        ContractError: the contract is refused.
+        DatabaseError: the server cannot be reached.
+    """
+    began = time.monotonic()
+    prepared = prepare(request)
+    check_modes(prepared.groups, prepared.specs)
+    with connected(prepared.settings) as dsn, Workplace(executor, _slots(prepared, request)) as workplace:
+        batch = _Batch(request, prepared, workplace, on_report)
+        stopped = batch.run(dsn)
+    ordered = tuple(_named(batch.reports.get(n), spec) for n, spec in enumerate(prepared.specs))
+    notes = (*prepared.notes, *batch.notes)
+    return ManyReport(ordered, notes, time.monotonic() - began, stopped)
+
+
+class _Batch:
+    """The running of a request, and the reports on it."""
+
+    def __init__(
+        self, request: ManyRequest, prepared: Prepared, workplace: Workplace, on_report: Callable[[ImportReport], None]
+    ) -> None:
+        self._request, self._prepared, self._workplace, self._on_report = request, prepared, workplace, on_report
+        self.reports: dict[int, ImportReport] = {}
+        self.notes: tuple[str, ...] = ()
+
+    def run(self, dsn: Dsn) -> int | None:
+        """Run all imports; return the number of the signal that stopped them, or None."""
+        self._record(self._prepared.failed)
+        tasks = {n: task for n, task in self._tasks(dsn).items() if n not in self.reports}
+        try:
+            planned = plan_tables(self._prepared.groups, tasks, self._workplace, dsn, dry_run=self._request.dry_run)
+        except KeyboardInterrupt as exc:
+            return signal_number(exc)
+        self.notes = planned.notes
+        self._record(planned.failed)
+        stop = self._request.stop_on_error
+        if stop and self.reports:
+            return None
+        schedule = Schedule(planned.tasks, planned.chains, self._workplace, self._on_report, stop_on_error=stop)
+        schedule.run()
+        self.reports |= schedule.reports
+        return schedule.stopped_by
+
+    def _record(self, failed: dict[int, ImportReport]) -> None:
+        self.reports |= failed
+        for report in failed.values():
+            self._on_report(report)
+
+    def _tasks(self, dsn: Dsn) -> dict[int, ImportTask]:
+        specs: Sequence[ImportSpec] = self._prepared.specs
+        if self._workplace.is_elsewhere:
+            specs = [spec.with_absolute_paths() for spec in specs]
+        workers = self._workplace.workers_each
+        quiet, dry_run = self._request.quiet, self._request.dry_run
+        return {n: ImportTask(spec, dsn.text, dry_run, workers, quiet) for n, spec in enumerate(specs)}
+
+
+def _named(report: ImportReport | None, spec: ImportSpec) -> ImportReport:
+    """Return the report with the source as it was given."""
+    return not_started_report(spec) if report is None else replace(report, source=spec.source)
+
+
+def _slots(prepared: Prepared, request: ManyRequest) -> int:
+    """Return how many imports run at once in this process; 0 for a debugger."""
+    most = request.workers if request.workers is not None else os.cpu_count() or 1
+    return min(most, len(prepared.specs))

@@ -1,0 +1,108 @@
+"""Runs one import of many in this process, and reports it as plain data whatever happens."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from importer.errors import BudgetExceeded, CommitUnknown, ImporterError, MachineError, UsageError
+from importer.pipeline import run
+from importer.settings import Limits, Settings, make_settings
+
+from .report import ImportReport
+
+if TYPE_CHECKING:
+    from importer.report.model import Report
+    from importer.runtime.progress import Progress
+
+    from .import_spec import ImportSpec
+
+_INTERRUPTED_CODE = 130
+
+
+@dataclass(frozen=True)
+class ImportTask:
+    """What one import needs to know, as plain data.
+
+    Attributes:
+        spec: the import.
+        dsn: connection string of the target server.
+        dry_run: whether to do everything and then roll it back.
+        workers: most workers of the import; None: as its options say.
+        quiet: whether to say nothing while the import runs.
+    """
+
+    spec: ImportSpec
+    dsn: str
+    dry_run: bool = False
+    workers: int | None = None
+    quiet: bool = False
+
+
+def task_settings(task: ImportTask) -> Settings:
+    """Return the settings of an import.
+
+    Raises:
+        UsageError: an option is invalid, or two contradict each other.
+    """
+    settings = spec_settings(task.spec, task.dsn)
+    return settings if task.workers is None else replace(settings, workers=task.workers)
+
+
+def spec_settings(spec: ImportSpec, to: str | None) -> Settings:
+    """Return the settings of an import into a server; see `task_settings`."""
+    options = dict(spec.options)
+    if isinstance(options.get("limits"), dict):
+        options["limits"] = Limits(**options["limits"])
+    try:
+        return make_settings(spec.source, sheet=spec.sheet, table=spec.table, to=to, **options)
+    except TypeError as exc:
+        raise UsageError(f"an import has an option that is none ({exc})", place=spec.label) from None
+
+
+def run_here(task: ImportTask, progress: Progress | None = None) -> ImportReport:
+    """Run an import in this process and return its report; no error is raised but signals."""
+    began = time.monotonic()
+    spec = task.spec
+    try:
+        report = run(task_settings(task), progress, dry_run=task.dry_run)
+    except BaseException as exc:  # noqa: BLE001 - one import that fails must not end the others
+        seconds = time.monotonic() - began
+        found: Any = exc.report if isinstance(exc, BudgetExceeded) else None
+        error = describe(exc)
+        outcome = "failed" if found is None else found.outcome
+        outcome = "interrupted" if error["exit_code"] == _INTERRUPTED_CODE else outcome
+        shown = found.to_dict() if found is not None else {}
+        sheet = found.sheet if found is not None else spec.sheet
+        return ImportReport(spec.source, sheet, outcome, error["exit_code"], seconds, error, shown)
+    code = exit_code_of(report, has_budget=spec.options.get("max_rejects") is not None)
+    seconds = time.monotonic() - began
+    return ImportReport(spec.source, report.sheet, report.outcome, code, seconds, None, report.to_dict())
+
+
+def exit_code_of(report: Report, *, has_budget: bool) -> int:
+    """Return the exit code of a run that is done: 1 if it rejected rows and no budget says that these are accepted."""
+    return 1 if report.error_count and not has_budget else 0
+
+
+def describe(exc: BaseException) -> dict[str, Any]:
+    """Return what `--json` says of an error."""
+    if isinstance(exc, KeyboardInterrupt):
+        choice = "; ".join(getattr(exc, "__notes__", ())) or "run the same command again"
+        return _described("Interrupted", "interrupted; nothing was published", None, choice, _INTERRUPTED_CODE)
+    if isinstance(exc, CommitUnknown):
+        code = _INTERRUPTED_CODE if isinstance(exc.stopped_by, KeyboardInterrupt) else exc.exit_code
+        return _described("CommitUnknown", exc.fact, exc.place, exc.choice or "run the same command again", code)
+    if isinstance(exc, OSError):
+        exc = MachineError(f"the machine refused: {exc.strerror or exc}", place=exc.filename)
+    if isinstance(exc, MemoryError):
+        exc = MachineError("the memory of the process is used up", choice="--memory with more MiB")
+    if not isinstance(exc, ImporterError):
+        fact = str(exc).strip().split("\n", 1)[0][:300]
+        exc = MachineError(f"unexpected {type(exc).__name__}: {fact}", choice="run it alone with --debug")
+    return _described(type(exc).__name__, exc.fact, exc.place, exc.choice, exc.exit_code)
+
+
+def _described(kind: str, fact: str, place: str | None, choice: str | None, code: int) -> dict[str, Any]:
+    return {"type": kind, "message": fact, "place": place, "choice": choice, "exit_code": code}

@@ -1,0 +1,204 @@
+"""Defines the report on many imports: one line each, the sums, and the exit code of the worst."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from .import_spec import ImportSpec
+
+#: Exit codes of imports, the worst first: what was stopped; what a retry may mend (4); what only the user can mend
+#: (2, 3, 5); rejected rows; done.
+WORST_FIRST = (143, 130, 129, 4, 2, 3, 5, 1, 0)
+#: Outcome of an import that was not begun, because another one failed or the user stopped.
+NOT_STARTED = "not-started"
+_FAILED = ("failed", "over-budget")
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What became of one import.
+
+    Attributes:
+        source: path of the workbook, as it was given.
+        sheet: name of the sheet; None if it was not named and not found out.
+        outcome: as in `report.model.Report`, or `failed`, `interrupted` or `not-started`.
+        exit_code: what `importer run` exits with for this import; None if it was not begun.
+        seconds: duration of the import.
+        error: `type`, `message`, `place`, `choice` and `exit_code` of the error; None without one.
+        report: the run report, as `importer run --json` prints it; empty if there is none.
+    """
+
+    source: str
+    sheet: str | None
+    outcome: str
+    exit_code: int | None
+    seconds: float = 0.0
+    error: dict[str, Any] | None = None
+    report: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def total_records(self) -> int:
+        """The number of data rows."""
+        return int(self._stats.get("total_records", 0))
+
+    @property
+    def success_count(self) -> int:
+        """The number of rows that were loaded."""
+        return int(self._stats.get("success_count", 0))
+
+    @property
+    def error_count(self) -> int:
+        """The number of rejected rows."""
+        return int(self._stats.get("error_count", 0))
+
+    @property
+    def rejects_file(self) -> str | None:
+        """The path of the rejects file, or None."""
+        found = self.report.get("rejects", {}).get("file")
+        return None if found is None else str(found)
+
+    @property
+    def table(self) -> str | None:
+        """The table as `schema.table`, or None if it was not found out."""
+        target = self.report.get("target")
+        return f"{target['schema']}.{target['table']}" if target else None
+
+    @property
+    def label(self) -> str:
+        """The source, and the sheet where one is known."""
+        return self.source if self.sheet is None else f"{self.source} [{self.sheet}]"
+
+    @property
+    def _stats(self) -> Mapping[str, Any]:
+        stats: Mapping[str, Any] = self.report.get("stats", {})
+        return stats
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as in the JSON of `importer run`, with the source and the exit code."""
+        shown: dict[str, Any] = {"source": self.source, "sheet": self.sheet, **self.report, "outcome": self.outcome}
+        if self.error is not None:
+            shown["error"] = self.error
+        return {**shown, "exit_code": self.exit_code, "seconds": round(self.seconds, 4)}
+
+    @classmethod
+    def from_dict(cls, described: dict[str, Any]) -> ImportReport:
+        """Return the report that `vars` made a dict of."""
+        return cls(**described)
+
+    def __str__(self) -> str:
+        """Return one line: `ok       jan.xlsx: 100 rows -> public.sales (0.05 s)`."""
+        return f"{_word(self):<11} {self.label}: {_said(self)}"
+
+
+def _word(report: ImportReport) -> str:
+    words = {"published": "ok", "already-imported": "done before", NOT_STARTED: "not started"}
+    if report.outcome == "published" and report.exit_code:
+        return "rejects"
+    return words.get(report.outcome, report.outcome)
+
+
+def _said(report: ImportReport) -> str:
+    if report.outcome == NOT_STARTED:
+        return "not begun"
+    if report.error is not None:
+        choice = report.error.get("choice")
+        place = report.error.get("place")
+        fact = str(report.error["message"]) + (f" ({place})" if place else "")
+        return fact + (f"; {choice}" if choice else "")
+    table = f" -> {report.table}" if report.table else ""
+    parts = [f"{_rows(report.success_count)}{table}"]
+    if report.outcome == "already-imported":
+        parts = [f"imported before{table}"]
+    if report.error_count:
+        file = f" ({report.rejects_file})" if report.rejects_file else ""
+        parts.append(f"{report.error_count:,} rejected{file}")
+    return f"{', '.join(parts)} in {report.seconds:.2f} s"
+
+
+def _rows(number: int) -> str:
+    return f"{number:,} row{'' if number == 1 else 's'}"
+
+
+@dataclass(frozen=True)
+class ManyReport:
+    """The result of many imports.
+
+    Attributes:
+        reports: one report for each import, in the order of the sources.
+        notes: what was left out, and how the types of columns were decided.
+        duration: seconds of the whole command.
+        stopped_by: number of the signal that stopped it; None if none did.
+    """
+
+    reports: tuple[ImportReport, ...]
+    notes: tuple[str, ...] = ()
+    duration: float = 0.0
+    stopped_by: int | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """The worst exit code of all imports, in the order of `WORST_FIRST`."""
+        if self.stopped_by is not None:
+            return 128 + self.stopped_by
+        codes = {r.exit_code for r in self.reports if r.exit_code is not None}
+        return next((code for code in WORST_FIRST if code in codes), max(codes, default=0))
+
+    @property
+    def sums(self) -> dict[str, Any]:
+        """Counts of imports by outcome, and the sums of their rows; `duration` in seconds."""
+        outcomes = Counter(r.outcome for r in self.reports)
+        total = sum(r.total_records for r in self.reports)
+        return {
+            "imports": len(self.reports),
+            "published": outcomes["published"],
+            "checked": outcomes["checked"],
+            "already_imported": outcomes["already-imported"],
+            "failed": sum(outcomes[name] for name in _FAILED),
+            "interrupted": outcomes["interrupted"],
+            "not_started": outcomes[NOT_STARTED],
+            "total_records": total,
+            "success_count": sum(r.success_count for r in self.reports),
+            "error_count": sum(r.error_count for r in self.reports),
+            "duration": round(self.duration, 4),
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the dict that `--json` prints."""
+        outcome = "failed" if self.sums["failed"] else "interrupted" if self.stopped_by else "done"
+        return {
+            "outcome": outcome,
+            "exit_code": self.exit_code,
+            "sums": self.sums,
+            "notes": list(self.notes),
+            "reports": [r.to_dict() for r in self.reports],
+        }
+
+    def lines(self, *, only_problems: bool = False) -> Iterator[str]:
+        """Yield the report as text: a line for each import (or each that is not simply done), the notes, the sums."""
+        yield from (str(r) for r in self.reports if r.exit_code or r.exit_code is None or not only_problems)
+        yield from (f"note: {note}" for note in self.notes)
+        sums = self.sums
+        words = ("published", "checked", "already_imported", "failed", "interrupted", "not_started")
+        counted = ", ".join(f"{sums[word]:,} {word.replace('_', ' ')}" for word in words if sums[word])
+        yield (
+            f"{sums['imports']:,} imports: {counted}; {_rows(sums['success_count'])} loaded, "
+            f"{sums['error_count']:,} rejected, in {self.duration:.2f} s"
+        )
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+
+def failed_report(spec: ImportSpec, error: dict[str, Any], seconds: float = 0.0) -> ImportReport:
+    """Return the report of an import that failed before or outside its run."""
+    return ImportReport(spec.source, spec.sheet, "failed", error["exit_code"], seconds, error)
+
+
+def not_started_report(spec: ImportSpec) -> ImportReport:
+    """Return the report of an import that was not begun."""
+    return ImportReport(spec.source, spec.sheet, NOT_STARTED, None)

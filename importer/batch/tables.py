@@ -1,0 +1,191 @@
+"""Finds the imports that go to the same table, checks that they may, and decides the columns of a new one."""
+
+from __future__ import annotations
+
+import contextlib
+from concurrent.futures import wait
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from importer.contract.loader import load_contract
+from importer.errors import ImporterError, UsageError
+from importer.postgres.catalog import find_table, parse_table_name
+from importer.postgres.embedded import EmbeddedServer
+from importer.postgres.session import Session
+from importer.runtime.retry import Retry
+
+from .agreed_types import agree
+from .execution.schedule import Chain, Order
+from .one_import import task_settings
+from .report import ImportReport, failed_report
+from .survey import SheetSurvey
+from .table_names import target_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from importer.settings import Dsn, Settings
+
+    from .execution.tasks import Workplace
+    from .import_spec import ImportSpec
+    from .one_import import ImportTask
+
+#: Numbers of the imports that go to a table, by the table as text.
+Groups = dict[str, list[int]]
+
+
+@dataclass(frozen=True)
+class PlannedTables:
+    """The imports as they are to run.
+
+    Attributes:
+        tasks: the imports by number, with the columns that their tables are to have.
+        chains: the order in which they run.
+        failed: reports on imports that do not fit the others of their table, by number.
+        notes: how the columns of new tables were decided.
+    """
+
+    tasks: dict[int, ImportTask]
+    chains: tuple[Chain, ...]
+    failed: dict[int, ImportReport]
+    notes: tuple[str, ...]
+
+
+@contextlib.contextmanager
+def connected(settings: Settings) -> Iterator[Dsn]:
+    """Yield the connection string of the target server; the embedded one is started once, for all imports."""
+    if settings.dsn is not None:
+        yield settings.dsn
+        return
+    with EmbeddedServer().running() as dsn:
+        yield dsn
+
+
+def group_by_table(specs: Sequence[ImportSpec]) -> Groups:
+    """Return the imports that go to each table, as far as that shows without a server.
+
+    Raises:
+        ContractError: a contract is refused.
+    """
+    known: dict[str, tuple[str | None, str] | None] = {}
+    groups: Groups = {}
+    for number, spec in enumerate(specs):
+        given = spec.options.get("contract")
+        if repr(given) not in known:
+            known[repr(given)] = _contract_table(given)
+        named = known[repr(given)]
+        groups.setdefault(target_of(spec.table, named, spec.source, spec.sheet), []).append(number)
+    return groups
+
+
+def _contract_table(given: str | dict[str, Any] | None) -> tuple[str | None, str] | None:
+    contract = load_contract(Path(given) if isinstance(given, str) else given) if given else None
+    return (contract.schema, contract.table) if contract and contract.table else None
+
+
+def check_modes(groups: Groups, specs: Sequence[ImportSpec]) -> None:
+    """Raise UsageError where several imports cannot go to one table in their mode."""
+    advice = {
+        "create": "a --table with {stem} or {sheet}, or --mode append",
+        "replace": "--mode append into an empty table, or a --table with {stem} or {sheet}",
+    }
+    for table, numbers in groups.items():
+        modes = {specs[n].options.get("mode", "append") for n in numbers} & set(advice)
+        if len(numbers) > 1 and modes:
+            mode = min(modes)
+            named = ", ".join(specs[n].label for n in numbers[:3]) + (", …" if len(numbers) > 3 else "")  # noqa: PLR2004
+            verb = "create" if mode == "create" else "replace all rows of"
+            raise UsageError(f"{len(numbers)} imports would each {verb} {table}", place=named, choice=advice[mode])
+
+
+def plan_tables(
+    groups: Groups, tasks: dict[int, ImportTask], workplace: Workplace, dsn: Dsn, *, dry_run: bool
+) -> PlannedTables:
+    """Decide the order of the imports, and the columns of each new table that several of them go to.
+
+    Args:
+        groups: the imports by table.
+        tasks: the imports that can run, by number.
+        workplace: where sheets are surveyed.
+        dsn: connection string of the target server.
+        dry_run: whether no table is created, so that no import waits for another one.
+
+    Raises:
+        DatabaseError: the server cannot be reached.
+    """
+    chains: list[Chain] = []
+    failed: dict[int, ImportReport] = {}
+    notes: list[str] = []
+    tasks = dict(tasks)
+    groups = {table: left for table, numbers in groups.items() if (left := [n for n in numbers if n in tasks])}
+    shared = {table for table, numbers in groups.items() if len(numbers) > 1}
+    new = _missing_tables(shared, dsn, task_settings(tasks[min(tasks)]).retry_for) if shared else set()
+    for table, numbers in groups.items():
+        settings = task_settings(tasks[numbers[0]])
+        if table in new and settings.contract is None:
+            found = _agree(numbers, tasks, settings, workplace)
+            failed |= found.failed
+            tasks = {n: found.tasks.get(n, task) for n, task in tasks.items() if n not in found.failed}
+            notes += found.notes
+        order = _order(settings, new=table in new) if table in shared and not dry_run else "free"
+        ready = tuple(n for n in numbers if n in tasks)
+        chains += [Chain(ready, order)] if ready else []
+    return PlannedTables(tasks, tuple(chains), failed, tuple(notes))
+
+
+def _order(settings: Settings, *, new: bool) -> Order:
+    """Return the order of several imports into one table.
+
+    Rows of an upsert replace those of the imports before it. Two that add columns to a table at once would have each
+    other plan again.
+    """
+    if settings.mode == "upsert" or (settings.drift == "add-columns" and not new):
+        return "serial"
+    return "first" if new else "free"
+
+
+def _missing_tables(tables: set[str], dsn: Dsn, retry_for: float) -> set[str]:
+    """Return those of the tables that do not exist, or whose name is refused, which their imports will say."""
+    retry = Retry(retry_for)
+    while True:
+        try:
+            with Session(dsn) as session:
+                return {table for table in tables if _is_missing(session, table)}
+        except ImporterError as exc:
+            retry.wait_or_raise(exc)
+
+
+def _is_missing(session: Session, table: str) -> bool:
+    try:
+        return find_table(session, *parse_table_name(table))[1] is None
+    except ImporterError as exc:
+        if exc.transient:
+            raise
+        session.rollback()
+        return False
+
+
+def _agree(numbers: list[int], tasks: dict[int, ImportTask], settings: Settings, workplace: Workplace) -> PlannedTables:
+    """Survey all sheets of a new table, and return their imports with the columns on which they agree."""
+    futures = {n: workplace.survey(tasks[n]) for n in numbers}
+    try:
+        wait(futures.values())
+    except KeyboardInterrupt:
+        workplace.interrupt()
+        raise
+    answers = {n: future.result() for n, future in futures.items()}
+    surveys = {n: answer for n, answer in answers.items() if isinstance(answer, SheetSurvey)}
+    failed = {n: failed_report(tasks[n].spec, a) for n, a in answers.items() if not isinstance(a, SheetSurvey)}
+    labels = {_label(tasks[n].spec, n): n for n in surveys}
+    agreed = agree({label: surveys[n] for label, n in labels.items()}, drift=settings.drift, mixed=settings.mixed)
+    failed |= {labels[label]: failed_report(tasks[labels[label]].spec, e) for label, e in agreed.refused.items()}
+    columns: list[Any] = [list(column) for column in agreed.columns]
+    planned = {
+        n: replace(tasks[n], spec=tasks[n].spec.with_options(agreed=columns)) for n in surveys if n not in failed
+    }
+    return PlannedTables(planned, (), failed, agreed.notes)
+
+
+def _label(spec: ImportSpec, number: int) -> str:
+    return spec.label or str(number)

@@ -1,0 +1,203 @@
+"""Runs `run` and `check` where they are about more than one plain workbook, and prints the report on all imports."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from .options import split_lists
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from importer.batch.expand import SourceGroup
+    from importer.batch.job_file import Job
+    from importer.batch.report import ImportReport, ManyReport
+    from importer.settings import Settings
+
+#: Options of commands for many workbooks.
+ONLY_MANY = ("sheets", "each", "stop_on_error", "jobs", "import_spec")
+#: Options that are not those of an import.
+_OF_COMMAND = ("to", "sheet", "table", "workers", *ONLY_MANY)
+
+
+def check_sources(workbooks: tuple[str, ...], options: dict[str, Any]) -> tuple[str, ...]:
+    """Return the workbooks that a command names; none if a job file or an import does that.
+
+    Raises:
+        ClickException: none is named, or in two ways.
+    """
+    others = [f"--{name.replace('_', '-')}" for name in ("jobs", "import_spec") if options[name] is not None]
+    ways = (["a WORKBOOK"] if workbooks else []) + others
+    if not ways:
+        raise click.UsageError("Missing argument 'WORKBOOK…'.")
+    if len(ways) > 1:
+        raise click.UsageError(f"{' and '.join(ways)} cannot be combined.")
+    return workbooks
+
+
+def is_plain(sources: tuple[str, ...], options: dict[str, Any]) -> bool:
+    """Return whether a command is about one workbook, as without anything for many; cheap, because all others are."""
+    if len(sources) != 1 or any(options[name] for name in ONLY_MANY) or "{" in (options["table"] or ""):
+        return False
+    from importer.sources.paths import is_single
+
+    return is_single(sources[0])
+
+
+@contextlib.contextmanager
+def stdin_as_file(sources: tuple[str, ...], options: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    """Yield the sources with a file in the place of `-`, which is standard input.
+
+    Raises:
+        UsageError: nothing names the table of standard input.
+    """
+    if "-" not in sources:
+        yield sources
+        return
+    from importer.errors import UsageError
+    from importer.sources.stdin import with_stdin
+
+    if options["table"] is None and options["contract"] is None:
+        raise UsageError("standard input (-) has no name that a table could have", choice="--table NAME")
+    with with_stdin(sources, options["temp_dir"]) as named:
+        yield named
+
+
+def settings_of_spec(options: dict[str, Any]) -> Settings:
+    """Return the settings of the import that a line of `importer plan` describes.
+
+    Raises:
+        UsageError: the line describes none.
+    """
+    from importer.batch.import_spec import ImportSpec
+    from importer.batch.one_import import spec_settings
+
+    spec = ImportSpec.from_json(options["import_spec"])
+    given = {n: v for n, v in _given(options).items() if n not in _OF_COMMAND or n == "workers"}
+    return spec_settings(spec.with_options(**split_lists(given)), options["to"])
+
+
+def request_groups(sources: tuple[str, ...], options: dict[str, Any]) -> list[SourceGroup]:
+    """Return what the command line, or its job file, names, with the options.
+
+    Raises:
+        UsageError: an option or the job file is refused.
+    """
+    from importer.batch.expand import SourceGroup
+
+    if options["jobs"] is not None:
+        given = _given(options)
+        jobs = _jobs(options["jobs"], click.get_current_context().command.params)
+        return [_group(SourceGroup, job.sources, {**job.options, **given}) for job in jobs]
+    return [_group(SourceGroup, sources, options)]
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that stand on the command line."""
+    context = click.get_current_context()
+    return {n: v for n, v in options.items() if context.get_parameter_source(n) is ParameterSource.COMMANDLINE}
+
+
+def _group(make: type[SourceGroup], sources: tuple[str, ...], options: dict[str, Any]) -> SourceGroup:
+    own = split_lists({name: value for name, value in options.items() if name not in _OF_COMMAND})
+    if (memory := own.pop("memory", None)) is not None:
+        own["limits"] = {"memory_bytes": memory << 20}
+    return make(sources, options.get("sheet"), options.get("sheets"), options.get("table"), own)
+
+
+def import_all(groups: list[SourceGroup], options: dict[str, Any], show: dict[str, bool], *, dry_run: bool) -> int:
+    """Run the imports of several groups of sources, print the report, and return the exit code.
+
+    Args:
+        groups: sources with their options.
+        options: `to`, `stop_on_error` and `workers`.
+        show: `as_json`, `quiet` and `verbose`.
+        dry_run: whether everything is rolled back in the end.
+    """
+    from importer.batch.many import ManyRequest, run_many
+
+    request = ManyRequest(
+        tuple(groups), to=options["to"], stop_on_error=options["stop_on_error"], dry_run=dry_run, quiet=show["quiet"],
+        workers=options["workers"],
+    )  # fmt: skip
+    report = run_many(request, on_report=_progress(quiet=show["quiet"]))
+    print_many(report, **show)
+    return report.exit_code
+
+
+def _jobs(path: str, params: list[click.Parameter]) -> list[Job]:
+    from importer.batch.job_file import read_job_file
+
+    known = {p.name: p for p in params if isinstance(p, click.Option) and p.name and p.name not in _NOT_IN_FILE}
+    return read_job_file(path, known, lambda name, value: _convert(known[name], value))
+
+
+#: Options that are about the command, and no keys of a job file.
+_NOT_IN_FILE = ("to", "workers", *(name for name in ONLY_MANY if name != "sheets"))
+_NOT_IN_FILE += ("as_json", "quiet", "verbose", "debug")
+#: Options whose values are several texts or pairs, which a file may have as a list or an object.
+_LISTS, _PAIRS = ("columns", "key", "null"), "types"
+
+
+def _convert(option: click.Option, value: Any) -> Any:
+    """Return the value of an option from what a job file has for it.
+
+    Raises:
+        ValueError: the option has no such value.
+    """
+    if value is None:
+        return None
+    if option.is_flag:
+        if not isinstance(value, bool):
+            raise ValueError(f"{value!r} is neither true nor false")
+        return value
+    if option.name in _LISTS and isinstance(value, list):
+        return [str(each) for each in value]
+    if option.name == _PAIRS and isinstance(value, dict):
+        return {str(name): str(kind) for name, kind in value.items()}
+    if isinstance(value, list | dict | bool):
+        raise ValueError(f"{value!r} is no single value")  # noqa: TRY004
+    try:
+        converted = option.type.convert(str(value), option, None)
+    except click.ClickException as exc:
+        raise ValueError(exc.format_message()) from None
+    return converted
+
+
+def _progress(*, quiet: bool) -> Callable[[ImportReport], None]:
+    """Return what prints a line on stderr as each import ends, if a user watches; with `quiet`, those that failed."""
+    stream = sys.stderr
+    if stream is None:
+        return lambda _: None
+
+    def show(report: ImportReport) -> None:
+        if report.error is not None if quiet else stream.isatty():
+            click.echo(f"importer: {_visible(str(report))}", err=True)
+
+    return show
+
+
+def print_many(report: ManyReport, *, as_json: bool, quiet: bool, verbose: bool) -> None:
+    """Print the report on many imports as JSON or as text, or not at all if `quiet`.
+
+    A terminal has shown a line as each import ended; then only those that need attention are repeated.
+    """
+    if as_json:
+        click.echo(json.dumps(report.to_dict(), ensure_ascii=False, indent=2))
+        return
+    if quiet:
+        return
+    watched = sys.stderr is not None and sys.stderr.isatty() and sys.stdout.isatty() and not verbose
+    for line in report.lines(only_problems=watched):
+        click.echo(_visible(line))
+
+
+def _visible(text: str) -> str:
+    """Return a text of one line without characters that a terminal would obey."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

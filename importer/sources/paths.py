@@ -1,0 +1,106 @@
+"""Finds the workbooks that paths, patterns and folders name; says which files were left out."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from importer.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+#: Suffixes of the files that are taken from a folder.
+SUFFIXES = (".xlsx", ".xlsm")
+#: What Excel keeps beside a workbook that is open.
+_LOCK_FILE = re.compile(r"^~\$")
+#: What this program writes beside a workbook.
+_REJECTS_FILE = re.compile(r"\.rejects(-\d+)?\.xlsx$", re.IGNORECASE)
+
+
+class FoundSources(NamedTuple):
+    """The workbooks of a command.
+
+    Attributes:
+        paths: each of them once, in the order of the arguments, and sorted within a pattern or folder.
+        notes: what was left out, and why.
+    """
+
+    paths: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def is_pattern(source: str) -> bool:
+    """Return whether a source is a pattern such as `in/**/*.xlsx`, and no file of that name exists."""
+    return glob.has_magic(source) and not os.path.lexists(source)
+
+
+def is_single(source: str) -> bool:
+    """Return whether a source names one file, which need not exist."""
+    return not is_pattern(source) and not os.path.isdir(source)  # noqa: PTH112 - before pathlib is needed
+
+
+def find_sources(given: Iterable[str]) -> FoundSources:
+    """Return the workbooks that paths, patterns and folders name.
+
+    A folder stands for the workbooks directly in it. Lock files and rejects files are left out where a pattern or
+    folder finds them. A path is taken as it is: whether it can be read is said by its import.
+
+    Raises:
+        UsageError: a pattern matches no workbook, or a folder has none.
+    """
+    found: dict[str, str] = {}
+    notes: list[str] = []
+    for source in given:
+        if is_single(source):
+            paths = [source]
+        else:
+            paths = _of_folder(source) if Path(source).is_dir() else _of_pattern(source)
+            paths, left_out = _without_byproducts(paths)
+            if not paths:
+                raise _nothing_found(source, left_out)
+            notes += left_out
+        for path in paths:
+            real = os.path.realpath(path)
+            if real in found:
+                notes.append(f"{path} is named twice, and imported once")
+            found.setdefault(real, path)
+    return FoundSources(tuple(found.values()), tuple(dict.fromkeys(notes)))
+
+
+def _of_folder(folder: str) -> list[str]:
+    return _files(sorted(str(path) for path in Path(folder).iterdir()))
+
+
+def _of_pattern(pattern: str) -> list[str]:
+    return _files(sorted(glob.glob(pattern, recursive=True)))  # noqa: PTH207 - `**` also names the folder itself
+
+
+def _files(paths: Iterable[str]) -> list[str]:
+    return [p for p in paths if p.lower().endswith(SUFFIXES) and Path(p).is_file()]
+
+
+def _without_byproducts(paths: list[str]) -> tuple[list[str], list[str]]:
+    kept, notes = [], []
+    for path in paths:
+        name = Path(path).name
+        if _LOCK_FILE.match(name):
+            notes.append(f"{path} is left out: it is the lock file of a workbook that is open")
+        elif _REJECTS_FILE.search(name):
+            notes.append(f"{path} is left out: it holds rejects; name it to load it")
+        else:
+            kept.append(path)
+    return kept, notes
+
+
+def _nothing_found(source: str, left_out: list[str]) -> UsageError:
+    folder = Path(source).is_dir()
+    fact = f"folder {source!r} has no workbook" if folder else f"pattern {source!r} matches no workbook"
+    if left_out:
+        return UsageError(fact, choice="; ".join(left_out[:3]))
+    deeper = str(Path(source) / "**" / "*.xlsx")
+    advice = f"for those in folders below: {deeper!r}" if folder else "workbooks are files named .xlsx or .xlsm"
+    return UsageError(fact, choice=advice)
