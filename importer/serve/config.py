@@ -142,6 +142,11 @@ class Config:
             return False
 
     @property
+    def owns_ledger(self) -> bool:
+        """Whether tables that the command line loaded count as the service's own: its callers are the same user's."""
+        return self.dsn is None and self.is_loopback and not self.allow_hosts
+
+    @property
     def uploads(self) -> Path:
         """Folder of the uploaded workbooks."""
         return self.folder / "uploads"

@@ -81,7 +81,7 @@ def test_page_drop_map_check_load_fix_and_load_again(service: Service, visit: Vi
     visit.see("#bad-cells table")
     assert visit.table("#bad-cells")[0][0] == "B3"
     assert visit.table("#bad-cells")[0][3] == "thirty"
-    page.click("#result summary")
+    page.click("#result summary:has-text('accounted for')")
     assert visit.table("#result .sums")[-1] == ["All", "8", "4", "0", "2", "2"]
 
     path = visit.save("#download", tmp_path)
@@ -115,7 +115,7 @@ def test_page_contract_from_the_list(service: Service, visit: Visit, tmp_path: P
     page.set_input_files("#file", visit.save("#download", tmp_path))
     visit.see("#origin", "rejected from businesses.xlsx")
     expect(page.locator("#origin-rules")).to_have_value("businesses")
-    visit.load("0 of 13 rows are in ")
+    visit.load("Nothing was loaded: all 13 rows were rejected")
     assert service.rows("select count(*) from businesses") == [(9_987,)]
 
 
@@ -196,6 +196,26 @@ def test_page_same_workbook_is_loaded_once(service: Service, visit: Visit) -> No
 
 
 # ---- WHAT GOES WRONG --------------------------------------------------------------------------------------------
+
+
+def test_page_nothing_loaded_is_no_success_and_updates_instead(service: Service, visit: Visit) -> None:
+    """Rows that are there already: amber, why, and one button; the button of a load says what a check found out."""
+    service.upload(book(["id", "name"], [1, "old"], [2, "old"]), "stock.xlsx")
+    service.sql("alter table stock add primary key (id)")
+    visit.drop(("stock.xlsx", book(["id", "name"], [1, "new"], [2, "new"], [3, None], ["x", "y"])))
+    visit.page.check("#place-table")
+    visit.page.click("#check")
+    visit.see("#result-title", "1 of 4 rows would be loaded into")
+    expect(visit.page.locator("#load")).to_have_text("Load 1 row, set 3 aside")
+    visit.drop(("stock.xlsx", book(["id", "name"], [1, "new"], [2, "new"])))
+    visit.page.check("#place-table")
+    expect(visit.page.locator("#load")).to_have_text("Load 2 rows")
+    visit.load("Nothing was loaded: 2 rows are there already")
+    expect(visit.page.locator("#step-result")).to_have_attribute("data-state", "empty")
+    assert "mode" not in visit.page.locator("#result > .notes").inner_text()
+    visit.page.click("text=Update them instead")
+    visit.see("#result-title", "All 2 rows are in ")
+    assert service.rows("select id, name from stock order by 1") == [(1, "new"), (2, "new")]
 
 
 def test_page_hostile_texts_are_shown_as_text(service: Service, visit: Visit) -> None:
@@ -300,7 +320,7 @@ def test_page_over_the_budget_nothing_is_loaded(service: Service, visit: Visit, 
     with page.expect_request("**/check") as asked:
         page.click("#check")
     assert asked.value.post_data_json["error_cells"] == "null"  # what the first load was told holds for fixed rows, too
-    visit.see("#result-title", "0 of 2 rows would be loaded")
+    visit.see("#result-title", "Nothing would be loaded: all 2 rows would be rejected")
     visit.choose("budget.xlsx", book(["n"], [2], ["x"], ["y"]))
     page.check("#budget-limit")
     page.fill("#max-rejects", "2")

@@ -89,7 +89,7 @@ def load(command: LoadCommand, channel: Channel) -> LoadAnswer:
     options = dict(command.options)
     path, limits = Path(command.workbook), Limits(**command.limits.model_dump(), rows=command.rows)
     contract_path = Path(options.pop("contract")) if options.get("contract") else None
-    policy = TablePolicy(command.patterns, frozenset(command.owned))
+    policy = TablePolicy(command.patterns, frozenset(command.owned), command.ledger)
     dsn, mapping = Dsn(command.dsn), options.pop("mapping", None)
     inspected = command.inspected
     contract = _contract(contract_path) if contract_path else None

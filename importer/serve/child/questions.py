@@ -39,8 +39,8 @@ order by 1, 2
 
 def tables(command: TablesCommand, _channel: Channel) -> Tables:
     """Return the tables that callers may load into, at most `_MAX_TABLES`."""
-    policy = TablePolicy(command.patterns, frozenset(command.owned))
     with Session(Dsn(command.dsn)) as session:
+        policy = TablePolicy(command.patterns, frozenset(command.owned), command.ledger).with_ledger(session)
         rows = [row for row in session.query(_TABLES_QUERY) if policy.allows(*row[:3])]
         found = [
             _table(session, schema, name, rows_, created=OwnedTable(schema, name, oid) in policy.owned)

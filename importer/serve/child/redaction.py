@@ -35,6 +35,8 @@ _MAX_TEXT_CHARS = 1_000
 _MAX_NOTES = 50
 #: SQLSTATE prefixes of errors whose message may hold values: data exceptions quote them, triggers can raise any text.
 _SQLSTATES_WITH_VALUES = ("22", "P0", "XX")
+#: Options that only the operator of the service has.
+_SERVER_OPTIONS = ("allow-tables",)
 _CLI_OPTION = re.compile(r"(?<![\w-])--([a-z][a-z-]*[a-z])\b")
 
 
@@ -98,7 +100,7 @@ def redact(text: str, hidden: Sequence[str] = ()) -> str:
     for path in sorted(hidden, key=len, reverse=True):
         text = text.replace(f"{path}/", "").replace(path, "the service")
     text = text.replace("--again", "again=true")
-    text = _CLI_OPTION.sub(lambda found: found[1].replace("-", "_"), text)
+    text = _CLI_OPTION.sub(lambda found: found[0] if found[1] in _SERVER_OPTIONS else found[1].replace("-", "_"), text)
     return " ".join(text.split())[:_MAX_TEXT_CHARS]
 
 
@@ -111,7 +113,9 @@ def _report_dict(report: Report, hidden: Sequence[str]) -> dict[str, Any]:
     """Return a report as a dict: that of `--json`, without paths and commands."""
     shown = report.to_dict()
     shown["workbook"] = {k: v for k, v in shown["workbook"].items() if k != "path"}
-    shown["rejects"] = {k: shown["rejects"][k] for k in ("rows", "by_rule")}
+    shown["rejects"] = {k: shown["rejects"][k] for k in ("rows", "by_rule", "reasons")}
+    for group in shown["rejects"]["reasons"]:
+        group["reason"] = redact(group["reason"], hidden)
     for column in shown["columns"]:
         column["header"] = None if column["header"] is None else column["header"][:_MAX_TEXT_CHARS]
     notes = [note if isinstance(note, str) else note.without("file") for note in report.notes[:_MAX_NOTES]]

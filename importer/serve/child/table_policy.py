@@ -1,7 +1,12 @@
-"""Decides which tables callers may load into: those that match a pattern, or those that the service created."""
+"""Decides which tables callers may load into: those that match a pattern, or those that are the service's own.
+
+Its own are those that it created; where nobody else can call it and the database is the embedded one, also those that
+the command line loaded, by the ledger.
+"""
 
 from __future__ import annotations
 
+import shlex
 import time
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -35,16 +40,24 @@ class TablePolicy:
         patterns: shell patterns of allowed tables, `schema.table`, or `table` for any schema; empty: only new tables
             and those that the service created are allowed.
         owned: tables that the service created.
+        ledger: whether tables that this role published into, by the ledger, are its own, too.
+        published: the oids of those.
     """
 
     patterns: tuple[str, ...]
     owned: frozenset[OwnedTable]
+    ledger: bool = False
+    published: frozenset[int] = frozenset()
+
+    def with_ledger(self, session: Session) -> TablePolicy:
+        """Return the policy that knows what the ledger says by now."""
+        return replace(self, published=_published(session)) if self.ledger and not self.patterns else self
 
     def allows(self, schema: str, name: str, oid: int | None) -> bool:
         """Return whether rows may be loaded into a table; oid: None if the table does not exist yet."""
         if self.patterns:
             return any(fnmatchcase(f"{schema}.{name}" if "." in p else name, p) for p in self.patterns)
-        return oid is None or OwnedTable(schema, name, oid) in self.owned
+        return oid is None or OwnedTable(schema, name, oid) in self.owned or oid in self.published
 
     def check(
         self,
@@ -67,7 +80,7 @@ class TablePolicy:
         Raises:
             NotAllowed: the target is not allowed.
         """
-        schema, name, now, pending = target.schema, target.name, self, True
+        schema, name, now, pending = target.schema, target.name, self.with_ledger(session), True
         end = time.monotonic() + _WAIT_SECONDS
         while True:
             oid = oid_of(session, schema, name)
@@ -76,9 +89,11 @@ class TablePolicy:
             if oid is not None and [*begun] == [schema, name] and sha256 and was_published(session, oid, sha256):
                 return
             if self.patterns or not pending or time.monotonic() > end:
-                raise NotAllowed(f"loading into {quote(schema, name)} is not allowed here", choice=self._choice())
+                raise NotAllowed(
+                    f"loading into {quote(schema, name)} is not allowed here", choice=self._choice(f"{schema}.{name}")
+                )
             owned, pending = ask(schema, name)
-            now = replace(self, owned=owned)
+            now = replace(now, owned=owned)
             time.sleep(_POLL_SECONDS if pending else 0)
 
     def check_references(self, session: Session, contract: Contract | None) -> None:
@@ -89,21 +104,33 @@ class TablePolicy:
         """
         from importer.postgres.catalog import find_table, parse_table_name
 
+        known = self.with_ledger(session)
         for key in contract.foreign_keys if contract else ():
             schema, table = find_table(session, *parse_table_name(key.table))
-            if table is not None and not self.allows(schema, table.name, oid_of(session, schema, table.name)):
+            if table is not None and not known.allows(schema, table.name, oid_of(session, schema, table.name)):
                 raise NotAllowed(f"the contract refers to {quote(schema, table.name)}, which is not allowed here")
 
-    def _choice(self) -> str:
+    def _choice(self, table: str) -> str:
         if self.patterns:
             return f"use a table that matches {' or '.join(self.patterns)}"
-        return "use another name; the operator can allow more tables with allow_tables"
+        return f"use another name; or the operator starts the service with --allow-tables {shlex.quote(table)}"
 
 
 def oid_of(session: Session, schema: str, name: str) -> int | None:
     """Return the oid of a table, or None if it does not exist."""
     found = session.value("select to_regclass($1)::oid::int8", [quote(schema, name)])
     return None if found is None else int(found)
+
+
+def _published(session: Session) -> frozenset[int]:
+    """Return the oids of the tables that this role published into, as the ledger records."""
+    if session.value("select to_regclass($1)::text", [f"{SCHEMA}.runs"]) is None:
+        return frozenset()
+    rows = session.query(
+        f"select distinct target_oid::int8 from {SCHEMA}.runs where state = 'published' and role = current_user "
+        "and target_oid is not null"
+    )
+    return frozenset(int(oid) for (oid,) in rows)
 
 
 def was_published(session: Session, oid: int, sha256: str) -> bool:

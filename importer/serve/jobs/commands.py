@@ -49,7 +49,7 @@ def load_command(
         **workbook_fields(config, scratch, upload, folder), options=options,
         dsn=database.dsn, dry_run=run.kind == "check", rejects=str(folder / "rejects.xlsx"),
         bad_cells=str(folder / "bad_cells.json"), contract_file=str(folder / "mapped.json"),
-        patterns=config.allow_tables, owned=owned, begun=run.begun,
+        patterns=config.allow_tables, owned=owned, ledger=config.owns_ledger, begun=run.begun,
         retry_for=config.retry_for, seconds=config.seconds,
         inspected=InspectedSheet.model_validate(json.loads(inspected.read_bytes())) if inspected.is_file() else None,
     )  # fmt: skip

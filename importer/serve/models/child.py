@@ -45,6 +45,7 @@ class TablesCommand(BaseModel):
     dsn: str = Field(repr=False)
     patterns: tuple[str, ...]
     owned: list[OwnedTable]
+    ledger: bool = False
 
 
 class ContractsCommand(BaseModel):
@@ -100,6 +101,7 @@ class LoadCommand(WorkbookCommand):
     contract_file: str
     patterns: tuple[str, ...]
     owned: list[OwnedTable]
+    ledger: bool = False
     begun: list[str] | None
     retry_for: float
     seconds: float

@@ -23,11 +23,20 @@ class Rule(BaseModel):
     example: str
 
 
+class Reason(BaseModel):
+    """Errors of one column with one reason: the addresses of the cells (`E6:E52`), and how many they are."""
+
+    cells: str
+    count: int
+    reason: str
+
+
 class Rejects(BaseModel):
-    """Number of rejected rows, and the rules that they broke."""
+    """Number of rejected rows, the rules that they broke, and the reasons, the most frequent first."""
 
     rows: int
     by_rule: list[Rule]
+    reasons: list[Reason] = []
 
 
 class Stats(BaseModel):

@@ -7,11 +7,11 @@ import { prepareHistory, refreshHistory } from "./history.js";
 import { originOptions } from "./origin.js";
 import { clear, showError, showNote } from "./notice.js";
 import { preparePreview, showPreview } from "./preview.js";
-import { showResult, title } from "./result.js";
+import { present, showResult, title } from "./result.js";
 import { leaveRun, showRun } from "./run.js";
 import { signIn } from "./signin.js";
 import { obstacle, prepareTarget, replaces, showTarget, targetOptions, targetSentence } from "./target.js";
-import { count } from "./words.js";
+import { count, number } from "./words.js";
 import { prepareWorkbook, send, showEmpty } from "./workbook.js";
 
 /** The current workbook: its file (null after a reload), its upload, and options and result of the last inspection. */
@@ -128,8 +128,17 @@ async function withUpload(act) {
 /** Show, beside the two buttons, what they would do. */
 function drawAction() {
   byId("action-text").textContent = targetSentence();
-  byId("load").textContent = hand?.inspected ? `Load ${count(hand.inspected.rows.data, "row")}` : "Load";
-  if (byId("step-result").dataset.state === "checked" && !byId("step-result").hidden) show(byId("step-result"), false);
+  const rows = hand?.inspected?.rows.data;
+  byId("load").textContent = rows ? `Load ${count(rows, "row")}` : "Load";
+  if (isChecked()) show(byId("step-result"), false);
+}
+
+/** Whether the result of a check is shown: it is that of the current choices. */
+const isChecked = () => ["checked", "empty"].includes(byId("step-result").dataset.state) && !byId("step-result").hidden;
+
+/** Say on the button what a load does, as the check of the same choices found out. */
+function drawChecked({ success_count: good, error_count: bad }) {
+  byId("load").textContent = good === 0 ? "Load" : `Load ${count(good, "row")}${bad ? `, set ${number(bad)} aside` : ""}`;
 }
 
 /** The obstacle when the chosen sheet or header row could not be shown: the user has not seen what would be loaded. */
@@ -199,7 +208,8 @@ function showEnd(run, report) {
     byId("load").focus();
     return;
   }
-  showResult(run, report, actionsAfter(run, open));
+  showResult(run, report, actionsAfter(run, report, open));
+  if (open && run.outcome === "checked") drawChecked(run.stats);
   show(byId("step-result"));
   say(title(run, report));
   goTo(byId("result-title"));
@@ -207,11 +217,16 @@ function showEnd(run, report) {
 
 const resume = (run) => ({ text: "Continue where it stopped", primary: true, act: () => goOn(run) });
 
-function actionsAfter(run, stepsShown) {
+function actionsAfter(run, report, stepsShown) {
   const actions = run.resumable ? [resume(run)] : [];
   if (!hand?.inspected) return actions;
   if (run.outcome === "already-imported" && run.id === hand.run) {
     actions.push({ text: "Load it again anyway", act: () => begin("/upload", { again: true }) });
+  }
+  const there = present(run, report);
+  if (there?.key && !stepsShown && run.id === hand.run) {
+    const key = there.key.split(",").map((name) => name.trim()).join(",");
+    actions.push({ text: "Update them instead", primary: true, act: () => begin("/upload", { mode: "upsert", key }) });
   }
   if (!stepsShown) actions.push({ text: `Back to ${hand.upload.name}`, act: back });
   return actions;
@@ -247,7 +262,7 @@ async function openRun(id) {
     leaveRun();
     address(id);
     showSteps(false);
-    showResult(run, report, actionsAfter(run, false));
+    showResult(run, report, actionsAfter(run, report, false));
     show(byId("step-result"));
     goTo(byId("result-title"));
   } catch (error) {

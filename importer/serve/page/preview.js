@@ -1,7 +1,8 @@
 // Shows the second step: what is in the workbook, before anything is loaded.
 
 import { byId, el, fill, option, show, table } from "./dom.js";
-import { count, kind, number, sentence, within } from "./words.js";
+import { notesList } from "./notes.js";
+import { count, kind, number, within } from "./words.js";
 
 const FEW = 5; // number of problems that are shown without unfolding the list
 
@@ -138,5 +139,5 @@ function problems(inspected) {
 
 function notes(inspected) {
   if (inspected.notes.length === 0) return null;
-  return el("ul", { class: "notes" }, inspected.notes.map((n) => el("li", {}, sentence(n))));
+  return notesList(inspected.notes);
 }

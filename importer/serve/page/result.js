@@ -3,6 +3,7 @@
 import { get } from "./api.js";
 import { byId, el, fill, table } from "./dom.js";
 import { showError } from "./notice.js";
+import { notesList } from "./notes.js";
 import { count, moment, number, rule, seconds, sentence, within } from "./words.js";
 
 const MOST_CELLS = 200;
@@ -14,7 +15,7 @@ const MOST_CELLS = 200;
  * @param {Array<{text: string, act: Function, primary: ?boolean}>} actions
  */
 export function showResult(run, report, actions) {
-  byId("step-result").dataset.state = run.outcome ?? run.state;
+  byId("step-result").dataset.state = isEmptyHanded(run) ? "empty" : (run.outcome ?? run.state);
   byId("result-title").textContent = title(run, report);
   const place = byId("result");
   fill(
@@ -31,6 +32,19 @@ export function showResult(run, report, actions) {
   );
 }
 
+/** Whether a load was published and yet put no row into the table: nothing that a reader should take for a success. */
+export const isEmptyHanded = (run) =>
+  ["published", "checked"].includes(run.outcome) && run.stats?.success_count === 0 && run.stats.total_records > 0;
+
+const PRESENT = /^(([\d,]+) rows? (?:is|are) there already)(?: with the same ([^:]+))?(: mode upsert)?/;
+
+/** Return that all rows are in the table already, {text, key}, if that is why nothing was loaded; else null. */
+export function present(run, report) {
+  const found = isEmptyHanded(run) && (report?.notes ?? []).map((note) => PRESENT.exec(note)).find(Boolean);
+  if (!found || Number(found[2].replaceAll(",", "")) !== run.stats.total_records) return null;
+  return { text: found[1], key: found[4] ? found[3] : null };
+}
+
 /** Return the result of a run in one sentence. */
 export function title(run, report) {
   const stats = run.stats;
@@ -40,6 +54,12 @@ export function title(run, report) {
   if (run.state === "interrupted") return "Interrupted; nothing is visible in the table yet";
   if (run.state === "failed") return run.kind === "check" ? "This workbook would not load" : "Nothing was loaded";
   if (!stats) return run.message ?? "Done";
+  if (isEmptyHanded(run)) {
+    const checked = run.outcome === "checked";
+    const rejected = checked ? "would be rejected" : stats.total_records === 1 ? "was rejected" : "were rejected";
+    const why = present(run, report)?.text ?? `all ${count(stats.total_records, "row")} ${rejected}`;
+    return `${checked ? "Nothing would be loaded" : "Nothing was loaded"}: ${why}`;
+  }
   const would = run.outcome === "checked" ? "would be loaded into" : "are in";
   const all = stats.error_count === 0 && stats.success_count === stats.total_records;
   const which = all ? `All ${count(stats.total_records, "row")}` : `${number(stats.success_count)} of ${count(stats.total_records, "row")}`;
@@ -100,7 +120,8 @@ function set(run) {
     el("h3", {}, `${count(run.rejects.rows, "row")} to fix`),
     run.links.rejects && (run.outcome === "published" ? fixSteps(run) : list(run)),
     el("h4", {}, "What is wrong with them"),
-    byRule(run),
+    byReason(run),
+    el("details", { class: "fold", id: "by-rule" }, el("summary", {}, "Details: the rules that they broke"), byRule(run)),
     cells,
   );
 }
@@ -118,6 +139,14 @@ function fixSteps(run) {
 /** Offer a list of the bad rows, not a workbook to fix: the good rows are not in the table either. */
 const list = (run) =>
   el("p", {}, `Fix them in ${run.workbook} itself, then drop that workbook here again. `, el("a", { href: run.links.rejects, download: "" }, "Download a list of them (.xlsx)"));
+
+/** Show equal reasons as one line each. */
+function byReason(run) {
+  const reasons = run.rejects.reasons ?? [];
+  const heads = [{ text: "What is wrong" }, { text: "Where" }, { text: "Cells", number: true }];
+  const rows = reasons.map((r) => [sentence(r.reason), el("span", { class: "address" }, r.cells), number(r.count)]);
+  return reasons.length > 0 && table("What is wrong, equal reasons in one line", heads, rows);
+}
 
 function byRule(run) {
   const heads = [{ text: "Column" }, { text: "What is wrong" }, { text: "Cells", number: true }, { text: "First at" }];
@@ -181,5 +210,5 @@ function conservation(report) {
 
 function reportNotes(report) {
   if (!report?.notes?.length || report.outcome === "already-imported") return null;
-  return el("ul", { class: "notes" }, report.notes.map((n) => el("li", {}, sentence(n))));
+  return notesList(report.notes);
 }

@@ -110,7 +110,10 @@ async def about(service: CurrentService) -> models.About:
 )  # fmt: skip
 async def tables(service: CurrentService) -> models.Tables:
     command = child.TablesCommand(
-        dsn=service.database.dsn, patterns=service.config.allow_tables, owned=service.jobs.owned()
+        dsn=service.database.dsn,
+        patterns=service.config.allow_tables,
+        owned=service.jobs.owned(),
+        ledger=service.config.owns_ledger,
     )
     return models.Tables.model_validate(await ask_child(service.children, command, _CHILD_TIMEOUT_SECONDS))
 
