@@ -63,6 +63,8 @@ def import_workbook(
     last_row: int | None = None,
     until_blank: bool = False,
     footer: Footer | None = None,
+    encoding: str | None = None,
+    delimiter: str | None = None,
     contract: str | Path | dict[str, Any] | None = None,
     columns: Sequence[str] | None = None,
     keep_names: bool = False,
@@ -95,7 +97,7 @@ def import_workbook(
     """Load one sheet of a workbook into a PostgreSQL table, all of its good rows or none.
 
     Args:
-        workbook: path of an `.xlsx` or `.xlsm` file, its bytes, or a file that is open for binary reading.
+        workbook: path of a workbook or a text file, its bytes, or a file that is open for binary reading.
         to: connection string; None: IMPORTER_DSN, DATABASE_URL, libpq's variables, else the embedded server.
         table: `table` or `schema.table`; None: the contract's, else derived from the workbook's name.
         mode: `append` (creates a missing table), `create`, `replace`, `upsert`.
@@ -112,6 +114,8 @@ def import_workbook(
         until_blank: end the data before the first blank row.
         footer: what to do with totals and remarks below and between the data: `keep` loads them, `skip` leaves them out
             (their cells count as ignored), `error` refuses the sheet; None: leave out those that are certain.
+        encoding: encoding of a text file, by a name that Python knows; None: find it.
+        delimiter: character between the fields of a text file, or `tab`, `comma`, `semicolon`, `pipe`; None: find it.
         contract: path of a Table Schema descriptor (JSON, YAML, TOML), or the descriptor as a dict.
         columns: header texts, names or letters of the columns to load; None: all.
         keep_names: use header texts as column names unchanged.
@@ -164,47 +168,15 @@ def import_workbook(
     named = table or contract
     with as_path(workbook, temp_dir, needs_name=not named) as path, python_words(_parameters()):
         settings = make_settings(
-            path,
-            to=to,
-            table=table,
-            mode=mode,
-            key=key,
-            on_duplicate=on_duplicate,
-            lineage=lineage,
-            timeline=timeline,
-            sheet=sheet,
-            header_row=header_row,
-            rows=rows,
-            last_row=last_row,
-            until_blank=until_blank,
-            footer=footer,
-            contract=contract,
-            columns=columns,
-            keep_names=keep_names,
-            hidden=hidden,
-            engine=engine,
-            error_cells=error_cells,
-            types=types,
-            null=null,
-            mixed=mixed,
-            parse_texts=parse_texts,
-            date_order=date_order,
-            decimal=decimal,
-            drift=drift,
-            timezone=timezone,
-            max_text=max_text,
-            rejects=rejects,
-            max_rejects=max_rejects,
-            method=method,
-            workers=workers,
-            chunk_rows=chunk_rows,
-            bad_cells=bad_cells,
-            temp_dir=temp_dir,
-            again=again,
-            retry_for=retry_for,
-            timeout=timeout,
-            limits=limits,
-        )
+            path, to=to, table=table, mode=mode, key=key, on_duplicate=on_duplicate, lineage=lineage,
+            timeline=timeline, sheet=sheet, header_row=header_row, rows=rows, last_row=last_row,
+            until_blank=until_blank, footer=footer, encoding=encoding, delimiter=delimiter, contract=contract,
+            columns=columns, keep_names=keep_names, hidden=hidden, engine=engine, error_cells=error_cells,
+            types=types, null=null, mixed=mixed, parse_texts=parse_texts, date_order=date_order, decimal=decimal,
+            drift=drift, timezone=timezone, max_text=max_text, rejects=rejects, max_rejects=max_rejects,
+            method=method, workers=workers, chunk_rows=chunk_rows, bad_cells=bad_cells, temp_dir=temp_dir,
+            again=again, retry_for=retry_for, timeout=timeout, limits=limits,
+        )  # fmt: skip
         return python_report(run(settings, as_progress(progress), dry_run=dry_run), _parameters())
 
 
@@ -212,7 +184,7 @@ def check_workbook(workbook: Workbook, **options: Any) -> Report:
     """Do everything that `import_workbook` does, then roll it back and leave no trace but the rejects file.
 
     Args:
-        workbook: path of an `.xlsx` or `.xlsm` file, its bytes, or a file that is open for binary reading.
+        workbook: path of a workbook or a text file, its bytes, or a file that is open for binary reading.
         options: see `import_workbook`.
 
     Returns:
@@ -228,10 +200,10 @@ def inspect_workbook(workbook: Workbook, **options: Any) -> Inspection:
     """Read a sheet without a database, and return what it holds: sheets, header, columns, kinds, problems.
 
     Args:
-        workbook: path of an `.xlsx` or `.xlsm` file, its bytes, or a file that is open for binary reading.
+        workbook: path of a workbook or a text file, its bytes, or a file that is open for binary reading.
         options: `sheet`, `header_row`, `rows`, `last_row`, `until_blank`, `footer`, `columns`, `types`, `null`,
-            `mixed`, `parse_texts`, `date_order`, `decimal`, `keep_names`, `hidden`, `engine`, `workers`, `temp_dir`
-            and `limits`, as in `import_workbook`.
+            `mixed`, `parse_texts`, `date_order`, `decimal`, `keep_names`, `hidden`, `engine`, `encoding`, `delimiter`,
+            `workers`, `temp_dir` and `limits`, as in `import_workbook`.
 
     Raises:
         InputError: the workbook, the sheet or the header is refused.
@@ -249,7 +221,7 @@ def suggest_contract(workbook: Workbook, **options: Any) -> dict[str, Any]:
     """Return the descriptor of the contract that a sheet suggests; `import_workbook` takes it as `contract`.
 
     Args:
-        workbook: path of an `.xlsx` or `.xlsm` file, its bytes, or a file that is open for binary reading.
+        workbook: path of a workbook or a text file, its bytes, or a file that is open for binary reading.
         options: see `inspect_workbook`.
 
     Raises:

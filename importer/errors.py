@@ -4,6 +4,7 @@
     ├── UsageError            2  the command line or the settings contradict themselves
     ├── InputError            3  the workbook or the contract is refused
     │   ├── WorkbookRefused      not a supported workbook, damaged, or hostile
+    │   │   └── CellsDisagree    two readers of the file read a cell differently
     │   ├── SheetError           no such sheet, no header, no such column
     │   ├── ContractError        the contract is wrong, or does not fit the sheet
     │   ├── ReaderDied           the worker that read some rows was killed, or ran out of memory or time
@@ -111,6 +112,10 @@ class InputError(ImporterError):
 
 class WorkbookRefused(InputError):
     """The file is not a supported workbook, is damaged, or is hostile."""
+
+
+class CellsDisagree(WorkbookRefused):
+    """Two readers of the file read a cell differently, and nobody knows which of them is right."""
 
 
 class SheetError(InputError):

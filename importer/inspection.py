@@ -104,7 +104,7 @@ def inspect_workbook(workbook: str | Path, **options: Any) -> Inspection:
     """Read a sheet and return what it holds.
 
     Args:
-        workbook: path of an `.xlsx` or `.xlsm` file.
+        workbook: path of a workbook, or of a text file such as `.csv`.
         options: `sheet`, `header_row`, `rows`, `last_row`, `until_blank`, `footer`, `columns`, `types`, `null`,
             `mixed`, `parse_texts`, `date_order`, `decimal`, `keep_names`, `hidden`, `engine`, `workers`, `temp_dir`
             and `limits`, as in `import_workbook`.
@@ -139,7 +139,7 @@ def suggest_contract(workbook: str | Path, **options: Any) -> dict[str, Any]:
     It has the types and rules that all rows follow, and where the table is in the workbook.
 
     Args:
-        workbook: path of an `.xlsx` or `.xlsm` file.
+        workbook: path of a workbook, or of a text file such as `.csv`.
         options: see `inspect_workbook`.
 
     Raises:

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from .errors import UsageError
 from .option_values import AgreedColumn, RejectBudget, parse_header_rows, parse_types
 from .table_options import TableOptions, parse_rows
+from .text_files import TextFileOptions
 from .text_options import TextOptions
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def _masked_option(match: re.Match[str]) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(TableOptions, TextOptions):
+class Settings(TableOptions, TextFileOptions, TextOptions):
     """The settings of a run, checked on construction, so that no stage has to check them again.
 
     Raises:
@@ -193,6 +194,7 @@ class Settings(TableOptions, TextOptions):
         self._check_amounts()
         self.check_table()
         self.check_texts(has_contract=self.contract is not None)
+        self.check_text_file()
         if self.timeline and self.timeline.suffix.lower() not in {".svg", ".html", ".json"}:
             raise UsageError(f"cannot draw a timeline as {self.timeline.suffix!r}", choice=".svg, .html or .json")
         if self.rejects and self.rejects.suffix.lower() not in REJECTS_SUFFIXES:

@@ -8,6 +8,8 @@ from typing import Literal, get_args
 
 from .errors import UsageError
 
+#: Last line of a text file that can be named.
+MOST_LINES = 9_999_999_999
 Footer = Literal["keep", "skip", "error"]
 
 
@@ -50,7 +52,7 @@ def parse_rows(text: str) -> tuple[int, int]:
     Raises:
         UsageError: the text is no range of rows.
     """
-    match = re.fullmatch(r"\s*(\d{1,7})\s*[-:]\s*(\d{1,7})\s*", text)
+    match = re.fullmatch(r"\s*(\d{1,10})\s*[-:]\s*(\d{1,10})\s*", text)
     if not match:
         raise UsageError(f"--rows takes a range of rows, not {text!r}", choice="5-205")
     return int(match[1]), int(match[2])

@@ -31,7 +31,7 @@ CODES = {
     "DatabaseError": 4, "ConnectionFailed": 4, "Conflict": 4, "TargetChanged": 4, "TargetRefused": 4, "VerificationFailed": 4, "MachineError": 4,
     "LoginRefused": 4, "WriterDied": 4, "TimedOut": 4, "ImporterError": 4, "BudgetExceeded": 5, "Interrupted": 130,
     "NotSpooled": 4,
-    "CellsDisputed": 4, "CommitUnknown": 4,
+    "CellsDisputed": 4, "CellsDisagree": 3, "CommitUnknown": 4,
 }  # fmt: skip
 
 

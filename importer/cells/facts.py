@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, time, timedelta
 from typing import TYPE_CHECKING, TypeAlias
 
 import polars as pl
 
 from .frame import MAX_EXACT_INTEGER, ROW, VALUE_KINDS, digits_or_none, kinds_by_column, part
+from .text_forms import TEXT, find_form, widest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,6 +33,7 @@ class ColumnFacts:
             under `datetime` dates, too.
         total: sum of the numbers.
         beyond_floats: whether a float does not hold all digits of some number.
+        form: in a file of texts, the form that all of its texts have (see `text_forms`).
     """
 
     kinds: dict[str, int] = field(default_factory=dict)
@@ -40,6 +42,7 @@ class ColumnFacts:
     examples: dict[str, tuple[tuple[int, Value], ...]] = field(default_factory=dict)
     total: float = 0.0
     beyond_floats: bool = False
+    form: str = TEXT
 
     @property
     def cells(self) -> int:
@@ -71,15 +74,18 @@ class ColumnFacts:
             for kind in {**self.examples, **other.examples}
         }
         integral, beyond = self.integral and other.integral, self.beyond_floats or other.beyond_floats
-        return ColumnFacts(kinds, self.blank + other.blank, integral, examples, self.total + other.total, beyond)
+        form = widest([each.form for each in (self, other) if each.kinds.get("text")])
+        total = self.total + other.total
+        return ColumnFacts(kinds, self.blank + other.blank, integral, examples, total, beyond, form)
 
 
-def profile(frame: pl.DataFrame, missing: tuple[str, ...] = ("",)) -> dict[int, ColumnFacts]:
+def profile(frame: pl.DataFrame, missing: tuple[str, ...] = ("",), *, textual: bool = False) -> dict[int, ColumnFacts]:
     """Return the facts of every sheet column (0-based) of a window's frame.
 
     Args:
         frame: the window, see `frame`.
         missing: texts that mean a missing value.
+        textual: whether the file holds texts only, whose forms say what they are.
     """
     columns = kinds_by_column(frame.columns)
     if not columns:
@@ -103,7 +109,12 @@ def profile(frame: pl.DataFrame, missing: tuple[str, ...] = ("",)) -> dict[int, 
             asked += [whole.all().alias(f"{column}:integral"), number.sum().alias(f"{column}:total")]
     row = frame.select(asked).row(0, named=True)
     examples = _Examples(frame, missing)
-    return {column: _facts(examples, column, kinds, row) for column, kinds in columns.items()}
+    facts = {column: _facts(examples, column, kinds, row) for column, kinds in columns.items()}
+    if textual:
+        held = {column: frame[part(column, "text")] for column, kinds in columns.items() if "text" in kinds}
+        forms = {column: find_form(texts.filter(~texts.is_in(list(missing)))) for column, texts in held.items()}
+        facts = {column: replace(each, form=forms.get(column, TEXT)) for column, each in facts.items()}
+    return facts
 
 
 def _is_missing(text: pl.Expr, missing: tuple[str, ...]) -> pl.Expr:

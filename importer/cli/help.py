@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from importer.text_files import WORKBOOK_SUFFIXES
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -15,7 +17,7 @@ _SECTIONS = {
     "What to read": (
         "sheet", "sheets", "range", "excel_table", "header_row", "footer", "last_row", "rows", "until_blank", "merged",
         "columns", "keep_names", "hidden", "contract", "types", "null", "mixed", "parse_texts", "date_order", "decimal",
-        "timezone", "jobs", "import_spec",
+        "timezone", "encoding", "delimiter", "jobs", "import_spec",
     ),
     "Where to": ("to", "table", "mode", "key", "on_duplicate", "drift", "lineage", "again"),
     "What is bad": ("error_cells", "max_text", "rejects", "max_rejects"),
@@ -68,7 +70,7 @@ def _proposal(word: str, others: list[str], commands: list[str]) -> str | None:
     import difflib
     import shlex
 
-    if PurePath(word).suffix.lower() in {".xlsx", ".xlsm"}:
+    if PurePath(word).suffix.lower() in WORKBOOK_SUFFIXES:
         return shlex.join(["run", word, *others])
     near = difflib.get_close_matches(word, commands, 1)
     return near[0] if near else None

@@ -55,6 +55,8 @@ sheet_options = combine_options([
     click.option("--last-row", type=click.IntRange(1), metavar="N", help="Last data row.  [default: the last one that is data]"),
     click.option("--until-blank", is_flag=True, help="End the data before the first blank row."),
     click.option("--footer", type=click.Choice(["keep", "skip", "error"]), help="What to do with totals and remarks below and between the data.  [default: leave out those that are certain, load those that are not]"),
+    click.option("--encoding", metavar="NAME", help="Encoding of a text file (CSV, TSV).  [default: found, refused if unclear]"),
+    click.option("--delimiter", metavar="CHAR", help="Character between the fields of a text file, or comma, semicolon, tab, pipe.  [default: found, refused if unclear]"),
     click.option("--columns", metavar="A,B,…", help="Columns to load, by header, name or letter; the others are ignored."),
     click.option("--types", metavar="NAME=TYPE,…", help="Types of columns, by header, name or letter: number, integer, date, string… or a PostgreSQL type such as numeric(12,2); what does not fit is rejected."),
     click.option("--null", metavar="TEXT,…", help="Texts that mean a missing value, such as 'n/a,-'."),

@@ -13,6 +13,7 @@ from importer.errors import ContractError, UsageError
 from importer.option_values import parse_header_rows
 from importer.settings import DriftPolicy, Settings
 from importer.table_options import Footer, parse_rows
+from importer.text_files import normalize_delimiter, normalize_encoding
 
 from .descriptor_checks import require_object, shown
 from .known_keys import check_keys, within
@@ -49,6 +50,16 @@ def _flag(given: Any) -> bool:
     return given
 
 
+def _encoding(given: Any) -> str:
+    normalize_encoding(_text(given))
+    return str(given)
+
+
+def _delimiter(given: Any) -> str:
+    normalize_delimiter(_text(given))
+    return str(given)
+
+
 def _one_of(*words: str) -> Callable[[Any], str]:
     def parse(given: Any) -> str:
         if given not in words:
@@ -68,6 +79,8 @@ EXCEL_KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "footer": ("footer", _one_of(*get_args(Footer))),
     "mixed": ("mixed", _one_of("text", "reject")),
     "drift": ("drift", _one_of(*get_args(DriftPolicy))),
+    "encoding": ("encoding", _encoding),
+    "delimiter": ("delimiter", _delimiter),
 }
 
 

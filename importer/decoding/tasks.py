@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from importer.cells.facts import ColumnFacts
     from importer.footer.row_marks import RowMark
     from importer.settings import Dsn, Limits
+    from importer.text_files import TextDialect
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class ReadTask:
         engine: what reads the cells, see `Settings.engine`.
         judged: about how many bytes of what was decoded by us the engine reads, too, to compare the cells.
         marks: whether to mark rows that may be totals.
+        dialect: how the rows are written if the file is a text; None for a workbook.
     """
 
     window: Window
@@ -80,6 +82,27 @@ class ReadTask:
     engine: str = "builtin"
     judged: int = 0
     marks: bool = True
+    dialect: TextDialect | None = None
+
+
+class TextFacts(NamedTuple):
+    """What only a text file can have.
+
+    Attributes:
+        short: number of rows with fewer fields than the table has columns.
+        first_short: line of the first of them (0: none).
+        long: number of rows with more cells than the table has columns, which are rejects.
+        first_long: line of the first of them.
+        continued: number of lines that continue a row, after line breaks within its fields.
+        last_continued: number of those that continue the last row.
+    """
+
+    short: int = 0
+    first_short: int = 0
+    long: int = 0
+    first_long: int = 0
+    continued: int = 0
+    last_continued: int = 0
 
 
 class WindowRead(NamedTuple):
@@ -102,6 +125,7 @@ class WindowRead(NamedTuple):
         blank_rows: number of rows that hold nothing but empty texts.
         gap: last row before the first blank row in the window; 0 if no blank row is between its rows.
         kept: whether the frame is in the spool; False if it was used at once and not written.
+        text: what only a text file can have; None for a workbook.
     """
 
     number: int
@@ -120,6 +144,12 @@ class WindowRead(NamedTuple):
     blank_rows: int = 0
     gap: int = 0
     kept: bool = True
+    text: TextFacts | None = None
+
+    @property
+    def textual(self) -> bool:
+        """Whether the file holds texts only, whose forms say what they are."""
+        return self.text is not None
 
     @property
     def plain(self) -> bool:

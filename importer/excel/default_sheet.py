@@ -31,12 +31,12 @@ def find_sheet(workbook: Workbook, name: str | None, limits: Limits) -> tuple[Wo
         SheetError: there is no such sheet, or none has rows.
     """
     first = workbook.sheet(name)
-    if name is not None:
+    if name is not None or workbook.dialect is not None:
         return workbook, first
     worksheets = [s for s in workbook.sheets if s.kind == "worksheet"]
     visible = [s for s in worksheets if s.visibility == "visible"]
     empty: list[str] = []
-    with Package(workbook.path, limits) as package:
+    with Package(workbook.container, limits) as package:
         for sheet in visible or worksheets:
             if has_content(package, sheet.part):
                 return replace(workbook, empty=tuple(empty)), sheet

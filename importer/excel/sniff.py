@@ -1,13 +1,16 @@
-"""Identifies a file by its first bytes, or a zip by its last ones; refuses what is no zip, with advice by format."""
+"""Identifies a file by its first bytes, or a zip by its last ones; refuses what holds no table, with advice."""
 
 from __future__ import annotations
 
+import codecs
 import os
+import re
 import stat
 import zipfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from importer.errors import WorkbookRefused
+from importer.text_files import WORKBOOK_SUFFIXES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,30 +18,74 @@ if TYPE_CHECKING:
 #: Advice for most other formats.
 SAVE_AS = "open it in Excel or LibreOffice and save it as .xlsx"
 _OLE_MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+#: What a file can be that holds tables, as far as its first bytes say.
+Format = Literal["zip", "text"]
+#: Other formats that are taken for workbooks, by their first bytes.
+_OTHER_FORMATS = {
+    b"%PDF": "a PDF", b"\x89PNG": "a picture", b"\xff\xd8\xff": "a picture", b"GIF8": "a picture",
+    b"\x1f\x8b": "compressed by gzip", b"7z\xbc\xaf\x27\x1c": "a 7-Zip archive", b"Rar!": "a RAR archive",
+    b"PAR1": "a Parquet file", b"ARROW1": "an Arrow file", b"SQLite format 3": "an SQLite database",
+    b"{\\rtf": "an RTF document", b"\x09\x00\x04\x00": "a workbook of Excel 2",
+    b"\x09\x02\x06\x00": "a workbook of Excel 3", b"\x09\x04\x06\x00": "a workbook of Excel 4",
+}  # fmt: skip
+_OTHER_ADVICE = "unpack it, or open it in the program that made it and save its table as .xlsx or .csv"
+#: Texts that are no tables of fields, by their beginning.
+_MARKUP = {
+    re.compile(rb"(?is)\A<.*urn:schemas-microsoft-com:office:spreadsheet"): "an XML Spreadsheet 2003",
+    re.compile(rb"(?i)\A<(?:!doctype html|html|head|meta|body|table|style|div|script)\b"): "an HTML page",
+    re.compile(rb"(?i)\A<(?:\?xml|!--|[a-z][\w.-]*(?::[\w.-]+)?[\s>])"): "an XML document",
+    re.compile(rb"(?i)\AMIME-Version:"): "a web archive (MIME)",
+    re.compile(rb"\A(?:\{\s*\"|\[\s*[{\[])"): "a JSON document",
+}
+_WIDE_BOMS = {
+    codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}  # fmt: skip
+_WIDE_ZEROS = 0.35
+#: Control characters that no text has; a few NUL, or one in so many bytes, are taken for a fault of the text.
+_BINARY, _FEW_NULS, _MOST_NULS = re.compile(rb"[\x01-\x06\x0e-\x19\x1c\x1d]"), 2, 100
 #: Maximum number of workbooks listed when the named file does not exist.
 _MAX_LISTED = 8
 
 
-def check_magic(path: Path) -> None:
-    """Refuse every file that is not a zip, with advice for its format.
+def check_magic(path: Path) -> Format:
+    """Return what a file is by its first bytes, whatever its name; refuse what holds no table, with advice.
 
     Raises:
-        WorkbookRefused: the file is not a zip, or not a readable file.
+        WorkbookRefused: the file is neither a zip nor a text, or not a readable file.
     """
     _check_name(path)
     head = _head(path)
     if not head:
         raise WorkbookRefused("the file is empty (0 bytes)", place=str(path), choice="copy or download it again")
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")) or (head.startswith(b"PK") and len(head) < len("PK\3\4")):
-        return
+        return "zip"
     if zipfile.is_zipfile(path):
-        return  # with bytes before it, such as a web page sends first; its directory tells where the parts are
-    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if text.startswith(b"<"):
-        raise WorkbookRefused("the file is HTML or XML with the name of a workbook", place=str(path), choice=SAVE_AS)
-    if b"\0" in head:
+        return "zip"  # with bytes before it, such as a web page sends first; its directory tells where the parts are
+    for magic, what in _OTHER_FORMATS.items():
+        if head.startswith(magic):
+            raise WorkbookRefused(f"the file is {what}, not a workbook", place=str(path), choice=_OTHER_ADVICE)
+    text = _text_head(head)
+    for mark, what in _MARKUP.items():
+        if mark.search(text):
+            raise WorkbookRefused(f"the file is {what}", place=str(path), choice=SAVE_AS)
+    if _BINARY.search(text) or text.count(b"\0") > _FEW_NULS + len(text) // _MOST_NULS:
         raise WorkbookRefused("the file is not a workbook (unknown binary content)", place=str(path), choice=SAVE_AS)
-    raise WorkbookRefused("the file is plain text (CSV?), not a workbook", place=str(path), choice=SAVE_AS)
+    return "text"
+
+
+def _text_head(head: bytes) -> bytes:
+    """Return the first bytes as UTF-8 if they are UTF-16 or UTF-32, and without white space before the text."""
+    for bom, name in _WIDE_BOMS.items():
+        if head.startswith(bom):
+            head = head.decode(name, "ignore").encode()
+            break
+    else:
+        if head[1::2].count(0) > _WIDE_ZEROS * len(head) and not head[::2].count(0):
+            head = head.decode("utf-16-le", "ignore").encode()
+        elif head[::2].count(0) > _WIDE_ZEROS * len(head) and not head[1::2].count(0):
+            head = head.decode("utf-16-be", "ignore").encode()
+    return head.lstrip(b"\xef\xbb\xbf \t\r\n")
 
 
 def _check_name(path: Path) -> None:
@@ -102,7 +149,7 @@ def _suggest_workbooks(path: Path) -> str | None:
 
 def _workbooks_in(folder: Path) -> str | None:
     try:
-        names = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in {".xlsx", ".xlsm"})
+        names = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in WORKBOOK_SUFFIXES)
     except OSError:
         return None
     more = f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from importer.settings import Limits
+    from importer.text_files import TextDialect
 
 _OTHER_OFFICE = {
     "wordprocessingml": "Word document",
@@ -69,6 +70,9 @@ class Workbook:
         styles: name of the styles part, or None.
         origin: origin of the rows if this is a rejects workbook, else None.
         empty: names of the sheets that were passed over because they have no rows.
+        package: the package that holds the cells, if that is not the file itself but was made from it.
+        dialect: how the file is written if it is a text; None for a workbook.
+        notes: how the file was read, for the report.
     """
 
     path: Path
@@ -81,6 +85,14 @@ class Workbook:
     styles: str | None
     origin: Origin | None = None
     empty: tuple[str, ...] = ()
+    package: Path | None = None
+    dialect: TextDialect | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def container(self) -> Path:
+        """The package that holds the cells."""
+        return self.package or self.path
 
     def sheet(self, name: str | None) -> Sheet:
         """Return the sheet of that name; without a name the first visible worksheet, else the first worksheet.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from importer.cells.field import Field
+from importer.cells.text_forms import TYPES
 from importer.contract.model import Contract
 
 if TYPE_CHECKING:
@@ -29,11 +30,13 @@ def infer_type(facts: ColumnFacts, mixed: MixedPolicy = "text") -> str:
     """Return the Table Schema type that holds every value of a column.
 
     If the kinds mix it is `string`, which holds all of them; with `mixed` `reject` and nearly all values of one kind,
-    the type of that kind.
+    the type of that kind. Texts of a file of texts have the type that all of them are written as.
     """
     counts = facts.value_counts
     if not counts:
         return "string"
+    if set(counts) == {"text"}:
+        return TYPES.get(facts.form, "string")
     main = max(counts, key=lambda kind: counts[kind])
     if len(counts) > 1 and not (mixed == "reject" and counts[main] >= MAIN_SHARE * sum(counts.values())):
         return "string"

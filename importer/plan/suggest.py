@@ -13,6 +13,7 @@ from importer.cells.facts import ColumnFacts
 from importer.cells.frame import kinds_of
 from importer.cells.text import raw_text
 from importer.excel.addresses import MAX_ROWS
+from importer.table_options import MOST_LINES
 
 if TYPE_CHECKING:
     from importer.cells.field import Field
@@ -94,5 +95,8 @@ def _with_rules(field: Field, *, required: bool, unique: bool) -> Field:
 def _excel(source: SheetSource) -> dict[str, Any]:
     first, last = source.header.first_row, source.header.last_row
     found = {"sheet": source.sheet.name, "headerRow": last if first == last else f"{first}-{last}"}
+    if (dialect := source.workbook.dialect) is not None:
+        found |= {"encoding": dialect.encoding, "delimiter": dialect.delimiter.decode()}
     # Titles above a table without a header.
-    return found if last or not source.data.after else found | {"rows": f"{source.data.after + 1}-{MAX_ROWS}"}
+    end = MAX_ROWS if dialect is None else MOST_LINES
+    return found if last or not source.data.after else found | {"rows": f"{source.data.after + 1}-{end}"}

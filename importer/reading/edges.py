@@ -13,11 +13,10 @@ from importer.cells.facts import ColumnFacts, merge_windows, profile
 from importer.cells.frame import HIDDEN, ROW
 from importer.cells.frame import part as part_name
 from importer.errors import SheetError
-from importer.excel.addresses import MAX_ROWS
 from importer.footer.footer import TAIL_ROWS, FooterRow, find_footer
 from importer.footer.judged_rows import Columns, RowsAbove
 from importer.table.cell_range import CellRange, parse_merges, parse_range
-from importer.table.data_rows import DataRows
+from importer.table.data_rows import NO_LAST_ROW, DataRows
 from importer.table.grid import make_grid
 from importer.table.header_rows import HeaderRows, find_header, given_header
 
@@ -82,7 +81,8 @@ def find_edges(
     Raises:
         SheetError: there are totals or remarks, and the settings forbid them.
     """
-    header = _header_rows(head, cut, settings)
+    textual = any(window.textual for window in windows)
+    header = _header_rows(head, cut, settings, textual=textual)
     data = _given_rows(header, windows, settings)
     parts = [_data_part(window, data, settings.missing) for window in windows]
     footer: list[FooterRow] = []
@@ -104,11 +104,11 @@ def find_edges(
     return TableEdges(header, data, tuple(footer), tuple(parts))
 
 
-def _header_rows(head: pl.DataFrame, cut: SheetFacts, settings: Settings) -> HeaderRows:
+def _header_rows(head: pl.DataFrame, cut: SheetFacts, settings: Settings, *, textual: bool) -> HeaderRows:
     """Return the header rows: those that the settings give, else those that are found in the head."""
     if settings.header_rows is not None:
         return given_header(*settings.header_rows)
-    grid = make_grid(head)
+    grid = make_grid(head, textual=textual)
     stated = _only_table(cut)
     if stated is not None and settings.rows is None and grid.rows and stated[0].top <= grid.rows[-1]:
         top, count = stated[0].top, stated[1].header_rows
@@ -137,8 +137,8 @@ def _with_totals_row(footer: list[FooterRow], cut: SheetFacts, data: DataRows) -
 
 def _given_rows(header: HeaderRows, windows: Sequence[WindowRead], settings: Settings) -> DataRows:
     """Return the data rows as far as the settings say."""
-    first, last = settings.rows or (0, MAX_ROWS)
-    data = DataRows(max(header.after, first - 1), min(last, settings.last_row or MAX_ROWS))
+    first, last = settings.rows or (0, NO_LAST_ROW)
+    data = DataRows(max(header.after, first - 1), min(last, settings.last_row or NO_LAST_ROW))
     if settings.until_blank:
         data = replace(data, last=min(data.last, _last_before_blank(windows, data)))
     return replace(data, skip_hidden=settings.hidden == "skip")
@@ -148,12 +148,17 @@ def _last_before_blank(windows: Sequence[WindowRead], data: DataRows) -> int:
     """Return the last data row before the first blank row."""
     last = 0
     for window in windows:
+        if window.text is not None and window.text.continued:
+            raise SheetError(
+                "fields of the file hold line breaks, so that its blank lines do not show in the rows' numbers",
+                choice="--last-row N in place of --until-blank",
+            )
         numbers = data.of(spool.read(window.path))[ROW].to_list() if window.rows else []
         for number in numbers:
             if last and number > last + 1:
                 return last
             last = number
-    return last or MAX_ROWS
+    return last or NO_LAST_ROW
 
 
 def _data_part(window: WindowRead, data: DataRows, missing: tuple[str, ...]) -> DataPart:
@@ -166,7 +171,8 @@ def _data_part(window: WindowRead, data: DataRows, missing: tuple[str, ...]) -> 
     hidden = int(rows[HIDDEN].sum()) if HIDDEN in rows.columns else 0
     cells = {column: facts.cells for column, facts in profile(out).items()} if len(out) else {}
     first, last = (int(rows[ROW][0]), int(rows[ROW][-1])) if len(rows) else (0, 0)
-    return DataPart(profile(kept, missing), len(rows), hidden, {c: n for c, n in cells.items() if n}, first, last)
+    facts = profile(kept, missing, textual=window.textual)
+    return DataPart(facts, len(rows), hidden, {c: n for c, n in cells.items() if n}, first, last)
 
 
 def _find_footer(
@@ -180,12 +186,13 @@ def _find_footer(
         marked = any(window.first_row <= mark.row <= window.last_row for mark in window.marks)
         if window.kept and window.rows and (tail > 0 or marked):
             frame = data.of(spool.read(window.path))
-            first = int(frame[ROW][-min(tail, len(frame))]) if tail > 0 and len(frame) else MAX_ROWS + 1
+            first = int(frame[ROW][-min(tail, len(frame))]) if tail > 0 and len(frame) else NO_LAST_ROW
             frames.append(frame.filter((pl.col(ROW) >= first) | pl.col(ROW).is_in(list(wanted))))
             tail -= len(frame)
     if not any(len(frame) for frame in frames):
         return []
-    grid = make_grid(pl.concat(frames[::-1], how="diagonal"))
+    textual = any(window.textual for window in windows)
+    grid = make_grid(pl.concat(frames[::-1], how="diagonal"), textual=textual)
     rows = sum(_shown_rows(part, data) for part in parts)
     asked = wanted | set(grid.rows[-TAIL_ROWS:] if complete else ())
     columns = Columns(rows, merge_windows(part.facts for part in parts), _rows_above(windows, data, parts, asked))

@@ -90,7 +90,7 @@ class SheetSource:
 
     def notes(self) -> list[str]:
         """Return notes for the report about the sheet, such as unusual headers, unread sheets and hidden rows."""
-        found = list(self.header.notes)
+        found = [*self.workbook.notes, *self.cut.notes, *_text_notes(self.windows), *self.header.notes]
         if self.places.rows:
             book = f" of {self.workbook.origin.workbook}" if self.workbook.origin else ""
             found.append(f"the rows are fixed rejects: addresses are those of sheet {self.places.sheet}{book}")
@@ -152,6 +152,19 @@ class SheetSource:
         if loaded:
             notes.append(f"loaded, but may be no data: {describe_rows(loaded)}; --footer skip leaves them out")
         return notes
+
+
+def _text_notes(windows: tuple[WindowRead, ...]) -> list[str]:
+    """Return notes on lines of a text file that have more or fewer fields than its table."""
+    facts = [window.text for window in windows if window.text]
+    found = []
+    if short := sum(each.short for each in facts):
+        line = next(each.first_short for each in facts if each.short)
+        found.append(f"lines with fewer fields than the table has columns: {short:,}, the first is line {line}")
+    if long := sum(each.long for each in facts):
+        line = next(each.first_long for each in facts if each.long)
+        found.append(f"lines with more fields than the table has columns: {long:,}, rejected, the first is line {line}")
+    return found
 
 
 def sort_windows(windows: list[WindowRead], sheet: Sheet) -> tuple[WindowRead, ...]:
@@ -216,7 +229,9 @@ def make_source(
     above = head.filter(pl.col(ROW) <= data.after, ~pl.col(ROW).is_between(max(rows.first, 1), rows.last))
     last = min(max((w.last_row for w in windows), default=0), data.last)
     _check_hidden(settings, cut, hidden, columns, sheet)
-    blank = max(last - data.after - count - len(data.left_out), 0) if count else 0
+    texts = [window.text for window in windows if window.text and window.rows]
+    continued = sum(text.continued for text in texts) - (texts[-1].last_continued if texts else 0)
+    blank = max(last - data.after - count - len(data.left_out) - continued, 0) if count else 0
     return SheetSource(
         workbook, sheet, header, windows, facts, cut, edges, rows=count, hidden_rows=hidden,
         blank_rows=blank, above_header=len(above), places=find_places(sheet, workbook.origin, header, windows),

@@ -60,11 +60,13 @@ class SheetFacts:
         hidden_columns: ranges of hidden columns, 0-based and inclusive.
         merges: merged ranges, as written (`A1:B2`).
         tables: Excel tables of the sheet.
+        notes: what the report says about how the rows were written.
     """
 
     hidden_columns: tuple[tuple[int, int], ...]
     merges: tuple[str, ...]
     tables: tuple[ExcelTable, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def window_bytes(xml_bytes: int, workers: int, row_bytes: int) -> int:
@@ -133,7 +135,7 @@ class WindowSplitter:
 
     def __init__(self, workbook: Workbook, sheet: Sheet, folder: Path, limits: Limits, sizes: WindowSizes) -> None:
         self._workbook = workbook
-        self._package = Package(workbook.path, limits)
+        self._package = Package(workbook.container, limits)
         try:
             self.xml_bytes = self._package.size(sheet.part)
             self.strings_bytes = self._package.size(workbook.shared_strings) if workbook.shared_strings else 0
@@ -142,7 +144,7 @@ class WindowSplitter:
             size = functools.partial(window_bytes, self.xml_bytes, max(sizes.workers, 1))
             self._splitter = RowSplitter(self._package, sheet, limits, size, sizes.head_rows, sizes.chunk_rows)
             # The unused rest of a slot takes no disk space: the file is sparse there.
-            self._slots = _Slots(folder / "windows.xml", size(LONG_ROWS_BYTES))
+            self._slots = Slots(folder / "windows.xml", size(LONG_ROWS_BYTES))
         except BaseException:
             self._package.__exit__(None, None, None)
             raise
@@ -169,10 +171,7 @@ class WindowSplitter:
             path, offset = self._slots.put(number, rows)
             yield Window(number, first, last, path, offset, len(rows))
             previous = last
-        if self._workbook.path.stat().st_size != self._workbook.size:
-            raise WorkbookRefused(
-                "the file was changed while it was read", place=str(self._workbook.path), choice="run again"
-            )
+        check_unchanged(self._workbook)
 
     def release(self, number: int) -> None:
         """Mark the window with this number as read, so that its slot can be reused."""
@@ -187,7 +186,13 @@ class WindowSplitter:
         return self._splitter.width()
 
 
-class _Slots:
+def check_unchanged(workbook: Workbook) -> None:
+    """Raise WorkbookRefused if the file has another size than when it was opened."""
+    if workbook.path.stat().st_size != workbook.size:
+        raise WorkbookRefused("the file was changed while it was read", place=str(workbook.path), choice="run again")
+
+
+class Slots:
     """A file divided into reusable slots for windows.
 
     Args:

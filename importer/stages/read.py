@@ -9,12 +9,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from importer.decoding.tasks import ReadTask, StringsTask, WindowRead
+from importer.delimited.open_text import open_text
 from importer.errors import CellsDisputed, ImporterError, LimitExceeded, ReaderDied
 from importer.excel.default_sheet import find_sheet
+from importer.excel.sniff import check_magic
 from importer.excel.workbook import Sheet, Workbook, open_workbook
 from importer.footer.footer import TAIL_ROWS
 from importer.formats.styles import read_cell_formats
 from importer.reading.sheet_source import SheetSource, head_rows, head_windows, make_source, sort_windows
+from importer.reading.text_windows import TextSplitter
 from importer.reading.windows import WINDOWS_AHEAD, WindowSizes, WindowSplitter, judged_bytes
 from importer.runtime.prefetch import ahead
 from importer.runtime.stage import Stage
@@ -51,7 +54,10 @@ def open_source(settings: Settings, clock: Clock) -> tuple[Workbook, Sheet]:
         InputError: the workbook or the sheet is refused.
     """
     with clock.stage(Stage.OPEN):
-        workbook = open_workbook(settings.workbook, settings.limits)
+        if check_magic(settings.workbook) == "text":
+            workbook = open_text(settings.workbook, settings.encoding, settings.delimiter)
+        else:
+            workbook = open_workbook(settings.workbook, settings.limits)
         return find_sheet(workbook, settings.sheet, settings.limits)
 
 
@@ -126,7 +132,12 @@ def _open_reader(
     with clock.stage(Stage.UNPACK):
         workers = 1 if pool.own_process else pool.workers
         sizes = WindowSizes(head_rows(settings), settings.chunk_rows, workers)
-        splitter = WindowSplitter(*opened, folder, settings.limits, sizes)
+        workbook, sheet = opened
+        splitter: WindowSplitter | TextSplitter
+        if workbook.dialect is not None:
+            splitter = TextSplitter(workbook, workbook.dialect, folder, settings.limits, sizes)
+        else:
+            splitter = WindowSplitter(workbook, sheet, folder, settings.limits, sizes)
     with splitter:
         yield _SheetReader(opened, splitter, settings, pool, folder, clock)
 
@@ -149,7 +160,7 @@ class _SheetReader:
     def __init__(
         self,
         opened: tuple[Workbook, Sheet],
-        splitter: WindowSplitter,
+        splitter: WindowSplitter | TextSplitter,
         settings: Settings,
         pool: Pool,
         folder: Path,
@@ -229,6 +240,7 @@ class _SheetReader:
             self._folder / f"window-{window.number}.arrow", self._strings, self._splitter.styles,
             missing=self._settings.missing, formats=self._formats, engine=self._settings.engine,
             judged=judged_bytes(self._splitter.xml_bytes, window.number), marks=self._settings.footer != "keep",
+            dialect=self._workbook.dialect,
         )  # fmt: skip
 
     def _take(self, results: Iterator[WindowRead], between_windows: Callable[[], None]) -> None:
@@ -254,7 +266,7 @@ class _SheetReader:
             return
 
         task = StringsTask(
-            self._workbook.path, self._workbook.shared_strings, self._settings.limits, self._strings, dsn
+            self._workbook.container, self._workbook.shared_strings, self._settings.limits, self._strings, dsn
         )
         for _ in self._pool.run(parse_strings, [task], self._strings_error):
             pass

@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from importer.cells.frame import HIDDEN, ROW, kinds_by_column, part
-from importer.excel.addresses import MAX_ROWS
+
+#: More than the lines of any file; a sheet ends long before.
+NO_LAST_ROW = 1 << 40
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class DataRows:
     """
 
     after: int = 0
-    last: int = MAX_ROWS
+    last: int = NO_LAST_ROW
     left_out: tuple[int, ...] = ()
     skip_hidden: bool = False
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,12 @@ _CODES = {"text": TEXT, "number": NUMBER, "boolean": FLAG, "datetime": MOMENT, "
 _CODES |= dict.fromkeys(PROBLEM_KINDS, PROBLEM)
 #: Most columns that are looked at: what 512 columns say, more would not say better, and each costs 50 µs.
 _MAX_COLUMNS = 512
+#: Numbers and dates as texts, in whatever country.
+_PLAIN = re.compile(r"-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,15})?")
+_NUMBER = re.compile(
+    r"[+-]?[0-9]{1,3}(?:[., '\u00a0\u202f]?[0-9]{3})*(?:[.,][0-9]{1,15})?|[+-]?[0-9]{1,18}(?:[.,][0-9]+)?"
+)
+_MOMENT = re.compile(r"[0-9]{1,4}[-./][0-9]{1,2}[-./][0-9]{1,4}(?:[T ][0-9:.]{4,15}(?:Z|[+-][0-9:]{2,6})?)?")
 
 
 @dataclass(frozen=True)
@@ -48,8 +56,20 @@ class HeadGrid:
         return HeadGrid(kept, self.columns, self.kinds[rows], self.values[rows])
 
 
-def make_grid(head: pl.DataFrame) -> HeadGrid:
-    """Return the grid of a frame (see `cells.frame`), without blank rows; texts of white space alone are blank."""
+def _read(text: str) -> tuple[int, Any]:
+    """Return what a text of a file of texts is written as, and its value; this decides about header rows only."""
+    if _NUMBER.fullmatch(text):
+        return NUMBER, float(text) if _PLAIN.fullmatch(text) else math.nan
+    if _MOMENT.fullmatch(text):
+        return MOMENT, text
+    return (FLAG, text.lower() == "true") if text.lower() in {"true", "false"} else (TEXT, text)
+
+
+def make_grid(head: pl.DataFrame, *, textual: bool = False) -> HeadGrid:
+    """Return the grid of a frame (see `cells.frame`), without blank rows; texts of white space alone are blank.
+
+    In a file of texts (`textual`), a text counts as what it is written as.
+    """
     columns = dict(list(kinds_by_column(head.columns).items())[:_MAX_COLUMNS])
     shape = (len(head), len(columns))
     kinds, values = np.zeros(shape, np.int8), np.full(shape, None, object)
@@ -59,7 +79,8 @@ def make_grid(head: pl.DataFrame) -> HeadGrid:
             for row, value in enumerate(cells):
                 stripped = value.strip() if kind == "text" and value is not None else value
                 if stripped is not None and stripped != "":
-                    kinds[row, position], values[row, position] = _CODES[kind], stripped
+                    code, stripped = _read(stripped) if textual and kind == "text" else (_CODES[kind], stripped)
+                    kinds[row, position], values[row, position] = code, stripped
     filled = (kinds != BLANK).any(axis=1)
     used = (kinds != BLANK).any(axis=0)
     rows = tuple(int(row) for row in head[ROW].to_numpy()[filled]) if len(head) else ()

@@ -53,10 +53,19 @@ def office(main: str, kind: str) -> Callable[[Path], object]:
 WORD = "vnd.openxmlformats-officedocument.wordprocessingml.document.main+xml"
 SLIDES = "vnd.openxmlformats-officedocument.presentationml.presentation.main+xml"
 KINDS = {
-    "csv": (content(b"name,city\nAda,London\n"), "plain text (CSV?)", SAVE_AS),
-    "csv-utf16": (content("name,city\nAda,London\n".encode("utf-16")), "unknown binary content", SAVE_AS),
-    "html": (content(b"\xef\xbb\xbf\r\n<html><table><tr><td>1</td></tr></table></html>"), "HTML or XML", SAVE_AS),
-    "xml-2003": (content(b'<?xml version="1.0"?><Workbook/>'), "HTML or XML", SAVE_AS),
+    "html": (content(b"\xef\xbb\xbf\r\n<html><table><tr><td>1</td></tr></table></html>"), "an HTML page", SAVE_AS),
+    "html-fragment": (content("<table><tr><td>1</td></tr></table>".encode("utf-16")), "an HTML page", SAVE_AS),
+    "xml": (content(b'<?xml version="1.0"?><Workbook/>'), "an XML document", SAVE_AS),
+    "xml-2003": (
+        content(b'<?xml version="1.0"?><Workbook xmlns="urn:schemas-microsoft-com:office:spreadsheet"/>'),
+        "an XML Spreadsheet 2003",
+        SAVE_AS,
+    ),
+    "mht": (content(b"MIME-Version: 1.0\r\nX-Document-Type: Workbook\r\n"), "a web archive", SAVE_AS),
+    "json": (content(b'[{"a": 1}]'), "a JSON document", SAVE_AS),
+    "gzip": (content(b"\x1f\x8b\x08\0"), "compressed by gzip", "unpack it"),
+    "parquet": (content(b"PAR1\x15\0"), "a Parquet file", "save its table as .xlsx or .csv"),
+    "binary": (content(bytes(range(32)) * 9), "unknown binary content", SAVE_AS),
     "empty": (content(b""), "the file is empty (0 bytes)", "copy or download it again"),
     "xls": (content(OLE + bytes(4096) + "Workbook".encode("utf-16-le")), "Excel 97-2003 workbook (.xls)", SAVE_AS),
     "encrypted": (
@@ -86,7 +95,7 @@ KINDS = {
     "empty-zip": (package({}), "is a zip archive, not a workbook", "unpack it"),
     "no-main": (package({"[Content_Types].xml": "<Types/>"}), "has no workbook part", SAVE_AS),
     "bad-xml": (package({"[Content_Types].xml": "<Types>", "_rels/.rels": "<a"}), "is not well-formed XML", SAVE_AS),
-    "pdf": (content(b"%PDF-1.7\n\0\0"), "unknown binary content", SAVE_AS),
+    "pdf": (content(b"%PDF-1.7\n\0\0"), "is a PDF, not a workbook", "save its table as .xlsx"),
     "two-letters": (content(b"PK"), "zip container is damaged or cut short", "copy or download it again"),
 }
 
@@ -113,7 +122,7 @@ def test_format_messages_differ(tmp_path: Path) -> None:
             inspect_workbook(path, workers=1)
         told.setdefault(caught.value.fact, []).append(name)
     same = sorted(names for names in told.values() if len(names) > 1)
-    assert same == [["csv-utf16", "pdf"], ["html", "xml-2003"], ["zip", "empty-zip"]]
+    assert same == [["html", "html-fragment"], ["zip", "empty-zip"]]
 
 
 @pytest.mark.parametrize("share", [0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99])
@@ -158,11 +167,11 @@ def test_format_folder_names_the_workbooks_in_it(tmp_path: Path) -> None:
 
 
 def test_format_missing_file_names_its_neighbours(tmp_path: Path) -> None:
-    for name in ("b.xlsx", "a.XLSM", "c.csv"):
+    for name in ("b.xlsx", "a.XLSM", "c.csv", "d.pdf"):
         (tmp_path / name).touch()
     with pytest.raises(WorkbookRefused, match=r"no file '.*missing\.xlsx'") as caught:
         inspect_workbook(tmp_path / "missing.xlsx", workers=1)
-    assert caught.value.choice == "workbooks there: a.XLSM, b.xlsx"
+    assert caught.value.choice == "workbooks there: a.XLSM, b.xlsx, c.csv"
 
 
 def test_format_missing_folder(tmp_path: Path) -> None:
@@ -278,3 +287,27 @@ def test_format_parts_are_read_side_by_side(tmp_path: Path) -> None:
         pairs = list(zip(opened.stream("one"), opened.stream("two"), strict=True))
     assert len(pairs) > 1
     assert (b"".join(a for a, _ in pairs), b"".join(b for _, b in pairs)) == (random, random[::-1])
+
+
+@pytest.mark.parametrize("name", ["export.xls", "export.xlsx", "export.csv", "export.dat"])
+@pytest.mark.parametrize("codec", ["utf-8", "utf-16"])
+def test_text_loads_whatever_its_name(tmp_path: Path, name: str, codec: str) -> None:
+    """Programs call tab-separated texts .xls, and people call CSV .xlsx."""
+    path = tmp_path / name
+    path.write_bytes("id\tname\n1\tAda\n2\tGrace\n".encode(codec))
+    found = inspect_workbook(path, workers=0).to_dict()
+    assert [(c["header"], c["type"]) for c in found["columns"]] == [("id", "bigint"), ("name", "text")]
+
+
+@pytest.mark.parametrize("kind", ["template.main+xml", "template.macroEnabled.main+xml"])
+def test_template_loads(tmp_path: Path, kind: str) -> None:
+    path = write_rows(tmp_path / "t.xltx", GOOD)
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    types = parts["[Content_Types].xml"]
+    assert b"sheet.main+xml" in types
+    parts["[Content_Types].xml"] = types.replace(b"sheet.main+xml", kind.encode())
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in parts.items():
+            archive.writestr(name, data)
+    assert inspect_workbook(path, workers=0).source.rows == 1

@@ -95,12 +95,20 @@ def test_upload_refuses_options(service: Service, case: str) -> None:
     assert not any("refused" in name for name in service.kept())
 
 
+def test_text_file_is_loaded_and_its_options_are_taken(service: Service) -> None:
+    content = b"a;b,c\n1;2,x\n2;3,y\n"
+    unclear = service.upload(content, "x.csv")
+    assert (unclear.status_code, unclear.json()["choice"]) == (422, "delimiter comma, semicolon, tab or pipe")
+    loaded = service.upload(content, "x.csv", delimiter="semicolon", encoding="cp1252", table="from_text")
+    assert (loaded.status_code, loaded.json()["stats"]["success_count"]) == (200, 2)
+
+
 def test_upload_needs_a_workbook(service: Service) -> None:
     assert service.client.post("/upload").json()["error"] == "no file was sent"
     assert service.client.post("/upload", files={"other": ("x.xlsx", b"PK")}).status_code == 400
-    wrong = service.upload(b"name,city\n", "x.csv")
-    assert (wrong.status_code, wrong.json()["error"]) == (400, "'x.csv' is not the name of a workbook")
-    disguised = service.upload(b"name,city\n", "x.xlsx")
+    wrong = service.upload(b"name,city\n", "x.txt")
+    assert (wrong.status_code, wrong.json()["error"]) == (400, "'x.txt' is not the name of a workbook")
+    disguised = service.upload(b"%PDF-1.7\n", "x.xlsx")
     assert (disguised.status_code, disguised.json()["type"]) == (422, "WorkbookRefused")
     assert service.client.post("/upload", content=b"PK", headers={"Content-Type": "text/plain"}).status_code == 400
     both = {"upload": "0" * 32}

@@ -96,7 +96,8 @@ def load(command: LoadCommand, channel: Channel) -> LoadAnswer:
     if mapping and inspected is None:
         excel = excel_keywords(contract.excel) if contract else {}
         inspected = inspect_sheet(command, excel | _reading_options(options))
-    settings = Settings(workbook=path, limits=limits, sheet=options.get("sheet"), table=options.pop("table", None))
+    table, found = options.pop("table", None), {k: options[k] for k in ("sheet", *_TEXT) if k in options}
+    settings = Settings(workbook=path, limits=limits, table=table, **found)
     settings = with_excel(settings, contract.excel) if contract else settings
     workbook, sheet = open_source(settings, Clock())
     with _connect(dsn, command.retry_for) as session:
@@ -158,10 +159,12 @@ def _refuse_aliases(path: Path) -> None:
             raise ContractError("a contract that is sent may have no aliases", place=path.name, choice="write them out")
 
 
+#: Options that say how a text file is written.
+_TEXT = ("encoding", "delimiter")
 #: Options of a load that an inspection has, too.
 _READING = (
     "sheet", "header_row", "rows", "last_row", "until_blank", "footer", "keep_names", "hidden", "engine", "types",
-    "null", "mixed", "parse_texts", "date_order", "decimal",
+    "null", "mixed", "parse_texts", "date_order", "decimal", "encoding", "delimiter",
 )  # fmt: skip
 
 

@@ -15,13 +15,13 @@ from importer.runtime.output_file import write_file
 from importer.serve.config import report_removed
 from importer.serve.errors import RequestError, stamp
 from importer.serve.models.workbook import InspectedSheet, UploadInfo
+from importer.text_files import WORKBOOK_SUFFIXES
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from importer.serve.config import Config
 
-SUFFIXES = (".xlsx", ".xlsm")
 #: Maximum number of uploads kept at once, and of their total bytes as a multiple of the limit for one upload.
 _MAX_UPLOADS, _MAX_TOTAL_FACTOR = 32, 8
 _METADATA_FILE = "about.json"
@@ -188,8 +188,9 @@ def _shown_name(name: str | None) -> str:
     shown = "".join(c for c in last if c.isprintable()).strip()[-_MAX_NAME_CHARS:]
     if not shown:
         raise RequestError(400, "the file has no name", choice="send it as a form field 'file' with a file name")
-    if os.path.splitext(shown)[1].lower() not in SUFFIXES:  # noqa: PTH122 - a name, not a path
-        raise RequestError(400, f"{shown!r} is not the name of a workbook", choice="send an .xlsx or .xlsm file")
+    if os.path.splitext(shown)[1].lower() not in WORKBOOK_SUFFIXES:  # noqa: PTH122 - a name, not a path
+        choice = "send an .xlsx, .xlsm, .csv or .tsv file"
+        raise RequestError(400, f"{shown!r} is not the name of a workbook", choice=choice)
     return shown
 
 

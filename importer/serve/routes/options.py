@@ -98,6 +98,14 @@ class InspectOptions(BaseModel):
         Literal["keep", "skip", "error"] | None,
         Field(description="totals and remarks; default: those that are certain are not loaded"),
     ] = None
+    encoding: Annotated[
+        str | None, Field(pattern="^[A-Za-z0-9_.-]{1,40}$", description="encoding of a text file; default: found")
+    ] = None
+    delimiter: Annotated[
+        str | None, AfterValidator(_check_optional_text),
+        Field(min_length=1, max_length=9, description="between the fields of a text file: a character, or `comma`, "
+              "`semicolon`, `tab`, `pipe`; default: found"),
+    ] = None  # fmt: skip
     keep_names: Annotated[bool, Field(description="use header texts as column names unchanged")] = False
     hidden: Annotated[
         Literal["include", "skip", "error"], Field(description="what to do with hidden rows and columns")

@@ -1,0 +1,147 @@
+"""Finds the encoding of a text file, by all of its bytes, and refuses what could be read in more than one way."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+
+from importer.errors import WorkbookRefused
+from importer.text_files import normalize_encoding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32-le"), (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"),
+)  # fmt: skip
+BLOCK_BYTES = 4 << 20
+#: Bytes at the start that show UTF-16 without a mark: every other byte of most texts is zero.
+_HEAD_BYTES = 4096
+_MOST_ZEROS, _FEW_ZEROS = 0.7, 0.05
+#: Encodings of one byte a character that are proposed, the most frequent first.
+_PROPOSED = ("windows-1252", "windows-1250", "windows-1251", "mac-roman", "cp850")
+#: Bytes that Windows-1252 does not define.
+_UNDEFINED = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")
+#: A byte that is a letter of Western Europe in Windows-1252, and the signs that are no letters but stand within words.
+_HIGH_LETTERS = re.compile(rb"[\x8a\x8c\x8e\x9a\x9c\x9e\x9f\xc0-\xd6\xd8-\xf6\xf8-\xff]")
+_LETTERS = re.compile(rb"[A-Za-z\x8a\x8c\x8e\x9a\x9c\x9e\x9f\xc0-\xd6\xd8-\xf6\xf8-\xff]")
+_SIGN_IN_WORD = re.compile(rb"[a-z][\x80-\x89\x8b\x95\xa1-\xac\xae-\xaf\xb1-\xb6\xb8-\xbf\xd7\xf7][a-z]")
+#: Most of the letters of a word with an accent that have one: in Western texts a half at most.
+_MOST_ACCENTS = 0.5
+_WORD = re.compile(rb"[A-Za-z\x80-\xff]{2,40}")
+#: Bytes around one that is not UTF-8 that are looked at.
+_AROUND = 24
+
+
+class TextEncoding(NamedTuple):
+    """The encoding of a file.
+
+    Attributes:
+        name: Python's name of it.
+        skip: number of bytes of the byte order mark.
+        note: how it was found, for the report: `UTF-8`, `Windows-1252, as in "Zürich" in line 3`.
+    """
+
+    name: str
+    skip: int
+    note: str
+
+
+def find_encoding(path: Path, given: str | None) -> TextEncoding:
+    """Return the encoding of a file: the given one, else that of its mark, UTF-8, or one proposed by its bytes.
+
+    All bytes are looked at.
+
+    Raises:
+        WorkbookRefused: the bytes are not in the given encoding, or no encoding is more likely than the others.
+    """
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    name, skip = next(((name, len(bom)) for bom, name in _BOMS if head.startswith(bom)), ("", 0))
+    if given is not None:
+        asked = normalize_encoding(given)
+        if name.startswith(asked):  # the mark says the order of bytes that `utf-16` leaves open
+            asked = name
+        return TextEncoding(asked, skip if asked == name else 0, asked)
+    if name:
+        return TextEncoding(name, skip, f"{name.upper()} by its byte order mark")
+    wide = _wide(head)
+    if wide:
+        return TextEncoding(wide, 0, f"{wide.upper()} by its zero bytes")
+    bad = _first_not_utf8(path)
+    return TextEncoding("utf-8", 0, "UTF-8") if bad is None else _propose(path, bad)
+
+
+def _wide(head: bytes) -> str:
+    """Return the encoding of a text without a mark in which every other byte is zero; empty if it is none."""
+    pairs = len(head) // 2
+    even, odd = head[: 2 * pairs : 2].count(0), head[1 : 2 * pairs : 2].count(0)
+    if pairs and odd >= _MOST_ZEROS * pairs and even <= _FEW_ZEROS * pairs:
+        return "utf-16-le"
+    return "utf-16-be" if pairs and even >= _MOST_ZEROS * pairs and odd <= _FEW_ZEROS * pairs else ""
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while block := file.read(BLOCK_BYTES):
+            yield block
+
+
+def _first_not_utf8(path: Path) -> int | None:
+    """Return the offset of the first byte that is not UTF-8; None if there is none."""
+    begun, left = 0, b""
+    for block in _blocks(path):
+        data = left + block
+        try:
+            _, used = codecs.utf_8_decode(data, "strict", False)
+        except UnicodeDecodeError as exc:
+            return begun + exc.start
+        begun, left = begun + used, data[used:]
+    return begun if left else None
+
+
+def _before(file: BinaryIO, end: int) -> Iterator[bytes]:
+    """Yield the bytes of a file up to an offset, in blocks."""
+    for at in range(0, end, BLOCK_BYTES):
+        yield file.read(min(BLOCK_BYTES, end - at))
+
+
+def _propose(path: Path, bad: int) -> TextEncoding:
+    """Return Windows-1252 if all words look like Western ones in it."""
+    with path.open("rb") as file:
+        line = 1 + sum(block.count(b"\n") for block in _before(file, bad))
+        file.seek(max(bad - _AROUND, 0))
+        around = file.read(2 * _AROUND)
+        file.seek(0)
+        mixed = any(not block.isascii() for block in _before(file, bad))
+    at = min(bad, _AROUND)
+    word = next((m[0] for m in _WORD.finditer(around) if m.start() <= at < m.end()), around[at : at + 1])
+    if mixed:
+        raise WorkbookRefused(
+            f"the text is UTF-8 with other bytes in it, the first in {word!r}",
+            place=f"{path.name}, line {line}",
+            choice="repair that line, or say the encoding of all of it: --encoding NAME",
+        )
+    letters = accents = 0
+    western = True
+    for block in _blocks(path):
+        if block.isascii():
+            continue
+        words = [each for each in _WORD.findall(block) if not each.isascii()]
+        joined = b" ".join(words)
+        letters += len(_LETTERS.findall(joined))
+        accents += len(_HIGH_LETTERS.findall(joined))
+        western = western and not _UNDEFINED.search(joined) and not _SIGN_IN_WORD.search(joined)
+    if western and letters and accents <= _MOST_ACCENTS * letters:
+        shown = word.decode("windows-1252")
+        return TextEncoding("windows-1252", 0, f'Windows-1252 (not UTF-8), as in "{shown}" in line {line}')
+    readings = {name: word.decode(name, "replace") for name in _PROPOSED}
+    listed = ", ".join(f'{name} reads "{text}"' for name, text in readings.items() if "\ufffd" not in text)
+    raise WorkbookRefused(
+        f"the text is not UTF-8, and could be in several encodings: {listed}",
+        place=f"{path.name}, line {line}",
+        choice="--encoding NAME, such as windows-1252",
+    )

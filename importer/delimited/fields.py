@@ -1,0 +1,195 @@
+"""Splits a run of records into fields, whole arrays at a time, and makes columns of them that point into its bytes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from importer.cells.frame import ROW, part
+from importer.columns.texts import view_texts
+from importer.decoding.string_views import PADDING
+
+from .records import QUOTE, RETURN
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from importer.text_files import TextDialect
+
+    Positions = NDArray[np.int64]
+    Bytes = NDArray[np.uint8]
+    Mask = NDArray[np.bool_]
+
+
+class Fields(NamedTuple):
+    """The fields of a run of records, in order.
+
+    Attributes:
+        data: its bytes, padded.
+        starts: offset of the text of each field, without quotes.
+        lengths: length of each text in bytes.
+        quoted: whether each field is quoted; None if none is.
+        firsts: index of the first field of each record.
+        counts: number of fields of each record.
+        lines: line of each record, 1-based.
+    """
+
+    data: Bytes
+    starts: Positions
+    lengths: Positions
+    quoted: Mask | None
+    firsts: Positions
+    counts: Positions
+    lines: Positions
+
+
+class TextRows(NamedTuple):
+    """A run of records as a frame.
+
+    Attributes:
+        frame: the rows with a cell, see `cells.frame`.
+        short: number of these that have fewer fields than the table has columns.
+        first_short: line of the first of them (0: none).
+        long: number of rows with more cells than the table has columns.
+        first_long: line of the first of them.
+        continued: number of lines that continue a row, after line breaks within its fields.
+        last_continued: number of those that continue the last row.
+    """
+
+    frame: pl.DataFrame
+    short: int
+    first_short: int
+    long: int
+    first_long: int
+    continued: int
+    last_continued: int
+
+
+def split_fields(rows: bytes, dialect: TextDialect, first_line: int) -> Fields:
+    """Return the fields of a run of records, as `records` cuts it."""
+    data = np.frombuffer(rows + bytes(PADDING), np.uint8)
+    text, eol = data[: len(rows)], dialect.eol[0]
+    line_ends = np.flatnonzero(text == eol)
+    ends = np.flatnonzero((text == dialect.delimiter[0]) | (text == eol))
+    inner = 0
+    if b'"' in rows:
+        quotes = np.flatnonzero(text == QUOTE)
+        ends = ends[(np.searchsorted(quotes, ends) & 1) == 0]
+        inner = len(line_ends)
+    starts = np.empty_like(ends)
+    starts[:1], starts[1:] = 0, ends[:-1] + 1
+    last = np.flatnonzero(text[ends] == eol)
+    firsts = np.empty_like(last)
+    firsts[:1], firsts[1:] = 0, last[:-1] + 1
+    begins = starts[firsts]
+    lines = first_line + (np.searchsorted(line_ends, begins) if inner else np.arange(len(firsts)))
+    if dialect.eol == b"\n" and b"\r" in rows:
+        ended = last[ends[last] > starts[last]]
+        ends[ended] -= text[ends[ended] - 1] == RETURN
+    quoted = None
+    if inner:
+        quoted = (text[np.minimum(starts, len(text) - 1)] == QUOTE) & (ends > starts)
+        starts, ends = starts + quoted, ends - quoted
+    return Fields(data, starts, ends - starts, quoted, firsts, last - firsts + 1, lines)
+
+
+def make_rows(rows: bytes, dialect: TextDialect, first_line: int) -> TextRows:
+    """Return a run of records as a frame of texts.
+
+    A field that is empty is an empty cell; one of two quotes is an empty text. What a record has beyond the last column
+    makes that cell unreadable, with the rest of the line as its text; empty fields beyond it are nothing.
+
+    Args:
+        rows: bytes of the records.
+        dialect: how they are written.
+        first_line: line of the first one.
+    """
+    fields, width = split_fields(rows, dialect, first_line), dialect.width
+    beyond = _rows_beyond(fields, width)
+    columns: dict[str, pl.Series] = {}
+    for column in range(width):
+        texts = _column(rows, fields, column)
+        if column == width - 1 and len(beyond):
+            rest = _rest_of_lines(rows, fields, beyond, width)
+            columns[part(column, "unreadable")] = rest
+            texts = pl.select(pl.when(pl.lit(rest).is_null()).then(pl.lit(texts))).to_series()
+        if texts.null_count() < len(texts):
+            columns[part(column, "text")] = texts
+    lines = pl.Series(ROW, fields.lines, dtype=pl.Int64)
+    frame = pl.DataFrame([lines, *(series.alias(name) for name, series in columns.items())])
+    short = (fields.counts < width) & _has_text(fields)
+    if columns:
+        filled = pl.any_horizontal([pl.col(name).is_not_null() for name in columns])
+        frame = frame.filter(filled)
+    else:
+        frame = frame.clear()
+    first_long = int(fields.lines[beyond[0]]) if len(beyond) else 0
+    spans = np.diff(fields.lines, append=first_line + rows.count(dialect.eol)) - 1
+    last = int(spans[np.searchsorted(fields.lines, frame[ROW][-1])]) if len(frame) else 0
+    return TextRows(
+        frame, int(short.sum()), _first(fields.lines, short), len(beyond), first_long, int(spans.sum()), last
+    )
+
+
+def _first(lines: Positions, chosen: Mask) -> int:
+    at = np.flatnonzero(chosen)
+    return int(lines[at[0]]) if len(at) else 0
+
+
+def _has_text(fields: Fields) -> Mask:
+    """Return which records are no blank lines."""
+    return (fields.counts > 1) | (fields.lengths[fields.firsts] > 0)
+
+
+def _column(rows: bytes, fields: Fields, column: int) -> pl.Series:
+    """Return the texts of a column; null where a record has none."""
+    held = fields.counts > column
+    whole = bool(held.all())
+    at = np.where(held, fields.firsts + column, 0) if not whole else fields.firsts + column
+    starts, lengths = fields.starts[at], fields.lengths[at]
+    texts = view_texts(fields.data, starts, lengths)
+    quoted = fields.quoted[at] if fields.quoted is not None else None
+    if quoted is not None and b'""' in rows:
+        texts = _without_doubled(texts, quoted)
+    filled = (lengths > 0) if quoted is None else (lengths > 0) | quoted
+    if not whole:
+        filled &= held
+    if filled.all():
+        return texts
+    return pl.select(pl.when(pl.lit(pl.Series(filled))).then(pl.lit(texts))).to_series()
+
+
+def _without_doubled(texts: pl.Series, quoted: Mask) -> pl.Series:
+    """Return texts with one quote for each two, where the field was quoted."""
+    doubled = texts.str.contains('""', literal=True) & pl.Series(quoted)
+    if not doubled.any():
+        return texts
+    return pl.select(
+        pl.when(pl.lit(doubled)).then(pl.lit(texts).str.replace_all('""', '"', literal=True)).otherwise(pl.lit(texts))
+    ).to_series()
+
+
+def _rows_beyond(fields: Fields, width: int) -> Positions:
+    """Return the records with a text beyond the last column."""
+    over = np.flatnonzero(fields.counts > width)
+    if not len(over):
+        return over
+    sums = np.concatenate([[0], np.cumsum(fields.lengths > 0)])
+    first, last = fields.firsts[over] + width, fields.firsts[over] + fields.counts[over]
+    beyond: Positions = over[sums[last] > sums[first]]
+    return beyond
+
+
+def _rest_of_lines(rows: bytes, fields: Fields, beyond: Positions, width: int) -> pl.Series:
+    """Return for each of some records what it has from the last column on, as it is written; null for the others."""
+    quoted = fields.quoted
+    texts: list[str | None] = [None] * len(fields.counts)
+    for record in beyond.tolist():
+        first = int(fields.firsts[record]) + width - 1
+        last = int(fields.firsts[record] + fields.counts[record]) - 1
+        begin = int(fields.starts[first]) - (quoted is not None and bool(quoted[first]))
+        end = int(fields.starts[last] + fields.lengths[last]) + (quoted is not None and bool(quoted[last]))
+        texts[record] = f"more fields than columns: {rows[begin:end].decode()}"
+    return pl.Series(texts, dtype=pl.String)

@@ -1,0 +1,63 @@
+"""Opens a text file as a workbook of one sheet: decides how it is written, and says so."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from importer.errors import SheetError
+from importer.excel.workbook import Sheet, Workbook
+from importer.text_files import TextDialect
+
+from .dialect import NAMES, find_dialect
+from .encodings import find_encoding
+from .transcode import stream_utf8
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+#: Name of the only sheet. Not that of the file: the same content under another name is the same import.
+SHEET = "CSV"
+#: Bytes at the start that decide about delimiter and width.
+_SAMPLE_BYTES = 1 << 20
+
+
+def open_text(path: Path, encoding: str | None, delimiter: str | None) -> Workbook:
+    """Open a text file: decide its encoding and its dialect, and hash it.
+
+    Args:
+        path: the file.
+        encoding: its encoding, if somebody said it.
+        delimiter: its delimiter, if somebody said it.
+
+    Raises:
+        WorkbookRefused: the text could be read in several ways, or not at all.
+    """
+    found = find_encoding(path, encoding)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    blocks = stream_utf8(path, found.name, found.skip)
+    start = next(blocks, b"")
+    sample, complete = start[:_SAMPLE_BYTES], len(start) <= _SAMPLE_BYTES and not next(blocks, b"")
+    if complete and not start.strip():
+        raise SheetError("the file has no rows", place=path.name, choice="name another file")
+    tabs = path.suffix.lower() in {".tsv", ".tab"}
+    dialect = find_dialect(sample, path.name, delimiter, tabs=tabs, complete=complete)
+    skip = found.skip + len(sample[: dialect.skip].decode().encode(found.name))
+    name = NAMES.get(dialect.delimiter, repr(dialect.delimiter.decode()))
+    quotes = ", quoted by '\"'" if b'"' in sample else ""
+    columns = "one column" if dialect.width == 1 else f"separated by {name}"
+    return Workbook(
+        path=path,
+        sha256=digest,
+        size=path.stat().st_size,
+        sheets=(Sheet(SHEET, "worksheet", "visible", ""),),
+        epoch_1904=False,
+        recalculate_on_load=False,
+        shared_strings=None,
+        styles=None,
+        dialect=TextDialect(
+            found.name, dialect.delimiter, dialect.eol, skip, 2 if dialect.skip else 1, dialect.width
+        ),
+        notes=(f"read as text: {found.note}, {columns}{quotes}",),
+    )  # fmt: skip

@@ -1,0 +1,162 @@
+"""Cuts the text of a file into runs of whole records, in which every quote opens, closes or is doubled."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from importer.errors import LimitExceeded
+
+from .bare_quotes import BareQuotes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from importer.text_files import TextDialect
+
+    Positions = NDArray[np.int64]
+    Bytes = NDArray[np.uint8]
+
+QUOTE, RETURN = 0x22, 0x0D
+
+
+class Cut(NamedTuple):
+    """A run of records.
+
+    Attributes:
+        rows: their bytes, in UTF-8; the last one ends with a line end.
+        first_line: line of the first one, 1-based.
+        lines: number of lines that they take.
+    """
+
+    rows: bytes
+    first_line: int
+    lines: int
+
+
+class CutSizes(NamedTuple):
+    """How large the runs are.
+
+    Attributes:
+        size: bytes of a run, about.
+        head: records of the first run.
+        most: most records of a run, or None.
+        record: most bytes of one record.
+    """
+
+    size: int
+    head: int
+    most: int | None
+    record: int
+
+
+class RecordCutter:
+    """One pass over a text.
+
+    Args:
+        blocks: the text in UTF-8, in blocks.
+        dialect: how it is written.
+        sizes: how large the runs are.
+        place: name of the file, for messages.
+
+    Attributes:
+        bare: what was rewritten of quotes that quote nothing.
+    """
+
+    def __init__(self, blocks: Iterator[bytes], dialect: TextDialect, sizes: CutSizes, place: str) -> None:
+        self._blocks, self._sizes, self._place = blocks, sizes, place
+        self._delimiter, self._eol = dialect.delimiter, dialect.eol
+        self.bare = BareQuotes(dialect.delimiter, dialect.eol, place)
+        self._line = dialect.first_line
+        self._data, self._complete = b"", False
+
+    def cuts(self) -> Iterator[Cut]:
+        """Yield the runs.
+
+        Raises:
+            LimitExceeded: a record is too long.
+            WorkbookRefused: a quoted text is never closed, or followed by more text.
+        """
+        records = self._sizes.head
+        while self._data or not self._complete:
+            self._fill(self._sizes.size)
+            ends = self._record_ends()
+            while not len(ends) and not self._complete:
+                self._check_length()
+                self._fill(2 * len(self._data))
+                ends = self._record_ends()
+            start = 0
+            while len(ends):
+                last = int(ends[min(records, len(ends)) - 1]) + 1
+                ends = ends[records:]
+                yield self._cut(self._data[start:last])
+                start, records = last, self._sizes.most or self._sizes.size
+            self._data = self._data[start:]
+
+    def _cut(self, rows: bytes) -> Cut:
+        first, lines = self._line, rows.count(self._eol)
+        self._line += lines
+        return Cut(rows, first, lines)
+
+    def _fill(self, size: int) -> None:
+        """Read on until the data has that size."""
+        parts, held = [self._data], len(self._data)
+        while held < size and not self._complete:
+            block = next(self._blocks, b"")
+            self._complete = not block
+            parts.append(block)
+            held += len(block)
+        self._data = b"".join(parts)
+        if self._complete and self._data and not self._data.endswith(self._eol):
+            self._data += self._eol
+
+    def _check_length(self) -> None:
+        if len(self._data) > self._sizes.record:
+            raise self._too_long(0)
+
+    def _too_long(self, lines: int) -> LimitExceeded:
+        return LimitExceeded(
+            f"a line of more than {self._sizes.record:,} bytes: no line end, or a quote that is never closed",
+            place=f"{self._place}, line {self._line + lines}",
+            choice="name a text file whose lines are rows",
+        )
+
+    def _record_ends(self) -> Positions:
+        """Return the position of the line end after each whole record of the data."""
+        whole = len(self._data)
+        data, quotes = self._quotes()
+        if len(quotes) and not self._all_valid(data, quotes):
+            rows, used = self.bare.rewrite(self._data, self._line, complete=self._complete)
+            self._data, whole = rows + self._data[used:], len(rows)
+            data, quotes = self._quotes()
+        ends = np.flatnonzero(data[:whole] == self._eol[0])
+        ends = ends if not len(quotes) else ends[(np.searchsorted(quotes, ends) & 1) == 0]
+        lengths = np.diff(ends, prepend=-1)
+        if len(ends) and int(lengths.max()) > self._sizes.record:
+            before = self._data[: int(ends[lengths.argmax()] - lengths.max()) + 1]
+            raise self._too_long(before.count(self._eol))
+        return ends
+
+    def _quotes(self) -> tuple[Bytes, Positions]:
+        data = np.frombuffer(self._data, np.uint8)
+        return data, np.flatnonzero(data == QUOTE) if b'"' in self._data else np.empty(0, np.int64)
+
+    def _all_valid(self, data: Bytes, quotes: Positions) -> bool:
+        """Return whether every quote opens a field, closes one, or is one of two that stand for one."""
+        if self._complete and len(quotes) % 2:
+            return False
+        borders = np.zeros(256, bool)
+        borders[[self._delimiter[0], self._eol[0], QUOTE]] = True
+        opening, closing = quotes[::2], quotes[1::2]
+        opens = borders[data[opening[opening > 0] - 1]]
+        closing = closing[closing + 1 < len(data)]
+        after = data[closing + 1]
+        closes = borders[after]
+        if self._eol == b"\n" and not closes.all():
+            returns = np.flatnonzero(~closes & (after == RETURN) & (closing + 2 < len(data)))
+            closes[returns] = data[closing[returns] + 2] == self._eol[0]
+            closes |= (after == RETURN) & (closing + 2 >= len(data))
+        return bool(opens.all() and closes.all())

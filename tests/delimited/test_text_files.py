@@ -1,0 +1,255 @@
+"""Text files: what is found about them, what every field becomes, and what is refused with its line."""
+
+from __future__ import annotations
+
+import csv
+import random
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import pytest
+from support.reading import read_cells, reading
+
+from importer.cells.text_forms import find_form, widest
+from importer.delimited.records import CutSizes, RecordCutter
+from importer.delimited.second_reader import check_second_reader
+from importer.errors import CellsDisagree, ImporterError, InputError, SheetError, UsageError
+from importer.plan.infer import infer_type
+from importer.settings import Limits
+from importer.text_files import TextDialect, normalize_delimiter, normalize_encoding
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def read(folder: Path, content: bytes, name: str = "t.csv", **options: Any) -> tuple[dict[str, Any], Any]:
+    """All cells by address without the sheet, and the source."""
+    path = folder / name
+    path.write_bytes(content)
+    with reading(path, **options) as source:
+        found = {source.address(*at).split("!")[1]: value for at, (_, value) in read_cells(source).items()}
+        return found, source
+
+
+def rows(folder: Path, content: bytes, **options: Any) -> list[str]:
+    """The cells as `A1=x`, in the order of the file."""
+    return [f"{address}={value}" for address, value in read(folder, content, **options)[0].items()]
+
+
+def notes(folder: Path, content: bytes, **options: Any) -> str:
+    return "\n".join(read(folder, content, **options)[1].notes())
+
+
+ENCODED = {
+    "ascii": (b"n;v\nab;1\n", "read as text: UTF-8, separated by ';'"),
+    "utf-8": ("n;v\nZürich;1\n".encode(), "UTF-8, separated"),
+    "utf-8-mark": ("n;v\nZürich;1\n".encode("utf-8-sig"), "UTF-8 by its byte order mark"),
+    "utf-16": ("n;v\nZürich;1\n".encode("utf-16"), "UTF-16-LE by its byte order mark"),
+    "utf-16-be": ("\ufeffn;v\nZürich;1\n".encode("utf-16-be"), "UTF-16-BE by its byte order mark"),
+    "utf-16-no-mark": ("n;v\nZürich;1\n".encode("utf-16-le"), "UTF-16-LE by its zero bytes"),
+    "utf-16-be-no-mark": ("n;v\nZürich;1\n".encode("utf-16-be"), "UTF-16-BE by its zero bytes"),
+    "utf-32": ("n;v\nZürich;1\n".encode("utf-32"), "UTF-32-LE by its byte order mark"),
+    "windows-1252": ("n;v\nZürich;1\n".encode("cp1252"), 'Windows-1252 (not UTF-8), as in "Zürich" in line 2'),
+}
+
+
+@pytest.mark.parametrize(("content", "note"), ENCODED.values(), ids=ENCODED)
+def test_encoding_is_found_and_said(tmp_path: Path, content: bytes, note: str) -> None:
+    found, source = read(tmp_path, content)
+    assert found == {"A1": "n", "B1": "v", "A2": "ab" if "ab" in found.values() else "Zürich", "B2": "1"}
+    assert note in source.notes()[0]
+
+
+def test_encoding_that_could_be_several_is_refused_with_what_each_reads(tmp_path: Path) -> None:
+    content = "имя;город\nдым;Лондон\n".encode("cp1251")
+    with pytest.raises(InputError, match='windows-1251 reads "имя"') as caught:
+        read(tmp_path, content)
+    assert caught.value.exit_code == 3
+    assert "--encoding" in str(caught.value.choice)
+    assert read(tmp_path, content, encoding="cp1251")[0]["B2"] == "Лондон"
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "fact", "place"),
+    [
+        (b"a;b\n\xc3\xa4;1\n\xfc;2\n", {}, "UTF-8 with other bytes in it", "line 3"),
+        (b"a;b\nx;\xfc\n", {"encoding": "utf-8"}, "not in the encoding utf-8", "line 2"),
+        (b"a;b\nx;\x81\n", {"encoding": "cp1252"}, "not in the encoding cp1252", "line 2"),
+        ("imię;miłość\nA;2\n".encode("cp1250"), {}, "could be in several encodings", "line 1"),
+        (b'a;b\n1;"x" y\n', {}, "a quoted text is followed by more text", "line 2"),
+        (b'a;b\n1;"x\n2;y\n', {}, "a quoted text is never closed", "line 2"),
+        (b"a;b,c\n1;2,x\n", {}, "delimiter is not clear: ',' gives 2 columns", "t.csv"),
+        (b"name\nDoe, John\nRoe, Jane\n", {}, "delimiter is not clear: ',' gives 2 columns in 67%", "t.csv"),
+        (b"\n \n\n", {}, "the file has no rows", "t.csv"),
+    ],
+)  # fmt: skip
+def test_refused_with_the_line(tmp_path: Path, content: bytes, options: dict[str, str], fact: str, place: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read(tmp_path, content, **options)
+    assert fact in caught.value.fact
+    assert place in str(caught.value.place)
+    assert caught.value.choice
+
+
+def test_options_are_checked() -> None:
+    assert (normalize_delimiter("TAB"), normalize_delimiter("\\t"), normalize_delimiter("^")) == (b"\t", b"\t", b"^")
+    assert (normalize_encoding("UTF-8-sig"), normalize_encoding("latin1")) == ("utf-8", "iso8859-1")
+    for bad in ("", "ab", '"', "\n", "7", "é"):
+        with pytest.raises(UsageError, match="the delimiter cannot be"):
+            normalize_delimiter(bad)
+    for bad in ("nonsense", "rot13", "base64", "idna"):
+        with pytest.raises(UsageError, match="no encoding"):
+            normalize_encoding(bad)
+
+
+CELLS = {
+    "comma": (b"a,b\n1,2\n", ["A1=a", "B1=b", "A2=1", "B2=2"]),
+    "tab": (b"a\tb\n1,5\t2\n", ["A1=a", "B1=b", "A2=1,5", "B2=2"]),
+    "pipe": (b"a|b\n1|2\n", ["A1=a", "B1=b", "A2=1", "B2=2"]),
+    "decimal commas": (b"1,5;2,5\n3,5;4,5\n", ["A1=1,5", "B1=2,5", "A2=3,5", "B2=4,5"]),
+    "a title": (b"Report\n\na;b\n1;2\n3;4\n", ["A1=Report", "A3=a", "B3=b", "A4=1", "B4=2", "A5=3", "B5=4"]),
+    "sep line": (b"sep=|\r\na|b,c\r\n1|2\r\n", ["A2=a", "B2=b,c", "A3=1", "B3=2"]),
+    "crlf": (b'a,b\r\n"1","2"\r\n', ["A1=a", "B1=b", "A2=1", "B2=2"]),
+    "cr": (b'a,b\r1,"2\r3"\r4,5', ["A1=a", "B1=b", "A2=1", "B2=2\r3", "A4=4", "B4=5"]),
+    "no end": (b"a,b\n1,2", ["A1=a", "B1=b", "A2=1", "B2=2"]),
+    "line breaks": (b'a,b\n"1\n\n2",x\n3,y\n', ["A1=a", "B1=b", "A2=1\n\n2", "B2=x", "A5=3", "B5=y"]),
+    "doubled quotes": (b'a,b\n"say ""a,b""",""""\n', ["A1=a", "B1=b", 'A2=say "a,b"', 'B2="']),
+    "bare quotes": (b'a,b\n5" pipe,6"\nx,"y, z"\n', ["A1=a", "B1=b", 'A2=5" pipe', 'B2=6"', "A3=x", "B3=y, z"]),
+    "blanks": (b'a,b\n\n,\n1,\n,""\n', ["A1=a", "B1=b", "A4=1", "B5="]),
+    "trailing delimiters": (b"a,b,\n1,2,\n3,4,,,\n", ["A1=a", "B1=b", "A2=1", "B2=2", "A3=3", "B3=4"]),
+    "short": (b"a,b,c\n1\n2,3,4\n", ["A1=a", "B1=b", "C1=c", "A2=1", "A3=2", "B3=3", "C3=4"]),
+    "long": (b"a,b\n1,2\n3,4,5\n", ["A1=a", "B1=b", "A2=1", "B2=2", "A3=3", "B3=more fields than columns: 4,5"]),
+    "spaces": (b"a, b\n 1 ,2 \n", ["A1=a", "B1= b", "A2= 1 ", "B2=2 "]),
+    "nul": (b"a,b\nx\0y,2\n", ["A1=a", "B1=b", "A2=x\0y", "B2=2"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("content", "cells"), CELLS.values(), ids=CELLS)
+def test_every_field_is_a_cell_at_its_line(tmp_path: Path, content: bytes, cells: list[str]) -> None:
+    assert rows(tmp_path, content) == cells
+
+
+def test_lines_of_other_widths_and_bare_quotes_are_said(tmp_path: Path) -> None:
+    said = notes(tmp_path, b'a,b,c\n1,2\n1,2,3\n1,2,3,4\n5",6,7\n')
+    assert "fewer fields than the table has columns: 1, the first is line 2" in said
+    assert "more fields than the table has columns: 1, rejected, the first is line 4" in said
+    assert "quotes that quote nothing: 1, read as they are, the first in line 5" in said
+
+
+def test_blank_lines_are_counted_and_continued_ones_are_not(tmp_path: Path) -> None:
+    source = read(tmp_path, b'a,b\n"1\n2",x\n\n3,y\n\n\n"4\n5\n6",z\n')[1]
+    assert (source.rows, source.blank_rows) == (3, 3)
+    with pytest.raises(SheetError, match="line breaks"):
+        read(tmp_path, b'a,b\n"1\n2",x\n', until_blank=True)
+    assert read(tmp_path, b"a,b\n1,x\n\n2,y\n", until_blank=True)[1].rows == 1
+
+
+def test_more_lines_than_a_sheet_has_rows(tmp_path: Path) -> None:
+    content = b"a,b\n" + b"\n" * 1_048_600 + b"7,8\n"
+    found, source = read(tmp_path, content)
+    assert (found["B1048602"], source.rows, source.blank_rows) == ("8", 1, 1_048_600)
+
+
+def test_line_over_the_limit_is_refused_and_does_not_fill_the_memory(tmp_path: Path) -> None:
+    for content in (b"a,b\n" + b"x" * (3 << 20), b'a,b\n1,"' + b"x\n" * (2 << 20)):
+        with pytest.raises(InputError, match=r"a line of more than 1,048,576 bytes|is never closed"):
+            read(tmp_path, content, limits=Limits(row_bytes=1 << 20))
+
+
+def test_random_files_are_read_as_python_reads_them(tmp_path: Path) -> None:
+    """Small windows: cuts fall everywhere; the delimiters, quotes and line ends of random fields, too."""
+    for seed in range(40):
+        dice = random.Random(seed)
+        delimiter, end = dice.choice(",;\t|"), dice.choice(["\n", "\r\n"])
+        width = dice.randint(2, 5)
+        body = [
+            ["".join(dice.choices('ab1 ,;\t|"\né雲', k=dice.randint(0, 9))) for _ in range(width)] for _ in range(30)
+        ]
+        path = tmp_path / f"{seed}.csv"
+        with path.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file, delimiter=delimiter, lineterminator=end).writerows([["h"] * width, *body])
+        with reading(path, delimiter=delimiter, chunk_rows=dice.randint(1, 9)) as source:
+            found = {at: value for at, (_, value) in read_cells(source).items() if at[0] > 1}
+        line, wanted = 2, {}
+        for fields in body:
+            wanted |= {(line, n): text for n, text in enumerate(fields) if text}
+            line += 1 + sum(text.count("\n") for text in fields)
+        assert {at: text for at, text in found.items() if text} == wanted, seed
+
+
+def test_records_are_cut_alike_whatever_the_blocks(tmp_path: Path) -> None:
+    text = b'a,b\n"x\n""y""",2\n5" z,3\n"q",\r\nlast,"1"'
+    dialect = TextDialect("utf-8", b",", b"\n", 0, 1, 2)
+    cuts = {
+        size: b"".join(
+            cut.rows
+            for cut in RecordCutter(
+                iter([text[n : n + size] for n in range(0, len(text), size)]), dialect, CutSizes(4, 1, 2, 99), "t"
+            ).cuts()
+        )
+        for size in range(1, len(text) + 1)
+    }
+    assert set(cuts.values()) == {b'a,b\n"x\n""y""",2\n"5"" z",3\n"q",\r\nlast,"1"\n'}
+
+
+def test_second_reader_names_the_cell() -> None:
+    dialect = TextDialect("utf-8", b",", b"\n", 0, 1, 2)
+    frame = pl.DataFrame({"_row": [1, 2], "0.text": ["a", "1"], "1.text": ["b", "3"]})
+    with pytest.raises(CellsDisagree, match="two readers read '3' and '2'") as caught:
+        check_second_reader(b"a,b\n1,2\n", dialect, frame)
+    assert caught.value.place == "B2"
+    with pytest.raises(CellsDisagree, match="find 2 and 3 rows"):
+        check_second_reader(b"a,b\n1,2\n3,4\n", dialect, frame)
+
+
+FORMS = {
+    "integer": ["1", "-20", "0", "999999999999999"], "long": ["1234567890123456", "7"], "number": ["1.50", "2", "-0.5"],
+    "boolean": ["true", "FALSE"], "date": ["2024-02-29"], "datetime": ["2024-02-29 10:00", "2024-01-01T23:59:59.5", "2024-01-01"],
+}  # fmt: skip
+TEXTS = [
+    ["007"], ["1", "01"], ["+5"], ["1e5"], ["1,5"], ["12345678901234567890"], ["1234567890.1234567"], ["0x1"], ["-"],
+    [" 1"], ["1 "], ["1."], [".5"], ["yes"], ["2023-02-29"], ["2024-01-01T24:00"], ["2024-01-01T10:00Z"], ["1", "x"],
+    ["NaN"], ["-0"], ["٣"], ["1", "true"], ["1234567890123456", "1.5"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_form_of_texts(form: str) -> None:
+    assert find_form(pl.Series(FORMS[form])) == form
+
+
+@pytest.mark.parametrize("texts", TEXTS, ids=" ".join)
+def test_texts_that_would_lose_something_stay_texts(texts: list[str]) -> None:
+    forms = [find_form(pl.Series([text])) for text in texts]
+    assert find_form(pl.Series(texts)) in {"text"} | ({"integer"} if texts == ["-0"] else set())
+    assert len(texts) == 1 or widest(forms) == "text"
+
+
+def test_forms_of_windows_are_joined() -> None:
+    assert widest([]) == widest([""]) == ""
+    assert widest(["integer", "", "number"]) == "number"
+    assert widest(["date", "datetime"]) == "datetime"
+    assert widest(["integer", "long"]) == "long"
+    assert widest(["long", "number"]) == widest(["date", "integer"]) == "text"
+
+
+def test_types_are_decided_from_all_rows(tmp_path: Path) -> None:
+    lines = b"".join(b"%d,%d.50,2024-01-%02d,x\n" % (n, n, n % 28 + 1) for n in range(400))
+    types = {}
+    for name, late in (("plain", b""), ("late", b"007,a,2024-01-01 10:00,\n")):
+        source = read(tmp_path, b"id,price,day,note\n" + lines + late, chunk_rows=50)[1]
+        types[name] = [infer_type(source.facts[c.index]) for c in source.header.columns]
+    assert types == {
+        "plain": ["integer", "number", "date", "string"],
+        "late": ["string", "string", "datetime", "string"],
+    }
+
+
+def test_missing_values_do_not_decide(tmp_path: Path) -> None:
+    source = read(tmp_path, b'a,b\n1,x\nn/a,y\n"",z\n', null=("n/a",))[1]
+    assert infer_type(source.facts[0]) == "integer"
+
+
+def test_errors_of_texts_travel(tmp_path: Path) -> None:
+    with pytest.raises(ImporterError):
+        read(tmp_path, b"a,b\n", sheet="Other")
