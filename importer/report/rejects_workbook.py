@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import polars as pl
 
 from importer.cells import spool
-from importer.cells.frame import ROW, MarkedNumberKind, digits_name, kinds_of, part, pattern_name
+from importer.cells.frame import PROBLEM_KINDS, ROW, MarkedNumberKind, digits_name, kinds_of, part, pattern_name
 from importer.cells.text import as_text, raw_text
 from importer.errors import MachineError
 from importer.excel.addresses import MAX_CHARACTERS, MAX_ROWS
@@ -32,6 +32,8 @@ ROW_COLUMN, ERRORS_COLUMN = REJECT_COLUMNS
 #: The most rows of a worksheet below its header.
 _DATA_ROWS = MAX_ROWS - 1
 _MAX_SHEET_NAME_LENGTH = 31
+#: Characters of a value that a reason quotes.
+_MOST_CHARACTERS = 40
 #: What `Rejects.write_to` raises where the file cannot be written.
 WRITE_ERRORS = (OSError, pl.exceptions.PolarsError)
 
@@ -118,7 +120,7 @@ class Rejects:
         # An error in a field that has no column in the sheet concerns the row as a whole.
         cell = pl.col("column").replace_strict(letters, default="row ", return_dtype=pl.String)
         shown = pl.concat_str(
-            cell, self._row_number_expr().cast(pl.String), pl.lit(" "), "rule", pl.lit(": "), "reason"
+            cell, self._row_number_expr().cast(pl.String), pl.lit(" "), "rule", pl.lit(": "), "reason", _quoted_value()
         )
         return self.errors.group_by(ROW, maintain_order=True).agg(shown.str.join("; ").alias(ERRORS_COLUMN))
 
@@ -177,6 +179,15 @@ class Rejects:
                     digits, pattern = row.get(digits_name(index)), row.get(pattern_name(index))
                     cells[index] = ("number", WrittenNumber(cells[index][1], digits, pattern))
             yield row[ROW], reasons[row[ROW]], cells
+
+
+def _quoted_value() -> pl.Expr:
+    """Return the value of each error's cell, in quotes, cut if it is long; empty where the cell has none to show."""
+    raw = pl.col("raw")
+    whole = raw.str.len_chars() <= _MOST_CHARACTERS
+    shown = pl.when(whole).then(raw).otherwise(raw.str.slice(0, _MOST_CHARACTERS - 1) + "…")
+    has_value = raw.is_not_null() & (raw != "") & (pl.col("column") >= 0) & ~pl.col("kind").is_in(PROBLEM_KINDS)
+    return pl.when(has_value).then(pl.concat_str(pl.lit(' ("'), shown, pl.lit('")'))).otherwise(pl.lit(""))
 
 
 def unwritable(fact: str, path: Path, exc: OSError | pl.exceptions.PolarsError) -> MachineError:

@@ -278,9 +278,9 @@ def described(tmp_path: Path) -> Path:
 
 
 REASONS = {
-    3: "A3 type-error: id is not of type integer",
+    3: 'A3 type-error: id is not of type integer ("x")',
     4: "A4 constraint-error: id is required",
-    5: "A5 unique-error: id repeats the id of row 2",
+    5: 'A5 unique-error: id repeats the id of row 2 ("1")',
 }
 
 
@@ -323,11 +323,11 @@ def test_row_with_errors_in_several_columns(db: Database, tmp_path: Path) -> Non
         {"name": "b", "type": "date"},
         {"name": "c", "constraints": {"required": True}},
     ]
-    path = save(tmp_path / "t.xlsx", ["a", "b", "c"], ["x", "y", None])
+    path = save(tmp_path / "t.xlsx", ["a", "b", "c"], ["x" * 41, "y", None])
     report = db.load(path, contract=contract(tmp_path / "c.json", fields=fields))
     told = openpyxl.load_workbook(str(report.rejects_file)).active["B2"].value
     assert told.split("; ") == [
-        "A2 type-error: a is not of type integer", "B2 type-error: b is not of type date",
+        f'A2 type-error: a is not of type integer ("{"x" * 39}…")', 'B2 type-error: b is not of type date ("y")',
         "C2 constraint-error: c is required",
     ]  # fmt: skip
 
