@@ -97,7 +97,7 @@ def run(
     ):
         context = RunContext(settings, contract, clock, folder, pool, dry_run)
         attempt = _Attempt(context, holder, hooks)
-        opened = open_source(settings, clock)
+        opened = open_source(settings, clock, (folder, pool))
         holder.set_source(*opened)
         retry = Retry(settings.retry_for, clock.deadline, clock.say)
         while True:

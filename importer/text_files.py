@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from .errors import UsageError
 
 #: Endings of the names of files that are read. What a file is, its content says.
-WORKBOOK_SUFFIXES = (".xlsx", ".xlsm", ".xltx", ".xltm", ".csv", ".tsv")
+TEXT_SUFFIXES = (".csv", ".tsv")
+WORKBOOK_SUFFIXES = (".xlsx", ".xlsm", ".xltx", ".xltm", ".ods", ".xls", ".xlsb", *TEXT_SUFFIXES)
 #: Words for delimiters, besides the characters themselves.
 DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|", "\\t": "\t"}
 

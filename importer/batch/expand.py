@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from importer.errors import ImporterError, UsageError
-from importer.excel.default_sheet import find_sheet, has_content
+from importer.excel.default_sheet import has_content
 from importer.excel.package import Package
 from importer.excel.rejects_origin import original_stem
 from importer.excel.workbook import open_workbook
 from importer.reading.header import to_identifier
+from importer.runtime.progress import Clock
 from importer.settings import Limits, Settings
 from importer.sources.paths import find_sources
 from importer.sources.sheet_names import choose_sheets
+from importer.stages.read import open_source
 
 from .import_spec import ImportSpec
 from .one_import import describe
@@ -114,9 +116,9 @@ def _sheets_of(
     sheet, sheets = group.sheet, group.sheets
     if sheets is None and not by_sheet:
         return [(sheet, None)]
-    workbook = open_workbook(Path(path), Limits())
     if sheets is None:
-        return [(sheet, find_sheet(workbook, sheet, Limits())[1].name)]
+        return [(sheet, open_source(Settings(workbook=Path(path), sheet=sheet), Clock())[1].name)]
+    workbook = open_workbook(Path(path), Limits())
     chosen = choose_sheets(workbook, sheets)
     kept = _with_rows(workbook, chosen) if len(chosen) > 1 else chosen
     notes += [f"{path} [{s.name}] is left out: it has no rows" for s in chosen if s not in kept]

@@ -11,8 +11,6 @@ import sys
 _WORKER_COMMANDS = {"run", "check", "inspect", "contract"}
 #: Options that divide the work among workers, or give it to the engine, which runs in one.
 _FOR_WORKERS = ("--workers", "--method", "--chunk-rows", "--engine")
-#: Suffixes of workbooks.
-_WORKBOOK = (".xlsx", ".xlsm")
 
 
 def prestart_workers() -> None:
@@ -22,6 +20,7 @@ def prestart_workers() -> None:
     """
     if sys.argv[1:2] and sys.argv[1] in _WORKER_COMMANDS and not {"-h", "--help"} & set(sys.argv):
         from importer.errors import MachineError
+        from importer.text_files import WORKBOOK_SUFFIXES
         from importer.workers.file_size import estimate_workers, is_small
         from importer.workers.own_process import declare_own_program, open_standard_streams
 
@@ -31,7 +30,7 @@ def prestart_workers() -> None:
         size = max(map(_size, sys.argv[2:]), default=0)
         if is_small(size) and not any(argument.startswith(_FOR_WORKERS) for argument in sys.argv):
             return
-        if sum(argument.lower().endswith(_WORKBOOK) for argument in sys.argv[2:]) > 1:
+        if sum(argument.lower().endswith(WORKBOOK_SUFFIXES) for argument in sys.argv[2:]) > 1:
             return  # each of many is loaded by a process of its own
         from importer.workers.fork_server import warm_up
 

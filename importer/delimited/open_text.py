@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from importer.errors import SheetError
+from importer.errors import SheetError, WorkbookRefused
 from importer.excel.workbook import Sheet, Workbook
-from importer.text_files import TextDialect
+from importer.text_files import TEXT_SUFFIXES, WORKBOOK_SUFFIXES, TextDialect
 
 from .dialect import NAMES, find_dialect
 from .encodings import find_encoding
@@ -43,6 +43,12 @@ def open_text(path: Path, encoding: str | None, delimiter: str | None) -> Workbo
         raise SheetError("the file has no rows", place=path.name, choice="name another file")
     tabs = path.suffix.lower() in {".tsv", ".tab"}
     dialect = find_dialect(sample, path.name, delimiter, tabs=tabs, complete=complete)
+    if dialect.width == 1 and path.suffix.lower() in WORKBOOK_SUFFIXES and path.suffix.lower() not in TEXT_SUFFIXES:
+        # A message of a server, or a pointer to the file, rather than a table.
+        raise WorkbookRefused(
+            "the file is plain text without columns, with the name of a workbook", place=path.name,
+            choice="name it .csv if it is a table of one column",
+        )  # fmt: skip
     skip = found.skip + len(sample[: dialect.skip].decode().encode(found.name))
     name = NAMES.get(dialect.delimiter, repr(dialect.delimiter.decode()))
     quotes = ", quoted by '\"'" if b'"' in sample else ""

@@ -7,7 +7,7 @@ import os
 import re
 import stat
 import zipfile
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from importer.errors import WorkbookRefused
 from importer.text_files import WORKBOOK_SUFFIXES
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 #: Advice for most other formats.
 SAVE_AS = "open it in Excel or LibreOffice and save it as .xlsx"
 _OLE_MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+#: Sizes of the sectors of an OLE document, as powers of two.
+_SECTOR_SHIFTS = (9, 12)
 #: What a file can be that holds tables, as far as its first bytes say.
-Format = Literal["zip", "text"]
+Format = Literal["zip", "text", "xls"]
 #: Other formats that are taken for workbooks, by their first bytes.
 _OTHER_FORMATS = {
     b"%PDF": "a PDF", b"\x89PNG": "a picture", b"\xff\xd8\xff": "a picture", b"GIF8": "a picture",
@@ -58,6 +60,8 @@ def check_magic(path: Path) -> Format:
     head = _head(path)
     if not head:
         raise WorkbookRefused("the file is empty (0 bytes)", place=str(path), choice="copy or download it again")
+    if head.startswith(_OLE_MAGIC):
+        return "xls"
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")) or (head.startswith(b"PK") and len(head) < len("PK\3\4")):
         return "zip"
     if zipfile.is_zipfile(path):
@@ -109,7 +113,7 @@ def _head(path: Path) -> bytes:
     """Return the first 4 KiB of the file.
 
     Raises:
-        WorkbookRefused: the file is not readable, or is an OLE document (whose kind shows only further inside).
+        WorkbookRefused: the file is not readable, or is an OLE document without a workbook.
     """
     try:
         mode = path.stat().st_mode
@@ -121,7 +125,7 @@ def _head(path: Path) -> bytes:
         with path.open("rb") as file:
             head = file.read(4096)
             if head.startswith(_OLE_MAGIC):
-                raise _ole_refusal(path, head + file.read(8 << 20))
+                _check_ole(path, head + file.read(8 << 20) + _ole_directory(file, head))
     except FileNotFoundError:
         raise WorkbookRefused(f"no file {str(path)!r}", choice=_suggest_workbooks(path)) from None
     except PermissionError:
@@ -131,13 +135,25 @@ def _head(path: Path) -> bytes:
     return head
 
 
-def _ole_refusal(path: Path, content: bytes) -> WorkbookRefused:
+def _ole_directory(file: BinaryIO, head: bytes) -> bytes:
+    """Return the first sectors of the directory of an OLE document, which may lie at its end ([MS-CFB] 2.2)."""
+    shift, sector = int.from_bytes(head[30:32], "little"), int.from_bytes(head[48:52], "little")
+    if shift not in _SECTOR_SHIFTS:
+        return b""
+    file.seek((sector + 1) << shift)
+    return file.read(64 << 10)
+
+
+def _check_ole(path: Path, content: bytes) -> None:
+    """Refuse an OLE document that is encrypted, or holds no workbook, by the names of its streams."""
     # An encrypted workbook is an OLE container with a stream of this name, in UTF-16 ([MS-OFFCRYPTO]).
     if "EncryptedPackage".encode("utf-16-le") in content:
-        return WorkbookRefused("the workbook is encrypted", place=str(path), choice="save it without a password")
-    return WorkbookRefused(
-        "the file is an Excel 97-2003 workbook (.xls) or another OLE document", place=str(path), choice=SAVE_AS
-    )
+        raise WorkbookRefused("the workbook is encrypted", place=str(path), choice="save it without a password")
+    if not any(name.encode("utf-16-le") in content for name in ("Workbook", "Book")):
+        raise WorkbookRefused(
+            "the file is a Word document, a presentation, or another OLE document", place=str(path),
+            choice="name a workbook",
+        )  # fmt: skip
 
 
 def _suggest_workbooks(path: Path) -> str | None:

@@ -10,7 +10,7 @@ import hashlib
 import posixpath
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import unquote
 
 from importer.errors import SheetError, WorkbookRefused
@@ -33,6 +33,9 @@ _OTHER_OFFICE = {
     "ms-word": "Word document",
 }
 _SPREADSHEET = ("sheet.main+xml", "sheet.macroenabled.main+xml", "template.main+xml", "template.macroenabled.main+xml")
+
+#: The types of spreadsheets of other formats.
+_OPEN_DOCUMENT, _BINARY = b"application/vnd.oasis.opendocument.spreadsheet", "sheet.binary.macroenabled.main"
 
 #: Kind of a sheet that is listed but not in the file, such as a module of Excel 95; others can be read.
 _WITHOUT_PART = "missing"
@@ -129,15 +132,35 @@ class Workbook:
                 )
 
 
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def find_format(path: Path, limits: Limits) -> Literal["ods", "xlsb"] | None:
+    """Return what a zip holds if it is a workbook of another format; else None.
+
+    Raises:
+        WorkbookRefused: the zip is damaged or hostile.
+    """
+    with Package(path, limits) as package:
+        if "[Content_Types].xml" not in package:
+            is_ods = "mimetype" in package and package.read("mimetype").strip().startswith(_OPEN_DOCUMENT)
+            return "ods" if is_ods else None
+        main = _find_related(package, read_relations(package, ""), "officeDocument")
+        return "xlsb" if main is not None and _content_type(package, main).endswith(_BINARY) else None
+
+
 def open_workbook(path: Path, limits: Limits) -> Workbook:
     """Open a workbook: run all checks that need no cells, hash the file, list its sheets.
 
     Raises:
         WorkbookRefused: the file is missing, unreadable, of another format, encrypted, damaged or hostile.
     """
-    check_magic(path)
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if check_magic(path) != "zip":
+        raise WorkbookRefused("the file has no list of sheets, as .xlsx has", place=str(path), choice=SAVE_AS)
+    digest = hash_file(path)
     with Package(path, limits) as package:
         main = _main_part(package)
         relations = read_relations(package, main)
@@ -160,7 +183,7 @@ def _main_part(package: Package) -> str:
     place = package.path.name
     if "[Content_Types].xml" not in package:
         if "mimetype" in package and b"opendocument" in package.read("mimetype"):
-            raise WorkbookRefused("the file is an OpenDocument spreadsheet (.ods)", place=place, choice=SAVE_AS)
+            raise WorkbookRefused("the file is an OpenDocument document", place=place, choice=SAVE_AS)
         if any(name.startswith("Index/") for name in package.names):
             raise WorkbookRefused("the file is an Apple Numbers document", place=place, choice="export it as Excel")
         raise WorkbookRefused(
@@ -170,7 +193,7 @@ def _main_part(package: Package) -> str:
     if main is None:
         raise WorkbookRefused("the package has no workbook part", place=place, choice=SAVE_AS)
     kind = _content_type(package, main)
-    if kind.endswith("sheet.binary.macroenabled.main"):
+    if kind.endswith(_BINARY):
         raise WorkbookRefused("the file is a binary workbook (.xlsb)", place=place, choice=SAVE_AS)
     if kind and not kind.endswith(_SPREADSHEET):
         what = next((name for word, name in _OTHER_OFFICE.items() if word in kind), f"document of type {kind}")

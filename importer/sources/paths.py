@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from importer.errors import UsageError
+from importer.text_files import WORKBOOK_SUFFIXES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-#: Suffixes of the files that are taken from a folder.
-SUFFIXES = (".xlsx", ".xlsm")
 #: What Excel keeps beside a workbook that is open.
 _LOCK_FILE = re.compile(r"^~\$")
 #: What this program writes beside a workbook.
@@ -80,7 +79,7 @@ def _of_pattern(pattern: str) -> list[str]:
 
 
 def _files(paths: Iterable[str]) -> list[str]:
-    return [p for p in paths if p.lower().endswith(SUFFIXES) and Path(p).is_file()]
+    return [p for p in paths if p.lower().endswith(WORKBOOK_SUFFIXES) and Path(p).is_file()]
 
 
 def _without_byproducts(paths: list[str]) -> tuple[list[str], list[str]]:
@@ -102,5 +101,6 @@ def _nothing_found(source: str, left_out: list[str]) -> UsageError:
     if left_out:
         return UsageError(fact, choice="; ".join(left_out[:3]))
     deeper = str(Path(source) / "**" / "*.xlsx")
-    advice = f"for those in folders below: {deeper!r}" if folder else "workbooks are files named .xlsx or .xlsm"
+    named = f"workbooks are files named {', '.join(WORKBOOK_SUFFIXES)}"
+    advice = f"for those in folders below: {deeper!r}" if folder else named
     return UsageError(fact, choice=advice)

@@ -9,11 +9,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from importer.decoding.tasks import ReadTask, StringsTask, WindowRead
-from importer.delimited.open_text import open_text
 from importer.errors import CellsDisputed, ImporterError, LimitExceeded, ReaderDied
 from importer.excel.default_sheet import find_sheet
-from importer.excel.sniff import check_magic
-from importer.excel.workbook import Sheet, Workbook, open_workbook
 from importer.footer.footer import TAIL_ROWS
 from importer.formats.styles import read_cell_formats
 from importer.reading.sheet_source import SheetSource, head_rows, head_windows, make_source, sort_windows
@@ -22,6 +19,7 @@ from importer.reading.windows import WINDOWS_AHEAD, WindowSizes, WindowSplitter,
 from importer.runtime.prefetch import ahead
 from importer.runtime.stage import Stage
 
+from .open_file import Place, open_file
 from .tasks import parse_strings, read_window
 
 if TYPE_CHECKING:
@@ -29,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from importer.decoding.tasks import Window
+    from importer.excel.workbook import Sheet, Workbook
     from importer.runtime.progress import Clock
     from importer.settings import Dsn, Settings
     from importer.workers.pool import Pool
@@ -47,18 +46,19 @@ OWN_PROCESS_BYTES = 4 << 20
 STREAM_MIN_BYTES = 8 << 20
 
 
-def open_source(settings: Settings, clock: Clock) -> tuple[Workbook, Sheet]:
-    """Open the workbook and find the sheet that the settings name; no cell is read.
+def open_source(settings: Settings, clock: Clock, place: Place | None = None) -> tuple[Workbook, Sheet]:
+    """Open the workbook and find the sheet that the settings name; no cell is read, unless it is of another format.
+
+    Args:
+        settings: settings of the run.
+        clock: receives the stage.
+        place: the spool folder and the workers, see `open_file`.
 
     Raises:
         InputError: the workbook or the sheet is refused.
     """
     with clock.stage(Stage.OPEN):
-        if check_magic(settings.workbook) == "text":
-            workbook = open_text(settings.workbook, settings.encoding, settings.delimiter)
-        else:
-            workbook = open_workbook(settings.workbook, settings.limits)
-        return find_sheet(workbook, settings.sheet, settings.limits)
+        return find_sheet(open_file(settings, place), settings.sheet, settings.limits)
 
 
 def _do_nothing() -> None:
@@ -87,7 +87,7 @@ def read_source(
         CellsDisputed: the engine reads a cell otherwise.
         InputError: the workbook, the sheet or the header is refused.
     """
-    opened = opened or open_source(settings, clock)
+    opened = opened or open_source(settings, clock, (folder, pool))
     between_windows()
     with _open_reader(opened, settings, pool, folder, clock) as reader:
         return reader.read(between_windows)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from importer.workers.remote import RemoteFunction
 
 if TYPE_CHECKING:
+    from importer.conversion.model import Converted, ConvertTask
     from importer.decoding.tasks import ReadTask, StringsTask, WindowRead
     from importer.load.copy import CopyTarget
     from importer.validation.tasks import CheckTask, WindowChecked
@@ -47,6 +48,8 @@ class WindowLoaded(NamedTuple):
     checked: WindowChecked | None
 
 
+#: See `conversion.convert.convert_sheet`.
+convert_sheet: RemoteFunction[ConvertTask, Converted] = RemoteFunction("importer.conversion.convert", "convert_sheet")
 #: See `worker.read_window`.
 read_window: RemoteFunction[ReadTask, WindowRead] = RemoteFunction("importer.stages.worker", "read_window")
 #: See `worker.parse_strings`.

@@ -53,6 +53,7 @@ def office(main: str, kind: str) -> Callable[[Path], object]:
 WORD = "vnd.openxmlformats-officedocument.wordprocessingml.document.main+xml"
 SLIDES = "vnd.openxmlformats-officedocument.presentationml.presentation.main+xml"
 KINDS = {
+    "message": (content(b"access denied\n"), "plain text without columns", "name it .csv"),
     "html": (content(b"\xef\xbb\xbf\r\n<html><table><tr><td>1</td></tr></table></html>"), "an HTML page", SAVE_AS),
     "html-fragment": (content("<table><tr><td>1</td></tr></table>".encode("utf-16")), "an HTML page", SAVE_AS),
     "xml": (content(b'<?xml version="1.0"?><Workbook/>'), "an XML document", SAVE_AS),
@@ -67,7 +68,13 @@ KINDS = {
     "parquet": (content(b"PAR1\x15\0"), "a Parquet file", "save its table as .xlsx or .csv"),
     "binary": (content(bytes(range(32)) * 9), "unknown binary content", SAVE_AS),
     "empty": (content(b""), "the file is empty (0 bytes)", "copy or download it again"),
-    "xls": (content(OLE + bytes(4096) + "Workbook".encode("utf-16-le")), "Excel 97-2003 workbook (.xls)", SAVE_AS),
+    "xls": (
+        content(OLE + bytes(4096) + "Workbook".encode("utf-16-le")),
+        "the workbook is damaged or cut short",
+        SAVE_AS,
+    ),
+    "ole": (content(OLE + bytes(4096) + "WordDocument".encode("utf-16-le")), "another OLE document", "name a workbook"),
+    "odt": (package({"mimetype": "application/vnd.oasis.opendocument.text"}), "OpenDocument document", SAVE_AS),
     "encrypted": (
         content(OLE + bytes(9000) + "EncryptedPackage".encode("utf-16-le")),
         "is encrypted",
@@ -75,12 +82,12 @@ KINDS = {
     ),
     "xlsb": (
         office("xl/workbook.bin", "vnd.ms-excel.sheet.binary.macroEnabled.main"),
-        "binary workbook (.xlsb)",
+        "part 'xl/workbook.bin' is cut short",
         SAVE_AS,
     ),
     "ods": (
         package({"mimetype": "application/vnd.oasis.opendocument.spreadsheet"}),
-        "OpenDocument spreadsheet (.ods)",
+        "the file has no content.xml",
         SAVE_AS,
     ),
     "numbers": (package({"Index/Document.iwa": "x"}), "Apple Numbers document", "export it as Excel"),

@@ -189,7 +189,7 @@ def _shown_name(name: str | None) -> str:
     if not shown:
         raise RequestError(400, "the file has no name", choice="send it as a form field 'file' with a file name")
     if os.path.splitext(shown)[1].lower() not in WORKBOOK_SUFFIXES:  # noqa: PTH122 - a name, not a path
-        choice = "send an .xlsx, .xlsm, .csv or .tsv file"
+        choice = f"send a file whose name ends in {', '.join(WORKBOOK_SUFFIXES)}"
         raise RequestError(400, f"{shown!r} is not the name of a workbook", choice=choice)
     return shown
 

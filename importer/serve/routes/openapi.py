@@ -45,7 +45,7 @@ def failures(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return described
 
 
-_FILE_SCHEMA = {"type": "string", "format": "binary", "description": "a workbook (.xlsx, .xlsm) or text (.csv, .tsv)"}
+_FILE_SCHEMA = {"type": "string", "format": "binary", "description": "a workbook or a text file (.csv, .tsv)"}
 
 
 def request_body(model: type[InspectOptions] | None) -> dict[str, Any]:

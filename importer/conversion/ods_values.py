@@ -1,0 +1,144 @@
+"""Reads the value of an OpenDocument cell: from its attributes, and from its paragraphs if it is a text."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime, time, timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .model import CellKind
+
+#: Number formats of the cells; `ELAPSED` is the index of durations.
+FORMATS = ("General", "[h]:mm:ss.000")
+ELAPSED = 1
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_DURATION = re.compile(
+    r"(-?)P(?:([0-9]{1,9})D)?T(?:([0-9]{1,9})H)?(?:([0-9]{1,9})M)?(?:([0-9]{1,12})(?:[.,]([0-9]+))?S)?"
+)
+_STAMP = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:T([0-9]{2}:[0-9]{2}:[0-9]{2})(?:[.,]([0-9]+))?)?")
+#: What spreadsheets show for the result of a formula that is an error.
+_ERROR = re.compile(r"#[A-Z0-9/_]+[!?]?|Err:[0-9]{3}")
+_DAY = 86_400_000
+#: Most spaces of one `<text:s>`.
+_MOST_SPACES = 100_000
+
+
+class CellText:
+    """The paragraphs of one cell, without its notes and drawings.
+
+    Attributes:
+        depth: number of elements that are open below the cell.
+    """
+
+    def __init__(self) -> None:
+        self.depth = 0
+        self._pieces: list[str] = []
+        self._paragraphs = 0
+        #: Depth at which something begins that is no text of the cell; 0: nothing did.
+        self._skipped = 0
+        #: Depth of the open paragraph; 0: none is open.
+        self._open = 0
+
+    def clear(self) -> None:
+        """Begin a cell."""
+        self.depth = self._paragraphs = self._skipped = self._open = 0
+        self._pieces.clear()
+
+    def start(self, tag: str, attributes: dict[str, str]) -> None:
+        """Begin an element below the cell."""
+        self.depth += 1
+        if self._skipped:
+            return
+        if tag == "text:p" and not self._open:
+            self._open = self.depth
+            if self._paragraphs:
+                self._pieces.append("\n")
+            self._paragraphs += 1
+        elif not self._open or not tag.startswith("text:") or tag in {"text:note", "text:ruby-text"}:
+            self._skipped = self.depth
+        elif tag == "text:s":
+            count = attributes.get("text:c", "1")
+            self._pieces.append(" " * (min(int(count), _MOST_SPACES) if count.isdecimal() else 1))
+        elif tag in {"text:tab", "text:line-break"}:
+            self._pieces.append("\t" if tag == "text:tab" else "\n")
+
+    def end(self, _tag: str) -> None:
+        """End an element below the cell."""
+        if self.depth == self._skipped:
+            self._skipped = 0
+        elif self.depth == self._open:
+            self._open = 0
+        self.depth -= 1
+
+    def add(self, data: str) -> None:
+        """Add characters."""
+        if self._open and not self._skipped:
+            self._pieces.append(data)
+
+    def text(self) -> str:
+        """Return the text of the cell."""
+        return "".join(self._pieces)
+
+
+def read_value(attributes: dict[str, str], text: str, *, elapsed: bool) -> tuple[CellKind, str, int] | None:
+    """Return kind, value and format of a cell; None if it is empty.
+
+    Args:
+        attributes: attributes of the cell.
+        text: its paragraphs.
+        elapsed: whether its style shows hours beyond 24.
+    """
+    kind, formula = attributes.get("office:value-type", ""), attributes.get("table:formula")
+    if attributes.get("calcext:value-type") == "error":
+        return "e", text or "#VALUE!", 0
+    match kind:
+        case "float" | "percentage" | "currency":
+            value = attributes.get("office:value", "").strip()
+            if formula is not None and _ERROR.fullmatch(text):
+                return "e", text, 0
+            return ("n", value.removeprefix("+"), 0) if _NUMBER.fullmatch(value) else ("n", value or "?", 0)
+        case "boolean":
+            return "b", "1" if attributes.get("office:boolean-value", "").strip() == "true" else "0", 0
+        case "date":
+            return _stamp(attributes.get("office:date-value", "").strip())
+        case "time":
+            return _time(attributes.get("office:time-value", "").strip(), elapsed=elapsed)
+        case "string":
+            value = attributes.get("office:string-value", text)
+            if formula is not None and _ERROR.fullmatch(text):
+                return "e", text, 0
+            return ("s", value, 0) if value or formula is not None else None
+    if formula is not None:
+        return "f", formula, 0
+    return ("s", text, 0) if text else None
+
+
+def _milliseconds(fraction: str | None) -> int:
+    """Return the fraction of a second in milliseconds, rounded as spreadsheets show it."""
+    return round(int((fraction or "0")[:9].ljust(9, "0")) / 1_000_000)
+
+
+def _stamp(text: str) -> tuple[CellKind, str, int]:
+    """Return a date, with its time of day unless that is midnight, to the millisecond; else the text as it is."""
+    found = _STAMP.fullmatch(text)
+    try:
+        day = date.fromisoformat(found[1] if found else "")
+        clock = time.fromisoformat(found[2]) if found and found[2] else time()
+        stamp = datetime.combine(day, clock) + timedelta(milliseconds=_milliseconds(found[3] if found else None))
+    except (ValueError, OverflowError):
+        return "d", text or "?", 0
+    return "d", stamp.isoformat(timespec="milliseconds" if stamp.microsecond else "seconds"), 0
+
+
+def _time(text: str, *, elapsed: bool) -> tuple[CellKind, str, int]:
+    """Return a time of day, or a duration as a number of days."""
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        return "d", text or "?", 0
+    days, hours, minutes, seconds = (int(found[n] or 0) for n in range(2, 6))
+    total = (((days * 24 + hours) * 60 + minutes) * 60 + seconds) * 1000 + _milliseconds(found[6])
+    if found[1] or elapsed or total >= _DAY:
+        return "n", repr((-total if found[1] else total) / _DAY), ELAPSED
+    clock = (datetime.combine(date.min, time()) + timedelta(milliseconds=total)).time()
+    return "d", clock.isoformat(timespec="milliseconds" if clock.microsecond else "seconds"), 0

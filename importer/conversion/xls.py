@@ -1,0 +1,123 @@
+"""Reads workbooks of Excel 5 to 2003 (.xls) with xlrd: cells, number formats, hidden rows and columns, merges."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, Any
+
+from importer.errors import ImporterError, WorkbookRefused
+from importer.excel.addresses import column_letters
+
+from .model import OtherCell, OtherRow, OtherSheet, Surroundings
+from .number_text import number_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_VISIBILITY = ("visible", "hidden", "veryHidden")
+_RESAVE = "open it in Excel or LibreOffice and save it as .xlsx"
+#: xlrd's types of cells.
+_TEXT, _NUMBER, _DATE, _BOOLEAN, _ERROR = range(1, 6)
+
+
+class XlsBook:
+    """A workbook of Excel 5 to 2003.
+
+    Attributes:
+        sheets: its worksheets.
+        formats: number formats that its cells use, General first.
+        epoch_1904: whether days count from 1904.
+        reader: what reads it.
+
+    Raises:
+        WorkbookRefused: it is encrypted, damaged or hostile.
+    """
+
+    reader = "xlrd"
+
+    def __init__(self, path: Path) -> None:
+        import xlrd
+
+        self._path = path
+        self._xlrd = xlrd
+        self.formats = ["General"]
+        self._styles: dict[int, int] = {}
+        with self._refusals(), open(os.devnull, "w", encoding="utf-8") as log:  # noqa: PTH123 - a device
+            self._book: Any = xlrd.open_workbook(
+                str(path), logfile=log, formatting_info=True, on_demand=True, ragged_rows=True
+            )
+            states = list(self._book._sheet_visibility)  # noqa: SLF001 - its own list, with no other way to it
+            names = self._book.sheet_names()
+            self.epoch_1904 = self._book.datemode == 1
+        self.sheets = [
+            OtherSheet(name, "worksheet", _VISIBILITY[state] if state in range(3) else "visible")
+            for name, state in zip(names, states, strict=False)
+        ]
+        if not self.sheets:
+            raise WorkbookRefused("the workbook has no worksheet", place=path.name, choice=_RESAVE)
+
+    @contextlib.contextmanager
+    def _refusals(self) -> Iterator[None]:
+        """Turn what xlrd raises on a damaged file into a refusal: it checks little, so that is any exception."""
+        try:
+            yield
+        except (ImporterError, MemoryError):
+            raise
+        except Exception as exc:  # noqa: BLE001 - struct.error, AssertionError, IndexError… depending on the damage
+            if "encrypted" in str(exc).lower() or "password" in str(exc).lower():
+                raise WorkbookRefused(
+                    "the workbook is encrypted", place=self._path.name, choice="save it without a password"
+                ) from None
+            raise WorkbookRefused(
+                f"the workbook is damaged or cut short ({exc or type(exc).__name__})",
+                place=self._path.name,
+                choice=f"copy it again, or {_RESAVE}",
+            ) from None
+
+    def rows(self, index: int, beside: Surroundings) -> Iterator[OtherRow]:
+        """Yield the rows of a sheet that have cells, in order; fill in what is beside them.
+
+        Raises:
+            WorkbookRefused: the sheet is damaged.
+        """
+        with self._refusals(), open(os.devnull, "w", encoding="utf-8") as log:  # noqa: PTH123 - a device
+            self._book.logfile = log
+            sheet = self._book.sheet_by_index(index)
+        beside.hidden_columns += [(c, c) for c, info in sorted(sheet.colinfo_map.items()) if info.hidden]
+        beside.merges += [
+            f"{column_letters(left)}{top + 1}:{column_letters(right - 1)}{bottom}"
+            for top, bottom, left, right in sheet.merged_cells
+        ]
+        for number in range(sheet.nrows):
+            with self._refusals():
+                cells = self._cells(sheet.row(number))
+            if cells:
+                info = sheet.rowinfo_map.get(number)
+                yield OtherRow(number + 1, bool(info is not None and info.hidden), cells)
+
+    def _cells(self, row: list[Any]) -> list[OtherCell]:
+        found = []
+        for column, cell in enumerate(row):
+            kind, value = cell.ctype, cell.value
+            if kind in {_NUMBER, _DATE}:
+                found.append(OtherCell(column, "n", number_text(value), self._style(cell.xf_index)))
+            elif kind == _TEXT:
+                found.append(OtherCell(column, "s", value))
+            elif kind == _BOOLEAN:
+                found.append(OtherCell(column, "b", "1" if value else "0"))
+            elif kind == _ERROR:
+                text = self._xlrd.error_text_from_code.get(value, f"error {value}")
+                found.append(OtherCell(column, "e", text))
+        return found
+
+    def _style(self, xf: int) -> int:
+        """Return the index of the number format of a cell format."""
+        found = self._styles.get(xf)
+        if found is None:
+            code = self._book.format_map[self._book.xf_list[xf].format_key].format_str
+            if code not in self.formats:
+                self.formats.append(code)
+            found = self._styles[xf] = self.formats.index(code)
+        return found

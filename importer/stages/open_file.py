@@ -1,0 +1,81 @@
+"""Opens a file whatever its format: a workbook, a text file, or a workbook of another format, converted in a worker."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from importer.conversion.model import ConvertTask, OtherFormat
+from importer.conversion.open_book import require_libraries
+from importer.delimited.open_text import open_text
+from importer.errors import ReaderDied
+from importer.excel.sniff import check_magic
+from importer.excel.workbook import Workbook, find_format, hash_file, open_workbook
+
+from .tasks import convert_sheet
+from .workspace import open_workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from importer.settings import Settings
+    from importer.workers.pool import Pool
+
+#: The pool and the spool folder of a run.
+Place = tuple["Path", "Pool"]
+
+
+def open_file(settings: Settings, place: Place | None) -> Workbook:
+    """Open the file that the settings name.
+
+    Args:
+        settings: settings of the run.
+        place: the spool folder and the workers; None: what needs them gets its own, and its cells are not kept.
+
+    Raises:
+        InputError: the file is refused.
+    """
+    path, limits = settings.workbook, settings.limits
+    form = check_magic(path)
+    if form == "text":
+        return open_text(path, settings.encoding, settings.delimiter)
+    other: OtherFormat | None = "xls" if form == "xls" else find_format(path, limits)
+    if other is None:
+        return open_workbook(path, limits)
+    require_libraries(path, other)
+    with _place(settings, place) as (folder, pool):
+        return _convert(settings, other, folder, pool)
+
+
+@contextlib.contextmanager
+def _place(settings: Settings, given: Place | None) -> Iterator[Place]:
+    if given is not None:
+        yield given
+        return
+    with open_workspace(settings) as made:
+        yield made
+
+
+def _convert(settings: Settings, form: OtherFormat, folder: Path, pool: Pool) -> Workbook:
+    """Return the workbook, whose cells are in a package in `folder` that a worker writes."""
+    path, out = settings.workbook, folder / "converted.xlsx"
+    digest, size = hash_file(path), path.stat().st_size
+
+    def died(_: ConvertTask, how: str) -> ReaderDied:
+        limits = settings.limits
+        allowed = f"{limits.memory_bytes >> 20:,} MiB (--memory) and {limits.task_seconds:g} s"
+        return ReaderDied(
+            f"the process that read the workbook {how}", place=str(path),
+            choice=f"nothing was loaded; a worker may use {allowed}; or save it as .xlsx",
+        )  # fmt: skip
+
+    task = ConvertTask(path, form, out, settings.sheet, settings.limits)
+    (converted,) = pool.run(convert_sheet, [task], died)
+    note = f"read as .{form}: by {converted.reader}, and by calamine, which agree in {converted.compared:,} cells"
+    if converted.ignored:
+        note += f"; it gives no error values and formulas, of which there are {converted.ignored:,}"
+    # What was written from a workbook is larger than any zip of it.
+    plain = open_workbook(out, replace(settings.limits, ratio_grace_bytes=1 << 62))
+    return replace(plain, path=path, sha256=digest, size=size, package=out, notes=(note,))

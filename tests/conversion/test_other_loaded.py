@@ -1,0 +1,43 @@
+"""Workbooks of other formats in the database, and by the command line: the same table, rejects, addresses, once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from support.commandline import importer
+from support.otherbooks import Error, Table, write_ods, write_xls, write_xlsb, write_xlsx
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Database
+
+ROWS = [["id", "name", "share"], *([n, f"text {n}", n / 8] for n in range(1, 40)), [40, Error("#N/A"), 1.5]]
+
+
+def test_same_table_and_rejects_from_every_format(db: Database, tmp_path: Path) -> None:
+    writers = {"xlsx": write_xlsx, "ods": write_ods, "xls": write_xls, "xlsb": write_xlsb}
+    loaded = {}
+    for form, write in writers.items():
+        path = write(tmp_path / f"{form}_book.{form}", [Table(ROWS)])
+        report = db.load(path)
+        assert (report.success_count, report.error_count, report.workbook["name"]) == (39, 1, path.name)
+        assert [group.cells for group in report.reasons] == ["B41"]
+        assert report.rules[0].example == "Data!B41"
+        loaded[form] = db.rows(f"select * from {form}_book order by id")
+        assert db.load(path).outcome == "already-imported"
+    assert all(rows == loaded["xlsx"] for rows in loaded.values())
+
+
+@pytest.mark.parametrize("form", ["ods", "xls", "xlsb"])
+def test_small_workbook_by_the_command_line(tmp_path: Path, form: str) -> None:
+    """It is read in a worker, whatever its size."""
+    path = {"ods": write_ods, "xls": write_xls, "xlsb": write_xlsb}[form](tmp_path / f"b.{form}", [Table(ROWS)])
+    ran = importer("inspect", path, "--json", cwd=tmp_path)
+    assert ran.code == 0, ran.err
+    assert ran.json["workbook"]["name"] == f"b.{form}"
+    assert ran.json["rows"]["data"] == 40
+    path.write_bytes(path.read_bytes()[:400])
+    ran = importer("inspect", path, cwd=tmp_path)
+    assert (ran.code, "Traceback" in ran.err, ran.left, ran.orphans) == (3, False, [], [])
