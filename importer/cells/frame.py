@@ -18,14 +18,16 @@ import polars as pl
 ROW = "_row"
 HIDDEN = "_hidden"
 
-#: Kinds that hold a value, and the type of their arrays. `datetime` holds dates too (at midnight).
+#: Kinds that hold a value, and the type of their arrays. `datetime` holds dates too (at midnight), `instant`
+#: dates and times with an offset, in ISO 8601 as in the cell, because the offset is part of the value.
 VALUE_KINDS: dict[str, type[pl.DataType] | pl.DataType] = {
     "number": pl.Float64,
     "text": pl.String,
     "boolean": pl.Boolean,
-    "datetime": pl.Datetime("ms"),
+    "datetime": pl.Datetime("us"),
+    "instant": pl.String,
     "time": pl.Time,
-    "duration": pl.Duration("ms"),
+    "duration": pl.Duration("us"),
 }
 #: Kinds that hold no value: an error value, the text of a formula, the raw text of a value that no type can hold.
 PROBLEM_KINDS = ("error", "formula", "unreadable")

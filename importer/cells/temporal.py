@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _ANY_DATE_FORMATS = ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%Y%m%d")
 _TIME_FORMATS = ("%H:%M:%S.%f", "%H:%M:%S", "%H:%M")
 _YEAR_69 = 2069
-_DAY_MS = 86_400_000
+_DAY_US = 86_400_000_000
 #: Longest duration in microseconds: what 64 bits hold, as in Arrow and in `interval`.
 _LONGEST = 2**63 - 1
 
@@ -106,7 +106,7 @@ def _field_patterns(field: Field, default: tuple[str, ...], anything: tuple[str,
 
 def to_date(field: Field, column: int, kinds: list[str]) -> pl.Expr:
     """Return the dates of a column: datetimes at midnight, and parsed texts."""
-    stamp = array_or_nulls(kinds, column, "datetime", pl.Datetime("ms"))
+    stamp = array_or_nulls(kinds, column, "datetime", pl.Datetime("us"))
     day = pl.when(stamp == stamp.dt.truncate("1d")).then(stamp.cast(pl.Date))
     if "text" not in kinds:
         return day
@@ -120,7 +120,7 @@ def to_date(field: Field, column: int, kinds: list[str]) -> pl.Expr:
 
 def to_datetime(field: Field, column: int, kinds: list[str]) -> pl.Expr:
     """Return the datetimes of a column; texts may lack the time of day, but a time zone is refused: none is stored."""
-    stamp = array_or_nulls(kinds, column, "datetime", pl.Datetime("ms")).cast(pl.Datetime("us"))
+    stamp = array_or_nulls(kinds, column, "datetime", pl.Datetime("us"))
     if "text" not in kinds:
         return stamp
     text = texts_or_nulls(column, kinds)
@@ -138,10 +138,10 @@ def to_datetime(field: Field, column: int, kinds: list[str]) -> pl.Expr:
 def to_time(field: Field, column: int, kinds: list[str]) -> pl.Expr:
     """Return the times of day of a column: times, durations below 24 hours, and parsed texts."""
     clock = array_or_nulls(kinds, column, "time", pl.Time)
-    duration = array_or_nulls(kinds, column, "duration", pl.Duration("ms"))
-    size = duration.dt.total_milliseconds()
+    duration = array_or_nulls(kinds, column, "duration", pl.Duration("us"))
+    size = duration.dt.total_microseconds()
     # A time of day formatted as a duration ([h]:mm) is the same clock reading.
-    within = pl.when((size >= 0) & (size < _DAY_MS)).then(size * 1_000_000).cast(pl.Time)
+    within = pl.when((size >= 0) & (size < _DAY_US)).then(size * 1_000).cast(pl.Time)
     if "text" not in kinds:
         return pl.coalesce(clock, within)
     return pl.coalesce(
@@ -155,7 +155,7 @@ def to_time(field: Field, column: int, kinds: list[str]) -> pl.Expr:
 
 def to_yearmonth(_field: Field, column: int, kinds: list[str]) -> pl.Expr:
     """Return the months (`YYYY-MM`) of a column: datetimes at the start of a month, and texts."""
-    stamp = array_or_nulls(kinds, column, "datetime", pl.Datetime("ms"))
+    stamp = array_or_nulls(kinds, column, "datetime", pl.Datetime("us"))
     first = pl.when(stamp == stamp.dt.truncate("1mo")).then(stamp.dt.strftime("%Y-%m"))
     text = texts_or_nulls(column, kinds)
     return pl.coalesce(first, pl.when(text.str.contains(r"^\d{4}-(?:0[1-9]|1[0-2])$")).then(text))
@@ -163,7 +163,7 @@ def to_yearmonth(_field: Field, column: int, kinds: list[str]) -> pl.Expr:
 
 def to_duration(_field: Field, column: int, kinds: list[str]) -> pl.Expr:
     """Return the durations of a column: durations, times of day, and parsed texts."""
-    elapsed = array_or_nulls(kinds, column, "duration", pl.Duration("ms")).cast(pl.Duration("us"))
+    elapsed = array_or_nulls(kinds, column, "duration", pl.Duration("us"))
     clock = array_or_nulls(kinds, column, "time", pl.Time).cast(pl.Int64) // 1000
     return pl.coalesce(elapsed, clock.cast(pl.Duration("us")), _iso_duration(texts_or_nulls(column, kinds)))
 

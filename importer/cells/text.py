@@ -13,34 +13,20 @@ def to_text(field_type: str, value: pl.Expr) -> pl.Expr:
     """Return values of a field type as text for a text column of the target."""
     match field_type:
         case "datetime":
-            micro = value.dt.strftime("%Y-%m-%dT%H:%M:%S%.6f")
-            return pl.when(value.dt.microsecond() % 1000 == 0).then(iso_datetime(value)).otherwise(micro)
+            return iso_datetime(value)
         case "number":
             return shortest_text(value)
         case "boolean":
             return pl.when(value).then(pl.lit("true")).when(~value).then(pl.lit("false"))
         case "duration":
-            return _duration_text(value)
+            return iso_duration(value)
         case "time":
-            micro = value.dt.strftime("%H:%M:%S%.6f")
-            return pl.when(value.dt.nanosecond() % 1_000_000 == 0).then(iso_time(value)).otherwise(micro)
+            return iso_time(value)
         case "year":
             sign = pl.when(value < 0).then(pl.lit("-")).otherwise(pl.lit(""))
             return pl.concat_str(sign, value.abs().cast(pl.String).str.zfill(4))
         case _:
             return value.cast(pl.String)
-
-
-def _duration_text(value: pl.Expr) -> pl.Expr:
-    """Return what `iso_duration` returns, with microseconds if there are any (only texts can have them)."""
-    total = value.dt.total_microseconds()
-    size = total.abs()
-    sign = pl.when(total < 0).then(pl.lit("-")).otherwise(pl.lit(""))
-    clock = [c.cast(pl.String).str.zfill(2) for c in ((size // 60_000_000) % 60, (size // 1_000_000) % 60)]
-    micro = pl.format(
-        "{}{}:{}:{}.{}", sign, size // 3_600_000_000, *clock, (size % 1_000_000).cast(pl.String).str.zfill(6)
-    )
-    return pl.when(total % 1000 == 0).then(iso_duration(value)).otherwise(micro)
 
 
 def shortest_text(number: pl.Expr) -> pl.Expr:
@@ -63,32 +49,35 @@ def _number_text(column: int, kind: str) -> pl.Expr:
 
 
 def iso_datetime(stamp: pl.Expr) -> pl.Expr:
-    """Return datetimes in ISO 8601: the date alone at midnight, milliseconds only if they are not zero."""
+    """Return datetimes in ISO 8601: the date alone at midnight, else with milliseconds or microseconds if needed."""
     midnight = stamp == stamp.dt.truncate("1d")
-    whole = stamp.dt.millisecond() == 0
-    text = (
-        pl.when(whole)
-        .then(stamp.dt.strftime("%Y-%m-%dT%H:%M:%S"))
-        .otherwise(stamp.dt.strftime("%Y-%m-%dT%H:%M:%S%.3f"))
-    )
+    text = with_fraction(stamp, stamp.dt.microsecond(), "%Y-%m-%dT%H:%M:%S")
     return pl.when(midnight).then(stamp.dt.strftime("%Y-%m-%d")).otherwise(text)
 
 
+def with_fraction(value: pl.Expr, micro: pl.Expr, form: str) -> pl.Expr:
+    """Return times as text, with no, three or six digits after the seconds."""
+    short, long = value.dt.strftime(f"{form}%.3f"), value.dt.strftime(f"{form}%.6f")
+    text = pl.when(micro % 1000 == 0).then(short).otherwise(long)
+    return pl.when(micro == 0).then(value.dt.strftime(form)).otherwise(text)
+
+
 def iso_duration(duration: pl.Expr) -> pl.Expr:
-    """Return durations as `[-]H:MM:SS[.mmm]` with unbounded hours, like Excel's format `[h]:mm:ss`."""
-    total = duration.dt.total_milliseconds()
+    """Return durations as `[-]H:MM:SS[.mmm[mmm]]` with unbounded hours, like Excel's format `[h]:mm:ss`."""
+    total = duration.dt.total_microseconds()
     size = total.abs()
     sign = pl.when(total < 0).then(pl.lit("-")).otherwise(pl.lit(""))
-    clock = [(size // 60_000) % 60, (size // 1000) % 60]
-    text = pl.format("{}{}:{}:{}", sign, size // 3_600_000, *[c.cast(pl.String).str.zfill(2) for c in clock])
-    fraction = pl.format(".{}", (size % 1000).cast(pl.String).str.zfill(3))
-    return pl.when(size % 1000 == 0).then(text).otherwise(pl.concat_str(text, fraction))
+    clock = [(size // 60_000_000) % 60, (size // 1_000_000) % 60]
+    text = pl.format("{}{}:{}:{}", sign, size // 3_600_000_000, *[c.cast(pl.String).str.zfill(2) for c in clock])
+    micro = size % 1_000_000
+    short, long = (micro // 1000).cast(pl.String).str.zfill(3), micro.cast(pl.String).str.zfill(6)
+    fraction = pl.when(micro % 1000 == 0).then(short).otherwise(long)
+    return pl.when(micro == 0).then(text).otherwise(pl.format("{}.{}", text, fraction))
 
 
 def iso_time(time: pl.Expr) -> pl.Expr:
-    """Return times of day as `HH:MM:SS[.mmm]`."""
-    whole = time.dt.nanosecond() == 0
-    return pl.when(whole).then(time.dt.strftime("%H:%M:%S")).otherwise(time.dt.strftime("%H:%M:%S%.3f"))
+    """Return times of day as `HH:MM:SS[.mmm[mmm]]`."""
+    return with_fraction(time, time.dt.nanosecond() // 1000, "%H:%M:%S")
 
 
 def as_text(column: int, kind: str) -> pl.Expr:

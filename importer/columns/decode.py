@@ -234,7 +234,7 @@ class _Window:
         if code == BOOLEAN:
             return decode_booleans(texts)
         if code == ISO_DATE:
-            return decode_iso_dates(texts, conventions.epoch)
+            return decode_iso_dates(texts)
         encodings = None if self._encodings is None else self._encodings[index]
         return decode_texts("error" if code == ERROR else "text", texts, encodings)
 

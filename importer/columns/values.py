@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from importer.cells.frame import VALUE_KINDS
+from importer.decoding.iso_dates import parse_iso
 from importer.decoding.string_views import words
 from importer.formats.number_format import FormatKind
 from importer.workers.own_process import is_own_process, require_worker
@@ -20,7 +21,7 @@ from .number_marks import Numbers, find_marks
 from .texts import make_texts, view_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     Codes = NDArray[np.uint8]
     Floats = NDArray[np.float64]
 
-_NS_PER_MS = 1_000_000
+_US_PER_MS, _NS_PER_MS = 1_000, 1_000_000
 #: Most bytes of a window's shared strings, each counted as often as it occurs, in the process of the caller.
 _OWN_PROCESS_TEXT_BYTES = 64 << 20
 _TRUE, _FALSE = ((b"1", b"true", b"TRUE", b"True"), (b"0", b"false", b"FALSE", b"False"))
@@ -102,7 +103,7 @@ def _format_kinds(styles: NDArray[np.int32], formats: CellFormats) -> Codes | No
 def _dates(cells: Positions, serials: Floats, epoch: DateSystem) -> Iterator[Values]:
     stamps, is_time, valid = epoch.stamps(serials)
     dates, times = np.flatnonzero(valid & ~is_time), np.flatnonzero(valid & is_time)
-    yield Values("datetime", cells[dates], pl.Series(stamps[dates]).cast(VALUE_KINDS["datetime"]))
+    yield Values("datetime", cells[dates], pl.Series(stamps[dates] * _US_PER_MS).cast(VALUE_KINDS["datetime"]))
     yield Values("time", cells[times], pl.Series(stamps[times] * _NS_PER_MS).cast(pl.Time))
     yield _invalid(cells, serials, ~valid, epoch, elapsed=False)
 
@@ -110,7 +111,7 @@ def _dates(cells: Positions, serials: Floats, epoch: DateSystem) -> Iterator[Val
 def _durations(cells: Positions, serials: Floats, epoch: DateSystem) -> Iterator[Values]:
     sizes, valid = epoch.durations(serials)
     mine = np.flatnonzero(valid)
-    yield Values("duration", cells[mine], pl.Series(sizes[mine]).cast(VALUE_KINDS["duration"]))
+    yield Values("duration", cells[mine], pl.Series(sizes[mine] * _US_PER_MS).cast(VALUE_KINDS["duration"]))
     yield _invalid(cells, serials, ~valid, epoch, elapsed=True)
 
 
@@ -170,21 +171,21 @@ def decode_booleans(texts: Texts) -> Decoded:
     return Decoded([Values("boolean", texts.cells[known], pl.Series(values[known]))], texts.cells[~known])
 
 
-def decode_iso_dates(texts: Texts, epoch: DateSystem) -> Decoded:
+def decode_iso_dates(texts: Texts) -> Decoded:
     """Decode dates that are written as ISO 8601 texts."""
+    return Decoded(list(read_iso_dates(texts.cells, texts.views().to_list())), texts.cells[:0])
+
+
+def read_iso_dates(cells: Positions, texts: Sequence[str]) -> Iterator[Values]:
+    """Yield what `parse_iso` makes of the texts of cells, by kind; of equal ones once."""
     found: dict[str, tuple[list[int], list[object]]] = {}
     known: dict[str, tuple[str, object]] = {}
-    for cell, text in zip(texts.cells.tolist(), texts.views().to_list(), strict=True):
+    for cell, text in zip(cells.tolist(), texts, strict=True):
         if text not in known:
-            known[text] = epoch.iso(text.strip())
+            known[text] = parse_iso(text)
         kind, value = known[text]
-        cells, values = found.setdefault(kind, ([], []))
-        cells.append(cell)
+        places, values = found.setdefault(kind, ([], []))
+        places.append(cell)
         values.append(value)
-    return Decoded(
-        [
-            Values(kind, np.array(cells, np.int64), pl.Series(values, dtype=VALUE_KINDS.get(kind, pl.String)))
-            for kind, (cells, values) in found.items()
-        ],
-        texts.cells[:0],
-    )
+    for kind, (places, values) in found.items():
+        yield Values(kind, np.array(places, np.int64), pl.Series(values, dtype=VALUE_KINDS.get(kind, pl.String)))

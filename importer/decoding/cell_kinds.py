@@ -65,10 +65,10 @@ def _load_unmixed(sheet: Engine, epoch: DateSystem, numbers: frozenset[int]) -> 
     for c, array in arrays.items():
         kind = {"float": "number", "int": "number", "string": "text", "date": "datetime"}.get(dtypes[c], dtypes[c])
         if kind == "datetime":
-            stamps = array.cast(VALUE_KINDS["datetime"])
+            stamps = array.cast(pl.Datetime("ms"))
             if epoch.has_invalid(stamps):
                 return None
-            columns[c] = epoch.split(stamps)
+            columns[c] = epoch.split(stamps.cast(VALUE_KINDS["datetime"]))
         elif kind == "duration" and epoch.has_too_long(array):
             return None
         elif kind in VALUE_KINDS:
@@ -156,4 +156,4 @@ def _parse_detail(detail: str, epoch: DateSystem) -> tuple[str, Any]:
     text = quoted[1] if quoted else rest.rstrip("')")
     if name == "String":
         return "text", text
-    return epoch.iso(text) if name == "DateTimeIso" else ("unreadable", text)
+    return "unreadable", text

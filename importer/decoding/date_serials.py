@@ -7,7 +7,7 @@ Lotus 1-2-3). In the 1904 system serial 0 is 1904-01-01. Serials in [0, 1) are t
 from __future__ import annotations
 
 import math
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -122,17 +122,3 @@ class DateSystem:
         except OverflowError:
             return "unreadable", f"date serial {serial:g} (after the year 9999)"
         return "datetime", stamp
-
-    def iso(self, text: str) -> tuple[str, Any]:
-        """Return kind and value of a cell that holds its date as ISO 8601 text (`t="d"`).
-
-        Sheets have no time zones and we keep milliseconds, so a text with a zone or more digits is unreadable.
-        """
-        for kind, parse in (("datetime", datetime.fromisoformat), ("time", time.fromisoformat)):
-            try:
-                value = parse(text)
-            except ValueError:
-                continue
-            exact = value.tzinfo is None and value.microsecond % 1000 == 0
-            return (kind, value) if exact else ("unreadable", text)
-        return "unreadable", text

@@ -37,7 +37,8 @@ _EXTENSIONS = re.compile(rb"<extLst\b.*?</extLst>", re.DOTALL)
 _NUMBER = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _INDEX = re.compile(rb"[0-9]{1,10}")
 _BOOLEANS = {b"1": b"1", b"true": b"1", b"0": b"0", b"false": b"0"}
-#: What a cell holds: five types that the engine reads, an empty text (`blank`), what has no value, or nothing.
+#: What a cell holds: types that the engine reads, a date in ISO 8601, an empty text (`blank`), what has no value, or
+#: nothing.
 Kind = Literal[
     "number", "shared", "text", "inline", "boolean", "date", "blank", "error", "formula", "unreadable", "empty"
 ]

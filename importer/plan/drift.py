@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _READABLE = {
     "number": {"number", "text"}, "integer": {"number", "text"}, "year": {"number", "text"},
     "boolean": {"boolean", "number", "text"}, "date": {"date", "datetime", "text"},
-    "datetime": {"date", "datetime", "text"}, "time": {"time", "duration", "text"},
+    "datetime": {"date", "datetime", "instant", "text"}, "time": {"time", "duration", "text"},
     "duration": {"duration", "time", "text"}, "yearmonth": {"date", "datetime", "text"},
 }  # fmt: skip
 

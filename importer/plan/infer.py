@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: for `integer` if it holds nothing else.
 TYPE_OF_KIND = {
     "number": "number", "text": "string", "boolean": "boolean", "date": "date", "datetime": "datetime", "time": "time",
-    "duration": "duration",
+    "duration": "duration", "instant": "datetime",
 }  # fmt: skip
 #: Share of a column's values that are of one kind, from which `--mixed reject` rejects the others.
 MAIN_SHARE = 0.95
@@ -46,14 +46,21 @@ def infer_type(facts: ColumnFacts, mixed: MixedPolicy = "text") -> str:
 def infer_contract(columns: list[SheetColumn], facts: dict[int, ColumnFacts], mixed: MixedPolicy = "text") -> Contract:
     """Return the contract inferred from all rows of the sheet; for `mixed` see `infer_type`.
 
-    Numbers with more digits than floats have go into columns of type numeric.
+    Numbers with more digits than floats have go into columns of type numeric, dates with an offset into `timestamptz`.
     """
     from importer.cells.facts import ColumnFacts as Facts
 
     known = {c.name: facts.get(c.index, Facts()) for c in columns}
     fields = tuple(Field(c.name, infer_type(known[c.name], mixed), title=c.header) for c in columns)
     exact = {f.name: "numeric" for f in fields if f.type == "number" and known[f.name].beyond_floats}
-    return Contract(fields, types=exact)
+    zoned = {f.name: "timestamptz" for f in fields if f.type == "datetime" and are_instants(known[f.name])}
+    return Contract(fields, types=exact | zoned)
+
+
+def are_instants(facts: ColumnFacts) -> bool:
+    """Return whether most values of a column are dates with an offset."""
+    counts = facts.value_counts
+    return bool(counts) and max(counts, key=lambda kind: counts[kind]) == "instant"
 
 
 def agreed_contract(agreed: Sequence[AgreedColumn]) -> Contract:

@@ -21,7 +21,7 @@ _MOST_CELLS, _MOST_CHARACTERS = 3, 40
 _KIND_NAMES = {
     "number": ("number", "numbers"), "text": ("text", "texts"), "boolean": ("boolean", "booleans"),
     "date": ("date", "dates"), "datetime": ("date with a time", "dates with a time"), "time": ("time", "times"),
-    "duration": ("duration", "durations"),
+    "duration": ("duration", "durations"), "instant": ("date with an offset", "dates with an offset"),
 }  # fmt: skip
 
 

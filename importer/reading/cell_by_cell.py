@@ -13,6 +13,7 @@ import polars as pl
 
 from importer.cells.frame import VALUE_KINDS
 from importer.columns.arrays import Values, make_frame, make_grid
+from importer.columns.values import read_iso_dates
 from importer.decoding.shared_string_cells import read_cells
 from importer.decoding.shared_strings import map_strings
 from importer.decoding.tag_scan import scan
@@ -31,7 +32,6 @@ _FORMS: dict[str, tuple[bytes, bytes, bytes]] = {
     "text": (b"C", b' t="str"><v>', b"</v></c></row>"),
     "inline": (b"C", b' t="inlineStr"><is>', b"</is></c></row>"),
     "boolean": (b"D", b' t="b"><v>', b"</v></c></row>"),
-    "date": (b"E", b' t="d"><v>', b"</v></c></row>"),
 }
 #: As dates and durations, numbers beyond this make the engine panic. It gets 1 instead, in this column (F), and tells
 #: whether that is a number.
@@ -126,7 +126,10 @@ def _without_value(cells: list[CellElement], lost: list[int]) -> Iterator[Values
 
 
 def _without_engine(cells: list[CellElement]) -> Iterator[Values]:
-    """Yield empty texts, and the cells that have no value."""
+    """Yield empty texts, dates that are texts, and the cells that have no value."""
+    dates = [n for n, cell in enumerate(cells) if cell.kind == "date"]
+    if dates:
+        yield from read_iso_dates(np.array(dates, np.int64), [cells[n].content.decode() for n in dates])
     for kind, name in (("blank", "text"), ("error", "error"), ("formula", "formula"), ("unreadable", "unreadable")):
         mine = [n for n, cell in enumerate(cells) if cell.kind == kind]
         if mine:

@@ -90,7 +90,7 @@ def make_report(
             *lease.notes,
             *source.notes(),
             *_drift_notes(settings, source, plan, lease),
-            *_plan_notes(settings, plan),
+            *_plan_notes(settings, source, plan),
             *present_notes(settings, lease, published),
             *(published.notes if published else ()),
             *_superseded_notes(source, plan, windows),
@@ -170,11 +170,19 @@ def _drift_notes(settings: Settings, source: SheetSource, plan: LoadPlan, lease:
     return notes
 
 
-def _plan_notes(settings: Settings, plan: LoadPlan) -> list[str]:
+def _are_instants(source: SheetSource, column: int) -> bool:
+    facts = source.facts.get(column)
+    return facts is not None and facts.typed == {"instant"}
+
+
+def _plan_notes(settings: Settings, source: SheetSource, plan: LoadPlan) -> list[str]:
     notes = list(plan.texts)
-    zoned = [c.field.name for c in plan.columns if c.pg_type.name == "timestamp with time zone"]
-    if zoned:
-        notes.append(f"dates and times without a zone are taken as {settings.timezone} for {', '.join(zoned)}")
+    zoned = {c.field.name: c.column for c in plan.columns if c.pg_type.name == "timestamp with time zone"}
+    given = [name for name, column in zoned.items() if column and _are_instants(source, column.index)]
+    if given:
+        notes.append(f"dates and times are the instants that their offsets give for {', '.join(given)}")
+    if taken := [name for name in zoned if name not in given]:
+        notes.append(f"dates and times without a zone are taken as {settings.timezone} for {', '.join(taken)}")
     single = [c.field.name for c in plan.columns if c.pg_type.name == "real" and c.field.type == "number"]
     if single:
         notes.append(f"fractions are rounded to single precision for {', '.join(single)}, as type real does")

@@ -61,6 +61,8 @@ class CellWriter:
                 sheet.write_number(line, place, value, self._shown_by(value.pattern, bad) if value.pattern else form)
             case "boolean":
                 sheet.write_boolean(line, place, value, form)
+            case "datetime" | "time" | "duration" if _is_finer(value):
+                self._text(sheet, line, place, _iso_text(value), form)
             case "datetime":
                 self._write_datetime(sheet, line, place, value, form, bad)
             case "time" | "duration":
@@ -103,6 +105,18 @@ class CellWriter:
             sheet.write_string(line, place, text, form)
 
 
+def _is_finer(value: datetime | time | timedelta) -> bool:
+    """Return whether a value has microseconds, which a serial number loses when it is read again."""
+    return (value.microseconds if isinstance(value, timedelta) else value.microsecond) % 1000 != 0
+
+
+def _iso_text(value: datetime | time | timedelta) -> str:
+    if not isinstance(value, timedelta):
+        return value.isoformat()
+    seconds, micro = divmod(abs(value) // timedelta(microseconds=1), 1_000_000)
+    return f"{'-' if value < timedelta() else ''}PT{seconds}.{micro:06}S"
+
+
 def _clock(value: time) -> float:
     hours, minutes = timedelta(hours=value.hour), timedelta(minutes=value.minute)
     return _duration_serial(hours + minutes + timedelta(seconds=value.second, microseconds=value.microsecond))
@@ -131,6 +145,6 @@ def _formats(book: Any) -> dict[str, Any]:
     shown = _NUM_FORMATS | {"stamp": "yyyy-mm-dd hh:mm:ss.000"}
     made = {kind: book.add_format({"num_format": code}) for kind, code in shown.items()}
     made["header"] = book.add_format({"bold": True, "bottom": 1})
-    for kind in ("empty", "number", "text", "boolean", "error", "formula", "unreadable", *shown):
+    for kind in ("empty", "number", "text", "boolean", "instant", "error", "formula", "unreadable", *shown):
         made[f"bad {kind}"] = book.add_format(_BAD_CELL_FORMAT | ({"num_format": shown[kind]} if kind in shown else {}))
     return made

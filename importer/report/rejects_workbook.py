@@ -10,7 +10,7 @@ import polars as pl
 
 from importer.cells import spool
 from importer.cells.frame import PROBLEM_KINDS, ROW, MarkedNumberKind, digits_name, kinds_of, part, pattern_name
-from importer.cells.text import as_text, raw_text
+from importer.cells.text import as_text, raw_text, with_fraction
 from importer.errors import MachineError
 from importer.excel.addresses import MAX_CHARACTERS, MAX_ROWS
 from importer.reading.header import REJECT_COLUMNS
@@ -201,8 +201,7 @@ def _value_text(column: int, kinds: list[str]) -> pl.Expr:
     texts = [as_text(column, _unformatted(kind)) for kind in kinds if kind not in {"datetime", "error", "formula"}]
     if "datetime" in kinds:
         stamp = pl.col(part(column, "datetime"))
-        form = pl.when(stamp.dt.millisecond() == 0).then(stamp.dt.strftime("%Y-%m-%d %H:%M:%S"))
-        texts.append(form.otherwise(stamp.dt.strftime("%Y-%m-%d %H:%M:%S%.3f")))
+        texts.append(with_fraction(stamp, stamp.dt.microsecond(), "%Y-%m-%d %H:%M:%S"))
     return pl.coalesce(texts) if texts else pl.lit(None, pl.String)
 
 

@@ -17,7 +17,15 @@ if TYPE_CHECKING:
 
 #: Codes of what a cell holds, in `HeadGrid.kinds`.
 BLANK, TEXT, NUMBER, MOMENT, FLAG, PROBLEM = range(6)
-_CODES = {"text": TEXT, "number": NUMBER, "boolean": FLAG, "datetime": MOMENT, "time": MOMENT, "duration": MOMENT}
+_CODES = {
+    "text": TEXT,
+    "number": NUMBER,
+    "boolean": FLAG,
+    "datetime": MOMENT,
+    "time": MOMENT,
+    "duration": MOMENT,
+    "instant": MOMENT,
+}
 _CODES |= dict.fromkeys(PROBLEM_KINDS, PROBLEM)
 #: Most columns that are looked at: what 512 columns say, more would not say better, and each costs 50 µs.
 _MAX_COLUMNS = 512

@@ -93,8 +93,8 @@ class _ColumnExpressions:
     def value(self) -> pl.Expr:
         """Return the values of the field's type; null for a cell that is missing or has no such value."""
         value = convert(self._planned.field, self._column, self._kinds)
-        if self._names_instants:
-            value = pl.coalesce(value, instants(pl.col(part(self._column, "text"))).dt.replace_time_zone(None))
+        if (named := self._instant_texts()) is not None:
+            value = pl.coalesce(value, instants(named).dt.replace_time_zone(None))
         return pl.when(~pl.col(f"m{self.position}")).then(value)
 
     def formatted_value(self) -> pl.Expr:
@@ -102,12 +102,14 @@ class _ColumnExpressions:
         assert self.form is not None
         return pl.when(~self.form.broken).then(pl.col(f"v{self.position}"))
 
-    @property
-    def _names_instants(self) -> bool:
-        """Whether texts with an offset are values: a `timestamptz` column holds what they name."""
+    def _instant_texts(self) -> pl.Expr | None:
+        """Return dates with an offset, as text, where a `timestamptz` column holds what they name; else None."""
         field, pg_type = self._planned.field, self._planned.pg_type
-        zoned = field.type == "datetime" and field.format in {"default", "any"} and "text" in self._kinds
-        return zoned and pg_type.name == "timestamp with time zone" and not pg_type.array
+        if field.type != "datetime" or pg_type.name != "timestamp with time zone" or pg_type.array:
+            return None
+        kinds = ["instant"] if field.format not in {"default", "any"} else ["instant", "text"]
+        texts = [pl.col(part(self._column, kind)) for kind in kinds if kind in self._kinds]
+        return pl.coalesce(texts) if texts else None
 
     def _final(self) -> pl.Expr:
         return pl.col(f"v{self.position}" if self.form is None else f"f{self.position}")
@@ -120,9 +122,8 @@ class _ColumnExpressions:
             fitted = fit("string", value, planned.pg_type, timezone)
         else:
             fitted = fit(planned.field.type, value, planned.pg_type, timezone, self._digits())
-            if self._names_instants:
-                given = pl.when(value.is_not_null()).then(pl.col(part(self._column, "text")))
-                fitted = with_instants(fitted, given, planned.pg_type)
+            if (named := self._instant_texts()) is not None:
+                fitted = with_instants(fitted, pl.when(value.is_not_null()).then(named), planned.pg_type)
         return Cast(fitted.value.cast(wire_type_of(planned.pg_type).frame), fitted.reason)
 
     def _digits(self) -> pl.Expr | None:
@@ -148,9 +149,7 @@ class _ColumnExpressions:
         if field.required:
             yield Rule(i, CONSTRAINT_ERROR, pl.col(f"m{i}"), "is required")
         if set(self._kinds) & set(VALUE_KINDS) and field.type not in {"string", "any"}:
-            yield Rule(
-                i, TYPE_ERROR, self._conversion_failed(), f"is not of type {field.type}{_format_hint(self._planned)}"
-            )
+            yield Rule(i, TYPE_ERROR, self._conversion_failed(), f"is not of type {field.type}{self._format_hint()}")
         if self.form is not None:
             yield Rule(i, self.form.rule, self.form.broken, self.form.reason)
         value = self._final()
@@ -159,13 +158,14 @@ class _ColumnExpressions:
         yield Rule(i, TYPE_ERROR, value.is_not_null() & pl.col(f"w{i}").is_null(), misfit)
         yield from encoding_rules(i, self._planned.pg_type, self._encoding)
 
+    def _format_hint(self) -> str:
+        if "instant" in self._kinds and self._instant_texts() is None:
+            return " without an offset"
+        return "" if self._planned.field.format == "default" else f" in format {self._planned.field.format!r}"
+
     def _conversion_failed(self) -> pl.Expr:
         held = pl.any_horizontal([pl.col(part(self._column, k)).is_not_null() for k in self._kinds if k in VALUE_KINDS])
         return held & ~pl.col(f"m{self.position}") & pl.col(f"v{self.position}").is_null()
-
-
-def _format_hint(planned: ColumnPlan) -> str:
-    return "" if planned.field.format == "default" else f" in format {planned.field.format!r}"
 
 
 def _is_missing_token(tokens: tuple[str, ...], column: int, kinds: list[str]) -> pl.Expr | None:

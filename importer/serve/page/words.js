@@ -55,6 +55,7 @@ const KINDS = {
   boolean: ["yes/no", "yes/no"],
   date: ["date", "dates"],
   datetime: ["date and time", "dates and times"],
+  instant: ["date and time with an offset", "dates and times with an offset"],
   time: ["time", "times"],
   duration: ["duration", "durations"],
   error: ["error value", "error values"],
