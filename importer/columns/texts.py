@@ -13,12 +13,12 @@ import polars as pl
 import pyarrow as pa
 
 from importer.cells.arrow import series_from_arrow
-from importer.decoding.string_views import make_views
+from importer.decoding.string_views import make_views, rebase, series_to_views, words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from importer.decoding.string_views import Bytes, Positions
+    from importer.decoding.string_views import Bytes, Positions, Views
 
     Codes = NDArray[np.uint8]
 
@@ -42,17 +42,31 @@ def find_encodings(rows: bytes, data: Bytes, starts: Positions, ends: Positions)
         starts: offset of each text, ascending.
         ends: offset of its end.
     """
-    escapes = _find(b"_", rows, data)
-    marks = {ENTITIES: _find(b"&", rows, data), ENCODED: escapes[data[escapes + 1] == ord("x")]}
-    returns = _find(b"\r", rows, data)
+    escapes, references = _find(b"_", rows, data), _find(b"&", rows, data)
+    known = _are_entities(data, references)
+    marks = [
+        (ENTITIES, references[known]),
+        (ENCODED, references[~known]),
+        (ENCODED, escapes[data[escapes + 1] == ord("x")]),
+        (ENCODED, _find(b"\r", rows, data)),
+    ]
     codes = None
-    for code, found in (*marks.items(), (ENCODED, returns)):
+    for code, found in marks:
         owners = np.searchsorted(starts, found, side="right") - 1
         owners = owners[(owners >= 0) & (found < ends[owners])]
         if len(owners):
             codes = np.zeros(len(starts), np.uint8) if codes is None else codes
             codes[owners] = code
     return codes
+
+
+def _are_entities(data: Bytes, references: Positions) -> NDArray[np.bool_]:
+    """Return which references are to the five entities that XML names."""
+    held, known = words(data, 8)[references], np.zeros(len(references), np.bool_)
+    for name in _ENTITIES:
+        text = name.encode()
+        known |= held & np.uint64((1 << 8 * len(text)) - 1) == np.uint64(int.from_bytes(text, "little"))
+    return known
 
 
 def _find(char: bytes, rows: bytes, data: Bytes) -> Positions:
@@ -75,25 +89,28 @@ def make_texts(data: Bytes, starts: Positions, lengths: Positions, codes: Codes 
         lengths: length of each.
         codes: what `find_encodings` says of each, or None.
     """
-    texts = view_texts(data, starts, lengths)
     if codes is None or not codes.any():
-        return texts
-    simple = np.flatnonzero(codes == ENTITIES)
-    raw = texts.gather(pl.Series(simple.astype(np.uint32)))
-    known = _has_known_entities(raw)
-    hard = np.concatenate([np.flatnonzero(codes == ENCODED), simple[~known]])
+        return view_texts(data, starts, lengths)
+    simple, hard = np.flatnonzero(codes == ENTITIES), np.flatnonzero(codes == ENCODED)
+    raw = view_texts(data, starts[simple], lengths[simple])
     results = [decode_text(data[starts[n] : starts[n] + lengths[n]].tobytes()) for n in hard.tolist()]
-    decoded = [raw.str.replace_many(list(_ENTITIES), list(_ENTITIES.values())), pl.Series(results, dtype=pl.String)]
-    places = np.arange(len(texts), dtype=np.uint32)
-    places[simple] = len(texts) + np.arange(len(simple))
-    places[hard] = len(texts) + len(simple) + np.arange(len(hard))
-    return pl.concat([texts, *decoded]).gather(pl.Series(places))
+    decoded = pl.concat([
+        raw.str.replace_many(list(_ENTITIES), list(_ENTITIES.values())), pl.Series(results, dtype=pl.String)
+    ])  # fmt: skip
+    return _patch(data, make_views(data, starts, lengths), np.concatenate([simple, hard]), decoded)
 
 
-def _has_known_entities(texts: pl.Series) -> NDArray[np.bool_]:
-    """Return whether each text has no other entities than the five that XML names."""
-    every, known = texts.str.count_matches("&", literal=True), texts.str.count_matches("|".join(_ENTITIES))
-    return (every == known).to_numpy()
+def _patch(data: Bytes, views: Views, places: Positions, texts: pl.Series) -> pl.Series:
+    """Return texts as they stand in a window, but for some that are given, or null; only these are copied."""
+    validity = None
+    if texts.null_count():
+        held = np.ones(len(views), np.bool_)
+        held[places] = texts.is_not_null().to_numpy()
+        validity = pa.py_buffer(np.packbits(held, bitorder="little"))
+    others, copied = series_to_views(texts.fill_null(""))
+    views[places] = rebase(others, 1, 0)
+    buffers = [validity, pa.py_buffer(views), pa.py_buffer(data), pa.py_buffer(copied)]
+    return series_from_arrow(pa.Array.from_buffers(pa.string_view(), len(views), buffers))
 
 
 def decode_text(xml: bytes) -> str | None:
