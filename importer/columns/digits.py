@@ -1,4 +1,4 @@
-"""Reads short runs of digits from words of eight bytes: numbers of rows and cell styles in attributes."""
+"""Reads short runs of digits from words of eight bytes: numbers of rows, cell styles, indices of shared strings."""
 
 from __future__ import annotations
 
@@ -39,3 +39,26 @@ def read_digits(held: Words, most: int) -> tuple[Positions, Positions, NDArray[n
         sizes += going
     closed = (held >> (8 * sizes).astype(np.uint64)) & _BYTE == _QUOTE
     return number.astype(np.int64), sizes, closed & (sizes > 0)
+
+
+_ZEROS = np.uint64(0x3030303030303030)
+#: What stands before 0 to 8 digits, so that there are eight.
+_LEADING_ZEROS = np.array([int.from_bytes(b"0" * (8 - n), "little") for n in range(9)], "<u8")
+
+
+def read_whole(held: Words, sizes: Positions) -> tuple[Positions, NDArray[np.bool_]]:
+    """Return the numbers that the first bytes of some words spell in digits alone, and where they do.
+
+    Args:
+        held: words of eight bytes.
+        sizes: number of bytes that spell each number; where it is not 1 to 8, there is none.
+    """
+    are_sized = (sizes > 0) & (sizes <= 8)  # noqa: PLR2004 - a word
+    sizes = np.where(are_sized, sizes, 8)
+    digits = ((held << (64 - 8 * sizes).astype(np.uint64)) | _LEADING_ZEROS[sizes]) - _ZEROS
+    # No byte is above 9 ("Hacker's Delight", 2-20), then pairs, fours and all eight digits are put together.
+    are_digits = ((digits + np.uint64(0x7676767676767676)) | digits) & np.uint64(0x8080808080808080) == 0
+    pairs = digits * _TEN + (digits >> np.uint64(8))
+    low = (pairs & np.uint64(0xFF000000FF)) * np.uint64(0xF424000000064)
+    high = ((pairs >> np.uint64(16)) & np.uint64(0xFF000000FF)) * np.uint64(0x271000000001)
+    return ((low + high) >> np.uint64(32)).astype(np.int64), are_sized & are_digits

@@ -17,6 +17,7 @@ from importer.formats.number_format import FormatKind
 from importer.workers.own_process import is_own_process, require_worker
 
 from .arrays import Values
+from .digits import read_whole
 from .number_marks import Numbers, find_marks
 from .texts import make_texts, view_texts
 
@@ -128,16 +129,14 @@ def decode_shared(texts: Texts, strings: pl.Series | None) -> Decoded:
 
     A small sheet may repeat a long string so often that its texts fill the memory when they are written.
     """
-    count = 0 if strings is None else len(strings)
-    indexes = texts.views().cast(pl.UInt32, strict=False)
-    good = (indexes < count).fill_null(value=False).to_numpy()
+    indexes, good = read_whole(words(texts.data, 8)[texts.starts], texts.lengths)
+    good &= indexes < (0 if strings is None else len(strings))
     if strings is None or not good.any():
         return Decoded([], texts.cells)
-    if not good.all():
-        indexes = indexes.filter(pl.Series(good))
-    if is_own_process() and strings.gather(indexes).str.len_bytes().sum() > _OWN_PROCESS_TEXT_BYTES:
+    picks = (indexes if good.all() else indexes[good]).astype(np.uint32)
+    if is_own_process() and strings.gather(pl.Series(picks)).str.len_bytes().sum() > _OWN_PROCESS_TEXT_BYTES:
         require_worker()
-    found = Values("text", texts.cells[good], strings, indexes.to_numpy())
+    found = Values("text", texts.cells[good], strings, picks)
     return Decoded([found], texts.cells[~good])
 
 

@@ -16,6 +16,7 @@ from support.reading import as_frame, read_cells, reading
 
 from importer.cells import spool
 from importer.cells.frame import digits_name, pattern_name
+from importer.columns.digits import read_whole
 from importer.columns.texts import decode_text
 from importer.decoding.date_serials import DateSystem
 
@@ -280,3 +281,13 @@ def test_serials_together_as_one_by_one(serials: list[float], epoch_1904: bool) 
         kind, value = system.value(serial, elapsed=True)
         assert (kind == "duration") == storable[n]
         assert not storable[n] or timedelta(milliseconds=int(sizes[n])) == value
+
+
+@given(st.lists(st.from_regex(r"[0-9]{1,8}", fullmatch=True) | st.text("0123456789 +-.:/x", max_size=9), min_size=1))
+@example(["", "0", "00000000", "99999999", "123456789", "12a", "/", ":", "1" * 7 + ":"])
+def test_whole_numbers_in_words(texts: list[str]) -> None:
+    held = np.array([int.from_bytes(text.encode()[:8].ljust(8, b"\xff"), "little") for text in texts], np.uint64)
+    numbers, good = read_whole(held, np.array([len(text) for text in texts]))
+    for text, value, known in zip(texts, numbers.tolist(), good.tolist(), strict=True):
+        assert known == (text.isdigit() and len(text) <= 8)
+        assert not known or value == int(text)
