@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from importer.cells.facts import ColumnFacts
 from importer.errors import ContractError
 from importer.option_values import AgreedColumn
-from importer.plan.infer import infer_type
+from importer.plan.infer import infer_type, special_type
 
 from .one_import import describe
 
@@ -127,7 +127,7 @@ def _agreed(name: str, having: dict[str, SurveyedColumn], mixed: MixedPolicy) ->
     kind = infer_type(facts, mixed)
     titles = Counter(c.header for c in having.values() if c.header)
     title = min(titles, key=lambda text: (-titles[text], text), default=None)
-    agreed = AgreedColumn(name, title, kind, "numeric" if kind == "number" and facts.beyond_floats else None)
+    agreed = AgreedColumn(name, title, kind, special_type(kind, facts))
     kinds = facts.value_counts
     if len(kinds) < 2 or all(len(c.facts.value_counts) == len(kinds) for c in having.values()):  # noqa: PLR2004
         return agreed, None

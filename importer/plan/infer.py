@@ -52,15 +52,18 @@ def infer_contract(columns: list[SheetColumn], facts: dict[int, ColumnFacts], mi
 
     known = {c.name: facts.get(c.index, Facts()) for c in columns}
     fields = tuple(Field(c.name, infer_type(known[c.name], mixed), title=c.header) for c in columns)
-    exact = {f.name: "numeric" for f in fields if f.type == "number" and known[f.name].beyond_floats}
-    zoned = {f.name: "timestamptz" for f in fields if f.type == "datetime" and are_instants(known[f.name])}
-    return Contract(fields, types=exact | zoned)
+    types = {f.name: special_type(f.type, known[f.name]) for f in fields}
+    return Contract(fields, types={name: pg_type for name, pg_type in types.items() if pg_type is not None})
 
 
-def are_instants(facts: ColumnFacts) -> bool:
-    """Return whether most values of a column are dates with an offset."""
+def special_type(field_type: str, facts: ColumnFacts) -> str | None:
+    """Return the PostgreSQL type of a column whose values lose something in that of its field type; else None."""
+    if field_type == "number" and facts.beyond_floats:
+        return "numeric"
     counts = facts.value_counts
-    return bool(counts) and max(counts, key=lambda kind: counts[kind]) == "instant"
+    if field_type == "datetime" and max(counts, key=lambda kind: counts[kind], default="") == "instant":
+        return "timestamptz"
+    return None
 
 
 def agreed_contract(agreed: Sequence[AgreedColumn]) -> Contract:
