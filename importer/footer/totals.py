@@ -24,9 +24,11 @@ _TOTALS = (
     rf"{_ONLY_TOTALS}|(?:net|gross)?[\s-]*totals?|sum|summe|summa|suma|somme|soma|gesamt|totaux|totale|totaal|toplam|"
     r"somma"
 )
-_AROUND = r"[\W\d_]*"
+_AROUND = r"[\W_]*"
 _ONLY_LABEL = re.compile(rf"(?i){_AROUND}(?:{_ONLY_TOTALS}){_AROUND}")
-_PURE_LABEL = re.compile(rf"(?i){_AROUND}(?:{_TOTALS}){_AROUND}(?:eur|usd|chf|gbp|general|général)?{_AROUND}")
+_PURE_LABEL = re.compile(
+    rf"(?i){_AROUND}(?:{_TOTALS}){_AROUND}(?:(?:19|20)\d\d|eur|usd|chf|gbp|general|général)?{_AROUND}"
+)
 #: What makes a sum without a label more than chance: rows above it, numbers among them that are not 0, and digits.
 _ROWS, _NUMBERS, _DIGITS = 5, 3, 3
 
@@ -39,17 +41,18 @@ def judge_marked(rows: JudgedRows, position: int) -> Verdict | None:
     beside = np.delete(kinds, at)
     beside = beside[beside != BLANK]
     numbers, plain = int((beside == NUMBER).sum()), bool((beside == NUMBER).all())
+    leads = bool(at) and not (kinds[: at[0]] == NUMBER).any()  # an id may stand before a name
     labelled, summed, lacks_key = mark.label >= 0, bool(mark.sums), rows.lacks_key(position)
     if not numbers and (not labelled or len(beside)):
         return None
     label = str(rows.grid.values[position, at[0]]) if at else ""
-    pure = _PURE_LABEL.fullmatch(label) is not None
+    pure = leads and _PURE_LABEL.fullmatch(label) is not None
     equal = rows.sums_rows_above(position)
     if numbers and any(
         (
             summed and labelled and (pure or lacks_key),
             summed and plain and lacks_key,
-            labelled and equal and plain and (pure or lacks_key),
+            leads and equal and plain and (pure or lacks_key),
             pure and equal and lacks_key,
             pure and plain and lacks_key and rows.others >= LEAST_ROWS and _says_all(rows, position, label),
         )

@@ -60,6 +60,8 @@ CASES: dict[str, tuple[list[list[Any]], list[int], list[int]]] = {
     "a total where days are often missing": ([HEADER, *BODY, *[["k", None, 1.0]] * 3, ["Total", None, 5.0]], [], [15]),
     "a total with its currency": ([["k", "day", "cur", "n"], *[["k", line[1], "EUR", 2.5] for line in BODY], ["Total", None, "EUR", 25.0]], [12], []),
     "a name after a blank row": ([["name", "town", "n"], *[["Ann Lee", "Bern", 1]] * 4, [], ["Page"], ["Stan Key"]], [], [7, 8]),
+    "an id before a name that is a label": ([["id", "name"], [1, "a"], [2, "b"], [3, "Total"]], [], [4]),
+    "an id before a name without a town": ([["id", "name", "town"], [1, "a", "x"], [2, "b", "y"], [3, "Total SE", None]], [], [4]),
     "a long remark": ([["name", "town", "n"], *[["Ann Lee", "Bern", 1]] * 4, [], ["These people were asked by phone"]], [7], []),
     "a remark in a column of numbers": ([["n", "town", "m"], *[[1, "Bern", 1]] * 4, [], ["by phone"]], [7], []),
     "a footnote": ([["name", "town", "n"], *[["Ann Lee", "Bern", 1]] * 4, [], ["* by phone"], ["and by mail"]], [7, 8], []),
