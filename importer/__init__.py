@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from importer.report.model import Report
 
     from .settings import DriftPolicy, Engine, ErrorCells, HiddenPolicy, Limits, Method, MixedPolicy, Mode, OnDuplicate
-    from .table_options import Footer
+    from .table_options import Footer, Merged
     from .text_options import DateOrder, Decimal
 
 __all__ = [
@@ -58,6 +58,8 @@ def import_workbook(
     lineage: bool = False,
     timeline: str | Path | None = None,
     sheet: str | None = None,
+    range: str | None = None,  # noqa: A002 - the name of the option
+    excel_table: str | None = None,
     header_row: int | str | None = None,
     rows: str | None = None,
     last_row: int | None = None,
@@ -65,6 +67,7 @@ def import_workbook(
     footer: Footer | None = None,
     encoding: str | None = None,
     delimiter: str | None = None,
+    merged: Merged = "first",
     contract: str | Path | dict[str, Any] | None = None,
     columns: Sequence[str] | None = None,
     keep_names: bool = False,
@@ -108,6 +111,9 @@ def import_workbook(
         timeline: file for a chart of what each process did when (`.svg`, `.html`), or for the same as a Chrome trace
             (`.json`); None: no chart.
         sheet: sheet name; None: the first visible one with rows.
+        range: range of cells to read (`A4:H205`, `Sheet1!A4:H205`), or the defined name of one (`Prices`); the header
+            is searched in it, and cells outside count as ignored; None: the whole sheet.
+        excel_table: name of an Excel table to read, on any sheet; its header and totals rows are known.
         header_row: 1-based row, or a range such as `"2-4"`; 0: no header; None: detect it.
         rows: first and last data row, such as `"5-205"`; None: all below the header.
         last_row: last data row; None: the last one that is data.
@@ -116,8 +122,9 @@ def import_workbook(
             (their cells count as ignored), `error` refuses the sheet; None: leave out those that are certain.
         encoding: encoding of a text file, by a name that Python knows; None: find it.
         delimiter: character between the fields of a text file, or `tab`, `comma`, `semicolon`, `pipe`; None: find it.
+        merged: what the cells of a merged range in the data hold besides the `first`: nothing, or (`fill`) its value.
         contract: path of a Table Schema descriptor (JSON, YAML, TOML), or the descriptor as a dict.
-        columns: header texts, names or letters of the columns to load; None: all.
+        columns: header texts, names, letters or ranges of letters (`A-K`) of the columns to load; None: all.
         keep_names: use header texts as column names unchanged.
         hidden: what to do with hidden rows and columns.
         engine: what reads the cells: `builtin`, our own decoder, judged by calamine in samples; or `calamine` alone.
@@ -169,8 +176,10 @@ def import_workbook(
     with as_path(workbook, temp_dir, needs_name=not named) as path, python_words(_parameters()):
         settings = make_settings(
             path, to=to, table=table, mode=mode, key=key, on_duplicate=on_duplicate, lineage=lineage,
-            timeline=timeline, sheet=sheet, header_row=header_row, rows=rows, last_row=last_row,
-            until_blank=until_blank, footer=footer, encoding=encoding, delimiter=delimiter, contract=contract,
+            timeline=timeline, sheet=sheet, range=range, excel_table=excel_table,
+            header_row=header_row, rows=rows, last_row=last_row,
+            until_blank=until_blank, footer=footer, merged=merged, encoding=encoding,
+            delimiter=delimiter, contract=contract,
             columns=columns, keep_names=keep_names, hidden=hidden, engine=engine, error_cells=error_cells,
             types=types, null=null, mixed=mixed, parse_texts=parse_texts, date_order=date_order, decimal=decimal,
             drift=drift, timezone=timezone, max_text=max_text, rejects=rejects, max_rejects=max_rejects,

@@ -11,6 +11,7 @@ from importer.cells.frame import PROBLEM_KINDS, ROW, kinds_of, part
 from importer.cells.text import raw_text
 from importer.contract.model import dump_contract
 from importer.errors import CellsDisputed
+from importer.pieces.piece import list_pieces
 from importer.plan.given_types import with_given
 from importer.plan.infer import infer_contract
 from importer.plan.mixed import MixedColumn, find_mixed, undecided
@@ -29,6 +30,7 @@ from .table_options import parse_rows
 
 if TYPE_CHECKING:
     from importer.contract.model import Contract
+    from importer.pieces.piece import NamedPieces
     from importer.reading.header import SheetColumn
     from importer.reading.sheet_source import SheetSource
     from importer.workers.pool import Pool
@@ -48,6 +50,7 @@ class Inspection:
         problems: (address, kind, raw text) of the first cells that would be rejected.
         mixed: the columns whose kinds mix.
         proposals: what the texts of columns are.
+        pieces: what of the workbook has a name.
         disputes: a note on why the engine had to read the sheet, if it had to.
     """
 
@@ -57,6 +60,7 @@ class Inspection:
     problems: list[tuple[str, str, str]]
     mixed: list[MixedColumn]
     proposals: Proposals
+    pieces: NamedPieces
     disputes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -71,6 +75,11 @@ class Inspection:
             "header_row": source.header.last_row,
             "header_rows": [source.header.first_row, source.header.last_row],
             "table": source.table_to_dict(),
+            "excel_tables": [{"name": t.name, "sheet": s, "range": t.ref} for s, t in self.pieces.tables],
+            "defined_names": [
+                {"name": n.full_name, "sheet": n.sheet, "range": n.area.address}
+                for n in self.pieces.names if n.area is not None and not n.hidden
+            ],
             "rows": {
                 "data": source.rows, "blank": source.blank_rows,
                 "hidden": source.hidden_rows, "above_header": source.above_header,
@@ -105,9 +114,9 @@ def inspect_workbook(workbook: str | Path, **options: Any) -> Inspection:
 
     Args:
         workbook: path of a workbook, or of a text file such as `.csv`.
-        options: `sheet`, `header_row`, `rows`, `last_row`, `until_blank`, `footer`, `columns`, `types`, `null`,
-            `mixed`, `parse_texts`, `date_order`, `decimal`, `keep_names`, `hidden`, `engine`, `workers`, `temp_dir`
-            and `limits`, as in `import_workbook`.
+        options: `sheet`, `range`, `excel_table`, `merged`, `header_row`, `rows`, `last_row`, `until_blank`, `footer`,
+            `columns`, `types`, `null`, `mixed`, `parse_texts`, `date_order`, `decimal`, `keep_names`, `hidden`,
+            `engine`, `workers`, `temp_dir` and `limits`, as in `import_workbook`.
 
     Raises:
         InputError: the workbook, the sheet or the header is refused.
@@ -120,7 +129,8 @@ def inspect_workbook(workbook: str | Path, **options: Any) -> Inspection:
         loaded = {c.name for c in columns}
         types = {f.name: f.type for f in contract.fields}
         mixed = [m for m in mixed if m.name in loaded and types[m.name] == m.type]
-        return Inspection(source, contract, _sample(source), _problems(source), mixed, proposals, disputes)
+        pieces = list_pieces(source.workbook, settings.limits)
+        return Inspection(source, contract, _sample(source), _problems(source), mixed, proposals, pieces, disputes)
 
 
 def read_sheet(settings: Settings, pool: Pool, folder: Path) -> tuple[SheetSource, tuple[str, ...]]:

@@ -11,12 +11,19 @@ from .errors import UsageError
 #: Last line of a text file that can be named.
 MOST_LINES = 9_999_999_999
 Footer = Literal["keep", "skip", "error"]
+Merged = Literal["first", "fill"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TableOptions:
     """Where the table is in its sheet, as far as somebody decided that; the rest is found."""
 
+    #: Range of cells to read (`A4:H205`), or the defined name of one (`Prices`, `Sheet1!Prices`).
+    range: str | None = None
+    #: Name of an Excel table (list object) to read.
+    excel_table: str | None = None
+    #: What the cells of a merged range in the data hold besides the first: nothing, or (`fill`) the value of the first.
+    merged: Merged = "first"
     #: First and last row of the header, 1-based; None: detect it.
     header_rows: tuple[int, int] | None = None
     #: What to do with totals and remarks below and between the data; None: leave out those that are certain.
@@ -38,6 +45,12 @@ class TableOptions:
             raise UsageError(
                 f"header rows {self.header_rows} are not a range of sheet rows", choice="3 or 2-4; 0 for none"
             )
+        if self.range is not None and self.excel_table is not None:
+            raise UsageError("--range and --excel-table name two pieces of the workbook", choice="give one of them")
+        if "" in {self.range, self.excel_table}:
+            raise UsageError("--range and --excel-table take a range or a name", choice="A4:H205, Prices, tblOrders")
+        if self.merged not in get_args(Merged):
+            raise UsageError(f"merged cannot be {self.merged!r}", choice=" | ".join(get_args(Merged)))
         if self.footer not in {None, *get_args(Footer)}:
             raise UsageError(f"footer cannot be {self.footer!r}", choice=" | ".join(get_args(Footer)))
         if self.rows and not 0 < self.rows[0] <= self.rows[1]:

@@ -127,7 +127,7 @@ def test_api_type_hints_resolve() -> None:
         Mode,
         OnDuplicate,
     )
-    from importer.table_options import Footer
+    from importer.table_options import Footer, Merged
     from importer.text_options import DateOrder, Decimal
 
     names = {
@@ -152,6 +152,7 @@ def test_api_type_hints_resolve() -> None:
             "Engine": Engine,
             "ErrorCells": ErrorCells,
             "Footer": Footer,
+            "Merged": Merged,
             "Mapping": Mapping,
             "MixedPolicy": MixedPolicy,
             "HiddenPolicy": HiddenPolicy,

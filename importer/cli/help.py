@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 #: Titles and the options below them, by parameter name; options that are not named follow under `Other`.
 _SECTIONS = {
     "What to read": (
-        "sheet", "sheets", "range", "excel_table", "header_row", "footer", "last_row", "rows", "until_blank", "merged",
-        "columns", "keep_names", "hidden", "contract", "types", "null", "mixed", "parse_texts", "date_order", "decimal",
-        "timezone", "encoding", "delimiter", "jobs", "import_spec",
+        "sheet", "sheets", "range", "excel_table", "header_row", "no_header", "footer", "last_row", "rows",
+        "until_blank", "merged", "columns", "keep_names", "hidden", "contract", "types", "null", "mixed", "parse_texts",
+        "date_order", "decimal", "timezone", "encoding", "delimiter", "jobs", "import_spec",
     ),
     "Where to": ("to", "table", "mode", "key", "on_duplicate", "drift", "lineage", "again"),
     "What is bad": ("error_cells", "max_text", "rejects", "max_rejects"),

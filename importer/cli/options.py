@@ -30,16 +30,22 @@ def limits_of(options: dict[str, Any]) -> Any:
 
 
 def split_lists(options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options with lists in the place of texts with commas.
+    """Return the options with lists in the place of texts with commas, and `--no-header` as a header row.
 
     Raises:
-        UsageError: a text is not Unicode.
+        UsageError: a text is not Unicode, or two options contradict each other.
     """
     for name, text in options.items():
         if isinstance(text, str) and any("\ud800" <= c <= "\udfff" for c in text):
             from importer.errors import UsageError
 
             raise UsageError(f"--{name.replace('_', '-')} is not UTF-8 text", choice="type it in a UTF-8 terminal")
+    if options.pop("no_header", False):
+        if options.get("header_row") not in {None, "0"}:
+            from importer.errors import UsageError
+
+            raise UsageError("--no-header and --header-row contradict each other", choice="give one of them")
+        options["header_row"] = "0"
     for name in {"columns", "key", "null"} & set(options):
         text = options[name]
         options[name] = [c.strip() for c in text.split(",") if c.strip()] if text else None
@@ -50,14 +56,18 @@ workbook_argument = click.argument("workbook", type=click.Path(path_type=str))
 workbooks_argument = click.argument("workbooks", nargs=-1, metavar="WORKBOOK…", type=click.Path(path_type=str))
 sheet_options = combine_options([
     click.option("--sheet", metavar="NAME", help="Sheet to read.  [default: the first visible one with rows]"),
+    click.option("--range", metavar="A4:H205|NAME", help="Piece of the sheet to read: a range of cells, or a defined name (also Sheet1!A4:H205, Sheet1!NAME).  [default: the whole sheet]"),
+    click.option("--excel-table", metavar="NAME", help="Excel table (list object) to read, on any sheet."),
     click.option("--header-row", metavar="N|N-M", help="Header row or rows, 1-based; 0 if there is none.  [default: detected]"),
+    click.option("--no-header", is_flag=True, help="The table has no header row: the same as --header-row 0."),
     click.option("--rows", metavar="N-M", help="First and last data row.  [default: all below the header]"),
     click.option("--last-row", type=click.IntRange(1), metavar="N", help="Last data row.  [default: the last one that is data]"),
     click.option("--until-blank", is_flag=True, help="End the data before the first blank row."),
     click.option("--footer", type=click.Choice(["keep", "skip", "error"]), help="What to do with totals and remarks below and between the data.  [default: leave out those that are certain, load those that are not]"),
     click.option("--encoding", metavar="NAME", help="Encoding of a text file (CSV, TSV).  [default: found, refused if unclear]"),
     click.option("--delimiter", metavar="CHAR", help="Character between the fields of a text file, or comma, semicolon, tab, pipe.  [default: found, refused if unclear]"),
-    click.option("--columns", metavar="A,B,…", help="Columns to load, by header, name or letter; the others are ignored."),
+    click.option("--merged", type=click.Choice(["first", "fill"]), default="first", show_default=True, help="What merged cells in the data hold: only the first one its value, or each of them."),
+    click.option("--columns", metavar="A,B,…", help="Columns to load, by header, name, letter or range of letters (A-K,M); the others are ignored."),
     click.option("--types", metavar="NAME=TYPE,…", help="Types of columns, by header, name or letter: number, integer, date, string… or a PostgreSQL type such as numeric(12,2); what does not fit is rejected."),
     click.option("--null", metavar="TEXT,…", help="Texts that mean a missing value, such as 'n/a,-'."),
     click.option("--mixed", type=click.Choice(["text", "reject", "ask"]), default="text", show_default=True, help="A column whose kinds mix becomes text; or takes the kind of at least 95 % of its cells, the others are rejected; or is asked about."),

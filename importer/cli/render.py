@@ -171,7 +171,11 @@ def safe(text: str) -> str:
     """Return text from a workbook with console markup escaped and control characters as spaces."""
     from rich.markup import escape
 
-    return escape("".join(c if c.isprintable() else " " for c in text))
+    return escape(_printable(text))
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def print_runs(runs: list[dict[str, Any]], left: list[dict[str, Any]], console: Console) -> None:
@@ -251,6 +255,15 @@ def print_inspection(found: Inspection, console: Console, *, verbose: bool = Fal
     console.print(table)
     if verbose:
         console.print(describe_reading(shown["reading"]), markup=False, highlight=False)
+    for title, option, key in (
+        ("Excel tables", "--excel-table", "excel_tables"),
+        ("names", "--range", "defined_names"),
+    ):
+        if shown[key]:
+            listed = ", ".join(
+                f"{_printable(each['name'])} ({_printable(each['sheet'])}!{each['range']})" for each in shown[key]
+            )
+            console.print(f"{title} ({option}): {listed}", markup=False, highlight=False)
     for address, kind, raw in found.problems:
         console.print(f"problem: {address} {kind}: {raw}", markup=False, highlight=False)
     for note in shown["notes"]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from importer.errors import ContractError, UsageError
 from importer.option_values import parse_header_rows
 from importer.settings import DriftPolicy, Settings
-from importer.table_options import Footer, parse_rows
+from importer.table_options import Footer, Merged, parse_rows
 from importer.text_files import normalize_delimiter, normalize_encoding
 
 from .descriptor_checks import require_object, shown
@@ -72,11 +72,14 @@ def _one_of(*words: str) -> Callable[[Any], str]:
 #: Keys of `excel`: the setting that each is, and the function that makes the setting's value of the key's value.
 EXCEL_KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "sheet": ("sheet", _text),
+    "range": ("range", _text),
+    "excelTable": ("excel_table", _text),
     "headerRow": ("header_rows", _rows),
     "rows": ("rows", _data_rows),
     "lastRow": ("last_row", _row),
     "untilBlank": ("until_blank", _flag),
     "footer": ("footer", _one_of(*get_args(Footer))),
+    "merged": ("merged", _one_of(*get_args(Merged))),
     "mixed": ("mixed", _one_of("text", "reject")),
     "drift": ("drift", _one_of(*get_args(DriftPolicy))),
     "encoding": ("encoding", _encoding),

@@ -39,7 +39,7 @@ def read_tables(package: Package, sheet_part: str) -> tuple[ExcelTable, ...]:
     parts = [part for kind, part in read_relations(package, sheet_part).values() if kind == "table" and part in package]
     found = []
     for part in parts:
-        for _, _, attributes in find_elements(package, part, {"table"}):
+        for _, _, attributes, _ in find_elements(package, part, {"table"}):
             if _REF.fullmatch(attributes.get("ref", "")):
                 name = attributes.get("displayName") or attributes.get("name", "")
                 counts = (attributes.get(key, default) for key, default in _COUNTS)

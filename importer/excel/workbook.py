@@ -10,7 +10,7 @@ import hashlib
 import posixpath
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 from urllib.parse import unquote
 
 from importer.errors import SheetError, WorkbookRefused
@@ -58,6 +58,28 @@ class Sheet:
     part: str
 
 
+class Piece(NamedTuple):
+    """The piece of a sheet that somebody asked for: a range of cells, rows 1-based, columns 0-based, all inclusive.
+
+    Attributes:
+        asked: the range or the name, as it was given.
+        top: first row.
+        left: first column.
+        bottom: last row.
+        right: last column.
+        header_rows: number of header rows that an Excel table states; None if it is none.
+        totals_rows: number of totals rows that it states.
+    """
+
+    asked: str
+    top: int
+    left: int
+    bottom: int
+    right: int
+    header_rows: int | None = None
+    totals_rows: int = 0
+
+
 @dataclass(frozen=True)
 class Workbook:
     """A workbook that passed all checks that need no cells.
@@ -73,6 +95,7 @@ class Workbook:
         styles: name of the styles part, or None.
         origin: origin of the rows if this is a rejects workbook, else None.
         empty: names of the sheets that were passed over because they have no rows.
+        piece: the piece of the sheet that is read; None for all of it.
         package: the package that holds the cells, if that is not the file itself but was made from it.
         dialect: how the file is written if it is a text; None for a workbook.
         notes: how the file was read, for the report.
@@ -88,6 +111,7 @@ class Workbook:
     styles: str | None
     origin: Origin | None = None
     empty: tuple[str, ...] = ()
+    piece: Piece | None = None
     package: Path | None = None
     dialect: TextDialect | None = None
     notes: tuple[str, ...] = ()
@@ -162,7 +186,7 @@ def open_workbook(path: Path, limits: Limits) -> Workbook:
         raise WorkbookRefused("the file has no list of sheets, as .xlsx has", place=str(path), choice=SAVE_AS)
     digest = hash_file(path)
     with Package(path, limits) as package:
-        main = _main_part(package)
+        main = main_part(package)
         relations = read_relations(package, main)
         elements = find_elements(package, main, {"workbookPr", "calcPr", "sheet"})
         return Workbook(
@@ -178,7 +202,7 @@ def open_workbook(path: Path, limits: Limits) -> Workbook:
         )
 
 
-def _main_part(package: Package) -> str:
+def main_part(package: Package) -> str:
     """Return the name of the workbook part, after checking its content type."""
     place = package.path.name
     if "[Content_Types].xml" not in package:
@@ -221,7 +245,7 @@ def read_relations(package: Package, part: str) -> dict[str, tuple[str, str]]:
     if rels not in package:
         return {}
     found: dict[str, tuple[str, str]] = {}
-    for _, _, attributes in find_elements(package, rels, {"Relationship"}):
+    for _, _, attributes, _ in find_elements(package, rels, {"Relationship"}):
         if attributes.get("TargetMode") == "External":
             continue
         target = unquote(attributes.get("Target", ""))
@@ -242,7 +266,7 @@ def _find_related(package: Package, relations: dict[str, tuple[str, str]], kind:
 
 def _sheets(package: Package, elements: list[Element], relations: dict[str, tuple[str, str]]) -> list[Sheet]:
     found = []
-    for _, _, attributes in (e for e in elements if e.name == "sheet"):
+    for _, _, attributes, _ in (e for e in elements if e.name == "sheet"):
         name = attributes.get("name", "")
         relation = next((v for k, v in attributes.items() if local_name(k) == "id" and "}" in k), "")
         kind, part = relations.get(relation, ("", ""))

@@ -18,11 +18,12 @@ _MAX_ELEMENTS = 100_000
 
 
 class Element(NamedTuple):
-    """An element of a small XML part: local name, depth (0 for the root), attributes by `namespace}name`."""
+    """An element of a small XML part: local name, depth (0 for the root), attributes by `namespace}name`, its text."""
 
     name: str
     depth: int
     attributes: dict[str, str]
+    text: str = ""
 
 
 def find_elements(package: Package, part: str, wanted: set[str]) -> list[Element]:
@@ -33,6 +34,7 @@ def find_elements(package: Package, part: str, wanted: set[str]) -> list[Element
             declaration in any encoding.
     """
     found: list[Element] = []
+    texts: list[list[str]] = []
     depth = -1
 
     def start(tag: str, attributes: dict[str, str]) -> None:
@@ -40,6 +42,7 @@ def find_elements(package: Package, part: str, wanted: set[str]) -> list[Element
         depth += 1
         if (name := local_name(tag)) in wanted:
             found.append(Element(name, depth, attributes))
+            texts.append([])
             if len(found) > _MAX_ELEMENTS:
                 raise WorkbookRefused(
                     f"part {part!r} lists more than {_MAX_ELEMENTS:,} entries", place=package.path.name
@@ -49,18 +52,20 @@ def find_elements(package: Package, part: str, wanted: set[str]) -> list[Element
         nonlocal depth
         depth -= 1
 
+    def text(content: str) -> None:
+        if found and depth == found[-1].depth:
+            texts[-1].append(content)
+
     def doctype(*_: object) -> None:
         raise WorkbookRefused(
             f"part {part!r} has a document type declaration, which no workbook needs and attacks use",
             place=package.path.name,
         )
 
-    if package.size(part) > SMALL_PART_BYTES:
-        raise WorkbookRefused(
-            f"part {part!r} is {package.size(part):,} bytes, far more than such a part needs", place=package.path.name
-        )
+    _check_size(package, part)
     parser = expat.ParserCreate(namespace_separator="}")
     parser.StartElementHandler, parser.EndElementHandler, parser.StartDoctypeDeclHandler = start, end, doctype
+    parser.CharacterDataHandler = text
     try:
         for block in package.stream(part):
             parser.Parse(block, False)
@@ -69,7 +74,14 @@ def find_elements(package: Package, part: str, wanted: set[str]) -> list[Element
         raise WorkbookRefused(
             f"part {part!r} is not well-formed XML ({exc})", place=package.path.name, choice=SAVE_AS
         ) from None
-    return found
+    return [each._replace(text="".join(content)) for each, content in zip(found, texts, strict=True)]
+
+
+def _check_size(package: Package, part: str) -> None:
+    if package.size(part) > SMALL_PART_BYTES:
+        raise WorkbookRefused(
+            f"part {part!r} is {package.size(part):,} bytes, far more than such a part needs", place=package.path.name
+        )
 
 
 def local_name(tag: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -73,7 +74,7 @@ def choose_columns(header: Header, wanted: tuple[str, ...] | None) -> tuple[list
 
     Args:
         header: the sheet's header.
-        wanted: header texts, column names or letters; None for all columns.
+        wanted: header texts, column names, letters or ranges of letters (`A-K`); None for all columns.
 
     Raises:
         SheetError: the sheet does not have a wanted column.
@@ -87,12 +88,22 @@ def choose_columns(header: Header, wanted: tuple[str, ...] | None) -> tuple[list
     chosen = []
     for word in wanted:
         found = find_column(columns, word)
+        if found is None and (between := _columns_between(columns, word)):
+            chosen += between
+            continue
         if found is None:
             near = nearest(word, [*(c.header for c in columns if c.header), *names])
             listed = f"columns: {', '.join(sorted(names))}"
             raise SheetError(f"no column {word!r}", choice=f"did you mean {near!r}? {listed}" if near else listed)
         chosen.append(found)
     return [c for c in columns if c in chosen], [c for c in columns if c not in chosen]
+
+
+def _columns_between(columns: list[SheetColumn], word: str) -> list[SheetColumn]:
+    """Return the columns of a range of letters, such as `A-K` or `K:A`; none if the word is no such range."""
+    match = re.fullmatch(r"([A-Z]{1,3})\s*[-:\N{EN DASH}]\s*([A-Z]{1,3})", word.strip())
+    first, last = sorted(map(column_index, match.groups())) if match else (0, -1)
+    return [c for c in columns if first <= c.index <= last]
 
 
 def find_column(columns: list[SheetColumn], word: str) -> SheetColumn | None:

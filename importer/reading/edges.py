@@ -9,45 +9,29 @@ import numpy as np
 import polars as pl
 
 from importer.cells import spool
-from importer.cells.facts import ColumnFacts, merge_windows, profile
+from importer.cells.facts import merge_windows, profile
 from importer.cells.frame import HIDDEN, ROW
 from importer.cells.frame import part as part_name
 from importer.errors import SheetError
+from importer.excel.addresses import MAX_COLUMNS, MAX_ROWS
 from importer.footer.footer import TAIL_ROWS, FooterRow, find_footer
 from importer.footer.judged_rows import Columns, RowsAbove
-from importer.table.cell_range import CellRange, parse_merges, parse_range
+from importer.footer.row_marks import RowMark
+from importer.table.cell_range import clip_merges, parse_merges
 from importer.table.data_rows import NO_LAST_ROW, DataRows
 from importer.table.grid import make_grid
 from importer.table.header_rows import HeaderRows, find_header, given_header
 
+from .area import area_of, stated_table
+from .windows import DataPart
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from importer.decoding.tasks import WindowRead
-    from importer.excel.table_parts import ExcelTable
     from importer.settings import Settings
 
     from .windows import SheetFacts
-
-
-class DataPart(NamedTuple):
-    """The data rows of a window.
-
-    Attributes:
-        facts: facts by sheet column.
-        rows: number of rows, hidden ones included.
-        hidden: number of hidden rows among them.
-        left_out: number of cells in rows that are left out below the header, by sheet column.
-        first_row: sheet row of the first of the rows (0: none).
-        last_row: sheet row of the last of them.
-    """
-
-    facts: dict[int, ColumnFacts]
-    rows: int
-    hidden: int
-    left_out: dict[int, int]
-    first_row: int
-    last_row: int
 
 
 class TableEdges(NamedTuple):
@@ -58,12 +42,17 @@ class TableEdges(NamedTuple):
         data: the data rows.
         footer: rows that are no data or may be none, left out or not.
         parts: the data rows of each window.
+        outside: number of cells below or beside the rows and columns that somebody asked for, and of empty texts in
+            rows that hold nothing else.
+        totals: number of cells in totals and remarks that are left out.
     """
 
     header: HeaderRows
     data: DataRows
     footer: tuple[FooterRow, ...]
     parts: tuple[DataPart, ...]
+    outside: int = 0
+    totals: int = 0
 
 
 def find_edges(
@@ -83,8 +72,9 @@ def find_edges(
     """
     textual = any(window.textual for window in windows)
     header = _header_rows(head, cut, settings, textual=textual)
-    data = _given_rows(header, windows, settings)
+    data = _given_rows(header, windows, cut, settings)
     parts = [_data_part(window, data, settings.missing) for window in windows]
+    outside = _count_outside(parts, data)
     footer: list[FooterRow] = []
     if settings.footer != "keep":
         footer = _find_footer(windows, data, parts, complete=complete)
@@ -101,44 +91,47 @@ def find_edges(
             part if data.take_all(window.first_row, window.last_row) else _data_part(window, data, settings.missing)
             for window, part in zip(windows, parts, strict=True)
         ]
-    return TableEdges(header, data, tuple(footer), tuple(parts))
+    return TableEdges(header, data, tuple(footer), tuple(parts), outside, _count_outside(parts, data) - outside)
+
+
+def _count_outside(parts: Sequence[DataPart], data: DataRows) -> int:
+    """Return the number of cells that are in no data row, or beside the columns of the table."""
+    left, right = data.columns or (0, MAX_COLUMNS)
+    beside = sum(f.cells for part in parts for c, f in part.facts.items() if not left <= c <= right)
+    return beside + sum(sum(part.left_out.values()) for part in parts)
 
 
 def _header_rows(head: pl.DataFrame, cut: SheetFacts, settings: Settings, *, textual: bool) -> HeaderRows:
     """Return the header rows: those that the settings give, else those that are found in the head."""
     if settings.header_rows is not None:
         return given_header(*settings.header_rows)
-    grid = make_grid(head, textual=textual)
-    stated = _only_table(cut)
+    area = area_of(cut.piece)
+    grid = make_grid(
+        head if area is None else head.filter(pl.col(ROW).is_between(area.top, area.bottom)), textual=textual
+    )
+    stated = stated_table(cut)
     if stated is not None and settings.rows is None and grid.rows and stated[0].top <= grid.rows[-1]:
-        top, count = stated[0].top, stated[1].header_rows
+        top, count = stated[0].top, stated[1]
         return given_header(top, top) if count else HeaderRows(0, 0, top - 1, given=True)
-    found = find_header(grid, parse_merges(cut.merges, grid.rows[-1] if grid.rows else 0))
+    merges = cut.merges if area is None else clip_merges(cut.merges, area)
+    found = find_header(grid, parse_merges(merges, grid.rows[-1] if grid.rows else 0))
     if settings.rows is not None and not found.last < settings.rows[0]:
         above = [row for row in grid.rows if row < settings.rows[0]]
         return given_header(*(above[-1:] * 2 or (0, 0)))
     return found
 
 
-def _only_table(cut: SheetFacts) -> tuple[CellRange, ExcelTable] | None:
-    """Return the range of the sheet's Excel table, and the table; None if it has none, or several."""
-    area = parse_range(cut.tables[0].ref) if len(cut.tables) == 1 else None
-    return (area, cut.tables[0]) if area else None
-
-
-def _with_totals_row(footer: list[FooterRow], cut: SheetFacts, data: DataRows) -> list[FooterRow]:
-    """Return the footer with the totals row that the Excel table states."""
-    stated = _only_table(cut)
-    if stated is None or not stated[1].totals_rows or not data.after < stated[0].bottom <= data.last:
-        return footer
-    others = [each for each in footer if each.row != stated[0].bottom]
-    return sorted([*others, FooterRow(stated[0].bottom, "totals", certain=True)], key=lambda each: each.row)
-
-
-def _given_rows(header: HeaderRows, windows: Sequence[WindowRead], settings: Settings) -> DataRows:
+def _given_rows(header: HeaderRows, windows: Sequence[WindowRead], cut: SheetFacts, settings: Settings) -> DataRows:
     """Return the data rows as far as the settings say."""
     first, last = settings.rows or (0, NO_LAST_ROW)
+    area = area_of(cut.piece)
     data = DataRows(max(header.after, first - 1), min(last, settings.last_row or NO_LAST_ROW))
+    if area is not None:
+        after, last = (
+            max(data.after, area.top - 1),
+            data.last if area.bottom == MAX_ROWS else min(data.last, area.bottom),
+        )
+        data = replace(data, after=after, last=last, columns=(area.left, area.right))
     if settings.until_blank:
         data = replace(data, last=min(data.last, _last_before_blank(windows, data)))
     return replace(data, skip_hidden=settings.hidden == "skip")
@@ -179,13 +172,13 @@ def _find_footer(
     windows: Sequence[WindowRead], data: DataRows, parts: Sequence[DataPart], *, complete: bool
 ) -> list[FooterRow]:
     """Return the rows that are no data or may be none: marked ones, and those at the end."""
-    marks = [mark for window in windows for mark in window.marks if data.after < mark.row <= data.last]
+    marks = [mark for window in windows for mark in _marks_within(window.marks, data)]
     wanted, tail = {mark.row for mark in marks}, TAIL_ROWS if complete else 0
     frames: list[pl.DataFrame] = []
     for window in reversed(windows):
         marked = any(window.first_row <= mark.row <= window.last_row for mark in window.marks)
         if window.kept and window.rows and (tail > 0 or marked):
-            frame = data.of(spool.read(window.path))
+            frame = data.within(data.of(spool.read(window.path)))
             first = int(frame[ROW][-min(tail, len(frame))]) if tail > 0 and len(frame) else NO_LAST_ROW
             frames.append(frame.filter((pl.col(ROW) >= first) | pl.col(ROW).is_in(list(wanted))))
             tail -= len(frame)
@@ -197,6 +190,16 @@ def _find_footer(
     asked = wanted | set(grid.rows[-TAIL_ROWS:] if complete else ())
     columns = Columns(rows, merge_windows(part.facts for part in parts), _rows_above(windows, data, parts, asked))
     return find_footer(grid, marks, columns, complete=complete)
+
+
+def _marks_within(marks: Iterable[RowMark], data: DataRows) -> Iterator[RowMark]:
+    """Yield the marks of data rows, without labels and sums beside the table."""
+    left, right = data.columns or (0, MAX_COLUMNS)
+    for mark in marks:
+        label = mark.label if left <= mark.label <= right else -1
+        sums = tuple(c for c in mark.sums if left <= c <= right)
+        if data.after < mark.row <= data.last and (label >= 0 or sums):
+            yield RowMark(mark.row, label, sums)
 
 
 def _rows_above(
@@ -224,6 +227,15 @@ def _rows_above(
 
 def _shown_rows(part: DataPart, data: DataRows) -> int:
     return part.rows - (part.hidden if data.skip_hidden else 0)
+
+
+def _with_totals_row(footer: list[FooterRow], cut: SheetFacts, data: DataRows) -> list[FooterRow]:
+    """Return the footer with the totals row that the Excel table states."""
+    stated = stated_table(cut)
+    if stated is None or not stated[2] or not data.after < stated[0].bottom <= data.last:
+        return footer
+    others = [each for each in footer if each.row != stated[0].bottom]
+    return sorted([*others, FooterRow(stated[0].bottom, "totals", certain=True)], key=lambda each: each.row)
 
 
 def describe_rows(footer: Sequence[FooterRow]) -> str:

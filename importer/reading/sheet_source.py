@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from importer.cells import spool
 from importer.cells.facts import ColumnFacts, merge_windows
 from importer.cells.frame import ROW
 from importer.errors import SheetError
 from importer.excel.addresses import MAX_COLUMNS, column_letters
-from importer.table.cell_range import CellRange
+from importer.table.cell_range import CellRange, clip_merges
 
+from .area import area_of, check_area, read_head
 from .edges import TableEdges, describe_rows, find_edges
 from .header import Header, read_header
 from .places import CellAddresses, find_places
-from .windows import HEAD_ROWS, SheetFacts
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
     from importer.excel.workbook import Sheet, Workbook
     from importer.settings import Settings
     from importer.table.data_rows import DataRows
+
+    from .windows import SheetFacts
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ class SheetSource:
         if self.above_header:
             place = "header row" if self.header.last_row else "table"
             found.append(f"{self.above_header} rows above the {place} were not read as data")
-        found += self._footer_notes()
+        found += self._piece_notes() + self._footer_notes()
         if self.hidden_rows:
             found.append(f"{self.hidden_rows:,} of the data rows are hidden or filtered out in the sheet")
         if hidden := hidden_columns(self.cut, self.facts):
@@ -141,13 +142,23 @@ class SheetSource:
             "excel_tables": [{"name": each.name, "range": each.ref} for each in self.cut.tables],
         }
 
+    def _piece_notes(self) -> list[str]:
+        """Return which piece of the sheet was read, and what was not."""
+        piece, area, cells = self.cut.piece, area_of(self.cut.piece), self.edges.outside
+        if piece is not None and area is not None:
+            what = "Excel table" if piece.header_rows is not None else "range"
+            name = "" if piece.asked == area.address else f" ({piece.asked})"
+            beside = f"; {cells:,} cells below and beside it are ignored" if cells else ""
+            return [f"only {what} {area.address}{name} was read{beside}"]
+        return [f"{cells:,} cells in rows that are no data are ignored"] if cells else []
+
     def _footer_notes(self) -> list[str]:
         """Return which rows below and between the data were left out, and which may be no data, with the option."""
         out = [each for each in self.edges.footer if each.row in self.data.left_out]
         loaded = [each for each in self.edges.footer if each.row not in self.data.left_out]
         notes = []
         if out:
-            cells = sum(self.left_out.values())
+            cells = self.edges.totals
             notes.append(f"left out, {cells:,} cells ignored: {describe_rows(out)}; --footer keep loads them")
         if loaded:
             notes.append(f"loaded, but may be no data: {describe_rows(loaded)}; --footer skip leaves them out")
@@ -183,17 +194,6 @@ def sort_windows(windows: list[WindowRead], sheet: Sheet) -> tuple[WindowRead, .
     return tuple(sorted(windows))
 
 
-def head_rows(settings: Settings) -> int:
-    """Return the number of rows at the top of a sheet to search for the header; a given header may be further down."""
-    return max(HEAD_ROWS, settings.header_rows[1] if settings.header_rows else 0)
-
-
-def head_windows(settings: Settings) -> int:
-    """Return the number of windows that hold the head rows: one, unless the user set smaller windows."""
-    rows = head_rows(settings)
-    return -(-rows // min(settings.chunk_rows or rows, rows))
-
-
 def make_source(
     opened: tuple[Workbook, Sheet],
     cut: SheetFacts,
@@ -217,16 +217,23 @@ def make_source(
     workbook, sheet = opened
     if workbook.origin is not None:  # a rejects workbook: all of its rows are to be loaded
         settings = replace(settings, header_rows=settings.header_rows or (1, 1), footer="keep")
-    head = pl.concat([spool.read(w.path) for w in windows[: head_windows(settings)]], how="diagonal")
+    head, area = read_head(windows, cut.piece, settings), area_of(cut.piece)
     edges = find_edges(head, windows, cut, settings, complete=complete)
     facts = merge_windows(part.facts for part in edges.parts)
-    columns = {c for c, f in facts.items() if f.cells}
+    if area is not None and complete:
+        check_area(area, edges.header.first or edges.data.after + 1, windows, cut)
+    columns = {c for c, f in facts.items() if f.cells and (area is None or c in area.columns)}
+    merges = cut.merges if area is None else clip_merges(cut.merges, area._replace(top=1))
     header = read_header(
-        head, edges.header, columns, cut.merges, keep_names=settings.keep_names, most_columns=settings.limits.columns
+        head, edges.header, columns, merges, keep_names=settings.keep_names, most_columns=settings.limits.columns
     )
     count, hidden = sum(part.rows for part in edges.parts), sum(part.hidden for part in edges.parts)
     rows, data = edges.header, edges.data
-    above = head.filter(pl.col(ROW) <= data.after, ~pl.col(ROW).is_between(max(rows.first, 1), rows.last))
+    above = head.filter(
+        pl.col(ROW) >= (area.top if area else 1),
+        pl.col(ROW) <= data.after,
+        ~pl.col(ROW).is_between(max(rows.first, 1), rows.last),
+    )
     last = min(max((w.last_row for w in windows), default=0), data.last)
     _check_hidden(settings, cut, hidden, columns, sheet)
     texts = [window.text for window in windows if window.text and window.rows]

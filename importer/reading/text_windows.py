@@ -78,11 +78,11 @@ class TextSplitter:
 
     def facts(self) -> SheetFacts:
         """Return the facts outside the rows; call it after the last window."""
-        bare = self._cutter.bare
+        bare, piece = self._cutter.bare, self._workbook.piece
         if not bare.count:
-            return SheetFacts((), ())
+            return SheetFacts((), (), piece=piece)
         note = f"fields with quotes that quote nothing: {bare.count:,}, read as they are, the first in line {bare.line}"
-        return SheetFacts((), (), notes=(note,))
+        return SheetFacts((), (), notes=(note,), piece=piece)
 
     def width(self) -> int | None:
         """Return the number of columns."""

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from importer.excel.workbook import Sheet, Workbook
+    from importer.cells.facts import ColumnFacts
+    from importer.excel.workbook import Piece, Sheet, Workbook
     from importer.settings import Limits
 
 #: Number of rows at the top that are searched for the header. Title blocks above a table rarely exceed 20 rows, and
@@ -61,12 +62,34 @@ class SheetFacts:
         merges: merged ranges, as written (`A1:B2`).
         tables: Excel tables of the sheet.
         notes: what the report says about how the rows were written.
+        piece: the piece of the sheet that is read; None for all of it.
     """
 
     hidden_columns: tuple[tuple[int, int], ...]
     merges: tuple[str, ...]
     tables: tuple[ExcelTable, ...] = ()
     notes: tuple[str, ...] = ()
+    piece: Piece | None = None
+
+
+class DataPart(NamedTuple):
+    """The data rows of a window.
+
+    Attributes:
+        facts: facts by sheet column.
+        rows: number of rows, hidden ones included.
+        hidden: number of hidden rows among them.
+        left_out: number of cells in rows that are left out below the header, by sheet column.
+        first_row: sheet row of the first of the rows (0: none).
+        last_row: sheet row of the last of them.
+    """
+
+    facts: dict[int, ColumnFacts]
+    rows: int
+    hidden: int
+    left_out: dict[int, int]
+    first_row: int
+    last_row: int
 
 
 def window_bytes(xml_bytes: int, workers: int, row_bytes: int) -> int:
@@ -179,7 +202,9 @@ class WindowSplitter:
 
     def facts(self) -> SheetFacts:
         """Return the facts outside the rows; call it after the last window."""
-        return SheetFacts(self._splitter.hidden_columns(), self._splitter.merges(), self._tables)
+        return SheetFacts(
+            self._splitter.hidden_columns(), self._splitter.merges(), self._tables, piece=self._workbook.piece
+        )
 
     def width(self) -> int | None:
         """Return the number of columns in the declared used range, or None; call it after the first window."""

@@ -26,7 +26,7 @@ _NOT_IN_KEY = frozenset({
 #: Settings that versions before them did not have: at their default they are left out, so that keys stay the same.
 _ADDED = frozenset({
     "max_text", "types", "null", "mixed", "drift", "footer", "last_row", "rows", "until_blank", "parse_texts",
-    "date_order", "decimal", "encoding", "delimiter",
+    "date_order", "decimal", "range", "excel_table", "merged", "encoding", "delimiter",
 })  # fmt: skip
 
 

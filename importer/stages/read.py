@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from importer.decoding.tasks import ReadTask, StringsTask, WindowRead
 from importer.errors import CellsDisputed, ImporterError, LimitExceeded, ReaderDied
-from importer.excel.default_sheet import find_sheet
 from importer.footer.footer import TAIL_ROWS
 from importer.formats.styles import read_cell_formats
-from importer.reading.sheet_source import SheetSource, head_rows, head_windows, make_source, sort_windows
+from importer.pieces.piece import find_piece
+from importer.reading.area import begins_far_down, head_rows, head_windows
+from importer.reading.sheet_source import SheetSource, make_source, sort_windows
 from importer.reading.text_windows import TextSplitter
 from importer.reading.windows import WINDOWS_AHEAD, WindowSizes, WindowSplitter, judged_bytes
 from importer.runtime.prefetch import ahead
@@ -58,7 +59,7 @@ def open_source(settings: Settings, clock: Clock, place: Place | None = None) ->
         InputError: the workbook or the sheet is refused.
     """
     with clock.stage(Stage.OPEN):
-        return find_sheet(open_file(settings, place), settings.sheet, settings.limits)
+        return find_piece(open_file(settings, place), settings)
 
 
 def _do_nothing() -> None:
@@ -186,6 +187,8 @@ class _SheetReader:
         self, stream: Stream, unfinished: contextlib.ExitStack, between_windows: Callable[[], None]
     ) -> tuple[SheetSource, StreamedLoad | None]:
         """Read the whole sheet; load the windows after the first ones, if the stream can begin."""
+        if begins_far_down(self._workbook.piece):
+            return self.read(between_windows), None
         with self._tasks_ahead() as tasks:
             with self._clock.stage(Stage.READ):
                 self._parse_strings(stream.dsn())

@@ -7,7 +7,16 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from importer.cells.frame import HIDDEN, ROW, kinds_by_column, part
+from importer.cells.frame import (
+    HIDDEN,
+    PARTS,
+    ROW,
+    digits_name,
+    kinds_by_column,
+    part,
+    pattern_name,
+    sheet_columns_of,
+)
 
 #: More than the lines of any file; a sheet ends long before.
 NO_LAST_ROW = 1 << 40
@@ -22,12 +31,15 @@ class DataRows:
         last: the last row that may be data.
         left_out: rows between these that are no data, such as totals; ascending.
         skip_hidden: whether hidden rows are no data.
+        columns: first and last column of the table (0-based), if somebody named a range; a row without cells in these
+            is blank.
     """
 
     after: int = 0
     last: int = NO_LAST_ROW
     left_out: tuple[int, ...] = ()
     skip_hidden: bool = False
+    columns: tuple[int, int] | None = None
 
     def of(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Return the data rows of a window."""
@@ -38,8 +50,17 @@ class DataRows:
         frame = frame.filter(pl.col(ROW) <= self.last) if last > self.last else frame
         if out := self._left_out_between(first, last):
             frame = frame.filter(~pl.col(ROW).is_in(out))
-        blank = blank_looking(frame)
+        within = self.within(frame)
+        if self.columns is not None and not sheet_columns_of(within.columns):
+            return frame.clear()
+        blank = blank_looking(within)
         return frame if blank is None else frame.filter(~blank)
+
+    def within(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return the columns of the table, and what a frame has besides columns of the sheet."""
+        if self.columns is None:
+            return frame
+        return select_columns(frame, *self.columns)
 
     def split(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Return the data rows of a window, and those that are left out below the header, without hidden ones."""
@@ -64,7 +85,8 @@ class DataRows:
 
     def take_all(self, first_row: int, last_row: int) -> bool:
         """Return whether all rows between two sheet rows are data, unless they are hidden or look blank."""
-        return first_row > self.after and last_row <= self.last and not self._left_out_between(first_row, last_row)
+        inside = first_row > self.after and last_row <= self.last and self.columns is None
+        return inside and not self._left_out_between(first_row, last_row)
 
     def including_hidden(self) -> DataRows:
         """Return the same rows, hidden ones too."""
@@ -72,6 +94,15 @@ class DataRows:
 
     def _left_out_between(self, first_row: int, last_row: int) -> tuple[int, ...]:
         return self.left_out[bisect_left(self.left_out, first_row) : bisect_right(self.left_out, last_row)]
+
+
+def select_columns(frame: pl.DataFrame, left: int, right: int) -> pl.DataFrame:
+    """Return a frame without the sheet columns before one and after another."""
+    other = [c for c in sheet_columns_of(frame.columns) if not left <= c <= right]
+    names = {part(c, kind) for c in other for kind in PARTS} | {
+        n(c) for c in other for n in (digits_name, pattern_name)
+    }
+    return frame.drop([name for name in frame.columns if name in names])
 
 
 def blank_looking(frame: pl.DataFrame) -> pl.Series | None:

@@ -163,8 +163,8 @@ def _refuse_aliases(path: Path) -> None:
 _TEXT = ("encoding", "delimiter")
 #: Options of a load that an inspection has, too.
 _READING = (
-    "sheet", "header_row", "rows", "last_row", "until_blank", "footer", "keep_names", "hidden", "engine", "types",
-    "null", "mixed", "parse_texts", "date_order", "decimal", "encoding", "delimiter",
+    "sheet", "range", "excel_table", "merged", "header_row", "rows", "last_row", "until_blank", "footer", "keep_names",
+    "hidden", "engine", "types", "null", "mixed", "parse_texts", "date_order", "decimal", "encoding", "delimiter",
 )  # fmt: skip
 
 

@@ -85,6 +85,14 @@ class ExcelTable(BaseModel):
     range: str
 
 
+class NamedPiece(BaseModel):
+    """A piece of the workbook with a name: an Excel table, or a range with a defined name."""
+
+    name: str
+    sheet: str
+    range: str
+
+
 class SheetTable(BaseModel):
     """Where the table is: its range, its header rows (0: none), rows that are no data, why the header is a guess."""
 
@@ -118,6 +126,8 @@ class InspectAnswer(InspectedSheet):
     header_row: int
     header_rows: list[int]
     table: SheetTable
+    excel_tables: list[NamedPiece]
+    defined_names: list[NamedPiece]
     rows: dict[str, int]
     sample: list[SampleRow]
     problems: list[Problem]

@@ -85,6 +85,15 @@ class InspectOptions(BaseModel):
         str | None, AfterValidator(_check_optional_text),
         Field(min_length=1, max_length=255, description="name of the sheet; default: the first visible one with rows"),
     ] = None  # fmt: skip
+    range: Annotated[
+        str | None, AfterValidator(_check_optional_text),
+        Field(min_length=1, max_length=600, description="range of cells to read (`A4:H205`, `Sheet1!A4:H205`), or a "
+              "defined name; default: the whole sheet"),
+    ] = None  # fmt: skip
+    excel_table: Annotated[
+        str | None, AfterValidator(_check_optional_text),
+        Field(min_length=1, max_length=255, description="name of an Excel table to read"),
+    ] = None  # fmt: skip
     header_row: Annotated[
         str | None, BeforeValidator(_int_to_text),
         Field(pattern="^[0-9]{1,7}(-[0-9]{1,7})?$", description="header row, or rows (`2-4`); 0: none; default: found"),
@@ -106,6 +115,10 @@ class InspectOptions(BaseModel):
         Field(min_length=1, max_length=9, description="between the fields of a text file: a character, or `comma`, "
               "`semicolon`, `tab`, `pipe`; default: found"),
     ] = None  # fmt: skip
+    merged: Annotated[
+        Literal["first", "fill"],
+        Field(description="what merged cells in the data hold: only the first one its value, or (`fill`) each of them"),
+    ] = "first"
     keep_names: Annotated[bool, Field(description="use header texts as column names unchanged")] = False
     hidden: Annotated[
         Literal["include", "skip", "error"], Field(description="what to do with hidden rows and columns")
@@ -163,8 +176,8 @@ class LoadOptions(InspectOptions):
     ] = None  # fmt: skip
     columns: Annotated[
         str | None, BeforeValidator(_join_list), AfterValidator(_check_optional_text),
-        Field(min_length=1, max_length=100_000, description="columns to load, by header, name or letter, "
-              "separated by commas; the others are ignored"),
+        Field(min_length=1, max_length=100_000, description="columns to load, by header, name, letter or range of "
+              "letters (`A-K`), separated by commas; the others are ignored"),
     ] = None  # fmt: skip
     contract: Annotated[
         str | None, BeforeValidator(_dict_to_json), AfterValidator(_check_optional_text),
