@@ -133,6 +133,11 @@ class Sheet:
         """Rows with data."""
         return sorted({r for r, _ in self.cells})
 
+    @property
+    def data_rows(self) -> set[int]:
+        """Rows that hold more than empty texts: others look blank, and are no data."""
+        return {r for (r, _), cell in self.cells.items() if cell.kind != "text" or cell.value != ""}
+
     def bad_rows(self) -> set[int]:
         """Rows with a cell that no table can hold: errors, uncalculated formulas, no value, or a NUL."""
         return {

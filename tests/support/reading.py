@@ -154,11 +154,11 @@ def check_read(sheet: Sheet, source: SheetSource) -> None:
 def check_judged(sheet: Sheet, source: SheetSource, judged: Judged) -> None:
     """Fail with the guilty cell unless every cell is in an accepted row with its value, or in a rejected row."""
     assert sheet.bad_rows() == judged.rejected
-    assert {row[ROW] for row in judged.accepted} == set(sheet.rows) - judged.rejected
+    assert {row[ROW] for row in judged.accepted} == sheet.data_rows - judged.rejected
     names = {c.index: c.name for c in source.header.columns}
     loaded = {row[ROW]: row for row in judged.accepted}
     for (row, column), cell in sheet.cells.items():
-        if row in judged.rejected:
+        if row in judged.rejected or row not in sheet.data_rows:
             continue
         value = loaded[row][names[column]]
         assert same_loaded(cell, value), f"{source.address(row, column)} {cell} was loaded as {value!r}"
@@ -170,7 +170,7 @@ def check_judged(sheet: Sheet, source: SheetSource, judged: Judged) -> None:
     assert bad == judged.errors
     for column, count in judged.counts.items():
         assert count.balanced
-        assert count.cells == sum(c == column for _, c in sheet.cells)
+        assert count.cells == sum(c == column for r, c in sheet.cells if r in sheet.data_rows)
 
 
 def as_frame(source: SheetSource) -> pl.DataFrame:
