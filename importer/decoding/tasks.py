@@ -154,4 +154,4 @@ class WindowRead(NamedTuple):
     @property
     def plain(self) -> bool:
         """Whether no row of it may be something else than data."""
-        return not self.marks and not self.blank_rows
+        return not self.marks and not self.blank_rows and not self.gap

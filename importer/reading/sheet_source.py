@@ -139,18 +139,27 @@ class SheetSource:
                 {"row": each.row, "reason": each.reason, "left_out": each.row in out} for each in self.edges.footer
             ],
             "doubt": rows.doubt,
+            "other_tables": list(self.cut.other_tables),
             "excel_tables": [{"name": each.name, "range": each.ref} for each in self.cut.tables],
         }
 
     def _piece_notes(self) -> list[str]:
         """Return which piece of the sheet was read, and what was not."""
         piece, area, cells = self.cut.piece, area_of(self.cut.piece), self.edges.outside
+        if area is not None and self.cut.other_tables:
+            others, read = self.cut.other_tables, f"{area.address}, was read; the cells of the others are ignored"
+            options = " or ".join(f"--range {other}" for other in others)
+            return [f"the sheet has {len(others) + 1} tables: only the largest, {read} ({options})"]
         if piece is not None and area is not None:
             what = "Excel table" if piece.header_rows is not None else "range"
             name = "" if piece.asked == area.address else f" ({piece.asked})"
             beside = f"; {cells:,} cells below and beside it are ignored" if cells else ""
             return [f"only {what} {area.address}{name} was read{beside}"]
-        return [f"{cells:,} cells in rows that are no data are ignored"] if cells else []
+        notes = [f"{cells:,} cells in rows that are no data are ignored"] if cells else []
+        return notes + [
+            f"{area} may be a table of its own, and was read as a part of this one; --range {area} takes it alone"
+            for area in self.cut.doubtful_tables
+        ]
 
     def _footer_notes(self) -> list[str]:
         """Return which rows below and between the data were left out, and which may be no data, with the option."""

@@ -63,6 +63,8 @@ class SheetFacts:
         tables: Excel tables of the sheet.
         notes: what the report says about how the rows were written.
         piece: the piece of the sheet that is read; None for all of it.
+        other_tables: ranges of the sheet's tables that are not read, where it has several.
+        doubtful_tables: ranges that were read as a part of the table, and may be tables of their own.
     """
 
     hidden_columns: tuple[tuple[int, int], ...]
@@ -70,6 +72,8 @@ class SheetFacts:
     tables: tuple[ExcelTable, ...] = ()
     notes: tuple[str, ...] = ()
     piece: Piece | None = None
+    other_tables: tuple[str, ...] = ()
+    doubtful_tables: tuple[str, ...] = ()
 
 
 class DataPart(NamedTuple):

@@ -13,6 +13,7 @@ from importer.errors import CellsDisputed, ImporterError, LimitExceeded, ReaderD
 from importer.footer.footer import TAIL_ROWS
 from importer.formats.styles import read_cell_formats
 from importer.pieces.piece import find_piece
+from importer.pieces.several_tables import with_largest_table
 from importer.reading.area import begins_far_down, head_rows, head_windows
 from importer.reading.sheet_source import SheetSource, make_source, sort_windows
 from importer.reading.text_windows import TextSplitter
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from importer.decoding.tasks import Window
     from importer.excel.workbook import Sheet, Workbook
+    from importer.reading.windows import SheetFacts
     from importer.runtime.progress import Clock
     from importer.settings import Dsn, Settings
     from importer.workers.pool import Pool
@@ -223,12 +225,16 @@ class _SheetReader:
 
     def _whole_source(self) -> SheetSource:
         self._complete = True
-        return self._source_so_far()
+        source = self._source_so_far()
+        cut = with_largest_table(source, self._settings)
+        return source if cut is source.cut else self._make_source(cut)
 
     def _source_so_far(self) -> SheetSource:
+        return self._make_source(self._splitter.facts())
+
+    def _make_source(self, cut: SheetFacts) -> SheetSource:
         windows = sort_windows(self._windows, self._sheet)
-        opened = self._workbook, self._sheet
-        return make_source(opened, self._splitter.facts(), windows, self._settings, complete=self._complete)
+        return make_source((self._workbook, self._sheet), cut, windows, self._settings, complete=self._complete)
 
     def _with_dsn(self, task: ReadTask, stream: Stream) -> ReadTask:
         """Return the task, with a DSN to connect to meanwhile if its worker will write; window 0's always will."""

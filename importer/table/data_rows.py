@@ -69,10 +69,10 @@ class DataRows:
             return data, below.clear()
         return data, below.filter(~pl.col(ROW).is_in(data[ROW].implode()))
 
-    def between(self, first_row: int, last_row: int) -> tuple[int, int, tuple[int, ...], bool]:
+    def between(self, first_row: int, last_row: int) -> tuple[object, ...]:
         """Return what decides which of the rows between two are data."""
         left_out = self._left_out_between(first_row, last_row)
-        return min(self.after, last_row), min(self.last, last_row), left_out, self.skip_hidden
+        return min(self.after, last_row), min(self.last, last_row), left_out, self.skip_hidden, self.columns
 
     def _below(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Return the rows below the header, without hidden ones that are skipped."""

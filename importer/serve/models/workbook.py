@@ -94,12 +94,16 @@ class NamedPiece(BaseModel):
 
 
 class SheetTable(BaseModel):
-    """Where the table is: its range, its header rows (0: none), rows that are no data, why the header is a guess."""
+    """Where the table is: its range, its header rows (0: none), rows that are no data, why the header is a guess.
+
+    `other_tables` has the ranges of the sheet's other tables.
+    """
 
     range: str | None
     header_rows: list[int]
     footer: list[FooterRow]
     doubt: str | None
+    other_tables: list[str]
     excel_tables: list[ExcelTable]
 
 
