@@ -17,10 +17,11 @@ from importer.excel.addresses import MAX_COLUMNS, MAX_ROWS
 from importer.footer.footer import TAIL_ROWS, FooterRow, find_footer
 from importer.footer.judged_rows import Columns, RowsAbove
 from importer.footer.row_marks import RowMark
-from importer.table.cell_range import clip_merges, parse_merges
+from importer.table.cell_range import CellRange, clip_merges, parse_merges
 from importer.table.data_rows import NO_LAST_ROW, DataRows
 from importer.table.grid import make_grid
 from importer.table.header_rows import HeaderRows, find_header, given_header
+from importer.table.merged_cells import MergedValue, merged_values
 
 from .area import area_of, stated_table
 from .windows import DataPart
@@ -45,6 +46,8 @@ class TableEdges(NamedTuple):
         outside: number of cells below or beside the rows and columns that somebody asked for, and of empty texts in
             rows that hold nothing else.
         totals: number of cells in totals and remarks that are left out.
+        merged: number of merged ranges in the data.
+        filled: number of their cells that got the value of the first.
     """
 
     header: HeaderRows
@@ -53,6 +56,8 @@ class TableEdges(NamedTuple):
     parts: tuple[DataPart, ...]
     outside: int = 0
     totals: int = 0
+    merged: int = 0
+    filled: int = 0
 
 
 def find_edges(
@@ -91,7 +96,38 @@ def find_edges(
             part if data.take_all(window.first_row, window.last_row) else _data_part(window, data, settings.missing)
             for window, part in zip(windows, parts, strict=True)
         ]
-    return TableEdges(header, data, tuple(footer), tuple(parts), outside, _count_outside(parts, data) - outside)
+    totals = _count_outside(parts, data) - outside
+    spans = _merged_data(cut, data, parts)
+    if not spans or settings.merged == "first":
+        return TableEdges(header, data, tuple(footer), tuple(parts), outside, totals, len(spans))
+    cells = _count_cells(parts)
+    data = replace(data, merged=_read_merged(windows, data, spans))
+    parts = [_data_part(window, data, settings.missing) for window in windows]
+    filled = _count_cells(parts) - cells
+    return TableEdges(header, data, tuple(footer), tuple(parts), outside, totals, len(spans), filled)
+
+
+def _merged_data(cut: SheetFacts, data: DataRows, parts: Sequence[DataPart]) -> list[CellRange]:
+    """Return the merged ranges that begin in the data, by row."""
+    last = min(max((part.last_row for part in parts), default=0), data.last)
+    left, right = data.columns or (0, MAX_COLUMNS)
+    out = set(data.left_out)
+    spans = parse_merges(cut.merges, last)
+    return sorted(s for s in spans if s.top > data.after and left <= s.left <= right and s.top not in out)
+
+
+def _read_merged(windows: Sequence[WindowRead], data: DataRows, spans: list[CellRange]) -> tuple[MergedValue, ...]:
+    """Return the merged ranges with their values, within the columns of the table."""
+    right = data.columns[1] if data.columns else MAX_COLUMNS
+    found: list[MergedValue] = []
+    for window in windows:
+        inside = [s._replace(right=min(s.right, right)) for s in spans if window.first_row <= s.top <= window.last_row]
+        found += merged_values(spool.read(window.path), inside) if inside and window.rows else []
+    return tuple(found)
+
+
+def _count_cells(parts: Sequence[DataPart]) -> int:
+    return sum(facts.cells for part in parts for facts in part.facts.values())
 
 
 def _count_outside(parts: Sequence[DataPart], data: DataRows) -> int:

@@ -108,7 +108,7 @@ class SheetSource:
         if self.above_header:
             place = "header row" if self.header.last_row else "table"
             found.append(f"{self.above_header} rows above the {place} were not read as data")
-        found += self._piece_notes() + self._footer_notes()
+        found += self._piece_notes() + self._footer_notes() + self._merged_notes()
         if self.hidden_rows:
             found.append(f"{self.hidden_rows:,} of the data rows are hidden or filtered out in the sheet")
         if hidden := hidden_columns(self.cut, self.facts):
@@ -160,6 +160,16 @@ class SheetSource:
             f"{area} may be a table of its own, and was read as a part of this one; --range {area} takes it alone"
             for area in self.cut.doubtful_tables
         ]
+
+    def _merged_notes(self) -> list[str]:
+        """Return what the cells of merged ranges in the data hold."""
+        count = self.edges.merged
+        if not count:
+            return []
+        ranges = f"{count:,} merged range{'s' if count > 1 else ''} in the data"
+        if self.data.merged:
+            return [f"{ranges}: {self.edges.filled:,} cells filled with the value of the first (--merged fill)"]
+        return [f"{ranges}: only the first cell of each has the value; --merged fill repeats it"]
 
     def _footer_notes(self) -> list[str]:
         """Return which rows below and between the data were left out, and which may be no data, with the option."""

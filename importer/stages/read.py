@@ -189,7 +189,7 @@ class _SheetReader:
         self, stream: Stream, unfinished: contextlib.ExitStack, between_windows: Callable[[], None]
     ) -> tuple[SheetSource, StreamedLoad | None]:
         """Read the whole sheet; load the windows after the first ones, if the stream can begin."""
-        if begins_far_down(self._workbook.piece):
+        if begins_far_down(self._workbook.piece) or self._settings.merged == "fill":
             return self.read(between_windows), None
         with self._tasks_ahead() as tasks:
             with self._clock.stage(Stage.READ):

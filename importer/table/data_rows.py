@@ -18,6 +18,8 @@ from importer.cells.frame import (
     sheet_columns_of,
 )
 
+from .merged_cells import MergedValue, fill_merged
+
 #: More than the lines of any file; a sheet ends long before.
 NO_LAST_ROW = 1 << 40
 
@@ -33,6 +35,7 @@ class DataRows:
         skip_hidden: whether hidden rows are no data.
         columns: first and last column of the table (0-based), if somebody named a range; a row without cells in these
             is blank.
+        merged: merged ranges whose value all of their cells get.
     """
 
     after: int = 0
@@ -40,9 +43,14 @@ class DataRows:
     left_out: tuple[int, ...] = ()
     skip_hidden: bool = False
     columns: tuple[int, int] | None = None
+    merged: tuple[MergedValue, ...] = ()
 
     def of(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Return the data rows of a window."""
+        rows = self._rows_of(frame)
+        return fill_merged(rows, self.merged) if self.merged else rows
+
+    def _rows_of(self, frame: pl.DataFrame) -> pl.DataFrame:
         frame = self._below(frame)
         if frame.is_empty():
             return frame
@@ -85,7 +93,7 @@ class DataRows:
 
     def take_all(self, first_row: int, last_row: int) -> bool:
         """Return whether all rows between two sheet rows are data, unless they are hidden or look blank."""
-        inside = first_row > self.after and last_row <= self.last and self.columns is None
+        inside = first_row > self.after and last_row <= self.last and self.columns is None and not self.merged
         return inside and not self._left_out_between(first_row, last_row)
 
     def including_hidden(self) -> DataRows:
