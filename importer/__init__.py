@@ -166,6 +166,8 @@ def import_workbook(
         DatabaseError: the server cannot be reached, or refused a statement.
         BudgetExceeded: there are more rejects than `max_rejects`; its `report` lists them.
     """
+    given = locals()
+    options = {name: given[name] for name in _parameters() if name not in {"dry_run", "progress"}}
     from importer.api.arguments import as_path, as_progress
     from importer.api.messages import python_report, python_words
 
@@ -174,18 +176,7 @@ def import_workbook(
 
     named = table or contract
     with as_path(workbook, temp_dir, needs_name=not named) as path, python_words(_parameters()):
-        settings = make_settings(
-            path, to=to, table=table, mode=mode, key=key, on_duplicate=on_duplicate, lineage=lineage,
-            timeline=timeline, sheet=sheet, range=range, excel_table=excel_table,
-            header_row=header_row, rows=rows, last_row=last_row,
-            until_blank=until_blank, footer=footer, merged=merged, encoding=encoding,
-            delimiter=delimiter, contract=contract,
-            columns=columns, keep_names=keep_names, hidden=hidden, engine=engine, error_cells=error_cells,
-            types=types, null=null, mixed=mixed, parse_texts=parse_texts, date_order=date_order, decimal=decimal,
-            drift=drift, timezone=timezone, max_text=max_text, rejects=rejects, max_rejects=max_rejects,
-            method=method, workers=workers, chunk_rows=chunk_rows, bad_cells=bad_cells, temp_dir=temp_dir,
-            again=again, retry_for=retry_for, timeout=timeout, limits=limits,
-        )  # fmt: skip
+        settings = make_settings(path, **options)
         return python_report(run(settings, as_progress(progress), dry_run=dry_run), _parameters())
 
 
@@ -210,9 +201,9 @@ def inspect_workbook(workbook: Workbook, **options: Any) -> Inspection:
 
     Args:
         workbook: path of a workbook or a text file, its bytes, or a file that is open for binary reading.
-        options: `sheet`, `header_row`, `rows`, `last_row`, `until_blank`, `footer`, `columns`, `types`, `null`,
-            `mixed`, `parse_texts`, `date_order`, `decimal`, `keep_names`, `hidden`, `engine`, `encoding`, `delimiter`,
-            `workers`, `temp_dir` and `limits`, as in `import_workbook`.
+        options: `sheet`, `range`, `excel_table`, `header_row`, `rows`, `last_row`, `until_blank`, `footer`, `merged`,
+            `columns`, `types`, `null`, `mixed`, `parse_texts`, `date_order`, `decimal`, `keep_names`, `hidden`,
+            `engine`, `encoding`, `delimiter`, `workers`, `temp_dir` and `limits`, as in `import_workbook`.
 
     Raises:
         InputError: the workbook, the sheet or the header is refused.
