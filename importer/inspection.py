@@ -159,7 +159,7 @@ def suggest_contract(workbook: str | Path, **options: Any) -> dict[str, Any]:
     with open_workspace(settings) as (folder, pool):
         source = read_source(settings, pool, folder, Clock())
         columns, contract, proposals = _infer(settings, source, parse=True)
-        descriptor = dump_contract(suggest_rules(source, contract, columns, skip_hidden=settings.hidden == "skip"))
+        descriptor = dump_contract(suggest_rules(source, contract, columns, settings))
         for field, column in zip(descriptor["fields"], columns, strict=True):
             if column.index in proposals.questions:
                 field["description"] = proposals.note(column)

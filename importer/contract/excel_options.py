@@ -124,6 +124,11 @@ def with_excel(settings: Settings, excel: Mapping[str, Any]) -> Settings:
     """
     defaults = {field.name: field.default for field in dataclasses.fields(Settings)}
     given = {name: value for name, value in _parse(excel).items() if getattr(settings, name) == defaults[name]}
+    if settings.range is not None or settings.excel_table is not None:
+        # A piece that the caller names is not the one of the contract, and may be on another sheet.
+        elsewhere = settings.excel_table is not None or "!" in str(settings.range)
+        others = {"range", "excel_table", "header_rows", "rows", "last_row", *(("sheet",) if elsewhere else ())}
+        given = {name: value for name, value in given.items() if name not in others}
     return dataclasses.replace(settings, **given) if given else settings
 
 

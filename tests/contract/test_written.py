@@ -9,6 +9,8 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from openpyxl import Workbook
+from openpyxl.workbook.defined_name import DefinedName
+from openpyxl.worksheet.table import Table
 
 from importer.cli.commands import cli
 from importer.contract.dbt import to_dbt
@@ -17,6 +19,7 @@ from importer.contract.loader import load_contract, parse_contract
 from importer.contract.model import dump_contract
 from importer.contract.odcs import to_odcs
 from importer.errors import ContractError
+from importer.inspection import suggest_contract
 from importer.settings import Settings
 
 if TYPE_CHECKING:
@@ -89,6 +92,45 @@ def test_suggestion_loads_without_another_option(db: Database, book: Path, tmp_p
     assert db.rows(
         "select attname::text from pg_attribute where attrelid = 'orders'::regclass and attnotnull and attnum > 0"
     ) == [("customer",), ("order_no",), ("amount",)]
+
+
+def test_suggestion_has_the_piece_that_was_read(db: Database, tmp_path: Path) -> None:
+    """A range or a name as it was given; of several tables the one that was read, with rows that come next month."""
+    path = tmp_path / "p.xlsx"
+    made = Workbook()
+    for line in (
+        ["id", "n", None, "code", "rate"],
+        *[[i, i, None, f"c{i}" if i < 4 else None, i / 8 if i < 4 else None] for i in range(1, 7)],
+    ):
+        made.active.append(line)
+    made.active.append(["Total", 21])
+    other = made.create_sheet("Other")
+    for line in (["title"], ["k", "v"], [1, 2], [3, 4]):
+        other.append(line)
+    other.add_table(Table(displayName="tblKeys", ref="A2:B4"))
+    made.defined_names["Keys"] = DefinedName("Keys", attr_text="Other!$A$2:$B$4")
+    made.save(path)
+    for options, excel, rows in (
+        ({}, {"sheet": "Sheet", "range": "A1:B", "headerRow": 1}, 6),
+        ({"range": "A1:B4"}, {"sheet": "Sheet", "range": "A1:B4", "headerRow": 1}, 3),
+        ({"range": "keys"}, {"sheet": "Other", "range": "keys"}, 2),
+        ({"excel_table": "TBLKEYS"}, {"sheet": "Other", "excelTable": "tblKeys"}, 2),
+        ({"range": "A1:B", "footer": "keep", "last_row": 8, "merged": "fill"},
+         {"sheet": "Sheet", "range": "A1:B", "headerRow": 1, "lastRow": 8, "footer": "keep", "merged": "fill"}, 7),
+    ):  # fmt: skip
+        suggested = suggest_contract(path, workers=0, **options)
+        assert suggested["excel"] == excel
+        (tmp_path / "c.json").write_text(json.dumps(suggested))
+        db.run("drop table if exists p")
+        assert db.load(path, table="p", contract=tmp_path / "c.json", workers=0).total_records == rows
+
+
+def test_piece_of_the_command_line_is_not_that_of_the_contract() -> None:
+    said = {"sheet": "May", "range": "A4:B9", "headerRow": 4, "footer": "keep"}
+    for piece, sheet in (({"range": "C1:D9"}, "May"), ({"range": "June!Keys"}, None), ({"excel_table": "T"}, None)):
+        found = with_excel(Settings(workbook="x.xlsx", **piece), said)  # type: ignore[arg-type]
+        assert (found.sheet, found.header_rows, found.footer) == (sheet, None, "keep")
+        assert (found.range, found.excel_table) == (piece.get("range"), piece.get("excel_table"))
 
 
 def test_options_of_the_command_line_come_first() -> None:
