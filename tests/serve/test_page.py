@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import openpyxl
 import pytest
+from openpyxl.worksheet.table import Table
 from playwright.sync_api import expect
 from support.serving import Service, book, held, kill_all, numbers, serving, short_folder, wait_for
 
@@ -182,6 +183,32 @@ def test_page_sheet_and_header_row(service: Service, visit: Visit) -> None:
     page.fill("#new-name", "second")
     visit.load("All 2 rows are in the new table ")
     assert service.rows("select who, what from second order by 1") == [("a", 1), ("b", 2)]
+
+
+def test_page_part_of_a_sheet(service: Service, visit: Visit) -> None:
+    """An Excel table on another sheet, then cells of it; a sheet of two tables offers the other one."""
+    made = openpyxl.Workbook()
+    for row in (["id", "n"], [1, 2], [3, 4], [5, 6], [], ["code", "rate", "k"], ["a", 0.5, 1]):
+        made.active.append(row)
+    other = made.create_sheet("Second")
+    for row in (["title"], ["who", "what"], ["a", 1], ["b", 2]):
+        other.append(row)
+    other.add_table(Table(displayName="People", ref="A2:B4"))
+    content = io.BytesIO()
+    made.save(content)
+    visit.choose("parts.xlsx", content.getvalue())
+    page = visit.page
+    visit.see("#preview-summary", "3 rows and 2 columns")
+    assert page.locator("#pieces option").evaluate_all("all => all.map((o) => o.value)") == ["A6:C7", "People"]
+    page.fill("#piece", "people")
+    page.press("#piece", "Enter")
+    visit.see("#preview-summary", "2 rows and 2 columns in sheet “Second”")
+    page.fill("#piece", "A2:B3")
+    page.press("#piece", "Enter")
+    visit.see("#preview-summary", "1 row and 2 columns")
+    page.fill("#new-name", "part")
+    visit.load("All 1 row is in the new table ")
+    assert service.rows("select who, what from part") == [("a", 1)]
 
 
 def test_page_same_workbook_is_loaded_once(service: Service, visit: Visit) -> None:

@@ -88,7 +88,7 @@ async function inspect(asking, fresh = false) {
     clear(error);
     clear(byId("action-error"));
     showSteps(true);
-    showPreview(inspected);
+    showPreview(inspected, asking);
     showTarget(inspected, tables, contracts.contracts, firstRun, fresh);
     say(`Found ${byId("preview-summary").textContent}`);
     if (fresh) goTo(byId("preview-title"));
@@ -158,8 +158,8 @@ async function begin(path, more = {}) {
   enableLoad(false);
   try {
     const { sheet } = hand.inspected;
-    const { header_row } = hand.asking;
-    const options = { sheet, header_row, ...targetOptions(), ...more, wait: false };
+    const { range, excel_table, header_row } = hand.asking;
+    const options = { sheet, range, excel_table, header_row, ...targetOptions(), ...more, wait: false };
     const { run } = await withUpload((upload) => post(path, { ...options, upload }));
     hand.run = run.id;
     watch(run);

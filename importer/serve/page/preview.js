@@ -17,18 +17,30 @@ export const isEmpty = (inspected) => inspected.rows.data === 0 || loadable(insp
 
 let chosen = () => {};
 
-/** Prepare the step; `onChange` is called with {sheet, header_row} when the user chooses others. */
+/** The named parts of the workbook: name, sheet, range, and the option that each is for. */
+let named = [];
+
+/** Prepare the step; `onChange` is called with {sheet, range or excel_table, header_row} when the user chooses others. */
 export function preparePreview(onChange) {
   chosen = onChange;
 }
 
 byId("sheet").addEventListener("change", () => chosen({ sheet: byId("sheet").value }));
+byId("piece").addEventListener("change", () => chosen(part()));
 byId("header-row").addEventListener("change", () => {
   const text = byId("header-row").value.trim().replace(/\s*[-–]\s*/, "-");
   const right = /^\d{1,7}(-\d{1,7})?$/.test(text) || text === "";
   headerError(right ? null : "Enter a row such as 3, a range such as 2-4, or 0.");
-  if (right) chosen({ sheet: byId("sheet").value, header_row: text || undefined });
+  if (right) chosen({ ...part(), header_row: text || undefined });
 });
+
+/** Return what to read, as options: the sheet, and the part of it that the user typed or chose. */
+function part() {
+  const text = byId("piece").value.trim();
+  const known = named.find((each) => each.name.toLowerCase() === text.toLowerCase());
+  if (known) return { sheet: known.sheet, [known.option]: known.name };
+  return text.includes("!") ? { range: text } : { sheet: byId("sheet").value, range: text || undefined };
+}
 
 function headerError(text) {
   const place = byId("header-error");
@@ -38,12 +50,13 @@ function headerError(text) {
 }
 
 /** Show the result of an inspection. */
-export function showPreview(inspected) {
+export function showPreview(inspected, asking) {
   const columns = loadable(inspected);
   byId("preview-summary").textContent =
     `${count(inspected.rows.data, "row")} and ${count(columns.length, "column")} in sheet “${inspected.sheet}”.` +
     aside(inspected.rows);
   showSheets(inspected);
+  showParts(inspected, asking);
   const [first, last] = inspected.header_rows ?? [];
   byId("header-row").value = !inspected.header_row ? "0" : first === last ? first : `${first}-${last}`;
   headerError(null);
@@ -68,6 +81,16 @@ function showSheets(inspected) {
   );
   byId("sheet").value = inspected.sheet;
   show(byId("sheet-field"), sheets.length > 1);
+}
+
+function showParts(inspected, asking) {
+  named = [
+    ...inspected.excel_tables.map((each) => ({ ...each, option: "excel_table" })),
+    ...inspected.defined_names.map((each) => ({ ...each, option: "range" })),
+  ];
+  const others = inspected.table.other_tables.map((range) => option(range, "another table of this sheet"));
+  fill(byId("pieces"), [...others, ...named.map((each) => option(each.name, `${each.sheet}, ${each.range}`))]);
+  byId("piece").value = asking.range ?? asking.excel_table ?? "";
 }
 
 /** Return the kinds of a column's cells, the most frequent first: "text, 1 error value". */

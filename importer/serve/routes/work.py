@@ -112,7 +112,8 @@ async def _run_inspection(service: Service, options: InspectOptions, upload: Upl
 
 def _inspection_key(options: InspectOptions) -> str:
     """Return the cache key of an inspection: the options that its result depends on."""
-    return json.dumps([options.sheet, options.header_row, options.keep_names, options.hidden])
+    kept = options.model_dump(include=set(InspectOptions.model_fields) - {"upload"})
+    return json.dumps(kept, sort_keys=True)
 
 
 # ---- CHECK AND LOAD ---------------------------------------------------------------------------------------------
