@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import openpyxl
 import pytest
+from click.testing import CliRunner
 from openpyxl.workbook.defined_name import DefinedName
 from openpyxl.worksheet.table import Table
 from support.reading import reading
 
+from importer.cli.commands import cli
 from importer.errors import SheetError, UsageError
 from importer.inspection import inspect_workbook
 from importer.plan.model import choose_columns
@@ -19,6 +21,7 @@ from importer.table.cell_range import parse_range, parse_typed_range
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from click.testing import Result
     from conftest import Database
 
     from importer.reading.sheet_source import SheetSource
@@ -157,6 +160,18 @@ def test_named_pieces_are_listed(book: Path) -> None:
         ("Prices", "Orders", "B4:D8"), ("Second", MINE, "A1:B3"), ("Orders!Local", "Orders", "B4:C6"),
         ("'My ''sheet'!Local", MINE, "A6:B7"), ("'My ''sheet'!Prices", MINE, "A1:B2"),
     }  # fmt: skip
+
+
+def test_pieces_on_the_command_line(book: Path) -> None:
+    def inspect(*words: str) -> Result:
+        return CliRunner().invoke(cli, ["inspect", str(book), "--workers", "0", *words])
+
+    shown = inspect("--range", "B5:C8", "--no-header").output
+    assert "table: B5:C8, no header row" in shown
+    assert "Excel tables (--excel-table): tblMine (My 'sheet!A1:B4), Later (My 'sheet!A6:B7)" in shown
+    assert "names (--range): Prices (Orders!B4:D8)" in shown
+    assert "--no-header and --header-row" in str(inspect("--no-header", "--header-row", "3").output)
+    assert inspect("--no-header", "--header-row", "3").exit_code == 2
 
 
 def test_every_cell_of_a_piece_is_accounted_for(db: Database, book: Path) -> None:
