@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import struct
 import zipfile
-from typing import TYPE_CHECKING, BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO, Self, cast
 
 from isal import isal_zlib
 
@@ -29,8 +29,10 @@ BLOCK_BYTES = 4 << 20
 #: Maximum size of parts that are read whole: workbook, relationships, content types. Those written by Excel are far
 #: below 1 MiB even with thousands of sheets.
 SMALL_PART_BYTES = 64 << 20
-#: Maximum size of a zip's end-of-directory record: 22 bytes and a comment of at most 64 KiB.
-_END_BYTES = 22 + 0xFFFF
+#: How the header of an entry begins, and where a directory is if only its zip64 record says that.
+_LOCAL, _IN_ZIP64 = b"PK\x03\x04", 0xFFFFFFFF
+#: How a zip's end-of-directory record begins, and its size: 22 bytes and a comment of at most 64 KiB.
+_END, _LEAST_END_BYTES, _END_BYTES = b"PK\x05\x06", 22, 22 + 0xFFFF
 #: Maximum average size of a directory entry: 46 bytes and the name; names of parts are below 100 bytes.
 _ENTRY_BYTES = 512
 _ELEMENT = re.compile(rb"<[A-Za-z_]")
@@ -64,7 +66,7 @@ class Package:
     def _directory(self) -> dict[str, zipfile.ZipInfo]:
         self._check_directory_size()
         try:
-            infos = zipfile.ZipFile(self._file).infolist()
+            infos = self._entries()
         except (zipfile.BadZipFile, struct.error, ValueError, NotImplementedError, EOFError) as exc:
             raise WorkbookRefused(
                 "the zip container is damaged or cut short",
@@ -81,15 +83,46 @@ class Package:
                 raise WorkbookRefused(f"two parts are named {info.filename!r}", place=self.path.name, choice=_RESAVE)
         return parts
 
+    def _entries(self) -> list[zipfile.ZipInfo]:
+        """Return the entries of the directory; some mail and web programs add bytes before the zip, or behind it.
+
+        In a file that begins as a zip, another one may be a part, such as a workbook in a workbook. Where the rest is
+        cut off, its directory is not that of the file.
+        """
+        end = self._end_of_directory()
+        size = self._file.seek(0, 2)
+        cut = end >= 0 and size - end > _END_BYTES
+        archive = zipfile.ZipFile(
+            cast("BinaryIO", _Beginning(self._file, end + _LEAST_END_BYTES)) if cut else self._file
+        )
+        self._file.seek(max(end, 0))
+        begins = int.from_bytes(self._file.read(_LEAST_END_BYTES)[16:20], "little")
+        self._file.seek(0)
+        whole = self._file.read(len(_LOCAL)) != _LOCAL or begins in {archive.start_dir, _IN_ZIP64}
+        if not whole:
+            raise zipfile.BadZipFile("its directory is that of a part")
+        return archive.infolist()
+
+    def _end_of_directory(self) -> int:
+        """Return where the end-of-directory record is; -1 if there is none."""
+        size = self._file.seek(0, 2)
+        position, follows = size, b""
+        while position > 0:
+            start = max(position - _READ_BYTES, 0)
+            self._file.seek(start)
+            block = self._file.read(position - start) + follows
+            if (end := block.rfind(_END)) >= 0:
+                return start + end
+            position, follows = start, block[: len(_END) - 1]
+        return -1
+
     def _check_directory_size(self) -> None:
         """Refuse a directory that would fill the memory before its entries can be counted."""
-        size = self._file.seek(0, 2)
-        self._file.seek(max(size - _END_BYTES, 0))
-        tail = self._file.read()
-        self._file.seek(0)
-        end = tail.rfind(b"PK\x05\x06")
+        end = self._end_of_directory()
+        self._file.seek(max(end, 0))
+        record = self._file.read(_LEAST_END_BYTES)
         # The 4 bytes at offset 12 are the directory's size; zip64 writes 0xFFFFFFFF there, which is refused.
-        directory = int.from_bytes(tail[end + 12 : end + 16], "little") if end >= 0 else 0
+        directory = int.from_bytes(record[12:16], "little") if end >= 0 else 0
         if directory > self._limits.part_count * _ENTRY_BYTES:
             most = f"{self._limits.part_count:,}"
             raise WorkbookRefused(
@@ -207,9 +240,29 @@ class Package:
         return WorkbookRefused(f"part {name!r} {fact}", place=self.path.name, choice=choice)
 
 
+class _Beginning:
+    """The first bytes of a file, as if it had no others."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file, self._size = file, size
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset + (0, self._file.tell(), self._size)[whence])
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def read(self, count: int = -1) -> bytes:
+        left = max(self._size - self._file.tell(), 0)
+        return self._file.read(left if count < 0 else min(count, left))
+
+    def seekable(self) -> bool:
+        return True
+
+
 def _key(name: str) -> str:
     """Return a part's name as it is compared: without regard to case; older .NET writes backslashes into zips."""
-    return name.replace("\\", "/").lstrip("/").lower()
+    return name.replace("\\", "/").removeprefix("./").lstrip("/").lower()
 
 
 def _encoded_doctype(start: bytes) -> bytes:

@@ -248,7 +248,7 @@ def read_relations(package: Package, part: str) -> dict[str, tuple[str, str]]:
     for _, _, attributes, _ in find_elements(package, rels, {"Relationship"}):
         if attributes.get("TargetMode") == "External":
             continue
-        target = unquote(attributes.get("Target", ""))
+        target = unquote(attributes.get("Target", "")).replace("\\", "/")
         absolute = target.lstrip("/") if target.startswith("/") else posixpath.normpath(posixpath.join(folder, target))
         relation = (attributes.get("Type", "").rsplit("/", 1)[-1], absolute)
         if found.setdefault(attributes.get("Id", ""), relation) != relation:

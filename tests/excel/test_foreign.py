@@ -242,13 +242,22 @@ def test_sheet_that_is_not_in_the_file_matters_only_if_it_is_read(path: Path) ->
         workbook.sheet("Module1")
 
 
-def test_zip_with_backslashes(path: Path) -> None:
+@pytest.mark.parametrize(
+    ("entry", "target"), [("\\", "\\"), ("/", "/"), ("./", "./"), ("", "\\xl\\"), ("/", "..\\xl\\")]
+)
+def test_zip_with_other_names_of_parts(path: Path, entry: str, target: str) -> None:
+    """Backslashes, a leading slash or dot, in names of entries and in targets."""
     import zipfile
 
     parts = RawBook([RawSheet(HEADER + row(2, boolean("A2", value=True)))])._parts()
     with zipfile.ZipFile(path, "w") as package:
         for name, content in parts.items():
-            package.writestr(name.replace("/", "\\"), content)
+            written, text = name.replace("/", "\\") if entry == "\\" else entry + name, content
+            if name.endswith("workbook.xml.rels"):
+                start = {"\\": "", "/": "/xl/"}.get(target, target)
+                text = str(text).replace('Target="worksheets/', f'Target="{start}worksheets/')
+                text = text.replace("worksheets/", "worksheets\\") if "\\" in target else text
+            package.writestr(written, text)
     with reading(path) as source:
         assert source.rows == 1
 

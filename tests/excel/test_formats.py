@@ -248,8 +248,9 @@ def test_format_zip64_and_comment_are_read(tmp_path: Path) -> None:
         (b"<!-- sent by a page -->\n\0", b""),
         (b"", b"\0" * 4096),
         (b"\n", b"\r\n--boundary--"),
+        (b"", b"\0" * 200_000),
     ],
-    ids=["mark", "page", "padded", "both"],
+    ids=["mark", "page", "padded", "both", "padded far"],
 )
 def test_format_bytes_around_the_zip(tmp_path: Path, before: bytes, behind: bytes) -> None:
     """The zip is whole; what a web page or a mail program put around it is none of its parts."""
@@ -258,6 +259,20 @@ def test_format_bytes_around_the_zip(tmp_path: Path, before: bytes, behind: byte
     found = inspect_workbook(path, workers=0)
     assert [c.header for c in found.source.header.columns] == ["a"]
     assert found.source.rows == 1
+
+
+def test_format_workbook_in_a_workbook_that_is_cut(tmp_path: Path) -> None:
+    """The one that is a part of the other must not be read in its place."""
+    inner = write_rows(tmp_path / "inner.xlsx", GOOD).read_bytes()
+    path = tmp_path / "outer.xlsx"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as outer:
+        outer.writestr("xl/embeddings/inner.xlsx", inner)
+        outer.writestr("xl/media/picture.bin", bytes(100_000))
+    data = path.read_bytes()
+    for end in (data.index(inner) + len(inner), data.index(inner) + len(inner) + 90_000):
+        path.write_bytes(data[:end])
+        with pytest.raises(WorkbookRefused, match="damaged or cut short"):
+            inspect_workbook(path, workers=0)
 
 
 def test_format_extension_does_not_matter(tmp_path: Path) -> None:
