@@ -88,7 +88,8 @@ def find_tables(source: SheetSource, settings: Settings) -> SheetTables:
         NotSpooled: windows that decide this were not kept.
     """
     given = settings.header_rows or settings.rows or settings.last_row or settings.until_blank
-    if given or source.cut.piece or source.workbook.origin or not source.header.columns:
+    book = source.workbook
+    if given or source.cut.piece or book.origin or book.dialect or not source.header.columns:
         return SheetTables()
     stated = _stated_tables(source)
     if len(source.cut.tables) > 1:

@@ -226,8 +226,7 @@ class _SheetReader:
     def _whole_source(self) -> SheetSource:
         self._complete = True
         source = self._source_so_far()
-        cut = with_largest_table(source, self._settings)
-        return source if cut is source.cut else self._make_source(cut)
+        return source if (cut := with_largest_table(source, self._settings)) is source.cut else self._make_source(cut)
 
     def _source_so_far(self) -> SheetSource:
         return self._make_source(self._splitter.facts())
