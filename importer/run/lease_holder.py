@@ -23,7 +23,7 @@ from importer.plan.target import find_target
 from importer.postgres.embedded import EmbeddedServer
 from importer.postgres.pooler import check_pooler
 from importer.postgres.session import Session, check_server
-from importer.runtime.interruptible import CallThread
+from importer.runtime.interruptible import CallThread, await_result
 from importer.runtime.retry import Retry
 
 from .import_key import contract_sha256, random_key, run_key
@@ -113,7 +113,7 @@ class LeaseHolder:
             ImporterError: the server cannot be reached, the target is refused, or the deadline passed.
         """
         try:
-            return self._lease.result(self._clock.deadline.left())
+            return await_result(self._lease, self._clock.deadline.left())
         except TimeoutError:
             raise self._clock.deadline.error() from None
 

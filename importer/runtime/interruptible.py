@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,6 +23,31 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 #: How long a cancelled statement may take to end; PostgreSQL answers a cancel request in milliseconds.
 _GRACE_SECONDS = 0.5
+#: Seconds of one wait; see `await_result`.
+POLL_SECONDS = 0.1
+
+
+def await_result(future: Future[Result], seconds: float | None = None) -> Result:
+    """Return the result of a future; a signal ends the wait.
+
+    The wait is made of short ones: polars has a handler of its own for Ctrl-C, with which the system restarts what the
+    signal interrupts, so that Python would not learn of it before the wait is over.
+
+    Args:
+        future: the future.
+        seconds: how long to wait; None: no limit.
+
+    Raises:
+        TimeoutError: that time passed first; or the call raised it.
+    """
+    end = None if seconds is None else time.monotonic() + seconds
+    while True:
+        left = POLL_SECONDS if end is None else min(POLL_SECONDS, max(0.0, end - time.monotonic()))
+        try:
+            return future.result(left)
+        except TimeoutError:
+            if future.done() or (end is not None and time.monotonic() >= end):
+                raise
 
 
 class CallThread:
@@ -83,7 +109,7 @@ class InterruptibleCaller:
             raise ConnectionFailed("the server did not answer a request to cancel")
         future = self.later(function)
         try:
-            return future.result(self._deadline.left())
+            return await_result(future, self._deadline.left())
         except BaseException as exc:
             if future.done() and future.exception() is exc:
                 raise

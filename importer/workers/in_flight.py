@@ -9,6 +9,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from importer.runtime.interruptible import POLL_SECONDS
+
 from .task_result import TaskResult
 
 if TYPE_CHECKING:
@@ -136,7 +138,8 @@ class TasksInFlight:
             end = min(flight.end for flight in self._running.values())
             left = deadline.left()
             seconds = min(max(end - time.monotonic(), 0), threading.TIMEOUT_MAX if left is None else left)
-            done, _ = wait(self._running, timeout=min(seconds, self._start_seconds()), return_when=FIRST_COMPLETED)
+            seconds = min(seconds, self._start_seconds(), POLL_SECONDS)
+            done, _ = wait(self._running, timeout=seconds, return_when=FIRST_COMPLETED)
             deadline.check()
             if done:
                 return done
