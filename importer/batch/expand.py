@@ -7,16 +7,16 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from importer.errors import ImporterError, UsageError
+from importer.errors import ImporterError, UsageError, WorkbookRefused
 from importer.excel.default_sheet import has_content
 from importer.excel.package import Package
 from importer.excel.rejects_origin import original_stem
-from importer.excel.workbook import open_workbook
 from importer.reading.header import to_identifier
 from importer.runtime.progress import Clock
 from importer.settings import Limits, Settings
 from importer.sources.paths import find_sources
 from importer.sources.sheet_names import choose_sheets
+from importer.stages.open_file import open_file
 from importer.stages.read import open_source
 
 from .import_spec import ImportSpec
@@ -118,7 +118,7 @@ def _sheets_of(
         return [(sheet, None)]
     if sheets is None:
         return [(sheet, open_source(Settings(workbook=Path(path), sheet=sheet), Clock())[1].name)]
-    workbook = open_workbook(Path(path), Limits())
+    workbook = open_file(Settings(workbook=Path(path)), None)
     chosen = choose_sheets(workbook, sheets)
     kept = _with_rows(workbook, chosen) if len(chosen) > 1 else chosen
     notes += [f"{path} [{s.name}] is left out: it has no rows" for s in chosen if s not in kept]
@@ -126,9 +126,12 @@ def _sheets_of(
 
 
 def _with_rows(workbook: Workbook, sheets: list[Sheet]) -> list[Sheet]:
-    """Return the sheets with rows; all of them if none has, so that the error is that of an import."""
-    with Package(workbook.path, Limits()) as package:
-        return [s for s in sheets if has_content(package, s.part)] or sheets
+    """Return the sheets with rows; all of them if none has, or it takes more to know, which their imports say."""
+    try:
+        with Package(workbook.path, Limits()) as package:
+            return [s for s in sheets if has_content(package, s.part)] or sheets
+    except WorkbookRefused:
+        return sheets
 
 
 def with_rejects_names(specs: list[ImportSpec]) -> tuple[ImportSpec, ...]:

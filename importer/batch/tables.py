@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from concurrent.futures import wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ from importer.postgres.session import Session
 from importer.runtime.retry import Retry
 
 from .agreed_types import agree
-from .execution.schedule import Chain, Order
+from .execution.schedule import Chain, Order, wait_for
 from .one_import import task_settings
 from .report import ImportReport, failed_report
 from .survey import SheetSurvey
@@ -170,7 +169,7 @@ def _agree(numbers: list[int], tasks: dict[int, ImportTask], settings: Settings,
     """Survey all sheets of a new table, and return their imports with the columns on which they agree."""
     futures = {n: workplace.survey(tasks[n]) for n in numbers}
     try:
-        wait(futures.values())
+        wait_for(futures.values())
     except KeyboardInterrupt:
         workplace.interrupt()
         raise

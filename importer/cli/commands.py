@@ -20,6 +20,7 @@ from .many import (
     check_sources,
     import_all,
     is_plain,
+    print_states,
     request_groups,
     settings_of_spec,
     stdin_as_file,
@@ -83,6 +84,24 @@ def run(workbooks: tuple[str, ...], **options: Any) -> None:
 def check(workbooks: tuple[str, ...], **options: Any) -> None:
     """Do everything that `run` does, then roll it back, and report what would be loaded and rejected."""
     _load(workbooks, options, dry_run=True)
+
+
+@cli.command(cls=SectionedCommand)
+@workbooks_argument
+@load_options
+@sheet_options
+@many_options
+@output_options
+def plan(workbooks: tuple[str, ...], **options: Any) -> None:
+    """List the imports that `run` would make of WORKBOOKs, and what the ledger knows of each; nothing is loaded.
+
+    With --json each is one line: `source`, `sheet`, `table`, `sha256`, `size`, `state` (new, unfinished, imported, or
+    refused, with the `error`) and `options`. Another machine runs it by `importer run --import-spec LINE`.
+    """
+    debug, quiet = options.pop("debug"), options.pop("quiet")
+    as_json, _ = options.pop("as_json"), options.pop("verbose")
+    with exit_on_error(quiet=quiet, debug=debug):
+        print_states(check_sources(workbooks, options), options, as_json=as_json)
 
 
 def _load(workbooks: tuple[str, ...], options: dict[str, Any], *, dry_run: bool) -> None:

@@ -69,6 +69,22 @@ def stdin_as_file(sources: tuple[str, ...], options: dict[str, Any]) -> Iterator
         yield named
 
 
+def print_states(sources: tuple[str, ...], options: dict[str, Any], *, as_json: bool) -> None:
+    """Print the imports of a command, and their states, one line each."""
+    from importer.batch.many import ManyRequest
+    from importer.batch.states import import_states
+
+    request = ManyRequest(tuple(request_groups(sources, options)), to=options["to"], workers=options["workers"])
+    for state in import_states(request):
+        if as_json:
+            click.echo(json.dumps(state, ensure_ascii=False))
+        else:
+            error = f": {state['error']['message']}" if state.get("error") else ""
+            sheet = f" [{state['sheet']}]" if state["sheet"] else ""
+            target = f" -> {state['table']}" if state["table"] else ""
+            click.echo(_visible(f"{state['state']:<10} {state['source']}{sheet}{target}{error}"))
+
+
 def settings_of_spec(options: dict[str, Any]) -> Settings:
     """Return the settings of the import that a line of `importer plan` describes.
 

@@ -48,7 +48,8 @@ def split_lists(options: dict[str, Any]) -> dict[str, Any]:
         options["header_row"] = "0"
     for name in {"columns", "key", "null"} & set(options):
         text = options[name]
-        options[name] = [c.strip() for c in text.split(",") if c.strip()] if text else None
+        if not isinstance(text, list):
+            options[name] = [c.strip() for c in text.split(",") if c.strip()] if text else None
     return options
 
 

@@ -30,7 +30,7 @@ def prestart_workers() -> None:
         size = max(map(_size, sys.argv[2:]), default=0)
         if is_small(size) and not any(argument.startswith(_FOR_WORKERS) for argument in sys.argv):
             return
-        if sum(argument.lower().endswith(WORKBOOK_SUFFIXES) for argument in sys.argv[2:]) > 1:
+        if sum(argument.lower().endswith(WORKBOOK_SUFFIXES) + ("*" in argument) * 2 for argument in sys.argv[2:]) > 1:
             return  # each of many is loaded by a process of its own
         from importer.workers.fork_server import warm_up
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -27,6 +28,11 @@ class JsonLines:
         self._out = os.fdopen(os.dup(1), "w", encoding="utf-8")
         os.dup2(2, 1)
         threading.Thread(target=self._read_lines, daemon=True).start()
+
+    def close(self) -> None:
+        """Close what objects are written to."""
+        with contextlib.suppress(OSError):
+            self._out.close()
 
     def _read_lines(self) -> None:
         # Not through `sys.stdin`: a thread that waits there holds its lock, which the interpreter needs to shut down.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 #: What Excel keeps beside a workbook that is open.
 _LOCK_FILE = re.compile(r"^~\$")
 #: What this program writes beside a workbook.
-_REJECTS_FILE = re.compile(r"\.rejects(-\d+)?\.xlsx$", re.IGNORECASE)
+_REJECTS_FILE = re.compile(r"\.rejects(-\d+)?\.(xlsx|csv)$", re.IGNORECASE)
 
 
 class FoundSources(NamedTuple):

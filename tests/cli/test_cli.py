@@ -87,6 +87,7 @@ def test_cli_has_the_commands() -> None:
         "db stop",
         "db url",
         "inspect",
+        "plan",
         "run",
         "runs",
         "runs clean",

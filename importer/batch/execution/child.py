@@ -41,6 +41,8 @@ def main() -> None:
             channel.busy = False
     except (KeyboardInterrupt, BrokenPipeError):
         sys.exit(_SIGTERM_EXIT_CODE)
+    finally:
+        channel.close()
 
 
 def _terminate(number: int, _frame: object) -> None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from importer.batch.one_import import describe
 from importer.batch.report import ImportReport, failed_report, not_started_report
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from importer.batch.one_import import ImportTask
 
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 #: Seconds that imports have to end after they were told to stop; their child processes are killed a little earlier.
 _STOP_SECONDS = 12.0
+#: Seconds of one wait; see `wait_for`.
+_POLL_SECONDS = 0.1
 _INTERRUPTED = "interrupted"
+Answer = TypeVar("Answer")
 
 
 Order = Literal["free", "first", "serial"]
@@ -76,8 +79,7 @@ class Schedule:
         try:
             while self._ready or self._running:
                 self._fill()
-                done, _ = wait(self._running, return_when=FIRST_COMPLETED)
-                self._take(done)
+                self._take(wait_for(self._running, FIRST_COMPLETED))
         except KeyboardInterrupt as exc:
             self.stopped_by = signal_number(exc)
             self._stop()
@@ -134,6 +136,18 @@ class Schedule:
         done, _ = wait(self._running, timeout=_STOP_SECONDS)
         with contextlib.suppress(KeyboardInterrupt):
             self._take(done)
+
+
+def wait_for(futures: Collection[Future[Answer]], until: str = ALL_COMPLETED) -> set[Future[Answer]]:
+    """Wait for all futures, or the first, and return those that are done; a signal ends the wait.
+
+    The wait is short and repeated: polars has a handler of its own for Ctrl-C, with which the system restarts what it
+    interrupts, so that Python would not learn of it before the wait is over.
+    """
+    while True:
+        done, left = wait(futures, _POLL_SECONDS, until)
+        if not left or (done and until == FIRST_COMPLETED):
+            return done
 
 
 def signal_number(exc: KeyboardInterrupt) -> int:
