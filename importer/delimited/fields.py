@@ -95,7 +95,9 @@ def split_fields(rows: bytes, dialect: TextDialect, first_line: int) -> Fields:
     return Fields(data, starts, ends - starts, quoted, firsts, last - firsts + 1, lines)
 
 
-def make_rows(rows: bytes, dialect: TextDialect, first_line: int) -> TextRows:
+def make_rows(
+    rows: bytes, dialect: TextDialect, first_line: int, fields: Fields, read: list[pl.Series] | None = None
+) -> TextRows:
     """Return a run of records as a frame of texts.
 
     A field that is empty is an empty cell; one of two quotes is an empty text. What a record has beyond the last column
@@ -105,12 +107,14 @@ def make_rows(rows: bytes, dialect: TextDialect, first_line: int) -> TextRows:
         rows: bytes of the records.
         dialect: how they are written.
         first_line: line of the first one.
+        fields: their fields.
+        read: the columns, if another reader made them.
     """
-    fields, width = split_fields(rows, dialect, first_line), dialect.width
+    width = dialect.width
     beyond = _rows_beyond(fields, width)
     columns: dict[str, pl.Series] = {}
     for column in range(width):
-        texts = _column(rows, fields, column)
+        texts = _column(rows, fields, column) if read is None else read[column]
         if column == width - 1 and len(beyond):
             rest = _rest_of_lines(rows, fields, beyond, width)
             columns[part(column, "unreadable")] = rest
@@ -120,7 +124,9 @@ def make_rows(rows: bytes, dialect: TextDialect, first_line: int) -> TextRows:
     lines = pl.Series(ROW, fields.lines, dtype=pl.Int64)
     frame = pl.DataFrame([lines, *(series.alias(name) for name, series in columns.items())])
     short = (fields.counts < width) & _has_text(fields)
-    if columns:
+    if any(not series.null_count() for series in columns.values()):
+        pass  # every row has a cell
+    elif columns:
         filled = pl.any_horizontal([pl.col(name).is_not_null() for name in columns])
         frame = frame.filter(filled)
     else:

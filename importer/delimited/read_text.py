@@ -10,13 +10,16 @@ from importer.decoding.tasks import ReadTask, TextFacts, WindowRead
 from importer.footer.row_marks import find_marks
 from importer.table.data_rows import blank_looking
 
-from .fields import make_rows
-from .second_reader import check_second_reader
+from .fields import make_rows, split_fields
+from .second_reader import check_second_reader, read_alike
 
 if TYPE_CHECKING:
     import polars as pl
 
     from importer.text_files import TextDialect
+
+#: In every so many-th window the texts themselves are compared, in the others where each begins and ends.
+_COMPARED_EVERY = 8
 
 
 def read_text_frame(task: ReadTask, dialect: TextDialect) -> tuple[pl.DataFrame, WindowRead]:
@@ -29,9 +32,12 @@ def read_text_frame(task: ReadTask, dialect: TextDialect) -> tuple[pl.DataFrame,
     with window.path.open("rb") as file:
         file.seek(window.offset)
         rows = file.read(window.length)
-    read = make_rows(rows, dialect, window.first_row)
+    fields = split_fields(rows, dialect, window.first_row)
+    theirs = read_alike(rows, dialect, fields) if window.number % _COMPARED_EVERY else None
+    read = make_rows(rows, dialect, window.first_row, fields, theirs)
     frame = read.frame
-    check_second_reader(rows, dialect, frame)
+    if theirs is None and rows:
+        check_second_reader(rows, dialect, frame, fields.lines)
     numbers = frame[ROW]
     facts = profile(frame, task.missing, textual=True)
     cells = sum(column.cells for column in facts.values())

@@ -80,7 +80,7 @@ class RecordCutter:
             LimitExceeded: a record is too long.
             WorkbookRefused: a quoted text is never closed, or followed by more text.
         """
-        records = self._sizes.head
+        records = min(self._sizes.head, self._sizes.most or self._sizes.head)
         while self._data or not self._complete:
             self._fill(self._sizes.size)
             ends = self._record_ends()

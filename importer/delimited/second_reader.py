@@ -1,57 +1,102 @@
-"""Has polars read a run of records, too, and compares every cell."""
+"""Has polars read a run of records, too, and compares every cell: its text, or where it begins and how long it is."""
 
 from __future__ import annotations
 
 import io
 from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
 
 from importer.cells.frame import ROW, part
 from importer.errors import CellsDisagree
 from importer.excel.addresses import column_letters
 
+from .records import QUOTE
+
 if TYPE_CHECKING:
     from importer.text_files import TextDialect
 
-_NAME = "_n"
+    from .fields import Fields, Positions
 
 
-def check_second_reader(rows: bytes, dialect: TextDialect, frame: pl.DataFrame) -> None:
+def check_second_reader(rows: bytes, dialect: TextDialect, frame: pl.DataFrame, lines: Positions) -> None:
     """Compare the texts of a frame with what polars reads.
 
     Args:
         rows: bytes of the records.
         dialect: how they are written.
         frame: the rows with a cell, read by us.
+        lines: line of each record.
 
     Raises:
         CellsDisagree: a cell differs, or there are other rows.
     """
-    theirs = _read(rows, dialect)
-    if len(theirs) != len(frame):
-        raise CellsDisagree(f"two readers find {len(frame):,} and {len(theirs):,} rows with cells", choice=_CHOICE)
+    try:
+        theirs = _read_all(rows, dialect)
+    except pl.exceptions.PolarsError as exc:
+        raise CellsDisagree(f"the second reader (polars) cannot read the lines: {exc}", choice=_CHOICE) from None
+    if len(theirs) != len(lines):
+        raise CellsDisagree(f"two readers find {len(lines):,} and {len(theirs):,} rows", choice=_CHOICE)
+    numbers = pl.Series(ROW, lines, dtype=pl.Int64)
+    ours = pl.DataFrame([numbers]).join(frame, on=ROW, how="left", maintain_order="left")
     for column in range(dialect.width):
-        name = part(column, "text")
-        read = theirs[str(column)]
-        ours = frame[name] if name in frame.columns else pl.Series([None] * len(frame), dtype=pl.String)
-        differs = ours.ne_missing(read)
-        if (unreadable := part(column, "unreadable")) in frame.columns:
-            differs &= frame[unreadable].is_null()
+        name, read = part(column, "text"), theirs[str(column)]
+        texts = ours[name] if name in ours.columns else pl.Series([None] * len(ours), dtype=pl.String)
+        differs = texts.ne_missing(read)
+        if (unreadable := part(column, "unreadable")) in ours.columns:
+            differs &= ours[unreadable].is_null()
         if differs.any():
             at = differs.arg_max() or 0
             raise CellsDisagree(
-                f"two readers read {ours[at]!r} and {read[at]!r}",
-                place=f"{column_letters(column)}{frame[ROW][at]}", choice=_CHOICE,
+                f"two readers read {texts[at]!r} and {read[at]!r}",
+                place=f"{column_letters(column)}{numbers[at]}", choice=_CHOICE,
             )  # fmt: skip
+
+
+def read_alike(rows: bytes, dialect: TextDialect, fields: Fields) -> list[pl.Series] | None:
+    """Return the columns as polars reads them, if each field has the length that we find; None if any has another.
+
+    That takes half of the time of making the texts ourselves.
+
+    Args:
+        rows: bytes of the records.
+        dialect: how they are written.
+        fields: the fields that we find.
+    """
+    try:
+        theirs = _read_all(rows, dialect)
+    except pl.exceptions.PolarsError:
+        return None
+    if len(theirs) != len(fields.counts):
+        return None
+    columns = theirs.get_columns()
+    for column, texts in enumerate(columns):
+        held = fields.counts > column
+        at = fields.firsts + column if held.all() else np.where(held, fields.firsts + column, 0)
+        ours, read = np.where(held, fields.lengths[at], 0), texts.str.len_bytes().fill_null(0).to_numpy()
+        others = np.flatnonzero(ours != read)
+        if len(others) and not np.array_equal(_unquoted_lengths(fields, at[others]), read[others]):
+            return None
+        empty = (ours > 0) if fields.quoted is None else (ours > 0) | (fields.quoted[at] & held)
+        if int(empty.sum()) != texts.count():
+            return None
+    return columns
+
+
+def _unquoted_lengths(fields: Fields, at: Positions) -> Positions:
+    """Return the lengths of some fields with one quote for each two."""
+    quotes = np.flatnonzero(fields.data == QUOTE)
+    starts, lengths = fields.starts[at], fields.lengths[at]
+    inside = np.searchsorted(quotes, starts + lengths) - np.searchsorted(quotes, starts)
+    return lengths if fields.quoted is None else lengths - np.where(fields.quoted[at], inside // 2, 0)
 
 
 _CHOICE = "write the file anew, with quotes around texts that hold delimiters, quotes or line ends"
 
 
-def _read(rows: bytes, dialect: TextDialect) -> pl.DataFrame:
-    """Return the rows that have a cell, as polars reads them; the columns are named by their index."""
-    read = pl.read_csv(
+def _read_all(rows: bytes, dialect: TextDialect) -> pl.DataFrame:
+    return pl.read_csv(
         io.BytesIO(rows),
         has_header=False,
         separator=dialect.delimiter.decode(),
@@ -60,5 +105,5 @@ def _read(rows: bytes, dialect: TextDialect) -> pl.DataFrame:
         schema={str(column): pl.String for column in range(dialect.width)},
         truncate_ragged_lines=True,
         missing_columns="insert",
+        extra_columns="ignore",
     )
-    return read.filter(pl.any_horizontal(pl.all().is_not_null()))
