@@ -227,14 +227,14 @@ def test_page_same_workbook_is_loaded_once(service: Service, visit: Visit) -> No
 
 def test_page_nothing_loaded_is_no_success_and_updates_instead(service: Service, visit: Visit) -> None:
     """Rows that are there already: amber, why, and one button; the button of a load says what a check found out."""
-    service.upload(book(["id", "name"], [1, "old"], [2, "old"]), "stock.xlsx")
-    service.sql("alter table stock add primary key (id)")
-    visit.drop(("stock.xlsx", book(["id", "name"], [1, "new"], [2, "new"], [3, None], ["x", "y"])))
+    service.upload(book(["id", "name"], [1, "old"], [2, "old"]), "shelf.xlsx")
+    service.sql("alter table shelf add primary key (id)")
+    visit.drop(("shelf.xlsx", book(["id", "name"], [1, "new"], [2, "new"], [3, None], ["x", "y"])))
     visit.page.check("#place-table")
     visit.page.click("#check")
     visit.see("#result-title", "1 of 4 rows would be loaded into")
     expect(visit.page.locator("#load")).to_have_text("Load 1 row, set 3 aside")
-    visit.drop(("stock.xlsx", book(["id", "name"], [1, "new"], [2, "new"])))
+    visit.drop(("shelf.xlsx", book(["id", "name"], [1, "new"], [2, "new"])))
     visit.page.check("#place-table")
     expect(visit.page.locator("#load")).to_have_text("Load 2 rows")
     visit.load("Nothing was loaded: 2 rows are there already")
@@ -242,7 +242,7 @@ def test_page_nothing_loaded_is_no_success_and_updates_instead(service: Service,
     assert "mode" not in visit.page.locator("#result > .notes").inner_text()
     visit.page.click("text=Update them instead")
     visit.see("#result-title", "All 2 rows are in ")
-    assert service.rows("select id, name from stock order by 1") == [(1, "new"), (2, "new")]
+    assert service.rows("select id, name from shelf order by 1") == [(1, "new"), (2, "new")]
 
 
 def test_page_hostile_texts_are_shown_as_text(service: Service, visit: Visit) -> None:
