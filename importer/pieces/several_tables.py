@@ -6,6 +6,7 @@ inside one table is none. What may be a table of its own is read as a part of th
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,6 +20,7 @@ from importer.excel.addresses import MAX_ROWS
 from importer.excel.workbook import Piece
 from importer.table.cell_range import CellRange, parse_merges, parse_range
 from importer.table.data_rows import select_columns
+from importer.table.evidence import pattern_of
 from importer.table.grid import BLANK, TEXT, HeadGrid, make_grid
 from importer.table.header_rows import find_header
 
@@ -31,8 +33,8 @@ if TYPE_CHECKING:
     from importer.reading.windows import SheetFacts
     from importer.settings import Settings
 
-#: Rows of a block that its header is searched in.
-_HEAD_ROWS = 32
+#: Rows of a block that its header is searched in, and so many that show it.
+_HEAD_ROWS, _FEW_ROWS = 32, 8
 #: Share of a column's cells that makes a kind that of the column, and of the columns that a header names.
 _DOMINANT, _FULL = 0.6, 0.8
 #: Share of a sheet's cells that its Excel tables hold if they are all of its tables.
@@ -56,12 +58,17 @@ class SheetTables(NamedTuple):
 
 
 class _Start(NamedTuple):
-    """The start of what may be a table: its range, its labels, and how many columns these contrast with."""
+    """The start of what may be a table: its range, its labels by column, how many columns these contrast with."""
 
     area: CellRange
-    labels: tuple[str, ...]
+    labels: tuple[tuple[int, str], ...]
     contrasts: int
     titled: bool
+
+    @property
+    def texts(self) -> list[str]:
+        """The labels."""
+        return [text for _, text in self.labels]
 
 
 def with_largest_table(source: SheetSource, settings: Settings) -> SheetFacts:
@@ -124,8 +131,12 @@ def _read(source: SheetSource, number: int) -> pl.DataFrame:
 
 
 def _rows_from(source: SheetSource, first: int, last: int) -> pl.DataFrame:
-    """Return rows of the sheet, from one to another."""
-    frames = [_read(source, number) for number in _windows_within(source, first, last)]
+    """Return rows of the sheet, from one to another; the first ones where a later window was not kept."""
+    numbers = _windows_within(source, first, last)
+    some = list(itertools.takewhile(lambda number: source.windows[number].kept, numbers))
+    if some and len(some) < len(numbers) and source.windows[some[-1]].last_row - first >= _FEW_ROWS:
+        numbers = some
+    frames = [_read(source, number) for number in numbers]
     return pl.concat(frames, how="diagonal").filter(pl.col(ROW).is_between(first, last))
 
 
@@ -142,7 +153,7 @@ def _tables_below(source: SheetSource) -> SheetTables:
         if start is None or main is None:
             continue
         moved = (start.area.left, start.area.right) != (main.area.left, main.area.right)
-        sure = start.contrasts > 1 or start.titled or moved or start.labels == main.labels
+        sure = start.contrasts > 1 or start.titled or moved or start.texts == main.texts
         (starts if sure else doubtful).append(start)
     if main is None or not starts:
         return SheetTables(doubtful=tuple(start.area for start in doubtful))
@@ -187,14 +198,25 @@ def _main_table(source: SheetSource) -> _Start | None:
     if not header.last:
         return None
     columns = [c.index for c in source.header.columns]
-    labels = tuple(c.header or "" for c in source.header.columns)
+    labels = tuple((c.index, c.header or "") for c in source.header.columns)
     return _Start(CellRange(header.first, min(columns), header.last, max(columns)), labels, 0, titled=False)
 
 
 def _find_start(source: SheetSource, rows: tuple[int, int]) -> _Start | None:
     """Return the start of a table in a block of rows; None if it has no header of its own that is beyond doubt."""
     head = _rows_from(source, rows[0], min(rows[1], rows[0] + _HEAD_ROWS))
-    return _start_in(make_grid(head), source.cut.merges, rows[1])
+    start = _start_in(make_grid(head), source.cut.merges, rows[1])
+    return None if start is None or _are_data(source, start) else start
+
+
+def _are_data(source: SheetSource, start: _Start) -> bool:
+    """Return whether a label looks like the texts above it, such as codes of one pattern."""
+    for column, label in start.labels:
+        facts = source.facts.get(column)
+        above = {pattern_of(str(text)) for _, text in facts.examples.get("text", ())} if facts else set()
+        if len(above) == 1 and "9" in (pattern := above.pop()) and pattern == pattern_of(label):
+            return True
+    return False
 
 
 def _start_in(grid: HeadGrid, merges: Sequence[str], last: int) -> _Start | None:
@@ -216,7 +238,7 @@ def _start_in(grid: HeadGrid, merges: Sequence[str], last: int) -> _Start | None
     typed = ((body != BLANK) & (body != TEXT)).sum(axis=0) >= _DOMINANT * np.maximum(filled, 1)
     contrasts = int((named & typed).sum())
     columns = [c for c, use in zip(grid.columns, used, strict=True) if use]
-    labels = tuple(str(v) for v, k in zip(grid.values[at], kinds, strict=True) if k == TEXT)
+    labels = tuple((c, str(v)) for c, v, k in zip(grid.columns, grid.values[at], kinds, strict=True) if k == TEXT)
     area = CellRange(grid.rows[0], min(columns), last, max(columns))
     return _Start(area, labels, contrasts, titled=bool(len(titles))) if contrasts else None
 
@@ -247,7 +269,7 @@ def _is_apart(source: SheetSource, first: _Start, other: _Start) -> bool:
 
     The shorter one then fills its first column to its end: an optional part of a table rarely does.
     """
-    if first.area.top != other.area.top or first.labels == other.labels:
+    if first.area.top != other.area.top or first.texts == other.texts:
         return True
     short, long = sorted((first.area, other.area), key=lambda area: area.bottom)
     rows, most = short.bottom - short.top, long.bottom - long.top

@@ -13,7 +13,7 @@ from importer.cells.facts import ColumnFacts, merge_windows
 from importer.cells.frame import ROW
 from importer.errors import SheetError
 from importer.excel.addresses import MAX_COLUMNS, column_letters
-from importer.table.cell_range import CellRange, clip_merges
+from importer.table.cell_range import CellRange, clip_merges, parse_typed_range
 
 from .area import area_of, check_area, read_head
 from .edges import TableEdges, describe_rows, find_edges
@@ -152,9 +152,10 @@ class SheetSource:
             return [f"the sheet has {len(others) + 1} tables: only the largest, {read} ({options})"]
         if piece is not None and area is not None:
             what = "Excel table" if piece.header_rows is not None else "range"
-            name = "" if piece.asked == area.address else f" ({piece.asked})"
+            is_range = parse_typed_range(piece.asked.rpartition("!")[2]) == area
+            where = piece.asked if is_range else f"{area.address} ({piece.asked})"
             beside = f"; {cells:,} cells below and beside it are ignored" if cells else ""
-            return [f"only {what} {area.address}{name} was read{beside}"]
+            return [f"only {what} {where} was read{beside}"]
         notes = [f"{cells:,} cells in rows that are no data are ignored"] if cells else []
         return notes + [
             f"{area} may be a table of its own, and was read as a part of this one; --range {area} takes it alone"

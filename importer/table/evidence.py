@@ -99,7 +99,7 @@ def _weigh_text(text: str, below: list[str]) -> float:
     folded = [each.casefold() for each in below]
     if text.casefold() in folded:
         return -0.8
-    masks, mask = [_mask(each) for each in below], _mask(text)
+    masks, mask = [pattern_of(each) for each in below], pattern_of(text)
     with_digits = sum("9" in each for each in masks) / len(masks)
     if with_digits >= 0.8 and (len(masks) > 1 or mask in masks):  # noqa: PLR2004 - codes, dates and amounts written as texts
         return 0.6 if "9" not in mask else -0.6 if mask in masks else 0.1
@@ -112,7 +112,7 @@ def _weigh_text(text: str, below: list[str]) -> float:
     return -0.1 if len(text) > max(2 * longest, 30) else 0.1
 
 
-def _mask(text: str) -> str:
+def pattern_of(text: str) -> str:
     """Return the pattern of a text: `9` for digits, `a` for words; `AB-12` is `a-9`."""
     return re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "9", text))
 

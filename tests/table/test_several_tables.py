@@ -52,6 +52,8 @@ CASES: dict[str, tuple[list[list[Any]], str, list[str], list[str]]] = {
     "texts with gaps": ([*PEOPLE, [], *PEOPLE[1:]], "A1:B8", [], []),
     "notes beside": (beside(ORDERS, [["see"], ["Ann"]]), "A1:E9", [], []),
     "a missing value after a blank row": ([*ORDERS, [], ["n/a", datetime(2024, 1, 9), "n/a"], *ORDERS[1:]], "A1:C19", [], []),
+    "a row without numbers after a blank row": ([*([k, d, n] for k, d, n in [["code", "day", "n"], *[[f"K{n}", datetime(2024, 1, n), n] for n in range(1, 6)]]), [], ["K6", "see below", "not yet"], *[[f"K{n}", datetime(2024, 1, n), n] for n in range(7, 10)]], "A1:C11", [], []),
+    "groups with titles": ([ORDERS[0], ["North"], *ORDERS[1:4], [], ["South"], *ORDERS[4:]], "A1:C12", [], []),
     "many blank rows": ([line for row in ORDERS for line in (row, [])], "A1:C17", [], []),
 }  # fmt: skip
 
