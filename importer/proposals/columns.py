@@ -10,6 +10,7 @@ import polars as pl
 from importer.cells import spool
 from importer.cells.facts import ColumnFacts
 from importer.cells.frame import part
+from importer.cells.text_forms import TYPES
 from importer.contract.field_loader import parse_field
 from importer.contract.model import dump_field
 from importer.errors import SheetError
@@ -105,6 +106,8 @@ def propose(
     for column in columns:
         facts = source.facts.get(column.index, ColumnFacts())
         others = [kind for kind in facts.value_counts if kind != "text"]
+        if facts.form in TYPES and not others:
+            continue  # the file has texts only, and these are inferred to be values
         if not facts.value_counts.get("text") or len(others) > 1 or not _comes_into_question(facts, settings):
             continue
         texts = _texts(source, column.index, hint=hint)

@@ -15,6 +15,7 @@ from importer.cells.text_forms import find_form, widest
 from importer.delimited.records import CutSizes, RecordCutter
 from importer.delimited.second_reader import check_second_reader
 from importer.errors import CellsDisagree, ImporterError, InputError, SheetError, UsageError
+from importer.inspection import inspect_workbook
 from importer.plan.infer import infer_type
 from importer.settings import Limits
 from importer.text_files import TextDialect, normalize_delimiter, normalize_encoding
@@ -257,3 +258,18 @@ def test_missing_values_do_not_decide(tmp_path: Path) -> None:
 def test_errors_of_texts_travel(tmp_path: Path) -> None:
     with pytest.raises(ImporterError):
         read(tmp_path, b"a,b\n", sheet="Other")
+
+
+def test_only_texts_that_are_no_values_yet_are_proposed(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"id;price;day;late\n1;1,50;2024-01-02;13.04.2024\n2;2,25;2024-01-03;01.05.2024\n")
+    types = {}
+    for parse_texts in (False, True):
+        found = inspect_workbook(path, workers=0, parse_texts=parse_texts).to_dict()
+        types[parse_texts] = [column["type"] for column in found["columns"]]
+        hints = [note.partition(":")[0] for note in found["notes"] if "--parse-texts" in note]
+        assert hints == ["price", "late"]
+    assert types == {
+        False: ["bigint", "text", "date", "text"],
+        True: ["bigint", "double precision", "date", "date"],
+    }
