@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from importer.cells.facts import ColumnFacts
+from importer.cells.text_forms import TYPES
 from importer.inspection import read_sheet
 from importer.plan.infer import infer_contract
 from importer.plan.mixed import show_value
@@ -88,8 +89,16 @@ def survey_sheet(task: ImportTask) -> SheetSurvey:
         if settings.hidden == "skip":
             hidden = set(hidden_columns(source.cut, source.facts))
             columns = [c for c in columns if c.index not in hidden]
-        types = _types_of_texts(settings, source, columns) if settings.parse_texts else {}
+        types = _types_of_forms(source, columns)
+        types |= _types_of_texts(settings, source, columns) if settings.parse_texts else {}
         return SheetSurvey(source.sheet.name, tuple(_surveyed(source, c, types.get(c.name)) for c in columns))
+
+
+def _types_of_forms(source: SheetSource, columns: list[SheetColumn]) -> dict[str, str]:
+    """Return the field types of the columns of a text file whose texts all have one form, by column name."""
+    facts = {c.name: source.facts.get(c.index, ColumnFacts()) for c in columns}
+    only_texts = {name: each for name, each in facts.items() if set(each.value_counts) == {"text"}}
+    return {name: TYPES[each.form] for name, each in only_texts.items() if each.form in TYPES}
 
 
 def _types_of_texts(settings: Settings, source: SheetSource, columns: list[SheetColumn]) -> dict[str, str]:
@@ -111,7 +120,8 @@ def _surveyed(source: SheetSource, column: SheetColumn, type_of_texts: str | Non
         kinds = {k: n for k, n in facts.kinds.items() if k != "text"}
         kinds[kind] = kinds.get(kind, 0) + facts.kinds.get("text", 0) - facts.blank
         integral = facts.integral and type_of_texts != "number"
-        facts = replace(facts, kinds=kinds, blank=0, integral=integral)
+        beyond_floats = facts.beyond_floats or facts.form == "long"
+        facts = replace(facts, kinds=kinds, blank=0, integral=integral, beyond_floats=beyond_floats)
     examples = {
         kind: f"{source.places.letter(column.index)}{source.places.row(row)} {show_value(value)}"
         for kind, cells in facts.examples.items()

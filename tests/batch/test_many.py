@@ -66,6 +66,22 @@ def test_texts_are_read_as_values_if_those_of_all_sheets_are(db: Database, tmp_p
     assert db.rows("select id, amount, code from t order by id") == [(1, 1234.5, "5"), (2, 7.25, "6"), (3, 8.0, "x")]
 
 
+def test_files_of_texts_agree_with_workbooks(db: Database, months: Path) -> None:
+    """A CSV file has no kinds: what all texts of a column are written as is what its cells are."""
+    (months / "may.csv").write_text("id,amount,day\n6,7.5,2024-05-01\n")
+    (months / "jun.csv").write_text("id;day\n9007199254740993;2024-06-01 10:00\n")
+    (months / "mar.xlsx").unlink()
+    report = load(db, sorted(months.iterdir()), table="k")
+    assert (report.exit_code, report.sums["success_count"]) == (0, 6)
+    assert db.rows("select id::text, amount, day::text from k order by id desc limit 2") == [
+        ("9007199254740993", None, "2024-06-01 10:00:00"), ("6", 7.5, "2024-05-01 00:00:00"),
+    ]  # fmt: skip
+    (months / "jul.csv").write_text("id;amount\n7;1,5\n")
+    report = load(db, sorted(months.iterdir()), table="p", parse_texts=True)
+    assert (report.exit_code, report.sums["success_count"]) == (0, 7)
+    assert db.rows("select amount from p where id = 7") == [(1.5,)]
+
+
 def test_a_thirteenth_file_later_loads_alone(db: Database, months: Path) -> None:
     """The agreed types are no part of what makes an import the same."""
     load(db, months, table="t")
