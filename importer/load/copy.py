@@ -109,7 +109,7 @@ def _copy(target: CopyTarget, chunk: Chunk, data: pl.DataFrame) -> None:
             _copy_rows(worker_session(target.dsn), target, chunk, data)
         except DatabaseError as exc:
             # The failed transaction makes the connection unusable: the server would refuse the next chunk as well.
-            close_session()
+            close_session(broken=True)
             if exc.constraint == _CHUNKS_KEY:
                 return
             retry.wait_or_raise(exc)

@@ -8,10 +8,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from importer.errors import DatabaseError
-from importer.postgres.session import Session
+from importer.postgres.kept_sessions import give_back, take_session
+from importer.settings import Dsn
 
 if TYPE_CHECKING:
-    from importer.settings import Dsn
+    from importer.postgres.session import Session
 
 
 class _Open(threading.local):
@@ -32,7 +33,7 @@ def worker_session(dsn: Dsn) -> Session:
     """
     _await_pending()
     if _open.session is None or _open.session[0] != dsn.text:
-        _open.session = (dsn.text, Session(dsn))
+        _open.session = (dsn.text, take_session(dsn))
     return _open.session[1]
 
 
@@ -40,7 +41,7 @@ def connect_ahead(dsn: Dsn) -> None:
     """Start connecting in a background thread, so that the first chunk need not wait for the connection."""
     if _open.session is None and _open.pending is None:
         thread = ThreadPoolExecutor(1)
-        _open.pending = thread.submit(lambda: (dsn.text, Session(dsn)))
+        _open.pending = thread.submit(lambda: (dsn.text, take_session(dsn)))
         thread.shutdown(wait=False)
 
 
@@ -52,10 +53,18 @@ def _await_pending() -> None:
             _open.session = pending.result()
 
 
-def close_session() -> None:
-    """Close the connection that `write_chunk` kept open in this thread, if any."""
+def close_session(*, broken: bool = False) -> None:
+    """Close the connection that `write_chunk` kept open in this thread, if any.
+
+    Args:
+        broken: whether something failed in it, so that it is of no further use.
+    """
     if _open.pending is not None:
         _await_pending()
     if _open.session is not None:
-        _open.session[1].close()
+        text, session = _open.session
         _open.session = None
+        if broken:
+            session.close()
+        else:
+            give_back(Dsn(text), session)

@@ -21,8 +21,9 @@ from importer.ledger.schema import SCHEMA
 from importer.ledger.tables import find_runs
 from importer.plan.target import find_target
 from importer.postgres.embedded import EmbeddedServer
+from importer.postgres.kept_sessions import give_back, take_session
 from importer.postgres.pooler import check_pooler
-from importer.postgres.session import Session, check_server
+from importer.postgres.session import check_server
 from importer.runtime.interruptible import CallThread, await_result
 from importer.runtime.retry import Retry
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from importer.contract.model import Contract
     from importer.excel.workbook import Sheet, Workbook
+    from importer.postgres.session import Session
     from importer.runtime.progress import Clock
     from importer.settings import Dsn, Settings
 
@@ -76,6 +78,8 @@ class LeaseHolder:
         self._closing_lock = threading.Lock()
         #: Whether the thread acquires the lease, and whether the run ended meanwhile, so that the thread must close it.
         self._acquiring = self._abandoned = False
+        #: Whether the run ended without an error, so that its session is in order.
+        self._ended_well = False
 
     def __enter__(self) -> Self:
         self._start()
@@ -83,6 +87,7 @@ class LeaseHolder:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._closing.set()
+        self._ended_well = kind is None
         self._opened.cancel()
         self._background.close()
         with contextlib.suppress(BaseException):
@@ -139,14 +144,16 @@ class LeaseHolder:
         self._lease = self._background.submit(self._acquire)
 
     def _release(self) -> None:
-        """Close the session, which releases the lease, and stop the embedded server."""
-        self._close_session()
+        """Close the session, or keep it for another import, which releases the lease; stop the embedded server."""
+        self._close_session(keep=self._ended_well and not self._abandoned)
         self._servers.close()
 
-    def _close_session(self) -> None:
+    def _close_session(self, *, keep: bool = False) -> None:
         with self._closing_lock:
             session, self._session = self._session, None
-            if session is not None:
+            if session is not None and keep and self._dsn is not None:
+                give_back(self._dsn, session)
+            elif session is not None:
                 session.close()
 
     def _cancel(self) -> None:
@@ -197,7 +204,7 @@ class LeaseHolder:
         self._close_session()
         if self._dsn is None:
             self._dsn = self._settings.dsn or self._servers.enter_context(EmbeddedServer().running())
-        self._session = Session(self._dsn, deadline=self._clock.deadline)
+        self._session = take_session(self._dsn, self._clock.deadline)
         if self._closing.is_set():
             raise ImporterError("the run ended while it connected")
         if self._settings.dsn:

@@ -122,6 +122,10 @@ class InterruptibleCaller:
         """Queue a call after those queued before; the next `call` waits for it too."""
         return self._background.submit(function)
 
+    def renew(self, deadline: Deadline | None) -> None:
+        """Begin to obey another deadline; None: no deadline."""
+        self._deadline = deadline or Deadline()
+
     def expire(self, seconds: float) -> None:
         """Allow `seconds` from now for the remaining calls, whatever the deadline was."""
         self._deadline = Deadline(seconds)

@@ -130,8 +130,10 @@ def _write(
     try:
         for _, rows in run.pool.run(write_chunk, tasks, partial(_writer_error, lease), lanes=lanes, again=again):
             run.clock.advance(rows)
-    finally:
-        close_session()
+    except BaseException:
+        close_session(broken=True)
+        raise
+    close_session()
     run.pool.retire()
 
 

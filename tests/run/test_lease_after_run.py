@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from conftest import Database
 
+    from importer.settings import Dsn
+
 
 class Held:
     """Holds the lease thread after the call of a function, and remembers the server processes of its sessions.
@@ -37,12 +39,12 @@ class Held:
         self.reached, self.gate = threading.Event(), threading.Event()
         self.backends: list[int] = []
         monkeypatch.setattr(lease_holder, "_CLOSE_SECONDS", 0.0)
-        monkeypatch.setattr(lease_holder, "Session", self._connect)
+        monkeypatch.setattr(lease_holder, "take_session", self._connect)
         if point:
             monkeypatch.setattr(lease_holder, point, self._holding(getattr(lease_holder, point)))
 
-    def _connect(self, *args: Any, **options: Any) -> Session:
-        session = Session(*args, **options)
+    def _connect(self, dsn: Dsn, deadline: Any) -> Session:
+        session = Session(dsn, deadline=deadline)
         self.backends.append(session.value("select pg_backend_pid()"))
         session.rollback()
         return session
@@ -78,7 +80,7 @@ def wait_until_gone(db: Database, backends: list[int]) -> None:
     wait_for(lambda: db.rows(f"select count(*) from pg_stat_activity where pid in ({listed})") == [(0,)])
 
 
-@pytest.mark.parametrize("point", ["Session", "check_pooler", "find_target", "ensure_ledger", "find_runs"])
+@pytest.mark.parametrize("point", ["take_session", "check_pooler", "find_target", "ensure_ledger", "find_runs"])
 def test_run_that_ends_before_it_has_its_lease(
     db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str
 ) -> None:

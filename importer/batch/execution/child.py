@@ -30,9 +30,11 @@ def main() -> None:
     channel = JsonLines()
     channel.open()
     try:
+        from importer.postgres.kept_sessions import keep_sessions
         from importer.workers.own_process import declare_own_program
 
         declare_own_program()
+        keep_sessions()
         from importer.batch import survey  # noqa: F401 - imported while the parent still prepares the first task
 
         while (line := channel.next_line()) is not None:
