@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 _FEW_CELLS, _SPARSE = 1 << 16, 32
 #: Booleans spelled as words, which the engine takes for true, all of them; and the tags that may begin one.
 _BOOLEAN_WORD = re.compile(rb't="b"[^>]*>(?:<f\b[^>]*>(?:[^<]*</f>)?)?<v>[tfTF]')
+#: What is no number, which the engine takes for a duration of zero in a cell with such a format.
+_NAN, _NAN_VALUE = b"nan</v>", re.compile(rb"<v>[+-]?nan</v>", re.IGNORECASE)
 #: A cell whose date is a text, of which the engine drops digits and the offset.
 _ISO_DATE = re.compile(rb"""\st\s*=\s*(?:"\s*d\s*"|'\s*d\s*')""")
 _WORD_TAGS = [word(b"<v>" + letter) for letter in (b"t", b"f", b"T", b"F")]
@@ -59,7 +61,7 @@ def _is_for_engine(task: ReadTask, rows: bytes, seen: Scan) -> bool:
     assert tags is not None  # rows that were scanned as they are
     if seen.far or (any((tags.names == each).any() for each in _WORD_TAGS) and _BOOLEAN_WORD.search(rows)):
         return False
-    if _ISO_DATE.search(rows):
+    if _ISO_DATE.search(rows) or (_NAN in rows.lower() and _NAN_VALUE.search(rows)):
         return False
     window = task.window
     height = window.last_row - window.first_row + 1

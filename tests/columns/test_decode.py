@@ -162,6 +162,16 @@ def test_index_beyond_the_shared_strings_is_one_reject(tmp_path: Path) -> None:
     assert (found[2, 0], found[3, 0][0], found[4, 0]) == (("text", "first"), "unreadable", ("text", "second"))
 
 
+@pytest.mark.parametrize("engine", ["builtin", "calamine"])
+def test_what_is_no_number_is_no_duration(tmp_path: Path, engine: str) -> None:
+    texts = ["nan", "-NaN", "inf"]
+    cells = [f'<c r="{letter}2" s="{ELAPSED}"><v>{text}</v></c>' for letter, text in zip("ABC", texts, strict=True)]
+    path = write_rows(tmp_path / "b.xlsx", row(1, inline("A1", "a")) + row(2, *cells))
+    with reading(path, header_rows=(1, 1), engine=engine) as source:
+        found = read_cells(source)
+    assert {found[2, n][0] for n in range(3)} == {"unreadable"}
+
+
 # ---- PLACES -----------------------------------------------------------------------------------------------------
 
 
