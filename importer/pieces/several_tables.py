@@ -101,8 +101,6 @@ def find_tables(source: SheetSource, settings: Settings) -> SheetTables:
     stated = _stated_tables(source)
     if len(source.cut.tables) > 1:
         return stated
-    if source.cut.tables:
-        return SheetTables()
     below = _tables_below(source)
     return below if below.areas or below.doubtful else _tables_beside(source)
 

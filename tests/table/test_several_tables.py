@@ -101,6 +101,15 @@ def test_several_excel_tables(tmp_path: Path) -> None:
         assert source.cut.other_tables == ()
 
 
+def test_an_excel_table_beside_another_table(tmp_path: Path) -> None:
+    """It is one of the tables of the sheet; what it says of its header and totals holds where it is read."""
+    for ref, read, others in (("A1:C9", "A1:C9", ("E1:G5",)), ("E1:G5", "A1:C9", ("E1:G5",))):
+        path = save(tmp_path, beside(ORDERS, RATES), ref)
+        with reading(path) as source:
+            assert (source.table_to_dict()["range"], source.cut.other_tables) == (read, others)
+            assert (source.cut.piece is not None and source.cut.piece.header_rows == 1) == (ref == read)
+
+
 def test_cells_of_other_tables_are_ignored(db: Database, tmp_path: Path) -> None:
     report = db.load(save(tmp_path, beside(ORDERS, RATES)), table="t", workers=0)
     assert db.rows("select count(*)::int, sum(amount)::float8 from t") == [(8, 54.0)]
