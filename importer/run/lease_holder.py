@@ -118,12 +118,15 @@ class LeaseHolder:
             ImporterError: the server cannot be reached, the target is refused, or the deadline passed.
         """
         try:
-            return await_result(self._lease, self._clock.deadline.left())
+            lease = await_result(self._lease, self._clock.deadline.left())
         except TimeoutError:
             raise self._clock.deadline.error() from None
+        # The thread may have made the lease before a note was added.
+        late = tuple(note for note in self._notes if note not in lease.notes)
+        return replace(lease, notes=(*lease.notes, *late)) if late else lease
 
     def add_note(self, note: str) -> None:
-        """Add a note for the run report to the leases that are acquired from now on."""
+        """Add a note for the run report to the leases that `get` returns from now on."""
         self._notes = (*self._notes, note)
 
     def reacquire(self) -> None:

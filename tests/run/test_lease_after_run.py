@@ -128,3 +128,17 @@ def test_lease_that_is_being_acquired_is_not_acquired_twice(
         assert holder.get().session is not None
         assert len(held.backends) == 1
     wait_until_gone(db, held.backends)
+
+
+def test_note_that_is_added_while_the_lease_is_acquired_is_kept(
+    db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread had made the lease already: the report of a sheet that the engine had to read said nothing of it."""
+    held, settings = Held(monkeypatch, "RunLease"), settings_of(db, tmp_path)
+    with holder_of(settings) as holder:
+        holder.set_source(*open_source(settings, Clock()))
+        assert held.reached.wait(60)
+        holder.add_note("read again")
+        holder.reacquire()
+        held.gate.set()
+        assert holder.get().notes == holder.get().notes == ("read again",)
