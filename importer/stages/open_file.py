@@ -17,7 +17,6 @@ from .tasks import convert_sheet
 from .workspace import open_workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from importer.settings import Settings
@@ -27,12 +26,13 @@ if TYPE_CHECKING:
 Place = tuple["Path", "Pool"]
 
 
-def open_file(settings: Settings, place: Place | None) -> Workbook:
+def open_file(settings: Settings, place: Place | None, until: contextlib.ExitStack | None = None) -> Workbook:
     """Open the file that the settings name.
 
     Args:
         settings: settings of the run.
-        place: the spool folder and the workers; None: what needs them gets its own, and its cells are not kept.
+        place: the spool folder and the workers; None: what needs them gets its own.
+        until: keeps what is made for that until it ends; None: the cells are not kept.
 
     Raises:
         InputError: the file is refused.
@@ -45,17 +45,9 @@ def open_file(settings: Settings, place: Place | None) -> Workbook:
     if other is None:
         return open_workbook(path, limits)
     require_libraries(path, other)
-    with _place(settings, place) as (folder, pool):
+    with contextlib.ExitStack() as own:
+        folder, pool = place or (until or own).enter_context(open_workspace(settings))
         return _convert(settings, other, folder, pool)
-
-
-@contextlib.contextmanager
-def _place(settings: Settings, given: Place | None) -> Iterator[Place]:
-    if given is not None:
-        yield given
-        return
-    with open_workspace(settings) as made:
-        yield made
 
 
 def _convert(settings: Settings, form: OtherFormat, folder: Path, pool: Pool) -> Workbook:

@@ -60,8 +60,8 @@ def open_source(settings: Settings, clock: Clock, place: Place | None = None) ->
     Raises:
         InputError: the workbook or the sheet is refused.
     """
-    with clock.stage(Stage.OPEN):
-        return find_piece(open_file(settings, place), settings)
+    with clock.stage(Stage.OPEN), contextlib.ExitStack() as until:
+        return find_piece(open_file(settings, place, until), settings)
 
 
 def _do_nothing() -> None:

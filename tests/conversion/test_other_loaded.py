@@ -41,3 +41,15 @@ def test_small_workbook_by_the_command_line(tmp_path: Path, form: str) -> None:
     path.write_bytes(path.read_bytes()[:400])
     ran = importer("inspect", path, cwd=tmp_path)
     assert (ran.code, "Traceback" in ran.err, ran.left, ran.orphans) == (3, False, [], [])
+
+
+def test_cells_far_apart_are_refused(tmp_path: Path) -> None:
+    """The second reader holds the rectangle around all cells: in a worker, whose memory is limited."""
+    cell = '<table:table-cell office:value-type="float" office:value="1"/>'
+    blank = '<table:table-cell table:number-columns-repeated="9000"/>'
+    rows = f"<table:table-row>{cell}</table:table-row>"
+    rows += f'<table:table-row table:number-rows-repeated="900000">{blank}</table:table-row>'
+    rows += f"<table:table-row>{blank}{cell}</table:table-row>"
+    path = write_ods(tmp_path / "b.ods", [], f'<table:table table:name="Data">{rows}</table:table>')
+    ran = importer("inspect", path, cwd=tmp_path)
+    assert (ran.code, "Traceback" in ran.err, ran.left, ran.orphans) == (3, False, [], [])

@@ -12,6 +12,7 @@ from typing import Any
 
 import openpyxl
 import pytest
+from support.otherbooks import Table, write_xlsb
 from support.serving import Service, book, events, numbers, wait_for
 
 from importer import import_workbook
@@ -100,6 +101,13 @@ def test_text_file_is_loaded_and_its_options_are_taken(service: Service) -> None
     unclear = service.upload(content, "x.csv")
     assert (unclear.status_code, unclear.json()["choice"]) == (422, "delimiter comma, semicolon, tab or pipe")
     loaded = service.upload(content, "x.csv", delimiter="semicolon", encoding="cp1252", table="from_text")
+    assert (loaded.status_code, loaded.json()["stats"]["success_count"]) == (200, 2)
+
+
+def test_workbook_of_another_format_is_loaded(service: Service, tmp_path: Path) -> None:
+    content = write_xlsb(tmp_path / "x.xlsb", [Table([["id", "name"], [1, "a"], [2, "b"]])]).read_bytes()
+    loaded = service.upload(content, "x.xlsb", table="from_xlsb")
+    assert loaded.status_code == 200, loaded.text
     assert (loaded.status_code, loaded.json()["stats"]["success_count"]) == (200, 2)
 
 

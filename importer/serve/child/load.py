@@ -97,7 +97,7 @@ def load(command: LoadCommand, channel: Channel) -> LoadAnswer:
         excel = excel_keywords(contract.excel) if contract else {}
         inspected = inspect_sheet(command, excel | _reading_options(options))
     table, found = options.pop("table", None), {k: options[k] for k in ("sheet", *_TEXT) if k in options}
-    settings = Settings(workbook=path, limits=limits, table=table, **found)
+    settings = Settings(workbook=path, limits=limits, table=table, temp_dir=Path(command.scratch), **found)
     settings = with_excel(settings, contract.excel) if contract else settings
     workbook, sheet = open_source(settings, Clock())
     with _connect(dsn, command.retry_for) as session:
