@@ -164,6 +164,8 @@ def describe_table(table: dict[str, Any]) -> str:
         rows, reasons = [each["row"] for each in out], sorted({each["reason"] for each in out}, reverse=True)
         together = f"rows {rows[0]}-{rows[-1]}" if rows[-1] - rows[0] == len(rows) - 1 else f"{len(rows)} rows"
         words.append(f"{f'row {rows[0]}' if len(rows) == 1 else together} left out: {' and '.join(reasons)}")
+    if table["other_tables"]:
+        words.append(f"not read: {', '.join(table['other_tables'])}, of another table")
     return ", ".join(words)
 
 

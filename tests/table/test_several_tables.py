@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from openpyxl.worksheet.table import Table
 from support.reading import reading
 
+from importer.cli.render import describe_table
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -77,6 +79,7 @@ def test_tables_of_a_sheet(
         table, notes = source.table_to_dict(), " ".join(source.notes())
         assert (table["range"], table["other_tables"]) == (read, others)
         assert list(source.cut.doubtful_tables) == doubtful
+        assert (f"not read: {', '.join(others)}, of another table" in describe_table(table)) == bool(others)
         assert all(f"--range {other}" in notes for other in others + doubtful)
     for other in others:
         with reading(save(tmp_path, lines), range=other) as source:
