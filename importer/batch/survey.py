@@ -36,6 +36,7 @@ class SurveyedColumn:
         blank: number of texts that mean a missing value.
         integral: whether every number is whole.
         beyond_floats: whether a float does not hold all digits of some number.
+        utc_days: number of instants at midnight UTC.
         example: by kind the address and value of the first cell, such as `C7 "n/a"`.
     """
 
@@ -45,12 +46,15 @@ class SurveyedColumn:
     blank: int
     integral: bool
     beyond_floats: bool
+    utc_days: int
     example: dict[str, str]
 
     @property
     def facts(self) -> ColumnFacts:
         """The facts that decide the type of the column."""
-        return ColumnFacts(self.kinds, self.blank, self.integral, beyond_floats=self.beyond_floats)
+        return ColumnFacts(
+            self.kinds, self.blank, self.integral, beyond_floats=self.beyond_floats, utc_days=self.utc_days
+        )
 
 
 @dataclass(frozen=True)
@@ -128,5 +132,12 @@ def _surveyed(source: SheetSource, column: SheetColumn, type_of_texts: str | Non
         for row, value in cells[:1]
     }
     return SurveyedColumn(
-        column.name, column.header, facts.kinds, facts.blank, facts.integral, facts.beyond_floats, examples
+        column.name,
+        column.header,
+        facts.kinds,
+        facts.blank,
+        facts.integral,
+        facts.beyond_floats,
+        facts.utc_days,
+        examples,
     )

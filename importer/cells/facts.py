@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import polars as pl
 
-from .frame import MAX_EXACT_INTEGER, ROW, VALUE_KINDS, digits_or_none, kinds_by_column, part
+from .frame import MAX_EXACT_INTEGER, ROW, UTC_MIDNIGHT, VALUE_KINDS, digits_or_none, kinds_by_column, part
 from .text_forms import TEXT, find_form, widest
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class ColumnFacts:
         total: sum of the numbers.
         beyond_floats: whether a float does not hold all digits of some number.
         form: in a file of texts, the form that all of its texts have (see `text_forms`).
+        utc_days: number of instants at midnight UTC, which is how programs write dates that have no time of day.
     """
 
     kinds: dict[str, int] = field(default_factory=dict)
@@ -43,6 +44,12 @@ class ColumnFacts:
     total: float = 0.0
     beyond_floats: bool = False
     form: str = TEXT
+    utc_days: int = 0
+
+    @property
+    def holds_days(self) -> bool:
+        """Whether all values are instants at midnight UTC."""
+        return self.typed == {"instant"} and self.utc_days == self.kinds["instant"]
 
     @property
     def cells(self) -> int:
@@ -76,7 +83,8 @@ class ColumnFacts:
         integral, beyond = self.integral and other.integral, self.beyond_floats or other.beyond_floats
         form = widest([each.form for each in (self, other) if each.kinds.get("text")])
         total = self.total + other.total
-        return ColumnFacts(kinds, self.blank + other.blank, integral, examples, total, beyond, form)
+        days = self.utc_days + other.utc_days
+        return ColumnFacts(kinds, self.blank + other.blank, integral, examples, total, beyond, form, days)
 
 
 def profile(frame: pl.DataFrame, missing: tuple[str, ...] = ("",), *, textual: bool = False) -> dict[int, ColumnFacts]:
@@ -96,6 +104,8 @@ def profile(frame: pl.DataFrame, missing: tuple[str, ...] = ("",), *, textual: b
         if "datetime" in kinds:
             stamp = pl.col(part(column, "datetime"))
             asked.append((stamp == stamp.dt.truncate("1d")).sum().alias(f"{column}:dates"))
+        if "instant" in kinds:
+            asked.append(pl.col(part(column, "instant")).str.ends_with(UTC_MIDNIGHT).sum().alias(f"{column}:days"))
         if "text" in kinds:
             asked.append(_is_missing(pl.col(part(column, "text")), missing).sum().alias(f"{column}:blank"))
         if "number" in kinds:
@@ -133,7 +143,8 @@ def _facts(examples: _Examples, column: int, present: list[str], row: dict[str, 
         if not kinds["datetime"]:
             del kinds["datetime"]
     integral, total = bool(row.get(f"{column}:integral", True)), row.get(f"{column}:total", 0.0)
-    return ColumnFacts(kinds, blank, integral, found, total, bool(row.get(f"{column}:beyond", False)))
+    beyond, days = bool(row.get(f"{column}:beyond", False)), row.get(f"{column}:days", 0)
+    return ColumnFacts(kinds, blank, integral, found, total, beyond, utc_days=days)
 
 
 class _Examples:

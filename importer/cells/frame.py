@@ -29,6 +29,8 @@ VALUE_KINDS: dict[str, type[pl.DataType] | pl.DataType] = {
     "time": pl.Time,
     "duration": pl.Duration("us"),
 }
+#: End of the text of an `instant` at midnight UTC.
+UTC_MIDNIGHT = "T00:00:00Z"
 #: Kinds that hold no value: an error value, the text of a formula, the raw text of a value that no type can hold.
 PROBLEM_KINDS = ("error", "formula", "unreadable")
 #: Above this, neighbouring integers share one 64-bit float, the form of every number in a workbook.

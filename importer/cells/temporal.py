@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from .frame import array_or_nulls, texts_or_nulls
+from .frame import UTC_MIDNIGHT, array_or_nulls, part, texts_or_nulls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,9 +105,13 @@ def _field_patterns(field: Field, default: tuple[str, ...], anything: tuple[str,
 
 
 def to_date(field: Field, column: int, kinds: list[str]) -> pl.Expr:
-    """Return the dates of a column: datetimes at midnight, and parsed texts."""
+    """Return the dates of a column: datetimes at midnight, instants at midnight UTC, and parsed texts."""
     stamp = array_or_nulls(kinds, column, "datetime", pl.Datetime("us"))
-    day = pl.when(stamp == stamp.dt.truncate("1d")).then(stamp.cast(pl.Date))
+    day: pl.Expr = pl.when(stamp == stamp.dt.truncate("1d")).then(stamp.cast(pl.Date))
+    if "instant" in kinds:
+        instant = pl.col(part(column, "instant"))
+        named = pl.when(instant.str.ends_with(UTC_MIDNIGHT)).then(instant.str.slice(0, 10))
+        day = pl.coalesce(day, named.str.to_date("%Y-%m-%d", strict=False))
     if "text" not in kinds:
         return day
     return pl.coalesce(

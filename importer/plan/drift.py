@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 #: Kinds of cells that may be a value of a field type; those that are not listed take every kind.
 _READABLE = {
     "number": {"number", "text"}, "integer": {"number", "text"}, "year": {"number", "text"},
-    "boolean": {"boolean", "number", "text"}, "date": {"date", "datetime", "text"},
+    "boolean": {"boolean", "number", "text"}, "date": {"date", "datetime", "instant", "text"},
     "datetime": {"date", "datetime", "instant", "text"}, "time": {"time", "duration", "text"},
     "duration": {"duration", "time", "text"}, "yearmonth": {"date", "datetime", "text"},
 }  # fmt: skip

@@ -35,6 +35,8 @@ def infer_type(facts: ColumnFacts, mixed: MixedPolicy = "text") -> str:
     counts = facts.value_counts
     if not counts:
         return "string"
+    if facts.holds_days:
+        return "date"
     if set(counts) == {"text"}:
         return TYPES.get(facts.form, "string")
     main = max(counts, key=lambda kind: counts[kind])

@@ -175,12 +175,22 @@ def _are_instants(source: SheetSource, column: int) -> bool:
     return facts is not None and facts.typed == {"instant"}
 
 
+def _are_days(source: SheetSource, column: int) -> bool:
+    facts = source.facts.get(column)
+    return facts is not None and facts.holds_days
+
+
 def _plan_notes(settings: Settings, source: SheetSource, plan: LoadPlan) -> list[str]:
     notes = list(plan.texts)
     zoned = {c.field.name: c.column for c in plan.columns if c.pg_type.name == "timestamp with time zone"}
     given = [name for name, column in zoned.items() if column and _are_instants(source, column.index)]
     if given:
         notes.append(f"dates and times are the instants that their offsets give for {', '.join(given)}")
+    days = [
+        c.field.name for c in plan.columns if c.column and c.field.type == "date" and _are_days(source, c.column.index)
+    ]
+    if days:
+        notes.append(f"midnights UTC are the days that they name for {', '.join(days)}")
     if taken := [name for name in zoned if name not in given]:
         notes.append(f"dates and times without a zone are taken as {settings.timezone} for {', '.join(taken)}")
     single = [c.field.name for c in plan.columns if c.pg_type.name == "real" and c.field.type == "number"]

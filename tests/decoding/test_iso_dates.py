@@ -114,6 +114,7 @@ COLUMNS: list[tuple[str, list[str], str, list[Any]]] = [
     ("size", ["PT24H0M0.000S", "-PT1H30M15.500001S"], "interval", ["24:00:00", "-01:30:15.500001"]),
     ("moment", ["2024-05-17T00:00:00.000Z", "2024-05-17T10:20:30.765+02:00"], "timestamp with time zone",
      [datetime(2024, 5, 17, tzinfo=UTC), datetime(2024, 5, 17, 8, 20, 30, 765000, UTC)]),
+    ("utc", ["2024-03-17T00:00:00.000Z", "2024-03-18T00:00:00Z"], "date", [date(2024, 3, 17), date(2024, 3, 18)]),
     ("both", ["2024-05-17T00:00:00.000Z", "2024-05-17"], "text", ["2024-05-17T00:00:00Z", "2024-05-17"]),
 ]  # fmt: skip
 
@@ -128,17 +129,20 @@ def test_dates_are_loaded(db: Database, tmp_path: Path) -> None:
     path = write_rows(tmp_path / "b.xlsx", head + "".join(lines))
     report = db.load(path, table="fresh", workers=0, header_row=1)
     assert any("offsets" in str(note) and "moment" in str(note) for note in report.notes)
+    assert "midnights UTC are the days that they name for utc" in report.notes
     types = db.rows(
         "select attname::text, format_type(atttypid, atttypmod) from pg_attribute"
         " where attrelid = 'fresh'::regclass and attnum > 0 order by attnum"
     )
     assert types == [(name, pg_type) for name, _, pg_type, _ in COLUMNS]
-    values = 'select stamp, day, clock, size::text, moment, "both" from {} order by stamp'
+    values = 'select stamp, day, clock, size::text, moment, utc, "both" from {} order by stamp'
     assert db.rows(values.format("fresh")) == list(zip(*(values for *_, values in COLUMNS), strict=True))
     db.run("create table held (like fresh)")
     db.load(path, table="held", workers=0, header_row=1)
     assert db.rows(values.format("held")) == db.rows(values.format("fresh"))
-    columns = 'stamp timestamptz, day timestamp, clock interval, size text, moment text, "both" timestamptz'
+    columns = (
+        'stamp timestamptz, day timestamp, clock interval, size text, moment text, utc timestamptz, "both" timestamptz'
+    )
     db.run(f"create table other ({columns})")
     db.load(path, table="other", workers=0, header_row=1)
     assert db.rows('select stamp, size, moment, "both" from other order by stamp') == [
