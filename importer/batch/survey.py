@@ -36,8 +36,8 @@ class SurveyedColumn:
         blank: number of texts that mean a missing value.
         integral: whether every number is whole.
         beyond_floats: whether a float does not hold all digits of some number.
-        utc_days: number of instants at midnight UTC.
         example: by kind the address and value of the first cell, such as `C7 "n/a"`.
+        utc_days: number of instants at midnight UTC.
     """
 
     name: str
@@ -46,8 +46,8 @@ class SurveyedColumn:
     blank: int
     integral: bool
     beyond_floats: bool
-    utc_days: int
     example: dict[str, str]
+    utc_days: int = 0
 
     @property
     def facts(self) -> ColumnFacts:
@@ -138,6 +138,6 @@ def _surveyed(source: SheetSource, column: SheetColumn, type_of_texts: str | Non
         facts.blank,
         facts.integral,
         facts.beyond_floats,
-        facts.utc_days,
         examples,
+        facts.utc_days,
     )

@@ -30,6 +30,8 @@ _CODES = frozenset({
 _DIGITS = r"\d[\d.,'\s\x{2019}]*"
 #: An id: digits with a leading zero, or more digits than a number keeps.
 _ID = r"^[+-]?0\d|\d{16}"
+#: A number in parentheses, and nothing of it outside.
+_IN_PARENTHESES = r"^[^\d()]*\([^()]*\d[^()]*\)[^\d()]*$"
 #: Least digits of texts of one length that are taken for ids.
 _ID_LENGTH = 4
 
@@ -54,6 +56,9 @@ def propose_number(texts: pl.Series, decimal: str | None) -> Proposal | Question
 
 
 def _may_be_numbers(texts: pl.Series) -> bool:
+    bracketed = texts.filter(texts.str.contains(r"[()]"))
+    if not bracketed.str.contains(_IN_PARENTHESES).all():
+        return False
     if not texts.str.contains(r"\d").all() or texts.str.contains(_ID).any():
         return False
     plain = texts.str.strip_chars()

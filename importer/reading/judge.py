@@ -187,7 +187,7 @@ def _is_float(text: str, number: float) -> bool:
 
 
 def _is_unreadable(ours: Cell, theirs: Cell, _epoch: DateSystem) -> bool:
-    """Return whether both have no value, if in other words (`nan` as a date is `inf` to it)."""
+    """Return whether both have no value, if in other words (`inf` as a date is a serial to it)."""
     return ours is not None and theirs is not None and ours[0] == theirs[0] == "unreadable"
 
 

@@ -265,7 +265,7 @@ def test_run_of_a_role_that_may_not_write_the_table_is_not_believed(roles: Roles
     with pytest.raises(TargetRefused, match="may not write to") as caught:
         _load(roles, book, "alice")
     assert f"role {roles.role('bob')}" in caught.value.fact
-    assert "--again" in str(caught.value.choice)
+    assert "again=True" in str(caught.value.choice)
     assert _load(roles, book, "alice", again=True).outcome == "published"
     assert _load(roles, book, "alice").outcome == "already-imported"
     assert _rows(roles) == LOADED

@@ -77,7 +77,7 @@ HALF = next(serial for n in range(140, 1000, 2) if (serial := (n + 0.5) / 86_400
 FAULTY: dict[str, str] = {
     "a cell of type number that holds none": '<c r="A2"><v>n/a</v></c>',
     "a format of dates that it does not know": number("A2", 45383, 1),
-    "other words for no value": number("A2", "nan", DATE),
+    "other words for no value": number("A2", "inf", DATE),
     "half a millisecond": number("A2", repr(HALF), STAMP),
     "a cell of type boolean that holds none": '<c r="A2" t="b"><v>2</v></c>',
 }

@@ -37,6 +37,8 @@ _MAX_NOTES = 50
 _SQLSTATES_WITH_VALUES = ("22", "P0", "XX")
 #: Options that only the operator of the service has.
 _SERVER_OPTIONS = ("allow-tables",)
+#: What a refused row's reason quotes of such an error.
+_MESSAGE_WITH_VALUES = re.compile(r"refused by the database: .*(\(SQLSTATE (?:22|P0|XX).*)", re.DOTALL)
 _CLI_OPTION = re.compile(r"(?<![\w-])--([a-z][a-z-]*[a-z])\b")
 
 
@@ -115,7 +117,7 @@ def _report_dict(report: Report, hidden: Sequence[str]) -> dict[str, Any]:
     shown["workbook"] = {k: v for k, v in shown["workbook"].items() if k != "path"}
     shown["rejects"] = {k: shown["rejects"][k] for k in ("rows", "by_rule", "reasons")}
     for group in shown["rejects"]["reasons"]:
-        group["reason"] = redact(group["reason"], hidden)
+        group["reason"] = redact(_MESSAGE_WITH_VALUES.sub(r"refused by the database \1", group["reason"]), hidden)
     for column in shown["columns"]:
         column["header"] = None if column["header"] is None else column["header"][:_MAX_TEXT_CHARS]
     notes = [note if isinstance(note, str) else note.without("file") for note in report.notes[:_MAX_NOTES]]
