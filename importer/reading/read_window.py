@@ -21,7 +21,6 @@ from importer.decoding.number_marks import mark_numbers
 from importer.decoding.shared_strings import map_strings
 from importer.decoding.tag_scan import Tags, count_end_tags, find_tags, has_hidden_row, is_utf8, word
 from importer.decoding.tasks import ReadTask, WindowRead
-from importer.delimited.read_text import read_text_frame
 from importer.errors import WorkbookRefused
 from importer.excel import sheet_xml as sheetxml
 from importer.excel.addresses import MAX_COLUMNS, MAX_ROWS
@@ -53,6 +52,8 @@ def read_frame(task: ReadTask) -> tuple[pl.DataFrame, WindowRead]:
             that is written twice.
     """
     if task.dialect is not None:
+        from importer.delimited.read_text import read_text_frame
+
         return read_text_frame(task, task.dialect)
     window = task.window
     with window.path.open("rb") as file:

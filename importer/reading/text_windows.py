@@ -6,8 +6,6 @@ import contextlib
 from typing import TYPE_CHECKING, Self
 
 from importer.decoding.tasks import Window
-from importer.delimited.records import CutSizes, RecordCutter
-from importer.delimited.transcode import stream_utf8
 
 from .windows import SheetFacts, Slots, WindowSizes, check_unchanged, window_bytes
 
@@ -46,6 +44,10 @@ class TextSplitter:
     def __init__(
         self, workbook: Workbook, dialect: TextDialect, folder: Path, limits: Limits, sizes: WindowSizes
     ) -> None:
+        # Imported for text files alone: a small workbook's run lasts less than a second.
+        from importer.delimited.records import CutSizes, RecordCutter
+        from importer.delimited.transcode import stream_utf8
+
         self.xml_bytes = workbook.size * _XML_PER_BYTE
         self._workbook, self._width = workbook, dialect.width
         size = window_bytes(workbook.size, max(sizes.workers, 1), 0)

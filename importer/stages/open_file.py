@@ -6,9 +6,6 @@ import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from importer.conversion.model import ConvertTask, OtherFormat
-from importer.conversion.open_book import require_libraries
-from importer.delimited.open_text import open_text
 from importer.errors import ReaderDied
 from importer.excel.sniff import check_magic
 from importer.excel.workbook import Workbook, find_format, hash_file, open_workbook
@@ -19,6 +16,7 @@ from .workspace import open_workspace
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from importer.conversion.model import ConvertTask, OtherFormat
     from importer.settings import Settings
     from importer.workers.pool import Pool
 
@@ -40,10 +38,15 @@ def open_file(settings: Settings, place: Place | None, until: contextlib.ExitSta
     path, limits = settings.workbook, settings.limits
     form = check_magic(path)
     if form == "text":
+        from importer.delimited.open_text import open_text
+
         return open_text(path, settings.encoding, settings.delimiter)
     other: OtherFormat | None = "xls" if form == "xls" else find_format(path, limits)
     if other is None:
         return open_workbook(path, limits)
+    # What reads other formats is imported for them alone: a small workbook's run lasts less than a second.
+    from importer.conversion.open_book import require_libraries
+
     require_libraries(path, other)
     with contextlib.ExitStack() as own:
         folder, pool = place or (until or own).enter_context(open_workspace(settings))
@@ -52,6 +55,8 @@ def open_file(settings: Settings, place: Place | None, until: contextlib.ExitSta
 
 def _convert(settings: Settings, form: OtherFormat, folder: Path, pool: Pool) -> Workbook:
     """Return the workbook, whose cells are in a package in `folder` that a worker writes."""
+    from importer.conversion.model import ConvertTask
+
     path, out = settings.workbook, folder / "converted.xlsx"
     digest, size = hash_file(path), path.stat().st_size
 
