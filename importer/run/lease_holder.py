@@ -108,8 +108,11 @@ class LeaseHolder:
         self._opened.set_result((workbook, sheet))
 
     def dsn(self) -> Dsn | None:
-        """Return the server's connection string, or None as long as it is not known."""
-        return self._dsn
+        """Return the server's connection string, or None as long as no session could be opened with it.
+
+        Where the password is wrong, or the server down, nobody else need try it.
+        """
+        return None if self._session is None else self._dsn
 
     def get(self) -> RunLease:
         """Wait for the lease and return it.
