@@ -14,7 +14,7 @@ from importer.errors import CellsDisputed
 from importer.pieces.piece import list_pieces
 from importer.plan.given_types import with_given
 from importer.plan.infer import infer_contract
-from importer.plan.mixed import MixedColumn, find_mixed, undecided
+from importer.plan.mixed import MixedColumn, find_mixed, identifiers_note, undecided
 from importer.plan.model import choose_columns
 from importer.plan.suggest import suggest_rules
 from importer.postgres.types import FIELD_TYPES
@@ -96,10 +96,19 @@ class Inspection:
             "sample": [{"row": row, "cells": self._by_letter(cells)} for row, cells in self.sample],
             "problems": [{"address": a, "kind": kind, "raw": raw} for a, kind, raw in self.problems],
             "notes": [
-                *self.disputes, *(f"{m.describe()}: {m.advise()}" for m in self.mixed),
+                *self.disputes, *self._identifiers(), *(f"{m.describe()}: {m.advise()}" for m in self.mixed),
                 *self.proposals.notes(source.header.columns), *source.notes(),
             ],
         }  # fmt: skip
+
+    def _identifiers(self) -> list[str]:
+        types = {f.name: f.type for f in self.contract.fields}
+        names = [
+            c.name
+            for c in self.source.header.columns
+            if types.get(c.name) == "string" and self.facts(c.index).holds_identifiers
+        ]
+        return [identifiers_note(names)] if names else []
 
     def _by_letter(self, cells: dict[int, str]) -> dict[str, str]:
         return {c.letter: cells[c.index] for c in self.source.header.columns if c.index in cells}

@@ -38,6 +38,7 @@ class SurveyedColumn:
         beyond_floats: whether a float does not hold all digits of some number.
         example: by kind the address and value of the first cell, such as `C7 "n/a"`.
         utc_days: number of instants at midnight UTC.
+        padded: number of numbers that their formats fill up with zeros.
     """
 
     name: str
@@ -48,12 +49,18 @@ class SurveyedColumn:
     beyond_floats: bool
     example: dict[str, str]
     utc_days: int = 0
+    padded: int = 0
 
     @property
     def facts(self) -> ColumnFacts:
         """The facts that decide the type of the column."""
         return ColumnFacts(
-            self.kinds, self.blank, self.integral, beyond_floats=self.beyond_floats, utc_days=self.utc_days
+            self.kinds,
+            self.blank,
+            self.integral,
+            beyond_floats=self.beyond_floats,
+            utc_days=self.utc_days,
+            padded=self.padded,
         )
 
 
@@ -140,4 +147,5 @@ def _surveyed(source: SheetSource, column: SheetColumn, type_of_texts: str | Non
         facts.beyond_floats,
         examples,
         facts.utc_days,
+        facts.padded,
     )

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import polars as pl
 
-from .frame import MAX_EXACT_INTEGER, ROW, UTC_MIDNIGHT, VALUE_KINDS, digits_or_none, kinds_by_column, part
+from .frame import (
+    MAX_EXACT_INTEGER,
+    ROW,
+    UTC_MIDNIGHT,
+    VALUE_KINDS,
+    MarkedNumberKind,
+    digits_or_none,
+    kinds_by_column,
+    part,
+    pattern_name,
+)
 from .text_forms import TEXT, find_form, widest
 
 if TYPE_CHECKING:
@@ -35,6 +45,7 @@ class ColumnFacts:
         beyond_floats: whether a float does not hold all digits of some number.
         form: in a file of texts, the form that all of its texts have (see `text_forms`).
         utc_days: number of instants at midnight UTC, which is how programs write dates that have no time of day.
+        padded: number of the numbers whose format fills them up with zeros, as it does for identifiers.
     """
 
     kinds: dict[str, int] = field(default_factory=dict)
@@ -45,6 +56,12 @@ class ColumnFacts:
     beyond_floats: bool = False
     form: str = TEXT
     utc_days: int = 0
+    padded: int = 0
+
+    @property
+    def holds_identifiers(self) -> bool:
+        """Whether all values are whole numbers that are filled up with zeros, such as postal codes."""
+        return self.typed == {"number"} and self.integral and self.padded == self.kinds["number"]
 
     @property
     def holds_days(self) -> bool:
@@ -83,8 +100,8 @@ class ColumnFacts:
         integral, beyond = self.integral and other.integral, self.beyond_floats or other.beyond_floats
         form = widest([each.form for each in (self, other) if each.kinds.get("text")])
         total = self.total + other.total
-        days = self.utc_days + other.utc_days
-        return ColumnFacts(kinds, self.blank + other.blank, integral, examples, total, beyond, form, days)
+        days, padded = self.utc_days + other.utc_days, self.padded + other.padded
+        return ColumnFacts(kinds, self.blank + other.blank, integral, examples, total, beyond, form, days, padded)
 
 
 def profile(frame: pl.DataFrame, missing: tuple[str, ...] = ("",), *, textual: bool = False) -> dict[int, ColumnFacts]:
@@ -116,6 +133,9 @@ def profile(frame: pl.DataFrame, missing: tuple[str, ...] = ("",), *, textual: b
                 fits = digits.cast(pl.Int64, strict=False).is_not_null()
                 whole = pl.when(digits.is_null()).then(whole).otherwise(fits)
                 asked.append((digits.count() > 0).alias(f"{column}:beyond"))
+            if any(isinstance(kind, MarkedNumberKind) and kind.has_patterns for kind in kinds):
+                padded = pl.col(pattern_name(column)).str.contains("00", literal=True)
+                asked.append((number.is_not_null() & padded).sum().alias(f"{column}:padded"))
             asked += [whole.all().alias(f"{column}:integral"), number.sum().alias(f"{column}:total")]
     row = frame.select(asked).row(0, named=True)
     examples = _Examples(frame, missing)
@@ -144,7 +164,8 @@ def _facts(examples: _Examples, column: int, present: list[str], row: dict[str, 
             del kinds["datetime"]
     integral, total = bool(row.get(f"{column}:integral", True)), row.get(f"{column}:total", 0.0)
     beyond, days = bool(row.get(f"{column}:beyond", False)), row.get(f"{column}:days", 0)
-    return ColumnFacts(kinds, blank, integral, found, total, beyond, utc_days=days)
+    padded = row.get(f"{column}:padded", 0)
+    return ColumnFacts(kinds, blank, integral, found, total, beyond, utc_days=days, padded=padded)
 
 
 class _Examples:

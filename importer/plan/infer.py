@@ -29,6 +29,7 @@ MAIN_SHARE = 0.95
 def infer_type(facts: ColumnFacts, mixed: MixedPolicy = "text") -> str:
     """Return the Table Schema type that holds every value of a column.
 
+    Numbers that their formats fill up with zeros are identifiers, whose zeros a number would lose: `string`.
     If the kinds mix it is `string`, which holds all of them; with `mixed` `reject` and nearly all values of one kind,
     the type of that kind. Texts of a file of texts have the type that all of them are written as.
     """
@@ -37,6 +38,8 @@ def infer_type(facts: ColumnFacts, mixed: MixedPolicy = "text") -> str:
         return "string"
     if facts.holds_days:
         return "date"
+    if facts.holds_identifiers:
+        return "string"
     if set(counts) == {"text"}:
         return TYPES.get(facts.form, "string")
     main = max(counts, key=lambda kind: counts[kind])

@@ -9,7 +9,7 @@ from .infer import TYPE_OF_KIND, infer_type
 from .model import find_column
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from importer.cells.facts import ColumnFacts, Value
     from importer.reading.header import Header, SheetColumn
@@ -104,6 +104,14 @@ def find_mixed(
             )
         )
     return found
+
+
+def identifiers_note(names: Sequence[str]) -> str:
+    """Return a note on columns of numbers that are texts, because their formats fill them up with zeros."""
+    advice = f"--types {names[0]}=integer loads numbers"
+    return (
+        f"numbers filled up with zeros by their format are identifiers, loaded as texts: {', '.join(names)}; {advice}"
+    )
 
 
 def undecided(settings: Settings, header: Header) -> list[SheetColumn]:

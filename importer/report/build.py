@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from importer.excel.rejects_origin import Origin
 from importer.plan.drift import absent_columns, retyped
-from importer.plan.mixed import find_mixed, undecided
+from importer.plan.mixed import find_mixed, identifiers_note, undecided
 from importer.reading.header import REJECT_COLUMNS
 from importer.validation.conservation import totals
 from importer.validation.error_groups import group_errors
@@ -175,6 +175,11 @@ def _are_instants(source: SheetSource, column: int) -> bool:
     return facts is not None and facts.typed == {"instant"}
 
 
+def _are_ids(source: SheetSource, column: int) -> bool:
+    facts = source.facts.get(column)
+    return facts is not None and facts.holds_identifiers
+
+
 def _are_days(source: SheetSource, column: int) -> bool:
     facts = source.facts.get(column)
     return facts is not None and facts.holds_days
@@ -186,6 +191,11 @@ def _plan_notes(settings: Settings, source: SheetSource, plan: LoadPlan) -> list
     given = [name for name, column in zoned.items() if column and _are_instants(source, column.index)]
     if given:
         notes.append(f"dates and times are the instants that their offsets give for {', '.join(given)}")
+    padded = [
+        c.field.name for c in plan.columns if c.column and c.field.type == "string" and _are_ids(source, c.column.index)
+    ]
+    if padded:
+        notes.append(identifiers_note(padded))
     days = [
         c.field.name for c in plan.columns if c.column and c.field.type == "date" and _are_days(source, c.column.index)
     ]

@@ -12,6 +12,8 @@ from support import rawbook
 from support.rawbook import inline, number, row, write_rows
 from support.tables import contract
 
+from importer.inspection import inspect_workbook
+
 if TYPE_CHECKING:
     from conftest import Database
 
@@ -44,9 +46,21 @@ def test_padded_numbers_are_text_as_they_are_shown(db: Database, tmp_path: Path,
     assert [text for (text,) in db.rows("select zip from t order by n")] == [shown for _, shown in CELLS]
 
 
-def test_padded_numbers_alone_are_numbers(db: Database, tmp_path: Path) -> None:
-    db.load(book(tmp_path / "b.xlsx", CELLS[0][0], CELLS[1][0]), table="t", workers=1)
-    assert db.rows("select zip, pg_typeof(zip)::text from t order by n") == [(2494, "bigint"), (-42, "bigint")]
+def test_padded_numbers_alone_are_identifiers(db: Database, tmp_path: Path) -> None:
+    """A new table would lose their zeros as numbers; one number that is shown otherwise says that they are amounts."""
+    path = book(tmp_path / "b.xlsx", CELLS[0][0], CELLS[6][0])
+    report = db.load(path, table="t", workers=1)
+    assert db.rows("select zip, pg_typeof(zip)::text from t order by n") == [("02494", "text"), ("00000", "text")]
+    note = "numbers filled up with zeros by their format are identifiers, loaded as texts: zip; --types zip=integer loads numbers"
+    assert note in report.notes
+    shown = inspect_workbook(path).to_dict()
+    assert (shown["columns"][0]["type"], note in shown["notes"]) == ("text", True)
+    db.load(path, table="u", workers=1, types={"zip": "integer"})
+    assert db.rows("select zip from u order by n") == [(2494,), (0,)]
+    for number_beside in (CELLS[3], CELLS[5]):
+        db.load(book(tmp_path / "c.xlsx", CELLS[0][0], number_beside[0]), table="v", mode="replace", again=True)
+        assert db.rows("select pg_typeof(zip)::text in ('bigint', 'double precision') from v limit 1") == [(True,)]
+        db.run("drop table v")
 
 
 @pytest.mark.parametrize("target", ["contract", "table"])
