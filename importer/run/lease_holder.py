@@ -108,10 +108,7 @@ class LeaseHolder:
         self._opened.set_result((workbook, sheet))
 
     def dsn(self) -> Dsn | None:
-        """Return the server's connection string, or None as long as no session could be opened with it.
-
-        Where the password is wrong, or the server down, nobody else need try it.
-        """
+        """Return where others may connect; None until a session was opened: nobody else tries a wrong password."""
         return None if self._session is None else self._dsn
 
     def get(self) -> RunLease:
