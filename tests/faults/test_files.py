@@ -224,6 +224,10 @@ def try_fault(place: Place, scenario: Scenario, kind: str, at: int, clean: Clean
     check_faulty(place, scenario, ran, clean, where)
     if not killed and not faults.was_removal:
         assert place.spooled() == [], where
+    # Python removes the folder of its sockets itself; where that fails at the last step, an empty one stays, which may
+    # be anybody's.
+    kept = {name for name in place.spooled() if name.startswith("pymp-") and not any((place.temp / name).iterdir())}
+    kept = kept if faults.was_removal else set()
     faults.disarm()
     again = place.load(scenario)
     where = f"{where}; again: {again}"
@@ -232,7 +236,7 @@ def try_fault(place: Place, scenario: Scenario, kind: str, at: int, clean: Clean
     check_ledger(place, scenario, clean, where)
     assert place.rejects() == clean.rejects, where
     assert place.written() <= clean.written, where
-    assert place.spooled() == [], where
+    assert set(place.spooled()) <= kept, where
     return bool(faults.hit)
 
 
