@@ -37,8 +37,10 @@ def read_texts(
     Raises:
         SheetError: the texts of a column have two meanings.
     """
-    columns = [c for c in found.values() if c]
+    texts = [column for f in contract.fields if f.type == "string" and (column := found.get(f.name))]
     if settings.parse_texts:
+        # Where the types stay, a column of texts takes its texts as they are, whatever they may mean.
+        columns = [c for c in found.values() if c and not (keep_types and c in texts)]
         named = [find_column(columns, word) for word, _ in settings.types]
         proposals = propose(settings, source, columns)
         require_answers([c for c in columns if c not in named], proposals, source)
@@ -46,7 +48,6 @@ def read_texts(
         return with_proposals(contract, found, proposals, keep_types=keep_types), notes
     if keep_types:
         return contract, ()
-    texts = [column for f in contract.fields if f.type == "string" and (column := found.get(f.name))]
     proposals = propose(settings, source, texts, hint=True)
     hints = [proposals.note(c) for c in texts if c.index in proposals.found]
     return contract, tuple(f"{hint}, it seems: loaded as text; --parse-texts loads values" for hint in hints)

@@ -111,6 +111,18 @@ def test_questions_are_asked_not_guessed(db: Database, tmp_path: Path) -> None:
     assert "no other cell decides" in described["day"]
 
 
+def test_what_is_open_in_a_column_of_texts_is_no_question(db: Database, tmp_path: Path) -> None:
+    """The table says that it holds texts; in a column of dates the same texts must be decided."""
+    path = save(tmp_path / "q.xlsx", ["n", "day", "price"], ["a", "01/02/2024", "1,234"], ["b", "03/04/2024", "2,000"])
+    db.run("create table texts (n text, day text, price text); create table dates (n text, day date, price text)")
+    db.load(path, table="texts", parse_texts=True)
+    assert db.rows("select day, price from texts order by n limit 1") == [("01/02/2024", "1,234")]
+    with pytest.raises(SheetError, match="column 'day' have two meanings"):
+        db.load(path, table="dates", parse_texts=True)
+    db.load(path, table="dates", parse_texts=True, date_order="dmy")
+    assert db.rows("select day::text, price from dates order by n limit 1") == [("2024-02-01", "1,234")]
+
+
 def test_one_text_of_another_form_keeps_the_column_as_texts(db: Database, tmp_path: Path) -> None:
     """Also if it is in the last row, far from those that a hint looks at, and in another window."""
     lines = [[f"{n},5", n] for n in range(700)]
