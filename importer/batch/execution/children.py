@@ -17,6 +17,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
 
 from importer.errors import MachineError
+from importer.runtime.process_end import describe_end
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,7 +68,7 @@ class ImportProcess:
             line = self._process.stdout.readline()
         if not line.endswith(b"\n"):
             code = self._process.wait()
-            raise MachineError(f"the process of the import {_how(code)}", choice="run the same command again")
+            raise MachineError(f"the process of the import {describe_end(code)}", choice="run the same command again")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -95,14 +96,6 @@ class ImportProcess:
                 self._process.kill()
             else:
                 os.killpg(self._process.pid, signal.SIGKILL)
-
-
-def _how(code: int) -> str:
-    if code >= 0:
-        return f"ended with code {code}"
-    with contextlib.suppress(ValueError):
-        return f"was killed ({signal.Signals(-code).name})"
-    return f"was killed (signal {-code})"
 
 
 class ImportProcesses:

@@ -12,6 +12,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
+from importer.runtime.process_end import describe_end
 from importer.serve.models.child import (
     EVENT,
     Command,
@@ -130,7 +131,7 @@ class Child:
         except ValueError:
             line = b""  # longer than any line that a working child writes
         if not line.endswith(b"\n"):
-            raise ChildDied(_how(await self._ended()))
+            raise ChildDied(describe_end(await self._ended()))
         # Not `validate_json`: texts of a contract may hold what is not valid Unicode.
         return EVENT.validate_python(json.loads(line))
 
@@ -164,14 +165,6 @@ class Child:
         if self._process.stdin is not None:
             self._process.stdin.close()
         await asyncio.to_thread(shutil.rmtree, self.scratch, ignore_errors=True)
-
-
-def _how(code: int) -> str:
-    if code >= 0:
-        return f"ended with code {code}"
-    with contextlib.suppress(ValueError):
-        return f"was killed ({signal.Signals(-code).name})"
-    return f"was killed (signal {-code})"
 
 
 class ChildPool:
