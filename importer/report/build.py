@@ -19,8 +19,11 @@ from .rejects_workbook import Rejects
 from .rerun_command import mend_options
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from importer.cells.facts import ColumnFacts
     from importer.load.insert_bisect import PublishResult
-    from importer.plan.model import LoadPlan
+    from importer.plan.model import ColumnPlan, LoadPlan
     from importer.reading.sheet_source import SheetSource
     from importer.run.lease import RunLease
     from importer.runtime.progress import Clock
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from importer.validation.tasks import WindowChecked
 
 
+_ZONED = "timestamp with time zone"
 #: The most superseded rows that a note lists.
 _MAX_NOTE_ROWS = 20
 
@@ -90,7 +94,7 @@ def make_report(
             *lease.notes,
             *source.notes(),
             *_drift_notes(settings, source, plan, lease),
-            *_plan_notes(settings, source, plan),
+            *_plan_notes(settings, source, plan, lease),
             *present_notes(settings, lease, published),
             *(published.notes if published else ()),
             *_superseded_notes(source, plan, windows),
@@ -170,36 +174,25 @@ def _drift_notes(settings: Settings, source: SheetSource, plan: LoadPlan, lease:
     return notes
 
 
-def _are_instants(source: SheetSource, column: int) -> bool:
-    facts = source.facts.get(column)
-    return facts is not None and facts.typed == {"instant"}
+def _fields(source: SheetSource, plan: LoadPlan, holds: Callable[[ColumnPlan, ColumnFacts], bool]) -> list[str]:
+    """Return the names of the fields for which that holds of their plan and of the cells of their column."""
+    facts = source.facts
+    return [
+        c.field.name for c in plan.columns if c.column and c.column.index in facts and holds(c, facts[c.column.index])
+    ]
 
 
-def _are_ids(source: SheetSource, column: int) -> bool:
-    facts = source.facts.get(column)
-    return facts is not None and facts.holds_identifiers
-
-
-def _are_days(source: SheetSource, column: int) -> bool:
-    facts = source.facts.get(column)
-    return facts is not None and facts.holds_days
-
-
-def _plan_notes(settings: Settings, source: SheetSource, plan: LoadPlan) -> list[str]:
+def _plan_notes(settings: Settings, source: SheetSource, plan: LoadPlan, lease: RunLease) -> list[str]:
     notes = list(plan.texts)
-    zoned = {c.field.name: c.column for c in plan.columns if c.pg_type.name == "timestamp with time zone"}
-    given = [name for name, column in zoned.items() if column and _are_instants(source, column.index)]
+    zoned = [c.field.name for c in plan.columns if c.pg_type.name == _ZONED]
+    given = _fields(source, plan, lambda c, facts: c.pg_type.name == _ZONED and facts.typed == {"instant"})
     if given:
         notes.append(f"dates and times are the instants that their offsets give for {', '.join(given)}")
-    padded = [
-        c.field.name for c in plan.columns if c.column and c.field.type == "string" and _are_ids(source, c.column.index)
-    ]
-    if padded:
+    is_inferred = settings.contract is None and lease.target.table is None
+    padded = _fields(source, plan, lambda c, facts: c.field.type == "string" and facts.holds_identifiers)
+    if padded and is_inferred:
         notes.append(identifiers_note(padded))
-    days = [
-        c.field.name for c in plan.columns if c.column and c.field.type == "date" and _are_days(source, c.column.index)
-    ]
-    if days:
+    if days := _fields(source, plan, lambda c, facts: c.field.type == "date" and facts.holds_days):
         notes.append(f"midnights UTC are the days that they name for {', '.join(days)}")
     if taken := [name for name in zoned if name not in given]:
         notes.append(f"dates and times without a zone are taken as {settings.timezone} for {', '.join(taken)}")
