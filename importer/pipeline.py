@@ -182,7 +182,8 @@ class _Attempt:
 
     def add_resume_advice(self, exc: BaseException) -> None:
         """Add to an error how to continue the run, where something is left to continue from."""
-        if self._may_resume and (not isinstance(exc, ImporterError) or exc.resumable) and not self._dry_run:
+        may_resume = self._may_resume and (self._state is None or self._state.may_continue)
+        if may_resume and (not isinstance(exc, ImporterError) or exc.resumable) and not self._dry_run:
             add_advice(exc, advice_for(self._state))
 
     def _read(

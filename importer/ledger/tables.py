@@ -173,10 +173,15 @@ def mark_published(session: Session, run: str, target: str, counts: Mapping[str,
         )
 
 
-def mark_ended(session: Session, run: str, state: str, error: str) -> None:
-    """Set a run's state to failed or interrupted; its staging stays for the next attempt. Does not commit."""
+def mark_ended(session: Session, run: str, state: str, error: str) -> bool:
+    """Set a run's state to failed or interrupted; its staging stays for the next attempt. Does not commit.
+
+    Returns:
+        Whether the run is in the ledger, and loading.
+    """
     text = literal(session.encoding.escape(error))
-    session.run(
+    changed = session.run(
         f"UPDATE {SCHEMA}.runs SET state = '{state}', error = {text}, finished_at = clock_timestamp() "
         f"WHERE id = {literal(run)} AND state = '{LOADING}'"
     )
+    return changed != 0

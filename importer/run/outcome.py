@@ -81,11 +81,13 @@ def end_run(state: StagingState, exc: BaseException, *, keep: bool) -> None:
         lease.session.rollback()
         if keep:
             ended = ledger.FAILED if isinstance(stopped_by, Exception) else ledger.INTERRUPTED
-            ledger.mark_ended(lease.session, lease.run_id, ended, _error_fact(stopped_by))
+            known = ledger.mark_ended(lease.session, lease.run_id, ended, _error_fact(stopped_by))
             lease.session.commit()
+            if not known and not isinstance(exc, CommitUnknown):
+                state.forget_table()
         else:
             undo_run(state)
-    if keep:
+    if keep and state.may_continue:
         add_advice(exc, advice_for(state))
 
 

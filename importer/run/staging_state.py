@@ -25,6 +25,7 @@ class StagingState:
         begun       set      None      begin             none         filled while the sheet is being read
         created     set      None      create            none, begun  empty; replaces what does not fit the plan
         taken over  set      None      take_over         none, begun  holds chunks of this plan
+        none        None     None      forget_table      begun, created  the run stopped before the table was there
 
     The table may be missing in `begun` and `created`: they are entered before the table is created, because a signal
     may arrive between its creation and the next line. A run that ends drops the table if it exists, or keeps it.
@@ -70,11 +71,20 @@ class StagingState:
         """Enter `direct`: its transaction is open."""
         self._direct = direct
 
+    @property
+    def may_continue(self) -> bool:
+        """Whether the same command may continue from what this run wrote, or from what a dead run left."""
+        return self._table is not None or self._direct is not None or self.lease.dead_run is not None
+
     def roll_back_direct(self) -> None:
         """Roll a direct copy back, if there is one; its chunks are in the spool and go through staging."""
         if self._direct is not None:
             self._direct.rollback()
             self._direct = None
+
+    def forget_table(self) -> None:
+        """Enter `none`: the ledger does not know of the table, so its creation was rolled back."""
+        self._table = self._begun_shape = None
 
     def begin(self, table: Staging, shape: str) -> None:
         """Enter `begun`; no dead run left a table."""

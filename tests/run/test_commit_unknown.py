@@ -90,6 +90,26 @@ def test_stopped_commit(
     assert book.with_suffix(".rejects.xlsx").read_bytes() == old
 
 
+@pytest.mark.parametrize("where", ["plan", "create"])
+def test_stopped_before_there_is_anything_to_continue_from(
+    db: Database, book: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """Nothing says that the run goes on: the ledger does not know of it."""
+
+    def stopped(*_args: Any, **_kwargs: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        if where == "plan":
+            patched.setattr("importer.pipeline.write_and_publish", stopped)
+        else:
+            patched.setattr(ledger, "open_run", stopped)
+        with pytest.raises(KeyboardInterrupt) as caught:
+            db.load(book, method="concurrent")
+    assert not getattr(caught.value, "__notes__", [])
+    assert db.leftovers() == []
+
+
 @pytest.mark.parametrize(
     ("stop", "code", "kind", "fact", "choice"),
     [
