@@ -17,6 +17,7 @@ from importer.postgres.types import needs_cast
 from .add_columns import added_columns_sql
 from .insert_bisect import PublishResult, fill
 from .insert_select import make_insert
+from .privileges import DENIED, missing_grants, privileges_error
 from .staging import Staging, object_name, target_column_definitions
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from importer.settings import Mode
 
 _DUPLICATE_CODES = ("42P07", "42710", "23505")
-_DENIED = "42501"
 
 
 def publish(
@@ -86,30 +86,42 @@ def explain_refusal(
             choice="run again",
             sqlstate=error.sqlstate,
         )
+    if error.sqlstate != DENIED:
+        return error
     statement = added_columns_sql(target, load.plan) if load is not None else None
-    if error.sqlstate == _DENIED and statement is not None:
+    if statement is not None:
         return TargetRefused(
             f"role {session_role(session)} may not add columns to {target.quoted}",
             choice=f"ask its owner for: {statement};  or --drift ignore-extra",
             sqlstate=error.sqlstate,
         )
-    if error.sqlstate == _DENIED:
-        role = session_role(session)
-        return TargetRefused(
-            f"role {role} may not write to {target.quoted}",
-            choice=_grants(target, role, mode),
-            sqlstate=error.sqlstate,
-        )
+    return _explain_denial(error, session, target, load, mode)
+
+
+def _explain_denial(
+    error: DatabaseError, session: Session, target: Target, load: PlannedLoad | None, mode: Mode
+) -> DatabaseError:
+    """Return the error with the GRANTs that are missing; with what the server says if others are."""
+    columns = [c.field.name for c in load.plan.columns if c.column] if load is not None else None
+    statements = missing_grants(session, target, mode, columns)
+    if load is not None and not statements:
+        statements = _reference_grants(session, target, load)
+    if statements:
+        return privileges_error(session, target, statements)
+    error.fact = f"{error.fact}, as role {session_role(session)} wrote to {target.quoted}"
     return error
 
 
-def _grants(target: Target, role: str, mode: Mode) -> str:
-    """Return the statements that give a role what a load needs, for somebody who may run them."""
-    if target.table is None:
-        schema = quote(target.schema)
-        return f"ask for CREATE on its schema: GRANT USAGE, CREATE ON SCHEMA {schema} TO {role};"
-    needed = {"upsert": "SELECT, INSERT, UPDATE", "replace": "SELECT, INSERT, DELETE"}.get(mode, "INSERT")
-    return f"ask for INSERT on the table: GRANT {needed} ON {target.quoted} TO {role};"
+def _reference_grants(session: Session, target: Target, load: PlannedLoad) -> list[str]:
+    """Return the GRANTs on the tables that a new table's foreign keys refer to."""
+    keys = load.contract.foreign_keys if target.table is None else ()
+    tables = dict.fromkeys(_referenced_table(session, target, key.table) for key in keys if key.table)
+    asked = "select has_any_column_privilege(to_regclass($1), 'references')"
+    return [
+        f"GRANT REFERENCES ON {table} TO {session_role(session)}"
+        for table in tables
+        if session.value(asked, [table]) is False
+    ]
 
 
 def _rename_to_target(session: Session, staging: Staging, target: Target, contract: Contract) -> None:

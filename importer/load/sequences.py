@@ -48,11 +48,18 @@ def move_sequences(session: Session, target: Target, plan: LoadPlan) -> tuple[st
             if upwards and allowed:
                 session.query(_move_sql(sequence, target, column.name))
             elif upwards:
-                notes.append(
-                    f"the sequence {sequence} of {column.name} was not moved behind the loaded ids: the role may not; "
-                    f"run: SELECT setval('{sequence}', (SELECT max({quote(column.name)}) FROM {target.quoted}))"
-                )
+                notes.append(_note(session, sequence, target, column.name))
     return tuple(notes)
+
+
+def _note(session: Session, sequence: str, target: Target, column: str) -> str:
+    """Return what an administrator runs now, and what lets the role do it from now on."""
+    role = quote(str(session.value("select current_user::text")))
+    return (
+        f"the sequence {sequence} of {column} was not moved behind the loaded ids: the role may not; "
+        f"run: SELECT setval('{sequence}', (SELECT max({quote(column)}) FROM {target.quoted})); and for the next load: "
+        f"GRANT SELECT, UPDATE ON SEQUENCE {sequence} TO {role}; GRANT SELECT ON {target.quoted} TO {role};"
+    )
 
 
 def _move_sql(sequence: str, target: Target, column: str) -> str:

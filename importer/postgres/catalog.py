@@ -127,6 +127,13 @@ def find_table(session: Session, schema: str | None, name: str) -> tuple[str, Ta
         named = {"v": "a view", "m": "a materialized view", "f": "a foreign table", "i": "an index", "S": "a sequence"}
         what = named.get(kind, "not a table")
         raise TargetRefused(f"{quote(schema, name)} is {what}", choice="name another table with --table")
+    if not session.value("select has_schema_privilege($1, 'usage')", [schema]):
+        role = quote(str(session.value("select current_user::text")))
+        raise TargetRefused(
+            f"role {role} may not use schema {schema!r}",
+            choice=f"ask an administrator to run: GRANT USAGE ON SCHEMA {quote(schema)} TO {role};",
+            sqlstate="42501",
+        )
     return schema, read_table(session, schema, name)
 
 

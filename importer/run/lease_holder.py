@@ -19,6 +19,7 @@ from importer.ledger.locks import lock_number
 from importer.ledger.migrations import ensure_ledger
 from importer.ledger.schema import SCHEMA
 from importer.ledger.tables import find_runs
+from importer.load.privileges import check_privileges
 from importer.plan.target import find_target
 from importer.postgres.embedded import EmbeddedServer
 from importer.postgres.kept_sessions import give_back, take_session
@@ -194,13 +195,15 @@ class LeaseHolder:
         target, contract = find(), contract_sha256(self._contract)
         key, options = run_key(self._settings, workbook, sheet, contract, target)
         key = random_key() if self._dry_run else key
-        if self._lock(session, key):
-            # The run that held the lock may have created the table.
-            target = find()
+        # A run that held the lock may have created the table.
+        target = find() if self._lock(session, key) else target
         lease = RunLease(
             dsn, session, version, workbook, sheet, target, key, options, contract, self._run_id, notes=self._notes
         )
-        return lease if self._dry_run else self._read_ledger(lease)
+        lease = lease if self._dry_run else self._read_ledger(lease)
+        if lease.published_run is None:
+            check_privileges(session, target, self._settings.mode)
+        return lease
 
     def _connect(self) -> tuple[Dsn, Session]:
         """Open a session, after closing the one of the last attempt; start the embedded server if no DSN is given."""
@@ -218,9 +221,8 @@ class LeaseHolder:
         """Lock the key and create the ledger if needed; return whether another session held the lock before."""
         number, waited, since, advised = lock_number(key), False, time.monotonic(), False
         ask = (
-            "select pg_try_advisory_lock($1::bigint) as locked, (select obj_description(c.oid, 'pg_class') "
-            "from pg_class c join pg_namespace n on n.oid = relnamespace where nspname = $2 and relname = 'runs'), "
-            "pg_backend_pid()"
+            "select pg_try_advisory_lock($1::bigint), (select obj_description(c.oid, 'pg_class') from pg_class c "
+            "join pg_namespace n on n.oid = relnamespace where nspname = $2 and relname = 'runs'), pg_backend_pid()"
         )
         while True:
             locked, ledger, backend = session.query(ask, [number, SCHEMA])[0]
@@ -250,7 +252,6 @@ class LeaseHolder:
             reported: whether the holder was reported already.
             advise: whether to report how to end the wait.
         """
-        unsigned = number % 2**64
         found = session.query(
             """
             select l.pid, a.usename::text, a.backend_start::timestamptz(0)::text
@@ -259,7 +260,7 @@ class LeaseHolder:
               and l.classid = $1::bigint::oid and l.objid = $2::bigint::oid
               and l.database = (select oid from pg_database where datname = current_database())
             """,
-            [unsigned >> 32, unsigned & 0xFFFFFFFF],
+            [number >> 32 & 0xFFFFFFFF, number & 0xFFFFFFFF],
         )
         for backend, role, since in found:
             if backend == self._old_backend:

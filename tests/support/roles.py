@@ -47,6 +47,10 @@ class Roles:
         with held_session(self.dsn_of(by) if by else self.dsn) as session:
             return session.query(self._named(sql))
 
+    def named(self, sql: str) -> str:
+        """A statement with the full names of roles, as messages quote them."""
+        return re.sub(r"\{([a-z]\w*)\}", lambda found: f'"{self.role(found[1])}"', sql)
+
     def _named(self, sql: str) -> str:
         return re.sub(r"\{([a-z]\w*)\}", lambda found: self.role(found[1]), sql)
 
