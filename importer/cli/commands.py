@@ -36,6 +36,7 @@ from .options import (
     workbook_argument,
     workbooks_argument,
 )
+from .watch import watch
 
 if TYPE_CHECKING:
     from importer.settings import Settings
@@ -224,6 +225,7 @@ def serve(debug: bool, **options: Any) -> None:
         serve_until_stopped(Config.from_options(**options))
 
 
+cli.add_command(watch)
 cli.add_command(runs)
 cli.add_command(db)
 

@@ -82,7 +82,7 @@ def print_states(sources: tuple[str, ...], options: dict[str, Any], *, as_json: 
             error = f": {state['error']['message']}" if state.get("error") else ""
             sheet = f" [{state['sheet']}]" if state["sheet"] else ""
             target = f" -> {state['table']}" if state["table"] else ""
-            click.echo(_visible(f"{state['state']:<10} {state['source']}{sheet}{target}{error}"))
+            click.echo(visible(f"{state['state']:<10} {state['source']}{sheet}{target}{error}"))
 
 
 def settings_of_spec(options: dict[str, Any]) -> Settings:
@@ -105,13 +105,11 @@ def request_groups(sources: tuple[str, ...], options: dict[str, Any]) -> list[So
     Raises:
         UsageError: an option or the job file is refused.
     """
-    from importer.batch.expand import SourceGroup
-
     if options["jobs"] is not None:
         given = _given(options)
         jobs = _jobs(options["jobs"], click.get_current_context().command.params)
-        return [_group(SourceGroup, job.sources, {**job.options, **given}) for job in jobs]
-    return [_group(SourceGroup, sources, options)]
+        return [source_group(job.sources, {**job.options, **given}) for job in jobs]
+    return [source_group(sources, options)]
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
@@ -120,11 +118,14 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
     return {n: v for n, v in options.items() if context.get_parameter_source(n) is ParameterSource.COMMANDLINE}
 
 
-def _group(make: type[SourceGroup], sources: tuple[str, ...], options: dict[str, Any]) -> SourceGroup:
+def source_group(sources: tuple[str, ...], options: dict[str, Any]) -> SourceGroup:
+    """Return sources with the options of a command line that are those of an import."""
+    from importer.batch.expand import SourceGroup
+
     own = split_lists({name: value for name, value in options.items() if name not in _OF_COMMAND})
     if (memory := own.pop("memory", None)) is not None:
         own["limits"] = {"memory_bytes": memory << 20}
-    return make(sources, options.get("sheet"), options.get("sheets"), options.get("table"), own)
+    return SourceGroup(sources, options.get("sheet"), options.get("sheets"), options.get("table"), own)
 
 
 def import_all(groups: list[SourceGroup], options: dict[str, Any], show: dict[str, bool], *, dry_run: bool) -> int:
@@ -194,7 +195,7 @@ def _progress(*, quiet: bool) -> Callable[[ImportReport], None]:
 
     def show(report: ImportReport) -> None:
         if report.error is not None if quiet else stream.isatty():
-            click.echo(f"importer: {_visible(str(report))}", err=True)
+            click.echo(f"importer: {visible(str(report))}", err=True)
 
     return show
 
@@ -211,9 +212,9 @@ def print_many(report: ManyReport, *, as_json: bool, quiet: bool, verbose: bool)
         return
     watched = sys.stderr is not None and sys.stderr.isatty() and sys.stdout.isatty() and not verbose
     for line in report.lines(only_problems=watched):
-        click.echo(_visible(line))
+        click.echo(visible(line))
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
     """Return a text of one line without characters that a terminal would obey."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -82,8 +82,9 @@ sheet_options = combine_options([
     click.option("--memory", type=click.IntRange(64), metavar="MIB", help="Memory that each worker may use.  [default: 2048]"),
     click.option("--temp-dir", type=click.Path(file_okay=False, exists=True), help="Folder for temporary files.  [default: the system's]"),
 ])  # fmt: skip
+sheets_option = click.option("--sheets", metavar="all|A,B|A-B|A*", help="Sheets to read of each workbook: all, names, tabs from A to B, or a pattern; hidden ones only by name.")  # fmt: skip
 many_options = combine_options([
-    click.option("--sheets", metavar="all|A,B|A-B|A*", help="Sheets to read of each workbook: all, names, tabs from A to B, or a pattern; hidden ones only by name."),
+    sheets_option,
     click.option("--each", is_flag=True, help="Load every sheet by itself; one that fails does not stop the others.  [default]"),
     click.option("--stop-on-error", is_flag=True, help="Begin no further import once one failed."),
     click.option("-f", "--jobs", type=click.Path(dir_okay=False), metavar="FILE", help="Job file: a list of imports in YAML, each with 'source' and the names of these options; paths are those of its folder."),
@@ -109,6 +110,14 @@ load_options = combine_options([
     click.option("--retry-for", type=click.FloatRange(0), default=60.0, show_default=True, metavar="SECONDS", help="How long to keep retrying while the server fails; 0 for no retry."),
     click.option("--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="Give up after this time; the same command can continue later.  [default: no limit]"),
     click.option("--chunk-rows", type=click.IntRange(1), metavar="N", help="Most rows in a chunk.  [default: chosen by size]"),
+])  # fmt: skip
+watch_options = combine_options([
+    click.option("--done", type=click.Path(file_okay=False), metavar="DIR", help="Where workbooks go that were imported, with their rejects.  [default: INBOX/done]"),
+    click.option("--failed", type=click.Path(file_okay=False), metavar="DIR", help="Where the others go, each with a .error.json.  [default: INBOX/failed]"),
+    click.option("--once", is_flag=True, help="End when what is there was tried, for cron; the exit code is the worst of all."),
+    click.option("--poll", type=click.FloatRange(0, min_open=True), default=2.0, show_default=True, metavar="SECONDS", help="Time between two looks; a file that is the same in both has arrived."),
+    click.option("-q", "--quiet", is_flag=True, help="Print only the lines of JSON, and errors."),
+    click.option("--debug", is_flag=True, help="Show tracebacks."),
 ])  # fmt: skip
 output_options = combine_options([
     click.option("--json", "as_json", is_flag=True, help="Print only the report, as JSON, on stdout."),

@@ -125,7 +125,7 @@ class OutputFile:
         """
         placed = self._path if self._known and self._replace(self._known) else self._take_free_name()
         self._placed = True
-        _sync_folder(placed.parent)
+        sync_folder(placed.parent)
         return placed
 
     def discard(self) -> None:
@@ -272,7 +272,7 @@ def _stat(file: BinaryIO) -> os.stat_result:
     return os.fstat(file.fileno())
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Put the names of a folder on the disk, as far as its file system can."""
     # The file has its name in any case; only a crash of the machine in the next seconds could take it away again.
     with contextlib.suppress(OSError):

@@ -96,6 +96,7 @@ def test_cli_has_the_commands() -> None:
         "runs setup",
         "runs show",
         "serve",
+        "watch",
     ]
 
 
