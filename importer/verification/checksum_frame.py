@@ -101,10 +101,11 @@ def _combine_words(row: dict[str, Any], name: str) -> int:
 # ---- LOOKUP3 ----------------------------------------------------------------------------------------------------
 
 _SEED = np.uint32(0x9E3779B9 + 3923095 & 0xFFFFFFFF)
-#: Number of rows whose texts are joined at once; bounds memory for a sheet of the longest texts that a cell can have.
+#: Number of rows whose texts are joined at once; bounds memory for a sheet of the longest texts that a cell can have,
+#: and keeps the arrays of one step in the CPU's cache.
 _JOIN_ROWS = 4096
-#: Number of rows hashed at once; keeps the arrays of one step in the CPU cache.
-_HASH_ROWS = 16_384
+#: Bytes that one step of the hash takes.
+_BLOCK = 12
 
 
 def _rot(x: Words, k: int) -> Words:
@@ -187,47 +188,16 @@ def _tail(words: Words, position: NDArray[np.int64], left: NDArray[np.int64], a:
     return _final(a + word[0], b + word[4], c + (word[8] << np.uint32(8)))
 
 
-#: A string view stores texts of up to this many bytes inline (see `string_views`), padded with zeros.
-_INLINE = 12
-
-
 def _sum_text_hashes(values: pl.Series) -> int:
     """Return the sum of `hashtext` (signed 32 bits) over a column of texts without nulls."""
-    array = values.to_arrow(compat_level=pl.CompatLevel.newest())
-    _, views, *buffers = array.buffers()
-    every = np.frombuffer(views, np.uint32).reshape(-1, 4)[array.offset : array.offset + len(array)]
-    data = [np.frombuffer(buffer, np.uint8) for buffer in buffers]
-    return sum(_sum_view_hashes(every[start : start + _HASH_ROWS], data) for start in range(0, len(array), _HASH_ROWS))
-
-
-def _sum_view_hashes(views: Words, data: list[NDArray[np.uint8]]) -> int:
-    """Return the sum of the hashes of texts, given their views and the buffers that the views refer to."""
-    lengths = views[:, 0]
-    short = views if int(lengths.max()) < _INLINE else views[lengths < _INLINE]
-    a = _SEED + short[:, 0]
-    total = _signed_sum(_final(a + short[:, 1], a + short[:, 2], a + (short[:, 3] << np.uint32(8))))
-    if len(short) == len(views):
-        return total
-    full = views[lengths == _INLINE]
-    a = _SEED + full[:, 0]
-    total += _signed_sum(_final(*_mix(a + full[:, 1], a + full[:, 2], a + full[:, 3])))
-    far = views[lengths > _INLINE]
-    for number, buffer in enumerate(data):
-        mine = far if len(data) == 1 else far[far[:, 2] == number]
-        total += _sum_buffer_hashes(buffer, mine[:, 3].astype(np.int64), mine[:, 0].astype(np.int64))
-    return total
-
-
-def _sum_buffer_hashes(buffer: NDArray[np.uint8], starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> int:
-    """Return the sum of the hashes of texts in a buffer."""
-    # `lookup3` reads whole blocks, also past the end of a text, so texts near the buffer's end are padded first.
-    last = starts + lengths + _INLINE > len(buffer)
-    total = _signed_sum(lookup3(buffer, starts[~last], lengths[~last])) if not last.all() else 0
-    for start, length in zip(starts[last], lengths[last], strict=True):
-        text = np.zeros(length + _INLINE, np.uint8)
-        text[:length] = buffer[start : start + length]
-        total += _signed_sum(lookup3(text, np.zeros(1, np.int64), np.array([length])))
-    return total
+    # Not views: these point into one buffer for every few hundred texts, and a step of the hash costs 1 µs of its own.
+    array = values.to_arrow(compat_level=pl.CompatLevel.oldest())
+    _, ends, texts = array.buffers()
+    offsets = np.frombuffer(ends, np.int64)[array.offset : array.offset + len(array) + 1]
+    data = np.zeros(int(offsets[-1]) + _BLOCK, np.uint8)
+    if texts is not None:
+        data[:-_BLOCK] = np.frombuffer(texts, np.uint8, int(offsets[-1]))
+    return _signed_sum(lookup3(data, offsets[:-1], np.diff(offsets)))
 
 
 def _signed_sum(hashes: Words) -> int:
