@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 from importer.errors import WorkbookRefused
 from importer.text_files import normalize_encoding
 
+from .utf8 import check_utf8
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -96,7 +98,7 @@ def _first_not_utf8(path: Path) -> int | None:
     for block in _blocks(path):
         data = left + block
         try:
-            _, used = codecs.utf_8_decode(data, "strict", False)
+            used = check_utf8(data, final=False)
         except UnicodeDecodeError as exc:
             return begun + exc.start
         begun, left = begun + used, data[used:]

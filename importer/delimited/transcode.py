@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from importer.errors import WorkbookRefused
 
 from .encodings import BLOCK_BYTES
+from .utf8 import check_utf8
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -26,6 +27,33 @@ def stream_utf8(path: Path, encoding: str, skip: int) -> Generator[bytes, None, 
         WorkbookRefused: the bytes are not in that encoding.
     """
     plain = encoding in {"utf-8", "ascii"}
+    pieces = _checked(path, encoding, skip) if plain else _decoded(path, encoding, skip)
+    yield from pieces
+
+
+def _checked(path: Path, encoding: str, skip: int) -> Generator[bytes, None, None]:
+    """Yield bytes that are UTF-8 as they are."""
+    line, left = 1, b""
+    with path.open("rb") as file:
+        file.seek(skip)
+        while True:
+            block = file.read(BLOCK_BYTES)
+            data = left + block if left else block
+            try:
+                if encoding == "ascii" and not data.isascii():
+                    data.decode("ascii")
+                used = check_utf8(data, final=not block)
+            except UnicodeDecodeError as exc:
+                raise _refusal(path, encoding, line + data[: exc.start].count(b"\n")) from None
+            if used:
+                yield data[:used] if used < len(data) else data
+            if not block:
+                return
+            line, left = line + data.count(b"\n", 0, used), data[used:]
+
+
+def _decoded(path: Path, encoding: str, skip: int) -> Generator[bytes, None, None]:
+    """Yield the text of bytes in another encoding."""
     decoder = codecs.getincrementaldecoder(encoding)()
     line = 1
     with path.open("rb") as file:
@@ -35,16 +63,17 @@ def stream_utf8(path: Path, encoding: str, skip: int) -> Generator[bytes, None, 
             try:
                 text = decoder.decode(block, final=not block)
             except UnicodeError as exc:
-                line += bytes(exc.object)[: exc.start].count(b"\n") if isinstance(exc, UnicodeDecodeError) else 0
-                raise WorkbookRefused(
-                    f"the text is not in the encoding {encoding}",
-                    place=f"{path.name}, line {line}",
-                    choice="--encoding NAME",
-                ) from None
-            if plain and block:
-                yield block
-            elif text:
+                before = exc.object[: exc.start] if isinstance(exc, UnicodeDecodeError) else b""
+                line += before.decode(encoding, "ignore").count("\n")
+                raise _refusal(path, encoding, line) from None
+            if text:
                 yield text.encode()
             if not block:
                 return
-            line += block.count(b"\n")
+            line += text.count("\n")
+
+
+def _refusal(path: Path, encoding: str, line: int) -> WorkbookRefused:
+    return WorkbookRefused(
+        f"the text is not in the encoding {encoding}", place=f"{path.name}, line {line}", choice="--encoding NAME"
+    )

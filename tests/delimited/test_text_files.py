@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import random
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from support.reading import read_cells, reading
 from importer.cells.text_forms import find_form, widest
 from importer.delimited.records import CutSizes, RecordCutter
 from importer.delimited.second_reader import check_second_reader
+from importer.delimited.utf8 import check_utf8
 from importer.errors import CellsDisagree, ImporterError, InputError, SheetError, UsageError
 from importer.inspection import inspect_workbook
 from importer.plan.infer import infer_type
@@ -273,3 +275,32 @@ def test_only_texts_that_are_no_values_yet_are_proposed(tmp_path: Path) -> None:
         False: ["bigint", "text", "date", "text"],
         True: ["bigint", "double precision", "date", "date"],
     }
+
+
+def test_utf8_is_checked_as_python_checks_it() -> None:
+    dice = random.Random(7)
+    pieces = [
+        b"a",
+        b"\n",
+        "é".encode(),
+        "雲".encode(),
+        "😀".encode(),
+        b"\xff",
+        b"\xc0\x80",
+        b"\xed\xa0\x80",
+        b"\xf4\x90\x80\x80",
+        b"\xe9",
+        b"\xf0\x9f",
+        b"\x80",
+    ]
+    for _ in range(3000):
+        weights = [20, 5, 20, 20, 20, *([dice.choice([0, 0, 0, 1])] * 7)]
+        data = b"".join(dice.choices(pieces, weights, k=dice.randint(0, 12)))[: dice.randint(0, 30)]
+        for final in (False, True):
+            found: list[Any] = []
+            for check in (lambda d, f: check_utf8(d, final=f), lambda d, f: codecs.utf_8_decode(d, "strict", f)[1]):
+                try:
+                    found.append(check(data, final))
+                except UnicodeDecodeError as exc:
+                    found.append(("bad", exc.start))
+            assert found[0] == found[1], data
