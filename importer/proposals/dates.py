@@ -41,6 +41,8 @@ _BETWEEN = (" ", "T", ", ", "  ")
 _STANDARD = {"%Y-%m-%d": "date", **{f"%Y-%m-%d{t}{clock}": "datetime" for t in " T" for clock in _CLOCKS[:3]}}
 #: Longest text that may be a date with a time.
 _LONGEST = 40
+#: Directives that stand for letters.
+_NAMES = "bBaAp"
 #: What a directive of a pattern stands for in a text, to see at a glance which patterns come into question.
 _LOOKS = {"Y": r"\d{4}", "y": r"\d{2}", "f": r"\d{1,6}", **dict.fromkeys("bBaA", r"[^\W\d]+"), "p": "[AaPp][Mm]"}
 
@@ -72,7 +74,7 @@ def _ask(texts: pl.Series, by_order: dict[str, Proposal]) -> Question:
 
 def _proposals(text: str) -> Iterator[tuple[str | None, Proposal]]:
     """Yield the order and the proposal of each pattern that a text looks like."""
-    for order, form in _patterns():
+    for order, form in _patterns(_outline(text)):
         if not _looks_like(text, form):
             continue
         kind = "time" if form in _CLOCKS else "datetime" if any(clock in form for clock in _CLOCKS) else "date"
@@ -82,12 +84,25 @@ def _proposals(text: str) -> Iterator[tuple[str | None, Proposal]]:
         yield order, Proposal(kind, f"{noun} written as {form}", form)
 
 
-def _patterns() -> Iterator[tuple[str | None, str]]:
-    yield from _DAYS
-    for (order, day), between, clock in itertools.product(_DAYS, _BETWEEN, _CLOCKS):
+def _patterns(outline: str) -> Iterator[tuple[str | None, str]]:
+    """Yield the order and the pattern of what texts with that outline may be."""
+    days = [(order, day) for order, day in _DAYS if outline.startswith(_form_outline(day))]
+    yield from days
+    for (order, day), between, clock in itertools.product(days, _BETWEEN, _CLOCKS):
         yield order, f"{day}{between}{clock}"
     for clock in _CLOCKS[:-1]:  # 10.30 alone is a number
         yield None, clock
+
+
+def _outline(text: str) -> str:
+    """Return a text with one letter for each run of letters, and one digit for each of digits."""
+    return re.sub(r"[^\W\d]+", "a", re.sub(r"\d+", "0", text))
+
+
+@functools.cache
+def _form_outline(form: str) -> str:
+    """Return the outline of all texts that a pattern stands for: there are too many to compile each."""
+    return _outline(re.sub("%(.)", lambda directive: "a" if directive[1] in _NAMES else "0", form))
 
 
 @functools.cache
@@ -97,4 +112,4 @@ def _looks(form: str) -> re.Pattern[str]:
 
 
 def _looks_like(text: str, form: str) -> bool:
-    return _looks(form).fullmatch(text) is not None
+    return _outline(text) == _form_outline(form) and _looks(form).fullmatch(text) is not None

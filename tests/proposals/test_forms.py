@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime, time
+from itertools import product
 from typing import Any
 
 import polars as pl
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from importer.proposals import dates
 from importer.proposals.dates import propose_date
 from importer.proposals.model import Proposal, Question
 from importer.proposals.numbers import propose_number
@@ -115,6 +117,20 @@ def test_dates(texts: list[str], kind: str | None, first: Any) -> None:
         return
     assert isinstance(found, Proposal)
     assert (found.type, found.converted(series(texts))[0]) == (kind, first)
+
+
+def test_every_pattern_comes_into_question_for_a_text_that_it_writes() -> None:
+    """Only patterns whose outline is the text's are tried: there are a thousand of them."""
+    forms = [
+        *(day for _, day in dates._DAYS),
+        *(f"{day}{t}{clock}" for (_, day), t, clock in product(dates._DAYS, dates._BETWEEN, dates._CLOCKS)),
+        *dates._TIMES,
+    ]
+    assert len(set(forms)) > 900
+    moment = datetime(2024, 5, 7, 9, 8, 3, 4)
+    for form in forms:
+        found = [proposal for _, proposal in dates._proposals(moment.strftime(form))]
+        assert form in {proposal.format for proposal in found} or any(form in p.what for p in found), form
 
 
 @pytest.mark.parametrize("texts", [["01/02/2024", "03/04/2024"], ["01/01/2024"], ["01-02-03"], ["1/2/2024 10:00"]])
