@@ -29,7 +29,7 @@ _open = _Open()
 def worker_session(dsn: Dsn) -> Session:
     """Return this worker's connection.
 
-    It is kept open because the driver reads the whole catalog of types on connecting (60 ms).
+    It is kept open because connecting takes several round trips, and a new server process.
     """
     _await_pending()
     if _open.session is None or _open.session[0] != dsn.text:

@@ -1,7 +1,7 @@
-"""Keeps sessions from one import to the next in a process that runs many: opening one costs half of a small import.
+"""Keeps sessions from one import to the next in a process that runs many: opening one takes time on both sides.
 
-The driver reads the whole catalog of types as it connects (60 ms, half of it in the server), and a new server process
-begins with empty caches. A process asks for this once; in all others a session is opened and closed as it is needed.
+The driver connects twice for one session, and a new server process begins with empty caches. A process asks for this
+once; in all others a session is opened and closed as it is needed.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from conftest import Database
 from support.asking import held_session
 from support.tables import column, contract, save
 
+from importer import import_workbook
 from importer.errors import DatabaseError, TargetRefused
 from importer.ledger.history import list_runs
 from importer.load import direct_copy
@@ -316,21 +317,24 @@ def test_database_that_sets_another_client_encoding(encoded: Callable[[str], Dat
     db.run(f"ALTER DATABASE {name} RESET client_encoding")
 
 
-def test_name_that_is_not_utf8(server: Dsn) -> None:
-    """SQL_ASCII takes any bytes; whoever connects reads the names of all types, so it is the name that must change."""
+def test_name_that_is_not_utf8(server: Dsn, tmp_path: Path) -> None:
+    """SQL_ASCII takes any bytes; a name in it hinders nobody but who asks for it, and then the name must change."""
     name = f"enc_{secrets.token_hex(3)}"
     _as_superuser(
         server,
         f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'",
     )
+    dsn = _with(server, f"dbname={name}")
     try:
-        with Session(_with(server, f"dbname={name}")) as session:
+        with Session(dsn) as session:
             session.run(r"DO $$ BEGIN EXECUTE convert_from('create table public.\366 (a int)', 'SQL_ASCII'); END $$")
             session.commit()
-        with pytest.raises(DatabaseError, match="22021") as caught:
-            Session(_with(server, f"dbname={name}"))
+        with Session(dsn) as session, pytest.raises(DatabaseError, match="22021") as caught:
+            session.query("select relname::text from pg_class where relnamespace = 'public'::regnamespace")
         assert "not in UTF-8" in str(caught.value.choice)
         assert not caught.value.transient
+        report = import_workbook(column(tmp_path / "t.xlsx", "text", ["a"]), to=dsn.text, table="other")
+        assert report.success_count == 1
     finally:
         _as_superuser(server, f"DROP DATABASE {name} WITH (FORCE)")
 
