@@ -150,10 +150,23 @@ class Pool:
             return
         if self.own_process:
             tasks = yield from self._run_here(function, tasks, died)
+        if not self.own_process:
+            number = min(lanes or self.workers, self.workers)
+            yield from self._run_in_workers(function, tasks, died, number, again=again)
+
+    def _run_in_workers(
+        self,
+        function: Callable[[Task], Result],
+        tasks: Iterable[Task],
+        died: Callable[[Task, str], ImporterError],
+        lanes: int,
+        *,
+        again: bool,
+    ) -> Iterator[Result]:
+        # Imported for workers alone: it brings much of multiprocessing.
         from .in_flight import TasksInFlight
 
-        number = min(lanes or self.workers, self.workers)
-        work = TasksInFlight(self, function, tasks, number, self._limits.task_seconds, again=again)
+        work = TasksInFlight(self, function, tasks, lanes, self._limits.task_seconds, again=again)
         ended: list[FinishedTask] = []
         try:
             while True:
