@@ -263,6 +263,20 @@ def test_mapping_to_a_contract_and_to_a_new_table(service: Service, people: str)
     ]  # fmt: skip
 
 
+def test_mapping_to_a_new_table_keeps_what_the_texts_are(service: Service) -> None:
+    """Columns that get another name are parsed, and have the types that were asked for, like all others."""
+    rows = [[f"{n}.01.2024", f"1.1{n},00-", "abc" if n == 13 else n, n] for n in range(13, 25)]
+    upload = service.upload(book(["day", "sum", "n", "rate"], *rows), "texts.xlsx", "/uploads").json()["upload"]["id"]
+    mapping = {"A": "on_day", "B": "n", "C": "number", "D": "rate"}
+    options = {"upload": upload, "table": "mapped_texts", "mapping": mapping, "parse_texts": True}
+    options["types"] = {"n": "integer", "rate": "numeric(9,3)"}
+    answer = service.client.post("/upload", json=options).json()
+    assert (answer["outcome"], answer["stats"]["error_count"]) == ("published", 1)
+    assert service.rows("select on_day::text, n, number, rate::text from mapped_texts order by 1 limit 1") == [
+        ("2024-01-14", -1114.0, 14, "14.000")
+    ]
+
+
 def test_mapping_that_says_nothing_is_the_same_import(service: Service) -> None:
     upload = service.upload(numbers(1, 3), "same.xlsx", "/uploads").json()["upload"]["id"]
     options = {"upload": upload, "table": "same", "mapping": {"A": "n", "B": "word"}}

@@ -59,12 +59,13 @@ def inspect_sheet(command: WorkbookCommand, options: dict[str, Any]) -> InspectA
     shown = found.to_dict()
     if shown["rows"]["data"] > command.rows:
         raise LimitExceeded(f"the sheet has more than {command.rows:,} rows", choice="split it")
-    for row in shown["sample"]:
+    for row in (*shown["sample"], *shown["last_rows"]):
         row["cells"] = {letter: text[:_MAX_CELL_CHARS] for letter, text in row["cells"].items()}
     for problem in shown["problems"]:
         problem["raw"] = problem["raw"][:_MAX_CELL_CHARS]
     for column in shown["columns"]:
         column["header"] = None if column["header"] is None else column["header"][:_MAX_HEADER_CHARS]
+        column["first_value"] = None if column["first_value"] is None else column["first_value"][:_MAX_CELL_CHARS]
     shown["notes"] = [redact(note, command.hidden) for note in shown["notes"]]
     suggested = to_identifier(original_stem(path.stem)) or "workbook"
     # The model takes what callers may see, and ignores the rest, such as the path.

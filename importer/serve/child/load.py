@@ -108,6 +108,9 @@ def load(command: LoadCommand, channel: Channel) -> LoadAnswer:
             mapped = _apply_mapping(mapping, inspected, contract, target)
             options["columns"] = mapped.columns
             contract_path = _write_mapped(command, contract_path, mapped)
+            if mapped.contract is not None and contract is None and target.table is None:
+                # The inspection put them into the contract, under the columns' new names.
+                options = {name: value for name, value in options.items() if name not in {"types", "parse_texts"}}
     exists = target.table is not None
     channel.ask(
         TargetEvent(

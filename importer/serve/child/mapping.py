@@ -60,7 +60,7 @@ def apply_mapping(
     # In the order of the sheet, so that with equal (or blank) headers each field gets its own column.
     mapped = [replace(fields[wanted[c]], name=wanted[c], title=c.header or "") for c in chosen]
     rest = [f for f in given.fields if f.name not in wanted.values()] if given else []
-    contract = replace(given or Contract(()), fields=(*mapped, *rest))
+    contract = replace(given or _new_contract(wanted, suggested, table), fields=(*mapped, *rest))
     return MappingOptions(contract, columns or [_column_ref(sheet, c) for c in chosen])
 
 
@@ -88,8 +88,14 @@ def _fields(
         return {f.name: f for f in given.fields}
     if table is not None:
         return {c.name: Field(c.name, field_type_for(c.pg_type)) for c in table.columns}
-    types = {f.name: f.type for f in suggested.fields}
-    return {name: Field(name, types.get(c.name, "string")) for c, name in wanted.items() if c in sheet}
+    own = {f.name: f for f in suggested.fields}
+    return {name: replace(own.get(c.name, Field("")), name=name) for c, name in wanted.items() if c in sheet}
+
+
+def _new_contract(wanted: Mapping[SheetColumn, str], suggested: Contract, table: Table | None) -> Contract:
+    """Return the rest of a contract that nobody gave: for a new table, column types that hold what cells hold."""
+    types = {name: suggested.types[c.name] for c, name in wanted.items() if table is None and c.name in suggested.types}
+    return Contract((), types=types, missing_values=suggested.missing_values)
 
 
 def _is_default(
