@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from importer.cells.facts import ColumnFacts
 from importer.cells.frame import PROBLEM_KINDS, ROW, kinds_of, part
-from importer.cells.text import raw_text
 from importer.contract.model import dump_contract
 from importer.errors import CellsDisputed
 from importer.pieces.piece import list_pieces
@@ -25,6 +24,7 @@ from importer.stages.workspace import open_workspace
 
 from .cells import spool
 from .option_values import parse_header_rows, parse_types
+from .sample_rows import SampleRows, read_samples
 from .settings import Limits, Settings
 from .table_options import parse_rows
 
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from importer.reading.sheet_source import SheetSource
     from importer.workers.pool import Pool
 
-_SAMPLE_ROWS = 5
 _MAX_PROBLEMS = 20
 
 
@@ -46,7 +45,7 @@ class Inspection:
     Attributes:
         source: the sheet that was read.
         contract: the contract that the sheet suggests.
-        sample: (row number, texts by column index) of the first data rows.
+        sample: the first and last data rows, and the first value of each column.
         problems: (address, kind, raw text) of the first cells that would be rejected.
         mixed: the columns whose kinds mix.
         proposals: what the texts of columns are.
@@ -56,7 +55,7 @@ class Inspection:
 
     source: SheetSource
     contract: Contract
-    sample: list[tuple[int, dict[int, str]]]
+    sample: SampleRows
     problems: list[tuple[str, str, str]]
     mixed: list[MixedColumn]
     proposals: Proposals
@@ -68,6 +67,7 @@ class Inspection:
         source, book = self.source, self.source.workbook
         given = self.contract.types
         types = {f.name: given.get(f.name) or FIELD_TYPES[f.type] for f in self.contract.fields}
+        mixed = {each.name: each for each in self.mixed}
         return {
             "workbook": {"name": book.path.name, "path": str(book.path), "sha256": book.sha256, "size": book.size},
             "sheets": [{"name": s.name, "kind": s.kind, "visibility": s.visibility.lower()} for s in book.sheets],
@@ -89,11 +89,13 @@ class Inspection:
                 {
                     "letter": c.letter, "header": c.header, "name": c.name, "type": types.get(c.name),
                     "cells": self.facts(c.index).cells, "kinds": self.facts(c.index).kinds,
-                    "proposal": self.proposals.to_dict(c),
+                    "proposal": self.proposals.to_dict(c), "first_value": self.sample.values.get(c.index),
+                    "mixed": mixed[c.name].to_dict() if c.name in mixed else None,
                 }
                 for c in source.header.columns
             ],
-            "sample": [{"row": row, "cells": self._by_letter(cells)} for row, cells in self.sample],
+            "sample": [{"row": row, "cells": self._by_letter(cells)} for row, cells in self.sample.first],
+            "last_rows": [{"row": row, "cells": self._by_letter(cells)} for row, cells in self.sample.last],
             "problems": [{"address": a, "kind": kind, "raw": raw} for a, kind, raw in self.problems],
             "notes": [
                 *self.disputes, *self._identifiers(), *(f"{m.describe()}: {m.advise()}" for m in self.mixed),
@@ -139,7 +141,9 @@ def inspect_workbook(workbook: str | Path, **options: Any) -> Inspection:
         types = {f.name: f.type for f in contract.fields}
         mixed = [m for m in mixed if m.name in loaded and types[m.name] == m.type]
         pieces = list_pieces(source.workbook, settings.limits)
-        return Inspection(source, contract, _sample(source), _problems(source), mixed, proposals, pieces, disputes)
+        fields = {c.index: f for c, f in zip(columns, contract.fields, strict=True)}
+        sample = read_samples(source, fields, contract.missing_values)
+        return Inspection(source, contract, sample, _problems(source), mixed, proposals, pieces, disputes)
 
 
 def read_sheet(settings: Settings, pool: Pool, folder: Path) -> tuple[SheetSource, tuple[str, ...]]:
@@ -210,21 +214,6 @@ def _settings(
     header = None if header_row is None else parse_header_rows(str(header_row))
     given["rows"] = None if rows is None else parse_rows(rows)
     return Settings(workbook=Path(workbook), header_rows=header, limits=limits or Limits(), **given)
-
-
-def _sample(source: SheetSource) -> list[tuple[int, dict[int, str]]]:
-    found: list[tuple[int, dict[int, str]]] = []
-    for window in source.windows:
-        frame = source.data.of(spool.read(window.path)).head(_SAMPLE_ROWS - len(found))
-        texts = [raw_text(c.index, kinds_of(frame.columns, c.index)).alias(str(c.index)) for c in source.header.columns]
-        indices = [c.index for c in source.header.columns]
-        found += [
-            (row[ROW], {index: row[str(index)] for index in indices if row[str(index)] is not None})
-            for row in frame.select(ROW, *texts).iter_rows(named=True)
-        ]
-        if len(found) >= _SAMPLE_ROWS:
-            break
-    return found
 
 
 def _problems(source: SheetSource) -> list[tuple[str, str, str]]:

@@ -244,11 +244,10 @@ def print_inspection(found: Inspection, console: Console, *, verbose: bool = Fal
     table = Table(
         "", "header", "column", "type", "cells", "kinds", "first value", box=None, padding=(0, 1), header_style="bold"
     )
-    first = found.sample[0][1] if found.sample else {}
     columns = found.source.header.columns
     for column, described in list(zip(columns, shown["columns"], strict=True))[: None if verbose else 60]:
         kinds = ", ".join(f"{kind} {count:,}" for kind, count in described["kinds"].items())
-        value = first.get(column.index, "")
+        value = described["first_value"] or ""
         table.add_row(
             column.letter, safe(column.header or "-")[:40], column.name, described["type"] or "-",
             f"{described['cells']:,}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .infer import TYPE_OF_KIND, infer_type
 from .model import find_column
@@ -54,6 +54,13 @@ class MixedColumn:
         shown = ", ".join(f"{address} {value}" for address, value in self.cells)
         more = ", …" if self.others > len(self.cells) else ""
         return f"{self.name}: {counted} ({shown}{more})" if shown else f"{self.name}: {counted}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the column as in the JSON of an inspection; `others` counts cells of other kinds."""
+        return {
+            "what": self.describe(), "main_type": self.main_type, "others": self.others,
+            "cells": [{"address": address, "value": value} for address, value in self.cells],
+        }  # fmt: skip
 
     def advise(self) -> str:
         """Return what the column is loaded as, and which option decides otherwise."""

@@ -211,6 +211,34 @@ def test_page_part_of_a_sheet(service: Service, visit: Visit) -> None:
     assert service.rows("select who, what from part") == [("a", 1)]
 
 
+def test_page_columns_of_several_kinds_offer_a_choice(service: Service, visit: Visit) -> None:
+    """Texts, unless the user takes the main kind and sets the others aside; the last rows are shown, and what mixes."""
+    rows = [[n, "n/k" if n == 11 else n / 2] for n in range(1, 13)]
+    visit.drop(("kinds.xlsx", book(["id", "amount"], *rows)))
+    visit.see("#preview-summary", "12 rows and 2 columns")
+    page = visit.page
+    shown = [row[0] for row in visit.table("#preview-table")]
+    assert shown == ["2", "3", "4", "5", "6", "…", "9", "10", "11", "12", "13"]
+    assert page.locator("#preview-table .other").all_inner_texts() == ["n/k"]
+    visit.see("#mixed-B-cells", "Amount: 11 numbers, 1 text.")
+    assert page.locator("#mixed-B-cells li").all_inner_texts() == ['B12 "n/k"']
+    assert page.locator("#mixed-B option").all_inner_texts() == [
+        "text: every cell as it is",
+        "number: the row of 1 other cell is set aside",
+    ]
+    page.select_option("#mixed-B", "number")
+    page.click("#columns-summary")
+    page.fill("#map-B", "sum")
+    page.click("#check")
+    visit.see("#result-title", "11 of 12 rows would be loaded into")
+    expect(page.locator("#load")).to_have_text("Load 11 rows, set 1 aside")
+    visit.load("11 of 12 rows are in the new table ")
+    assert service.rows("select sum(sum), count(*) from kinds") == [(33.5, 11)]
+    visit.drop(("kinds.xlsx", book(["id", "amount"], *rows)))
+    page.check("#place-table")
+    expect(page.locator("#mixed")).to_be_hidden()
+
+
 def test_page_same_workbook_is_loaded_once(service: Service, visit: Visit) -> None:
     content = numbers(1, 3)
     for expected in ("All 3 rows are in", "nothing was done"):

@@ -40,10 +40,27 @@ class Sheet(BaseModel):
     visibility: str
 
 
+class MixedCell(BaseModel):
+    """A cell that is not of the most frequent kind of its column, with its value as people read it."""
+
+    address: str
+    value: str
+
+
+class MixedKinds(BaseModel):
+    """What a column holds whose kinds mix, in words, and the first of its `others` that are not of `main_type`."""
+
+    what: str
+    main_type: str
+    others: int
+    cells: list[MixedCell]
+
+
 class SheetColumn(BaseModel):
     """A column of a sheet; `type` is the PostgreSQL type inferred from its cells, `kinds` counts cells by kind.
 
     `proposal` says what its texts are, if they are values: keys of a field of Table Schema, and `what` in words.
+    `first_value` is its first value as it will be loaded.
     """
 
     letter: str
@@ -53,6 +70,8 @@ class SheetColumn(BaseModel):
     cells: int
     kinds: dict[str, int]
     proposal: dict[str, Any] | None = None
+    first_value: str | None = None
+    mixed: MixedKinds | None = None
 
 
 class SampleRow(BaseModel):
@@ -134,6 +153,7 @@ class InspectAnswer(InspectedSheet):
     defined_names: list[NamedPiece]
     rows: dict[str, int]
     sample: list[SampleRow]
+    last_rows: list[SampleRow]
     problems: list[Problem]
     notes: list[str]
     suggested_table: str

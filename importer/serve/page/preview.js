@@ -111,18 +111,15 @@ function sample(inspected) {
       el("span", { class: "kinds" }, isAdded(c, inspected) ? "for information" : kindsOf(c)),
     ),
   );
-  const rows = inspected.sample.map((row) =>
-    el(
-      "tr",
-      {},
-      el("th", { scope: "row", class: "number" }, number(row.row)),
-      inspected.columns.map((c) => {
-        const text = row.cells[c.letter] ?? "";
-        return el("td", { class: isNumber(c) ? "number" : null, title: text }, text);
-      }),
-    ),
-  );
-  const caption = `The first rows of sheet ${inspected.sheet}`;
+  const { sample: first, last_rows: last } = inspected;
+  const others = new Set(inspected.columns.flatMap((c) => c.mixed?.cells ?? []).map((c) => within(c.address, inspected.sheet)));
+  const between = last.length > 0 && last[0].row > first.at(-1).row + 1;
+  const rows = [
+    first.map((row) => sampleRow(row, inspected.columns, others)),
+    between && el("tr", { class: "between" }, el("td", { colSpan: inspected.columns.length + 1 }, "…")),
+    last.map((row) => sampleRow(row, inspected.columns, others)),
+  ];
+  const caption = `The first ${last.length ? "and last rows" : "rows"} of sheet ${inspected.sheet}`;
   return el(
     "div",
     { class: "scroll sample", tabIndex: 0, role: "region", "aria-label": caption },
@@ -131,9 +128,19 @@ function sample(inspected) {
       {},
       el("caption", { class: "unseen" }, caption),
       el("thead", {}, el("tr", {}, el("th", { scope: "col", class: "number" }, el("span", { class: "unseen" }, "Row")), heads)),
-      el("tbody", {}, rows),
+      el("tbody", {}, rows.flat().filter(Boolean)),
     ),
   );
+}
+
+/** Return a row; `others` has the addresses of cells that make their column mixed. */
+function sampleRow(row, columns, others) {
+  const cell = (c) => {
+    const text = row.cells[c.letter] ?? "";
+    const names = [isNumber(c) && "number", others.has(`${c.letter}${row.row}`) && "other"].filter(Boolean);
+    return el("td", { class: names.join(" ") || null, title: text }, text);
+  };
+  return el("tr", {}, el("th", { scope: "row", class: "number" }, number(row.row)), columns.map(cell));
 }
 
 function nothing(inspected) {

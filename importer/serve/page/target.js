@@ -2,6 +2,7 @@
 
 import { byId, el, fill, option, show } from "./dom.js";
 import * as mapping from "./mapping.js";
+import { drawMixed, mixedTypes, showMixed } from "./mixed.js";
 import { isEmpty, loadable } from "./preview.js";
 import { budgetError, drawStrictness, resetStrictness, strictOptions } from "./strictness.js";
 import { count, number } from "./words.js";
@@ -42,6 +43,7 @@ export function showTarget(inspected, found, contracts, firstRun, fresh) {
   const before = now && !fresh ? { place: place(), table: byId("table").value, contract: byId("contract").value } : null;
   now = { inspected, tables, contracts, firstRun };
   if (!before || !sameColumns()) choices = new Map();
+  drawMixed(inspected, loadable(inspected));
   fillTables(found.truncated);
   fillContracts();
   propose(before);
@@ -188,6 +190,7 @@ function refresh() {
     label("mode-append", isNew ? "they are added" : "are kept; the new rows are added");
     label("mode-upsert", isNew ? "they update rows with the same key" : "are updated where the key is the same; other rows are added");
   }
+  showMixed(loadable(now.inspected), decidesTypes());
   const error = nameError();
   byId("new-error").textContent = error ?? "";
   show(byId("new-error"), error !== null);
@@ -226,6 +229,9 @@ export function obstacle() {
   return null;
 }
 
+/** Whether the cells decide the types of the columns. */
+const decidesTypes = () => now.inspected.origin === null && place() === "new";
+
 /** Return the choices as options of the service. */
 export function targetOptions() {
   const strict = strictOptions(isKeyed());
@@ -237,6 +243,7 @@ export function targetOptions() {
     mode: mode() === "append" ? undefined : mode(),
     key: isKeyed() ? byId("key").value : undefined,
     mapping: mapping.asOption(loadable(now.inspected), fields(), currentChoices()),
+    types: decidesTypes() ? mixedTypes(loadable(now.inspected), currentChoices()) : undefined,
   };
 }
 
