@@ -18,6 +18,7 @@ from importer.plan.model import choose_columns
 from importer.plan.suggest import suggest_rules
 from importer.postgres.types import FIELD_TYPES
 from importer.proposals.columns import Proposals, propose, with_proposals
+from importer.proposals.decimals import decimals_note, propose_decimals, with_decimals
 from importer.runtime.progress import Clock
 from importer.stages.read import dispute_note, read_source
 from importer.stages.workspace import open_workspace
@@ -51,6 +52,7 @@ class Inspection:
         proposals: what the texts of columns are.
         pieces: what of the workbook has a name.
         disputes: a note on why the engine had to read the sheet, if it had to.
+        decimals: a note on columns that are shown as amounts, if there are any.
     """
 
     source: SheetSource
@@ -61,6 +63,7 @@ class Inspection:
     proposals: Proposals
     pieces: NamedPieces
     disputes: tuple[str, ...] = ()
+    decimals: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the inspection as a dict that JSON can hold."""
@@ -99,7 +102,7 @@ class Inspection:
             "problems": [{"address": a, "kind": kind, "raw": raw} for a, kind, raw in self.problems],
             "notes": [
                 *self.disputes, *self._identifiers(), *(f"{m.describe()}: {m.advise()}" for m in self.mixed),
-                *self.proposals.notes(source.header.columns), *source.notes(),
+                *self.proposals.notes(source.header.columns), *self.decimals, *source.notes(),
             ],
         }  # fmt: skip
 
@@ -143,7 +146,11 @@ def inspect_workbook(workbook: str | Path, **options: Any) -> Inspection:
         pieces = list_pieces(source.workbook, settings.limits)
         fields = {c.index: f for c, f in zip(columns, contract.fields, strict=True)}
         sample = read_samples(source, fields, contract.missing_values)
-        return Inspection(source, contract, sample, _problems(source), mixed, proposals, pieces, disputes)
+        shown = [c for c in undecided(settings, source.header) if c in columns]
+        decimals = decimals_note(shown, propose_decimals(source, shown))
+        return Inspection(
+            source, contract, sample, _problems(source), mixed, proposals, pieces, disputes, tuple(decimals)
+        )
 
 
 def read_sheet(settings: Settings, pool: Pool, folder: Path) -> tuple[SheetSource, tuple[str, ...]]:
@@ -172,6 +179,8 @@ def suggest_contract(workbook: str | Path, **options: Any) -> dict[str, Any]:
     with open_workspace(settings) as (folder, pool):
         source = read_source(settings, pool, folder, Clock())
         columns, contract, proposals = _infer(settings, source, parse=True)
+        decimals = propose_decimals(source, undecided(settings, source.header))
+        contract = with_decimals(contract, {c.name: c for c in columns}, decimals)
         descriptor = dump_contract(suggest_rules(source, contract, columns, settings))
         for field, column in zip(descriptor["fields"], columns, strict=True):
             if column.index in proposals.questions:

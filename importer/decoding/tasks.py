@@ -126,6 +126,7 @@ class WindowRead(NamedTuple):
         gap: last row before the first blank row in the window; 0 if no blank row is between its rows.
         kept: whether the frame is in the spool; False if it was used at once and not written.
         text: what only a text file can have; None for a workbook.
+        scales: number of decimals by column that is shown as amounts (see `formats.shown_scales`); only of the head.
     """
 
     number: int
@@ -145,6 +146,7 @@ class WindowRead(NamedTuple):
     gap: int = 0
     kept: bool = True
     text: TextFacts | None = None
+    scales: dict[int, int] | None = None
 
     @property
     def textual(self) -> bool:

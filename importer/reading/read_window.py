@@ -25,6 +25,7 @@ from importer.errors import WorkbookRefused
 from importer.excel import sheet_xml as sheetxml
 from importer.excel.addresses import MAX_COLUMNS, MAX_ROWS
 from importer.footer.row_marks import find_marks
+from importer.formats.shown_scales import find_scales
 from importer.table.data_rows import blank_looking
 from importer.workers.own_process import require_worker
 
@@ -82,6 +83,7 @@ def read_frame(task: ReadTask) -> tuple[pl.DataFrame, WindowRead]:
         window.number, task.out, len(numbers), first, last, cells, facts, formulas, hidden, by_engine, *judged,
         find_marks(frame, rows, formulas) if task.marks else (),
         0 if blank is None else int(blank.sum()), _first_gap(numbers),
+        scales=None if window.number else find_scales(rows, task.formats),
     )  # fmt: skip
 
 
