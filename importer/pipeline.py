@@ -89,7 +89,7 @@ def run(
     if settings.mixed == "ask" and hooks.choose_types is None:
         raise UsageError("--mixed ask needs a terminal", choice="--mixed text or reject")
     contract = load_contract(settings.contract) if settings.contract else None
-    settings = with_excel(settings, contract.excel) if contract else settings
+    settings = with_excel(settings, contract.excel, contract.labels) if contract else settings
     drawn = identify_before(settings.timeline)
     with (
         LeaseHolder(settings, contract, clock, dry_run=dry_run) as holder,

@@ -34,6 +34,8 @@ class TableOptions:
     rows: tuple[int, int] | None = None
     #: Whether the data ends before the first blank row.
     until_blank: bool = False
+    #: Of each field of the contract, the labels that its column may have: they tell which table of a sheet is meant.
+    wanted: tuple[tuple[str, ...], ...] = ()
 
     def check_table(self) -> None:
         """Check these options.

@@ -116,8 +116,13 @@ def _parse(excel: Mapping[str, Any]) -> dict[str, Any]:
     return settings
 
 
-def with_excel(settings: Settings, excel: Mapping[str, Any]) -> Settings:
+def with_excel(settings: Settings, excel: Mapping[str, Any], labels: tuple[tuple[str, ...], ...] = ()) -> Settings:
     """Return the settings with what a contract says of the sheet, where a setting still has its default.
+
+    Args:
+        settings: settings of the run.
+        excel: the object `excel` of the contract.
+        labels: the labels of the contract's columns (see `Contract.labels`).
 
     Raises:
         UsageError: a setting of the contract contradicts another one.
@@ -129,6 +134,7 @@ def with_excel(settings: Settings, excel: Mapping[str, Any]) -> Settings:
         elsewhere = settings.excel_table is not None or "!" in str(settings.range)
         others = {"range", "excel_table", "header_rows", "rows", "last_row", *(("sheet",) if elsewhere else ())}
         given = {name: value for name, value in given.items() if name not in others}
+    given |= {"wanted": labels} if labels else {}
     return dataclasses.replace(settings, **given) if given else settings
 
 

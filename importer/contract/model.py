@@ -70,6 +70,11 @@ class Contract:
         """Return the texts that mean a missing value in that field."""
         return self.missing_values if field.missing_values is None else field.missing_values
 
+    @property
+    def labels(self) -> tuple[tuple[str, ...], ...]:
+        """The labels that the column of each field may have in a sheet."""
+        return tuple((f.name,) if f.title is None else (f.title, f.name) for f in self.fields)
+
     def all_keys(self) -> list[tuple[str, tuple[str, ...]]]:
         """Return all keys as (rule, field names): the primary key, unique keys, and fields with `unique`."""
         found = [("primary-key", self.primary_key)] if self.primary_key else []

@@ -25,6 +25,7 @@ from importer.table.grid import BLANK, TEXT, HeadGrid, make_grid
 from importer.table.header_rows import find_header
 
 from .row_blocks import find_blocks, last_row_of
+from .sheet_tables import SheetTables, take_fitting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,20 +42,6 @@ _DOMINANT, _FULL = 0.6, 0.8
 _MOST = 0.8
 #: Fewest rows below the header of a table beside another one that is told by its length.
 _LEAST_ROWS, _SHORTER = 3, 0.8
-
-
-class SheetTables(NamedTuple):
-    """The tables of a sheet, if they are several.
-
-    Attributes:
-        areas: range of each, header included; empty if the sheet is one table.
-        largest: the one to read.
-        doubtful: ranges that may be tables of their own.
-    """
-
-    areas: tuple[CellRange, ...] = ()
-    largest: CellRange | None = None
-    doubtful: tuple[CellRange, ...] = ()
 
 
 class _Start(NamedTuple):
@@ -78,6 +65,7 @@ def with_largest_table(source: SheetSource, settings: Settings) -> SheetFacts:
         NotSpooled: windows that decide this were not kept.
     """
     found, cut = find_tables(source, settings), source.cut
+    found, fits = take_fitting(found, settings.wanted, lambda top, bottom: _rows_from(source, top, bottom))
     doubtful = tuple(area.address for area in found.doubtful)
     if found.largest is None:
         return replace(cut, doubtful_tables=doubtful) if doubtful else cut
@@ -85,7 +73,7 @@ def with_largest_table(source: SheetSource, settings: Settings) -> SheetFacts:
     stated = next((t for t in cut.tables if t.ref == found.largest.address), None)
     rows = (None, 0) if stated is None else (stated.header_rows, stated.totals_rows)
     piece = Piece(found.largest.address, *found.largest, *rows)
-    return replace(cut, piece=piece, other_tables=others, doubtful_tables=doubtful)
+    return replace(cut, piece=piece, other_tables=others, doubtful_tables=doubtful, fits_contract=fits)
 
 
 def find_tables(source: SheetSource, settings: Settings) -> SheetTables:
@@ -258,7 +246,7 @@ def _tables_beside(source: SheetSource) -> SheetTables:
         starts.append(start)
     areas = [start.area for start in starts]
     if not all(_is_apart(source, starts[0], other) for other in starts[1:]):
-        return SheetTables(doubtful=tuple(areas[1:]))
+        return SheetTables(doubtful=tuple(areas[1:]), candidates=tuple(areas))
     return _largest_of(source, areas)
 
 

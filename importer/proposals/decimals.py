@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import polars as pl
-
 from importer.cells import spool
 from importer.cells.facts import ColumnFacts
 from importer.cells.frame import digits_name, part

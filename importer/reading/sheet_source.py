@@ -149,7 +149,8 @@ class SheetSource:
         if area is not None and self.cut.other_tables:
             others, read = self.cut.other_tables, f"{area.address}, was read; the cells of the others are ignored"
             options = " or ".join(f"--range {other}" for other in others)
-            return [f"the sheet has {len(others) + 1} tables: only the largest, {read} ({options})"]
+            which = "the one that fits the contract" if self.cut.fits_contract else "the largest"
+            return [f"the sheet has {len(others) + 1} tables: only {which}, {read} ({options})"]
         if piece is not None and area is not None:
             what = "Excel table" if piece.header_rows is not None else "range"
             is_range = parse_typed_range(piece.asked.rpartition("!")[2]) == area

@@ -65,6 +65,7 @@ class SheetFacts:
         piece: the piece of the sheet that is read; None for all of it.
         other_tables: ranges of the sheet's tables that are not read, where it has several.
         doubtful_tables: ranges that were read as a part of the table, and may be tables of their own.
+        fits_contract: whether the table was chosen because it has the contract's columns, not as the largest.
     """
 
     hidden_columns: tuple[tuple[int, int], ...]
@@ -74,6 +75,7 @@ class SheetFacts:
     piece: Piece | None = None
     other_tables: tuple[str, ...] = ()
     doubtful_tables: tuple[str, ...] = ()
+    fits_contract: bool = False
 
 
 class DataPart(NamedTuple):

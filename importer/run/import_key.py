@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _NOT_IN_KEY = frozenset({
     "workbook", "dsn", "table", "sheet", "contract",
     "method", "workers", "chunk_rows", "temp_dir", "limits", "rejects", "default_rejects", "bad_cells", "max_rejects",
-    "again", "retry_for", "timeout", "timeline", "engine", "own_process", "agreed",
+    "again", "retry_for", "timeout", "timeline", "engine", "own_process", "agreed", "wanted",
 })  # fmt: skip
 #: Settings that versions before them did not have: at their default they are left out, so that keys stay the same.
 _ADDED = frozenset({

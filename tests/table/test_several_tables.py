@@ -134,6 +134,54 @@ def test_tables_of_a_sheet_that_is_loaded_while_it_is_read(db: Database, tmp_pat
         assert db.leftovers() == []
 
 
+SAME_LENGTH = beside(ORDERS, [*RATES, *[["D", 1.5, datetime(2024, 3, n)] for n in range(1, 5)]])
+
+
+@pytest.mark.parametrize(
+    ("lines", "names", "read"),
+    [
+        (beside(ORDERS, RATES), ["code", "rate", "valid"], "E1:G5"),
+        (beside(ORDERS, RATES, 3), ["code", "valid", "rate"], "E4:G8"),
+        ([*ORDERS, [], *RATES], ["Code", "RATE", "valid"], "A11:C15"),
+        ([["Orders"], [], *ORDERS, [], ["Rates"], *RATES], ["code", "rate", "valid"], "A14:C18"),
+        ([*ORDERS, [], *RATES], ["id", "day", "amount"], "A1:C9"),
+        ([*ORDERS, [], *RATES], ["x", "y"], "A1:C9"),
+        ([*RATES, [], *ORDERS], ["code", "rate", "valid", "day"], "A1:C5"),
+        (SAME_LENGTH, ["code", "rate", "valid"], "E1:G9"),
+        (SAME_LENGTH, ["id", "day", "amount"], "A1:C9"),
+        (SAME_LENGTH, ["id", "day", "amount", "code", "rate", "valid"], "A1:G9"),
+        (beside(ORDERS, ORDERS), ["id", "day", "amount"], "A1:C9"),
+    ],
+)
+def test_table_that_a_contract_names(tmp_path: Path, lines: list[list[Any]], names: list[str], read: str) -> None:
+    with reading(save(tmp_path, lines), wanted=tuple((name,) for name in names)) as source:
+        assert source.table_to_dict()["range"] == read
+        largest = read in {"A1:C9", "A1:G9"} and source.cut.piece is None
+        said = [note for note in source.notes() if "fits the contract" in note]
+        assert bool(said) == source.cut.fits_contract
+        assert not (largest and said)
+
+
+@pytest.mark.parametrize("chunk_rows", [None, 50])
+def test_loading_the_table_that_a_contract_names(db: Database, tmp_path: Path, chunk_rows: int | None) -> None:
+    """Also if the sheet is so long that the other one would be loaded while it is read."""
+    lines = [
+        *[["id", "n"], *[[n, n] for n in range(600)]],
+        [],
+        *[["Code", "Rate", "k"], *[[f"c{n}", n / 8, n] for n in range(300)]],
+    ]
+    fields = [{"name": "code"}, {"name": "r", "title": "Rate", "type": "number"}, {"name": "k", "type": "integer"}]
+    path = save(tmp_path, lines)
+    report = db.load(path, table="rates", contract={"fields": fields}, workers=1, chunk_rows=chunk_rows)
+    assert (report.total_records, report.error_count) == (300, 0)
+    assert any("only the one that fits the contract, A603:C903, was read" in str(note) for note in report.notes)
+    assert db.leftovers() == []
+    report = db.load(
+        path, table="ids", workers=1, chunk_rows=chunk_rows, contract={"fields": [{"name": "id"}, {"name": "n"}]}
+    )
+    assert report.total_records == 600
+
+
 @settings(max_examples=25)
 @given(
     texts=st.integers(0, 2), gaps=st.sets(st.integers(1, 20), max_size=5), rows=st.integers(2, 20), blank=st.booleans(),
