@@ -221,7 +221,7 @@ def _find_footer(
     if not any(len(frame) for frame in frames):
         return []
     textual = any(window.textual for window in windows)
-    grid = make_grid(pl.concat(frames[::-1], how="diagonal"), textual=textual)
+    grid = make_grid(pl.concat(frames[::-1], how="diagonal"), textual=textual).with_amounts()
     rows = sum(_shown_rows(part, data) for part in parts)
     asked = wanted | set(grid.rows[-TAIL_ROWS:] if complete else ())
     columns = Columns(rows, merge_windows(part.facts for part in parts), _rows_above(windows, data, parts, asked))

@@ -107,16 +107,17 @@ class SheetSource:
             found.append(f"sheets not read: {', '.join(others)}")
         if self.above_header:
             place = "header row" if self.header.last_row else "table"
-            found.append(f"{self.above_header} rows above the {place} were not read as data")
+            rows = _counted(self.above_header, "row")
+            found.append(f"not read as data: {rows} above the {place}")
         found += self._piece_notes() + self._footer_notes() + self._merged_notes()
         if self.hidden_rows:
-            found.append(f"{self.hidden_rows:,} of the data rows are hidden or filtered out in the sheet")
+            found.append(f"hidden or filtered out in the sheet: {_counted(self.hidden_rows, 'data row')}")
         if hidden := hidden_columns(self.cut, self.facts):
             found.append(f"hidden columns: {', '.join(map(column_letters, hidden))}")
         formulas = sum(window.formulas for window in self.windows)
         if self.workbook.recalculate_on_load and formulas:
             found.append(
-                f"{formulas:,} cells are formulas, and the workbook asks to be recalculated when opened: "
+                f"{_counted(formulas, 'formula')}, and the workbook asks to be recalculated when opened: "
                 "their results may be out of date"
             )
         return found
@@ -155,9 +156,9 @@ class SheetSource:
             what = "Excel table" if piece.header_rows is not None else "range"
             is_range = parse_typed_range(piece.asked.rpartition("!")[2]) == area
             where = piece.asked if is_range else f"{area.address} ({piece.asked})"
-            beside = f"; {cells:,} cells below and beside it are ignored" if cells else ""
+            beside = f"; {_counted(cells, 'cell')} below and beside it ignored" if cells else ""
             return [f"only {what} {where} was read{beside}"]
-        notes = [f"{cells:,} cells in rows that are no data are ignored"] if cells else []
+        notes = [f"ignored: {_counted(cells, 'cell')} in rows that are no data"] if cells else []
         return notes + [
             f"{area} may be a table of its own, and was read as a part of this one; --range {area} takes it alone"
             for area in self.cut.doubtful_tables
@@ -170,7 +171,9 @@ class SheetSource:
             return []
         ranges = f"{count:,} merged range{'s' if count > 1 else ''} in the data"
         if self.data.merged:
-            return [f"{ranges}: {self.edges.filled:,} cells filled with the value of the first (--merged fill)"]
+            return [
+                f"{ranges}: {_counted(self.edges.filled, 'cell')} filled with the value of the first (--merged fill)"
+            ]
         return [f"{ranges}: only the first cell of each has the value; --merged fill repeats it"]
 
     def _footer_notes(self) -> list[str]:
@@ -180,10 +183,15 @@ class SheetSource:
         notes = []
         if out:
             cells = self.edges.totals
-            notes.append(f"left out, {cells:,} cells ignored: {describe_rows(out)}; --footer keep loads them")
+            notes.append(f"left out, {_counted(cells, 'cell')} ignored: {describe_rows(out)}; --footer keep loads them")
         if loaded:
             notes.append(f"loaded, but may be no data: {describe_rows(loaded)}; --footer skip leaves them out")
         return notes
+
+
+def _counted(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural unless it is one: `1 row`, `2 rows`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _text_notes(windows: tuple[WindowRead, ...]) -> list[str]:

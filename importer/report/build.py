@@ -145,7 +145,8 @@ def _superseded_notes(source: SheetSource, plan: LoadPlan, windows: dict[int, Wi
         return []
     shown = ", ".join(str(row) for row in rows[:_MAX_NOTE_ROWS]) + (", …" if len(rows) > _MAX_NOTE_ROWS else "")
     key = " + ".join(plan.key)
-    return [f"{len(rows):,} rows were left out for the {plan.on_duplicate} row with the same {key}: rows {shown}"]
+    count = "1 row was" if len(rows) == 1 else f"{len(rows):,} rows were"
+    return [f"{count} left out for the {plan.on_duplicate} row with the same {key}: rows {shown}"]
 
 
 def _mixed_notes(settings: Settings, source: SheetSource, plan: LoadPlan, lease: RunLease) -> list[Note]:

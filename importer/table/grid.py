@@ -29,10 +29,18 @@ _CODES = {
 _CODES |= dict.fromkeys(PROBLEM_KINDS, PROBLEM)
 #: Most columns that are looked at: what 512 columns say, more would not say better, and each costs 50 µs.
 _MAX_COLUMNS = 512
+#: Share of a column's texts that are amounts, where all that look like one are.
+_MOST_AMOUNTS = 0.6
 #: Numbers and dates as texts, in whatever country.
 _PLAIN = re.compile(r"-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,15})?")
 _NUMBER = re.compile(
     r"[+-]?[0-9]{1,3}(?:[., '\u00a0\u202f]?[0-9]{3})*(?:[.,][0-9]{1,15})?|[+-]?[0-9]{1,18}(?:[.,][0-9]+)?"
+)
+#: A number as a text that is an amount and no identifier: with decimals or groups, beside a sign or a currency.
+_AMOUNT = re.compile(
+    r"(?:[^\W\d_]{1,3}\.?|[^\w\s.,])?\s?[(+\u2212-]?\s?"
+    r"(?:[0-9]{1,3}(?:[.,' \u00a0\u2009\u202f\u2019][0-9]{3})+(?:[.,][0-9]{1,4})?"
+    r"|[0-9]{1,12}[.,][0-9]{1,4})\s?[)\u2212-]?\s?(?:[^\W\d_]{1,3}\.?|[^\w\s.,])?"
 )
 _MOMENT = re.compile(r"[0-9]{1,4}[-./][0-9]{1,2}[-./][0-9]{1,4}(?:[T ][0-9:.]{4,15}(?:Z|[+-][0-9:]{2,6})?)?")
 
@@ -62,6 +70,16 @@ class HeadGrid:
         """Return the grid of the rows where the mask is true."""
         kept = tuple(row for row, keep in zip(self.rows, rows, strict=True) if keep)
         return HeadGrid(kept, self.columns, self.kinds[rows], self.values[rows])
+
+    def with_amounts(self) -> HeadGrid:
+        """Return the grid with texts as numbers in columns of which most texts are amounts; their values are nan."""
+        kinds, values = self.kinds.copy(), self.values.copy()
+        for column in range(len(self.columns)):
+            texts = np.flatnonzero(kinds[:, column] == TEXT)
+            amounts = [row for row in texts.tolist() if _AMOUNT.fullmatch(values[row, column])]
+            if amounts and len(amounts) >= _MOST_AMOUNTS * len(texts):
+                kinds[amounts, column], values[amounts, column] = NUMBER, math.nan
+        return HeadGrid(self.rows, self.columns, kinds, values)
 
 
 def _read(text: str) -> tuple[int, Any]:

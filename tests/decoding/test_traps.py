@@ -674,7 +674,7 @@ def hidden_book(path: Path) -> Path:
 def test_hidden_include(db: Database, path: Path) -> None:
     report = load(db, hidden_book(path))
     assert (report.total_records, report.rows["hidden"]) == (3, 1)
-    assert {"1 of the data rows are hidden or filtered out in the sheet", "hidden columns: B"} <= set(report.notes)
+    assert {"hidden or filtered out in the sheet: 1 data row", "hidden columns: B"} <= set(report.notes)
 
 
 def test_hidden_skip(db: Database, path: Path) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 HEADER = ["key", "day", "amount"]
 BODY = [[f"k{n}", datetime(2024, 1, n), n * 1.5] for n in range(1, 11)]
+AMOUNTS = [[f"k{n}", f"{n:02d}.01.2024", f"1.0{n:02d},50"] for n in range(1, 11)]
 PAIRS = [["a", "b"], ["x", 1], ["y", 2], ["z", 3]]
 
 #: Rows of a sheet; those that are left out; those that are loaded with a warning.
@@ -42,6 +43,12 @@ CASES: dict[str, tuple[list[list[Any]], list[int], list[int]]] = {
     "totals of groups": ([HEADER, *BODY[:3], ["North total", None, 9.0], *BODY[3:6], ["South total", None, 22.5]], [5, 9], []),
     "two columns and their sum": ([*PAIRS, ["Total", 6]], [5], []),
     "two columns and another number": ([*PAIRS, ["Total", 7]], [], [5]),
+    "a total of amounts in texts": ([HEADER, *AMOUNTS, ["Total", None, "12.345,67"]], [12], []),
+    "a total of amounts in texts, with more words": ([HEADER, *AMOUNTS, ["Total des mouvements", None, "12 345,67 €"]], [], [12]),
+    "a total of amounts in texts and numbers": ([["key", "day", "a", "b"], *[[*line, 1.0] for line in AMOUNTS], ["Summe", None, "1,00", 10.0]], [12], []),
+    "a subtotal of amounts in texts": ([HEADER, *AMOUNTS[:4], ["Zwischensumme", None, "1.000,00"], *AMOUNTS[4:]], [6], []),
+    "a company named Total with an id": ([["name", "id", "town"], *[["a", f"10{n}", "b"] for n in range(9)], ["Total", "1009", None]], [], []),
+    "a company named Total with an amount": ([HEADER, *AMOUNTS, ["Total SE", "02.01.2024", "5,00"]], [], []),
     "a product named Total": ([HEADER, ["Total", datetime(2024, 1, 1), 3.0], *BODY], [], []),
     "a customer named Total in the last row": ([HEADER, *BODY, ["Total SE", datetime(2024, 1, 1), 3.0]], [], []),
     "a remark in two columns of numbers": ([["id", "qty"], [1, 2], [3, 4], [], ["Source: ledger"]], [], [5]),

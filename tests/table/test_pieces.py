@@ -183,7 +183,7 @@ def test_every_cell_of_a_piece_is_accounted_for(db: Database, book: Path) -> Non
         ("B", 4, 4, 0), ("C", 4, 4, 0), ("D", 5, 4, 1),
     ]  # fmt: skip
     assert report.table["range"] == "B4:D8"
-    assert "only range B4:D8 (Prices) was read; 3 cells below and beside it are ignored" in report.notes
+    assert "only range B4:D8 (Prices) was read; 3 cells below and beside it ignored" in report.notes
     assert db.load(book, table="t", range="Prices", workers=0).outcome == "already-imported"
     assert db.load(book, table="t", range="B4:D7", workers=0).outcome == "published"
 
