@@ -11,15 +11,18 @@ from importer.excel.addresses import column_letters
 
 from .model import OtherCell, OtherRow, OtherSheet, Surroundings
 from .number_text import number_text
+from .xls_formulas import find_uncalculated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
 _VISIBILITY = ("visible", "hidden", "veryHidden")
 _RESAVE = "open it in Excel or LibreOffice and save it as .xlsx"
 #: xlrd's types of cells.
-_TEXT, _NUMBER, _DATE, _BOOLEAN, _ERROR = range(1, 6)
+_EMPTY, _TEXT, _NUMBER, _DATE, _BOOLEAN, _ERROR = range(6)
+#: The value of a formula without a result: how it was written is not decoded.
+_FORMULA = "?"
 
 
 class XlsBook:
@@ -85,6 +88,7 @@ class XlsBook:
         with self._refusals(), open(os.devnull, "w", encoding="utf-8") as log:  # noqa: PTH123 - a device
             self._book.logfile = log
             sheet = self._book.sheet_by_index(index)
+            waiting = self._uncalculated(index)
         beside.hidden_columns += [(c, c) for c, info in sorted(sheet.colinfo_map.items()) if info.hidden]
         beside.merges += [
             f"{column_letters(left)}{top + 1}:{column_letters(right - 1)}{bottom}"
@@ -92,16 +96,26 @@ class XlsBook:
         ]
         for number in range(sheet.nrows):
             with self._refusals():
-                cells = self._cells(sheet.row(number))
+                cells = self._cells(sheet.row(number), waiting.get(number, ()))
             if cells:
                 info = sheet.rowinfo_map.get(number)
                 yield OtherRow(number + 1, bool(info is not None and info.hidden), cells)
 
-    def _cells(self, row: list[Any]) -> list[OtherCell]:
+    def _uncalculated(self, index: int) -> dict[int, set[int]]:
+        """Return the columns of the formulas of a sheet that were never calculated, by row."""
+        book = self._book
+        found: dict[int, set[int]] = {}
+        for row, column in find_uncalculated(book.mem, book._sh_abs_posn[index], book.biff_version):  # noqa: SLF001
+            found.setdefault(row, set()).add(column)
+        return found
+
+    def _cells(self, row: list[Any], waiting: Collection[int]) -> list[OtherCell]:
         found = []
         for column, cell in enumerate(row):
             kind, value = cell.ctype, cell.value
-            if kind in {_NUMBER, _DATE}:
+            if column in waiting and kind != _EMPTY:
+                found.append(OtherCell(column, "f", _FORMULA))
+            elif kind in {_NUMBER, _DATE}:
                 found.append(OtherCell(column, "n", number_text(value), self._style(cell.xf_index)))
             elif kind == _TEXT:
                 found.append(OtherCell(column, "s", value))
