@@ -107,9 +107,9 @@ class SecondReader:
         Raises:
             CellsDisagree: the readers differ.
         """
-        start = self._sheet.start or (0, 0)
-        offset = start[1]
-        theirs = enumerate(self._sheet.iter_rows(), start[0] + 1)
+        # Their rows begin with the first one of the sheet, but at the first column that has a cell.
+        offset = (self._sheet.start or (0, 0))[1]
+        theirs = enumerate(self._sheet.iter_rows(), 1)
         number, their = next(theirs, _NO_ROW)
         for row in rows:
             while number < row.number:
@@ -151,12 +151,12 @@ class SecondReader:
         kind = cell.kind
         if kind in {"e", "f"}:
             self.ignored += 1
-            return value == "" or (kind == "e" and (isinstance(value, str) or value == 0))
+            return value in ("", 0) or (kind == "e" and isinstance(value, str))
         self.compared += 1
         if kind == "s":
             return isinstance(value, str) and (value == cell.value or _joined(value) == _joined(cell.value))
-        if kind == "b":
-            return isinstance(value, bool) and value == (cell.value == "1")
+        if kind == "b":  # LibreOffice writes the results of formulas as 0 and 1, and how they are shown
+            return isinstance(value, bool | float) and value == (cell.value == "1")
         if isinstance(value, bool) or value == "":
             return False
         if kind == "n" and isinstance(value, int | float):
