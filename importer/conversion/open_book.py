@@ -35,7 +35,7 @@ def open_book(path: Path, form: OtherFormat, limits: Limits) -> OtherBook:
         WorkbookRefused: it is damaged, encrypted or hostile.
     """
     if form == "ods":
-        from .ods import OdsBook
+        from .opendocument.book import OdsBook
 
         return OdsBook(path, limits)
     if form == "xls":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import struct
 import zipfile
 from typing import TYPE_CHECKING, Any
@@ -11,10 +12,12 @@ import pytest
 import xlwt
 from support.otherbooks import Error, Table, record, wide, write_ods, write_xls, write_xlsb, write_xlsx
 from support.reading import read_cells, reading
+from xlwt.CompoundDoc import XlsDoc
 
 from importer.conversion import agreement, open_book
 from importer.conversion.biff12 import rk_number
 from importer.conversion.number_text import number_text
+from importer.conversion.xls_formulas import find_uncalculated
 from importer.errors import CellsDisagree, InputError, LimitExceeded, SheetError, WorkbookRefused
 
 if TYPE_CHECKING:
@@ -154,6 +157,14 @@ def test_ods_texts_and_values(tmp_path: Path) -> None:
         '<table:table-cell table:formula="of:=[.A1]"/>': ("formula", "=of:=[.A1]"),
         '<table:table-cell table:formula="of:=1/0" office:value-type="float" office:value="0"><text:p>#DIV/0!</text:p></table:table-cell>':
             ("error", "#DIV/0!"),
+        '<table:table-cell table:formula="of:=&quot;&quot;"><text:p/></table:table-cell>': ("text", ""),
+        '<table:table-cell table:formula="of:=[.A1]" office:value-type="float"/>': ("formula", "=of:=[.A1]"),
+        '<table:table-cell table:formula="of:=[.A1]&gt;1" office:value-type="float" office:value="1"><text:p>WAHR</text:p></table:table-cell>':
+            ("boolean", True),
+        '<table:table-cell office:value-type="float" office:value="1"><text:p>TRUE</text:p></table:table-cell>': ("number", 1.0),
+        '<table:table-cell table:formula="of:=[.A1]" office:value-type="string" office:string-value="#N/A" calcext:value-type="string">'
+        "<text:p>#N/A</text:p></table:table-cell>": ("text", "#N/A"),
+        '<table:table-cell table:formula="of:=[.A1]" office:value-type="string"><text:p>#1</text:p></table:table-cell>': ("text", "#1"),
     }  # fmt: skip
     with reading(ods_of(tmp_path / "b.ods", "".join(map(ods_row, cells)), _DELETED), header_rows=(0, 0)) as source:
         found = read_cells(source)
@@ -165,6 +176,28 @@ _DELETED = (
     '<table:tracked-changes><table:cell-content-change><table:previous><table:change-track-table-cell office:value="1"/>'
     "</table:previous></table:cell-content-change></table:tracked-changes>"
 )
+
+
+def test_ods_elapsed_time_by_a_style_of_either_part(tmp_path: Path) -> None:
+    """LibreOffice writes the formats of times to `styles.xml`, and styles are derived from others."""
+    path = write_ods(tmp_path / "b.ods", [Table([["took"], [dt.timedelta(hours=2)]])])
+    with zipfile.ZipFile(path) as package:
+        parts = {name: package.read(name).decode() for name in package.namelist() if name != "mimetype"}
+    content = parts["content.xml"]
+    before, _, after = content.partition("<office:automatic-styles>")
+    styles, _, after = after.partition("</office:automatic-styles>")
+    own = '<style:style style:name="mine" style:family="table-cell" style:parent-style-name="took"/>'
+    name = re.search(r'style:name="([^"]*)" style:family="table-cell"[^>]*data-style-name', styles)
+    assert name is not None
+    parts["styles.xml"] = f"<a xmlns:style='s' xmlns:number='n'>{styles.replace(name[1], 'took')}</a>"
+    parts["content.xml"] = f"{before}<office:automatic-styles>{own}</office:automatic-styles>" + after.replace(
+        f'table:style-name="{name[1]}"', 'table:style-name="mine"'
+    )
+    with zipfile.ZipFile(path, "w") as package:
+        package.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet")
+        for part, text in parts.items():
+            package.writestr(part, text)
+    assert everything(path)["cells"][2, 0] == ("duration", dt.timedelta(hours=2))
 
 
 def test_ods_repeats(tmp_path: Path) -> None:
@@ -214,6 +247,21 @@ def test_ods_encrypted(tmp_path: Path) -> None:
             package.writestr(name, data)
     with pytest.raises(WorkbookRefused, match="the workbook is encrypted"):
         everything(path)
+
+
+@pytest.mark.parametrize("form", WRITERS)
+def test_cells_that_begin_far_from_the_corner(tmp_path: Path, form: str) -> None:
+    """The second reader gives all rows, but no columns before the first one with a cell."""
+    rows: list[list[Any]] = [
+        [],
+        [],
+        [None, None, None, "id", "n"],
+        [None, None, None, 1, 2.5],
+        [],
+        [None, None, None, 2, 3.5],
+    ]
+    found = everything(WRITERS[form](tmp_path / f"b.{form}", [Table(rows)]))
+    assert list(found["cells"]) == [(3, 3), (3, 4), (4, 3), (4, 4), (6, 3), (6, 4)]
 
 
 # ---- BINARY WORKBOOKS -------------------------------------------------------------------------------------------
@@ -307,3 +355,101 @@ def test_xls_record_that_lies_about_its_length(tmp_path: Path) -> None:
         path.write_bytes(data[: number + 2] + struct.pack("<H", length) + data[number + 4 :])
         with pytest.raises(InputError, match=r"damaged|two readers|cannot read"):
             everything(path)
+
+
+def test_xls_formulas_that_xlwt_did_not_calculate(tmp_path: Path) -> None:
+    """It gives every formula the result ''; that a product has it shows that they are none."""
+    book = xlwt.Workbook()
+    sheet = book.add_sheet("Data")
+    for column, value in enumerate(["n", "double", "word", "sum", "text"]):
+        sheet.write(0, column, value)
+    formulas = ["A2*2", 'IF(A2>1,"x","")', "SUM(A2:A3)", 'A2&"!"']
+    for column, formula in enumerate(formulas, 1):
+        sheet.write(1, column, xlwt.Formula(formula))
+    sheet.write(1, 0, 7)
+    book.save(str(tmp_path / "b.xls"))
+    cells = everything(tmp_path / "b.xls")["cells"]
+    assert [cells[2, n] for n in range(5)] == [("number", 7.0)] + 4 * [("formula", "=?")]
+
+
+NUMBER, BLANK, TWO = bytes(8), b"\x03" + bytes(5) + b"\xff\xff", struct.pack("<d", 2)
+JOIN, TIMES, BRANCH = (
+    b"\x1e\x01\x00\x17\x01\x00!\x08",
+    b"\x1e\x01\x00\x1e\x02\x00\x05\x15",
+    b"\x1e\x01\x00\x42\x03\x01\x00",
+)
+VOLATILE = b"\x19\x01\x00\x00" + BRANCH
+RESULTS = {
+    "a product is 2": ([(TWO, 0, TIMES)], []), "a product is 0": ([(NUMBER, 0, TIMES)], []),
+    "a branch is ''": ([(BLANK, 0, BRANCH)], []), "a joined text is ''": ([(BLANK, 0, JOIN)], []),
+    "a product is ''": ([(BLANK, 0, TIMES), (BLANK, 0, BRANCH), (TWO, 0, TIMES)], [0, 1]),
+    "a joined text is 0": ([(NUMBER, 0, JOIN), (NUMBER, 0, TIMES)], [0]),
+    "all that are calculated on opening are 0": ([(NUMBER, 2, TIMES), (NUMBER, 2, BRANCH)], [0, 1]),
+    "some are not": ([(NUMBER, 2, TIMES), (TWO, 2, BRANCH)], []),
+    "a volatile one is 0": ([(NUMBER, 3, VOLATILE)], []),
+    "tokens that are not known": ([(NUMBER, 0, b"\x18\x01" + JOIN), (NUMBER, 0, b"\x08\x17")], []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("formulas", "wanted"), RESULTS.values(), ids=RESULTS)
+def test_xls_result_that_a_formula_cannot_have(formulas: list[Any], wanted: list[int]) -> None:
+    sheet = record16(0x809, bytes(16))
+    for row, (result, flags, tokens) in enumerate(formulas):
+        chart = record16(0x809, bytes(16)) + record16(6, b"\xff" * 40) + record16(10)
+        head = struct.pack("<HHH8sHI", row, 5, 15, result, flags, 0)
+        sheet += chart + record16(6, head + struct.pack("<H", len(tokens)) + tokens)
+    sheet += record16(10) + record16(6, b"\xff" * 40)
+    for data in (sheet, sheet[:-48]):
+        assert find_uncalculated(data, 0, 80) == {(row, 5) for row in wanted}
+    for size in range(0, len(sheet), 7):
+        assert find_uncalculated(sheet[:size], 0, 80) is not None
+
+
+def record16(kind: int, content: bytes = b"") -> bytes:
+    return struct.pack("<HH", kind, len(content)) + content
+
+
+def test_xls_formula_that_cells_share(tmp_path: Path) -> None:
+    tokens = struct.pack("<H", len(JOIN)) + JOIN
+    refers = struct.pack("<HBHH", 5, 1, 1, 2)
+    sheet = record16(0x809, bytes(16))
+    sheet += record16(6, struct.pack("<HHH8sHI", 1, 2, 15, NUMBER, 8, 0) + refers)
+    sheet += record16(0x4BC, struct.pack("<HHBBBB", 1, 2, 2, 2, 0, 2) + tokens)
+    sheet += record16(6, struct.pack("<HHH8sHI", 2, 2, 15, NUMBER, 8, 0) + refers)
+    sheet += record16(6, struct.pack("<HHH8sHI", 3, 2, 15, NUMBER, 8, 0) + refers) + record16(10)
+    assert find_uncalculated(sheet, 0, 80) == {(1, 2), (2, 2)}
+
+
+def test_xls_of_excel_5(tmp_path: Path) -> None:
+    """Texts of one byte a character, in the code page that the workbook names; written by hand into a container of xlwt's."""
+    font = record16(0x31, struct.pack("<HHHHHBBBBB", 200, 0, 0x7FFF, 400, 0, 0, 0, 0, 0, 5) + b"Arial")
+    style = record16(0xE0, struct.pack("<HHHHHHHH", 0, 0, 0xFFF5, 0x20, 0x20C0, 0, 0, 0))
+    date = record16(0xE0, struct.pack("<HHHHHHHH", 0, 14, 1, 0x20, 0x20C0, 0, 0, 0))
+    head = record16(0x809, struct.pack("<HHHH", 0x500, 5, 0x96C, 0x7C9)) + record16(0x42, struct.pack("<H", 1250))
+    head += font * 4 + style * 15 + record16(0xE0, struct.pack("<HHHHHHHH", 0, 0, 1, 0x20, 0x20C0, 0, 0, 0)) + date
+    sheet = record16(0x809, struct.pack("<HHHH", 0x500, 0x10, 0x96C, 0x7C9)) + record16(
+        0x200, struct.pack("<HHHHH", 0, 3, 0, 3, 0)
+    )
+    for column, text in enumerate(("město", "n", "den")):
+        sheet += record16(0x204, struct.pack("<HHHH", 0, column, 15, len(text)) + text.encode("cp1250"))
+    sheet += record16(0x204, struct.pack("<HHHH", 1, 0, 15, 7) + "Třebíč!".encode("cp1250"))
+    sheet += record16(0x203, struct.pack("<HHHd", 1, 1, 15, 2.5)) + record16(
+        0x27E, struct.pack("<HHHI", 1, 2, 16, 45351 << 2 | 2)
+    )
+    sheet += record16(
+        6, struct.pack("<HHH8sHI", 2, 1, 15, NUMBER, 0, 0) + struct.pack("<H", 7) + b"\x1e\x01\x00\x17\x01!\x08"
+    ) + record16(10)
+    place = len(head) + 4 + 6 + 1 + 4 + 4
+    book = head + record16(0x85, struct.pack("<IH", place, 0) + b"\x04Data") + record16(10)
+    assert len(book) == place
+    path = tmp_path / "b.xls"
+    with path.open("wb") as file:
+        XlsDoc().save(file, (book + sheet).ljust(4096, b"\0"))
+    name = "Workbook\0".encode("utf-16-le")
+    data = path.read_bytes().replace(name, "Book\0".encode("utf-16-le").ljust(len(name), b"\0"))
+    at = data.find("Book\0".encode("utf-16-le"))
+    path.write_bytes(data[: at + 64] + struct.pack("<H", 10) + data[at + 66 :])
+    assert everything(path)["cells"] == {
+        (1, 0): ("text", "město"), (1, 1): ("text", "n"), (1, 2): ("text", "den"), (2, 0): ("text", "Třebíč!"),
+        (2, 1): ("number", 2.5), (2, 2): ("datetime", dt.datetime(2024, 2, 29)), (3, 1): ("formula", "=?"),
+    }  # fmt: skip

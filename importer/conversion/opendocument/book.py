@@ -9,12 +9,13 @@ import re
 from typing import TYPE_CHECKING
 from xml.parsers import expat
 
+from importer.conversion.model import OtherCell, OtherRow, OtherSheet, Surroundings
 from importer.errors import LimitExceeded, WorkbookRefused
 from importer.excel.addresses import MAX_COLUMNS, MAX_ROWS, column_letters
 from importer.excel.package import Package
 
-from .model import OtherCell, OtherRow, OtherSheet, Surroundings
-from .ods_values import FORMATS, CellText, read_value
+from .styles import Styles
+from .values import FORMATS, CellText, read_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +35,7 @@ class OdsBook:
 
     Attributes:
         sheets: its sheets.
-        formats: number formats, see `ods_values`.
+        formats: number formats, see `values`.
         epoch_1904: False: dates are written as texts.
         reader: what reads it.
 
@@ -54,11 +55,12 @@ class OdsBook:
                 raise WorkbookRefused("the workbook is encrypted", place=path.name, choice="save it without a password")
             if _CONTENT not in package:
                 raise WorkbookRefused("the file has no content.xml", place=path.name, choice=_RESAVE)
-        listing = _OdsParser(path.name, -1, Surroundings())
+            self._styles = Styles()
+            self._styles.read(package)
+        listing = _OdsParser(path.name, -1, Surroundings(), self._styles)
         for _ in self._parsed(listing):
             pass
-        self._styles = listing.styles
-        hidden = listing.styles.hidden_tables
+        hidden = self._styles.hidden_tables
         self.sheets = [
             OtherSheet(name, "worksheet", "hidden" if style in hidden else "visible") for name, style in listing.tables
         ]
@@ -72,9 +74,7 @@ class OdsBook:
             LimitExceeded: cells are repeated too often, or lie beyond the last row or column.
             WorkbookRefused: the XML is damaged.
         """
-        parser = _OdsParser(self._path.name, index, beside)
-        parser.styles.elapsed = self._styles.elapsed
-        yield from self._parsed(parser)
+        yield from self._parsed(_OdsParser(self._path.name, index, beside, self._styles))
 
     def _parsed(self, parser: _OdsParser) -> Iterator[OtherRow]:
         with Package(self._path, self._limits) as package:
@@ -85,26 +85,6 @@ class OdsBook:
             yield from parser.take()
 
 
-class _Styles:
-    """What the automatic styles say: hidden tables, and cell styles that show elapsed time."""
-
-    def __init__(self) -> None:
-        self.hidden_tables: set[str] = set()
-        self.elapsed: set[str] = set()
-        self._formats: set[str] = set()
-        self._style = ""
-
-    def start(self, tag: str, attributes: dict[str, str]) -> None:
-        if tag == "style:style":
-            self._style = attributes.get("style:name", "")
-            if attributes.get("style:data-style-name") in self._formats:
-                self.elapsed.add(self._style)
-        elif tag == "style:table-properties" and attributes.get("table:display") == "false":
-            self.hidden_tables.add(self._style)
-        elif tag == "number:time-style" and attributes.get("number:truncate-on-overflow") == "false":
-            self._formats.add(attributes.get("style:name", ""))
-
-
 class _OdsParser:
     """The parser of one pass over `content.xml`; gives the rows of one table, or only lists the tables.
 
@@ -112,11 +92,12 @@ class _OdsParser:
         place: name of the file, for messages.
         wanted: index of the table; -1: none.
         beside: gets hidden columns and merged ranges of that table.
+        styles: gets what stands before the tables.
     """
 
-    def __init__(self, place: str, wanted: int, beside: Surroundings) -> None:
+    def __init__(self, place: str, wanted: int, beside: Surroundings, styles: Styles) -> None:
         self.tables: list[tuple[str, str]] = []
-        self.styles = _Styles()
+        self._styles = styles
         self._place, self._wanted, self._beside = place, wanted, beside
         self._path: list[str] = []
         self._rows: list[OtherRow] = []
@@ -160,7 +141,7 @@ class _OdsParser:
             self.tables.append((attributes.get("table:name", ""), attributes.get("table:style-name", "")))
             self._in_table = depth if len(self.tables) - 1 == self._wanted else 0
         elif not self._in_table:
-            self.styles.start(tag, attributes)
+            self._styles.start(tag, attributes)
         elif self._cell is not None:
             self._text.start(tag, attributes)
         elif tag == "table:table-column":
@@ -205,7 +186,7 @@ class _OdsParser:
     def _end_cell(self, attributes: dict[str, str]) -> None:
         repeats = _count(attributes, "table:number-columns-repeated")
         style = attributes.get("table:style-name") or self._row_style or self._column_style()
-        found = read_value(attributes, self._text.text(), elapsed=style in self.styles.elapsed)
+        found = read_value(attributes, self._text.text(), elapsed=self._styles.is_elapsed(style))
         if found is not None:
             if self._column + repeats > MAX_COLUMNS:
                 raise self._beyond(f"a cell lies beyond column {column_letters(MAX_COLUMNS - 1)}")

@@ -7,7 +7,7 @@ from datetime import date, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .model import CellKind
+    from importer.conversion.model import CellKind
 
 #: Number formats of the cells; `ELAPSED` is the index of durations.
 FORMATS = ("General", "[h]:mm:ss.000")
@@ -18,7 +18,17 @@ _DURATION = re.compile(
 )
 _STAMP = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:T([0-9]{2}:[0-9]{2}:[0-9]{2})(?:[.,]([0-9]+))?)?")
 #: What spreadsheets show for the result of a formula that is an error.
-_ERROR = re.compile(r"#[A-Z0-9/_]+[!?]?|Err:[0-9]{3}")
+_ERROR = re.compile(r"#(?:DIV/0!|N/A|NAME\?|NULL!|NUM!|REF!|VALUE!)|Err:[0-9]{3}")
+#: What LibreOffice shows for the results of comparisons, which it writes as the numbers 1 and 0 where the cell has no
+#: format, as are the booleans of an .xlsx file that it saves as .ods.
+_TRUE = frozenset({
+    "TRUE", "WAHR", "VRAI", "VERO", "VERDADERO", "VERDADEIRO", "WAAR", "PRAWDA", "PRAVDA", "IGAZ", "SANT", "SAND",
+    "SANN", "TOSI", "DOĞRU", "ИСТИНА",
+})  # fmt: skip
+_FALSE = frozenset({
+    "FALSE", "FALSCH", "FAUX", "FALSO", "ONWAAR", "FAŁSZ", "NEPRAVDA", "HAMIS", "FALSKT", "FALSK", "USANN", "EPÄTOSI",
+    "YANLIŞ", "ЛОЖЬ",
+})  # fmt: skip
 _DAY = 86_400_000
 #: Most spaces of one `<text:s>`.
 _MOST_SPACES = 100_000
@@ -76,28 +86,27 @@ class CellText:
         if self._open and not self._skipped:
             self._pieces.append(data)
 
-    def text(self) -> str:
-        """Return the text of the cell."""
-        return "".join(self._pieces)
+    def text(self) -> str | None:
+        """Return the text of the cell; None if it has no paragraph, not even an empty one."""
+        return "".join(self._pieces) if self._paragraphs else None
 
 
-def read_value(attributes: dict[str, str], text: str, *, elapsed: bool) -> tuple[CellKind, str, int] | None:
+def read_value(attributes: dict[str, str], shown: str | None, *, elapsed: bool) -> tuple[CellKind, str, int] | None:
     """Return kind, value and format of a cell; None if it is empty.
 
     Args:
         attributes: attributes of the cell.
-        text: its paragraphs.
+        shown: its paragraphs; None without any.
         elapsed: whether its style shows hours beyond 24.
     """
-    kind, formula = attributes.get("office:value-type", ""), attributes.get("table:formula")
-    if attributes.get("calcext:value-type") == "error":
+    kind, formula, text = attributes.get("office:value-type", ""), attributes.get("table:formula"), shown or ""
+    # LibreOffice says itself which results are errors; other programs only show them.
+    said = attributes.get("calcext:value-type")
+    if said == "error" or (said is None and formula is not None and _ERROR.fullmatch(text)):
         return "e", text or "#VALUE!", 0
     match kind:
         case "float" | "percentage" | "currency":
-            value = attributes.get("office:value", "").strip()
-            if formula is not None and _ERROR.fullmatch(text):
-                return "e", text, 0
-            return ("n", value.removeprefix("+"), 0) if _NUMBER.fullmatch(value) else ("n", value or "?", 0)
+            return _number(attributes.get("office:value", "").strip(), formula, text)
         case "boolean":
             return "b", "1" if attributes.get("office:boolean-value", "").strip() == "true" else "0", 0
         case "date":
@@ -106,12 +115,19 @@ def read_value(attributes: dict[str, str], text: str, *, elapsed: bool) -> tuple
             return _time(attributes.get("office:time-value", "").strip(), elapsed=elapsed)
         case "string":
             value = attributes.get("office:string-value", text)
-            if formula is not None and _ERROR.fullmatch(text):
-                return "e", text, 0
             return ("s", value, 0) if value or formula is not None else None
-    if formula is not None:
+    if formula is not None and shown is None:
         return "f", formula, 0
-    return ("s", text, 0) if text else None
+    return ("s", text, 0) if text or formula is not None else None
+
+
+def _number(value: str, formula: str | None, text: str) -> tuple[CellKind, str, int]:
+    """Return a number, or a boolean that is the result of a formula."""
+    if formula is not None and not value:
+        return "f", formula, 0
+    if formula is not None and value in {"0", "1"} and text in (_TRUE if value == "1" else _FALSE):
+        return "b", value, 0
+    return "n", value.removeprefix("+") if _NUMBER.fullmatch(value) else value or "?", 0
 
 
 def _milliseconds(fraction: str | None) -> int:
