@@ -149,6 +149,9 @@ class SecondReader:
     def _same(self, cell: OtherCell, value: Any) -> bool:
         """Return whether a value of calamine's is that of a cell; it has no errors and formulas: '', a text, or 0."""
         kind = cell.kind
+        if kind == "n" and type(value) is float:  # most cells
+            self.compared += 1
+            return value == self._days(cell)
         if kind in {"e", "f"}:
             self.ignored += 1
             return value in ("", 0) or (kind == "e" and isinstance(value, str))

@@ -96,7 +96,7 @@ class XlsBook:
         ]
         for number in range(sheet.nrows):
             with self._refusals():
-                cells = self._cells(sheet.row(number), waiting.get(number, ()))
+                cells = self._cells(sheet, number, waiting.get(number, ()))
             if cells:
                 info = sheet.rowinfo_map.get(number)
                 yield OtherRow(number + 1, bool(info is not None and info.hidden), cells)
@@ -109,14 +109,15 @@ class XlsBook:
             found.setdefault(row, set()).add(column)
         return found
 
-    def _cells(self, row: list[Any], waiting: Collection[int]) -> list[OtherCell]:
+    def _cells(self, sheet: Any, row: int, waiting: Collection[int]) -> list[OtherCell]:
         found = []
-        for column, cell in enumerate(row):
-            kind, value = cell.ctype, cell.value
+        # Its objects for cells take as long to make as all the rest here.
+        styles = sheet._cell_xf_indexes[row]  # noqa: SLF001 - no other way to those of a row
+        for column, (kind, value) in enumerate(zip(sheet.row_types(row), sheet.row_values(row), strict=True)):
             if column in waiting and kind != _EMPTY:
                 found.append(OtherCell(column, "f", _FORMULA))
             elif kind in {_NUMBER, _DATE}:
-                found.append(OtherCell(column, "n", number_text(value), self._style(cell.xf_index)))
+                found.append(OtherCell(column, "n", number_text(value), self._style(styles[column])))
             elif kind == _TEXT:
                 found.append(OtherCell(column, "s", value))
             elif kind == _BOOLEAN:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _EOF, _BOF, _FORMULA, _SHARED, _ARRAY = 0x0A, 0x809, 0x06, 0x4BC, 0x221
+_WANTED = frozenset({_FORMULA, _SHARED, _ARRAY})
 _HEAD, _CELL, _FORMULA_START = struct.Struct("<HH"), struct.Struct("<HHH8sH"), 20
 #: Bit of a formula that is calculated when the workbook is opened.
 _ON_OPEN = 2
@@ -99,7 +100,7 @@ def _read(stream: bytes, start: int) -> tuple[list[_Formula], list[tuple[range, 
 
 
 def _records(stream: bytes, start: int) -> Iterator[tuple[int, int, int]]:
-    """Yield type, offset and size of the records of a sheet, without those of its charts."""
+    """Yield type, offset and size of the records of a sheet that concern formulas, without those of its charts."""
     at, depth, end = start, 0, len(stream)
     while at + 4 <= end:
         kind, size = _HEAD.unpack_from(stream, at)
@@ -110,7 +111,7 @@ def _records(stream: bytes, start: int) -> Iterator[tuple[int, int, int]]:
             depth -= 1
             if depth <= 0:
                 return
-        elif depth == 1 and at + size <= end:
+        elif kind in _WANTED and depth == 1 and at + size <= end:
             yield kind, at, size
         at += size
 
