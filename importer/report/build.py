@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from importer.cells.facts import ColumnFacts
     from importer.load.insert_bisect import PublishResult
     from importer.plan.model import ColumnPlan, LoadPlan
+    from importer.reading.header import SheetColumn
     from importer.reading.sheet_source import SheetSource
     from importer.run.lease import RunLease
     from importer.runtime.progress import Clock
@@ -47,36 +48,19 @@ def make_report(
     """Build the report of a run that was checked, and possibly published, and the rejects that it counts."""
     about = _origin(source, lease).properties()
     rejects = Rejects.of_windows(windows.values(), list(source.header.columns), source.places, about)
-    found = totals(windows)
-    types = {c.column.index: str(c.pg_type) for c in plan.columns if c.column}
-    names = {c.column.index: c.field.name for c in plan.columns if c.column}
-    columns = tuple(
-        ColumnReport(
-            c.letter, c.header, names.get(c.index, c.name),
-            source.facts[c.index].kinds if c.index in source.facts else {},
-            types.get(c.index), found.get(c.index, ColumnCount()),
-        )
-        for c in source.header.columns
-    )  # fmt: skip
     book = source.workbook
     report = Report(
         outcome="planned",
         workbook={"name": book.path.name, "path": str(book.path), "sha256": book.sha256, "size": book.size},
         sheet=source.sheet.name,
         header_rows=(source.header.first_row, source.header.last_row),
-        target={
-            "schema": lease.target.schema,
-            "table": lease.target.name,
-            "mode": settings.mode,
-            "created": lease.target.table is None,
-            "server": lease.server_version,
-        },
+        target=_target(settings, lease),
         method={
             "name": settings.method,
             "workers": settings.workers,
             "chunks": sum(w.accepted > 0 for w in windows.values()),
         },
-        columns=columns,
+        columns=_columns(source, plan, windows),
         total_records=sum(w.rows for w in windows.values()),
         error_count=len(rejects),
         rows={
@@ -90,11 +74,7 @@ def make_report(
         timings={},
         duration=0.0,
         notes=(
-            *_mixed_notes(settings, source, plan, lease),
-            *lease.notes,
-            *source.notes(),
-            *_drift_notes(settings, source, plan, lease),
-            *_plan_notes(settings, source, plan, lease),
+            *_notes(settings, source, plan, lease),
             *present_notes(settings, lease, published),
             *(published.notes if published else ()),
             *_superseded_notes(source, plan, windows),
@@ -117,6 +97,44 @@ def _origin(source: SheetSource, lease: RunLease) -> Origin:
     name = book.origin.workbook if book.origin else book.path.name
     letters = tuple(source.places.letter(c.index) for c in columns)
     return Origin(name, source.places.sheet, lease.target.schema, lease.target.name, letters)
+
+
+def _columns(source: SheetSource, plan: LoadPlan, windows: dict[int, WindowChecked]) -> tuple[ColumnReport, ...]:
+    """Return the reports of all columns of the sheet, also of those that are not loaded."""
+    found, none = totals(windows), ColumnCount()
+    planned = {c.column.index: c for c in plan.columns if c.column}
+
+    def report(column: SheetColumn) -> ColumnReport:
+        index, facts = column.index, source.facts.get(column.index)
+        loaded = planned.get(index)
+        name, pg_type = (loaded.field.name, str(loaded.pg_type)) if loaded else (column.name, None)
+        kinds = facts.kinds if facts else {}
+        return ColumnReport(column.letter, column.header, name, kinds, pg_type, found.get(index, none))
+
+    return tuple(report(column) for column in source.header.columns)
+
+
+def _target(settings: Settings, lease: RunLease) -> dict[str, Any]:
+    """Return where the rows go, and how."""
+    target = lease.target
+    return {
+        "schema": target.schema,
+        "table": target.name,
+        "mode": settings.mode,
+        "created": target.table is None,
+        "server": lease.server_version,
+    }
+
+
+def _notes(settings: Settings, source: SheetSource, plan: LoadPlan, lease: RunLease) -> list[str | Note]:
+    """Return the notes on what was decided before anything was published."""
+    return [
+        *_mixed_notes(settings, source, plan, lease),
+        *lease.notes,
+        *source.notes(),
+        *_drift_notes(settings, source, plan, lease),
+        *_plan_notes(settings, source, plan, lease),
+    ]
 
 
 def _table_rows(published: PublishResult | None) -> dict[str, int]:
