@@ -46,7 +46,9 @@ def await_result(future: Future[Result], seconds: float | None = None) -> Result
         try:
             return future.result(left)
         except TimeoutError:
-            if future.done() or (end is not None and time.monotonic() >= end):
+            if future.done():
+                return future.result()  # it ended between the end of the wait and this line, or raised the error itself
+            if end is not None and time.monotonic() >= end:
                 raise
 
 
