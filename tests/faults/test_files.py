@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shutil
 import signal
 import sys
@@ -224,10 +225,9 @@ def try_fault(place: Place, scenario: Scenario, kind: str, at: int, clean: Clean
     check_faulty(place, scenario, ran, clean, where)
     if not killed and not faults.was_removal:
         assert place.spooled() == [], where
-    # Python removes the folder of its sockets itself; where that fails at the last step, an empty one stays, which may
-    # be anybody's.
-    kept = {name for name in place.spooled() if name.startswith("pymp-") and not any((place.temp / name).iterdir())}
-    kept = kept if faults.was_removal else set()
+    kept = (
+        {name for name in place.spooled() if is_pythons(place.temp / name)} if killed or faults.was_removal else set()
+    )
     faults.disarm()
     again = place.load(scenario)
     where = f"{where}; again: {again}"
@@ -238,6 +238,17 @@ def try_fault(place: Place, scenario: Scenario, kind: str, at: int, clean: Clean
     assert place.written() <= clean.written, where
     assert set(place.spooled()) <= kept, where
     return bool(faults.hit)
+
+
+def is_pythons(path: Path) -> bool:
+    """Whether Python made that in the folder for temporary files, and it may be anybody's.
+
+    That is the folder of sockets, before our lock is in it or after all else was removed, and the file by which
+    `tempfile` finds out whether it may write there.
+    """
+    if path.is_dir():
+        return path.name.startswith("pymp-") and not any(path.iterdir())
+    return re.fullmatch("[a-z0-9_]{8}", path.name) is not None and path.read_bytes() in {b"", b"blat"}
 
 
 def check_ledger(place: Place, scenario: Scenario, clean: Clean, where: str) -> None:

@@ -46,6 +46,8 @@ struct state {
 
 static struct state *shared;
 static pid_t loaded_by;
+/* Whether this process only prepares runs: what it calls does not count, nor does what its forks call before they begin. */
+static int idle;
 
 __attribute__((constructor)) static void load(void)
 {
@@ -60,8 +62,15 @@ __attribute__((constructor)) static void load(void)
         shared = mapped;
 }
 
+/* What a process calls that forks runs. */
+void filefaults_idle(void) { idle = 1; }
+
 /* What a process calls that was forked to be a run of its own: it is none of the workers. */
-void filefaults_begin(void) { loaded_by = getpid(); }
+void filefaults_begin(void)
+{
+    loaded_by = getpid();
+    idle = 0;
+}
 
 static int is_watched(const char *path)
 {
@@ -101,6 +110,8 @@ static void absolute(int folder, const char *given, char *path)
 /* Count one of them; return 0 if it is not to fail, else the kind of its fault. */
 static int count(int counted, const char *call, const char *path, int can)
 {
+    if (idle)
+        return 0;
     uint32_t number = atomic_fetch_add(&shared->count[counted], 1) + 1, at = shared->at;
     if (!at || shared->counted != (uint32_t)counted)
         return 0;

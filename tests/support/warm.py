@@ -155,18 +155,24 @@ def _become(order: dict[str, Any]) -> NoReturn:
     os.chdir(order["cwd"])
     os.environ.update(order["env"])
     tempfile.tempdir = None
-    if "FILEFAULTS" in os.environ:
-        import ctypes
-
-        ctypes.CDLL(None).filefaults_begin()
+    _tell_faults("begin")
     gc.set_threshold(100_000)
     sys.argv = ["importer", *order["arguments"]]
     exec(order["program"], {"__name__": "__main__"})
     sys.exit(0)
 
 
+def _tell_faults(what: str) -> None:
+    """Say to the library that lets calls fail that this process is `idle`, or that a run is to `begin`."""
+    if "FILEFAULTS" in os.environ:
+        import ctypes
+
+        getattr(ctypes.CDLL(None), f"filefaults_{what}")()
+
+
 def _serve() -> None:
     """Fork a run for each order, and say its process and how it ended."""
+    _tell_faults("idle")
     # The runs' own standard streams are files: what they write must not get between our answers.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
