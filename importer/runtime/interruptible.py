@@ -161,4 +161,4 @@ class InterruptibleCaller:
         try:
             future.exception(_GRACE_SECONDS)
         except TimeoutError:
-            self._stuck = True
+            self._stuck = not future.done()
