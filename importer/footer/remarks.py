@@ -46,19 +46,22 @@ def find_remarks(rows: JudgedRows, totals: set[int]) -> list[tuple[int, bool]]:
     for n, position in enumerate(below):
         after_totals = numbers[position - 1] in totals
         if after_totals or numbers[position] > numbers[position - 1] + 1:
-            certain = len(rows.grid.columns) > 2 and (after_totals or _is_certain(rows, position))  # noqa: PLR2004
+            beside = len(rows.grid.columns) > 2 and rows.lacks_key(position)  # noqa: PLR2004 - else it may be a row
+            certain = beside and (after_totals or _is_certain(rows, position))
             return [(p, certain) for p in below[n:]]
     return []
 
 
 def _is_alone(rows: JudgedRows, position: int) -> bool:
-    """Return whether a row is a single text, and lacks what the others have."""
+    """Return whether a row is a single text, and lacks what the others have, or begins as remarks do."""
     kinds = rows.grid.kinds[position]
     filled = np.flatnonzero(kinds != BLANK)
     if len(filled) != 1 or kinds[filled[0]] != TEXT or len(rows.grid.columns) < 2:  # noqa: PLR2004
         return False
     missing = int((rows.keys & (kinds == BLANK)).sum())
-    return missing >= 2 or (missing == 1 and bool(rows.numeric[filled[0]] or rows.numeric[rows.keys].any()))  # noqa: PLR2004
+    numeric = bool(rows.numeric[filled[0]] or rows.numeric[rows.keys].any())
+    remark = _REMARK.match(str(rows.grid.values[position, filled[0]])) is not None
+    return missing >= 2 or (missing == 1 and numeric) or remark  # noqa: PLR2004
 
 
 def _is_certain(rows: JudgedRows, position: int) -> bool:

@@ -57,6 +57,10 @@ class HeaderRows:
     given: bool = False
 
 
+#: Fewest rows of values that make a table of a row and what is below it.
+_LEAST_ROWS = 2
+
+
 @dataclass(frozen=True)
 class _Candidate:
     """A row that may be the header: its position in the grid, and its score from -1 to about 1."""
@@ -91,10 +95,28 @@ def find_header(grid: HeadGrid, merges: Sequence[CellRange]) -> HeaderRows:
     start = int(np.flatnonzero(wide & ~titles if (wide & ~titles).any() else wide)[0])
     if not found or found[0].score <= 0:
         return _without_header(grid, start, found)
-    best = found[0]
+    best = _first_of_tables(grid, wide, found)
+    found = [best, *(each for each in found if each != best)]
     low, high = extend_header(grid, shown, best.position, merges)
     doubt = _doubt(grid, found, (low, high))
     return HeaderRows(grid.rows[low], grid.rows[high], grid.rows[high], doubt)
+
+
+def _first_of_tables(grid: HeadGrid, wide: Mask, found: Sequence[_Candidate]) -> _Candidate:
+    """Return the best candidate; of two that are as likely, the one above a table whose rows the other would leave out.
+
+    The other one then begins a second table, which is found as such.
+    """
+    best, rows = found[0], grid.rows
+    for rival in found[1:]:
+        between = slice(rival.position + 1, best.position)
+        if rival.position < best.position and rival.score > 0 and best.score - rival.score < _LEAD:
+            typed = ((grid.kinds[between] != BLANK) & (grid.kinds[between] != TEXT)).any(axis=1)
+            follows = rows[rival.position + 1] == rows[rival.position] + 1
+            apart = rows[best.position] > rows[best.position - 1] + 1
+            if follows and apart and (wide[between] & typed).sum() >= _LEAST_ROWS:
+                return rival
+    return best
 
 
 def _weighed_part(grid: HeadGrid) -> HeadGrid:
