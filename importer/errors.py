@@ -7,6 +7,7 @@
     │   │   └── CellsDisagree    two readers of the file read a cell differently
     │   ├── SheetError           no such sheet, no header, no such column
     │   ├── ContractError        the contract is wrong, or does not fit the sheet
+    │   ├── SourceUnseen         a worker on another machine does not see the workbook
     │   ├── ReaderDied           the worker that read some rows was killed, or ran out of memory or time
     │   ├── LimitExceeded        the workbook exceeds a limit that was set on it
     │   └── ConservationError    a cell is not accounted for
@@ -134,6 +135,10 @@ class ContractError(InputError):
     """
 
     path: tuple[object, ...] = ()
+
+
+class SourceUnseen(InputError):
+    """A worker, perhaps on another machine, does not see a file that the import reads."""
 
 
 class ReaderDied(InputError):

@@ -23,6 +23,7 @@ def import_many(
     sheet: str | None = None,
     sheets: str | None = None,
     executor: Executor | None = None,
+    on: str | None = None,
     workers: int | None = None,
     stop_on_error: bool = False,
     dry_run: bool = False,
@@ -43,8 +44,9 @@ def import_many(
         sheet: name of the one sheet to read of each workbook; None: the first visible one with rows.
         sheets: the sheets to read of each instead: `all`, names with commas between them, `Jan-Dec`, or a pattern.
         executor: what runs the imports, such as a pool or that of a cluster; None: child processes of this one.
-        workers: how many imports run at once, without an executor; None: one per core; 0: one after the other in this
-            process, for debugging.
+        on: address of a cluster instead, such as `dask://HOST:8786`, `ray://HOST:10001`, `ray://auto`, `ray://local`.
+        workers: how many imports run at once; None: one per core; 0: one after the other in this process, for
+            debugging. With an executor or cluster, worker processes of each import; None: one.
         stop_on_error: begin no further import once one failed.
         dry_run: do everything, then roll it back and leave no trace.
         on_report: called with the report on each import, as it ends.
@@ -58,9 +60,10 @@ def import_many(
     Raises:
         UsageError: the arguments are invalid or contradict each other, or a pattern matches nothing.
         InputError: the contract is refused.
-        DatabaseError: the server cannot be reached.
+        DatabaseError: the server, or the cluster, cannot be reached.
     """
     from importer.api.messages import python_words
+    from importer.integrations.clusters import executor_for
 
     from .expand import SourceGroup
     from .import_spec import ImportSpec
@@ -74,7 +77,8 @@ def import_many(
         request = ManyRequest(
             (group,) if paths else (), specs, to, stop_on_error=stop_on_error, dry_run=dry_run, workers=workers
         )
-        report = run_many(request, executor=executor, on_report=on_report or _ignore)
+        with executor_for(on, executor) as found:
+            report = run_many(request, executor=found, on_report=on_report or _ignore)
     if report.stopped_by is not None:
         raise _interrupt(report, report.stopped_by)
     return report

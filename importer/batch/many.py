@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from importer.errors import UsageError
 
 from .execution.schedule import Schedule, signal_number
-from .execution.tasks import Workplace
+from .execution.workplace import Workplace
 from .expand import SourceGroup, expand, with_rejects_names
 from .one_import import ImportTask, spec_settings
 from .report import ImportReport, ManyReport, not_started_report
@@ -155,9 +155,15 @@ class _Batch:
         specs: Sequence[ImportSpec] = self._prepared.specs
         if self._workplace.is_elsewhere:
             specs = [spec.with_absolute_paths() for spec in specs]
-        workers = self._workplace.workers_each
+        to, batch = self._workplace.dsn_for(dsn), self._workplace.batch
         quiet, dry_run = self._request.quiet, self._request.dry_run
-        return {n: ImportTask(spec, dsn.text, dry_run, workers, quiet) for n, spec in enumerate(specs)}
+        return {n: ImportTask(spec, to, dry_run, self._workers(spec), quiet, batch, n) for n, spec in enumerate(specs)}
+
+    def _workers(self, spec: ImportSpec) -> int | None:
+        """Return how many workers an import has; None: as its options say."""
+        if not self._workplace.is_elsewhere:
+            return self._workplace.workers_each
+        return spec.options.get("workers", self._request.workers or self._workplace.workers_each)
 
 
 def _named(report: ImportReport | None, spec: ImportSpec) -> ImportReport:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from importer.errors import BudgetExceeded, CommitUnknown, ImporterError, MachineError, UsageError
 from importer.pipeline import run
 from importer.settings import Limits, Settings, make_settings
+from importer.version import __version__
 
 from .report import ImportReport
 
@@ -31,13 +32,22 @@ class ImportTask:
         dry_run: whether to do everything and then roll it back.
         workers: most workers of the import; None: as its options say.
         quiet: whether to say nothing while the import runs.
+        batch: names the command that the import is one of.
+        number: number of the import in its command.
+        attempt: how often it was handed out before; no two tasks are equal, because some executors answer equal ones
+            from memory.
+        version: version of the program that hands out the task.
     """
 
     spec: ImportSpec
-    dsn: str
+    dsn: str = field(repr=False)
     dry_run: bool = False
     workers: int | None = None
     quiet: bool = False
+    batch: str = ""
+    number: int = 0
+    attempt: int = 0
+    version: str = __version__
 
 
 def task_settings(task: ImportTask) -> Settings:

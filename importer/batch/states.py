@@ -18,7 +18,7 @@ from importer.run.reload import reload_reason
 from importer.runtime.progress import Clock
 from importer.stages.read import open_source
 
-from .execution.tasks import Workplace
+from .execution.workplace import Workplace
 from .many import prepare
 from .one_import import ImportTask, describe, spec_settings
 from .tables import check_modes, connected, plan_tables

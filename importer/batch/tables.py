@@ -15,7 +15,7 @@ from importer.postgres.session import Session
 from importer.runtime.retry import Retry
 
 from .agreed_types import agree
-from .execution.schedule import Chain, Order, wait_for
+from .execution.schedule import Chain, Order, survey_all
 from .one_import import task_settings
 from .report import ImportReport, failed_report
 from .survey import SheetSurvey
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from importer.settings import Dsn, Settings
 
-    from .execution.tasks import Workplace
+    from .execution.workplace import Workplace
     from .import_spec import ImportSpec
     from .one_import import ImportTask
 
@@ -167,13 +167,7 @@ def _is_missing(session: Session, table: str) -> bool:
 
 def _agree(numbers: list[int], tasks: dict[int, ImportTask], settings: Settings, workplace: Workplace) -> PlannedTables:
     """Survey all sheets of a new table, and return their imports with the columns on which they agree."""
-    futures = {n: workplace.survey(tasks[n]) for n in numbers}
-    try:
-        wait_for(futures.values())
-    except KeyboardInterrupt:
-        workplace.interrupt()
-        raise
-    answers = {n: future.result() for n, future in futures.items()}
+    answers = survey_all({n: tasks[n] for n in numbers}, workplace)
     surveys = {n: answer for n, answer in answers.items() if isinstance(answer, SheetSurvey)}
     failed = {n: failed_report(tasks[n].spec, a) for n, a in answers.items() if not isinstance(a, SheetSurvey)}
     labels = {_label(tasks[n].spec, n): n for n in surveys}

@@ -23,7 +23,9 @@ _SECTIONS = {
     "What is bad": ("error_cells", "max_text", "rejects", "max_rejects"),
     "Where it goes": ("done", "failed"),
     "When it fails": ("retry_for", "timeout", "each", "stop_on_error"),
-    "How it is done": ("engine", "method", "workers", "memory", "chunk_rows", "temp_dir", "timeline", "once", "poll"),
+    "How it is done": (
+        "on", "engine", "method", "workers", "memory", "chunk_rows", "temp_dir", "timeline", "once", "poll",
+    ),
     "Output": ("form", "as_json", "quiet", "verbose", "debug", "help"),
 }  # fmt: skip
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from importer.settings import Settings
 
 #: Options of commands for many workbooks.
-ONLY_MANY = ("sheets", "each", "stop_on_error", "jobs", "import_spec")
+ONLY_MANY = ("sheets", "each", "stop_on_error", "on", "jobs", "import_spec")
 #: Options that are not those of an import.
 _OF_COMMAND = ("to", "sheet", "table", "workers", *ONLY_MANY)
 
@@ -34,6 +34,8 @@ def check_sources(workbooks: tuple[str, ...], options: dict[str, Any]) -> tuple[
     """
     others = [f"--{name.replace('_', '-')}" for name in ("jobs", "import_spec") if options[name] is not None]
     ways = (["a WORKBOOK"] if workbooks else []) + others
+    if options["on"] is not None and options["import_spec"] is not None:
+        ways.append("--on")
     if not ways:
         raise click.UsageError("Missing argument 'WORKBOOK…'.")
     if len(ways) > 1:
@@ -133,17 +135,19 @@ def import_all(groups: list[SourceGroup], options: dict[str, Any], show: dict[st
 
     Args:
         groups: sources with their options.
-        options: `to`, `stop_on_error` and `workers`.
+        options: `to`, `stop_on_error`, `on` and `workers`.
         show: `as_json`, `quiet` and `verbose`.
         dry_run: whether everything is rolled back in the end.
     """
     from importer.batch.many import ManyRequest, run_many
+    from importer.integrations.clusters import executor_for
 
     request = ManyRequest(
         tuple(groups), to=options["to"], stop_on_error=options["stop_on_error"], dry_run=dry_run, quiet=show["quiet"],
         workers=options["workers"],
     )  # fmt: skip
-    report = run_many(request, on_report=_progress(quiet=show["quiet"]))
+    with executor_for(options["on"]) as executor:
+        report = run_many(request, executor=executor, on_report=_progress(quiet=show["quiet"]))
     print_many(report, **show)
     return report.exit_code
 

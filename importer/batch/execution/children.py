@@ -16,7 +16,9 @@ import threading
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
 
-from importer.errors import MachineError
+import psutil
+
+from importer.errors import Interrupted, MachineError
 from importer.runtime.process_end import describe_end
 
 if TYPE_CHECKING:
@@ -35,9 +37,14 @@ _STOP_SECONDS = 8.0
 
 
 class ImportProcess:
-    """One child process; used by one thread at a time, but for `terminate`."""
+    """One child process; used by one thread at a time, but for `terminate`.
+
+    Attributes:
+        task: what it was asked to do and has not answered yet, or None.
+    """
 
     def __init__(self) -> None:
+        self.task: ImportTask | None = None
         self._process = subprocess.Popen(  # noqa: S603 - our own program
             [sys.executable, "-c", _PROGRAM, json.dumps(sys.path)],
             stdin=subprocess.PIPE,
@@ -49,8 +56,9 @@ class ImportProcess:
 
     @property
     def is_usable(self) -> bool:
-        """Whether the child can take another task."""
-        return self._process.poll() is None and not self._stopping and self._tasks < _MAX_TASKS
+        """Whether the child can take another task; not while an answer is due, which nobody waits for any more."""
+        is_idle = self.task is None and not self._stopping
+        return is_idle and self._tasks < _MAX_TASKS and self._process.poll() is None
 
     def ask(self, op: Literal["run", "survey"], task: ImportTask) -> dict[str, Any]:
         """Have the child execute a task, and return its answer.
@@ -69,6 +77,7 @@ class ImportProcess:
         if not line.endswith(b"\n"):
             code = self._process.wait()
             raise MachineError(f"the process of the import {describe_end(code)}", choice="run the same command again")
+        self.task = None
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -105,7 +114,8 @@ class ImportProcesses:
         self._lock = threading.Lock()
         self._idle: list[ImportProcess] = []
         self._all: set[ImportProcess] = set()
-        self._stopped = False
+        self._closed = False
+        self._stopped: set[str] = set()
 
     def prestart(self, number: int) -> None:
         """Start children, so that they import what they need meanwhile."""
@@ -119,19 +129,24 @@ class ImportProcesses:
         return child
 
     @contextlib.contextmanager
-    def child(self) -> Iterator[ImportProcess]:
-        """Lend a child for one task."""
+    def child(self, task: ImportTask) -> Iterator[ImportProcess]:
+        """Lend a child for one task.
+
+        Raises:
+            Interrupted: the command of the task was stopped.
+        """
         with self._lock:
-            if self._stopped:
-                raise MachineError("the imports were stopped", choice="run the same command again")
+            if self._closed or task.batch in self._stopped:
+                raise Interrupted("the imports were stopped", choice="run the same command again")
             while self._idle and not self._idle[-1].is_usable:
                 self._retire(self._idle.pop())
             child = self._idle.pop() if self._idle else self._start()
+            child.task = task
         try:
             yield child
         finally:
             with self._lock:
-                if child.is_usable and not self._stopped:
+                if child.is_usable and not self._closed:
                     self._idle.append(child)
                 else:
                     self._retire(child)
@@ -140,20 +155,34 @@ class ImportProcesses:
         self._all.discard(child)
         threading.Thread(target=child.close, daemon=True).start()
 
-    def interrupt(self) -> None:
-        """Stop what the children are doing, as by Ctrl-C; no further task is taken."""
+    def interrupt(self, batch: str) -> list[int]:
+        """Stop the imports of a command, as by Ctrl-C, and take no more of them.
+
+        Returns:
+            The numbers of those that were under way.
+        """
         with self._lock:
-            self._stopped = True
-            for child in self._all:
+            self._stopped.add(batch)
+            busy = [(child, child.task.number) for child in self._all if child.task and child.task.batch == batch]
+            for child, _ in busy:
                 child.terminate()
+        return [number for _, number in busy]
 
     def close(self) -> None:
         """End all children."""
         with self._lock:
-            self._stopped = True
+            self._closed = True
             children, self._all = self._all, set()
         for child in children:
             child.close()
+
+
+def stop_descendants() -> None:
+    """Stop, as by Ctrl-C, the children that processes started by this one run imports in, such as those of a pool."""
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if _PROGRAM in process.cmdline() and process.ppid() != os.getpid():
+                process.terminate()
 
 
 class _Shared:

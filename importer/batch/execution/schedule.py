@@ -1,27 +1,34 @@
-"""Decides in what order imports run, and which side by side; stops them on a failure or a signal."""
+"""Decides in what order imports run, and which side by side; stops them on a failure or a signal.
+
+What an executor loses is handed out again, because an import that runs twice loads nothing twice.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import signal
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from importer.batch.one_import import describe
-from importer.batch.report import ImportReport, failed_report, not_started_report
+from importer.batch.report import ImportReport, failed_report, not_started_report, stopped_report
+from importer.errors import MachineError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
     from importer.batch.one_import import ImportTask
+    from importer.batch.survey import SheetSurvey
 
-    from .tasks import Workplace
+    from .workplace import Workplace
 
 #: Seconds that imports have to end after they were told to stop; their child processes are killed a little earlier.
 _STOP_SECONDS = 12.0
 #: Seconds of one wait; see `wait_for`.
 _POLL_SECONDS = 0.1
+#: How often a task is handed out that its executor cancelled, as Dask does when its scheduler is restarted.
+_MOST_ATTEMPTS = 5
 _INTERRUPTED = "interrupted"
 Answer = TypeVar("Answer")
 
@@ -99,7 +106,7 @@ class Schedule:
         slots = self._workplace.slots
         while self._ready and not self._stopping and (slots is None or len(self._running) < slots):
             number = self._ready.pop(0)
-            self._running[self._workplace.run(self._tasks[number])] = number
+            self._running[hand_out(self._workplace.run, self._tasks[number])] = number
         if self._stopping:
             self._ready.clear()
 
@@ -107,6 +114,7 @@ class Schedule:
         for future in sorted(done, key=self._running.__getitem__):
             number = self._running.pop(future)
             if future.cancelled():
+                self._hand_out_again(number)
                 continue
             report = self._report(future, number)
             self.reports[number] = report
@@ -121,21 +129,74 @@ class Schedule:
             chain = self._chain_of[number]
             self._release(chain, everything=chain.order == "first" and not failed)
 
+    def _hand_out_again(self, number: int) -> None:
+        """Hand out an import that was cancelled, unless it was so by us."""
+        if not self._stopping:
+            task = self._tasks[number] = replace(self._tasks[number], attempt=self._tasks[number].attempt + 1)
+            self._running[hand_out(self._workplace.run, task)] = number
+
     def _report(self, future: Future[ImportReport], number: int) -> ImportReport:
+        task = self._tasks[number]
         try:
-            return future.result()
+            report = future.result()
         except Exception as exc:  # noqa: BLE001 - whatever an executor raises, such as that its worker died
-            return failed_report(self._tasks[number].spec, describe(exc))
+            return failed_report(task.spec, given_up(exc))
+        return replace(report, error=self._workplace.explained(task, report.error)) if report.error else report
 
     def _stop(self) -> None:
         """Stop what runs, and take the reports on it."""
         self._stopping = True
-        for future in self._running:
-            future.cancel()
-        self._workplace.interrupt()
-        done, _ = wait(self._running, timeout=_STOP_SECONDS)
+        self._workplace.stop(self._running)
+        done, left = wait(self._running, timeout=_STOP_SECONDS)
         with contextlib.suppress(KeyboardInterrupt):
             self._take(done)
+        for future in left:
+            number = self._running.pop(future)
+            self.reports[number] = stopped_report(self._tasks[number].spec)
+
+
+def hand_out(submit: Callable[[ImportTask], Future[Answer]], task: ImportTask) -> Future[Answer]:
+    """Give a task to an executor, and return its future; one that the executor refuses has failed."""
+    failed: Future[Answer] = Future()
+    if task.attempt >= _MOST_ATTEMPTS:
+        fact = f"the executor cancelled it {task.attempt} times"
+        failed.set_exception(MachineError(fact, choice="run the same command again"))
+        return failed
+    try:
+        return submit(task)
+    except Exception as exc:  # noqa: BLE001 - whatever an executor raises, such as that it is shut down
+        failed.set_exception(exc)
+        return failed
+
+
+def given_up(exc: Exception) -> dict[str, Any]:
+    """Return the error of a task that its executor did not finish."""
+    if isinstance(exc, MachineError):
+        return describe(exc)
+    fact = str(exc).strip().split("\n", 1)[0][:300]
+    choice = "look at its workers, and run the same command again"
+    return describe(MachineError(f"the executor gave the import up ({type(exc).__name__}: {fact})", choice=choice))
+
+
+def survey_all(tasks: dict[int, ImportTask], workplace: Workplace) -> dict[int, SheetSurvey | dict[str, Any]]:
+    """Survey the sheets of imports; return the survey or the error of each, by number. A signal stops it."""
+    answers: dict[int, SheetSurvey | dict[str, Any]] = {}
+    running = {hand_out(workplace.survey, task): (number, task) for number, task in tasks.items()}
+    try:
+        while running:
+            for future in wait_for(running, FIRST_COMPLETED):
+                number, task = running.pop(future)
+                if future.cancelled():
+                    task = replace(task, attempt=task.attempt + 1)
+                    running[hand_out(workplace.survey, task)] = (number, task)
+                else:
+                    exc = future.exception()
+                    answer = given_up(exc) if isinstance(exc, Exception) else future.result()
+                    answers[number] = workplace.explained(task, answer) if isinstance(answer, dict) else answer
+    except KeyboardInterrupt:
+        workplace.stop({future: number for future, (number, _) in running.items()})
+        raise
+    return answers
 
 
 def wait_for(futures: Collection[Future[Answer]], until: str = ALL_COMPLETED) -> set[Future[Answer]]:
