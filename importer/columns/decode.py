@@ -75,12 +75,14 @@ class DecodedWindow(NamedTuple):
         blank: number of its cells that are empty results, `<v></v>`.
         odd: number of its cells that were not decoded here.
         surplus: number of values in the XML beyond one in each of the odd cells.
+        unusual: whether the tags of a cell have another form than those that are decoded here.
     """
 
     frame: pl.DataFrame
     blank: int
     odd: int
     surplus: int
+    unusual: bool
 
 
 def decode_window(
@@ -126,6 +128,7 @@ class _Window:
         self._rows, self._tags, self._cells, self._attributes = rows, tags, cells, attributes
         self._lengths = cells.ends - cells.starts
         self._blank = self._surplus = 0
+        self._unusual = False
         self._codes = self._find_codes()
         self._row, self._row_cells = np.repeat(numbers.numbers, numbers.cells), numbers.cells
         self._columns = attributes.columns
@@ -156,6 +159,7 @@ class _Window:
     def find_places(self) -> bool:
         """Find out where the cells are; return False if they are out of order, or many of them odd."""
         odd = np.flatnonzero(self._codes == _ODD)
+        self._unusual = len(odd) > 0
         if len(odd) > _MANY_ODD and 2 * len(odd) > len(self._codes):
             return False
         if len(odd):
@@ -213,7 +217,7 @@ class _Window:
         if len(left):
             require_worker()
             found += self._read_odd(left, read_odd, conventions.formats)
-        return DecodedWindow(make_frame(grid, found), self._blank, len(left), self._surplus)
+        return DecodedWindow(make_frame(grid, found), self._blank, len(left), self._surplus, self._unusual)
 
     def _decode_kinds(self, conventions: Conventions) -> Iterator[Decoded]:
         for code in np.flatnonzero(np.bincount(self._codes, minlength=_EMPTY)).tolist():

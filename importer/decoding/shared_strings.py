@@ -68,6 +68,10 @@ _HINT = re.compile(rb"<rPh\b.*?</rPh>", re.DOTALL)
 _ITEM = re.compile(rb"<si\b[^<>]*/>|<si\b[^<>]*+>(?:(?!<si\b).)*?</si>", re.DOTALL)
 
 
+#: A comment, CDATA, a processing instruction, a prefix, or white space at the end of a tag: what others would miss.
+_ODD_TAG = re.compile(rb"<[!?]|</?\w+:|</\w+\s|<\w+\s+>|<\w+[\t\r\n]")
+
+
 class _Block(NamedTuple):
     """Consecutive items.
 
@@ -91,9 +95,21 @@ def parse_strings(task: StringsTask) -> int:
         WorkbookRefused: the part is damaged or hostile, or its text is not UTF-8.
         InputError: the engine refuses some of the strings.
     """
+    try:
+        return _parse(task, rewritten=False)
+    except _OddSpelling:
+        return _parse(task, rewritten=True)
+
+
+class _OddSpelling(Exception):
+    """Raised where items are spelled as Excel spells none, after others that are as usual."""
+
+
+def _parse(task: StringsTask, *, rewritten: bool) -> int:
+    """Write the shared strings; see `parse_strings`."""
     count, at, others = 0, [np.empty(0, np.int64)], []
     with Package(task.workbook, task.limits) as package, StringViewWriter(task.out) as column:
-        items = _split_at_items(normalize_strings(package, task.part), task.limits.row_bytes)
+        items = _split_at_items(normalize_strings(package, task.part, rewritten=rewritten), task.limits.row_bytes)
         for block in mapped(_parse_block, items, os.cpu_count() or 1):
             column.add(block.views, block.data)
             at.append(block.at + count)
@@ -171,9 +187,11 @@ def _split_at_items(blocks: Iterable[bytes], most: int) -> Iterator[bytes]:
 
 
 def _parse_block(xml: bytes) -> _Block:
-    """Parse the items of a block."""
+    """Parse the items of a block; raise `_OddSpelling` where these may be others than they seem."""
     start = xml.find(b"<si")
     if start < 0:
+        if _ODD_TAG.search(xml, xml.find(b"<sst")):
+            raise _OddSpelling
         return _make_block(pl.Series([], dtype=pl.String), pl.Series([], dtype=pl.String))
     body = xml[start:]
     return _parse_plain_block(body) or _parse_any_block(
@@ -249,6 +267,8 @@ def _find_char(char: bytes, body: bytes, data: Bytes) -> Positions:
 def _parse_any_block(body: bytes) -> _Block:
     """Parse a block that may hold any kind of item."""
     _check_utf8(body)
+    if _ODD_TAG.search(body):
+        raise _OddSpelling
     items = pl.Series([body.decode()]).str.split(_SI_END).explode()
     if body.count(b"<si") != len(items) - 1:
         # The block has empty items, `<si/>`; no program is known to write them.

@@ -34,6 +34,10 @@ _HIDDEN_WORD, _HIDDEN_MASK = np.uint64(int.from_bytes(_HIDDEN, "little")), np.ui
 #: In longer tags of rows, and what stands between these and the next tags, a search in all bytes takes less time.
 _LONG_ROW_TAG = 64
 _REF_OFFSET = len(b'<c r="')
+#: A tag, or what there is of it in as many bytes, as Excel writes it; an end tag may be cut off in its name.
+_USUAL_TAG = re.compile(rb"""</(?:\w+>|\w{22})|<\w+(?:>| ?/>| [\w:]+="| [\w:]*\Z|\Z)""")
+_USUAL_STARTS = [int.from_bytes(name, "little") for name in (b"<v>", b"<t>", b"<f>", b"<r>")]
+_USUAL_NAMES = (b"</v>", b"</c>", b"</t>", b"</f>", b"</r>", b"<is>", b"<c r", b"<c s", b"<c t")
 _SPACES = np.isin(np.arange(256), np.frombuffer(b" \t\r\n", np.uint8))
 _LETTERS = np.isin(np.arange(256), np.frombuffer(bytes(range(65, 91)) + bytes(range(97, 123)), np.uint8))
 
@@ -133,6 +137,26 @@ def scan(rows: bytes, width: int | None, last_row: int = MAX_ROWS, found: Tags |
     far = (cells is None or _is_longer(data, cells, letters + digits)) and _has_more_digits(rows, digits)
     far = far or _has_long_row_number(rows, data, tags[names == word(b"<row")])
     return Scan(odd, counts, formulas, wider, far)
+
+
+def has_marks(tags: Tags) -> bool:
+    """Return whether there are comments, CDATA or processing instructions."""
+    second = (tags.names[: tags.number] >> 8) & 0xFF
+    return bool(((second == ord("!")) | (second == ord("?"))).any())
+
+
+def is_spelled_oddly(tags: Tags) -> bool:
+    """Return whether tags are spelled as Excel spells none: with prefixes, white space at their ends, or line breaks.
+
+    Other readers of these tags would miss them, and the cells that they are of.
+    """
+    names, three = tags.names[: tags.number], tags.names[: tags.number] & 0xFFFFFF
+    usual = np.isin(three, _USUAL_STARTS)
+    for name in _USUAL_NAMES:
+        usual |= names == word(name)
+    which = np.flatnonzero(~usual)
+    shown = {tags.data[at : at + _LOOKAHEAD].tobytes() for at in tags.at[which].tolist()}
+    return any(_USUAL_TAG.match(tag) is None for tag in shown)
 
 
 def count_values(rows: bytes) -> Counts:

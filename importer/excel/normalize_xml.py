@@ -46,13 +46,18 @@ def normalize_rows(package: Package, part: str) -> Iterator[bytes]:
     return _normalize(package, part, "worksheet")
 
 
-def normalize_strings(package: Package, part: str) -> Iterator[bytes]:
+def normalize_strings(package: Package, part: str, *, rewritten: bool = False) -> Iterator[bytes]:
     """Yield the bytes of a shared strings part in Excel's spelling, in blocks.
+
+    Args:
+        package: the workbook's package.
+        part: name of the part.
+        rewritten: rewrite it even if it begins in that spelling.
 
     Raises:
         WorkbookRefused: the part is not well-formed, or does not hold shared strings.
     """
-    return _normalize(package, part, "sst")
+    return _rewrite(package, part, "sst") if rewritten else _normalize(package, part, "sst")
 
 
 def normalize_styles(package: Package, part: str) -> Iterator[bytes]:
@@ -95,8 +100,8 @@ def _normalize(package: Package, part: str, root: str) -> Iterator[bytes]:
 def _is_normalized(head: bytes, root: str) -> bool:
     """Return whether a part starts in Excel's spelling: UTF-8, no prefixes, double quotes, no comments or CDATA.
 
-    A program spells all cells the same way. Comments come from templating code, which writes them early if at all; a
-    comment found later stops the run (see `read_window`).
+    A program spells all cells the same way; what is spelled otherwise further down is rewritten where it is found (see
+    `read_window` and `shared_strings`).
     """
     start = head[:_SNIFF_BYTES]
     encoding = re.search(rb"""<\?xml[^>]*encoding=["']([\w-]+)["']""", start)
@@ -109,36 +114,74 @@ def _is_normalized(head: bytes, root: str) -> bool:
 
 def _rewrite(package: Package, part: str, root: str) -> Iterator[bytes]:
     """Yield the part with local names only, without comments, processing instructions and CDATA marks."""
-    from xml.sax.saxutils import escape, quoteattr  # imported here because it imports urllib
-
-    out: list[str] = []
-    opened: list[str] = []
+    parser = expat.ParserCreate(namespace_separator="}")
+    writer = _Writer(parser)
 
     def start(name: str, attributes: dict[str, str]) -> None:
-        local = _local(name)
-        if not opened and local != root:
-            raise WorkbookRefused(f"part {part!r} does not hold {root} but {local!r}", place=package.path.name)
-        opened.append(local)
-        written = "".join(f" {_attribute_name(k)}={quoteattr(v)}" for k, v in attributes.items())
-        out.append(f"<{local}{written}>")
+        if not writer.opened and _local(name) != root:
+            raise WorkbookRefused(f"part {part!r} does not hold {root} but {_local(name)!r}", place=package.path.name)
+        writer.start(name, attributes)
 
-    def end(_name: str) -> None:
-        out.append(f"</{opened.pop()}>")
-
-    parser = expat.ParserCreate(namespace_separator="}")
     parser.StartElementHandler = start
-    parser.EndElementHandler = end
-    parser.CharacterDataHandler = lambda text: out.append(escape(text).replace("\r", "&#13;"))
     parser.StartDoctypeDeclHandler = lambda *_: _refuse_doctype(package, part)
     try:
         for block in package.stream(part):
             parser.Parse(block, False)
-            yield "".join(out).encode()
-            out.clear()
+            yield writer.take()
         parser.Parse(b"", True)
-        yield "".join(out).encode()
+        yield writer.take()
     except (expat.ExpatError, ValueError, LookupError) as exc:  # the latter two: of an encoding that it cannot read
         raise WorkbookRefused(f"part {part!r} is not well-formed XML ({exc})", place=package.path.name) from None
+
+
+_OPEN, _CLOSE = b"<sheetData>", b"</sheetData>"
+
+
+def rewrite_rows(rows: bytes) -> bytes | None:
+    """Return some rows of a sheet in Excel's spelling, as `normalize_rows` does it; None if they are not well-formed.
+
+    Prefixes stand for the namespace of sheets: where they are declared is not known.
+    """
+    parser = expat.ParserCreate("UTF-8")
+    writer = _Writer(parser)
+    try:
+        for block in (_OPEN, rows, _CLOSE):
+            parser.Parse(block, block is _CLOSE)
+    except expat.ExpatError:
+        return None
+    return writer.take()[len(_OPEN) : -len(_CLOSE)]
+
+
+class _Writer:
+    """Writes what a parser finds, in Excel's spelling.
+
+    Attributes:
+        opened: local names of the elements that are open.
+    """
+
+    def __init__(self, parser: expat.XMLParserType) -> None:
+        from xml.sax.saxutils import escape, quoteattr  # imported here because it imports urllib
+
+        self._quoted, self._out = quoteattr, list[str]()
+        self.opened: list[str] = []
+        parser.StartElementHandler, parser.EndElementHandler = self.start, self._end
+        parser.CharacterDataHandler = lambda text: self._out.append(escape(text).replace("\r", "&#13;"))
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        """Write the start tag of an element."""
+        local = _local(name)
+        self.opened.append(local)
+        given = ((_attribute_name(k), v) for k, v in attributes.items() if not k.startswith("xmlns"))
+        self._out.append(f"<{local}{''.join(f' {k}={self._quoted(v)}' for k, v in given)}>")
+
+    def _end(self, _name: str) -> None:
+        self._out.append(f"</{self.opened.pop()}>")
+
+    def take(self) -> bytes:
+        """Return what was written since the last time."""
+        text = "".join(self._out)
+        self._out.clear()
+        return text.encode()
 
 
 def _refuse_doctype(package: Package, part: str) -> None:
@@ -146,12 +189,13 @@ def _refuse_doctype(package: Package, part: str) -> None:
 
 
 def _local(name: str) -> str:
-    return name.rsplit("}", 1)[-1]
+    """Return a name without its namespace or prefix."""
+    return name.rsplit("}", 1)[-1].rsplit(":", 1)[-1]
 
 
 def _attribute_name(name: str) -> str:
     """Return the local name of an attribute; `xml:space` keeps its prefix, all others that matter have none."""
-    return "xml:space" if name.endswith("namespace}space") else _local(name)
+    return "xml:space" if name.endswith(("namespace}space", "xml:space")) else _local(name)
 
 
 #: White space, also as a character reference, at the start or end of a plain `<t>`.

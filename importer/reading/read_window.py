@@ -19,11 +19,21 @@ from importer.columns.decode import Conventions, DecodedWindow, decode_window
 from importer.decoding.date_serials import DateSystem
 from importer.decoding.number_marks import mark_numbers
 from importer.decoding.shared_strings import map_strings
-from importer.decoding.tag_scan import Tags, count_end_tags, find_tags, has_hidden_row, is_utf8, word
-from importer.decoding.tasks import ReadTask, WindowRead
+from importer.decoding.tag_scan import (
+    Tags,
+    count_end_tags,
+    find_tags,
+    has_hidden_row,
+    has_marks,
+    is_spelled_oddly,
+    is_utf8,
+    word,
+)
+from importer.decoding.tasks import ReadTask, Window, WindowRead
 from importer.errors import WorkbookRefused
 from importer.excel import sheet_xml as sheetxml
 from importer.excel.addresses import MAX_COLUMNS, MAX_ROWS
+from importer.excel.normalize_xml import rewrite_rows
 from importer.footer.row_marks import find_marks
 from importer.formats.shown_scales import find_scales
 from importer.table.data_rows import blank_looking
@@ -49,7 +59,7 @@ def read_frame(task: ReadTask) -> tuple[pl.DataFrame, WindowRead]:
 
     Raises:
         InputError: the engine refuses a value.
-        WorkbookRefused: comments or CDATA in the middle of a sheet, a cell with an address that no sheet has, or one
+        WorkbookRefused: oddly spelled rows that are not well-formed, a cell with an address that no sheet has, or one
             that is written twice.
     """
     if task.dialect is not None:
@@ -57,15 +67,11 @@ def read_frame(task: ReadTask) -> tuple[pl.DataFrame, WindowRead]:
 
         return read_text_frame(task, task.dialect)
     window = task.window
-    with window.path.open("rb") as file:
-        file.seek(window.offset)
-        rows = file.read(window.length)
-    tags = find_tags(rows)
-    if ((tags.names & _TWO_BYTES) == word(b"<!")).any():
-        raise WorkbookRefused(
-            "the sheet's XML contains comments or CDATA far from its start", choice="save it again in Excel"
-        )
-    decoded = _decode(task, rows, tags) if task.engine != "calamine" else None
+    rows, tags = _read_xml(window)
+    decoded = _decode(task, rows, tags)
+    if (decoded is None or decoded.unusual) and is_spelled_oddly(tags):
+        rows, tags = _rewritten(rows, window)
+        decoded = _decode(task, rows, tags)
     frame = decoded.frame if decoded is not None else mark_numbers(read_rows(task, rows, tags), rows, task.formats)
     judged = judge_window(task, rows, frame) if decoded is not None and task.judged else Verdict(0, "")
     if has_hidden_row(rows, tags):
@@ -87,6 +93,26 @@ def read_frame(task: ReadTask) -> tuple[pl.DataFrame, WindowRead]:
     )  # fmt: skip
 
 
+def _read_xml(window: Window) -> tuple[bytes, Tags]:
+    """Return the XML of a window and its tags, without comments and CDATA."""
+    with window.path.open("rb") as file:
+        file.seek(window.offset)
+        rows = file.read(window.length)
+    tags = find_tags(rows)
+    return _rewritten(rows, window) if has_marks(tags) else (rows, tags)
+
+
+def _rewritten(rows: bytes, window: Window) -> tuple[bytes, Tags]:
+    """Return the XML of a window in Excel's spelling, and its tags."""
+    require_worker()
+    written = rewrite_rows(rows)
+    if written is None:
+        raise WorkbookRefused(
+            f"rows {window.first_row}-{window.last_row} are not well-formed XML", choice="save it again in Excel"
+        )
+    return written, find_tags(written)
+
+
 def _first_gap(numbers: pl.Series) -> int:
     """Return the last row before the first blank row; 0 if no row is missing between the rows."""
     if not len(numbers) or int(numbers[-1]) - int(numbers[0]) + 1 == len(numbers):
@@ -99,7 +125,7 @@ _TWO_BYTES = 0xFFFF
 
 def _decode(task: ReadTask, rows: bytes, tags: Tags) -> DecodedWindow | None:
     """Return the decoded window; None if it is for the engine."""
-    if not is_utf8(rows):
+    if task.engine == "calamine" or not is_utf8(rows):
         return None
     conventions = Conventions(
         DateSystem(task.epoch_1904),

@@ -605,13 +605,6 @@ def test_spelling(db: Database, path: Path, xml: str | bytes) -> None:
     assert report.columns[1].header == texts["B1"]
 
 
-def test_spelling_comments_far_from_the_start(db: Database, path: Path) -> None:
-    lines = "".join(row(n, inline(f"A{n}", "x" * 500)) for n in range(2, 20_000))
-    write_rows(path, row(1, inline("A1", "a")) + lines + "<!-- late -->" + row(20_000, number("A20000", 1)))
-    with pytest.raises(WorkbookRefused, match="comments or CDATA"):
-        db.load(path, table="t", workers=0)
-
-
 OUT_OF_ORDER = (
     row(1, inline("A1", "a")) + row(5, number("A5", 5)) + row(3, error("A3", "#N/A")) + row(4, number("A4", 4))
 )
