@@ -183,7 +183,7 @@ def suggest_contract(workbook: str | Path, **options: Any) -> dict[str, Any]:
         contract = with_decimals(contract, {c.name: c for c in columns}, decimals)
         descriptor = dump_contract(suggest_rules(source, contract, columns, settings))
         for field, column in zip(descriptor["fields"], columns, strict=True):
-            if column.index in proposals.questions:
+            if column.index in {*proposals.questions, *proposals.nearly}:
                 field["description"] = proposals.note(column)
         return descriptor
 

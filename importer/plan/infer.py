@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from importer.cells.field import Field
 from importer.cells.text_forms import TYPES
 from importer.contract.model import Contract
+from importer.proposals.model import MAIN_SHARE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,8 +23,6 @@ TYPE_OF_KIND = {
     "number": "number", "text": "string", "boolean": "boolean", "date": "date", "datetime": "datetime", "time": "time",
     "duration": "duration", "instant": "datetime",
 }  # fmt: skip
-#: Share of a column's values that are of one kind, from which `--mixed reject` rejects the others.
-MAIN_SHARE = 0.95
 
 
 def infer_type(facts: ColumnFacts, mixed: MixedPolicy = "text") -> str:

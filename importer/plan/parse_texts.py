@@ -44,7 +44,8 @@ def read_texts(
         named = [find_column(columns, word) for word, _ in settings.types]
         proposals = propose(settings, source, columns)
         require_answers([c for c in columns if c not in named], proposals, source)
-        notes = tuple(note for c in columns if (note := proposals.note(c)) and c.index in proposals.found)
+        said = {**proposals.found, **proposals.nearly}
+        notes = tuple(note for c in columns if (note := proposals.note(c)) and c.index in said)
         return with_proposals(contract, found, proposals, keep_types=keep_types), notes
     if keep_types:
         return contract, ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -16,7 +16,8 @@ from importer.contract.model import dump_field
 from importer.errors import SheetError
 
 from .dates import propose_date
-from .model import Proposal, Question
+from .model import MAIN_SHARE, Proposal, Question
+from .nearly import find_others, propose_nearly
 from .numbers import propose_number
 from .words import is_boolean_word, missing_words, propose_boolean
 
@@ -54,16 +55,21 @@ class Proposals:
     Attributes:
         found: the proposals.
         questions: the questions that are open.
+        nearly: what nearly all texts of a column are, and the others, for people.
     """
 
     found: dict[int, Proposal]
     questions: dict[int, Question]
+    nearly: dict[int, tuple[Proposal, str]] = field(default_factory=dict)
 
     def note(self, column: SheetColumn) -> str | None:
         """Return what a column was found to be, for people; None if nothing was."""
         proposal, question = self.found.get(column.index), self.questions.get(column.index)
         if question is not None:
             return f"{column.name}: {question.what}; {question.choice}"
+        if proposal is None and column.index in self.nearly:
+            most, others = self.nearly[column.index]
+            return f"{column.name}: its texts are {most.what}, but for {others}"
         if proposal is None:
             return None
         missing = f", {', '.join(map(repr, proposal.missing[:_SHOWN]))} missing values" if proposal.missing else ""
@@ -73,7 +79,11 @@ class Proposals:
         """Return for each column whose texts are values, or may be, what they are, and what loads them as such."""
         notes = {column.index: note for column in columns if (note := self.note(column)) is not None}
         advice = "; --parse-texts loads values"
-        return [note + advice if index in self.found else note for index, note in notes.items()]
+        others = ": loaded as text; --parse-texts --mixed reject loads values, and rejects the others"
+        return [
+            note + (advice if index in self.found else others if index in self.nearly else "")
+            for index, note in notes.items()
+        ]
 
     def to_dict(self, column: SheetColumn) -> dict[str, Any] | None:
         """Return what was found out about a column, as in the JSON of an inspection; None if nothing was.
@@ -111,12 +121,37 @@ def propose(
         if not facts.value_counts.get("text") or len(others) > 1 or not _comes_into_question(facts, settings):
             continue
         texts = _texts(source, column.index, hint=hint)
-        answer = _propose(texts.filter(~texts.is_in(list(settings.missing))), settings)
+        texts = texts.filter(~texts.is_in(list(settings.missing)))
+        answer = _propose(texts, settings)
+        if answer is None and not hint and not others:
+            answer = _nearly(settings, source, column, texts, proposals)
         if isinstance(answer, Question):
             proposals.questions[column.index] = answer
-        elif answer is not None and answer.type in _BESIDE[others[0] if others else None]:
+        elif answer is not None and _fits_beside(answer, others):
             proposals.found[column.index] = _beside(answer, facts)
     return proposals
+
+
+def _nearly(
+    settings: Settings, source: SheetSource, column: SheetColumn, texts: pl.Series, proposals: Proposals
+) -> Proposal | None:
+    """Add what nearly all texts of a column are, or return it, if `mixed` rejects the others."""
+    most = int(source.facts[column.index].value_counts["text"] * (1 - MAIN_SHARE))
+    found = propose_nearly(texts, most, lambda some: _propose(some, settings)) if most else None
+    if found is None:
+        return None
+    count, shown = find_others(source, column, found[1])
+    if count > most:
+        return None
+    if settings.mixed == "reject":
+        return found[0]
+    proposals.nearly[column.index] = found[0], shown
+    return None
+
+
+def _fits_beside(answer: Proposal, others: list[str]) -> bool:
+    """Return whether texts may be proposed to be that beside cells of other kinds, of which there is one at most."""
+    return answer.type in _BESIDE[others[0] if others else None] and (answer.pg_type is None or not others)
 
 
 def _comes_into_question(facts: ColumnFacts, settings: Settings) -> bool:
@@ -176,14 +211,16 @@ def with_proposals(
         proposals: what the texts of the columns are.
         keep_types: whether the types of the fields are those of a table; a proposal then only says how to read texts.
     """
-    fields = []
-    for field in contract.fields:
-        column = found.get(field.name)
+    fields, types = [], {**contract.types}
+    for own in contract.fields:
+        column = found.get(own.name)
         proposal = proposals.found.get(column.index) if column else None
-        if proposal is not None and keep_types and field.type not in _SAYS_OF.get(proposal.type, (proposal.type,)):
+        if proposal is not None and keep_types and own.type not in _SAYS_OF.get(proposal.type, (proposal.type,)):
             proposal = None
-        fields.append(field if proposal is None else _with_proposal(contract, field, proposal, keep_types=keep_types))
-    return replace(contract, fields=tuple(fields))
+        fields.append(own if proposal is None else _with_proposal(contract, own, proposal, keep_types=keep_types))
+        if proposal is not None and proposal.pg_type is not None and not keep_types:
+            types[own.name] = proposal.pg_type
+    return replace(contract, fields=tuple(fields), types=types)
 
 
 def _with_proposal(contract: Contract, field: Field, proposal: Proposal, *, keep_types: bool) -> Field:

@@ -7,12 +7,14 @@ import itertools
 import re
 from typing import TYPE_CHECKING
 
+import polars as pl
+
+from importer.cells.temporal import instants
+
 from .model import Proposal, Question
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import polars as pl
 
 #: Patterns of days by order, the most likely first; those without an order have names of months or begin with the year.
 _DAYS: tuple[tuple[str | None, str], ...] = (
@@ -31,6 +33,7 @@ _DAYS: tuple[tuple[str | None, str], ...] = (
         for form in (
             "%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%d %b %y", "%d. %b %Y", "%d %B %Y", "%d. %B %Y", "%b %d, %Y",
             "%B %d, %Y", "%b %d %Y", "%B %d %Y", "%a, %d %b %Y", "%A, %B %d, %Y",
+            "%Y年%m月%d日", "%Y년 %m월 %d일", "%Y년%m월%d일",
         )
     ),
 )  # fmt: skip
@@ -56,6 +59,8 @@ def propose_date(texts: pl.Series, order: str | None) -> Proposal | Question | N
     """
     if not texts.str.contains(r"\d\D+\d").all() or int(texts.str.len_chars().max() or 0) > _LONGEST:  # type: ignore[arg-type]
         return None
+    if not pl.select(instants(pl.lit(texts))).to_series().has_nulls():
+        return Proposal("datetime", "dates with a time and an offset", pg_type="timestamptz")
     first = str(texts[0])
     fitting = [(its, p) for its, p in _proposals(first) if p.fits(texts) and order in {None, its or order}]
     if len({its for its, _ in fitting if its}) > 1:

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+#: Share of a column's values that are of one kind, from which `--mixed reject` rejects the others.
+MAIN_SHARE = 0.95
+
+
 @dataclass(frozen=True)
 class Proposal:
     """What the texts of a column are.
@@ -24,6 +28,7 @@ class Proposal:
         format: format of the field.
         options: options of the field (`decimalChar`, `trueValues`…).
         missing: texts among them that mean a missing value.
+        pg_type: PostgreSQL type of a new column, if that of the field type would lose something.
     """
 
     type: str
@@ -31,6 +36,7 @@ class Proposal:
     format: str = "default"
     options: Mapping[str, Any] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
+    pg_type: str | None = None
 
     def converted(self, texts: pl.Series) -> pl.Series:
         """Return texts as values of the field; null for those that are none."""

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from importer.cells.temporal import instants
 from importer.proposals import dates
 from importer.proposals.dates import propose_date
 from importer.proposals.model import Proposal, Question
@@ -101,7 +102,10 @@ def test_numbers_of_two_meanings_are_a_question(texts: list[str]) -> None:
         (["10:30", "23:59"], "time", time(10, 30)),
         (["9:30 PM"], "time", time(21, 30)),
         (["31.02.2024"], None, None),
-        (["2024-01-05T10:00:00Z"], None, None),
+        (["2024-01-05T10:00:00Z", "2024-01-05 10:00+02:00"], "datetime", datetime(2024, 1, 5, 10)),
+        (["2024-01-05T10:00:00Z", "2024-01-05 10:00"], None, None),
+        (["2024年1月5日", "2024年12月31日"], "date", date(2024, 1, 5)),
+        (["2024년 1월 5일"], "date", date(2024, 1, 5)),
         (["01.02.2024", "2024-02-01"], None, None),  # not by one pattern
         (["13/01/2024", "01/13/2024"], None, None),
         (["10.30"], None, None),
@@ -116,6 +120,9 @@ def test_dates(texts: list[str], kind: str | None, first: Any) -> None:
         assert found is None
         return
     assert isinstance(found, Proposal)
+    if found.pg_type == "timestamptz":
+        assert pl.select(instants(pl.lit(series(texts)))).item(0, 0).replace(tzinfo=None) == first
+        return
     assert (found.type, found.converted(series(texts))[0]) == (kind, first)
 
 

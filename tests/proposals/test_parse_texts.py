@@ -166,3 +166,26 @@ def test_rejects_of_such_a_run_are_read_like_it(db: Database, book: Path, tmp_pa
 def test_options_that_contradict(tmp_path: Path, options: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         make_settings(tmp_path / "t.xlsx", **options)
+
+
+def test_a_few_other_texts_are_said_and_rejected_where_that_is_asked_for(db: Database, tmp_path: Path) -> None:
+    """A column of texts of which nearly all are dates or amounts; instants keep their offset's meaning."""
+    days = [f"{n % 28 + 1:02d}.01.2024" for n in range(40)]
+    rows = [[day, f"1.{n:03d},50", f"2024-01-01T10:{n:02d}:00+02:00"] for n, day in enumerate(days)]
+    rows[7][0], rows[9][0], rows[11][1] = "see below", "open", "abc"
+    path = save(tmp_path / "t.xlsx", ["day", "sum", "at"], *rows)
+    found = inspect_workbook(path, workers=0).to_dict()["notes"]
+    assert [note.partition(":")[0] for note in found] == ["day", "sum", "at"]
+    assert found[0].startswith(
+        'day: its texts are dates written as %d.%m.%Y, but for A9 "see below", A11 "open": loaded as text; '
+    )
+    report = db.load(path, table="texts", parse_texts=True, workers=0)
+    assert [column.type for column in report.columns] == ["text", "text", "timestamp with time zone"]
+    assert report.error_count == 0
+    assert sum("but for" in str(note) for note in report.notes) == 2
+    report = db.load(path, table="vals", parse_texts=True, mixed="reject", workers=0)
+    assert [column.type for column in report.columns] == ["date", "double precision", "timestamp with time zone"]
+    assert (report.success_count, report.error_count) == (37, 3)
+    assert db.rows("select max(day)::text, sum(sum)::float8, (min(at) at time zone 'UTC')::text from vals") == [
+        ("2024-01-28", 37 * 1000.5 + sum(range(40)) - 27, "2024-01-01 08:00:00")
+    ]
