@@ -8,6 +8,7 @@
     │   ├── SheetError           no such sheet, no header, no such column
     │   ├── ContractError        the contract is wrong, or does not fit the sheet
     │   ├── SourceUnseen         a worker on another machine does not see the workbook
+    │   ├── SourceRefused        no such file at the address, no permission, or its server cannot be used
     │   ├── ReaderDied           the worker that read some rows was killed, or ran out of memory or time
     │   ├── LimitExceeded        the workbook exceeds a limit that was set on it
     │   └── ConservationError    a cell is not accounted for
@@ -21,7 +22,10 @@
     ├── NotSpooled            4  transient: rows that were not kept are needed, the sheet is read again; never shown
     ├── CellsDisputed         4  decoder and engine differ, the sheet is read again by the engine; never shown
     ├── MachineError          4  the machine failed: disk full
+    │   ├── NotDelivered         a file could not be sent to its address; it is kept here
     │   └── WriterDied           the worker that wrote some rows was killed; retried once
+    ├── SourceUnavailable     4  transient: the server of an address failed, or its answer was cut
+    │   └── SourceChanged        the file at the address was changed while it was fetched
     ├── TimedOut              4  not finished within --timeout
     ├── CommitUnknown         4  stopped during the commit, which may have happened (by a signal: its exit code)
     ├── BudgetExceeded        5  more rejects than the budget allows
@@ -141,6 +145,10 @@ class SourceUnseen(InputError):
     """A worker, perhaps on another machine, does not see a file that the import reads."""
 
 
+class SourceRefused(InputError):
+    """The address has no such file, it may not be read or written, or its server cannot be used."""
+
+
 class ReaderDied(InputError):
     """The worker that read some rows was killed, or ran out of memory or time."""
 
@@ -160,14 +168,9 @@ class DatabaseError(ImporterError):
     exit_code = 4
 
     def __init__(
-        self,
-        fact: str,
-        *,
-        place: str | None = None,
-        choice: str | None = None,
-        sqlstate: str | None = None,
-        constraint: str | None = None,
-    ) -> None:
+        self, fact: str, *, place: str | None = None, choice: str | None = None,
+        sqlstate: str | None = None, constraint: str | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(fact, place=place, choice=choice)
         self.sqlstate = sqlstate
         self.constraint = constraint
@@ -231,6 +234,22 @@ class WriterDied(MachineError):
     """The worker that wrote some rows was killed, or ran out of memory or time."""
 
 
+class SourceUnavailable(ImporterError):
+    """The server of an address cannot be reached, failed, or cut its answer."""
+
+    transient = True
+
+
+class SourceChanged(SourceUnavailable):
+    """The file at an address was changed while it was fetched; what was read is of two versions, and is not used."""
+
+
+class NotDelivered(MachineError):
+    """A file could not be sent to its address; `kept` is its path here."""
+
+    kept: str = ""
+
+
 class TimedOut(ImporterError):
     """The run was not finished within `--timeout`."""
 
@@ -249,13 +268,9 @@ class CommitUnknown(ImporterError):
     resumable = True
 
     def __init__(
-        self,
-        fact: str,
-        *,
-        place: str | None = None,
-        choice: str | None = None,
+        self, fact: str, *, place: str | None = None, choice: str | None = None,
         stopped_by: KeyboardInterrupt | TimedOut | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__(fact, place=place, choice=choice)
         self.stopped_by = stopped_by
 

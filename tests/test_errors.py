@@ -32,6 +32,7 @@ CODES = {
     "LoginRefused": 4, "WriterDied": 4, "TimedOut": 4, "ImporterError": 4, "BudgetExceeded": 5, "Interrupted": 130,
     "NotSpooled": 4,
     "CellsDisputed": 4, "CellsDisagree": 3, "CommitUnknown": 4,
+    "SourceRefused": 3, "SourceUnavailable": 4, "SourceChanged": 4, "NotDelivered": 4,
 }  # fmt: skip
 
 
@@ -68,6 +69,8 @@ def test_error_transient_by_class() -> None:
         "Conflict",
         "ConnectionFailed",
         "NotSpooled",
+        "SourceChanged",
+        "SourceUnavailable",
         "TargetChanged",
     ]
 
