@@ -20,6 +20,9 @@ from .errors import (
     Interrupted,
     MachineError,
     SheetError,
+    SourceChanged,
+    SourceRefused,
+    SourceUnavailable,
     TargetRefused,
     TimedOut,
     UsageError,
@@ -41,9 +44,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BudgetExceeded", "CommitUnknown", "ConnectionFailed", "ContractError", "DatabaseError", "ImporterError",
-    "InputError", "Inspection", "Interrupted", "MachineError", "Report", "SheetError", "TargetRefused", "TimedOut",
-    "UsageError", "WorkbookRefused", "__version__", "check_workbook", "import_many", "import_workbook",
-    "inspect_workbook", "suggest_contract",
+    "InputError", "Inspection", "Interrupted", "MachineError", "Report", "SheetError", "SourceChanged", "SourceRefused",
+    "SourceUnavailable", "TargetRefused", "TimedOut", "UsageError", "WorkbookRefused", "__version__", "check_workbook",
+    "import_many", "import_workbook", "inspect_workbook", "suggest_contract",
 ]  # fmt: skip
 
 
@@ -100,7 +103,7 @@ def import_workbook(
     """Load one sheet of a workbook into a PostgreSQL table, all of its good rows or none.
 
     Args:
-        workbook: path of a workbook or a text file, its bytes, or a file that is open for binary reading.
+        workbook: path or address of a workbook or a text file, its bytes, or a file that is open for binary reading.
         to: connection string; None: IMPORTER_DSN, DATABASE_URL, libpq's variables, else the embedded server.
         table: `table` or `schema.table`; None: the contract's, else derived from the workbook's name.
         mode: `append` (creates a missing table), `create`, `replace`, `upsert`.
@@ -123,7 +126,7 @@ def import_workbook(
         encoding: encoding of a text file, by a name that Python knows; None: find it.
         delimiter: character between the fields of a text file, or `tab`, `comma`, `semicolon`, `pipe`; None: find it.
         merged: what the cells of a merged range in the data hold besides the `first`: nothing, or (`fill`) its value.
-        contract: path of a Table Schema descriptor (JSON, YAML, TOML), or the descriptor as a dict.
+        contract: path or address of a Table Schema descriptor (JSON, YAML, TOML), or the descriptor as a dict.
         columns: header texts, names, letters or ranges of letters (`A-K`) of the columns to load; None: all.
         keep_names: use header texts as column names unchanged.
         hidden: what to do with hidden rows and columns.
@@ -142,7 +145,7 @@ def import_workbook(
             `add-columns` to the table, or `ignore-extra` ones.
         timezone: zone assumed for dates and times without one, where the column is `timestamptz`.
         max_text: most characters of a text, unless `maxLength` of its field is larger; longer ones are rejected.
-        rejects: file for rejected rows (`.xlsx`, `.csv`, `.parquet`); None: an `.xlsx` in the current folder.
+        rejects: file or address for rejected rows (`.xlsx`, `.csv`, `.parquet`); None: an `.xlsx` here.
         bad_cells: file for a list of the first bad cells (JSON), for a program that shows them; None: no list.
         max_rejects: most rejected rows to accept, a number of rows or `"1%"`; None: no limit.
         method: `batch` (parallel COPY), `concurrent`, `sequential`.
@@ -184,7 +187,7 @@ def check_workbook(workbook: Workbook, **options: Any) -> Report:
     """Do everything that `import_workbook` does, then roll it back and leave no trace but the rejects file.
 
     Args:
-        workbook: path of a workbook or a text file, its bytes, or a file that is open for binary reading.
+        workbook: path or address of a workbook or a text file, its bytes, or a file that is open for binary reading.
         options: see `import_workbook`.
 
     Returns:
@@ -200,7 +203,7 @@ def inspect_workbook(workbook: Workbook, **options: Any) -> Inspection:
     """Read a sheet without a database, and return what it holds: sheets, header, columns, kinds, problems.
 
     Args:
-        workbook: path of a workbook or a text file, its bytes, or a file that is open for binary reading.
+        workbook: path or address of a workbook or a text file, its bytes, or a file that is open for binary reading.
         options: `sheet`, `range`, `excel_table`, `header_row`, `rows`, `last_row`, `until_blank`, `footer`, `merged`,
             `columns`, `types`, `null`, `mixed`, `parse_texts`, `date_order`, `decimal`, `keep_names`, `hidden`,
             `engine`, `encoding`, `delimiter`, `workers`, `temp_dir` and `limits`, as in `import_workbook`.
@@ -221,7 +224,7 @@ def suggest_contract(workbook: Workbook, **options: Any) -> dict[str, Any]:
     """Return the descriptor of the contract that a sheet suggests; `import_workbook` takes it as `contract`.
 
     Args:
-        workbook: path of a workbook or a text file, its bytes, or a file that is open for binary reading.
+        workbook: path or address of a workbook or a text file, its bytes, or a file that is open for binary reading.
         options: see `inspect_workbook`.
 
     Raises:

@@ -25,9 +25,11 @@ from importer.stages.workspace import open_workspace
 
 from .cells import spool
 from .option_values import parse_header_rows, parse_types
+from .remote.local_copy import local_copy
 from .sample_rows import SampleRows, read_samples
 from .settings import Limits, Settings
 from .table_options import parse_rows
+from .urls import source_settings
 
 if TYPE_CHECKING:
     from importer.contract.model import Contract
@@ -72,7 +74,7 @@ class Inspection:
         types = {f.name: given.get(f.name) or FIELD_TYPES[f.type] for f in self.contract.fields}
         mixed = {each.name: each for each in self.mixed}
         return {
-            "workbook": {"name": book.path.name, "path": str(book.path), "sha256": book.sha256, "size": book.size},
+            "workbook": {"name": book.path.name, "path": book.location, "sha256": book.sha256, "size": book.size},
             "sheets": [{"name": s.name, "kind": s.kind, "visibility": s.visibility.lower()} for s in book.sheets],
             "sheet": source.sheet.name,
             "header_row": source.header.last_row,
@@ -135,8 +137,7 @@ def inspect_workbook(workbook: str | Path, **options: Any) -> Inspection:
     Raises:
         InputError: the workbook, the sheet or the header is refused.
     """
-    settings = _settings(workbook, **options)
-    with open_workspace(settings) as (folder, pool):
+    with local_copy(_settings(workbook, **options)) as settings, open_workspace(settings) as (folder, pool):
         source, disputes = read_sheet(settings, pool, folder)
         columns, contract, proposals = _infer(settings, source, parse=settings.parse_texts)
         mixed = find_mixed(undecided(settings, source.header), source.facts, source.places, settings.mixed)
@@ -175,8 +176,7 @@ def suggest_contract(workbook: str | Path, **options: Any) -> dict[str, Any]:
     Raises:
         InputError: the workbook, the sheet or the header is refused.
     """
-    settings = _settings(workbook, **options)
-    with open_workspace(settings) as (folder, pool):
+    with local_copy(_settings(workbook, **options)) as settings, open_workspace(settings) as (folder, pool):
         source = read_source(settings, pool, folder, Clock())
         columns, contract, proposals = _infer(settings, source, parse=True)
         decimals = propose_decimals(source, undecided(settings, source.header))
@@ -222,7 +222,7 @@ def _settings(
     given["own_process"] = "workers" not in given
     header = None if header_row is None else parse_header_rows(str(header_row))
     given["rows"] = None if rows is None else parse_rows(rows)
-    return Settings(workbook=Path(workbook), header_rows=header, limits=limits or Limits(), **given)
+    return Settings(**source_settings(workbook), header_rows=header, limits=limits or Limits(), **given)
 
 
 def _problems(source: SheetSource) -> list[tuple[str, str, str]]:

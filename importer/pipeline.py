@@ -12,6 +12,7 @@ from importer.plan.lineage import make_lineage
 from importer.plan.make_plan import PlannedLoad, plan_load
 from importer.plan.mixed import find_mixed, undecided
 from importer.plan.target import check_mode
+from importer.remote.local_copy import local_copy
 from importer.report.budget import check_budget, check_recorded_budget, within_budget
 from importer.report.build import already_imported_report, make_report, run_to_dict
 from importer.report.kept_rejects import name_published, pack_rejects, restore_rejects, write_published
@@ -93,6 +94,7 @@ def run(
     drawn = identify_before(settings.timeline)
     with (
         LeaseHolder(settings, contract, clock, dry_run=dry_run) as holder,
+        local_copy(settings, clock) as settings,
         open_workspace(settings, clock.deadline, clock.say) as (folder, pool),
     ):
         context = RunContext(settings, contract, clock, folder, pool, dry_run)

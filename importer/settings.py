@@ -1,4 +1,4 @@
-"""Owns the settings of one run, frozen and checked on construction; nothing else reads environment variables."""
+"""Owns the settings of one run, frozen and checked on construction."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from .option_values import AgreedColumn, RejectBudget, parse_header_rows, parse_
 from .table_options import TableOptions, parse_rows
 from .text_files import TextFileOptions
 from .text_options import TextOptions
+from .urls import RemoteSource, Url, path_or_url, source_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,6 +68,10 @@ class Limits:
     memory_bytes: int = 2048 * MIB
     #: Wall time of one task (reading a window, writing a chunk).
     task_seconds: float = 900.0
+    #: Size of a source that is fetched from an address; far more than a workbook can have.
+    source_bytes: int = 16 * 1024 * MIB
+    #: Wall time of fetching one source.
+    source_seconds: float = 3600.0
 
 
 @dataclass(frozen=True, repr=False)
@@ -122,10 +127,13 @@ class Settings(TableOptions, TextFileOptions, TextOptions):
         UsageError: a value is invalid, or two contradict each other.
     """
 
+    #: The file; for a source at an address its name, until there is a copy of it (see `remote.local_copy`).
     workbook: Path
+    #: Where the workbook is, if that is no path.
+    source: RemoteSource | None = None
     sheet: str | None = None
     #: A descriptor, or the file that holds one.
-    contract: Path | dict[str, Any] | None = None
+    contract: Path | Url | dict[str, Any] | None = None
     columns: tuple[str, ...] | None = None
     #: What reads the cells. `builtin`: our own decoder, and calamine what it leaves; `calamine`: that alone.
     engine: Engine = "builtin"
@@ -165,10 +173,10 @@ class Settings(TableOptions, TextFileOptions, TextOptions):
     #: Whether a small workbook may be loaded in this process: where nothing that divides the work is given.
     own_process: bool = False
     chunk_rows: int | None = None
-    rejects: Path | None = None
+    rejects: Path | Url | None = None
     #: Name of that file where `rejects` gives none: a new name is made of it if a file has it. None: made of the
     #: workbook's name, in the current folder.
-    default_rejects: Path | None = None
+    default_rejects: Path | Url | None = None
     #: File for a list of the first bad cells (JSON).
     bad_cells: Path | None = None
     max_rejects: RejectBudget | None = None
@@ -199,7 +207,7 @@ class Settings(TableOptions, TextFileOptions, TextOptions):
             raise UsageError(f"cannot draw a timeline as {self.timeline.suffix!r}", choice=".svg, .html or .json")
         if self.rejects and self.rejects.suffix.lower() not in REJECTS_SUFFIXES:
             raise UsageError(f"cannot write rejects as {self.rejects.suffix!r}", choice=".xlsx, .csv or .parquet")
-        if self.rejects and os.path.realpath(self.rejects) == os.path.realpath(self.workbook):
+        if self.rejects and self._is_workbook(self.rejects):
             raise UsageError(
                 "the rejects would overwrite the workbook", place=str(self.rejects), choice="another --rejects FILE"
             )
@@ -209,6 +217,12 @@ class Settings(TableOptions, TextFileOptions, TextOptions):
     def missing(self) -> tuple[str, ...]:
         """The texts that mean a missing value in every column."""
         return ("", *self.null)
+
+    def _is_workbook(self, place: Path | Url) -> bool:
+        """Return whether a place is that of the workbook."""
+        if isinstance(place, Url) or self.source is not None:
+            return self.source is not None and place == self.source.url
+        return os.path.realpath(place) == os.path.realpath(self.workbook)
 
     def _check_amounts(self) -> None:
         if self.workers < 0:
@@ -238,9 +252,11 @@ def make_settings(workbook: str | Path, *, to: str | None = None, **given: Any) 
     options: dict[str, Any] = {
         name: value for name, value in given.items() if value is not None or name not in {"workers", "limits"}
     }
-    for name in ("contract", "timeline", "rejects", "default_rejects", "bad_cells", "temp_dir"):
+    for name in ("contract", "rejects", "default_rejects"):
         value = options.get(name)
-        options[name] = value if isinstance(value, dict) else Path(value) if value else None
+        options[name] = value if isinstance(value, dict) else path_or_url(value) if value else None
+    for name in ("timeline", "bad_cells", "temp_dir"):
+        options[name] = Path(options[name]) if options.get(name) else None
     options["columns"] = tuple(options.get("columns") or ()) or None
     options["key"] = tuple(options.get("key") or ())
     options["types"] = parse_types(options.get("types") or ())
@@ -249,7 +265,7 @@ def make_settings(workbook: str | Path, *, to: str | None = None, **given: Any) 
     undivided = options.get("workers") is None and options.get("chunk_rows") is None
     options["own_process"] = undivided and options.get("method", "batch") == "batch"
     return Settings(
-        workbook=Path(workbook),
+        **source_settings(workbook, options.pop("source_version", None), options.pop("copies", None)),
         header_rows=None if row is None else parse_header_rows(str(row)),
         dsn=find_dsn(to),
         rows=None if rows is None else parse_rows(str(rows)),
@@ -280,14 +296,3 @@ def find_dsn(given: str | None, environ: Mapping[str, str] | None = None) -> Dsn
     if any(env.get(name) for name in LIBPQ_VARIABLES):
         return Dsn("postgresql://")
     return None
-
-
-def data_dir(environ: Mapping[str, str] | None = None) -> Path:
-    """Return the folder of the embedded server's data: IMPORTER_DATA_DIR, else the user's data directory."""
-    env = os.environ if environ is None else environ
-    given = env.get("IMPORTER_DATA_DIR")
-    if given:
-        return Path(given).expanduser().resolve()
-    import platformdirs
-
-    return Path(platformdirs.user_data_dir("importer", appauthor=False))

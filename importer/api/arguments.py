@@ -25,12 +25,12 @@ _NAME = "workbook.xlsx"
 
 
 @contextlib.contextmanager
-def as_path(workbook: Workbook, temp_dir: str | Path | None, *, needs_name: bool = False) -> Iterator[Path]:
-    """Yield the path of a workbook; bytes and what is read from an open file lie in a folder while the block runs.
+def as_path(workbook: Workbook, temp_dir: str | Path | None, *, needs_name: bool = False) -> Iterator[str | Path]:
+    """Yield a workbook's path or address; bytes and what an open file holds lie in a folder while the block runs.
 
     Args:
-        workbook: a path, the bytes of a workbook, or a file that is open for binary reading; it is read from its
-            position to its end, and stays open.
+        workbook: a path, an address, the bytes of a workbook, or a file that is open for binary reading; it is read
+            from its position to its end, and stays open.
         temp_dir: where to make the folder; None: the system's folder for temporary files.
         needs_name: whether something is named after the workbook, so that it must have a name.
 
@@ -39,7 +39,7 @@ def as_path(workbook: Workbook, temp_dir: str | Path | None, *, needs_name: bool
         MachineError: the bytes cannot be written.
     """
     if isinstance(workbook, str | os.PathLike):
-        yield Path(workbook)
+        yield workbook if isinstance(workbook, str) else Path(workbook)
         return
     is_bytes = isinstance(workbook, bytes | bytearray | memoryview)
     if not is_bytes and not hasattr(workbook, "read"):

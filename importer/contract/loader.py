@@ -5,10 +5,11 @@ A data contract of ODCS is translated first (see `odcs`).
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from importer.errors import ContractError
+from importer.remote.local_copy import fetch_text
+from importer.urls import Url
 
 from .decode import decode, locate
 from .descriptor_checks import (
@@ -30,22 +31,24 @@ from .postgresql_options import parse_postgresql
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from importer.cells.field import Field
 
 FIELDS_MATCH = ("exact", "equal", "subset", "superset", "partial")
 
 
-def load_contract(source: Path | dict[str, Any]) -> Contract:
+def load_contract(source: Path | Url | dict[str, Any]) -> Contract:
     """Load a contract.
 
     Args:
-        source: a `.json`, `.yaml`, `.yml` or `.toml` file, or the descriptor itself.
+        source: a `.json`, `.yaml`, `.yml` or `.toml` file, its address, or the descriptor itself.
 
     Raises:
         ContractError: the file is unreadable or not a contract; the message names the field and the key.
+        ImporterError: it cannot be fetched from its address, see `remote.fetch.fetch_into`.
     """
-    return _load_file(source) if isinstance(source, Path) else _load_descriptor(source)
+    return _load_descriptor(source) if isinstance(source, dict) else _load_file(source)
 
 
 def _load_descriptor(descriptor: dict[str, Any]) -> Contract:
@@ -56,14 +59,15 @@ def _load_descriptor(descriptor: dict[str, Any]) -> Contract:
         raise
 
 
-def _load_file(path: Path) -> Contract:
+def _load_file(path: Path | Url) -> Contract:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        content = fetch_text(path) if isinstance(path, Url) else path.read_bytes()
+        text = content.decode("utf-8-sig")
     except FileNotFoundError:
         raise ContractError(f"no contract file {str(path)!r}") from None
     except (OSError, UnicodeDecodeError) as exc:
         raise ContractError(f"cannot read the contract {str(path)!r} ({exc})") from None
-    suffix = path.suffix.lower()
+    text, suffix = text.replace("\r\n", "\n").replace("\r", "\n"), path.suffix.lower()
     descriptor = decode(text, suffix, str(path))
     translated = is_odcs(descriptor)
     try:

@@ -99,6 +99,7 @@ class Workbook:
         package: the package that holds the cells, if that is not the file itself but was made from it.
         dialect: how the file is written if it is a text; None for a workbook.
         notes: how the file was read, for the report.
+        address: the address that the file is a copy of, as it is shown; None if it is no copy.
     """
 
     path: Path
@@ -115,6 +116,17 @@ class Workbook:
     package: Path | None = None
     dialect: TextDialect | None = None
     notes: tuple[str, ...] = ()
+    address: str | None = None
+
+    @property
+    def location(self) -> str:
+        """Where the workbook is, for people: its path, or the address that it was fetched from."""
+        return self.address or str(self.path)
+
+    @property
+    def recorded_name(self) -> str:
+        """The name in ledger and lineage: that of the file, or the address that it was fetched from."""
+        return self.address or self.path.name
 
     @property
     def container(self) -> Path:

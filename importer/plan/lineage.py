@@ -64,7 +64,7 @@ class Lineage:
 def make_lineage(source: SheetSource, run: str) -> Lineage:
     """Return the lineage of a sheet's rows."""
     origin = source.workbook.origin
-    file = origin.workbook if origin else source.workbook.path.name
+    file = origin.workbook if origin else source.workbook.recorded_name
     return Lineage(file, source.places.sheet, source.places.rows, run)
 
 

@@ -16,6 +16,7 @@ from importer.postgres.sql import quote
 from importer.postgres.type_catalog import find_type
 from importer.postgres.types import FIELD_TYPES, PgType, field_type_for
 from importer.reading.header import SheetColumn, shorten, to_identifier
+from importer.urls import file_name
 
 from .model import ColumnPlan, field_columns
 from .type_match import misfit
@@ -65,7 +66,7 @@ def find_target(
 
 def table_name_of(workbook: str | Path) -> str:
     """Return the name of the table that a workbook goes to if nothing else names one."""
-    return to_identifier(original_stem(Path(workbook).stem)) or "workbook"
+    return to_identifier(original_stem(Path(file_name(workbook)).stem)) or "workbook"
 
 
 def check_mode(settings: Settings, target: Target) -> None:

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from importer.errors import MachineError
-from importer.settings import Dsn, data_dir
+from importer.runtime.data_dir import data_dir
+from importer.settings import Dsn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

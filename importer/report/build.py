@@ -51,7 +51,7 @@ def make_report(
     book = source.workbook
     report = Report(
         outcome="planned",
-        workbook={"name": book.path.name, "path": str(book.path), "sha256": book.sha256, "size": book.size},
+        workbook={"name": book.path.name, "path": book.location, "sha256": book.sha256, "size": book.size},
         sheet=source.sheet.name,
         header_rows=(source.header.first_row, source.header.last_row),
         target=_target(settings, lease),
@@ -94,7 +94,7 @@ def _origin(source: SheetSource, lease: RunLease) -> Origin:
     book, headers = source.workbook, {c.header for c in source.header.columns}
     again = set(REJECT_COLUMNS) <= headers
     columns = [c for c in source.header.columns if not (again and c.header in REJECT_COLUMNS)]
-    name = book.origin.workbook if book.origin else book.path.name
+    name = book.origin.workbook if book.origin else book.recorded_name
     letters = tuple(source.places.letter(c.index) for c in columns)
     return Origin(name, source.places.sheet, lease.target.schema, lease.target.name, letters)
 
@@ -234,7 +234,7 @@ def already_imported_report(settings: Settings, lease: RunLease, clock: Clock) -
         notes.append(Note(REJECTED_THEN, {"rows": rejected, "file": file}))
     return Report(
         outcome="already-imported",
-        workbook={"name": book.path.name, "path": str(book.path), "sha256": book.sha256, "size": book.size},
+        workbook={"name": book.path.name, "path": book.location, "sha256": book.sha256, "size": book.size},
         sheet=lease.sheet.name,
         header_rows=(0, 0),
         target={

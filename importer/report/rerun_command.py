@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from importer.settings import Settings, find_dsn
@@ -19,7 +18,7 @@ def mend_options(settings: Settings, plan: LoadPlan) -> tuple[str, ...]:
     words: list[str] = []
     if settings.contract:
         # A descriptor that a program gave is in no file: the user knows where it is from.
-        words += ["--contract", str(settings.contract) if isinstance(settings.contract, Path) else "CONTRACT"]
+        words += ["--contract", "CONTRACT" if isinstance(settings.contract, dict) else str(settings.contract)]
     if settings.mode == "upsert":
         words += ["--mode", "upsert", "--key", ",".join(plan.key)]
     if settings.dsn is not None and settings.dsn != find_dsn(None):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: Settings left out of the key: those that do not change what is loaded (locations, how the work is done, time limits),
 #: and those that the key covers by another part of it. All others, including ones added later, are part of it.
 _NOT_IN_KEY = frozenset({
-    "workbook", "dsn", "table", "sheet", "contract",
+    "workbook", "source", "dsn", "table", "sheet", "contract",
     "method", "workers", "chunk_rows", "temp_dir", "limits", "rejects", "default_rejects", "bad_cells", "max_rejects",
     "again", "retry_for", "timeout", "timeline", "engine", "own_process", "agreed", "wanted",
 })  # fmt: skip

@@ -52,7 +52,7 @@ def commit_published(state: StagingState, mode: Mode, counts: Mapping[str, Any],
     try:
         session.commit()
         # What stops the run from here on says so, too: it is not true any more that nothing was published.
-        clean_after_import(session, lease.key, lease.workbook.path.name, lease.target.schema, lease.target.name)
+        clean_after_import(session, lease.key, lease.workbook.recorded_name, lease.target.schema, lease.target.name)
     except KeyboardInterrupt as exc:
         raise CommitUnknown("interrupted while publishing, which may have been done", stopped_by=exc) from exc
     except TimedOut as exc:

@@ -213,7 +213,7 @@ def describe_run(settings: Settings, lease: RunLease, chunks: int | None, counts
 
     method = {"name": settings.method, "workers": settings.workers, "chunks": chunks}
     return {
-        "workbook": lease.workbook.path.name, "sha256": lease.workbook.sha256, "sheet": lease.sheet.name,
+        "workbook": lease.workbook.recorded_name, "sha256": lease.workbook.sha256, "sheet": lease.sheet.name,
         "target_schema": lease.target.schema, "target_table": lease.target.name, "mode": settings.mode,
         "contract_sha256": lease.contract_sha256,
         "plan": {**method, "options": lease.options},

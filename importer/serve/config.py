@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from importer.errors import MachineError, UsageError
 from importer.excel.addresses import MAX_ROWS
+from importer.runtime.data_dir import data_dir
 from importer.runtime.locked_folder import size_text, tree_bytes
-from importer.settings import MIB, data_dir, find_dsn
+from importer.settings import MIB, find_dsn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

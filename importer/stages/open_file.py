@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from importer.errors import ReaderDied
+from importer.errors import MachineError, ReaderDied
 from importer.excel.sniff import check_magic
 from importer.excel.workbook import Workbook, find_format, hash_file, open_workbook
 
@@ -35,6 +35,16 @@ def open_file(settings: Settings, place: Place | None, until: contextlib.ExitSta
     Raises:
         InputError: the file is refused.
     """
+    workbook = _open(settings, place, until)
+    source = settings.source
+    if source is None:
+        return workbook
+    if source.sha256 != workbook.sha256:
+        raise MachineError("the copy of the source was changed", place=str(workbook.path), choice="run again")
+    return replace(workbook, address=str(source.url))
+
+
+def _open(settings: Settings, place: Place | None, until: contextlib.ExitStack | None) -> Workbook:
     path, limits = settings.workbook, settings.limits
     form = check_magic(path)
     if form == "text":
