@@ -36,8 +36,8 @@ def import_many(
     loaded.
 
     Args:
-        sources: paths of workbooks, patterns such as `in/**/*.xlsx`, and folders; or imports, as `importer plan --json`
-            describes them.
+        sources: paths of workbooks, patterns such as `in/**/*.xlsx`, and folders, also at addresses; or imports, as
+            `importer plan --json` describes them.
         to: connection string, as in `import_workbook`.
         table: `table` or `schema.table`, in which `{stem}` and `{sheet}` stand for the names of workbook and sheet;
             None: as in `import_workbook`.

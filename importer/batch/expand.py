@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -12,12 +13,14 @@ from importer.excel.default_sheet import has_content
 from importer.excel.package import Package
 from importer.excel.rejects_origin import original_stem
 from importer.reading.header import to_identifier
+from importer.remote.local_copy import local_copy
 from importer.runtime.progress import Clock
 from importer.settings import Limits, Settings
 from importer.sources.paths import find_sources
 from importer.sources.sheet_names import choose_sheets
 from importer.stages.open_file import open_file
 from importer.stages.read import open_source
+from importer.urls import Url, as_url, file_name, source_settings
 
 from .import_spec import ImportSpec
 from .one_import import describe
@@ -25,6 +28,8 @@ from .report import ImportReport, failed_report
 from .table_names import needs_sheet, table_for
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from importer.excel.workbook import Sheet, Workbook
 
 
@@ -33,7 +38,7 @@ class SourceGroup:
     """Sources that are imported with the same options.
 
     Attributes:
-        sources: paths, patterns and folders.
+        sources: paths, patterns and folders, also at addresses.
         sheet: name of the one sheet to read of each workbook; None: the first visible one with rows.
         sheets: what sheets to read of each instead, see `sheet_names.choose_sheets`.
         table: table or template; None: as for one workbook.
@@ -61,8 +66,12 @@ class Expanded(NamedTuple):
     notes: tuple[str, ...]
 
 
-def expand(group: SourceGroup) -> Expanded:
+def expand(group: SourceGroup, copies: Path | None = None) -> Expanded:
     """Return the imports of a group.
+
+    Args:
+        group: the sources.
+        copies: folder in which the imports of this command share copies of sources at addresses.
 
     Raises:
         UsageError: the options contradict each other, or a pattern matches nothing.
@@ -76,13 +85,14 @@ def expand(group: SourceGroup) -> Expanded:
     failed: dict[int, ImportReport] = {}
     notes = list(found.notes)
     for path in found.paths:
+        own = {**options, "copies": str(copies)} if copies and as_url(path) else options
         names: list[tuple[str | None, str | None]] = [(group.sheet, None)]
         try:
-            names = _sheets_of(path, group, notes, by_sheet=by_sheet)
+            names = _sheets_of(path, group, notes, copies, by_sheet=by_sheet)
         except (ImporterError, OSError) as exc:
             failed[len(specs)] = failed_report(ImportSpec(path, group.sheet), describe(exc))
         for asked, name in names:
-            specs.append(ImportSpec(path, asked, table_for(group.table, path, name or asked), dict(options)))
+            specs.append(ImportSpec(path, asked, table_for(group.table, path, name or asked), dict(own)))
     return Expanded(tuple(specs), failed, tuple(notes))
 
 
@@ -110,19 +120,21 @@ def _checked(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sheets_of(
-    path: str, group: SourceGroup, notes: list[str], *, by_sheet: bool
+    path: str, group: SourceGroup, notes: list[str], copies: Path | None, *, by_sheet: bool
 ) -> list[tuple[str | None, str | None]]:
     """Return the sheets of a workbook as (name to ask for, name for the table)."""
-    sheet, sheets = group.sheet, group.sheets
-    if sheets is None and not by_sheet:
+    sheet, sheets, url = group.sheet, group.sheets, as_url(path)
+    # What is in memory is known to this process alone; the others find the copy.
+    if sheets is None and not by_sheet and not (copies and url and url.scheme == "memory"):
         return [(sheet, None)]
-    if sheets is None:
-        return [(sheet, open_source(Settings(workbook=Path(path), sheet=sheet), Clock())[1].name)]
-    workbook = open_file(Settings(workbook=Path(path)), None)
-    chosen = choose_sheets(workbook, sheets)
-    kept = _with_rows(workbook, chosen) if len(chosen) > 1 else chosen
-    notes += [f"{path} [{s.name}] is left out: it has no rows" for s in chosen if s not in kept]
-    return [(s.name, s.name) for s in kept]
+    with local_copy(Settings(**source_settings(path, copies=copies), sheet=sheet)) as settings:
+        if sheets is None:
+            return [(sheet, open_source(settings, Clock())[1].name if by_sheet else None)]
+        workbook = open_file(settings, None)
+        chosen = choose_sheets(workbook, sheets)
+        kept = _with_rows(workbook, chosen) if len(chosen) > 1 else chosen
+        notes += [f"{workbook.location} [{s.name}] is left out: it has no rows" for s in chosen if s not in kept]
+        return [(s.name, s.name) for s in kept]
 
 
 def _with_rows(workbook: Workbook, sheets: list[Sheet]) -> list[Sheet]:
@@ -137,27 +149,37 @@ def _with_rows(workbook: Workbook, sheets: list[Sheet]) -> list[Sheet]:
 def with_rejects_names(specs: list[ImportSpec]) -> tuple[ImportSpec, ...]:
     """Return the imports with names for their rejects files: beside the workbooks, or in the folder `rejects`.
 
-    No two imports get the same name: a sheet is added where a workbook has several, and the workbook's folder where
-    two workbooks have the same name.
+    Those of workbooks at addresses are in the current folder, unless a folder is given. No two imports get the same
+    name: a sheet is added where a workbook has several, and the workbook's folder where two have the same name.
     """
     per_source = Counter(spec.source for spec in specs)
     per_stem = Counter(_stem(source) for source in per_source)
-    taken: set[Path] = set()
+    taken: set[Path | Url] = set()
     named = []
     for spec in specs:
         options = dict(spec.options)
-        folder, source, stem = options.pop("rejects", None), Path(spec.source), _stem(spec.source)
-        if folder is not None and per_stem[stem] > 1:
-            stem = f"{source.absolute().parent.name}_{stem}"
+        folder, url, stem = options.pop("rejects", None), as_url(spec.source), _stem(spec.source)
+        source = Path(url.path) if url else Path(spec.source).absolute()
+        if (folder is not None or url) and per_stem[stem] > 1:
+            stem = f"{source.parent.name}_{stem}"
         if per_source[spec.source] > 1:
             stem = f"{stem}_{to_identifier(spec.sheet or '') or 'sheet'}"
-        path, number = Path(folder or source.parent) / stem, 2
-        while path in taken:
-            path, number = path.with_name(f"{stem}_{number}"), number + 1
-        taken.add(path)
-        named.append(replace(spec, options={**options, "default_rejects": f"{path}.rejects.xlsx"}))
+        parent = as_url(folder) or Path(folder or ("" if url else Path(spec.source).parent))
+        name = next(n for n in _numbered(stem) if _in(parent, n) not in taken)
+        taken.add(_in(parent, name))
+        place = _in(parent, f"{name}.rejects.xlsx")
+        named.append(replace(spec, options={**options, "default_rejects": getattr(place, "text", str(place))}))
     return tuple(named)
 
 
+def _numbered(stem: str) -> Iterator[str]:
+    yield stem
+    yield from (f"{stem}_{number}" for number in itertools.count(2))
+
+
+def _in(folder: Path | Url, name: str) -> Path | Url:
+    return folder.joined(name) if isinstance(folder, Url) else folder / name
+
+
 def _stem(source: str) -> str:
-    return original_stem(Path(source).stem)
+    return original_stem(Path(file_name(source)).stem)

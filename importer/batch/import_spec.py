@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from importer.errors import UsageError
+from importer.urls import as_url
 
 _KEYS = ("source", "sheet", "table", "options")
 
@@ -17,12 +18,13 @@ class ImportSpec:
     """One import: one sheet of one workbook into one table.
 
     Attributes:
-        source: path of the workbook.
+        source: path or address of the workbook.
         sheet: name of the sheet; None: the first visible one with rows.
         table: `table` or `schema.table`; None: the contract's, else derived from the workbook's name.
         options: other keywords of `importer.import_workbook`, with values that JSON can hold. Besides those there are
             `agreed`, the columns on which the sources of one new table agreed (see `agreed_types`), and
-            `default_rejects` (see `settings.Settings`).
+            `default_rejects` (see `settings.Settings`), and of a source at an address `source_version` and `copies`
+            (see `urls.source_settings`).
     """
 
     source: str
@@ -33,7 +35,12 @@ class ImportSpec:
     @property
     def label(self) -> str:
         """The name of the import in messages: the source, and the sheet where one is named."""
-        return self.source if self.sheet is None else f"{self.source} [{self.sheet}]"
+        return self.shown_source if self.sheet is None else f"{self.shown_source} [{self.sheet}]"
+
+    @property
+    def shown_source(self) -> str:
+        """The source as it is shown: an address without its secrets."""
+        return str(as_url(self.source) or self.source)
 
     def with_options(self, **options: Any) -> Self:
         """Return the import with more options."""
@@ -44,8 +51,20 @@ class ImportSpec:
         options = dict(self.options)
         for name in ("contract", "rejects", "default_rejects", "temp_dir"):
             if isinstance(options.get(name), str):
-                options[name] = str(Path(options[name]).absolute())
-        return replace(self, source=str(Path(self.source).absolute()), options=options)
+                options[name] = _absolute(options[name])
+        return replace(self, source=_absolute(self.source), options=options)
+
+    def for_elsewhere(self) -> Self:
+        """Return the import for a process that may be on another machine: it has no part in copies of this one."""
+        found = self.with_absolute_paths()
+        return replace(found, options={n: v for n, v in found.options.items() if n != "copies"})
+
+    def shown(self) -> Self:
+        """Return the import as it is shown, with addresses without their secrets, and without what is of this run."""
+        options = {
+            n: str(as_url(v) or v) if isinstance(v, str) else v for n, v in self.options.items() if n != "copies"
+        }
+        return replace(self, source=self.shown_source, options=options)
 
     def to_json(self) -> str:
         """Return the import as one line of JSON."""
@@ -72,3 +91,7 @@ class ImportSpec:
         ):
             raise UsageError("'sheet' and 'table' of an import are texts, 'options' an object", place=text[:80])
         return cls(**given)
+
+
+def _absolute(path: str) -> str:
+    return path if as_url(path) else str(Path(path).absolute())

@@ -13,6 +13,7 @@ from importer.contract.decode import decode, locate
 from importer.contract.known_keys import nearest
 from importer.contract.positions import find_position
 from importer.errors import ContractError, UsageError
+from importer.urls import as_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -77,7 +78,7 @@ class _JobFile:
         if not given or not all(isinstance(source, str) for source in given):
             raise UsageError("an import needs a 'source': a path, a pattern or a folder", place=self._place(at))
         options = self._options({k: v for k, v in entry.items() if k not in _SOURCES}, at)
-        sources = tuple(str(self._path.parent / source) for source in given)
+        sources = tuple(self._in_folder(source) for source in given)
         return Job(sources, shared | options, self._place(at))
 
     def _options(self, given: dict[Any, Any], at: tuple[Any, ...]) -> dict[str, Any]:
@@ -96,9 +97,13 @@ class _JobFile:
             except ValueError as exc:
                 raise UsageError(f"{key}: {exc}", place=self._place((*at, key))) from None
             if name in _PATHS and options[name]:
-                ends = "/" if str(value).endswith("/") else ""
-                options[name] = str(self._path.parent / options[name]) + ends
+                ends = "/" if str(value).endswith("/") and as_url(options[name]) is None else ""
+                options[name] = self._in_folder(options[name]) + ends
         return options
+
+    def _in_folder(self, path: str) -> str:
+        """Return a path as one of the file's folder; an address stays what it is."""
+        return path if as_url(path) else str(self._path.parent / path)
 
     def _place(self, at: tuple[Any, ...]) -> str:
         return locate(str(self._path), find_position(self._text, self._suffix, at))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from dataclasses import dataclass, replace
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from importer.errors import UsageError
 
+from .execution.copies import forgetting_copies, shared_folder
 from .execution.schedule import Schedule, signal_number
 from .execution.workplace import Workplace
 from .expand import SourceGroup, expand, with_rejects_names
@@ -17,8 +19,9 @@ from .report import ImportReport, ManyReport, not_started_report
 from .tables import Groups, check_modes, connected, group_by_table, plan_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Executor
+    from pathlib import Path
 
     from importer.settings import Dsn, Settings
 
@@ -37,6 +40,7 @@ class ManyRequest:
         dry_run: whether everything is rolled back in the end.
         quiet: whether imports say nothing while they run.
         workers: how many imports run at once; None: one per core; 0: one after the other in this process.
+        copies: folder in which the imports share copies of sources at addresses; None: each makes its own.
     """
 
     groups: tuple[SourceGroup, ...] = ()
@@ -46,6 +50,7 @@ class ManyRequest:
     dry_run: bool = False
     quiet: bool = False
     workers: int | None = None
+    copies: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,16 @@ class Prepared:
     groups: Groups
 
 
+@contextlib.contextmanager
+def shared_copies(request: ManyRequest) -> Iterator[ManyRequest]:
+    """Yield the request with a folder for copies of sources at addresses, if it names any."""
+    groups = request.groups
+    temp_dirs = (group.options.get("temp_dir") for group in groups)
+    sources = [source for group in groups for source in group.sources]
+    with shared_folder(sources, next(temp_dirs, None)) as folder:
+        yield replace(request, copies=folder)
+
+
 def prepare(request: ManyRequest) -> Prepared:
     """Return the imports that a request means; no cell is read, and no server is asked.
 
@@ -78,7 +93,7 @@ def prepare(request: ManyRequest) -> Prepared:
     failed: dict[int, ImportReport] = {}
     notes: list[str] = []
     for group in request.groups:
-        expanded = expand(group)
+        expanded = expand(group, request.copies)
         failed |= {len(specs) + number: report for number, report in expanded.failed.items()}
         specs += expanded.specs
         notes += expanded.notes
@@ -107,9 +122,15 @@ def run_many(
         ContractError: the contract is refused.
         DatabaseError: the server cannot be reached.
     """
+    with shared_copies(request) as shared:
+        return _run_many(shared, executor, on_report)
+
+
+def _run_many(request: ManyRequest, executor: Executor | None, on_report: Callable[[ImportReport], None]) -> ManyReport:
     began = time.monotonic()
     prepared = prepare(request)
     check_modes(prepared.groups, prepared.specs)
+    on_report = forgetting_copies(on_report, prepared.specs, request.copies)
     with connected(prepared.settings) as dsn, Workplace(executor, _slots(prepared, request)) as workplace:
         batch = _Batch(request, prepared, workplace, on_report)
         stopped = batch.run(dsn)
@@ -154,7 +175,7 @@ class _Batch:
     def _tasks(self, dsn: Dsn) -> dict[int, ImportTask]:
         specs: Sequence[ImportSpec] = self._prepared.specs
         if self._workplace.is_elsewhere:
-            specs = [spec.with_absolute_paths() for spec in specs]
+            specs = [spec.for_elsewhere() for spec in specs]
         to, batch = self._workplace.dsn_for(dsn), self._workplace.batch
         quiet, dry_run = self._request.quiet, self._request.dry_run
         return {n: ImportTask(spec, to, dry_run, self._workers(spec), quiet, batch, n) for n, spec in enumerate(specs)}
@@ -168,7 +189,7 @@ class _Batch:
 
 def _named(report: ImportReport | None, spec: ImportSpec) -> ImportReport:
     """Return the report with the source as it was given."""
-    return not_started_report(spec) if report is None else replace(report, source=spec.source)
+    return not_started_report(spec) if report is None else replace(report, source=spec.shown_source)
 
 
 def _slots(prepared: Prepared, request: ManyRequest) -> int:

@@ -85,14 +85,19 @@ def run_here(task: ImportTask, progress: Progress | None = None) -> ImportReport
         outcome = "interrupted" if error["exit_code"] == _INTERRUPTED_CODE else outcome
         shown = found.to_dict() if found is not None else {}
         sheet = found.sheet if found is not None else spec.sheet
-        return ImportReport(spec.source, sheet, outcome, error["exit_code"], seconds, error, shown)
+        return ImportReport(spec.shown_source, sheet, outcome, error["exit_code"], seconds, error, shown)
     code = exit_code_of(report, has_budget=spec.options.get("max_rejects") is not None)
     seconds = time.monotonic() - began
-    return ImportReport(spec.source, report.sheet, report.outcome, code, seconds, None, report.to_dict())
+    return ImportReport(spec.shown_source, report.sheet, report.outcome, code, seconds, None, report.to_dict())
 
 
 def exit_code_of(report: Report, *, has_budget: bool) -> int:
-    """Return the exit code of a run that is done: 1 if it rejected rows and no budget says that these are accepted."""
+    """Return the exit code of a run that is done.
+
+    4: its rejects are not at their address; 1: it rejected rows, and no budget says that these are accepted.
+    """
+    if report.undelivered:
+        return 4
     return 1 if report.error_count and not has_budget else 0
 
 

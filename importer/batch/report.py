@@ -196,16 +196,16 @@ class ManyReport:
 
 def failed_report(spec: ImportSpec, error: dict[str, Any], seconds: float = 0.0) -> ImportReport:
     """Return the report of an import that failed before or outside its run."""
-    return ImportReport(spec.source, spec.sheet, "failed", error["exit_code"], seconds, error)
+    return ImportReport(spec.shown_source, spec.sheet, "failed", error["exit_code"], seconds, error)
 
 
 def not_started_report(spec: ImportSpec) -> ImportReport:
     """Return the report of an import that was not begun."""
-    return ImportReport(spec.source, spec.sheet, NOT_STARTED, None)
+    return ImportReport(spec.shown_source, spec.sheet, NOT_STARTED, None)
 
 
 def stopped_report(spec: ImportSpec) -> ImportReport:
     """Return the report of an import that was told to stop, and from which nothing was heard since."""
     message = "told to stop, but its worker has not answered; it may yet be finished"
     error = {"type": "Interrupted", "message": message, "place": None, "choice": "run the same command again"}
-    return ImportReport(spec.source, spec.sheet, "interrupted", 130, 0.0, {**error, "exit_code": 130})
+    return ImportReport(spec.shown_source, spec.sheet, "interrupted", 130, 0.0, {**error, "exit_code": 130})

@@ -13,13 +13,14 @@ from importer.ledger.tables import find_runs
 from importer.plan.target import find_target
 from importer.postgres.session import Session
 from importer.postgres.sql import quote
+from importer.remote.local_copy import local_copy
 from importer.run.import_key import contract_sha256, run_key
 from importer.run.reload import reload_reason
 from importer.runtime.progress import Clock
 from importer.stages.read import open_source
 
 from .execution.workplace import Workplace
-from .many import prepare
+from .many import prepare, shared_copies
 from .one_import import ImportTask, describe, spec_settings
 from .tables import check_modes, connected, plan_tables
 
@@ -46,6 +47,11 @@ def import_states(request: ManyRequest) -> Iterator[dict[str, Any]]:
         UsageError: the options contradict each other, or a pattern matches nothing.
         DatabaseError: the server cannot be reached.
     """
+    with shared_copies(request) as shared:
+        yield from _states(shared)
+
+
+def _states(request: ManyRequest) -> Iterator[dict[str, Any]]:
     prepared = prepare(request)
     check_modes(prepared.groups, prepared.specs)
     slots = 0 if request.workers == 0 else min(2, len(prepared.specs))
@@ -69,6 +75,7 @@ def import_states(request: ManyRequest) -> Iterator[dict[str, Any]]:
 
 
 def _described(spec: ImportSpec, found: dict[str, Any]) -> dict[str, Any]:
+    spec = spec.shown()
     shown = {"source": spec.source, "sheet": spec.sheet, "table": spec.table}
     return {**shown, "sha256": None, "size": None, **found, "options": spec.options}
 
@@ -87,7 +94,11 @@ def _found(session: Session, spec: ImportSpec, to: str, *, has_ledger: bool) -> 
     settings = spec_settings(spec, to)
     contract = load_contract(settings.contract) if settings.contract else None
     settings = with_excel(settings, contract.excel) if contract else settings
-    workbook, sheet = open_source(settings, Clock())
+    with local_copy(settings) as settings:
+        workbook, sheet = open_source(settings, Clock())
+    if settings.source is not None:
+        # Whoever runs the import loads what was planned, or nothing.
+        spec = spec.with_options(source_version=settings.source.version)
     target = find_target(session, settings, contract, sheet, workbook.origin)
     key, _ = run_key(settings, workbook, sheet, contract_sha256(contract), target)
     state = NEW

@@ -13,6 +13,7 @@ from importer.plan.mixed import show_value
 from importer.plan.model import choose_columns
 from importer.plan.parse_texts import read_texts
 from importer.reading.sheet_source import hidden_columns
+from importer.remote.local_copy import local_copy
 from importer.stages.workspace import open_workspace
 
 from .one_import import task_settings
@@ -93,8 +94,7 @@ def survey_sheet(task: ImportTask) -> SheetSurvey:
         UsageError: an option is invalid.
         InputError: the workbook, the sheet or the header is refused.
     """
-    settings = task_settings(task)
-    with open_workspace(settings) as (folder, pool):
+    with local_copy(task_settings(task)) as settings, open_workspace(settings) as (folder, pool):
         source, _ = read_sheet(settings, pool, folder)
         columns, _ = choose_columns(source.header, settings.columns)
         if settings.hidden == "skip":

@@ -11,6 +11,7 @@ from importer.plan.target import table_name_of
 from importer.postgres.catalog import parse_table_name
 from importer.postgres.sql import quote
 from importer.reading.header import shorten, to_identifier
+from importer.urls import file_name
 
 _PLACEHOLDERS = ("stem", "sheet")
 _BRACES = re.compile(r"\{([^{}]*)\}")
@@ -42,7 +43,7 @@ def table_for(template: str | None, source: str, sheet: str | None) -> str | Non
     if template is None or not is_template(template):
         return template
     parts = {
-        "stem": to_identifier(original_stem(Path(source).stem)) or "workbook",
+        "stem": to_identifier(original_stem(Path(file_name(source)).stem)) or "workbook",
         "sheet": to_identifier(sheet or "") or "sheet",
     }
     text = _BRACES.sub(lambda match: parts[match[1]], template)
@@ -59,7 +60,7 @@ def target_of(table: str | None, contract_table: tuple[str | None, str] | None, 
     Args:
         table: the table that was named, or None.
         contract_table: schema and table of the contract, or None.
-        source: path of the workbook.
+        source: path or address of the workbook.
         sheet: the sheet that was named, or None.
     """
     if table is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from importer.contract.loader import load_contract
@@ -13,6 +12,7 @@ from importer.postgres.catalog import find_table, parse_table_name
 from importer.postgres.embedded import EmbeddedServer
 from importer.postgres.session import Session
 from importer.runtime.retry import Retry
+from importer.urls import path_or_url
 
 from .agreed_types import agree
 from .execution.schedule import Chain, Order, survey_all
@@ -79,7 +79,7 @@ def group_by_table(specs: Sequence[ImportSpec]) -> Groups:
 
 
 def _contract_table(given: str | dict[str, Any] | None) -> tuple[str | None, str] | None:
-    contract = load_contract(Path(given) if isinstance(given, str) else given) if given else None
+    contract = load_contract(path_or_url(given) if isinstance(given, str) else given) if given else None
     return (contract.schema, contract.table) if contract and contract.table else None
 
 

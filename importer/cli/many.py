@@ -130,8 +130,10 @@ def source_group(sources: tuple[str, ...], options: dict[str, Any]) -> SourceGro
     return SourceGroup(sources, options.get("sheet"), options.get("sheets"), options.get("table"), own)
 
 
-def import_all(groups: list[SourceGroup], options: dict[str, Any], show: dict[str, bool], *, dry_run: bool) -> int:
-    """Run the imports of several groups of sources, print the report, and return the exit code.
+def import_all(
+    groups: list[SourceGroup], options: dict[str, Any], show: dict[str, bool], *, dry_run: bool
+) -> ManyReport:
+    """Run the imports of several groups of sources, and print the report, which is returned.
 
     Args:
         groups: sources with their options.
@@ -149,7 +151,7 @@ def import_all(groups: list[SourceGroup], options: dict[str, Any], show: dict[st
     with executor_for(options["on"]) as executor:
         report = run_many(request, executor=executor, on_report=_progress(quiet=show["quiet"]))
     print_many(report, **show)
-    return report.exit_code
+    return report
 
 
 def _jobs(path: str, params: list[click.Parameter]) -> list[Job]:
@@ -161,7 +163,7 @@ def _jobs(path: str, params: list[click.Parameter]) -> list[Job]:
 
 #: Options that are about the command, and no keys of a job file.
 _NOT_IN_FILE = ("to", "workers", *(name for name in ONLY_MANY if name != "sheets"))
-_NOT_IN_FILE += ("as_json", "quiet", "verbose", "debug")
+_NOT_IN_FILE += ("report_to", "as_json", "quiet", "verbose", "debug")
 #: Options whose values are several texts or pairs, which a file may have as a list or an object.
 _LISTS, _PAIRS = ("columns", "key", "null"), "types"
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from importer.errors import UsageError
 from importer.text_files import WORKBOOK_SUFFIXES
+from importer.urls import Url, as_url, file_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,40 +35,55 @@ class FoundSources(NamedTuple):
 
 def is_pattern(source: str) -> bool:
     """Return whether a source is a pattern such as `in/**/*.xlsx`, and no file of that name exists."""
+    if (url := as_url(source)) is not None:
+        return url.is_pattern
     return glob.has_magic(source) and not os.path.lexists(source)
 
 
 def is_single(source: str) -> bool:
-    """Return whether a source names one file, which need not exist."""
+    """Return whether a source names one file, which need not exist; a folder at an address ends with a slash."""
+    if (url := as_url(source)) is not None:
+        return not url.is_pattern and not url.is_folder
     return not is_pattern(source) and not os.path.isdir(source)  # noqa: PTH112 - before pathlib is needed
 
 
 def find_sources(given: Iterable[str]) -> FoundSources:
-    """Return the workbooks that paths, patterns and folders name.
+    """Return the workbooks that paths, patterns and folders name, here or at addresses.
 
     A folder stands for the workbooks directly in it. Lock files and rejects files are left out where a pattern or
     folder finds them. A path is taken as it is: whether it can be read is said by its import.
 
     Raises:
         UsageError: a pattern matches no workbook, or a folder has none.
+        ImporterError: the folder at an address cannot be listed, see `remote.listing.list_urls`.
     """
     found: dict[str, str] = {}
     notes: list[str] = []
     for source in given:
+        url = as_url(source)
         if is_single(source):
             paths = [source]
         else:
-            paths = _of_folder(source) if Path(source).is_dir() else _of_pattern(source)
-            paths, left_out = _without_byproducts(paths)
+            paths, left_out = _without_byproducts(_of_url(url) if url else _of_path(source))
             if not paths:
                 raise _nothing_found(source, left_out)
             notes += left_out
         for path in paths:
-            real = os.path.realpath(path)
+            real = path if url else os.path.realpath(path)
             if real in found:
-                notes.append(f"{path} is named twice, and imported once")
+                notes.append(f"{_shown(path)} is named twice, and imported once")
             found.setdefault(real, path)
     return FoundSources(tuple(found.values()), tuple(dict.fromkeys(notes)))
+
+
+def _of_url(url: Url) -> list[str]:
+    from importer.remote.listing import list_urls
+
+    return [found.text for found in list_urls(url) if found.name.lower().endswith(WORKBOOK_SUFFIXES)]
+
+
+def _of_path(source: str) -> list[str]:
+    return _of_folder(source) if Path(source).is_dir() else _of_pattern(source)
 
 
 def _of_folder(folder: str) -> list[str]:
@@ -85,22 +101,27 @@ def _files(paths: Iterable[str]) -> list[str]:
 def _without_byproducts(paths: list[str]) -> tuple[list[str], list[str]]:
     kept, notes = [], []
     for path in paths:
-        name = Path(path).name
+        name = file_name(path)
         if _LOCK_FILE.match(name):
-            notes.append(f"{path} is left out: it is the lock file of a workbook that is open")
+            notes.append(f"{_shown(path)} is left out: it is the lock file of a workbook that is open")
         elif _REJECTS_FILE.search(name):
-            notes.append(f"{path} is left out: it holds rejects; name it to load it")
+            notes.append(f"{_shown(path)} is left out: it holds rejects; name it to load it")
         else:
             kept.append(path)
     return kept, notes
 
 
+def _shown(path: str) -> str:
+    return str(as_url(path) or path)
+
+
 def _nothing_found(source: str, left_out: list[str]) -> UsageError:
-    folder = Path(source).is_dir()
+    url, source = as_url(source), _shown(source)
+    folder = url.is_folder if url else Path(source).is_dir()
     fact = f"folder {source!r} has no workbook" if folder else f"pattern {source!r} matches no workbook"
     if left_out:
         return UsageError(fact, choice="; ".join(left_out[:3]))
-    deeper = str(Path(source) / "**" / "*.xlsx")
+    deeper = f"{source}**/*.xlsx" if url else str(Path(source) / "**" / "*.xlsx")
     named = f"workbooks are files named {', '.join(WORKBOOK_SUFFIXES)}"
     advice = f"for those in folders below: {deeper!r}" if folder else named
     return UsageError(fact, choice=advice)

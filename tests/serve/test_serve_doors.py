@@ -12,6 +12,7 @@ import pytest
 from excel import test_hostile as hostile
 from support.commandline import MIB, importer
 from support.serving import book, connected, disk, head, held, numbers, serving, short_folder, wait_for
+from support.webserver import web_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -386,6 +387,24 @@ def test_only_tables_that_match_a_pattern(narrow: Service) -> None:
 
 
 # ---- WORDS ------------------------------------------------------------------------------------------------------
+
+
+def test_no_address_of_a_caller_is_fetched(service: Service) -> None:
+    """What a command line would fetch is no contract, no upload and the mere name of a file to the service."""
+    with web_server() as web:
+        web.files["/c.json"], web.files["/x.xlsx"] = b'{"fields": [{"name": "n", "type": "any"}]}', numbers(1, 2)
+        contract, source = web.url("/c.json"), web.url("/x.xlsx")
+        sent = {"file": (source, numbers(1, 2))}
+        for path, options, files in (
+            ("/upload", {"contract": contract}, sent), ("/check", {"contract": contract}, sent),
+            ("/upload", {"upload": source}, None), ("/inspect", {"upload": source}, None),
+            ("/upload", {"rejects": web.url("/r.csv")}, sent), ("/upload", {"workbook": source}, None),
+            ("/upload", {"source": source}, None),
+        ):  # fmt: skip
+            answer = service.client.post(path, params={"table": "of_an_address", **options}, files=files)
+            assert 400 <= answer.status_code < 500, (options, answer.text)
+        named = service.client.post("/inspect", files=sent)
+        assert (named.status_code, web.asked) == (200, [])
 
 
 def test_messages_hold_no_values_and_no_server(service: Service) -> None:
