@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
@@ -69,8 +68,9 @@ def show(run_id: str, rejects: str | None, to: str | None, as_json: bool, debug:
             found = show_run(session, run_id)
             if rejects is not None:
                 from importer.report.kept_rejects import write_kept_rejects
+                from importer.urls import path_or_url
 
-                found = write_kept_rejects(session, found, Path(rejects))
+                found = write_kept_rejects(session, found, path_or_url(rejects))
         if _group_option("as_json", as_json):
             click.echo(json.dumps(found, ensure_ascii=False, indent=2))
         else:

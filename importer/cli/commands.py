@@ -13,7 +13,15 @@ from importer.errors import MachineError
 from importer.version import __version__
 
 from .admin import db, runs
-from .exits import EXIT_REJECTED, exit_on_error, interrupted, show_report, signals_as_exceptions
+from .exits import (
+    EXIT_REJECTED,
+    check_report_place,
+    deliver_report,
+    exit_on_error,
+    interrupted,
+    show_report,
+    signals_as_exceptions,
+)
 from .help import ProposingGroup, SectionedCommand
 from .many import (
     ONLY_MANY,
@@ -30,6 +38,7 @@ from .options import (
     load_options,
     many_options,
     output_options,
+    report_option,
     serve_options,
     sheet_options,
     split_lists,
@@ -60,6 +69,7 @@ def cli() -> None:
 @load_options
 @sheet_options
 @many_options
+@report_option
 @output_options
 def run(workbooks: tuple[str, ...], **options: Any) -> None:
     """Load a sheet of WORKBOOK into a table, all of its good rows or none; or many sheets of many workbooks.
@@ -81,6 +91,7 @@ def run(workbooks: tuple[str, ...], **options: Any) -> None:
 @load_options
 @sheet_options
 @many_options
+@report_option
 @output_options
 def check(workbooks: tuple[str, ...], **options: Any) -> None:
     """Do everything that `run` does, then roll it back, and report what would be loaded and rejected."""
@@ -106,24 +117,29 @@ def plan(workbooks: tuple[str, ...], **options: Any) -> None:
 
 
 def _load(workbooks: tuple[str, ...], options: dict[str, Any], *, dry_run: bool) -> None:
-    debug = options.pop("debug")
+    debug, report_to = options.pop("debug"), options.pop("report_to")
     show = {name: options.pop(name) for name in ("as_json", "quiet", "verbose")}
-    with exit_on_error(as_json=show["as_json"], quiet=show["quiet"], debug=debug):
+    with exit_on_error(as_json=show["as_json"], quiet=show["quiet"], debug=debug, report_to=report_to):
+        check_report_place(report_to)
         sources = check_sources(workbooks, options)
         if options["import_spec"] is not None:
             settings = settings_of_spec(options)
-            sys.exit(_load_one(settings, show, dry_run=dry_run, has_budget=settings.max_rejects is not None))
+            has_budget = settings.max_rejects is not None
+            sys.exit(_load_one(settings, show, report_to, dry_run=dry_run, has_budget=has_budget))
         with stdin_as_file(sources, options) as named:
             if not is_plain(named, options):
-                sys.exit(import_all(request_groups(named, options), options, show, dry_run=dry_run))
+                report = import_all(request_groups(named, options), options, show, dry_run=dry_run)
+                sys.exit(deliver_report(report.to_dict(), report_to, report.exit_code))
             from importer.settings import make_settings
 
             own = {name: value for name, value in options.items() if name not in ONLY_MANY}
             settings = make_settings(named[0], limits=limits_of(own), **split_lists(own))
-            sys.exit(_load_one(settings, show, dry_run=dry_run, has_budget=own["max_rejects"] is not None))
+            sys.exit(_load_one(settings, show, report_to, dry_run=dry_run, has_budget=own["max_rejects"] is not None))
 
 
-def _load_one(settings: Settings, show: dict[str, bool], *, dry_run: bool, has_budget: bool) -> int:
+def _load_one(
+    settings: Settings, show: dict[str, bool], report_to: str | None, *, dry_run: bool, has_budget: bool
+) -> int:
     """Run one import, print its report, and return the exit code."""
     from importer.pipeline import Hooks
     from importer.pipeline import run as run_import
@@ -138,7 +154,9 @@ def _load_one(settings: Settings, show: dict[str, bool], *, dry_run: bool, has_b
     show_report(report, **show)
     # With a budget, the user accepts the rejects within it.
     # What was imported before is as complete as it was then.
-    return EXIT_REJECTED if report.error_count and not has_budget else 0
+    code = EXIT_REJECTED if report.error_count and not has_budget else 0
+    code = MachineError.exit_code if report.undelivered else code
+    return deliver_report(report.to_dict(), report_to, code)
 
 
 @cli.command(cls=SectionedCommand)

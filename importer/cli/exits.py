@@ -9,11 +9,11 @@ import signal
 import sys
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from importer.errors import BudgetExceeded, CommitUnknown, ImporterError, Interrupted, MachineError
+from importer.errors import BudgetExceeded, CommitUnknown, ImporterError, Interrupted, MachineError, NotDelivered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,8 +58,10 @@ def signals_as_exceptions() -> Iterator[None]:
 
 
 @contextmanager
-def exit_on_error(*, as_json: bool = False, quiet: bool = False, debug: bool = False) -> Iterator[None]:
-    """Turn every error into a message on stderr (and JSON on stdout with `as_json`) and its exit code."""
+def exit_on_error(
+    *, as_json: bool = False, quiet: bool = False, debug: bool = False, report_to: str | None = None
+) -> Iterator[None]:
+    """Turn every error into a message on stderr (and JSON on stdout with `as_json`, and there) and its exit code."""
     try:
         yield
         if sys.stdout is not None:
@@ -71,7 +73,7 @@ def exit_on_error(*, as_json: bool = False, quiet: bool = False, debug: bool = F
             import traceback
 
             traceback.print_exception(exc)
-        _report_and_exit(_user_error(exc), as_json=as_json, quiet=quiet)
+        _report_and_exit(_user_error(exc), report_to, as_json=as_json, quiet=quiet)
 
 
 def _user_error(exc: BaseException) -> ImporterError:
@@ -114,28 +116,59 @@ def _unexpected_error(exc: BaseException) -> ImporterError:
     )
 
 
-def _report_and_exit(error: ImporterError, *, as_json: bool, quiet: bool) -> None:
+def _report_and_exit(error: ImporterError, report_to: str | None, *, as_json: bool, quiet: bool) -> None:
     # What the pipeline attaches is the run report; `errors` knows only that it has a dict.
     report = cast("Report | None", error.report) if isinstance(error, BudgetExceeded) else None
+    described = {"type": type(error).__name__, "message": error.fact, "place": error.place, "choice": error.choice}
+    shown = {
+        "outcome": "failed",
+        **(report.to_dict() if report else {}),
+        "error": {**described, "exit_code": error.exit_code},
+    }
     with _ignore_broken_stdout():
         if as_json:
-            described = {
-                "type": type(error).__name__,
-                "message": error.fact,
-                "place": error.place,
-                "choice": error.choice,
-            }
-            shown = {
-                "outcome": "failed",
-                **(report.to_dict() if report else {}),
-                "error": {**described, "exit_code": error.exit_code},
-            }
             click.echo(json.dumps(shown, ensure_ascii=False, indent=2))
         elif report:
             show_report(report, as_json=False, quiet=quiet, verbose=False)
     with _ignore_broken_stdout():
         click.echo(f"importer: {error}", err=True)
-    sys.exit(error.exit_code)
+    sys.exit(deliver_report(shown, report_to, error.exit_code))
+
+
+def check_report_place(place: str | None) -> None:
+    """Refuse an address that no report can be written to, before anything is done."""
+    if place is None:
+        return
+    from importer.urls import Url, path_or_url
+
+    if isinstance(url := path_or_url(place), Url):
+        from importer.remote.upload import check_destination
+
+        check_destination(url)
+
+
+def deliver_report(shown: dict[str, Any], place: str | None, code: int) -> int:
+    """Write a report where `--report` says, and return the exit code: 4 if it cannot be written and all else was well.
+
+    Args:
+        shown: the report, as `--json` prints it.
+        place: path or address; None: nowhere.
+        code: exit code of the run.
+    """
+    if place is None:
+        return code
+    from importer.remote.upload import write_bytes
+    from importer.urls import path_or_url
+
+    try:
+        write_bytes(json.dumps(shown, ensure_ascii=False, indent=2).encode("utf-8", "replace"), path_or_url(place))
+    except (ImporterError, OSError) as exc:
+        kept = f"; it is in {exc.kept}" if isinstance(exc, NotDelivered) else ""
+        fact = getattr(exc, "fact", None) or getattr(exc, "strerror", None) or str(exc)
+        with _ignore_broken_stdout():
+            click.echo(f"importer: the report is not where it should be: {fact}{kept}", err=True)
+        return code if code > EXIT_REJECTED else MachineError.exit_code
+    return code
 
 
 @contextmanager

@@ -26,7 +26,7 @@ _SECTIONS = {
     "How it is done": (
         "on", "engine", "method", "workers", "memory", "chunk_rows", "temp_dir", "timeline", "once", "poll",
     ),
-    "Output": ("form", "as_json", "quiet", "verbose", "debug", "help"),
+    "Output": ("form", "report_to", "as_json", "quiet", "verbose", "debug", "help"),
 }  # fmt: skip
 
 

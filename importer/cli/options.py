@@ -99,12 +99,12 @@ load_options = combine_options([
     click.option("--on-duplicate", type=click.Choice(["reject", "first", "last"]), default="reject", show_default=True, help="What to do with sheet rows that share a primary or upsert key: load the first and reject the others, or load the first or last and leave the others out."),
     click.option("--timeline", type=click.Path(dir_okay=False), metavar="FILE", help="Draw a chart of what each process did when (.svg, .html), or write it as a Chrome trace (.json)."),
     click.option("--lineage", is_flag=True, help="Fill columns _source_file, _source_sheet, _source_row and _run_id."),
-    click.option("--contract", type=click.Path(dir_okay=False), metavar="FILE", help="Contract: a Table Schema descriptor (JSON, YAML, TOML)."),
+    click.option("--contract", type=click.Path(dir_okay=False), metavar="FILE", help="Contract: a Table Schema descriptor (JSON, YAML, TOML), also at an address."),
     click.option("--drift", type=click.Choice(["refuse", "add-columns", "ignore-extra"]), default="refuse", show_default=True, help="What to do with columns that the contract or the table does not have: refuse the sheet, add them to the table, or leave them out."),
     click.option("--error-cells", type=click.Choice(["reject", "null"]), default="reject", show_default=True, help="What to do with error cells such as #N/A: reject their rows, or load NULL."),
     click.option("--max-text", type=click.IntRange(1), default=32_767, show_default=True, metavar="N", help="Reject texts of more characters than this, or than the field's maxLength if that is larger."),
     click.option("--timezone", default="UTC", show_default=True, metavar="ZONE", help="Time zone of dates and times loaded into timestamptz columns."),
-    click.option("--rejects", type=click.Path(), metavar="FILE|DIR/", help="File for rejected rows (.xlsx, .csv, .parquet); a folder, if several sheets are loaded.  [default: WORKBOOK.rejects.xlsx in the current folder; of several, beside each]"),
+    click.option("--rejects", type=click.Path(), metavar="FILE|DIR/", help="File for rejected rows (.xlsx, .csv, .parquet), also at an address; a folder, if several sheets are loaded.  [default: WORKBOOK.rejects.xlsx in the current folder; of several, beside each]"),
     click.option("--max-rejects", metavar="N|N%", help="Publish nothing if more rows than this are rejected.  [default: no limit]"),
     click.option("--method", type=click.Choice(["batch", "concurrent", "sequential"]), default="batch", show_default=True, help="batch writes with parallel COPY; concurrent and sequential insert row by row, for comparison."),
     click.option("--again", is_flag=True, help="Load the workbook even if it was imported already."),
@@ -120,6 +120,7 @@ watch_options = combine_options([
     click.option("-q", "--quiet", is_flag=True, help="Print only the lines of JSON, and errors."),
     click.option("--debug", is_flag=True, help="Show tracebacks."),
 ])  # fmt: skip
+report_option = click.option("--report", "report_to", metavar="FILE|ADDRESS", help="Write the report, as JSON, to a file or an address too, also of a run that fails.")  # fmt: skip
 output_options = combine_options([
     click.option("--json", "as_json", is_flag=True, help="Print only the report, as JSON, on stdout."),
     click.option("-q", "--quiet", is_flag=True, help="Print only errors."),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -16,12 +17,14 @@ from typing import TYPE_CHECKING, Any, Self
 import polars as pl
 
 from importer.cells.frame import ROW
-from importer.errors import CommitUnknown, MachineError, UsageError
+from importer.errors import CommitUnknown, MachineError, NotDelivered, UsageError
 from importer.ledger.rejects import find_rejects, record_rejects_file
 from importer.reading.header import SheetColumn
 from importer.reading.places import CellAddresses
+from importer.remote.upload import UrlOutput, check_destination
 from importer.runtime.output_file import FileIdentity, identify_before, numbered
 from importer.settings import REJECTS_SUFFIXES
+from importer.urls import Url, as_url
 
 from .rejects_workbook import Rejects
 from .rerun_command import mend_command
@@ -37,6 +40,8 @@ if TYPE_CHECKING:
     from .rejects_file import RejectsFiles, WrittenRejects
 
 _ABOUT, _ERRORS, _ROWS = "about", "errors", "rows"
+#: Seconds to keep retrying while the server of an address fails.
+_RETRY_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class KeptRejects:
     Attributes:
         rejects: the rejects.
         mend_options: options of the command that loads the file once its cells are fixed.
-        path: the name that the file was to get.
+        path: the name that the file was to get, or its address.
         file: identity of the file when it was written.
         replaced: identity of the file that it was to replace, or None.
     """
@@ -73,6 +78,8 @@ class KeptRejects:
 
     def named_file(self) -> Path | None:
         """Return the file if the run named it before it was killed and nobody has changed it since, else None."""
+        if as_url(self.path):
+            return None
         for path in numbered(Path(self.path)):
             found = identify_before(path)
             if found is None or found == self.file:
@@ -118,7 +125,8 @@ def name_published(written: WrittenRejects, report: Report, session: Session, ru
             report = written.place(report)
         except MachineError as exc:
             return _unwritten(report, run, exc)
-        if report.rejects_file is not None:
+        # One that is not where it should be is sent by the same command again.
+        if report.rejects_file is not None and report.undelivered is None:
             record_rejects_file(session, run, report.rejects_file)
         return report
 
@@ -179,20 +187,20 @@ def restore_rejects(files: RejectsFiles, report: Report, lease: RunLease, clock:
     return replace(report, notes=(*report.notes, note)) if report.rejects_file else report
 
 
-def write_kept_rejects(session: Session, run: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Write the rejects of a run to a file, which replaces the one of that name.
+def write_kept_rejects(session: Session, run: dict[str, Any], path: Path | Url) -> dict[str, Any]:
+    """Write the rejects of a run to a file, which replaces the one of that name or at that address.
 
     Args:
         session: session with the target server.
         run: the run, as `ledger.history.show_run` returns it.
-        path: the file (`.xlsx`, `.csv`, `.parquet`).
+        path: the file (`.xlsx`, `.csv`, `.parquet`), or its address.
 
     Returns:
         `run`, `rows`, `file`, and the `command` that loads the file once its cells are fixed, or None.
 
     Raises:
         UsageError: the ledger does not keep rejects of that run, or the suffix is another one.
-        MachineError: the file cannot be written.
+        MachineError: the file cannot be written; or sent, and is kept here.
     """
     if path.suffix.lower() not in REJECTS_SUFFIXES:
         raise UsageError(f"cannot write rejects as {path.suffix!r}", choice=", ".join(REJECTS_SUFFIXES))
@@ -200,10 +208,23 @@ def write_kept_rejects(session: Session, run: dict[str, Any], path: Path) -> dic
     if not parts:
         raise UsageError(f"the ledger keeps no rejects of run {run['id']}", choice=_why_none(run))
     kept = KeptRejects.unpack(parts)
-    file = str(kept.rejects.write(path, kept.rejects.sheet))
+    file = str(kept.rejects.write(path, kept.rejects.sheet) if isinstance(path, Path) else _send(kept.rejects, path))
     return {
         "run": run["id"], "rows": len(kept.rejects), "file": file, "command": mend_command(file, kept.mend_options)
     }  # fmt: skip
+
+
+def _send(rejects: Rejects, url: Url) -> Url:
+    check_destination(url)
+    with tempfile.TemporaryDirectory() as folder:
+        made = UrlOutput(url, Path(folder), _RETRY_SECONDS, replaces=True)
+        rejects.write_to(made.file, url.suffix, rejects.sheet)
+        made.finish()
+        try:
+            return made.place()
+        except NotDelivered as exc:
+            exc.fact, exc.choice = f"the rejects could not be sent: {exc.fact}", f"they are in {exc.kept}"
+            raise
 
 
 def _why_none(run: dict[str, Any]) -> str:

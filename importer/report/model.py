@@ -79,6 +79,7 @@ class Report:
             `unpublished` besides, with which `success_count` and `error_count` are all.
         rules: broken rules, the most frequent first.
         rejects_file: path of the rejects file; None without one, or as long as it is not written.
+        undelivered: why the rejects are not at the address that was given, and where they are; None if they are there.
         timings: seconds by stage.
         duration: seconds of the whole run.
         notes: remarks on anything a careful reader should know; `note_text` renders them.
@@ -113,6 +114,7 @@ class Report:
     reading: dict[str, Any] = field(default_factory=dict)
     table: dict[str, Any] = field(default_factory=dict)
     rejected: Rejects | None = field(default=None, repr=False, compare=False)
+    undelivered: str | None = None
 
     def __str__(self) -> str:
         """Return the two sentences that matter: what was loaded, and where the rest is."""
@@ -209,6 +211,7 @@ class Report:
                 "by_rule": [r.to_dict() for r in self.rules],
                 "reasons": [{"cells": g.cells, "count": g.count, "reason": g.reason} for g in self.reasons],
                 "file": self.rejects_file,
+                **({"undelivered": self.undelivered} if self.undelivered else {}),
                 "command": self.mend_command if self.outcome == "published" else None,
             },
             "timings": {stage: round(seconds, 4) for stage, seconds in self.timings.items()},

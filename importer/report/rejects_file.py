@@ -13,10 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from importer.errors import MachineError
+from importer.errors import MachineError, NotDelivered
 from importer.excel.rejects_origin import original_stem
+from importer.remote.upload import UrlOutput, check_destination
 from importer.runtime.output_file import FileIdentity, OutputFile, identify_before, output_file
 from importer.runtime.stage import Stage
+from importer.urls import Url
 
 from .bad_cells import dump_bad_cells
 from .rejects_workbook import WRITE_ERRORS, Rejects, unwritable
@@ -40,7 +42,8 @@ class RejectsFiles:
     """Where a run writes its rejects, and the list of its bad cells if one is wanted.
 
     A file that the user named replaces the one that had the name when the run began, and no other; the default name
-    is always a new one, because the user may be fixing the earlier file.
+    is always a new one, because the user may be fixing the earlier file. A file at an address is written here and then
+    sent; one that the user named replaces what is there.
 
     Args:
         settings: settings of the run.
@@ -50,11 +53,15 @@ class RejectsFiles:
     def __init__(self, settings: Settings, spool: Path) -> None:
         self._spool = spool
         self._rejects, self._bad_cells, self._default = settings.rejects, settings.bad_cells, settings.default_rejects
-        self._known = {path: identify_before(path) for path in (self._rejects, self._bad_cells) if path}
+        self._retry_for = settings.retry_for
+        self._known = {p: identify_before(p) for p in (self._rejects, self._bad_cells) if isinstance(p, Path)}
+        for place in (self._rejects, self._default):
+            if isinstance(place, Url):
+                check_destination(place)
 
     def only_replace(self, known: FileIdentity | None) -> None:
         """Let the rejects file replace that file and no other."""
-        if self._rejects and self._known[self._rejects] != known:
+        if isinstance(self._rejects, Path) and self._known[self._rejects] != known:
             self._known[self._rejects] = None
 
     @contextlib.contextmanager
@@ -67,17 +74,27 @@ class RejectsFiles:
         if not len(rejects):
             yield WrittenRejects(Path(), None, None, None)
             return
-        stem = original_stem(Path(report.workbook["path"]).stem)
-        path = Path.cwd() / (self._rejects or self._default or f"{stem}.rejects.xlsx")
-        known = self._known.get(self._rejects) if self._rejects else None
+        stem = original_stem(Path(report.workbook["name"]).stem)
+        place = self._rejects or self._default or f"{stem}.rejects.xlsx"
+        path = place if isinstance(place, Url) else Path.cwd() / place
+        known = self._known.get(self._rejects) if isinstance(self._rejects, Path) else None
         with contextlib.ExitStack() as files:
             with clock.stage(Stage.REJECTS):
                 with _unpublished("the rejects", path):
-                    file = files.enter_context(output_file(path, known))
+                    file = self._open(files, path, known)
                     rejects.write_to(file.file, path.suffix.lower(), rejects.sheet or report.sheet, self._spool)
                     written = WrittenRejects(path, known, file, file.finish())
                 written.bad_cells = self._write_bad_cells(files, rejects)
             yield written
+
+    def _open(
+        self, files: contextlib.ExitStack, path: Path | Url, known: FileIdentity | None
+    ) -> OutputFile | UrlOutput:
+        if isinstance(path, Path):
+            return files.enter_context(output_file(path, known))
+        made = UrlOutput(path, self._spool, self._retry_for, replaces=path == self._rejects)
+        files.callback(made.discard)
+        return made
 
     def _write_bad_cells(self, files: contextlib.ExitStack, rejects: Rejects) -> OutputFile | None:
         path = self._bad_cells
@@ -91,7 +108,7 @@ class RejectsFiles:
 
 
 @contextlib.contextmanager
-def _unpublished(what: str, path: Path) -> Iterator[None]:
+def _unpublished(what: str, path: Path | Url) -> Iterator[None]:
     """Turn an error of a writer into ours."""
     try:
         yield
@@ -103,7 +120,7 @@ class WrittenRejects:
     """The rejects of a run as files on the disk that do not have their names yet; without rejects, no files.
 
     Args:
-        path: the name that the rejects file is to get, absolute.
+        path: the name that the rejects file is to get, absolute, or its address.
         known: the file that it replaces, or None.
         file: the rejects file.
         identity: identity of that file, which it keeps when it is named.
@@ -113,7 +130,11 @@ class WrittenRejects:
     """
 
     def __init__(
-        self, path: Path, known: FileIdentity | None, file: OutputFile | None, identity: FileIdentity | None
+        self,
+        path: Path | Url,
+        known: FileIdentity | None,
+        file: OutputFile | UrlOutput | None,
+        identity: FileIdentity | None,
     ) -> None:
         self.path, self.known, self.identity = path, known, identity
         self._file = file
@@ -131,6 +152,9 @@ class WrittenRejects:
             if self.bad_cells is not None:
                 self.bad_cells.place()
             placed = self._file.place()
+        except NotDelivered as exc:
+            said = f"the rejects are not at {self.path}: {exc.fact}; they are in {exc.kept}"
+            return replace(report, rejects_file=exc.kept, undelivered=said, notes=(said, *report.notes))
         except OSError as exc:
             raise MachineError(
                 "the rejects cannot be written; nothing was published", place=f"{exc.filename}: {exc.strerror or exc}"

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from importer.reading.header import SheetColumn
+    from importer.urls import Url
     from importer.validation.tasks import WindowChecked
 
 ROW_COLUMN, ERRORS_COLUMN = REJECT_COLUMNS
@@ -190,7 +191,7 @@ def _quoted_value() -> pl.Expr:
     return pl.when(has_value).then(pl.concat_str(pl.lit(' ("'), shown, pl.lit('")'))).otherwise(pl.lit(""))
 
 
-def unwritable(fact: str, path: Path, exc: OSError | pl.exceptions.PolarsError) -> MachineError:
+def unwritable(fact: str, path: Path | Url, exc: OSError | pl.exceptions.PolarsError) -> MachineError:
     """Return the error for a rejects file that cannot be written."""
     reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
     return MachineError(fact, place=f"{path}: {reason}", choice="name another file with --rejects")

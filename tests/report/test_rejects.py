@@ -246,7 +246,9 @@ def test_list_of_bad_cells_is_truncated(tmp_path: Path, count: int, truncated: b
 @pytest.mark.parametrize("placed", [True, False])
 def test_list_of_bad_cells_goes_with_the_rejects(tmp_path: Path, placed: bool) -> None:
     files = {"rejects": tmp_path / "r.csv", "bad_cells": tmp_path / "b.json"}
-    report = Report("planned", {"path": "t.xlsx"}, "Data", (1, 1), {}, {}, (), 1, 1, {}, (), None, {}, 0.0)
+    report = Report(
+        "planned", {"name": "t.xlsx", "path": "t.xlsx"}, "Data", (1, 1), {}, {}, (), 1, 1, {}, (), None, {}, 0.0
+    )
     place = RejectsFiles(Settings(workbook=tmp_path / "t.xlsx", **files), tmp_path)
     with place.write(_rejects(tmp_path, [["bad"]]), report, Clock()) as written:
         assert not any(file.exists() for file in files.values())
