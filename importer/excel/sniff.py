@@ -6,6 +6,7 @@ import codecs
 import os
 import re
 import stat
+import unicodedata
 import zipfile
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
@@ -29,12 +30,19 @@ _OTHER_FORMATS = {
     b"PAR1": "a Parquet file", b"ARROW1": "an Arrow file", b"SQLite format 3": "an SQLite database",
     b"{\\rtf": "an RTF document", b"\x09\x00\x04\x00": "a workbook of Excel 2",
     b"\x09\x02\x06\x00": "a workbook of Excel 3", b"\x09\x04\x06\x00": "a workbook of Excel 4",
+    b"\x09\x08\x08\x00\x00\x05": "an Excel 5 stream without its container",
+    b"\x09\x08\x10\x00\x00\x06": "an Excel 97 stream without its container",
+    b"\x00\x00\x02\x00\x20\x51": "a Quattro Pro file", b"\x00\x00\x02\x00": "a Lotus 1-2-3 file",
+    b"\x00\x00\x1a\x00": "a Lotus 1-2-3 file", b"\xff\x00\x02\x00": "a Works file",
+    b"ID;P": "a SYLK file", b"TABLE\r\n0,1": "a DIF file", b"TABLE\n0,1": "a DIF file",
 }  # fmt: skip
 _OTHER_ADVICE = "unpack it, or open it in the program that made it and save its table as .xlsx or .csv"
 #: Texts that are no tables of fields, by their beginning.
 _MARKUP = {
     re.compile(rb"(?is)\A<.*urn:schemas-microsoft-com:office:spreadsheet"): "an XML Spreadsheet 2003",
-    re.compile(rb"(?i)\A<(?:!doctype html|html|head|meta|body|table|style|div|script)\b"): "an HTML page",
+    re.compile(
+        rb"(?i)\A<(?:!doctype html|html|head|meta|body|table|style|div|script|center|font|title|h[1-6]|p|br)\b"
+    ): "an HTML page",
     re.compile(rb"(?i)\A<(?:\?xml|!--|[a-z][\w.-]*(?::[\w.-]+)?[\s>])"): "an XML document",
     re.compile(rb"(?i)\AMIME-Version:"): "a web archive (MIME)",
     re.compile(rb"\A(?:\{\s*\"|\[\s*[{\[])"): "a JSON document",
@@ -46,6 +54,11 @@ _WIDE_BOMS = {
 _WIDE_ZEROS = 0.35
 #: Control characters that no text has; a few NUL, or one in so many bytes, are taken for a fault of the text.
 _BINARY, _FEW_NULS, _MOST_NULS = re.compile(rb"[\x01-\x06\x0e-\x19\x1c\x1d]"), 2, 100
+#: The head of a dBase table: version, date, then the number of records, and sizes that no text has.
+_DBASE = re.compile(rb"[\x03\x30\x31\x83\x8b\xf5].[\x01-\x0c][\x01-\x1f].{4}.{2}.{2}\0\0", re.DOTALL)
+_LINE_END = re.compile(r"[^\n\r][\n\r]")
+#: Categories of characters that no text has: controls, those that are private or do not exist.
+_NO_TEXT = {"Cc", "Cn", "Co", "Cs"}
 #: Maximum number of workbooks listed when the named file does not exist.
 _MAX_LISTED = 8
 
@@ -73,9 +86,49 @@ def check_magic(path: Path) -> Format:
     for mark, what in _MARKUP.items():
         if mark.search(text):
             raise WorkbookRefused(f"the file is {what}", place=str(path), choice=SAVE_AS)
-    if _BINARY.search(text) or text.count(b"\0") > _FEW_NULS + len(text) // _MOST_NULS:
-        raise WorkbookRefused("the file is not a workbook (unknown binary content)", place=str(path), choice=SAVE_AS)
+    _check_text(path, head, text)
     return "text"
+
+
+def _check_text(path: Path, head: bytes, text: bytes) -> None:
+    """Refuse what is no text.
+
+    Args:
+        path: the file.
+        head: its first bytes.
+        text: the same as UTF-8, if they are known to be UTF-16 or UTF-32.
+    """
+    nuls = text.count(b"\0")
+    if (not nuls and not _BINARY.search(text)) or find_utf16(head):
+        return
+    if _DBASE.match(head):
+        raise WorkbookRefused("the file is a dBase table, not a workbook", place=str(path), choice=_OTHER_ADVICE)
+    if _BINARY.search(text):
+        raise WorkbookRefused("the file is not a workbook (unknown binary content)", place=str(path), choice=SAVE_AS)
+    if nuls > _FEW_NULS + len(text) // _MOST_NULS:
+        line = 1 + text[: text.index(0)].count(b"\n")
+        raise WorkbookRefused(
+            f"the text has {nuls:,} zero bytes in its first {len(text):,}", place=f"{path}, line {line}",
+            choice="save it as UTF-8, or as .xlsx, in the program that made it",
+        )  # fmt: skip
+
+
+def find_utf16(head: bytes) -> str:
+    """Return in which order of bytes the first ones are a text of UTF-16 with lines; empty if they are not, or in both.
+
+    Read in the wrong order, the signs of every text are characters that do not exist.
+    """
+    found = []
+    for name in ("utf-16-le", "utf-16-be"):
+        try:
+            text = head[: len(head) // 2 * 2].decode(name)
+        except UnicodeDecodeError as exc:
+            text = "" if exc.start < len(head) // 2 * 2 - 2 else head[: exc.start].decode(name)
+        if _LINE_END.search(text) and not any(
+            unicodedata.category(char) in _NO_TEXT for char in set(text) - {*"\t\r\n"}
+        ):
+            found.append(name)
+    return found[0] if len(found) == 1 else ""
 
 
 def _text_head(head: bytes) -> bytes:

@@ -66,6 +66,19 @@ KINDS = {
     "json": (content(b'[{"a": 1}]'), "a JSON document", SAVE_AS),
     "gzip": (content(b"\x1f\x8b\x08\0"), "compressed by gzip", "unpack it"),
     "parquet": (content(b"PAR1\x15\0"), "a Parquet file", "save its table as .xlsx or .csv"),
+    "lotus": (content(bytes.fromhex("0000020006040600") + bytes(99)), "a Lotus 1-2-3 file", "save its table as .xlsx"),
+    "works": (content(bytes.fromhex("ff00020004040554") + bytes(99)), "a Works file", "save its table as .xlsx"),
+    "dbase": (
+        content(bytes.fromhex("037c0101020000004100 0b00") + bytes(20) + b"NAME" + bytes(30)),
+        "a dBase table",
+        "save its table as .xlsx",
+    ),
+    "sylk": (content(b"ID;PWXL;N;E\r\nC;Y1;X1;K1\r\n"), "a SYLK file", "save its table as .xlsx"),
+    "excel-5-stream": (
+        content(bytes.fromhex("090808000005 05006c09c907") + bytes(99)),
+        "an Excel 5 stream without its container",
+        "save its table as .xlsx",
+    ),
     "binary": (content(bytes(range(32)) * 9), "unknown binary content", SAVE_AS),
     "empty": (content(b""), "the file is empty (0 bytes)", "copy or download it again"),
     "xls": (
