@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from importer.errors import WorkbookRefused
+from importer.excel.sniff import find_utf16
 from importer.text_files import normalize_encoding
 
 from .utf8 import check_utf8
@@ -30,7 +31,23 @@ _UNDEFINED = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")
 #: A byte that is a letter of Western Europe in Windows-1252, and the signs that are no letters but stand within words.
 _HIGH_LETTERS = re.compile(rb"[\x8a\x8c\x8e\x9a\x9c\x9e\x9f\xc0-\xd6\xd8-\xf6\xf8-\xff]")
 _LETTERS = re.compile(rb"[A-Za-z\x8a\x8c\x8e\x9a\x9c\x9e\x9f\xc0-\xd6\xd8-\xf6\xf8-\xff]")
-_SIGN_IN_WORD = re.compile(rb"[a-z][\x80-\x89\x8b\x95\xa1-\xac\xae-\xaf\xb1-\xb6\xb8-\xbf\xd7\xf7][a-z]")
+_SIGN_IN_WORD = re.compile(
+    rb"[A-Za-z][\x80-\x89\x8b\x93-\x95\xa1-\xac\xae-\xaf\xb1-\xb6\xb8-\xbf\xd7\xf7][a-z]"
+    rb"|[a-z\xdf-\xff][\x8a\x8c\x8e\x9f\xc0-\xd6\xd8-\xde]"  # or a capital
+    rb"|[a-z][\x82-\x84\x88]"  # or a quote that opens
+)
+#: No language of Central Europe writes a vowel after its n with an accent; Spanish does after ñ.
+_SPANISH = re.compile(rb"\xf1[aeiou\xe1\xe9\xed\xf3\xfa]", re.IGNORECASE)
+#: Most of the letters of a word with an accent that have one: in Western texts a half at most.
+_MOST_ACCENTS = 0.5
+#: Letters beyond ASCII of languages that are written in Windows-1252, and of those that are in Windows-1250.
+_WESTERN = tuple(map(set, (
+    "àâäæçèéêëîïñôöœùûüÿß", "áàçéèíïñóòúüº", "áâãàçéêíóôõúü", "àèéìíîòóùú", "åäöæøéèüóáôêà", "áéíóúýðþæöø",
+)))  # fmt: skip
+_CENTRAL = tuple(map(set, (
+    "áčďéěíňóřšťúůýžäöü", "áäčďéíľňóôšťúýžöü", "ąćęłńóśźżäöüé", "áéíóöőúüű", "čćđšžäöü", "ăâîşţáéö",
+)))  # fmt: skip
+_WORD = re.compile(rb"[a-z][\x80-\x89\x8b\x95\xa1-\xac\xae-\xaf\xb1-\xb6\xb8-\xbf\xd7\xf7][a-z]")
 #: Most of the letters of a word with an accent that have one: in Western texts a half at most.
 _MOST_ACCENTS = 0.5
 _WORD = re.compile(rb"[A-Za-z\x80-\xff]{2,40}")
@@ -73,6 +90,9 @@ def find_encoding(path: Path, given: str | None) -> TextEncoding:
     wide = _wide(head)
     if wide:
         return TextEncoding(wide, 0, f"{wide.upper()} by its zero bytes")
+    wide = find_utf16(head) if b"\0" in head else ""
+    if wide:
+        return TextEncoding(wide, 0, f"{wide.upper()} by its line ends")
     bad = _first_not_utf8(path)
     return TextEncoding("utf-8", 0, "UTF-8") if bad is None else _propose(path, bad)
 
@@ -112,7 +132,7 @@ def _before(file: BinaryIO, end: int) -> Iterator[bytes]:
 
 
 def _propose(path: Path, bad: int) -> TextEncoding:
-    """Return Windows-1252 if all words look like Western ones in it."""
+    """Return Windows-1252 if all words look like Western ones in it, and not like those of another language."""
     with path.open("rb") as file:
         line = 1 + sum(block.count(b"\n") for block in _before(file, bad))
         file.seek(max(bad - _AROUND, 0))
@@ -128,7 +148,7 @@ def _propose(path: Path, bad: int) -> TextEncoding:
             choice="repair that line, or say the encoding of all of it: --encoding NAME",
         )
     letters = accents = 0
-    western = True
+    western, used, spanish = True, set[int](), False
     for block in _blocks(path):
         if block.isascii():
             continue
@@ -136,8 +156,10 @@ def _propose(path: Path, bad: int) -> TextEncoding:
         joined = b" ".join(words)
         letters += len(_LETTERS.findall(joined))
         accents += len(_HIGH_LETTERS.findall(joined))
+        used.update(joined)
+        spanish = spanish or bool(_SPANISH.search(joined))
         western = western and not _UNDEFINED.search(joined) and not _SIGN_IN_WORD.search(joined)
-    if western and letters and accents <= _MOST_ACCENTS * letters:
+    if western and letters and accents <= _MOST_ACCENTS * letters and _is_western(used, spanish=spanish):
         shown = word.decode("windows-1252")
         return TextEncoding("windows-1252", 0, f'Windows-1252 (not UTF-8), as in "{shown}" in line {line}')
     readings = {name: word.decode(name, "replace") for name in _PROPOSED}
@@ -147,3 +169,17 @@ def _propose(path: Path, bad: int) -> TextEncoding:
         place=f"{path.name}, line {line}",
         choice="--encoding NAME, such as windows-1252",
     )
+
+
+def _is_western(used: set[int], *, spanish: bool) -> bool:
+    """Return whether the letters of these bytes are the same in Windows-1250, or only Windows-1252 makes a language's.
+
+    Of the two encodings, texts with è and ø only, or ě and ř, could be in either.
+    """
+    high = bytes(byte for byte in sorted(used) if byte >= 0x80)  # noqa: PLR2004 - beyond ASCII
+    western, central = (
+        {char for char in high.decode(name, "ignore").lower() if char.isalpha()} for name in ("cp1252", "cp1250")
+    )
+    if western == central or spanish:
+        return True
+    return any(western <= each for each in _WESTERN) and not any(central <= each for each in _CENTRAL)
