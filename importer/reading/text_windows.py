@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: A byte of a text file is as much work as so many bytes of a sheet's XML, which has tags around every value.
 _XML_PER_BYTE = 4
+#: Most bytes of a record. Until its end is found all of it is in memory, with the places of its line breaks.
+_RECORD_BYTES = 64 << 20
 
 
 class TextSplitter:
@@ -52,7 +54,7 @@ class TextSplitter:
         self._workbook, self._width = workbook, dialect.width
         size = window_bytes(workbook.size, max(sizes.workers, 1), 0)
         self._blocks = stream_utf8(workbook.path, dialect.encoding, dialect.skip)
-        cuts = CutSizes(size, sizes.head_rows, sizes.chunk_rows, limits.row_bytes)
+        cuts = CutSizes(size, sizes.head_rows, sizes.chunk_rows, min(limits.row_bytes, _RECORD_BYTES))
         self._cutter = RecordCutter(self._blocks, dialect, cuts, workbook.path.name)
         self._slots = Slots(folder / "windows.txt", 2 * size)
 
