@@ -6,6 +6,7 @@ Source: OpenDocument 1.3, part 3 (19.385 and following: values; 9.1: tables; 19.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from typing import TYPE_CHECKING
 from xml.parsers import expat
 
@@ -104,7 +105,9 @@ class _OdsParser:
         self._row = self._column = self._columns = self._repeated = 0
         self._row_repeats, self._row_hidden, self._row_style = 1, False, ""
         self._cells: list[OtherCell] = []
-        self._column_styles: list[tuple[int, str]] = []
+        #: Where each run of columns ends, and their style.
+        self._column_ends: list[int] = []
+        self._column_styles: list[str] = []
         self._cell: dict[str, str] | None = None
         self._text = CellText()
         self._in_table = 0
@@ -170,11 +173,13 @@ class _OdsParser:
 
     def _start_column(self, attributes: dict[str, str]) -> None:
         count = _count(attributes, "table:number-columns-repeated")
-        if attributes.get("table:visibility") in _HIDDEN:
+        if attributes.get("table:visibility") in _HIDDEN and self._columns < MAX_COLUMNS:
             last = min(self._columns + count, MAX_COLUMNS) - 1
             self._beside.hidden_columns.append((self._columns, last))
+        if self._columns < MAX_COLUMNS:
+            self._column_ends.append(self._columns + count)
+            self._column_styles.append(attributes.get("table:default-cell-style-name", ""))
         self._columns += count
-        self._column_styles.append((self._columns, attributes.get("table:default-cell-style-name", "")))
 
     def _start_row(self, attributes: dict[str, str]) -> None:
         self._row += 1
@@ -197,7 +202,8 @@ class _OdsParser:
         self._column += repeats
 
     def _column_style(self) -> str:
-        return next((style for end, style in self._column_styles if self._column < end), "")
+        at = bisect_right(self._column_ends, self._column)
+        return self._column_styles[at] if at < len(self._column_styles) else ""
 
     def _add_merge(self, attributes: dict[str, str]) -> None:
         wide = _count(attributes, "table:number-columns-spanned")
