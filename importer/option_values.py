@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
+from zoneinfo import ZoneInfo
 
 from .errors import UsageError
 
@@ -88,3 +89,15 @@ def parse_types(given: str | Mapping[str, str] | Iterable[tuple[str, str]]) -> t
         if names.count(name) > 1:
             raise UsageError(f"--types names column {name!r} twice", choice="one type for each column")
     return tuple(pairs)
+
+
+def check_timezone(name: str) -> None:
+    """Check that a time zone is known.
+
+    Raises:
+        UsageError: it is not.
+    """
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise UsageError(f"no time zone {name!r} on this machine", choice="a name such as Europe/Zurich") from None

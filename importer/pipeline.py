@@ -243,7 +243,8 @@ class _Attempt:
             known = self._streamed.windows
         else:
             state.roll_back_direct()
-        dsn = state.lease.dsn if self._settings.method == "batch" else None
+        shared = self._settings.method == "batch" and not state.lease.session.is_joined
+        dsn = state.lease.dsn if shared else None
         return validate(self._context, source, plan, dsn, known)
 
     def _load_and_publish(
@@ -273,7 +274,8 @@ class _Attempt:
                     else:
                         kept = pack_rejects(rejects, report, written)
                         commit_published(state, settings.mode, report.ledger_counts, kept)
-                        report = name_published(written, report, lease.session, lease.run_id)
+                        if not lease.session.is_joined:
+                            report = name_published(written, report, lease.session, lease.run_id)
         return self._finish_report(state, report)
 
     def _finish_report(self, state: StagingState, report: Report) -> Report:

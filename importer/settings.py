@@ -7,10 +7,9 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
-from zoneinfo import ZoneInfo
 
 from .errors import UsageError
-from .option_values import AgreedColumn, RejectBudget, parse_header_rows, parse_types
+from .option_values import AgreedColumn, RejectBudget, check_timezone, parse_header_rows, parse_types
 from .table_options import TableOptions, parse_rows
 from .text_files import TextFileOptions
 from .text_options import TextOptions
@@ -157,6 +156,10 @@ class Settings(TableOptions, TextFileOptions, TextOptions):
     dsn: Dsn | None = None
     table: str | None = None
     mode: Mode = "append"
+    #: The mode that was asked for, where an earlier sheet of a set has made the table or exchanged its rows already.
+    asked_mode: Mode | None = None
+    #: Hash of the sheets that exchange the rows of the table together; None: this one alone, if it does.
+    union: str | None = None
     #: Columns that identify a row in an upsert, by header, name or letter; empty: the primary key.
     key: tuple[str, ...] = ()
     #: Which of several sheet rows with the same key is loaded. `reject`: the first, and the others are rejects;
@@ -211,12 +214,17 @@ class Settings(TableOptions, TextFileOptions, TextOptions):
             raise UsageError(
                 "the rejects would overwrite the workbook", place=str(self.rejects), choice="another --rejects FILE"
             )
-        _check_timezone(self.timezone)
+        check_timezone(self.timezone)
 
     @property
     def missing(self) -> tuple[str, ...]:
         """The texts that mean a missing value in every column."""
         return ("", *self.null)
+
+    @property
+    def key_mode(self) -> Mode:
+        """The mode that was asked for."""
+        return self.asked_mode or self.mode
 
     def _is_workbook(self, place: Path | Url) -> bool:
         """Return whether a place is that of the workbook."""
@@ -233,13 +241,6 @@ class Settings(TableOptions, TextFileOptions, TextOptions):
             raise UsageError("--retry-for takes seconds, 0 for no retry; --timeout takes more than 0 seconds")
         if self.max_text < 1 or (self.chunk_rows is not None and self.chunk_rows < 1):
             raise UsageError("--max-text takes a number of characters, --chunk-rows one of rows; both at least 1")
-
-
-def _check_timezone(name: str) -> None:
-    try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        raise UsageError(f"no time zone {name!r} on this machine", choice="a name such as Europe/Zurich") from None
 
 
 def make_settings(workbook: str | Path, *, to: str | None = None, **given: Any) -> Settings:

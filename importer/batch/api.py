@@ -26,11 +26,14 @@ def import_many(
     on: str | None = None,
     workers: int | None = None,
     stop_on_error: bool = False,
+    together: bool = False,
     dry_run: bool = False,
     on_report: Callable[[ImportReport], None] | None = None,
     **options: Any,
 ) -> ManyReport:
-    """Load many sheets of many workbooks, each all or nothing by itself; one that fails does not stop the others.
+    """Load many sheets of many workbooks, each all or nothing by itself, or all together.
+
+    One that fails does not stop the others, but if all become visible together, then none does.
 
     The columns of a new table that several sheets go to, and their types, are decided from all of them before any is
     loaded.
@@ -48,6 +51,8 @@ def import_many(
         workers: how many imports run at once; None: one per core; 0: one after the other in this process, for
             debugging. With an executor or cluster, worker processes of each import; None: one.
         stop_on_error: begin no further import once one failed.
+        together: all become visible in one transaction, or none if one fails; they run one after the other. Several
+            that go to one table with mode `replace` exchange its rows for those of all.
         dry_run: do everything, then roll it back and leave no trace.
         on_report: called with the report on each import, as it ends.
         options: other keywords of `import_workbook`, for each import; `rejects` is a folder (None: beside each
@@ -75,8 +80,9 @@ def import_many(
     with python_words(_parameters()):
         group = SourceGroup(paths, sheet, sheets, table, _plain(options))
         request = ManyRequest(
-            (group,) if paths else (), specs, to, stop_on_error=stop_on_error, dry_run=dry_run, workers=workers
-        )
+            (group,) if paths else (), specs, to, stop_on_error=stop_on_error, together=together, dry_run=dry_run,
+            workers=workers,
+        )  # fmt: skip
         with executor_for(on, executor) as found:
             report = run_many(request, executor=found, on_report=on_report or _ignore)
     if report.stopped_by is not None:

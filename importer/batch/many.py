@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import time
+from concurrent.futures import wait
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from importer.errors import UsageError
 
 from .execution.copies import forgetting_copies, shared_folder
-from .execution.schedule import Schedule, signal_number
+from .execution.schedule import STOP_SECONDS, Schedule, signal_number, wait_for
 from .execution.workplace import Workplace
 from .expand import SourceGroup, expand, with_rejects_names
-from .one_import import ImportTask, spec_settings
+from .one_import import ImportSet, ImportTask, spec_settings
 from .report import ImportReport, ManyReport, not_started_report
 from .tables import Groups, check_modes, connected, group_by_table, plan_tables
 
@@ -37,6 +39,7 @@ class ManyRequest:
         specs: further imports, which were expanded before.
         to: connection string of the target server; None: as for one import.
         stop_on_error: whether no further import begins once one failed.
+        together: whether all become visible in one transaction, or none.
         dry_run: whether everything is rolled back in the end.
         quiet: whether imports say nothing while they run.
         workers: how many imports run at once; None: one per core; 0: one after the other in this process.
@@ -47,6 +50,7 @@ class ManyRequest:
     specs: tuple[ImportSpec, ...] = ()
     to: str | None = None
     stop_on_error: bool = False
+    together: bool = False
     dry_run: bool = False
     quiet: bool = False
     workers: int | None = None
@@ -110,7 +114,7 @@ def run_many(
     executor: Executor | None = None,
     on_report: Callable[[ImportReport], None] = lambda _: None,
 ) -> ManyReport:
-    """Run many imports, each atomic by itself, and report on all; a signal stops them and is told in the report.
+    """Run many imports, each atomic by itself or all as one, and report on all; a signal stops them and is told there.
 
     Args:
         request: what to import.
@@ -129,7 +133,8 @@ def run_many(
 def _run_many(request: ManyRequest, executor: Executor | None, on_report: Callable[[ImportReport], None]) -> ManyReport:
     began = time.monotonic()
     prepared = prepare(request)
-    check_modes(prepared.groups, prepared.specs)
+    check_modes(prepared.groups, prepared.specs, together=request.together)
+    _check_together(request, prepared, executor)
     on_report = forgetting_copies(on_report, prepared.specs, request.copies)
     with connected(prepared.settings) as dsn, Workplace(executor, _slots(prepared, request)) as workplace:
         batch = _Batch(request, prepared, workplace, on_report)
@@ -137,6 +142,14 @@ def _run_many(request: ManyRequest, executor: Executor | None, on_report: Callab
     ordered = tuple(_named(batch.reports.get(n), spec) for n, spec in enumerate(prepared.specs))
     notes = (*prepared.notes, *batch.notes)
     return ManyReport(ordered, notes, time.monotonic() - began, stopped)
+
+
+def _check_together(request: ManyRequest, prepared: Prepared, executor: Executor | None) -> None:
+    """Raise UsageError if imports cannot be published as one."""
+    if request.together and any(spec.options.get("method", "batch") != "batch" for spec in prepared.specs):
+        raise UsageError("--together needs --method batch", choice="leave out --method")
+    if request.together and executor is not None:
+        raise UsageError("--together is one transaction of one process", choice="leave out --on")
 
 
 class _Batch:
@@ -162,14 +175,36 @@ class _Batch:
         stop = self._request.stop_on_error
         if stop and self.reports:
             return None
+        if self._request.together:
+            return None if self.reports else self._run_together(planned.tasks)
         schedule = Schedule(planned.tasks, planned.chains, self._workplace, self._on_report, stop_on_error=stop)
         schedule.run()
         self.reports |= schedule.reports
         return schedule.stopped_by
 
-    def _record(self, failed: dict[int, ImportReport]) -> None:
-        self.reports |= failed
-        for report in failed.values():
+    def _run_together(self, tasks: dict[int, ImportTask]) -> int | None:
+        """Run all imports as one; return the number of the signal that stopped them, or None."""
+        # One after the other, so each may use all cores.
+        in_order = {n: replace(tasks[n], workers=self._request.workers) for n in sorted(tasks)}
+        stopped = None
+        tables = {number: table for table, numbers in self._prepared.groups.items() for number in numbers}
+        stop = self._request.stop_on_error
+        given = ImportSet(tuple(in_order.values()), tuple(tables[n] for n in in_order), stop)
+        future = self._workplace.run_together(given)
+        try:
+            wait_for([future])
+        except KeyboardInterrupt as exc:
+            stopped = signal_number(exc)
+            self._workplace.interrupt()
+            wait([future], STOP_SECONDS)
+        if future.done() and not future.cancelled():
+            self._record(dict(zip(in_order, future.result(), strict=True)))
+        interrupted = self._workplace.is_serial and any(r.outcome == "interrupted" for r in self.reports.values())
+        return signal.SIGINT if interrupted and stopped is None else stopped
+
+    def _record(self, ended: dict[int, ImportReport]) -> None:
+        self.reports |= ended
+        for report in ended.values():
             self._on_report(report)
 
     def _tasks(self, dsn: Dsn) -> dict[int, ImportTask]:

@@ -50,6 +50,21 @@ class ImportTask:
     version: str = __version__
 
 
+@dataclass(frozen=True)
+class ImportSet:
+    """Imports that are published as one, as plain data.
+
+    Attributes:
+        tasks: the imports, in the order in which they run; of all, `dry_run` and the server are the same.
+        tables: a text for each that those into the same table share.
+        stop_on_error: whether no further import is tried once one failed; none is published in either case.
+    """
+
+    tasks: tuple[ImportTask, ...]
+    tables: tuple[str, ...]
+    stop_on_error: bool = False
+
+
 def task_settings(task: ImportTask) -> Settings:
     """Return the settings of an import.
 
@@ -78,17 +93,25 @@ def run_here(task: ImportTask, progress: Progress | None = None) -> ImportReport
     try:
         report = run(task_settings(task), progress, dry_run=task.dry_run)
     except BaseException as exc:  # noqa: BLE001 - one import that fails must not end the others
-        seconds = time.monotonic() - began
-        found: Any = exc.report if isinstance(exc, BudgetExceeded) else None
-        error = describe(exc)
-        outcome = "failed" if found is None else found.outcome
-        outcome = "interrupted" if error["exit_code"] == _INTERRUPTED_CODE else outcome
-        shown = found.to_dict() if found is not None else {}
-        sheet = found.sheet if found is not None else spec.sheet
-        return ImportReport(spec.shown_source, sheet, outcome, error["exit_code"], seconds, error, shown)
+        return report_of_error(spec, exc, time.monotonic() - began)
+    return report_of_run(spec, report, time.monotonic() - began)
+
+
+def report_of_run(spec: ImportSpec, report: Report, seconds: float) -> ImportReport:
+    """Return the report on an import that is done."""
     code = exit_code_of(report, has_budget=spec.options.get("max_rejects") is not None)
-    seconds = time.monotonic() - began
     return ImportReport(spec.shown_source, report.sheet, report.outcome, code, seconds, None, report.to_dict())
+
+
+def report_of_error(spec: ImportSpec, exc: BaseException, seconds: float) -> ImportReport:
+    """Return the report on an import that failed or was stopped."""
+    found: Any = exc.report if isinstance(exc, BudgetExceeded) else None
+    error = describe(exc)
+    outcome = "failed" if found is None else found.outcome
+    outcome = "interrupted" if error["exit_code"] == _INTERRUPTED_CODE else outcome
+    shown = found.to_dict() if found is not None else {}
+    sheet = found.sheet if found is not None else spec.sheet
+    return ImportReport(spec.shown_source, sheet, outcome, error["exit_code"], seconds, error, shown)
 
 
 def exit_code_of(report: Report, *, has_budget: bool) -> int:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 WORST_FIRST = (143, 130, 129, 4, 2, 3, 5, 1, 0)
 #: Outcome of an import that was not begun, because another one failed or the user stopped.
 NOT_STARTED = "not-started"
+#: Outcome of an import that could have been published, but another one of its set could not.
+NOT_PUBLISHED = "not-published"
 _FAILED = ("failed", "over-budget")
 
 
@@ -26,8 +28,9 @@ class ImportReport:
     Attributes:
         source: path of the workbook, as it was given.
         sheet: name of the sheet; None if it was not named and not found out.
-        outcome: as in `report.model.Report`, or `failed`, `interrupted` or `not-started`.
-        exit_code: what `importer run` exits with for this import; None if it was not begun.
+        outcome: as in `report.model.Report`, or `failed`, `interrupted`, `not-started` or `not-published`.
+        exit_code: what `importer run` exits with for this import; None if it was not begun, or not published because
+            another one of its set failed.
         seconds: duration of the import.
         error: `type`, `message`, `place`, `choice` and `exit_code` of the error; None without one.
         report: the run report, as `importer run --json` prints it; empty if there is none.
@@ -97,6 +100,7 @@ class ImportReport:
 
 def _word(report: ImportReport) -> str:
     words = {"published": "ok", "already-imported": "done before", NOT_STARTED: "not started"}
+    words[NOT_PUBLISHED] = "held back"
     if report.outcome == "published" and report.exit_code:
         return "rejects"
     return words.get(report.outcome, report.outcome)
@@ -105,6 +109,8 @@ def _word(report: ImportReport) -> str:
 def _said(report: ImportReport) -> str:
     if report.outcome == NOT_STARTED:
         return "not begun"
+    if report.outcome == NOT_PUBLISHED:
+        return f"{_rows(report.success_count)} not published, because another import of the set failed"
     if report.error is not None:
         choice = report.error.get("choice")
         place = report.error.get("place")
@@ -161,8 +167,9 @@ class ManyReport:
             "failed": sum(outcomes[name] for name in _FAILED),
             "interrupted": outcomes["interrupted"],
             "not_started": outcomes[NOT_STARTED],
+            "not_published": outcomes[NOT_PUBLISHED],
             "total_records": total,
-            "success_count": sum(r.success_count for r in self.reports),
+            "success_count": sum(r.success_count for r in self.reports if r.outcome != NOT_PUBLISHED),
             "error_count": sum(r.error_count for r in self.reports),
             "duration": round(self.duration, 4),
         }
@@ -183,7 +190,7 @@ class ManyReport:
         yield from (str(r) for r in self.reports if r.exit_code or r.exit_code is None or not only_problems)
         yield from (f"note: {note}" for note in self.notes)
         sums = self.sums
-        words = ("published", "checked", "already_imported", "failed", "interrupted", "not_started")
+        words = ("published", "checked", "already_imported", "failed", "interrupted", "not_started", "not_published")
         counted = ", ".join(f"{sums[word]:,} {word.replace('_', ' ')}" for word in words if sums[word])
         yield (
             f"{sums['imports']:,} imports: {counted}; {_rows(sums['success_count'])} loaded, "

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from importer.contract.excel_options import with_excel
 from importer.contract.loader import load_contract
-from importer.errors import DatabaseError, ImporterError
+from importer.errors import DatabaseError, ImporterError, UsageError
 from importer.ledger.migrations import find_ledger
 from importer.ledger.tables import find_runs
 from importer.plan.target import find_target
@@ -47,6 +47,8 @@ def import_states(request: ManyRequest) -> Iterator[dict[str, Any]]:
         UsageError: the options contradict each other, or a pattern matches nothing.
         DatabaseError: the server cannot be reached.
     """
+    if request.together:
+        raise UsageError("imports that are planned run each by itself", choice="leave out --together")
     with shared_copies(request) as shared:
         yield from _states(shared)
 

@@ -83,14 +83,22 @@ def _contract_table(given: str | dict[str, Any] | None) -> tuple[str | None, str
     return (contract.schema, contract.table) if contract and contract.table else None
 
 
-def check_modes(groups: Groups, specs: Sequence[ImportSpec]) -> None:
-    """Raise UsageError where several imports cannot go to one table in their mode."""
+def check_modes(groups: Groups, specs: Sequence[ImportSpec], *, together: bool = False) -> None:
+    """Raise UsageError where several imports cannot go to one table in their mode.
+
+    Args:
+        groups: the imports by table.
+        specs: all imports.
+        together: whether they are published as one, so that several can make a table, or replace its rows, together.
+    """
     advice = {
-        "create": "a --table with {stem} or {sheet}, or --mode append",
-        "replace": "--mode append into an empty table, or a --table with {stem} or {sheet}",
+        "create": "--together, a --table with {stem} or {sheet}, or --mode append",
+        "replace": "--together, for all rows of all of them; or a --table with {stem} or {sheet}",
     }
     for table, numbers in groups.items():
         modes = {specs[n].options.get("mode", "append") for n in numbers} & set(advice)
+        if together and all(specs[n].options.get("mode", "append") in modes for n in numbers) and len(modes) == 1:
+            continue
         if len(numbers) > 1 and modes:
             mode = min(modes)
             named = ", ".join(specs[n].label for n in numbers[:3]) + (", …" if len(numbers) > 3 else "")  # noqa: PLR2004

@@ -22,7 +22,7 @@ _SECTIONS = {
     "Where to": ("to", "table", "mode", "key", "on_duplicate", "drift", "lineage", "again"),
     "What is bad": ("error_cells", "max_text", "rejects", "max_rejects"),
     "Where it goes": ("done", "failed"),
-    "When it fails": ("retry_for", "timeout", "each", "stop_on_error"),
+    "When it fails": ("retry_for", "timeout", "each", "together", "stop_on_error"),
     "How it is done": (
         "on", "engine", "method", "workers", "memory", "chunk_rows", "temp_dir", "timeline", "once", "poll",
     ),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from importer.settings import Settings
 
 #: Options of commands for many workbooks.
-ONLY_MANY = ("sheets", "each", "stop_on_error", "on", "jobs", "import_spec")
+ONLY_MANY = ("sheets", "each", "together", "stop_on_error", "on", "jobs", "import_spec")
 #: Options that are not those of an import.
 _OF_COMMAND = ("to", "sheet", "table", "workers", *ONLY_MANY)
 
@@ -40,6 +40,8 @@ def check_sources(workbooks: tuple[str, ...], options: dict[str, Any]) -> tuple[
         raise click.UsageError("Missing argument 'WORKBOOK…'.")
     if len(ways) > 1:
         raise click.UsageError(f"{' and '.join(ways)} cannot be combined.")
+    if options["each"] and options["together"]:
+        raise click.UsageError("--each and --together cannot be combined.")
     return workbooks
 
 
@@ -76,7 +78,10 @@ def print_states(sources: tuple[str, ...], options: dict[str, Any], *, as_json: 
     from importer.batch.many import ManyRequest
     from importer.batch.states import import_states
 
-    request = ManyRequest(tuple(request_groups(sources, options)), to=options["to"], workers=options["workers"])
+    request = ManyRequest(
+        tuple(request_groups(sources, options)), to=options["to"], together=options["together"],
+        workers=options["workers"],
+    )  # fmt: skip
     for state in import_states(request):
         if as_json:
             click.echo(json.dumps(state, ensure_ascii=False))
@@ -110,8 +115,24 @@ def request_groups(sources: tuple[str, ...], options: dict[str, Any]) -> list[So
     if options["jobs"] is not None:
         given = _given(options)
         jobs = _jobs(options["jobs"], click.get_current_context().command.params)
+        options["together"] = _is_together(jobs, given=options["together"])
         return [source_group(job.sources, {**job.options, **given}) for job in jobs]
     return [source_group(sources, options)]
+
+
+def _is_together(jobs: list[Job], *, given: bool) -> bool:
+    """Return whether the imports of a job file are published as one.
+
+    Raises:
+        UsageError: some are, and others are not.
+    """
+    asked = [bool(job.options.get("together")) for job in jobs]
+    if any(asked) and not all(asked):
+        from importer.errors import UsageError
+
+        place = jobs[asked.index(False)].place
+        raise UsageError("'together' is about all imports of the file", place=place, choice="put it beside 'imports'")
+    return given or any(asked)
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
@@ -137,7 +158,7 @@ def import_all(
 
     Args:
         groups: sources with their options.
-        options: `to`, `stop_on_error`, `on` and `workers`.
+        options: `to`, `stop_on_error`, `together`, `on` and `workers`.
         show: `as_json`, `quiet` and `verbose`.
         dry_run: whether everything is rolled back in the end.
     """
@@ -145,8 +166,8 @@ def import_all(
     from importer.integrations.clusters import executor_for
 
     request = ManyRequest(
-        tuple(groups), to=options["to"], stop_on_error=options["stop_on_error"], dry_run=dry_run, quiet=show["quiet"],
-        workers=options["workers"],
+        tuple(groups), to=options["to"], stop_on_error=options["stop_on_error"], together=options["together"],
+        dry_run=dry_run, quiet=show["quiet"], workers=options["workers"],
     )  # fmt: skip
     with executor_for(options["on"]) as executor:
         report = run_many(request, executor=executor, on_report=_progress(quiet=show["quiet"]))
@@ -162,7 +183,7 @@ def _jobs(path: str, params: list[click.Parameter]) -> list[Job]:
 
 
 #: Options that are about the command, and no keys of a job file.
-_NOT_IN_FILE = ("to", "workers", *(name for name in ONLY_MANY if name != "sheets"))
+_NOT_IN_FILE = ("to", "workers", *(name for name in ONLY_MANY if name not in {"sheets", "together"}))
 _NOT_IN_FILE += ("report_to", "as_json", "quiet", "verbose", "debug")
 #: Options whose values are several texts or pairs, which a file may have as a list or an object.
 _LISTS, _PAIRS = ("columns", "key", "null"), "types"

@@ -86,6 +86,7 @@ sheets_option = click.option("--sheets", metavar="all|A,B|A-B|A*", help="Sheets 
 many_options = combine_options([
     sheets_option,
     click.option("--each", is_flag=True, help="Load every sheet by itself; one that fails does not stop the others.  [default]"),
+    click.option("--together", is_flag=True, help="Publish all imports in one transaction, or none; several into one table may also create it, or replace its rows."),
     click.option("--stop-on-error", is_flag=True, help="Begin no further import once one failed."),
     click.option("--on", metavar="ADDRESS", help="Cluster that runs the imports: dask://HOST:8786, ray://HOST:10001, ray://auto, ray://local.  [default: this machine]"),
     click.option("-f", "--jobs", type=click.Path(dir_okay=False), metavar="FILE", help="Job file: a list of imports in YAML, each with 'source' and the names of these options; paths are those of its folder."),

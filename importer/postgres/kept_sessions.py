@@ -6,6 +6,7 @@ once; in all others a session is opened and closed as it is needed.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ from importer.errors import ImporterError
 from .session import Session
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from importer.runtime.retry import Deadline
     from importer.settings import Dsn
 
@@ -27,6 +30,8 @@ class _Kept:
     enabled = False
     lock = threading.Lock()
     idle: list[tuple[str, Session]]
+    #: The one that all imports use meanwhile, see `run.joined_session`.
+    shared: Session | None = None
 
 
 _Kept.idle = []
@@ -37,6 +42,16 @@ def keep_sessions() -> None:
     _Kept.enabled = True
 
 
+@contextlib.contextmanager
+def shared_session(session: Session) -> Iterator[None]:
+    """Have all imports of this process use one session while the block runs."""
+    _Kept.shared = session
+    try:
+        yield
+    finally:
+        _Kept.shared = None
+
+
 def take_session(dsn: Dsn, deadline: Deadline | None = None) -> Session:
     """Return a session that was kept, or a new one.
 
@@ -44,6 +59,10 @@ def take_session(dsn: Dsn, deadline: Deadline | None = None) -> Session:
         dsn: connection string of the server.
         deadline: see `Session`.
     """
+    if (shared := _Kept.shared) is not None:
+        if deadline is not None:
+            shared.guard.renew(deadline)
+        return shared
     with _Kept.lock:
         found = next((each for each in _Kept.idle if each[0] == dsn.text), None)
         if found is not None:
@@ -56,6 +75,8 @@ def take_session(dsn: Dsn, deadline: Deadline | None = None) -> Session:
 
 def give_back(dsn: Dsn, session: Session) -> None:
     """Keep a session, without a transaction, lock or temporary object of its own; close one that is not in order."""
+    if session.is_joined:
+        return
     if not _Kept.enabled or not _is_reset(session):
         session.close()
         return

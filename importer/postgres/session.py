@@ -7,7 +7,7 @@ import functools
 import json
 import re
 import threading
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 import adbc_driver_manager
 import adbc_driver_postgresql
@@ -47,9 +47,8 @@ _STATEMENT_MODE = "statement pooling mode"
 #: `server_version_num` of the oldest server whose catalog and syntax our SQL supports.
 MIN_SERVER = 130_000
 
-
-#: What every session sets, whatever role, database, environment or connection string say, and returns the encoding of
-#: the database. Our sessions wait within transactions while the workbook is read, so they must not end for being idle.
+#: What every session sets, whatever role, database and connection string say; it returns the encoding of the database.
+#: Our sessions wait within transactions while the workbook is read, so they must not end for being idle.
 _SET_UP = """
 select pg_catalog.getdatabaseencoding()::pg_catalog.text as encoding,
        pg_catalog.current_setting('search_path') as path,
@@ -130,8 +129,8 @@ def _open_database(text: str) -> adbc_driver_manager.AdbcDatabase:
 class Session:
     """A connection to the server; a context manager that rolls back what was not committed.
 
-    It uses the driver manager's own objects, not its DB-API module, because the latter imports most of pyarrow, which
-    takes longer than loading a small workbook.
+    It uses the driver manager's own objects: its DB-API module imports most of pyarrow, which takes longer than loading
+    a small workbook.
 
     Args:
         dsn: connection string of the server.
@@ -147,6 +146,8 @@ class Session:
         ConnectionFailed: the server cannot be reached.
         LoginRefused: the connection string or the login is wrong; another attempt would fail, too.
     """
+
+    is_joined: ClassVar[bool] = False  # whether several imports share a transaction of it, see `run.joined_session`
 
     def __init__(self, dsn: Dsn, *, autocommit: bool = False, deadline: Deadline | None = None) -> None:
         self._dsn = dsn
@@ -263,10 +264,9 @@ class Session:
 
 
 def _rows(stream: Any) -> list[tuple[Any, ...]]:
-    """Return the rows of an Arrow stream as Python values.
+    """Return the rows of an Arrow stream as Python values, by polars, unless it has equal column names or intervals.
 
-    Polars is imported already but supports neither equal column names nor intervals; pyarrow does, but importing it
-    takes another 60 ms.
+    pyarrow, which can read those, is imported only then: it takes another 60 ms.
     """
     try:
         pl.Schema(stream)  # does not start reading the stream

@@ -142,6 +142,17 @@ def write_published(
         return _unwritten(report, run, exc)
 
 
+def name_rejects_afterwards(files: RejectsFiles, report: Report, clock: Clock, session: Session, run: str) -> Report:
+    """Write and name the rejects file of a run from what the ledger keeps, and return the report with its name."""
+    parts = find_rejects(session, run)
+    session.commit()
+    if not parts:
+        return report
+    kept = KeptRejects.unpack(parts)
+    files.only_replace(kept.replaced)
+    return write_published(files, kept.rejects, replace(report, mend_options=kept.mend_options), clock, session, run)
+
+
 @contextlib.contextmanager
 def _interrupted_afterwards() -> Iterator[None]:
     try:

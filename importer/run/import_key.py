@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 _NOT_IN_KEY = frozenset({
     "workbook", "source", "dsn", "table", "sheet", "contract",
     "method", "workers", "chunk_rows", "temp_dir", "limits", "rejects", "default_rejects", "bad_cells", "max_rejects",
-    "again", "retry_for", "timeout", "timeline", "engine", "own_process", "agreed", "wanted",
+    "again", "retry_for", "timeout", "timeline", "engine", "own_process", "agreed", "wanted", "asked_mode",
 })  # fmt: skip
 #: Settings that versions before them did not have: at their default they are left out, so that keys stay the same.
 _ADDED = frozenset({
     "max_text", "types", "null", "mixed", "drift", "footer", "last_row", "rows", "until_blank", "parse_texts",
-    "date_order", "decimal", "range", "excel_table", "merged", "encoding", "delimiter",
+    "date_order", "decimal", "range", "excel_table", "merged", "encoding", "delimiter", "union",
 })  # fmt: skip
 
 
@@ -42,6 +42,7 @@ def run_key(
         for f in dataclasses.fields(settings)
         if f.name not in _NOT_IN_KEY and not (f.name in _ADDED and getattr(settings, f.name) == f.default)
     }
+    options["mode"] = settings.key_mode
     parts = [workbook.sha256, sheet.name, target.schema, target.name, contract_sha256, options]
     return hashlib.sha256(_canonical_json(parts)).hexdigest(), options
 

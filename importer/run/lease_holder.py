@@ -109,8 +109,8 @@ class LeaseHolder:
         self._opened.set_result((workbook, sheet))
 
     def dsn(self) -> Dsn | None:
-        """Return where others may connect; None until a session was opened: nobody else tries a wrong password."""
-        return None if self._session is None else self._dsn
+        """Return where others may connect; None before a session was opened, or if no other one sees what it writes."""
+        return None if self._session is None or self._session.is_joined else self._dsn
 
     def get(self) -> RunLease:
         """Wait for the lease and return it.
@@ -213,7 +213,7 @@ class LeaseHolder:
         self._session = take_session(self._dsn, self._clock.deadline)
         if self._closing.is_set():
             raise ImporterError("the run ended while it connected")
-        if self._settings.dsn:
+        if self._settings.dsn and not self._session.is_joined:
             check_pooler(self._session, self._dsn)
         return self._dsn, self._session
 
@@ -290,7 +290,7 @@ class LeaseHolder:
             return replace(lease, published_run=published)
         if self._settings.again:
             return lease
-        reason = reload_reason(lease.session, lease.target, published, self._settings.mode)
+        reason = reload_reason(lease.session, lease.target, published, self._settings.key_mode)
         # The lease owns this transaction; a read in it may have failed.
         lease.session.rollback()
         if reason is None and not published.is_believed:

@@ -51,6 +51,8 @@ def commit_published(state: StagingState, mode: Mode, counts: Mapping[str, Any],
         session.run(f"DROP TABLE {staging.quoted}")
     try:
         session.commit()
+        if session.is_joined:
+            return  # whoever commits the whole does the rest
         # What stops the run from here on says so, too: it is not true any more that nothing was published.
         clean_after_import(session, lease.key, lease.workbook.recorded_name, lease.target.schema, lease.target.name)
     except KeyboardInterrupt as exc:

@@ -49,7 +49,8 @@ def _rows_unchanged(session: Session, target: Target, published: Run) -> bool:
     except ImporterError:
         # A role that may not read the table cannot check that; replacing the rows once more does no harm.
         return False
-    return bool(count == published.counts.get("inserted") and foreign == 0)
+    left = published.counts.get("inserted_together", published.counts.get("inserted"))
+    return bool(count == left and foreign == 0)
 
 
 def disbelieved(published: Run, target: Target) -> TargetRefused:

@@ -128,7 +128,12 @@ def _write(
     # A retry needs the ledger, to know whether a chunk is in staging; one written row by row may be there in part.
     again = ledger and not rowwise
     try:
-        for _, rows in run.pool.run(write_chunk, tasks, partial(_writer_error, lease), lanes=lanes, again=again):
+        written = (
+            map(write_chunk, tasks)  # no other session sees the table
+            if lease.session.is_joined
+            else run.pool.run(write_chunk, tasks, partial(_writer_error, lease), lanes=lanes, again=again)
+        )
+        for _, rows in written:
             run.clock.advance(rows)
     except BaseException:
         close_session(broken=True)

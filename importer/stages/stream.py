@@ -69,8 +69,9 @@ class Stream:
         lease = self._holder.get()
         if lease.published_run:
             raise AlreadyImported(lease)
-        if lease.dead_run:
-            # What a dead run wrote must be compared with all chunks before any is written.
+        if lease.dead_run or lease.session.is_joined:
+            # What a dead run wrote must be compared with all chunks before any is written; and into a table that only
+            # this session sees, no worker can write.
             return None
         planned = self._plan(lease, so_far)
         if planned is None:

@@ -53,13 +53,14 @@ def _terminate(number: int, _frame: object) -> None:
 
 
 def _answer(line: dict[str, Any]) -> dict[str, Any]:
-    """Execute one task and return its answer: the report, the survey, or the error of a survey."""
-    from importer.batch.import_spec import ImportSpec
-    from importer.batch.one_import import ImportTask, describe, run_here, task_settings
+    """Execute one task and return its answer: the report or reports, the survey, or the error of a survey."""
+    from importer.batch.one_import import describe, run_here, task_settings
     from importer.batch.survey import survey_sheet
     from importer.workers.memory_limit import limit_memory
 
-    task = ImportTask(**{**line["task"], "spec": ImportSpec(**line["task"]["spec"])})
+    if line["op"] == "together":
+        return {"reports": _reports_together(line)}
+    task = _task(line["task"])
     if line["op"] == "run":
         with contextlib.suppress(Exception):  # an invalid option is reported by the run
             limit_memory(task_settings(task).limits.memory_bytes)
@@ -68,6 +69,25 @@ def _answer(line: dict[str, Any]) -> dict[str, Any]:
         return {"survey": survey_sheet(task).to_dict()}
     except BaseException as exc:  # noqa: BLE001 - reported as the failure of this one
         return {"error": describe(exc)}
+
+
+def _reports_together(line: dict[str, Any]) -> list[dict[str, Any]]:
+    from importer.batch.one_import import ImportSet, task_settings
+    from importer.workers.memory_limit import limit_memory
+
+    from .together import run_together
+
+    given = ImportSet(**{**line["set"], "tasks": tuple(map(_task, line["set"]["tasks"]))})
+    with contextlib.suppress(Exception):
+        limit_memory(task_settings(given.tasks[0]).limits.memory_bytes)
+    return [vars(report) for report in run_together(given, _Notices)]
+
+
+def _task(described: dict[str, Any]) -> ImportTask:
+    from importer.batch.import_spec import ImportSpec
+    from importer.batch.one_import import ImportTask
+
+    return ImportTask(**{**described, "spec": ImportSpec(**described["spec"])})
 
 
 class _Notices:

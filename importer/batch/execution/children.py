@@ -24,7 +24,7 @@ from importer.runtime.process_end import describe_end
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from importer.batch.one_import import ImportTask
+    from importer.batch.one_import import ImportSet, ImportTask
 
 #: The child finds modules where this process does; its own first entry would be the current folder.
 _PROGRAM = (
@@ -66,12 +66,20 @@ class ImportProcess:
         Raises:
             MachineError: the child ended first.
         """
+        return self._answer({"op": op, "task": asdict(task)})
+
+    def ask_together(self, given: ImportSet) -> list[dict[str, Any]]:
+        """Have the child run imports as one, and return its reports; see `ask`."""
+        reports: list[dict[str, Any]] = self._answer({"op": "together", "set": asdict(given)})["reports"]
+        return reports
+
+    def _answer(self, order: dict[str, Any]) -> dict[str, Any]:
         self._tasks += 1
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         line = b""
         with contextlib.suppress(OSError):
-            self._process.stdin.write(json.dumps({"op": op, "task": asdict(task)}).encode() + b"\n")
+            self._process.stdin.write(json.dumps(order).encode() + b"\n")
             self._process.stdin.flush()
             line = self._process.stdout.readline()
         if not line.endswith(b"\n"):

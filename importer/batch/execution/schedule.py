@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .workplace import Workplace
 
 #: Seconds that imports have to end after they were told to stop; their child processes are killed a little earlier.
-_STOP_SECONDS = 12.0
+STOP_SECONDS = 12.0
 #: Seconds of one wait; see `wait_for`.
 _POLL_SECONDS = 0.1
 #: How often a task is handed out that its executor cancelled, as Dask does when its scheduler is restarted.
@@ -147,7 +147,7 @@ class Schedule:
         """Stop what runs, and take the reports on it."""
         self._stopping = True
         self._workplace.stop(self._running)
-        done, left = wait(self._running, timeout=_STOP_SECONDS)
+        done, left = wait(self._running, timeout=STOP_SECONDS)
         with contextlib.suppress(KeyboardInterrupt):
             self._take(done)
         for future in left:

@@ -13,7 +13,7 @@ from .children import ImportProcesses, shared_children
 from .elsewhere import refusal
 
 if TYPE_CHECKING:
-    from importer.batch.one_import import ImportTask
+    from importer.batch.one_import import ImportSet, ImportTask
 
 
 def run_task(task: ImportTask) -> ImportReport:
@@ -41,6 +41,17 @@ def run_in_child(children: ImportProcesses, task: ImportTask) -> ImportReport:
         return not_started_report(task.spec)
     except (ImporterError, OSError) as exc:
         return failed_report(task.spec, describe(exc))
+
+
+def run_together_in_child(children: ImportProcesses, given: ImportSet) -> list[ImportReport]:
+    """Run imports that are published as one in a child process."""
+    try:
+        with children.child(given.tasks[0]) as child:
+            return [ImportReport.from_dict(answer) for answer in child.ask_together(given)]
+    except Interrupted:
+        return [not_started_report(task.spec) for task in given.tasks]
+    except (ImporterError, OSError) as exc:
+        return [failed_report(task.spec, describe(exc)) for task in given.tasks]
 
 
 def survey_in_child(children: ImportProcesses, task: ImportTask) -> SheetSurvey | dict[str, Any]:

@@ -14,12 +14,12 @@ from importer.integrations.clusters import Cluster
 
 from .children import ImportProcesses, stop_descendants
 from .elsewhere import for_other_machines, local_paths
-from .tasks import run_in_child, run_task, stop_batch, survey_here, survey_in_child, survey_task
+from .tasks import run_in_child, run_task, run_together_in_child, stop_batch, survey_here, survey_in_child, survey_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from importer.batch.one_import import ImportTask
+    from importer.batch.one_import import ImportSet, ImportTask
     from importer.batch.report import ImportReport
     from importer.batch.survey import SheetSurvey
     from importer.settings import Dsn
@@ -82,6 +82,14 @@ class Workplace:
         if self._children is not None:
             return self._executor.submit(run_in_child, self._children, task)
         return self._executor.submit(run_task, task)
+
+    def run_together(self, given: ImportSet) -> Future[list[ImportReport]]:
+        """Hand out imports that are published as one; no given executor runs them."""
+        if self._children is not None:
+            return self._executor.submit(run_together_in_child, self._children, given)
+        from .together import run_together
+
+        return self._executor.submit(run_together, given, lambda _: None)
 
     def survey(self, task: ImportTask) -> Future[SheetSurvey | dict[str, Any]]:
         """Hand out the survey of a sheet."""
