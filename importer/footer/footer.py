@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 #: Rows at the end of a sheet that are looked at for totals and remarks.
 TAIL_ROWS = 64
-Reason = Literal["totals", "remarks"]
+Reason = Literal["totals", "remarks", "repeated header"]
 
 
 class FooterRow(NamedTuple):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
-from importer.cells.frame import ROW, kinds_by_column, part
+from importer.cells.frame import ROW, VALUE_KINDS, kinds_by_column, part
 from importer.excel.addresses import column_index
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ _SUM_CELL = re.compile(rb'<c r="([A-Z]{1,3})(\d{1,7})"[^>]*><f\b[^>]*>([^<]*\b(?
 _SPAN = re.compile(rb"\$?([A-Z]{1,3})\$?(\d{1,7}):\$?([A-Z]{1,3})\$?(\d{1,7})")
 #: A sum over a column of an Excel table: `SUBTOTAL(109,[amount])`.
 _TABLE_SUM = re.compile(rb"SUBTOTAL\(1?09,[^)]*\[")
+#: Share of a window's cells of a column that are no texts, where a text stands out.
+_TYPED = 0.8
 #: Formulas that sum the column above in more than one of so many rows are a running total, which is data.
 _RUNNING, _FEW = 3, 8
 
@@ -52,24 +54,29 @@ class RowMark(NamedTuple):
         row: sheet row, 1-based.
         label: column of a text that says so, 0-based; -1 without one.
         sums: columns whose formula sums cells above in the same column.
+        repeats: whether it, and rows below it in the window, may repeat the header.
     """
 
     row: int
     label: int
     sums: tuple[int, ...] = ()
+    repeats: bool = False
 
 
-def find_marks(frame: pl.DataFrame, xml: bytes, formulas: int) -> tuple[RowMark, ...]:
+def find_marks(frame: pl.DataFrame, xml: bytes, formulas: int, *, head: bool = True) -> tuple[RowMark, ...]:
     """Return the rows of a window that may be totals, in the order of the sheet.
 
     Args:
         frame: the window (see `cells.frame`).
         xml: its rows.
         formulas: number of formulas in them.
+        head: whether it is the first window of the sheet.
     """
     labels = _find_labels(frame)
     sums = _find_sums(xml, len(frame)) if formulas else {}
-    return tuple(RowMark(row, labels.get(row, -1), tuple(sums.get(row, ()))) for row in sorted({*labels, *sums}))
+    texts = _first_text_row(frame, head=head)
+    rows = sorted({*labels, *sums, *([texts] if texts else [])})
+    return tuple(RowMark(row, labels.get(row, -1), tuple(sums.get(row, ())), row == texts) for row in rows)
 
 
 def _find_labels(frame: pl.DataFrame) -> dict[int, int]:
@@ -107,6 +114,31 @@ def _without_a_key(frame: pl.DataFrame, columns: Mapping[int, Sequence[str]]) ->
         if held < len(frame) <= held + max(_FEW_ROWS, len(frame) // 10) and 2 * held >= len(frame):
             missing.append(pl.all_horizontal([pl.col(name).is_null() for name in names]))
     return frame.filter(pl.any_horizontal(missing))
+
+
+def _first_text_row(frame: pl.DataFrame, *, head: bool) -> int:
+    """Return the first row that has texts only, some where others have none; 0 without one.
+
+    In the head of the sheet, such rows above the first values are the header itself.
+
+    In a sheet whose columns are all texts, a header that is repeated does not stand out.
+    """
+    columns = kinds_by_column(frame.columns)
+    held = {name: len(frame) - frame[name].null_count() for name in frame.columns}
+    stands_out: list[pl.Expr] = []
+    for column, kinds in columns.items():
+        counts = {kind: held[part(column, kind)] for kind in kinds if kind in VALUE_KINDS}
+        texts = counts.pop("text", 0)
+        if texts and sum(counts.values()) >= _TYPED * (texts + sum(counts.values())):
+            stands_out.append(pl.col(part(column, "text")).is_not_null())
+    if not stands_out:
+        return 0
+    values = [pl.col(part(c, k)).is_null() for c, kinds in columns.items() for k in kinds if k != "text"]
+    texts_only = pl.all_horizontal(values)
+    if head:
+        frame = frame.slice(int(frame.select((~texts_only).arg_max()).item() or 0))
+    found = frame.filter(pl.any_horizontal(stands_out) & texts_only)
+    return int(found[ROW][0]) if len(found) else 0
 
 
 def _find_sums(xml: bytes, rows: int) -> dict[int, list[int]]:

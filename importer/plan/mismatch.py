@@ -12,16 +12,19 @@ if TYPE_CHECKING:
     from importer.reading.header import SheetColumn
 
 
-def drift_error(missing: list[Field], extra: list[SheetColumn], columns: list[SheetColumn]) -> ContractError:
+def drift_error(
+    missing: list[Field], extra: list[SheetColumn], left: list[SheetColumn], columns: list[SheetColumn]
+) -> ContractError:
     """Return the error for a sheet whose columns differ from the fields, with all differences.
 
     Args:
         missing: fields that must have a column and have none.
         extra: columns that have no field and may not be left out.
+        left: all columns that have no field.
         columns: all columns to load.
     """
     facts, choices = [], []
-    pairs = _renamed(missing, extra)
+    pairs = _renamed(missing, left)
     if missing:
         facts.append(f"missing-label: the sheet has no column {', '.join(repr(f.title or f.name) for f in missing)}")
         choices += [f"{_shown(c)} may be {f.title or f.name!r} under a new name" for f, c in pairs]

@@ -142,7 +142,7 @@ def match_fields(
     absent = [] if contract.fields_match in {"superset", "partial"} else missing
     extra = [] if contract.fields_match in {"subset", "partial"} or lenient else left
     if absent or extra:
-        raise drift_error(absent, extra, columns)
+        raise drift_error(absent, extra, left, columns)
     _check_order(contract, found)
     return found, left
 

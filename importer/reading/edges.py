@@ -16,6 +16,7 @@ from importer.errors import SheetError
 from importer.excel.addresses import MAX_COLUMNS, MAX_ROWS
 from importer.footer.footer import TAIL_ROWS, FooterRow, find_footer
 from importer.footer.judged_rows import Columns, RowsAbove
+from importer.footer.repeated_header import find_repeated, read_labels
 from importer.footer.row_marks import RowMark
 from importer.table.cell_range import CellRange, clip_merges, parse_merges
 from importer.table.data_rows import NO_LAST_ROW, DataRows
@@ -75,22 +76,20 @@ def find_edges(
     Raises:
         SheetError: there are totals or remarks, and the settings forbid them.
     """
-    textual = any(window.textual for window in windows)
-    header = _header_rows(head, cut, settings, textual=textual)
+    header = _header_rows(head, cut, settings, textual=any(window.textual for window in windows))
     data = _given_rows(header, windows, cut, settings)
     parts = [_data_part(window, data, settings.missing) for window in windows]
     outside = _count_outside(parts, data)
     footer: list[FooterRow] = []
     if settings.footer != "keep":
-        footer = _find_footer(windows, data, parts, complete=complete)
-        footer = _with_totals_row(footer, cut, data)
+        footer = _with_totals_row(_find_footer(windows, data, parts, complete=complete), cut, data)
+        footer = _with_repeated(footer, windows, data, read_labels(head, header.first, header.last))
     if settings.footer == "error" and footer and complete:
         raise SheetError(
             f"rows below or between the data are no data: {describe_rows(footer)}",
             choice="--footer skip leaves them out, --footer keep loads them",
         )
-    out = tuple(each.row for each in footer if each.certain or settings.footer == "skip")
-    if out:
+    if out := tuple(each.row for each in footer if each.certain or settings.footer == "skip"):
         data = replace(data, left_out=out)
         parts = [
             part if data.take_all(window.first_row, window.last_row) else _data_part(window, data, settings.missing)
@@ -103,8 +102,9 @@ def find_edges(
     cells = _count_cells(parts)
     data = replace(data, merged=_read_merged(windows, data, spans))
     parts = [_data_part(window, data, settings.missing) for window in windows]
-    filled = _count_cells(parts) - cells
-    return TableEdges(header, data, tuple(footer), tuple(parts), outside, totals, len(spans), filled)
+    return TableEdges(
+        header, data, tuple(footer), tuple(parts), outside, totals, len(spans), _count_cells(parts) - cells
+    )
 
 
 def _merged_data(cut: SheetFacts, data: DataRows, parts: Sequence[DataPart]) -> list[CellRange]:
@@ -263,6 +263,15 @@ def _rows_above(
 
 def _shown_rows(part: DataPart, data: DataRows) -> int:
     return part.rows - (part.hidden if data.skip_hidden else 0)
+
+
+def _with_repeated(
+    footer: list[FooterRow], windows: Sequence[WindowRead], data: DataRows, headers: list[dict[int, str]]
+) -> list[FooterRow]:
+    """Return the footer with the rows that repeat the header."""
+    marked = (w for w in windows if w.kept and any(mark.repeats for mark in w.marks))
+    found = (each for w in marked for each in find_repeated(data.within(data.of(spool.read(w.path))), headers))
+    return sorted([*footer, *found], key=lambda each: each.row)
 
 
 def _with_totals_row(footer: list[FooterRow], cut: SheetFacts, data: DataRows) -> list[FooterRow]:

@@ -87,7 +87,7 @@ def read_frame(task: ReadTask) -> tuple[pl.DataFrame, WindowRead]:
     blank = blank_looking(frame)
     return frame, WindowRead(
         window.number, task.out, len(numbers), first, last, cells, facts, formulas, hidden, by_engine, *judged,
-        find_marks(frame, rows, formulas) if task.marks else (),
+        find_marks(frame, rows, formulas, head=not window.number) if task.marks else (),
         0 if blank is None else int(blank.sum()), _first_gap(numbers),
         scales=None if window.number else find_scales(rows, task.formats),
     )  # fmt: skip

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from conftest import Database
 
 
-def matched(fields: list[str], *headers: str) -> None:
+def matched(fields: list[str], *headers: str, lenient: bool = False) -> None:
     columns = [SheetColumn(i, h, to_identifier(h)) for i, h in enumerate(headers)]
-    match_fields(parse_contract({"fields": [{"name": name} for name in fields]}), columns, lenient=False)
+    match_fields(parse_contract({"fields": [{"name": name} for name in fields]}), columns, lenient=lenient)
 
 
 def test_all_differences_are_in_one_report() -> None:
@@ -37,6 +37,9 @@ def test_all_differences_are_in_one_report() -> None:
     assert "'Customer Nme' (column A) may be 'customer_name' under a new name" in caught.value.choice
     assert "--drift add-columns" in caught.value.choice
     assert "'day' under" not in caught.value.choice
+    with pytest.raises(ContractError) as caught:
+        matched(["customer_name", "amount"], "Customer Nme", "amount", "Remark", lenient=True)
+    assert "'Customer Nme' (column A) may be 'customer_name' under a new name" in str(caught.value.choice)
 
 
 @pytest.fixture

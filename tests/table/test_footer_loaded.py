@@ -52,3 +52,23 @@ def test_totals_that_somebody_keeps(db: Database, tmp_path: Path) -> None:
     report = db.load(book(tmp_path), table="t", workers=0, footer="keep")
     assert report.total_records == LAST + 1
     assert sum(c.count.ignored for c in report.columns) == 0
+
+
+def test_headers_that_are_repeated_in_a_large_sheet(db: Database, tmp_path: Path) -> None:
+    """On each page of a list that is loaded while it is read: none is a row, and no column becomes a text."""
+    lines = ""
+    for n in range(1, LAST + 1):
+        header = n % 60 == 1
+        lines += (
+            row(n, *(inline(f"{c}{n}", c) for c in "ABC"))
+            if header
+            else row(n, number(f"A{n}", n), inline(f"B{n}", f"t{n}"), number(f"C{n}", 1))
+        )
+    path = write_rows(tmp_path / "b.xlsx", lines)
+    for table, options in (("streamed", {"chunk_rows": 50}), ("whole", {})):
+        report = db.load(path, table=table, workers=1, **options)
+        assert (report.total_records, report.error_count) == (LAST - 10, 0)
+        assert [c.type for c in report.columns] == ["bigint", "text", "bigint"]
+        assert [each["row"] for each in report.table["footer"]] == list(range(61, LAST, 60))
+        assert {each["reason"] for each in report.table["footer"]} == {"repeated header"}
+        assert all(c.count.ignored == 9 for c in report.columns)
