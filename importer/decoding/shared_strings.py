@@ -34,6 +34,7 @@ from .string_views import (
     views_to_series,
     words,
 )
+from .tag_scan import find_tags, has_marks, is_spelled_oddly
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -66,10 +67,6 @@ _ENTITY = "|".join(_ENTITIES)
 _HINT = re.compile(rb"<rPh\b.*?</rPh>", re.DOTALL)
 #: Whatever it is searched in, this looks at no byte more than twice: an item ends where the next one begins.
 _ITEM = re.compile(rb"<si\b[^<>]*/>|<si\b[^<>]*+>(?:(?!<si\b).)*?</si>", re.DOTALL)
-
-
-#: A comment, CDATA, a processing instruction, a prefix, or white space at the end of a tag: what others would miss.
-_ODD_TAG = re.compile(rb"<[!?]|</?\w+:|</\w+\s|<\w+\s+>|<\w+[\t\r\n]")
 
 
 class _Block(NamedTuple):
@@ -190,8 +187,7 @@ def _parse_block(xml: bytes) -> _Block:
     """Parse the items of a block; raise `_OddSpelling` where these may be others than they seem."""
     start = xml.find(b"<si")
     if start < 0:
-        if _ODD_TAG.search(xml, xml.find(b"<sst")):
-            raise _OddSpelling
+        _check_spelling(xml[max(xml.find(b"<sst"), 0) :])
         return _make_block(pl.Series([], dtype=pl.String), pl.Series([], dtype=pl.String))
     body = xml[start:]
     return _parse_plain_block(body) or _parse_any_block(
@@ -267,19 +263,18 @@ def _find_char(char: bytes, body: bytes, data: Bytes) -> Positions:
 def _parse_any_block(body: bytes) -> _Block:
     """Parse a block that may hold any kind of item."""
     _check_utf8(body)
-    if _ODD_TAG.search(body):
-        raise _OddSpelling
     items = pl.Series([body.decode()]).str.split(_SI_END).explode()
     if body.count(b"<si") != len(items) - 1:
-        # The block has empty items, `<si/>`; no program is known to write them.
+        # The block has empty items, `<si/>`, which no program is known to write, or oddly spelled ones.
+        _check_spelling(body)
         items = pl.Series([item.decode() for item in _ITEM.findall(body)], dtype=pl.String)
         return _make_block(pl.Series([None] * len(items), dtype=pl.String), items)
-    items = items.head(len(items) - 1)
+    items, behind = items.head(len(items) - 1), items[-1]
     raw = items.str.extract(_PLAIN_ITEM)
-    known = (raw.str.count_matches("&", literal=True) == raw.str.count_matches(_ENTITY)) & raw.str.contains(
-        "_x|\r"
-    ).not_()
-    return _make_block(pl.select(pl.when(known).then(_replace_entities(raw))).to_series(), items + _SI_END)
+    known = (raw.str.count_matches("&", literal=True) == raw.str.count_matches(_ENTITY)) & ~raw.str.contains("_x|\r")
+    block = _make_block(pl.select(pl.when(known).then(_replace_entities(raw))).to_series(), items + _SI_END)
+    _check_spelling(b"".join(block.others) + behind.encode())
+    return block
 
 
 def _make_block(texts: pl.Series, items: pl.Series) -> _Block:
@@ -292,6 +287,11 @@ def _make_block(texts: pl.Series, items: pl.Series) -> _Block:
 def _replace_entities(raw: pl.Series) -> pl.Series:
     """Return texts with their entities replaced by characters."""
     return raw.str.replace_many(list(_ENTITIES), list(_ENTITIES.values()))
+
+
+def _check_spelling(xml: bytes) -> None:
+    if has_marks(tags := find_tags(xml)) or is_spelled_oddly(tags):
+        raise _OddSpelling
 
 
 def _check_utf8(xml: bytes) -> None:

@@ -36,8 +36,12 @@ _LONG_ROW_TAG = 64
 _REF_OFFSET = len(b'<c r="')
 #: A tag, or what there is of it in as many bytes, as Excel writes it; an end tag may be cut off in its name.
 _USUAL_TAG = re.compile(rb"""</(?:\w+>|\w{22})|<\w+(?:>| ?/>| [\w:]+="| [\w:]*\Z|\Z)""")
-_USUAL_STARTS = [int.from_bytes(name, "little") for name in (b"<v>", b"<t>", b"<f>", b"<r>")]
-_USUAL_NAMES = (b"</v>", b"</c>", b"</t>", b"</f>", b"</r>", b"<is>", b"<c r", b"<c s", b"<c t")
+#: How most tags start, by the number of bytes.
+_USUAL_STARTS = {
+    size: np.array([int.from_bytes(name.encode(), "little") for name in names.split("|")], np.uint64)
+    for size, names in ((3, "<v>|<t>|<f>|<r>"), (4, "</v>|</c>|</t>|</f>|</r>|<is>|<si>|<c r"), (5, "</is>|</si>"),
+                        (6, "</row>|<row r"))
+}  # fmt: skip
 _SPACES = np.isin(np.arange(256), np.frombuffer(b" \t\r\n", np.uint8))
 _LETTERS = np.isin(np.arange(256), np.frombuffer(bytes(range(65, 91)) + bytes(range(97, 123)), np.uint8))
 
@@ -150,10 +154,10 @@ def is_spelled_oddly(tags: Tags) -> bool:
 
     Other readers of these tags would miss them, and the cells that they are of.
     """
-    names, three = tags.names[: tags.number], tags.names[: tags.number] & 0xFFFFFF
-    usual = np.isin(three, _USUAL_STARTS)
-    for name in _USUAL_NAMES:
-        usual |= names == word(name)
+    held = words(tags.data, 8)[tags.at[: tags.number]]
+    usual = np.zeros(len(held), np.bool_)
+    for size, starts in _USUAL_STARTS.items():
+        usual |= np.isin(held & np.uint64((1 << 8 * size) - 1), starts)
     which = np.flatnonzero(~usual)
     shown = {tags.data[at : at + _LOOKAHEAD].tobytes() for at in tags.at[which].tolist()}
     return any(_USUAL_TAG.match(tag) is None for tag in shown)

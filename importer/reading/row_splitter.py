@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from importer.errors import WorkbookRefused
 from importer.excel.addresses import MAX_COLUMNS, MAX_ROWS, column_index
 from importer.excel.normalize_xml import normalize_rows
@@ -196,12 +198,19 @@ class RowSplitter:
                 cut = self._buffer.find(b"</row>") + 6
                 if cut < 6 and (len(self._buffer) > self._limits.row_bytes or not self._fill()):  # noqa: PLR2004
                     raise self._endless_row()
-        if self._buffer.find(b"!", 0, cut) >= 0:  # 500 times as fast as a search for both bytes
+        if self._has_marks(cut):
             cut = self._outside_marks(cut)
         with memoryview(self._buffer) as view:
             rows = bytes(view[:cut])
         del self._buffer[:cut]
         return rows
+
+    def _has_marks(self, cut: int) -> bool:
+        """Return whether there is a comment or CDATA before a cut; a search for both its first bytes takes long."""
+        if self._buffer.find(b"!", 0, cut) < 0:
+            return False
+        data = np.frombuffer(self._buffer, np.uint8, cut)
+        return bool((data[np.flatnonzero(data[1:] == ord("!"))] == ord("<")).any())
 
     def _outside_marks(self, cut: int) -> int:
         """Return the first end of a row from a cut on that is in no comment or CDATA."""
