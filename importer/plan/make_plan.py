@@ -54,7 +54,24 @@ class PlannedLoad(NamedTuple):
 def plan_load(
     settings: Settings, source: SheetSource, target: Target, contract: Contract | None, session: Session
 ) -> tuple[Contract, LoadPlan]:
-    """Return the contract to use (the given one, else the existing table's, else an inferred one), and its plan."""
+    """Return the contract to use (the given one, else the existing table's, else an inferred one), and its plan.
+
+    Raises:
+        ContractError: the sheet does not fit it; the message names the other tables of the sheet.
+    """
+    try:
+        return _plan_load(settings, source, target, contract, session)
+    except ContractError as exc:
+        others = (*source.cut.other_tables, *source.cut.doubtful_tables)
+        if others and exc.fact.startswith(("missing-label", "extra-label")):
+            listed = ", ".join(f"--range {area}" for area in others)
+            exc.choice = f"{exc.choice}; or read another table of the sheet: {listed}"
+        raise
+
+
+def _plan_load(
+    settings: Settings, source: SheetSource, target: Target, contract: Contract | None, session: Session
+) -> tuple[Contract, LoadPlan]:
     if source.workbook.origin and settings.mode == "replace":
         raise UsageError(
             f"the workbook holds rejects of {source.workbook.origin.workbook}; the table would keep no other rows",

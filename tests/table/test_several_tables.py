@@ -13,6 +13,7 @@ from openpyxl.worksheet.table import Table
 from support.reading import reading
 
 from importer.cli.render import describe_table
+from importer.errors import ContractError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -160,6 +161,13 @@ def test_table_that_a_contract_names(tmp_path: Path, lines: list[list[Any]], nam
         said = [note for note in source.notes() if "fits the contract" in note]
         assert bool(said) == source.cut.fits_contract
         assert not (largest and said)
+
+
+def test_sheet_that_does_not_fit_names_its_other_tables(db: Database, tmp_path: Path) -> None:
+    db.run("create table t (code text, rate float8, valid date)")
+    with pytest.raises(ContractError, match="or read another table of the sheet: --range E1:G5"):
+        db.load(save(tmp_path, beside(ORDERS, RATES)), table="t", workers=0)
+    assert db.load(tmp_path / "t.xlsx", table="t", range="E1:G5", workers=0).success_count == 4
 
 
 @pytest.mark.parametrize("chunk_rows", [None, 50])
