@@ -107,7 +107,7 @@ class Url:
         hidden = text
         for secret in sorted(self._secrets(), key=len, reverse=True):
             hidden = hidden.replace(secret, _MASK)
-        return _IN_TEXT.sub(lambda match: str(Url(match[0])), hidden)
+        return hide_secrets(hidden)
 
     def _secrets(self) -> set[str]:
         found = set()
@@ -127,6 +127,11 @@ def as_url(text: object) -> Url | None:
     if not isinstance(text, str) or _BEGINNING.match(text) is None:
         return None
     return Url(text)
+
+
+def hide_secrets(text: str) -> str:
+    """Return a text in which addresses are as they are shown."""
+    return _IN_TEXT.sub(lambda match: str(Url(match[0])), text)
 
 
 def file_name(text: str | Path) -> str:

@@ -20,7 +20,7 @@ from importer.sources.paths import find_sources
 from importer.sources.sheet_names import choose_sheets
 from importer.stages.open_file import open_file
 from importer.stages.read import open_source
-from importer.urls import Url, as_url, file_name, source_settings
+from importer.urls import Url, as_url, file_name, hide_secrets, source_settings
 
 from .import_spec import ImportSpec
 from .one_import import describe
@@ -112,7 +112,7 @@ def _checked(options: dict[str, Any]) -> dict[str, Any]:
     if rejects is not None and Path(rejects).suffix and not str(rejects).endswith("/") and not Path(rejects).is_dir():
         raise UsageError(
             "one file cannot hold the rejects of many workbooks",
-            place=str(rejects),
+            place=hide_secrets(str(rejects)),
             choice="--rejects FOLDER/, or leave it out",
         )
     defaults = {f.name: f.default for f in fields(Settings)}

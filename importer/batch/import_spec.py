@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from importer.errors import UsageError
-from importer.urls import as_url
+from importer.urls import as_url, hide_secrets
 
 _KEYS = ("source", "sheet", "table", "options")
 
@@ -83,13 +83,17 @@ class ImportSpec:
             described = None
         if not isinstance(described, dict) or not isinstance(described.get("source"), str):
             raise UsageError(
-                "an import is a JSON object with a 'source'", place=text[:80], choice="a line of importer plan --json"
+                "an import is a JSON object with a 'source'",
+                place=hide_secrets(text)[:80],
+                choice="a line of importer plan --json",
             )
         given = {name: described[name] for name in _KEYS if described.get(name) is not None}
         if not all(isinstance(given.get(n, ""), str) for n in ("sheet", "table")) or not isinstance(
             given.get("options", {}), dict
         ):
-            raise UsageError("'sheet' and 'table' of an import are texts, 'options' an object", place=text[:80])
+            raise UsageError(
+                "'sheet' and 'table' of an import are texts, 'options' an object", place=hide_secrets(text)[:80]
+            )
         return cls(**given)
 
 

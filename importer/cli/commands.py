@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from importer.errors import MachineError
+from importer.urls import hide_secrets
 from importer.version import __version__
 
 from .admin import db, runs
@@ -254,6 +255,8 @@ def main() -> None:
         try:
             code = cli(prog_name="importer", standalone_mode=False)
         except click.ClickException as exc:
+            # What somebody mistyped may be an address with a password.
+            exc.message = hide_secrets(exc.message)
             if "--json" in sys.argv:
                 error = {
                     "type": "UsageError",

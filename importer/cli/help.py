@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from importer.text_files import WORKBOOK_SUFFIXES
+from importer.urls import file_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -73,7 +74,7 @@ def _proposal(word: str, others: list[str], commands: list[str]) -> str | None:
     import difflib
     import shlex
 
-    if PurePath(word).suffix.lower() in WORKBOOK_SUFFIXES:
+    if PurePath(file_name(word)).suffix.lower() in WORKBOOK_SUFFIXES:
         return shlex.join(["run", word, *others])
     near = difflib.get_close_matches(word, commands, 1)
     return near[0] if near else None

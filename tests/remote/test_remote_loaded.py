@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 import json
+import sys
+import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.commandline import Ran, assert_clean, importer, importer_here
+from support.commandline import Ran, assert_clean, importer, importer_here, started
 from support.tables import save
 from support.webserver import Handler, WebFolder, statuses
 
-from importer import SourceUnavailable, check_workbook, import_workbook, inspect_workbook, suggest_contract
+from importer import (
+    MachineError,
+    SourceUnavailable,
+    check_workbook,
+    import_workbook,
+    inspect_workbook,
+    suggest_contract,
+)
+from importer.batch.import_spec import ImportSpec
+from importer.cli.commands import main
+from importer.remote.local_copy import local_copy
+from importer.settings import Settings
+from importer.sources.paths import find_sources
+from importer.stages.open_file import open_file
+from importer.urls import source_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -204,3 +221,55 @@ def test_a_run_of_its_own_process_and_a_disk_that_is_full(db: Database, here: Pa
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert (full.code, "cannot be kept" in full.err) == (4, True)
+
+
+def test_ctrl_c_ends_a_fetch(db: Database, here: Path, web: WebFolder) -> None:
+    held = threading.Event()
+    web.faults["/in/jan.xlsx"] = lambda *_: held.wait(60) or True
+    command = ("-m", "importer", "run", secret(web, "/in/jan.xlsx"), "--to", db.dsn.text, "--workers", "1")
+    with started(sys.executable, *command) as running:
+        running.wait_for(lambda: web.asked)
+        began = time.monotonic()
+        running.process.terminate()
+        ran = running.finish()
+    held.set()
+    assert ran.code == 143, ran.err
+    assert time.monotonic() - began < 10  # two seconds, on a machine that does nothing else
+    assert_clean(ran)
+
+
+def test_what_is_mistyped_is_not_repeated_with_its_secrets(
+    here: Path, web: WebFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = secret(web, "/in/jan.xlsx")
+    for words in ([source], ["run", "--import-spec", json.dumps({"sourc": source})], ["run", source, "--debug"], ["run", source, "--jsn"]):  # fmt: skip
+        monkeypatch.setattr(sys, "argv", ["importer", *words])
+        with pytest.raises(SystemExit):
+            main()
+        told = "".join(capsys.readouterr())
+        assert "importer" in told
+        assert not [s for s in SECRETS if s in told], told
+
+
+def test_folders_of_a_web_server(web: WebFolder, here: Path) -> None:
+    """By the links on its page, as fsspec reads them."""
+    web.files["/in/"] = b"<html><a href='jan.xlsx'>jan</a> <a href='feb.xlsx'>feb</a> <a href='readme.txt'>x</a></html>"
+    names = tuple(web.url(f"/in/{name}.xlsx") for name in ("feb", "jan"))
+    assert find_sources([web.url("/in/")]).paths == names
+    assert find_sources([web.url("/in/*.xlsx")]).paths == names
+
+
+def test_a_copy_that_somebody_changed_is_not_loaded(here: Path, web: WebFolder) -> None:
+    add_book(web, "/in/jan.xlsx", here, [1, "x"])
+    settings = Settings(**source_settings(web.url("/in/jan.xlsx")))
+    with pytest.raises(MachineError, match="was changed") as caught, local_copy(settings) as copied:
+        save(copied.workbook, ["id"], [2])
+        open_file(copied, None)
+    assert str(caught.value.place) == web.url("/in/jan.xlsx")
+
+
+def test_what_goes_to_another_machine_has_no_part_in_copies_of_this_one() -> None:
+    spec = ImportSpec("s3://b/x.xlsx", options={"copies": "/tmp/x", "contract": "s3://b/c.json", "rejects": "r/"})
+    sent = spec.for_elsewhere()
+    assert (sent.source, sent.options["contract"]) == ("s3://b/x.xlsx", "s3://b/c.json")
+    assert "copies" not in sent.options
