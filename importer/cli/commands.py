@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from functools import partial
@@ -255,18 +256,19 @@ def main() -> None:
         try:
             code = cli(prog_name="importer", standalone_mode=False)
         except click.ClickException as exc:
-            # What somebody mistyped may be an address with a password.
-            exc.message = hide_secrets(exc.message)
             if "--json" in sys.argv:
                 error = {
                     "type": "UsageError",
-                    "message": exc.format_message(),
+                    "message": hide_secrets(exc.format_message()),
                     "place": None,
                     "choice": None,
                     "exit_code": exc.exit_code,
                 }
                 click.echo(json.dumps({"outcome": "failed", "error": error}, ensure_ascii=False, indent=2))
-            exc.show()
+            # What somebody mistyped may be an address with a password.
+            told = io.StringIO()
+            exc.show(told)
+            click.echo(hide_secrets(told.getvalue()), err=True, nl=False)
             code = exc.exit_code
         except (KeyboardInterrupt, click.Abort) as exc:
             # click turns what it catches outside our own handlers into an Abort.
