@@ -30,6 +30,8 @@ PREFIX = "importer-spool-"
 #: What multiprocessing calls its folder for sockets; only one with our lock file is ours.
 _SOCKETS_PREFIX = "pymp-"
 _LOCK, _UNLOCKED = "importer.lock", "importer.unlocked"
+#: The lock file before it is locked: a folder that has it was made a moment ago, and is no folder of a killed run.
+_NEW_LOCK = "importer.lock.new"
 #: A lock that is held, as against a file system without locks.
 _HELD_CODES = (errno.EWOULDBLOCK, errno.EACCES)
 #: Lock files that this process holds open for its folders; a forked child must not hold them, too.
@@ -102,7 +104,7 @@ def lock_new_folder(folder: Path) -> int | None:
     """
     if sys.platform == "win32":
         return None
-    path = folder / _LOCK
+    path = folder / _NEW_LOCK
     lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     _held.add(lock)
     try:
@@ -114,6 +116,7 @@ def lock_new_folder(folder: Path) -> int | None:
     if not _is_in_place(lock, path):
         _release(lock)
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
+    path.rename(folder / _LOCK)
     return lock
 
 
@@ -163,26 +166,27 @@ def _remove_if_abandoned(path: Path) -> int | None:
         about = os.fstat(folder)
         if about.st_uid != os.geteuid() or about.st_mode & 0o077:
             return None
-        try:
-            lock = os.open(_LOCK, os.O_RDWR | os.O_NOFOLLOW, dir_fd=folder)
-        except FileNotFoundError:
-            if path.name.startswith(PREFIX):
-                path.rmdir()  # fails if it is not empty
-            return None
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return _remove(path, folder) if _is_in_place(lock, path / _LOCK) else None
-        finally:
-            os.close(lock)
+        for name in (_LOCK, _NEW_LOCK):
+            with contextlib.suppress(FileNotFoundError):
+                lock = os.open(name, os.O_RDWR | os.O_NOFOLLOW, dir_fd=folder)
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    size = _remove(path, folder, name) if _is_in_place(lock, path / name) else None
+                finally:
+                    os.close(lock)
+                return size if name == _LOCK else None
+        if path.name.startswith(PREFIX):
+            path.rmdir()  # fails if it is not empty
+        return None
     finally:
         os.close(folder)
 
 
-def _remove(path: Path, folder: int) -> int:
+def _remove(path: Path, folder: int, lock: str) -> int:
     """Remove an open folder of which this process has the exclusive lock; return the bytes of its files."""
     size = 0
     with os.scandir(folder) as entries:
-        for entry in [entry for entry in entries if entry.name != _LOCK]:
+        for entry in [entry for entry in entries if entry.name != lock]:
             if entry.is_dir(follow_symlinks=False):
                 size += tree_bytes(path / entry.name)
                 shutil.rmtree(entry.name, dir_fd=folder)
@@ -190,7 +194,7 @@ def _remove(path: Path, folder: int) -> int:
                 size += entry.stat(follow_symlinks=False).st_size
                 os.unlink(entry.name, dir_fd=folder)
     # Last, so that a folder of which only a part was removed is still known as abandoned.
-    os.unlink(_LOCK, dir_fd=folder)
+    os.unlink(lock, dir_fd=folder)
     path.rmdir()
     return size
 

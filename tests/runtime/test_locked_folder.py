@@ -56,6 +56,15 @@ def test_folder_of_a_killed_process_is_removed(tmp_path: Path, size: int, said: 
     assert remove_abandoned(tmp_path) == Removed()
 
 
+def test_a_folder_that_was_just_made_is_no_killed_run(tmp_path: Path) -> None:
+    """Another process may be about to lock it; it then makes another one."""
+    made = tmp_path / f"{PREFIX}new"
+    made.mkdir(mode=0o700)
+    (made / "importer.lock.new").touch(mode=0o600)
+    assert remove_abandoned(tmp_path) == Removed()
+    assert _names(tmp_path) == []
+
+
 def test_several_folders_are_counted(tmp_path: Path) -> None:
     for size in (10, 20, 30):
         _killed(tmp_path, size)
