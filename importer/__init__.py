@@ -174,12 +174,13 @@ def import_workbook(
     from importer.api.arguments import as_path, as_progress
     from importer.api.messages import python_report, python_words
 
+    from .excel.rejects_origin import rejects_in_folder
     from .pipeline import run
     from .settings import make_settings
 
     named = table or contract
     with as_path(workbook, temp_dir, needs_name=not named) as path, python_words(_parameters()):
-        settings = make_settings(path, **options)
+        settings = make_settings(path, **rejects_in_folder(options, path))
         return python_report(run(settings, as_progress(progress), dry_run=dry_run), _parameters())
 
 

@@ -132,9 +132,11 @@ def _load(workbooks: tuple[str, ...], options: dict[str, Any], *, dry_run: bool)
             if not is_plain(named, options):
                 report = import_all(request_groups(named, options), options, show, dry_run=dry_run)
                 sys.exit(deliver_report(report.to_dict(), report_to, report.exit_code))
+            from importer.excel.rejects_origin import rejects_in_folder
             from importer.settings import make_settings
 
             own = {name: value for name, value in options.items() if name not in ONLY_MANY}
+            own = rejects_in_folder(own, named[0])
             settings = make_settings(named[0], limits=limits_of(own), **split_lists(own))
             sys.exit(_load_one(settings, show, report_to, dry_run=dry_run, has_budget=own["max_rejects"] is not None))
 

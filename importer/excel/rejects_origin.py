@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from xml.parsers import expat
+
+from importer.urls import as_url
 
 if TYPE_CHECKING:
     from .package import Package
@@ -87,3 +90,15 @@ def _properties(package: Package) -> dict[str, str]:
 def original_stem(stem: str) -> str:
     """Return the stem of the original workbook for the stem of its rejects file."""
     return re.sub(r"\.rejects(?:-\d+)?$", "", stem) or stem
+
+
+def rejects_in_folder(options: dict[str, Any], workbook: str | Path) -> dict[str, Any]:
+    """Return options of an import, with the file that is meant if `rejects` names a folder.
+
+    It does by a slash at its end, or because there is such a folder. The file is named after the workbook.
+    """
+    given = options.get("rejects")
+    if given is None or as_url(given) is not None or not (str(given).endswith("/") or Path(given).is_dir()):
+        return options
+    name = f"{original_stem(Path(workbook).stem)}.rejects.xlsx"
+    return {**options, "rejects": None, "default_rejects": str(Path(given) / name)}

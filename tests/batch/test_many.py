@@ -165,6 +165,8 @@ def test_rejects_of_each(db: Database, tmp_path: Path, monkeypatch: pytest.Monke
     assert sorted(str(p) for p in Path().rglob("*.rejects.xlsx")) == ["x/a.rejects.xlsx", "y/a.rejects.xlsx"]
     report = load(db, "*/a.xlsx", table="t", types="n=integer", rejects="out/", again=True)
     assert sorted(p.name for p in Path("out").iterdir()) == ["x_a.rejects.xlsx", "y_a.rejects.xlsx"]
+    one = import_workbook("x/a.xlsx", to=db.dsn.text, table="t", types="n=integer", rejects="one/", again=True)
+    assert str(one.rejects_file) == str(tmp_path / "one" / "a.rejects.xlsx"), "a folder is one for a single import, too"
     assert load(db, "*/a.xlsx", table="u", types="n=integer", max_rejects=0).exit_code == 5
 
 
