@@ -11,6 +11,7 @@ import openpyxl
 import pytest
 from openpyxl.worksheet.table import Table
 from playwright.sync_api import expect
+from support import otherbooks
 from support.serving import Service, book, held, kill_all, numbers, serving, short_folder, wait_for
 
 if TYPE_CHECKING:
@@ -295,6 +296,28 @@ def test_page_hostile_texts_are_shown_as_text(service: Service, visit: Visit) ->
     assert page.locator("img").count() == 1
     assert page.locator("img").get_attribute("src") == "/static/icon.svg"
     assert service.rows("select t from hostile order by n") == [("a",), (HOSTILE,), ("c",)]
+
+
+def test_page_text_file_that_is_read_as_the_user_says(service: Service, visit: Visit) -> None:
+    """What could be read in several ways is shown with a button for each."""
+    visit.drop(("places.csv", "id;obec,kraj\n1;Třebíč,x\n2;Žďár,y\n".encode("cp1250")))
+    visit.see("#workbook-error .fact", "could be in several encodings")
+    visit.page.get_by_role("button", name="Read “Třebíč”").click()
+    visit.see("#workbook-error .fact", "delimiter is not clear")
+    visit.page.get_by_role("button", name="Semicolons are between the columns").click()
+    visit.see("#preview-summary", "2 rows and 2 columns")
+    visit.page.fill("#header-row", "1")
+    visit.page.press("#header-row", "Enter")
+    visit.load("2 rows are in")
+    assert service.rows("select * from places order by id") == [(1, "Třebíč,x"), (2, "Žďár,y")]
+
+
+def test_page_takes_workbooks_of_other_formats(service: Service, visit: Visit, tmp_path: Path) -> None:
+    path = otherbooks.write_ods(tmp_path / "sheet.ods", [otherbooks.Table([["id", "name"], [1, "a"], [2, "b"]])])
+    visit.drop(("From office.ODS", path.read_bytes()))
+    visit.see("#preview-summary", "2 rows and 2 columns")
+    visit.load("2 rows are in")
+    assert service.rows("select * from from_office order by id") == [(1, "a"), (2, "b")]
 
 
 def test_page_refused_file_is_told_where_it_was_dropped(visit: Visit) -> None:

@@ -12,6 +12,7 @@ import { leaveRun, showRun } from "./run.js";
 import { signIn } from "./signin.js";
 import { obstacle, prepareTarget, replaces, showTarget, targetOptions, targetSentence } from "./target.js";
 import { count, number } from "./words.js";
+import { readings, textOptions } from "./textfile.js";
 import { prepareWorkbook, send, showEmpty } from "./workbook.js";
 
 /** The current workbook: its file (null after a reload), its upload, and options and result of the last inspection. */
@@ -27,7 +28,7 @@ signIn(start).catch((error) => {
 async function start() {
   if (!started) {
     started = true;
-    preparePreview((asking) => hand && inspect(asking));
+    preparePreview((asking) => hand && inspect({ ...textOptions(hand.asking), ...asking }));
     prepareTarget(drawAction);
     prepareHistory((run) => openRun(run.id));
     byId("load").addEventListener("click", () => begin("/upload"));
@@ -97,7 +98,8 @@ async function inspect(asking, fresh = false) {
     if (!(problem instanceof ServiceError)) throw problem;
     hand.stale = true;
     if (fresh) showEmpty();
-    showError(error, problem, problem.passes ? [{ text: "Try again", act: () => inspect(asking, fresh) }] : []);
+    const ways = readings(problem, (options) => inspect({ ...asking, ...options }, fresh));
+    showError(error, problem, problem.passes ? [{ text: "Try again", act: () => inspect(asking, fresh) }] : ways);
   } finally {
     if (mine === asked) {
       holder.removeAttribute("aria-busy");
@@ -159,7 +161,8 @@ async function begin(path, more = {}) {
   try {
     const { sheet } = hand.inspected;
     const { range, excel_table, header_row } = hand.asking;
-    const options = { sheet, range, excel_table, header_row, ...targetOptions(), ...more, wait: false };
+    const reading = { sheet, range, excel_table, header_row, ...textOptions(hand.asking) };
+    const options = { ...reading, ...targetOptions(), ...more, wait: false };
     const { run } = await withUpload((upload) => post(path, { ...options, upload }));
     hand.run = run.id;
     watch(run);

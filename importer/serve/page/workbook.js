@@ -71,8 +71,8 @@ function refusal(files) {
   const wrong = (message, place, choice) => Object.assign(new Error(message), { place, choice });
   if (files.length > 1) return wrong(`${files.length} files were given`, null, "Choose one workbook at a time.");
   const [file] = files;
-  if (!/\.xls[xm]$/i.test(file.name)) {
-    return wrong("this is not a workbook that can be read", file.name, "Save it as .xlsx in Excel first.");
+  if (!/\.(xls[xmb]?|xlt[xm]|ods|csv|tsv)$/i.test(file.name)) {
+    return wrong("this is not a workbook that can be read", file.name, "Save it as .xlsx or .csv first.");
   }
   if (file.size > limit) {
     return wrong(`the file has ${size(file.size)}; the limit is ${size(limit)}`, file.name, "Split it into smaller ones.");
