@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .field import Field
 
 TYPE_ERROR, CONSTRAINT_ERROR = "type-error", "constraint-error"
-ERROR_CELL, UNCALCULATED = "error-cell", "uncalculated-formula"
+ERROR_CELL, UNCALCULATED, EXTRA_CELL = "error-cell", "uncalculated-formula", "extra-cell"
 
 _EMAIL = r"^[^@\s]+@[^@\s.]+(?:\.[^@\s.]+)+$"
 _URI = r"^[A-Za-z][A-Za-z0-9+.-]*:[^\s]+$"

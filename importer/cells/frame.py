@@ -33,6 +33,8 @@ VALUE_KINDS: dict[str, type[pl.DataType] | pl.DataType] = {
 UTC_MIDNIGHT = "T00:00:00Z"
 #: Kinds that hold no value: an error value, the text of a formula, the raw text of a value that no type can hold.
 PROBLEM_KINDS = ("error", "formula", "unreadable")
+#: How the unreadable text of a last cell begins that is followed by more, in a text file; then that part of the line.
+BEYOND = "more fields than columns: "
 #: Above this, neighbouring integers share one 64-bit float, the form of every number in a workbook.
 MAX_EXACT_INTEGER = 2**53
 PARTS = (*VALUE_KINDS, *PROBLEM_KINDS)

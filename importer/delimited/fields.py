@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import polars as pl
 
-from importer.cells.frame import ROW, part
+from importer.cells.frame import BEYOND, ROW, part
 from importer.columns.texts import view_texts
 from importer.decoding.string_views import PADDING
 
@@ -197,5 +197,5 @@ def _rest_of_lines(rows: bytes, fields: Fields, beyond: Positions, width: int) -
         last = int(fields.firsts[record] + fields.counts[record]) - 1
         begin = int(fields.starts[first]) - (quoted is not None and bool(quoted[first]))
         end = int(fields.starts[last] + fields.lengths[last]) + (quoted is not None and bool(quoted[last]))
-        texts[record] = f"more fields than columns: {rows[begin:end].decode()}"
+        texts[record] = f"{BEYOND}{rows[begin:end].decode()}"
     return pl.Series(texts, dtype=pl.String)

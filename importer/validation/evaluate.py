@@ -9,9 +9,17 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from importer.cells.constraints import CONSTRAINT_ERROR, ERROR_CELL, TYPE_ERROR, UNCALCULATED, checks, format_check
+from importer.cells.constraints import (
+    CONSTRAINT_ERROR,
+    ERROR_CELL,
+    EXTRA_CELL,
+    TYPE_ERROR,
+    UNCALCULATED,
+    checks,
+    format_check,
+)  # fmt: skip
 from importer.cells.convert import convert
-from importer.cells.frame import PROBLEM_KINDS, VALUE_KINDS, digits_or_none, kinds_by_column, part
+from importer.cells.frame import BEYOND, PROBLEM_KINDS, VALUE_KINDS, digits_or_none, kinds_by_column, part
 from importer.cells.temporal import instants
 from importer.cells.text import as_text, raw_text
 from importer.postgres.types import wire_type_of
@@ -144,8 +152,7 @@ class _ColumnExpressions:
             length = pl.col(text).str.len_chars()
             yield Rule(i, CONSTRAINT_ERROR, length > self._max_text, f"is longer than {self._max_text:,} characters")
         for kind in self._problems:
-            rule, reason = _PROBLEM_RULES[kind]
-            yield Rule(i, rule, pl.col(part(self._column, kind)).is_not_null(), reason)
+            yield from self._problem_rules(kind)
         if field.required:
             yield Rule(i, CONSTRAINT_ERROR, pl.col(f"m{i}"), "is required")
         if set(self._kinds) & set(VALUE_KINDS) and field.type not in {"string", "any"}:
@@ -157,6 +164,17 @@ class _ColumnExpressions:
             yield Rule(i, found.rule, found.broken, found.reason)
         yield Rule(i, TYPE_ERROR, value.is_not_null() & pl.col(f"w{i}").is_null(), misfit)
         yield from encoding_rules(i, self._planned.pg_type, self._encoding)
+
+    def _problem_rules(self, kind: str) -> Iterator[Rule]:
+        """Yield the rules that cells of a kind break which is no value."""
+        texts = pl.col(part(self._column, kind))
+        broken = texts.is_not_null()
+        if kind == "unreadable":
+            beyond = texts.str.starts_with(BEYOND).fill_null(value=False)
+            yield Rule(self.position, EXTRA_CELL, beyond, "is followed by more fields than the table has columns")
+            broken &= ~beyond
+        rule, reason = _PROBLEM_RULES[kind]
+        yield Rule(self.position, rule, broken, reason)
 
     def _format_hint(self) -> str:
         if "instant" in self._kinds and self._instant_texts() is None:

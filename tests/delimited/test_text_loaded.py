@@ -46,6 +46,7 @@ def test_rejects_have_their_lines_and_load_when_mended(db: Database, tmp_path: P
     report = db.load(path, table="t", contract=contract)
     assert db.rows("select id, price, note from t order by id") == [(1, 1.5, "a\nb"), (5, 6.25, "g")]
     assert sorted(group.cells for group in report.reasons) == ["B4", "C5", "C6"]
+    assert {rule.example: rule.key for rule in report.rules}["CSV!C5"] == "note|extra-cell"
     with pytest.raises(BudgetExceeded):
         db.load(path, table="u", contract=contract, max_rejects=1)
 
