@@ -7,7 +7,7 @@ import os
 import sys
 
 from importer.cli.signals import repeat_dropped_interrupts
-from importer.cli.startup import prestart_workers, skip_last_collection
+from importer.cli.startup import leave_at_exit, prestart_workers, skip_last_collection
 
 
 def main() -> None:
@@ -31,5 +31,11 @@ def main() -> None:
         skip_last_collection()
 
 
+def program() -> None:
+    """Run the command line as a process of its own, which ends with it."""
+    with leave_at_exit():
+        main()
+
+
 if __name__ == "__main__":
-    main()
+    program()

@@ -477,6 +477,18 @@ def test_unexpected_error_is_a_message(good: Path, debug: bool) -> None:
     assert ("Traceback" in ran.err) is debug
 
 
+def test_end_of_the_process() -> None:
+    """It ends without tearing the interpreter down, but not before what others registered, and not under a profiler."""
+    ends = "import atexit, sys\n{}\nfrom importer.__main__ import program\nsys.argv[1:] = ['--version']\nprogram()"
+    for before, told in (("", ""), ("atexit.register(print, 'registered')", "registered\n")):
+        with started(sys.executable, "-v", "-c", ends.format(before)) as running:  # it tells what it removes
+            ran = running.finish()
+        assert (ran.code, ran.out.partition("\n")[2]) == (0, told)
+        assert ("# cleanup" in ran.err) is bool(told)
+    with started(sys.executable, "-m", "cProfile", "-m", "importer", "--version") as running:
+        assert "function calls" in running.finish().out
+
+
 def test_stdout_that_is_full_or_closed(good: Path) -> None:
     if Path("/dev/full").exists():
         with (
