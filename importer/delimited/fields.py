@@ -76,7 +76,7 @@ def split_fields(rows: bytes, dialect: TextDialect, first_line: int) -> Fields:
     inner = 0
     if b'"' in rows:
         quotes = np.flatnonzero(text == QUOTE)
-        ends = ends[(np.searchsorted(quotes, ends) & 1) == 0]
+        ends = ends[_outside(ends, quotes)]
         inner = len(line_ends)
     starts = np.empty_like(ends)
     starts[:1], starts[1:] = 0, ends[:-1] + 1
@@ -93,6 +93,16 @@ def split_fields(rows: bytes, dialect: TextDialect, first_line: int) -> Fields:
         quoted = (text[np.minimum(starts, len(text) - 1)] == QUOTE) & (ends > starts)
         starts, ends = starts + quoted, ends - quoted
     return Fields(data, starts, ends - starts, quoted, firsts, last - firsts + 1, lines)
+
+
+def _outside(ends: Positions, quotes: Positions) -> Mask:
+    """Return which of the first positions have an even number of the second before them, so that none is quoted."""
+    if len(quotes) > len(ends):
+        numbers = np.searchsorted(quotes, ends)
+    else:  # fewer to search for
+        numbers = np.cumsum(np.bincount(np.searchsorted(ends, quotes), minlength=len(ends) + 1)[: len(ends)])
+    outside: Mask = (numbers & 1) == 0
+    return outside
 
 
 def make_rows(
