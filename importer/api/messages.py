@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 
 #: A command for the shell, which stays as it is.
 _COMMAND = re.compile(r"(`[^`]*`|\bimporter [a-z]+ [^;]*)")
-#: An option, and a value behind it: quoted, a number or a range, a word in capitals, `NAME=TYPE`, or one of few words.
+#: An option, and a value behind it: quoted, a number or a range, a word in capitals, `NAME=TYPE`, a range of cells, or
+#: one of few words.
 _OPTION = re.compile(
     r"--(?P<name>[a-z]+(?:-[a-z]+)*)"
-    r"(?:[ =](?P<value>'[^']*'|[\w$]+=[\w(),]+|[A-Z][A-Z,…%|]*(?![a-z])|\d[\d,%-]*|add-columns|ignore-extra|append|"
-    r"create|replace|upsert|reject|first|last|null|text|ask|keep|skip|error|include|builtin|calamine|batch)(?![\w(]))?"
+    r"(?:[ =](?P<value>'[^']*'|[\w$]+=(?:[\w(),]+|'[^']*')|[A-Z]{1,3}\d*:[A-Z]{1,3}\d*|[A-Z][A-Z,…%|]*(?![a-z])|"
+    r"\d[\d,%-]*|add-columns|ignore-extra|append|create|replace|upsert|reject|first|last|null|text|ask|keep|skip|error|"
+    r"include|builtin|calamine|batch|dmy|mdy|ymd|point|comma)(?![\w(]))?"
 )
 
 
@@ -46,7 +48,10 @@ def in_python(text: str, parameters: Mapping[str, bool]) -> str:
 
 
 def _literal(value: str) -> str:
-    return value if value.isdecimal() or value.startswith("'") else f'"{value}"'
+    if value.isdecimal() or value.startswith("'"):
+        return value
+    plain = value.replace("'", "")  # what the shell takes from `price='numeric(12,2)'`
+    return f'"{plain}"'
 
 
 @contextlib.contextmanager
