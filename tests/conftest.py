@@ -39,7 +39,7 @@ EMBEDDED = ("16", "18")
 #: Modules about what no version of the server does differently. By default they use the first one only; `--everywhere`
 #: uses all.
 ONE_SERVER = {
-    "test_api", "test_changed_target", "test_checksums", "test_cli", "test_commands", "test_commit_unknown", "test_connect_errors",
+    "test_airflow", "test_api", "test_changed_target", "test_checksums", "test_cli", "test_commands", "test_commit_unknown", "test_connect_errors",
     "test_contract", "test_dask", "test_direct", "test_drift", "test_embedded", "test_errors", "test_exact_numbers",
     "test_foreign", "test_formats", "test_formats_padded", "test_headers", "test_hooks", "test_inbox", "test_hostile", "test_iso_dates",
     "test_kept_rejects", "test_kept_sessions", "test_keys", "test_ledger", "test_leftovers", "test_lineage", "test_many", "test_mending", "test_merged_cells",

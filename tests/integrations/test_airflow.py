@@ -1,0 +1,123 @@
+"""The operator in real DAGs: plain, mapped, failing, retried and killed, with what Airflow's database says afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from support.airflow import airflow_python
+from support.tables import save
+
+if TYPE_CHECKING:
+    from conftest import Database
+
+DAGS = Path(__file__).parent / "airflow_dags.py"
+#: What stops a run within two seconds is said by the program; a machine under load takes longer for the same.
+STOPPED_SECONDS = 2.0
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Workbooks: good ones, with a bad row, and one that is none."""
+    for number, name in enumerate(("a", "b", "c", "late", "killed"), 1):
+        save(tmp_path / f"{name}.xlsx", ["id", "v"], [number, name], [number + 10, name])
+    for number, name in enumerate(("bad", "budget", "strict", "bash"), 100):
+        save(tmp_path / f"{name}.xlsx", ["id", "v"], [number, name], ["x", name])
+    (tmp_path / "broken.xlsx").write_text("no workbook")
+    (tmp_path / "rejects").mkdir()
+    return tmp_path
+
+
+def connection(db: Database, **other: Any) -> str:
+    """The test's database as a connection of Airflow, with parameters in its extra field."""
+    host = parse_qs(urlsplit(db.server.text).query)["host"][0]
+    extra = {"options": f"-csearch_path={db.schema},public", "sslmode": "prefer", **other.pop("extra", {})}
+    described = {"conn_type": "postgres", "host": host, "login": "postgres", "schema": "postgres", "extra": extra}
+    return json.dumps({**described, **other})
+
+
+def run_dags(db: Database, folder: Path) -> dict[str, Any]:
+    """Run all DAGs in the environment of Airflow, and return what became of their tasks."""
+    home, python = folder / "airflow", airflow_python()
+    (home / "dags").mkdir(parents=True)
+    shutil.copy(DAGS, home / "dags")
+    plan = {"folder": str(folder), "dsn": db.dsn.text, "python": sys.executable, "mapped": ["b", "c", "bad"]}
+    (home / "plan.json").write_text(json.dumps({**plan, "table": "orders"}))
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "PG", "PYTHONWARN"))}
+    env |= {
+        "AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False", "DAG_PLAN": str(home / "plan.json"),
+        "AIRFLOW_CONN_SHOP": connection(db, extra={"cursor": "dictcursor"}), "AIRFLOW_CONN_PLAIN": connection(db),
+        "AIRFLOW_CONN_DOWN": connection(db, host="127.0.0.1", port=1),
+    }  # fmt: skip
+    command = [python, str(home / "dags" / DAGS.name), str(home / "result.json")]
+    ran = subprocess.run(command, env=env, capture_output=True, text=True, timeout=500)
+    assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr[-3000:]
+    found: dict[str, Any] = json.loads((home / "result.json").read_text())
+    return {**found, "log": ran.stdout + ran.stderr}
+
+
+@pytest.mark.timeout(1200)
+def test_dags(db: Database, folder: Path) -> None:
+    """One test, because Airflow takes seconds to start."""
+    db.run(
+        "create table orders (id int, v text, _source_file text, _source_sheet text, _source_row bigint, _run_id uuid)"
+    )
+    ran = run_dags(db, folder)
+    states = {
+        dag: {name: each["state"] for name, each in tasks.items() if name != "state"}
+        for dag, tasks in ran["dags"].items()
+    }
+    assert states == {
+        "plain": {"load": "success", "bash": "failed"},
+        "imported_before": {"skip": "skipped", "succeed": "success"},
+        "mapped": {"names": "success", "load[0]": "success", "load[1]": "success", "load[2]": "success"},
+        "failing": {"usage": "failed", "refused": "failed", "budget": "failed", "rejects": "failed"},
+        "retried": {"load": "success"},
+        "killed": {"load": "success"},
+    }  # fmt: skip
+    tries = {name: each["tries"] for name, each in ran["dags"]["failing"].items() if name != "state"}
+    assert set(tries.values()) == {1}
+    assert (ran["dags"]["retried"]["load"]["tries"], ran["dags"]["killed"]["load"]["tries"]) == (2, 2)
+    check_reports(ran["dags"], folder)
+    assert len(ran["on_kill"]["seconds"]) == 1
+    assert ran["on_kill"]["seconds"][0] <= STOPPED_SECONDS
+    assert ran["on_kill"]["left"] == 0
+    assert ran["asset"]["success_count"] == 2
+    assert "importer" in ran["providers"]
+    # The bash command's own code, not that of the end of its pipe.
+    assert "exit code 5" in ran["log"]
+    loaded = db.rows("select id, _source_file from orders order by id")
+    names = ("a", "b", "c", "late", "killed")
+    pairs = [(n + more, f"{name}.xlsx") for more in (0, 10) for n, name in enumerate(names, 1)]
+    assert loaded == [*pairs, (100, "bad.xlsx"), (102, "strict.xlsx")]
+
+
+def check_reports(dags: dict[str, Any], folder: Path) -> None:
+    """What XCom holds, also of tasks that failed, and where the rejects are."""
+    plain = dags["plain"]["load"]["return_value"]
+    assert (plain["outcome"], plain["table"], plain["success_count"], plain["rejects"]) == (
+        "published",
+        "orders",
+        2,
+        None,
+    )
+    assert len(plain["sha256"]) == 64
+    before = dags["imported_before"]["succeed"]["return_value"]
+    assert (before["outcome"], before["run_id"]) == ("already-imported", plain["run_id"])
+    bad = dags["mapped"]["load[2]"]["return_value"]
+    assert (bad["error_count"], bad["rejects"]) == (1, f"{folder}/rejects/bad.rejects.xlsx")
+    strict = dags["failing"]["rejects"]["report"]
+    assert (strict["outcome"], strict["rejects"]) == ("published", f"{folder}/strict.rejects.xlsx")
+    budget = dags["failing"]["budget"]["report"]
+    assert (budget["outcome"], budget["success_count"]) == ("over-budget", 0)
+    assert Path(bad["rejects"]).is_file()
+    assert Path(strict["rejects"]).is_file()
+    assert budget["rejects"] == f"{folder}/budget.rejects.xlsx"
+    assert (folder / "bash.rejects.xlsx").is_file()
