@@ -111,20 +111,27 @@ def clean(to: str | None, as_json: bool, debug: bool) -> None:
 
 
 @runs.command()
+@click.option("--older-than", metavar="AGE", help="Delete runs that ended longer ago, such as 12h, 90d, 4w.")
 @ledger_options
-def prune(to: str | None, as_json: bool, debug: bool) -> None:
-    """Delete the rejected rows that the ledger keeps; the runs stay, and so do the rejects files."""
+def prune(older_than: str | None, to: str | None, as_json: bool, debug: bool) -> None:
+    """Delete the rejected rows that the ledger keeps; the runs stay, and so do the rejects files.
+
+    With --older-than delete old runs instead, with what the ledger keeps of them. The tables stay as they are, but a
+    workbook whose run is deleted would be imported once more.
+    """
     with exit_on_error(as_json=as_json, debug=debug):
         from importer.ledger.history import ledger_session
+        from importer.ledger.pruning import age_seconds, prune_runs
         from importer.ledger.rejects import prune_rejects
 
+        seconds = None if older_than is None else age_seconds(older_than)
         with ledger_session(_group_option("to", to)) as session:
-            pruned = prune_rejects(session)
-        click.echo(
-            json.dumps({"pruned": pruned})
-            if _group_option("as_json", as_json)
-            else f"pruned: rejects of {pruned['runs']:,} runs, {pruned['bytes'] / 1e6:,.1f} MB"
-        )
+            pruned = prune_rejects(session) if seconds is None else {"runs": prune_runs(session, seconds)}
+        if seconds is None:
+            said = f"pruned: rejects of {pruned['runs']:,} runs, {pruned['bytes'] / 1e6:,.1f} MB"
+        else:
+            said = f"pruned: {pruned['runs']:,} runs; their workbooks would be imported once more"
+        click.echo(json.dumps({"pruned": pruned}) if _group_option("as_json", as_json) else said)
 
 
 @runs.command()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.commandline import importer
+from support.commandline import Ran, importer
 from support.tables import contract, save
 
+from importer.cli.commands import cli
 from importer.errors import (
     BudgetExceeded,
     Conflict,
@@ -447,3 +450,37 @@ def test_import_drops_what_earlier_attempts_of_it_left_and_nothing_else(
         )
     db.load(book)
     assert db.leftovers() == [others]
+
+
+def test_old_runs_are_pruned(db: Database, tmp_path: Path) -> None:
+    """Those that ended so long ago, unless they can be resumed; their workbooks are loaded once more then."""
+    books = [save(tmp_path / f"{name}.xlsx", ["v"], [name]) for name in ("done", "unfinished", "new")]
+    for path in books:
+        db.load(path, table="t")
+    old = "update importer.runs set finished_at = now() - interval '91 days'"
+    mine = f"target_schema = '{db.schema}' and workbook"
+    staged = "state = 'interrupted', staging = 'stage_0123456789abcdef_1'"
+    db.run(f"{old} where {mine} = 'done.xlsx'", f"{old}, {staged} where {mine} = 'unfinished.xlsx'")
+    command = ("runs", "prune", "--to", db.dsn.text, "--json", "--older-than")
+    for age in ("90", "-1d", "1y", "0d", "9999999999w", "٩d"):
+        refused = importer_runs(*command, age)
+        assert (refused.code, refused.json["error"]["message"]) == (2, "not an age"), age
+    assert importer_runs(*command, "92d").json == {"pruned": {"runs": 0}}
+    assert importer_runs(*command, "12w").json == {"pruned": {"runs": 1}}
+    left = db.rows(f"select workbook from importer.runs where {mine} is not null order by 1")
+    assert left == [("new.xlsx",), ("unfinished.xlsx",)]
+    assert db.rows(
+        "select count(*) from importer.chunks c left join importer.runs r on r.id = c.run where r.id is null"
+    ) == [(0,)]
+    assert [db.load(path, table="t").outcome for path in (books[0], books[2])] == ["published", "already-imported"]
+
+
+def importer_runs(*arguments: str) -> Ran:
+    """The command line in this process."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
+        try:
+            code = cli(list(arguments), prog_name="importer", standalone_mode=False)
+        except SystemExit as exc:
+            code = exc.code
+    return Ran(code or 0, out.getvalue(), "", 0, [], [])
