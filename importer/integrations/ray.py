@@ -11,8 +11,6 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from importer.errors import ConnectionFailed
 
-from .time_limits import CONNECT_SECONDS, within
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -95,9 +93,11 @@ def connect(place: str) -> Iterator[Executor]:
     Raises:
         ConnectionFailed: no cluster answers.
     """
+    own = place == "local"
     address = place if place in {"auto", "local"} else f"ray://{place}"
     try:
-        within(6 * CONNECT_SECONDS, lambda: ray.init(address, log_to_driver=False, logging_level="error"))
+        # In this thread: from another one Ray does not start. It limits its own time.
+        ray.init(address, log_to_driver=False, logging_level="error", **({"include_dashboard": False} if own else {}))
     except Exception as exc:  # noqa: BLE001 - whatever Ray raises that meets something else
         fact = f"no Ray cluster answers ({str(exc).strip().splitlines()[0][:200] if str(exc).strip() else exc!r})"
         raise ConnectionFailed(fact, place=f"ray://{place}", choice="check the address") from None

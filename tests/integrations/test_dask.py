@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.clusters import DaskProcesses, dask_client, free_port, move_to, time_limit, wait_for_locks
+from support.clusters import DaskProcesses, dask_client, free_port, make_held, move_to, time_limit, wait_for_locks
 from support.commandline import started
 from support.serving import held
 from support.tables import save
@@ -41,10 +41,6 @@ def books(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for n in range(BOOKS):
         save(folder / f"{n:02}.xlsx", ["id", "v"], [n, f"a{n}"], [n + 100, f"b{n}"])
     return folder
-
-
-def make_held(db: Database) -> None:
-    db.run("drop table if exists held", "create table held (id bigint not null, v text)")
 
 
 @contextlib.contextmanager

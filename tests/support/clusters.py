@@ -32,6 +32,11 @@ def move_to(folder: str) -> None:
     os.chdir(folder)
 
 
+def make_held(db: Database) -> None:
+    """Make table `held`, anew."""
+    db.run("drop table if exists held", "create table held (id bigint not null, v text)")
+
+
 def wait_for_locks(db: Database, count: int) -> None:
     """Wait until so many sessions wait for table `held`."""
     wait_for(lambda: db.rows(_WAITING) == [(count,)])

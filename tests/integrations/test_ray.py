@@ -1,0 +1,66 @@
+"""Imports on a local Ray: equal to those of one process, also when a worker is killed; skipped where Ray is not installed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+from support.clusters import make_held, wait_for_locks
+from support.serving import held
+from support.tables import save
+
+from importer import ConnectionFailed, import_many
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from conftest import Database
+
+ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'importer[ray]'")
+BOOKS = 6
+
+
+@pytest.fixture
+def books(tmp_path: Path) -> Path:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for n in range(BOOKS):
+        save(folder / f"{n}.xlsx", ["id", "v"], [n, f"a{n}"], [n + 100, f"b{n}"])
+    return folder
+
+
+def ray_workers() -> list[psutil.Process]:
+    """The processes that run tasks of ours now."""
+    names = {p: " ".join(p.cmdline()) for p in psutil.Process().children(recursive=True) if p.is_running()}
+    return [process for process, name in names.items() if name.startswith("ray::run_task")]
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.filterwarnings("ignore")
+def test_a_local_ray(db: Database, books: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One test, because Ray takes seconds to start: a new table, and a worker that is killed on the way."""
+    from importer.integrations.clusters import executor_at
+
+    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "120")
+    make_held(db)
+    with executor_at("ray://local") as executor:
+        report = import_many(books, to=db.dsn.text, table="t", executor=executor)
+        assert (report.exit_code, report.sums["success_count"]) == (0, 2 * BOOKS), str(report)
+        with ThreadPoolExecutor(1) as pool:
+            with held(db.dsn, "held"):
+                killed = pool.submit(import_many, books, to=db.dsn.text, table="held", executor=executor)
+                wait_for_locks(db, 1)
+                os.kill(ray_workers()[0].pid, signal.SIGKILL)
+            assert killed.result().exit_code == 0, str(killed.result())
+    rows = [(n + more, f"{letter}{n}") for more, letter in ((0, "a"), (100, "b")) for n in range(BOOKS)]
+    for table in ("t", "held"):
+        assert db.rows(f"select id, v from {table} order by id") == rows
+
+
+def test_a_ray_that_does_not_answer(books: Path) -> None:
+    with pytest.raises(ConnectionFailed, match="does not answer"):
+        import_many(books, on="ray://127.0.0.1:1")
