@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.parsers import expat
 
-from importer.urls import as_url
+from importer.urls import as_url, file_name
 
 if TYPE_CHECKING:
     from .package import Package
@@ -98,7 +98,9 @@ def rejects_in_folder(options: dict[str, Any], workbook: str | Path) -> dict[str
     It does by a slash at its end, or because there is such a folder. The file is named after the workbook.
     """
     given = options.get("rejects")
-    if given is None or as_url(given) is not None or not (str(given).endswith("/") or Path(given).is_dir()):
+    url = as_url(given)
+    if given is None or not (url.is_folder if url else str(given).endswith("/") or Path(given).is_dir()):
         return options
-    name = f"{original_stem(Path(workbook).stem)}.rejects.xlsx"
-    return {**options, "rejects": None, "default_rejects": str(Path(given) / name)}
+    name = f"{original_stem(Path(file_name(workbook)).stem)}.rejects.xlsx"
+    place = url.joined(name).text if url else str(Path(given) / name)
+    return {**options, "rejects": None, "default_rejects": place}

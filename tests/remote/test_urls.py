@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from importer.errors import UsageError
+from importer.excel.rejects_origin import rejects_in_folder
 from importer.urls import Url, as_url, file_name, path_or_url
 
 
@@ -67,6 +68,15 @@ def test_what_is_shown_leads_nowhere() -> None:
 )  # fmt: skip
 def test_the_name_of_the_copy(text: str, name: str) -> None:
     assert file_name(text) == name
+
+
+def test_a_folder_at_an_address_gets_rejects_named_after_the_workbook() -> None:
+    source = "https://h/in/jan.xlsx?sig=a/b.csv"
+    found = rejects_in_folder({"rejects": "s3://b/out/", "table": "t"}, source)
+    assert found == {"rejects": None, "default_rejects": "s3://b/out/jan.rejects.xlsx", "table": "t"}
+    assert rejects_in_folder({"rejects": "out/"}, source)["default_rejects"] == "out/jan.rejects.xlsx"
+    named = {"rejects": "s3://b/out/r.csv"}
+    assert rejects_in_folder(named, source) == named
 
 
 def test_patterns_and_folders() -> None:
