@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 #: Sheets with fewer bytes of XML go through staging: their second pass takes less than a second, and chunks that
 #: survive a killed run are worth more than that.
 DIRECT_BYTES = 128 << 20
+#: Blocks of a table that a few rows are copied straight into; 32 MiB are searched in some 10 ms.
+_MOST_BLOCKS = 4096
 #: An expression index may refuse a row, too; that raises an error, and after an error the load goes through staging.
 _DIRECT_CHECK = """
 select c.relkind = 'r' and not c.relhasrules and not c.relrowsecurity
@@ -176,17 +178,19 @@ class DirectCopy:
 
 
 def begin_direct_copy(
-    session: Session, target: Target, plan: LoadPlan, row: Mapping[str, Any], spans: list[Span]
+    session: Session, target: Target, plan: LoadPlan, row: Mapping[str, Any] | None, spans: list[Span]
 ) -> DirectCopy | None:
     """Open the transaction in which chunks are copied into the target; return None if they must go through staging.
 
-    The run's ledger row is committed before that transaction begins.
+    The run's ledger row is committed before that transaction begins, if it is long.
 
     Args:
         session: session of the run; any transaction open in it may be committed or rolled back.
         target: the table, which the mode appends to.
         plan: the load plan.
-        row: the run's row in the ledger: its `id`, its `key`, no `staging`, and what else is known of it.
+        row: the run's row in the ledger: its `id`, its `key`, no `staging`, and what else is known of it. None for a
+            few rows: `write_ledger` writes it in the same transaction, and the table must be small, because all of it
+            may have to be searched for them.
         spans: list to which the time span of each copy is appended.
     """
     table = target.table
@@ -195,13 +199,16 @@ def begin_direct_copy(
     if plan.lineage or plan.keys or not all(map(_is_exact, plan.columns)):
         return None
     try:
-        if not _inspect_target(session, target, plan)[0]:
-            return None
-        ledger.open_run(session, row)
-        session.commit()
+        if row is not None:
+            if not _inspect_target(session, target, plan)[0]:
+                return None
+            ledger.open_run(session, row)
+            session.commit()
         # NOWAIT: waiting for a session that holds the table would hold up the reading of the sheet.
         session.run(f"LOCK TABLE ONLY {target.quoted} IN ROW EXCLUSIVE MODE NOWAIT")
         is_open, block = _inspect_target(session, target, plan)
+        if row is None and block > _MOST_BLOCKS:
+            is_open = False
         if is_open and read_table(session, table.schema, table.name) == table:
             xid = session.value("select pg_current_xact_id()::xid::text")
             # Defaults of columns that are not loaded may rely on the user's search path.

@@ -42,6 +42,11 @@ def keep_sessions() -> None:
     _Kept.enabled = True
 
 
+def keeps_sessions() -> bool:
+    """Return whether this process runs many imports, one after the other."""
+    return _Kept.enabled
+
+
 @contextlib.contextmanager
 def shared_session(session: Session) -> Iterator[None]:
     """Have all imports of this process use one session while the block runs."""

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 from importer.errors import DatabaseError, ImporterError, NotSpooled, WriterDied
 from importer.ledger.schema import SCHEMA
 from importer.load.copy import CopyTarget, WriteTask, max_writers, write_chunk
+from importer.load.direct_copy import begin_direct_copy
 from importer.load.insert_bisect import PublishResult
 from importer.load.publish import explain_refusal, publish
 from importer.load.sequences import move_sequences
 from importer.load.staging import Staging, verify
 from importer.load.target_lock import lock_target
 from importer.load.worker_session import close_session
+from importer.postgres.kept_sessions import keeps_sessions
 from importer.run.recovery import describe_run, finish_direct_copy, ledger_row, make_chunks, open_staging
 from importer.runtime.stage import Stage
 from importer.verification.checksum_sql import Checksum, add
@@ -59,6 +61,10 @@ def write_and_publish(
     accepted = sum(w.accepted for w in windows.values())
     chunks = make_chunks(windows)
     about = describe_run(run.settings, lease, len(chunks), counts)
+    if _is_for_direct_copy(run, state, load, windows):
+        direct = begin_direct_copy(session, target, load.plan, None, clock.spans)
+        if direct is not None:
+            state.copy_directly(direct)
     if state.direct is not None and not state.direct.copy_rest(windows):
         state.roll_back_direct()
     if (direct := state.direct) is not None:
@@ -83,6 +89,21 @@ def write_and_publish(
             if not run.dry_run:
                 published = replace(published, notes=move_sequences(session, target, load.plan))
         yield published
+
+
+def _is_for_direct_copy(
+    run: RunContext, state: StagingState, load: PlannedLoad, windows: Mapping[int, WindowChecked]
+) -> bool:
+    """Return whether the few rows of one of many imports may be copied without a staging table.
+
+    Making and dropping one costs the server more than such rows do.
+    """
+    if not keeps_sessions() or run.dry_run or not run.pool.own_process or state.lease.session.is_joined:
+        return False
+    if state.direct is not None or state.table is not None or state.lease.dead_run is not None:
+        return False
+    few = all(w.chunk is not None for w in windows.values() if w.accepted)
+    return few and run.settings.mode == "append" and run.settings.method == "batch" and not load.plan.added
 
 
 @contextlib.contextmanager
