@@ -72,10 +72,10 @@ def warm_up() -> None:
         context()
         resource_tracker.ensure_running()  # on its own: it unblocks the signals that `isolated_start` blocks
         try:
-            with isolated_start():
-                forkserver.ensure_running()
             if is_own_program():
                 _lock_socket_folder()
+            with isolated_start():
+                forkserver.ensure_running()
         except OSError as exc:
             # Its socket is in the folder for temporary files; the path of a socket has at most 104-108 bytes.
             raise MachineError(
@@ -86,9 +86,12 @@ def warm_up() -> None:
 
 
 def _lock_socket_folder() -> None:
-    """Hold the folder of the fork server's socket, so that a later run removes it if this process is killed."""
+    """Hold the folder of the fork server's socket, so that a later run removes it if this process is killed.
+
+    Before there is a socket in it: a folder with a socket and without our lock may be anybody's.
+    """
     from multiprocessing import util
-    from pathlib import Path  # takes 5 ms, which the fork server need not wait for
+    from pathlib import Path
 
     from importer.runtime.locked_folder import lock_new_folder
 
