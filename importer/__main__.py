@@ -7,7 +7,7 @@ import os
 import sys
 
 from importer.cli.signals import repeat_dropped_interrupts
-from importer.cli.startup import leave_at_exit, prestart_workers, skip_last_collection
+from importer.cli.startup import leave_at_exit, prestart_workers, skip_last_collection, write_output_whole
 
 
 def main() -> None:
@@ -16,6 +16,7 @@ def main() -> None:
     gc.set_threshold(100_000)
     # Nothing here multiplies matrices, but OpenBLAS starts threads when numpy is imported: 20 ms of CPU time.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    write_output_whole()
     try:
         repeat_dropped_interrupts()
         prestart_workers()

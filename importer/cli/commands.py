@@ -223,7 +223,8 @@ def completion(shell: str) -> None:
 
     found = get_completion_class(shell)
     assert found is not None
-    click.echo(found(cli, {}, "importer", "_IMPORTER_COMPLETE").source())
+    with exit_on_error():
+        click.echo(found(cli, {}, "importer", "_IMPORTER_COMPLETE").source())
 
 
 @cli.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import gc
+import io
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -52,6 +53,20 @@ def _size(argument: str) -> int:
         return os.stat(argument).st_size  # noqa: PTH116 - pathlib takes longer to import than this to run
     except (OSError, ValueError):
         return 0
+
+
+def write_output_whole() -> None:
+    """Let what is printed be written whole, or fail, when Python was told not to buffer (`-u`, PYTHONUNBUFFERED).
+
+    Then its text streams stand directly on the file, and drop what a short write leaves: on a disk that gets full, half
+    a report would have the exit code of a whole one. Every line is still written at once.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        raw = getattr(stream, "buffer", None)
+        if isinstance(raw, io.RawIOBase):
+            buffered = io.BufferedWriter(raw)
+            setattr(sys, name, io.TextIOWrapper(buffered, stream.encoding, stream.errors, line_buffering=True))
 
 
 def skip_last_collection() -> None:

@@ -489,6 +489,23 @@ def test_end_of_the_process() -> None:
         assert "function calls" in running.finish().out
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="limits are POSIX")
+@pytest.mark.parametrize("unbuffered", [False, True])
+def test_output_that_cannot_be_written_whole_is_an_error(tmp_path: Path, unbuffered: bool) -> None:
+    """Also where Python itself drops what a short write leaves."""
+    program = (
+        "import resource, runpy, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (600, 600))\n"
+        "sys.argv = ['importer', 'completion', 'bash']; runpy.run_module('importer', run_name='__main__')"
+    )
+    # Half of a file of bytecode would be the end of all later programs.
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"} | {"PYTHONDONTWRITEBYTECODE": "1"}
+    with (tmp_path / "out").open("w") as out:
+        command = [sys.executable, *(["-u"] if unbuffered else []), "-c", program]
+        ran = subprocess.run(command, check=False, stdout=out, stderr=subprocess.PIPE, text=True, env=env)
+    assert (ran.returncode, ran.stderr) == (4, "importer: the machine refused: File too large\n")
+
+
 def test_stdout_that_is_full_or_closed(good: Path) -> None:
     if Path("/dev/full").exists():
         with (
