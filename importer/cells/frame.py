@@ -31,8 +31,10 @@ VALUE_KINDS: dict[str, type[pl.DataType] | pl.DataType] = {
 }
 #: End of the text of an `instant` at midnight UTC.
 UTC_MIDNIGHT = "T00:00:00Z"
-#: Kinds that hold no value: an error value, the text of a formula, the raw text of a value that no type can hold.
-PROBLEM_KINDS = ("error", "formula", "unreadable")
+#: A formula that was never calculated; what is kept of it is its text.
+FORMULA = "formula"
+#: Kinds that hold no value: an error value, a formula, the raw text of a value that no type can hold.
+PROBLEM_KINDS = ("error", FORMULA, "unreadable")
 #: How the unreadable text of a last cell begins that is followed by more, in a text file; then that part of the line.
 BEYOND = "more fields than columns: "
 #: Above this, neighbouring integers share one 64-bit float, the form of every number in a workbook.

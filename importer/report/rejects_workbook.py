@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import polars as pl
 
 from importer.cells import spool
-from importer.cells.frame import PROBLEM_KINDS, ROW, MarkedNumberKind, digits_name, kinds_of, part, pattern_name
+from importer.cells.frame import FORMULA, ROW, MarkedNumberKind, digits_name, kinds_of, part, pattern_name
 from importer.cells.text import as_text, raw_text, with_fraction
 from importer.errors import MachineError
 from importer.excel.addresses import MAX_CHARACTERS, MAX_ROWS
@@ -187,7 +187,7 @@ def _quoted_value() -> pl.Expr:
     raw = pl.col("raw")
     whole = raw.str.len_chars() <= _MOST_CHARACTERS
     shown = pl.when(whole).then(raw).otherwise(raw.str.slice(0, _MOST_CHARACTERS - 1) + "…")
-    has_value = raw.is_not_null() & (raw != "") & (pl.col("column") >= 0) & ~pl.col("kind").is_in(PROBLEM_KINDS)
+    has_value = raw.is_not_null() & (raw != "") & (pl.col("column") >= 0) & (pl.col("kind") != FORMULA)
     return pl.when(has_value).then(pl.concat_str(pl.lit(' ("'), shown, pl.lit('")'))).otherwise(pl.lit(""))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from importer.cells.frame import PROBLEM_KINDS, ROW
+from importer.cells.frame import FORMULA, ROW
 
 if TYPE_CHECKING:
     from importer.reading.places import CellAddresses
@@ -24,7 +24,7 @@ class ErrorGroup:
         cells: their addresses, without the sheet: `E6:E52`, or `B3, B7:B9, …`; rows (`6:52`) if the row itself is bad.
         count: how many they are.
         reason: why they are errors.
-        values: the first different values of the cells, in quotes and cut; none for formulas and error values.
+        values: the first different values of the cells, in quotes and cut; none for formulas.
     """
 
     cells: str
@@ -41,7 +41,7 @@ class ErrorGroup:
 
 def group_errors(errors: pl.DataFrame, places: CellAddresses) -> tuple[ErrorGroup, ...]:
     """Return the groups of a frame of errors (see `errors_frame`), the largest first."""
-    valued = pl.when(~pl.col("kind").is_in(PROBLEM_KINDS)).then(pl.col("raw").replace("", None)).drop_nulls()
+    valued = pl.when(pl.col("kind") != FORMULA).then(pl.col("raw").replace("", None)).drop_nulls()
     grouped = (
         errors.group_by("column", "reason", maintain_order=True)
         .agg(

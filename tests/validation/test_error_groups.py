@@ -23,12 +23,16 @@ def test_equal_reasons_are_one_line() -> None:
     formulas = [(row, 4, "formula", "A1+1", "total was never calculated") for row in range(6, 53)]
     long = "x" * 50
     texts = [(row, 1, "text", raw, "n is not of type number") for row, raw in ((3, "a"), (7, "b"), (8, "a"), (9, long))]
+    errors_of_excel = [(4, 2, "error", "#N/A", "e is an error value")]
+    odd = [(5, 3, "unreadable", "date serial 60", "d holds a value that cannot be stored exactly")]
     lone = [(3, -1, "empty", None, "the row was refused")]
-    found = group_errors(errors(*sorted(formulas + texts + lone)), CellAddresses("S"))
+    found = group_errors(errors(*sorted(formulas + texts + lone + errors_of_excel + odd)), CellAddresses("S"))
     assert [group.describe() for group in found] == [
         "E6:E52, 47 cells: total was never calculated",
         f'B3, B7:B9, 4 cells: n is not of type number ("a", "b", "{"x" * 39}…")',
         "row 3: the row was refused",
+        'C4: e is an error value ("#N/A")',
+        'D5: d holds a value that cannot be stored exactly ("date serial 60")',
     ]
 
 
