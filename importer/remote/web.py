@@ -86,7 +86,10 @@ class WebReader:
                 self.size: int | None = _total(response, url)
                 self._head = _body(response, url, min(RANGE_BYTES, self.size))
         else:
-            self.size = _length(response, url)
+            with contextlib.ExitStack() as refused:
+                refused.enter_context(response)
+                self.size = _length(response, url)
+                refused.pop_all()
             self._body = response
 
     def read(self, start: int, stop: int) -> bytes:

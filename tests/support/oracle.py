@@ -189,7 +189,9 @@ def check_kept(ref: str, cell: Cell, cells: dict[str, Cell], *, bad: bool) -> No
     if not bad:
         # openpyxl drops each `x005F_` from shared strings, so that an escaped `_x0041_` is decoded once too often, and
         # the text `_x005F_x0041_` twice.
-        expected = {cell.value, decoded(cell.value), decoded(decoded(cell.value))} if cell.kind == "text" else {cell.value}
+        expected = (
+            {cell.value, decoded(cell.value), decoded(decoded(cell.value))} if cell.kind == "text" else {cell.value}
+        )
         shown = float(cells[letter].value) if cell.kind == "number" else cells[letter].value  # may be a longer integer
         assert shown in expected, f"{ref} {cell} is {cells[letter]} in the rejects"
     elif cell.kind == "error":
