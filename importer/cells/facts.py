@@ -31,6 +31,11 @@ _EXAMPLES, _FIRST_ROWS = 3, 8
 _CHARACTERS = 41
 
 
+#: A digit pattern that says that numbers are identifiers. One of twelve zeros or more does not: General shows numbers
+#: of that length as `1.2E+11`, and such a format may just show their digits.
+_PADDING = "^0{2,11}$|[^0].*00|00.*[^0]"
+
+
 @dataclass(frozen=True)
 class ColumnFacts:
     """What one sheet column holds, in one window or in all of them.
@@ -134,7 +139,7 @@ def profile(frame: pl.DataFrame, missing: tuple[str, ...] = ("",), *, textual: b
                 whole = pl.when(digits.is_null()).then(whole).otherwise(fits)
                 asked.append((digits.count() > 0).alias(f"{column}:beyond"))
             if any(isinstance(kind, MarkedNumberKind) and kind.has_patterns for kind in kinds):
-                padded = pl.col(pattern_name(column)).str.contains("00", literal=True)
+                padded = pl.col(pattern_name(column)).str.contains(_PADDING)
                 asked.append((number.is_not_null() & padded).sum().alias(f"{column}:padded"))
             asked += [whole.all().alias(f"{column}:integral"), number.sum().alias(f"{column}:total")]
     row = frame.select(asked).row(0, named=True)

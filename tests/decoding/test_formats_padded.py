@@ -63,6 +63,22 @@ def test_padded_numbers_alone_are_identifiers(db: Database, tmp_path: Path) -> N
         db.run("drop table v")
 
 
+@pytest.mark.parametrize(
+    ("form", "identifies"), [("00", True), ("00000000000", True), ("000000000000", False), ("00000000\\-0000", True)]
+)
+def test_formats_that_say_that_numbers_are_identifiers(tmp_path: Path, form: str, identifies: bool) -> None:
+    """Twelve zeros may just show the digits of long numbers, which General shows with an exponent."""
+    sheet = openpyxl.Workbook()
+    assert sheet.active is not None
+    sheet.active.append(["id", "n"])
+    for n in (81227827, 60254750):
+        sheet.active.append([n, 1])
+        sheet.active.cell(sheet.active.max_row, 1).number_format = form
+    sheet.save(tmp_path / "b.xlsx")
+    shown = inspect_workbook(tmp_path / "b.xlsx").to_dict()["columns"][0]["type"]
+    assert shown == ("text" if identifies else "bigint")
+
+
 @pytest.mark.parametrize("target", ["contract", "table"])
 def test_padded_numbers_for_a_column_of_text(db: Database, tmp_path: Path, target: str) -> None:
     options: dict[str, Any] = {}
