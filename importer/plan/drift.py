@@ -59,23 +59,21 @@ def with_new_columns(
     return replace(contract, fields=(*contract.fields, *added)) if added else contract
 
 
-def retyped(columns: Iterable[ColumnPlan], facts: dict[int, ColumnFacts], what: str) -> list[str]:
+def retyped(columns: Iterable[tuple[Field, SheetColumn | None]], facts: dict[int, ColumnFacts], what: str) -> list[str]:
     """Return a note for each column most of whose cells cannot be a value of its field type; they are rejects.
 
     Args:
-        columns: the planned columns.
+        columns: the fields, each with its column of the sheet.
         facts: facts of all rows by sheet column (0-based).
         what: what decides the types, for the note.
     """
     notes = []
-    for planned in columns:
-        readable = _READABLE.get(planned.field.type)
-        counts = facts.get(planned.column.index, ColumnFacts()).value_counts if planned.column else {}
+    for field, column in columns:
+        readable = _READABLE.get(field.type)
+        counts = facts.get(column.index, ColumnFacts()).value_counts if column else {}
         unreadable = sum(n for kind, n in counts.items() if readable is not None and kind not in readable)
         if unreadable * 2 > sum(counts.values()):
-            notes.append(
-                f"{planned.field.name} is {planned.field.type} in {what}, and {count_kinds(counts)} in the sheet"
-            )
+            notes.append(f"{field.name} is {field.type} in {what}, and {count_kinds(counts)} in the sheet")
     return notes
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,7 +15,7 @@ from importer.postgres.types import FIELD_TYPES
 from importer.reading.sheet_source import SheetSource, hidden_columns
 from importer.verification.checksum_sql import find_text_hash
 
-from .drift import with_new_columns
+from .drift import retyped, with_new_columns
 from .given_types import with_given
 from .infer import agreed_contract, infer_contract
 from .lineage import check_lineage_names, check_lineage_texts, with_lineage
@@ -23,7 +24,7 @@ from .parse_texts import read_texts
 from .target import Target, contract_from_table, plan_columns, resolve_types, with_required_keys, with_table_rules
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from importer.contract.model import Contract
     from importer.postgres.session import Session
@@ -90,7 +91,8 @@ def _plan_load(
         new = [c for c in columns if c not in field_columns(contract.fields, columns).values()]
         contract = with_new_columns(contract, new, source.facts, target.table, settings.mixed)
     lenient = settings.columns is not None or settings.drift == "ignore-extra"
-    found, left = match_fields(contract, columns, lenient=lenient)
+    with _naming_retyped(contract, columns, source, "the contract" if is_given else "the table"):
+        found, left = match_fields(contract, columns, lenient=lenient)
     texts: tuple[str, ...] = ()
     if not is_given:
         contract, texts = read_texts(
@@ -117,6 +119,18 @@ def _plan_load(
         key, settings.on_duplicate, settings.lineage, find_text_hash(session), session.encoding, settings.max_text,
         added, texts,
     )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _naming_retyped(contract: Contract, columns: list[SheetColumn], source: SheetSource, what: str) -> Iterator[None]:
+    """Add to a refusal of the sheet's columns those whose cells are of other kinds than before: one list of all."""
+    try:
+        yield
+    except ContractError as exc:
+        found = field_columns(contract.fields, columns)
+        others = retyped(((f, found[f.name]) for f in contract.fields), source.facts, what)
+        exc.fact = "; ".join((exc.fact, *others))
+        raise
 
 
 def _own_contract(settings: Settings, source: SheetSource, target: Target, columns: list[SheetColumn]) -> Contract:

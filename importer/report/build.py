@@ -187,7 +187,11 @@ def _drift_notes(settings: Settings, source: SheetSource, plan: LoadPlan, lease:
         types = {c.field.name: c.pg_type for c in plan.columns}
         notes.append(f"columns added to the table: {', '.join(f'{name} {types[name]}' for name in plan.added)}")
     if settings.contract is not None or table is not None:
-        notes += retyped(plan.columns, source.facts, "the table" if settings.contract is None else "the contract")
+        notes += retyped(
+            ((c.field, c.column) for c in plan.columns),
+            source.facts,
+            "the table" if settings.contract is None else "the contract",
+        )
     if settings.contract is None and table is not None and (absent := absent_columns(table, plan.columns)):
         notes.append(f"columns of the table that the sheet does not have: {', '.join(absent)}")
     return notes

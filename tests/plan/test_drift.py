@@ -117,6 +117,13 @@ def test_retyped_and_absent_columns_are_said(db: Database, tmp_path: Path) -> No
     assert "day is date in the table, and 2 numbers, 1 date in the sheet" in notes
     assert "columns of the table that the sheet does not have: note" in notes
     assert report.error_count == 2
+    # Where the sheet is refused for its columns, the refusal has these, too: one list of all differences.
+    more = save(tmp_path / "more.xlsx", ["id", "day", "new"], [1, 7, "x"], [2, 8, "y"])
+    with pytest.raises(ContractError) as caught:
+        db.load(more, table="t", workers=0)
+    assert caught.value.fact == (
+        "extra-label: the contract has no field for 'new' (column C); day is date in the table, and 2 numbers in the sheet"
+    )
 
 
 def test_columns_option_names_the_nearest_header(db: Database, tmp_path: Path) -> None:
