@@ -79,7 +79,8 @@ class LockedFolder:
             except FileNotFoundError:
                 continue  # it was removed while it was not locked yet
             except OSError:
-                self.path.rmdir()
+                with contextlib.suppress(OSError):
+                    self.path.rmdir()
                 raise
             return
 
@@ -101,6 +102,7 @@ def lock_new_folder(folder: Path) -> int | None:
 
     Raises:
         FileNotFoundError: the folder was removed meanwhile.
+        OSError: the lock file cannot be made; none is left.
     """
     if sys.platform == "win32":
         return None
@@ -111,13 +113,27 @@ def lock_new_folder(folder: Path) -> int | None:
         fcntl.flock(lock, fcntl.LOCK_SH)
     except OSError:
         _release(lock)
-        path.rename(folder / _UNLOCKED)
+        _rename(path, _UNLOCKED)
         return None
     if not _is_in_place(lock, path):
         _release(lock)
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
-    path.rename(folder / _LOCK)
+    try:
+        _rename(path, _LOCK)
+    except OSError:
+        _release(lock)
+        raise
     return lock
+
+
+def _rename(path: Path, name: str) -> None:
+    """Rename a file, or remove it where that fails."""
+    try:
+        path.rename(path.with_name(name))
+    except OSError:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        raise
 
 
 def hold(folder: Path) -> None:

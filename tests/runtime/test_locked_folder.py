@@ -65,6 +65,17 @@ def test_a_folder_that_was_just_made_is_no_killed_run(tmp_path: Path) -> None:
     assert _names(tmp_path) == []
 
 
+def test_folder_that_cannot_be_locked_is_not_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", full)
+        with pytest.raises(OSError, match="No space left"):
+            LockedFolder(tmp_path)
+    assert _names(tmp_path) == []
+
+
 def test_several_folders_are_counted(tmp_path: Path) -> None:
     for size in (10, 20, 30):
         _killed(tmp_path, size)
