@@ -6,6 +6,7 @@ import os
 import random
 import secrets
 import shutil
+import signal
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -100,6 +101,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if not metafunc.config.getoption("--everywhere"):
             servers = servers[:1] if name in ONE_SERVER else servers[-1:] if name in OLDEST_SERVER else servers
         metafunc.parametrize("server", ["dsn"] if given else servers, indirect=True, scope="session")
+
+
+@pytest.fixture(autouse=True)
+def handlers_of_signals() -> Iterator[None]:
+    """Restore what a test that calls the program's `main` here leaves: Ctrl-C ignored, for all that is started later."""
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
+    yield
+    for number, handler in before.items():
+        if signal.getsignal(number) is not handler and handler is not None:
+            signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")
