@@ -84,13 +84,7 @@ def _place(taken: Path, target: Path) -> Path:
             return path
         if not os.path.lexists(path):
             with contextlib.suppress(FileExistsError):
-                try:
-                    os.link(taken, path)
-                except FileExistsError:
-                    raise
-                except OSError:
-                    return _copy(taken, path)
-                return path
+                return path if _link(taken, path) else _copy(taken, path)
     raise AssertionError  # the numbers do not end
 
 
@@ -110,17 +104,28 @@ def _copy(taken: Path, path: Path) -> Path:
 def _give_name(taken: Path, wanted: Path) -> None:
     for path in numbered(wanted):
         with contextlib.suppress(FileExistsError):
-            try:
-                os.link(taken, path)
-            except FileExistsError:
-                raise
-            except OSError:
-                if os.path.lexists(path):
-                    continue
+            if _link(taken, path):
+                taken.unlink()
+            elif os.path.lexists(path):
+                continue
+            else:
                 taken.rename(path)
-                return
-            taken.unlink()
             return
+
+
+def _link(taken: Path, path: Path) -> bool:
+    """Give a file one more name; return False where that cannot be: another file system, or one without links.
+
+    Raises:
+        FileExistsError: something has that name.
+    """
+    try:
+        os.link(taken, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        return False
+    return True
 
 
 def _is_same(taken: Path, other: Path) -> bool:
