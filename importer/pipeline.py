@@ -15,8 +15,8 @@ from importer.plan.target import check_mode
 from importer.remote.local_copy import local_copy
 from importer.report.budget import check_budget, check_recorded_budget, within_budget
 from importer.report.build import already_imported_report, make_report, run_to_dict
-from importer.report.kept_rejects import name_published, pack_rejects, restore_rejects, write_published
-from importer.report.rejects_file import RejectsFiles, preload_xlsxwriter
+from importer.report.rejects.files import RejectsFiles, preload_xlsxwriter
+from importer.report.rejects.kept import name_published, pack_rejects, restore_rejects, write_published
 from importer.run.lease import AlreadyImported, RunLease
 from importer.run.lease_holder import LeaseHolder
 from importer.run.outcome import add_advice, advice_for, commit_published
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from importer.plan.model import LoadPlan
     from importer.reading.sheet_source import SheetSource
     from importer.report.model import Report
-    from importer.report.rejects_workbook import Rejects
+    from importer.report.rejects.workbook import Rejects
     from importer.stages.streamed_load import StreamResults
     from importer.validation.tasks import WindowChecked
 

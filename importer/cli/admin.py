@@ -67,7 +67,7 @@ def show(run_id: str, rejects: str | None, to: str | None, as_json: bool, debug:
         with ledger_session(_group_option("to", to)) as session:
             found = show_run(session, run_id)
             if rejects is not None:
-                from importer.report.kept_rejects import write_kept_rejects
+                from importer.report.rejects.kept import write_kept_rejects
                 from importer.urls import path_or_url
 
                 found = write_kept_rejects(session, found, path_or_url(rejects))

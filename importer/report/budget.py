@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from importer.errors import BudgetExceeded
 
 if TYPE_CHECKING:
+    from importer.report.rejects.files import WrittenRejects
     from importer.runtime.progress import Clock
     from importer.settings import Settings
 
     from .model import Report
-    from .rejects_file import WrittenRejects
 
 
 def within_budget(settings: Settings, report: Report) -> bool:

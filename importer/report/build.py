@@ -8,6 +8,7 @@ from importer.excel.rejects_origin import Origin
 from importer.plan.drift import absent_columns, retyped
 from importer.plan.mixed import find_mixed, identifiers_note, undecided
 from importer.reading.header import REJECT_COLUMNS
+from importer.report.rejects.workbook import Rejects
 from importer.validation.conservation import totals
 from importer.validation.error_groups import group_errors
 from importer.validation.tasks import ColumnCount
@@ -15,7 +16,6 @@ from importer.validation.tasks import ColumnCount
 from .model import ColumnReport, Report, RuleReport
 from .notes import MIXED_COLUMN, REJECTED_THEN, Note
 from .present_rows import present_notes
-from .rejects_workbook import Rejects
 from .rerun_command import mend_options
 
 if TYPE_CHECKING:

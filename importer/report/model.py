@@ -12,10 +12,9 @@ from .rerun_command import mend_command
 if TYPE_CHECKING:
     import polars as pl
 
+    from importer.report.rejects.workbook import Rejects
     from importer.validation.error_groups import ErrorGroup
     from importer.validation.tasks import ColumnCount
-
-    from .rejects_workbook import Rejects
 
 
 #: Outcomes of a run that published nothing.

@@ -89,7 +89,7 @@ def test_one_with_everything_at_addresses(db: Database, here: Path, web: WebFold
     again = run_here(here, "run", source.replace("s1gn", "S1GN"), "--contract", secret(web, "/c.yaml"), "--to", db.dsn.text, "--lineage", "--json")  # fmt: skip
     assert again.json["outcome"] == "already-imported"
     from importer.ledger.history import ledger_session, show_run
-    from importer.report.kept_rejects import write_kept_rejects
+    from importer.report.rejects.kept import write_kept_rejects
     from importer.urls import Url
 
     with ledger_session(db.dsn.text) as session:

@@ -18,7 +18,7 @@ from support.tables import contract, save
 import importer.ledger.rejects as kept
 from importer import BudgetExceeded, import_workbook
 from importer.errors import CommitUnknown
-from importer.report.rejects_file import WrittenRejects
+from importer.report.rejects.files import WrittenRejects
 
 if TYPE_CHECKING:
     from conftest import Database
@@ -192,7 +192,7 @@ def test_other_roles_do_not_see_values_of_cells(
 #: A run of the command line that is killed at its call of a function.
 KILLED = """
 import os, signal, sys
-import importer.report.kept_rejects as kept, importer.report.rejects_file as files
+import importer.report.rejects.kept as kept, importer.report.rejects.files as files
 owner = files.WrittenRejects if sys.argv[1] == "place" else kept
 setattr(owner, sys.argv[1], lambda *_: os.kill(os.getpid(), signal.SIGKILL))
 sys.argv[1:2] = []

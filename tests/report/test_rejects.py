@@ -26,10 +26,10 @@ from importer.cells import spool
 from importer.cells.frame import VALUE_KINDS, part
 from importer.errors import DatabaseError, ImporterError, MachineError
 from importer.reading.header import SheetColumn
-from importer.report.bad_cells import bad_cells
 from importer.report.model import Report
-from importer.report.rejects_file import RejectsFiles
-from importer.report.rejects_workbook import Rejects
+from importer.report.rejects.bad_cells import bad_cells
+from importer.report.rejects.files import RejectsFiles
+from importer.report.rejects.workbook import Rejects
 from importer.runtime.progress import Clock
 from importer.settings import Settings
 from importer.stages.read import read_source
@@ -186,7 +186,7 @@ def test_sheet_names(tmp_path: Path, name: str) -> None:
 
 
 def test_rejects_over_several_sheets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importer.report.rejects_workbook._DATA_ROWS", 2)
+    monkeypatch.setattr("importer.report.rejects.workbook._DATA_ROWS", 2)
     _rejects(tmp_path, [["a", "b", "c", "d", "e"], [1, 2, 3, 4, 5]]).write(tmp_path / "r.xlsx", "n" * 31)
     book = openpyxl.load_workbook(tmp_path / "r.xlsx")
     assert book.sheetnames == ["n" * 31, "n" * 27 + " (2)", "n" * 27 + " (3)"]

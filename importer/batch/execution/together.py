@@ -23,8 +23,8 @@ from importer.ledger.history import clean_after_check
 from importer.ledger.published_set import mark_published_together
 from importer.pipeline import run
 from importer.postgres.sql import quote
-from importer.report.kept_rejects import name_rejects_afterwards
-from importer.report.rejects_file import RejectsFiles
+from importer.report.rejects.files import RejectsFiles
+from importer.report.rejects.kept import name_rejects_afterwards
 from importer.run.joined_session import JoinedSession, joined
 from importer.runtime.progress import Clock
 from importer.runtime.retry import Deadline, Retry

@@ -1,7 +1,7 @@
 """Writes the rejects file of a run before anything is published, and names it as soon as that is done.
 
 Until then whatever has the name stays as it is, so that file and table agree whenever the run is stopped: both are the
-old ones, or the table is the new one and the ledger keeps its rejects (see `kept_rejects`).
+old ones, or the table is the new one and the ledger keeps its rejects (see `kept`).
 """
 
 from __future__ import annotations
@@ -21,15 +21,14 @@ from importer.runtime.stage import Stage
 from importer.urls import Url
 
 from .bad_cells import dump_bad_cells
-from .rejects_workbook import WRITE_ERRORS, Rejects, unwritable
+from .workbook import WRITE_ERRORS, Rejects, unwritable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from importer.report.model import Report
     from importer.runtime.progress import Clock
     from importer.settings import Settings
-
-    from .model import Report
 
 
 def preload_xlsxwriter(settings: Settings, report: Report) -> None:

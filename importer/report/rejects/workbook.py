@@ -18,7 +18,7 @@ from importer.reading.places import CellAddresses
 from importer.runtime.output_file import identify, output_file
 from importer.runtime.zip_output import ZipOutput
 
-from .rejects_cells import CellWriter, WrittenNumber
+from .cells import CellWriter, WrittenNumber
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

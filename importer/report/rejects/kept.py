@@ -22,22 +22,22 @@ from importer.ledger.rejects import find_rejects, record_rejects_file
 from importer.reading.header import SheetColumn
 from importer.reading.places import CellAddresses
 from importer.remote.upload import UrlOutput, check_destination
+from importer.report.rerun_command import mend_command
 from importer.runtime.output_file import FileIdentity, identify_before, numbered
 from importer.settings import REJECTS_SUFFIXES
 from importer.urls import Url, as_url
 
-from .rejects_workbook import Rejects
-from .rerun_command import mend_command
+from .workbook import Rejects
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from importer.postgres.session import Session
+    from importer.report.model import Report
     from importer.run.lease import RunLease
     from importer.runtime.progress import Clock
 
-    from .model import Report
-    from .rejects_file import RejectsFiles, WrittenRejects
+    from .files import RejectsFiles, WrittenRejects
 
 _ABOUT, _ERRORS, _ROWS = "about", "errors", "rows"
 #: Seconds to keep retrying while the server of an address fails.

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .rejects_workbook import Rejects
+    from .workbook import Rejects
 
 #: Maximum number of cells in the list; the rejects file has them all.
 MAX_CELLS = 1_000
