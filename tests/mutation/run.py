@@ -2,8 +2,9 @@
 
     python tests/mutation/run.py [--sample 40] [--seed 1] [importer/ledger/history.py ...]
 
-Each mutant stands in a copy of the checkout, and has an empty database on a server of its own. What fails, hangs or
-cannot be imported was noticed.
+Each mutant stands in a copy of the checkout. The tests that need no server run first, in a fork (`forked.py`); what they
+do not notice has an empty database on a server of its own for the others. What fails, hangs or cannot be imported was
+noticed.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "mutation")]
 
+from forked import Forked  # noqa: E402
 from mutants import Mutant, mutants  # noqa: E402
 from support.asking import user_session  # noqa: E402
 from support.faults import Server, own_server  # noqa: E402
@@ -109,19 +111,21 @@ def _try_module(server: Server, copy: Path, module: str, sample: int | None, see
         return 1
     print(f"{module}: its tests take {time.monotonic() - begun:.0f} s", flush=True)
     begun, survivors = time.monotonic(), 0
-    for mutant in sorted(chosen, key=lambda m: m.start):
-        if _survives(server, copy, module, mutant, source):
-            survivors += 1
-            print(f"{module}:{mutant.show(source)}", flush=True)
+    with Forked(copy, module, TESTS[module]) as forked:
+        forked.begin()
+        for mutant in sorted(chosen, key=lambda m: m.start):
+            if _survives(server, copy, module, mutant, source, forked):
+                survivors += 1
+                print(f"{module}:{mutant.show(source)}", flush=True)
     spent = time.monotonic() - begun
     print(f"{module}: {survivors} of {len(chosen)} survive ({len(every)} in all), {spent:.0f} s", flush=True)
     return 0
 
 
-def _survives(server: Server, copy: Path, module: str, mutant: Mutant, source: str) -> bool:
+def _survives(server: Server, copy: Path, module: str, mutant: Mutant, source: str, forked: Forked) -> bool:
     (copy / module).write_text(mutant.apply(source))
     try:
-        return _passes(server, copy, module)
+        return not forked.notices(source, mutant.line) and _passes(server, copy, module)
     finally:
         (copy / module).write_text(source)
 

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from mutation.forked import Forked, function_at
 from mutation.mutants import mutants
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SOURCE = '''"""and is not SQL here."""
 
@@ -51,3 +57,20 @@ def test_words_for_people_and_types_are_left_alone() -> None:
     lines = {int(line.partition(":")[0]) for line in _shown()}
     assert not lines & {1, 4}
     assert not [line for line in _shown() if line.startswith("6: number")]
+
+
+def test_the_innermost_function_of_a_line_is_found() -> None:
+    source = "x = 1\n\n\n@decorator\ndef outer():\n    def inner():\n        return 1\n    return inner\n"
+    assert [function_at(source, line) for line in range(1, 9)] == [0, 0, 0, 0, 4, 6, 6, 4]
+
+
+def test_a_fork_notices_what_a_test_does_not_expect(tmp_path: Path) -> None:
+    (tmp_path / "tried.py").write_text(source := "def twice(x):\n    return 2 * x\n")
+    test = "import tried\ndef test_twice(): assert tried.twice(2) == 4\ndef test_nothing(): pass\ndef test_it(server): assert 0\n"
+    (tmp_path / "test_tried.py").write_text(test)
+    with Forked(tmp_path, "tried.py", ["test_tried.py"]) as forked:
+        assert forked.begin()
+        assert forked.tests[1] == ["test_tried.py::test_twice"]
+        assert not forked.notices(source, 2)
+        (tmp_path / "tried.py").write_text("def twice(x):\n    return 2 + x + 1\n")
+        assert forked.notices(source, 2)

@@ -1,0 +1,162 @@
+"""Runs pytest again and again on one checkout, each time in a fork of a process that has loaded the libraries.
+
+Only tests that need no server run here, so that a mutant costs a second and not a minute. The process is this module run
+as a program in the checkout; it reads one line of JSON for each run, and answers with one.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import defaultdict
+from pathlib import Path
+from typing import Any, Self
+
+#: What takes longer to import than the tests of a function. The package itself is loaded anew by each fork.
+_LIBRARIES = (
+    "pytest",
+    "hypothesis",
+    "polars",
+    "pyarrow",
+    "fastexcel",
+    "openpyxl",
+    "xlsxwriter",
+    "adbc_driver_postgresql.dbapi",
+)
+#: Seconds of processor time for a mutant, beside what the tests take without one while their calls are watched.
+_LEAST_CPU = 30
+
+
+class Forked:
+    """Runs the tests of a module that need no server; a context manager.
+
+    Attributes:
+        tests: names of the tests that called the function which begins at a line (1-based) of the module, the quickest
+            first.
+    """
+
+    def __init__(self, checkout: Path, module: str, arguments: list[str]) -> None:
+        self.tests: dict[int, list[str]] = {}
+        self._module, self._arguments, self._checkout = module, arguments, checkout
+        self._cpu = 3600.0
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            [sys.executable, __file__],
+            cwd=self._checkout,
+            env={**os.environ, "PYTHONPATH": str(self._checkout), "PYTHONDONTWRITEBYTECODE": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
+
+    def begin(self) -> bool:
+        """Run all tests without a mutant, to learn which functions each calls; False if one fails."""
+        with tempfile.NamedTemporaryFile(suffix=".json") as file:
+            code, cpu = self._ask(self._arguments, calls_of=self._module, to=file.name)
+            if code not in {0, 5}:
+                return False
+            self.tests = {int(line): names for line, names in json.loads(Path(file.name).read_text() or "{}").items()}
+        self._cpu = _LEAST_CPU + cpu
+        return True
+
+    def notices(self, source: str, line: int) -> bool:
+        """Whether a test notices a mutant that stands in the checkout: first those that call the function, then all."""
+        names = self.tests.get(function_at(source, line), [])
+        return any(arguments and self._ask(arguments)[0] not in {0, 5} for arguments in (names, self._arguments))
+
+    def _ask(self, arguments: list[str], **more: Any) -> tuple[int, float]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps({"arguments": arguments, "cpu": self._cpu, **more}) + "\n")
+        self._process.stdin.flush()
+        answer = json.loads(self._process.stdout.readline())
+        return answer["code"], answer["cpu"]
+
+
+def function_at(source: str, line: int) -> int:
+    """First line (1-based, decorators included) of the innermost function around a line; 0 outside of functions."""
+    found = 0
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef):
+            first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+            if node.lineno <= line <= (node.end_lineno or line):
+                found = max(found, first)
+    return found
+
+
+class _Calls:
+    """pytest's plugin that leaves out what needs a server, and keeps which test called which function of a module."""
+
+    def __init__(self, module: str | None, to: str | None) -> None:
+        self._module, self._to = module, to
+        self._found: dict[int, set[str]] = defaultdict(set)
+        self._seconds: dict[str, float] = {}
+        self._test = ""
+
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        items[:] = [item for item in items if "server" not in item.fixturenames]
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self._test = nodeid
+
+    def pytest_runtest_setup(self) -> None:
+        if self._module:
+            sys.settrace(self._trace)
+            threading.settrace(self._trace)
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        if report.when == "call":
+            self._seconds[report.nodeid] = report.duration
+
+    def pytest_sessionfinish(self) -> None:
+        sys.settrace(None)
+        if self._to:
+            quick_first = {
+                line: sorted(names, key=lambda n: self._seconds.get(n, 0)) for line, names in self._found.items()
+            }
+            Path(self._to).write_text(json.dumps(quick_first))
+
+    def _trace(self, frame: Any, *_: object) -> None:
+        if frame.f_code.co_filename.endswith(self._module):
+            self._found[frame.f_code.co_firstlineno].add(self._test)
+
+
+def _serve() -> None:
+    for name in _LIBRARIES:
+        importlib.import_module(name)
+    for line in sys.stdin:
+        asked = json.loads(line)
+        if (child := os.fork()) == 0:
+            os._exit(_run(asked))
+        _, status, used = os.wait4(child, 0)
+        print(json.dumps({"code": os.waitstatus_to_exitcode(status), "cpu": used.ru_utime + used.ru_stime}), flush=True)
+
+
+def _run(asked: dict[str, Any]) -> int:
+    import pytest
+
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(nothing, number)
+    seconds = int(asked["cpu"])
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+    plugin = _Calls(asked.get("calls_of"), asked.get("to"))
+    # Libraries with plugins of pytest are loaded before it could rewrite their assertions, of which none is asked.
+    options = ["-x", "-q", "-n0", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    return int(pytest.main([*options, *asked["arguments"]], plugins=[plugin]))
+
+
+if __name__ == "__main__":
+    _serve()
