@@ -269,9 +269,9 @@ def main() -> None:
                 }
                 click.echo(json.dumps({"outcome": "failed", "error": error}, ensure_ascii=False, indent=2))
             # What somebody mistyped may be an address with a password.
-            told = io.StringIO()
-            exc.show(told)
-            click.echo(hide_secrets(told.getvalue()), err=True, nl=False)
+            message = io.StringIO()
+            exc.show(message)
+            click.echo(hide_secrets(message.getvalue()), err=True, nl=False)
             code = exc.exit_code
         except (KeyboardInterrupt, click.Abort) as exc:
             # click turns what it catches outside our own handlers into an Abort.

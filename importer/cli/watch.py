@@ -44,11 +44,11 @@ def watch(inbox: Path, **options: Any) -> None:
         request = WatchRequest(
             Folders(inbox, done, failed), group, options["to"], **how, workers=options["workers"], quiet=quiet
         )
-        sys.exit(watch_folder(request, _tell, lambda text: None if quiet else _say(text)))
+        sys.exit(watch_folder(request, _print_entry, lambda text: None if quiet else _say(text)))
 
 
-def _tell(told: dict[str, Any]) -> None:
-    click.echo(json.dumps(told, ensure_ascii=False))
+def _print_entry(entry: dict[str, Any]) -> None:
+    click.echo(json.dumps(entry, ensure_ascii=False))
     sys.stdout.flush()
 
 

@@ -1,4 +1,4 @@
-"""Settles a workbook whose imports have ended: decides where it belongs, moves it, and tells that in lines of JSON."""
+"""Settles a workbook whose imports have ended: decides where it belongs, moves it, and describes its imports."""
 
 from __future__ import annotations
 
@@ -53,51 +53,51 @@ def place_for(reports: Sequence[ImportReport], tries: int) -> Place:
 
 
 def settle(arrival: Arrival, reports: Sequence[ImportReport], folders: Folders, place: Place) -> list[dict[str, Any]]:
-    """Move a workbook to its place, and return what is told of each of its imports, as dicts that JSON can hold.
+    """Move a workbook to its place, and return an entry for each of its imports: a dict that JSON can hold.
 
-    Those are the reports, as `importer run --json` has them, with `moved_to` (None: it is where it was), `error_file`
+    An entry is the report, as `importer run --json` prints it, with `moved_to` (None: it is where it was), `error_file`
     and `time`. Beside a failed workbook is a file with the same.
 
     Raises:
         OSError: the workbook cannot be moved; it is in the inbox, and its next try knows what was imported.
     """
-    told = [_told(report) for report in reports]
+    entries = [_to_dict(report) for report in reports]
     if place == "inbox":
-        return told
+        return entries
     if place == "done":
         moved = move_file(arrival.path, arrival.identity, folders.done / arrival.path.name)
-        return [each | {"moved_to": None if moved is None else str(moved)} for each in told]
+        return [entry | {"moved_to": None if moved is None else str(moved)} for entry in entries]
     target = free_name(arrival.path, folders.failed / arrival.path.name)
-    told = [_with_rejects(each, target.parent) for each in told]
+    entries = [_with_rejects(entry, target.parent) for entry in entries]
     # Before the workbook is moved: a failed one without a reason would be of no use.
-    written = write_file(target.with_name(target.name + _ERROR_SUFFIX), _json(told).encode())
+    written = write_file(target.with_name(target.name + _ERROR_SUFFIX), _json(entries).encode())
     moved = move_file(arrival.path, arrival.identity, target)
     if moved != target:
         written.unlink()
     if moved is None:
-        return told
+        return entries
     if moved != target:
-        written = write_file(moved.with_name(moved.name + _ERROR_SUFFIX), _json(told).encode())
-    return [each | {"moved_to": str(moved), "error_file": str(written)} for each in told]
+        written = write_file(moved.with_name(moved.name + _ERROR_SUFFIX), _json(entries).encode())
+    return [entry | {"moved_to": str(moved), "error_file": str(written)} for entry in entries]
 
 
-def _told(report: ImportReport) -> dict[str, Any]:
+def _to_dict(report: ImportReport) -> dict[str, Any]:
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return {"time": now, **report.to_dict(), "moved_to": None, "error_file": None}
 
 
-def _with_rejects(told: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Return what is told of an import over the budget with its rejects in the folder of failed workbooks."""
-    rejects = told.get("rejects") or {}
+def _with_rejects(entry: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return the entry of an import; if it is over the budget, with its rejects in the folder of failed workbooks."""
+    rejects = entry.get("rejects") or {}
     old = rejects.get("file")
-    known = identify_before(Path(old)) if old and told["outcome"] == "over-budget" else None
+    known = identify_before(Path(old)) if old and entry["outcome"] == "over-budget" else None
     moved = move_file(Path(old), known, folder / Path(old).name) if old and known else None
     if old is None or moved is None:
-        return told
+        return entry
     command = rejects.get("command")
     renamed = command.replace(shlex.quote(old), shlex.quote(str(moved))) if command else command
-    return told | {"rejects": {**rejects, "file": str(moved), "command": renamed}}
+    return entry | {"rejects": {**rejects, "file": str(moved), "command": renamed}}
 
 
-def _json(told: list[dict[str, Any]]) -> str:
-    return json.dumps(told, ensure_ascii=False, indent=2) + "\n"
+def _json(entries: list[dict[str, Any]]) -> str:
+    return json.dumps(entries, ensure_ascii=False, indent=2) + "\n"

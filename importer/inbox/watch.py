@@ -60,12 +60,12 @@ class WatchRequest:
     quiet: bool = False
 
 
-def watch(request: WatchRequest, tell: Callable[[dict[str, Any]], None], say: Callable[[str], None]) -> int:
+def watch(request: WatchRequest, on_entry: Callable[[dict[str, Any]], None], say: Callable[[str], None]) -> int:
     """Load what arrives in a folder until a signal comes, or only what is there; return the exit code.
 
     Args:
         request: folders and options.
-        tell: called with what is told of each import, a dict that JSON can hold, when its workbook was moved.
+        on_entry: called with the entry of each import, a dict that JSON can hold, when its workbook was moved.
         say: called with messages for people.
 
     Raises:
@@ -77,7 +77,7 @@ def watch(request: WatchRequest, tell: Callable[[dict[str, Any]], None], say: Ca
     _check(request)
     with sole_watcher(request.folders.inbox):
         put_back_all(request.folders.inbox)
-        return _Watch(request, tell, say).run()
+        return _Watch(request, on_entry, say).run()
 
 
 def _check(request: WatchRequest) -> None:
@@ -102,9 +102,9 @@ class _Watch:
     """The watching of a folder."""
 
     def __init__(
-        self, request: WatchRequest, tell: Callable[[dict[str, Any]], None], say: Callable[[str], None]
+        self, request: WatchRequest, on_entry: Callable[[dict[str, Any]], None], say: Callable[[str], None]
     ) -> None:
-        self._request, self._tell, self._say = request, tell, say
+        self._request, self._on_entry, self._say = request, on_entry, say
         # Rejects go where their workbook goes if they are within the budget; `settle` takes the others from there.
         rejects = request.group.options.get("rejects") or f"{request.folders.done}/"
         self._group = replace(request.group, options={**request.group.options, "rejects": rejects})
@@ -157,14 +157,14 @@ class _Watch:
         return ended.stopped_by, waiting.taken
 
     def _settle(self, arrival: Arrival, reports: list[ImportReport]) -> None:
-        """Move a workbook whose imports have ended, and tell of them."""
+        """Move a workbook whose imports have ended, and pass on the entry of each."""
         self._tries[arrival] += 1
         place = place_for(reports, self._tries[arrival])
         if place == "inbox":
             pause = min(self._request.poll * 2 ** self._tries[arrival], _LONGEST_PAUSE)
             self._not_before[arrival] = time.monotonic() + pause
         try:
-            told = settle(arrival, reports, self._request.folders, place)
+            entries = settle(arrival, reports, self._request.folders, place)
         except OSError as exc:
             raise MachineError(
                 f"{arrival.path.name} cannot be moved: {exc.strerror or exc}", place=str(exc.filename or arrival.path),
@@ -173,8 +173,8 @@ class _Watch:
         if place != "inbox":
             self._tries.pop(arrival, None)
             self._not_before.pop(arrival, None)
-        for each in told:
-            self._tell(each)
+        for entry in entries:
+            self._on_entry(entry)
 
 
 @dataclass

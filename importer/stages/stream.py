@@ -87,8 +87,8 @@ class Stream:
         """Return contract and plan by the first windows, and these; None if they do not determine them."""
         try:
             source = so_far()
-            mended = set(REJECT_COLUMNS) <= {c.header for c in source.header.columns}
-            if source.workbook.origin is not None or mended or not source.rows:
+            holds_rejects = set(REJECT_COLUMNS) <= {c.header for c in source.header.columns}
+            if source.workbook.origin is not None or holds_rejects or not source.rows:
                 return None
             check_mode(self._settings, lease.target)
             contract, plan = plan_load(self._settings, source, lease.target, self._run.contract, lease.session)

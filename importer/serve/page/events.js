@@ -10,12 +10,12 @@ export const isEnded = (run) => ENDED.has(run.state);
 /**
  * Follow a run to its end.
  * @param {string} id
- * @param {{progress: Function, note: Function, lost: Function, end: Function}} tell callbacks: `progress`
+ * @param {{progress: Function, note: Function, lost: Function, end: Function}} on callbacks: `progress`
  *   gets {state, queue_position, progress}; `note` gets a text; `lost` gets whether the service is unreachable; `end`
  *   gets the run, or null when the service no longer has it
  * @returns {() => void} stops following
  */
-export function follow(id, tell) {
+export function follow(id, on) {
   let source = null;
   let timer = null;
   let over = false;
@@ -29,7 +29,7 @@ export function follow(id, tell) {
   function end(run) {
     if (over) return;
     stop();
-    tell.end(run);
+    on.end(run);
   }
 
   async function ask() {
@@ -37,22 +37,22 @@ export function follow(id, tell) {
     try {
       const { run } = await get(`/runs/${id}`);
       if (over) return;
-      tell.lost(false);
+      on.lost(false);
       if (isEnded(run)) return end(run);
-      tell.progress(run);
+      on.progress(run);
     } catch (error) {
       if (over) return;
       if (error instanceof ServiceError && error.status === 404) return end(null);
-      tell.lost(true);
+      on.lost(true);
     }
     timer = setTimeout(ask, PAUSE);
   }
 
   source = new EventSource(`/runs/${id}/events`);
-  source.addEventListener("progress", (e) => !over && tell.progress(JSON.parse(e.data)));
-  source.addEventListener("note", (e) => !over && tell.note(JSON.parse(e.data).text));
+  source.addEventListener("progress", (e) => !over && on.progress(JSON.parse(e.data)));
+  source.addEventListener("note", (e) => !over && on.note(JSON.parse(e.data).text));
   source.addEventListener("end", (e) => end(JSON.parse(e.data).run));
-  source.onopen = () => tell.lost(false);
+  source.onopen = () => on.lost(false);
   source.onerror = () => {
     if (!over) ask();
   };

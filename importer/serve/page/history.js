@@ -86,7 +86,7 @@ async function resume(run) {
   try {
     opened((await post(`/runs/${run.id}/resume`)).run);
   } catch (error) {
-    tell(error);
+    showFailure(error);
   }
 }
 
@@ -98,13 +98,13 @@ async function forget(run) {
     say("Removed.");
     await refreshHistory();
   } catch (error) {
-    tell(error);
+    showFailure(error);
   }
   byId("history-title").tabIndex = -1;
   byId("history-title").focus();
 }
 
-function tell(error) {
+function showFailure(error) {
   if (!(error instanceof ServiceError)) throw error;
   showError(byId("history-error"), error);
 }

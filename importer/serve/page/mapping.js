@@ -39,7 +39,7 @@ export function proposal(columns, fields) {
  * @returns {{wrong: Map<string, string>, unfilled: string[], loaded: number}} `wrong`: letter -> error; `unfilled`:
  *   names of fields that need a value and get none; `loaded`: number of columns that are loaded
  */
-export function judge(columns, fields, choices) {
+export function checkChoices(columns, fields, choices) {
   const wrong = new Map();
   const taken = new Map();
   for (const { letter } of columns) {
@@ -84,11 +84,11 @@ export function draw(place, { columns, sample, fields, choices, changed }) {
     el("ul", { class: "map" }, rows.map((r) => r.node)),
     report,
   );
-  function redraw(telling = true) {
-    const { wrong, unfilled } = judge(columns, fields, choices);
-    for (const r of rows) r.tell(wrong.get(r.letter) ?? null);
+  function redraw(notify = true) {
+    const { wrong, unfilled } = checkChoices(columns, fields, choices);
+    for (const r of rows) r.showProblem(wrong.get(r.letter) ?? null);
     fill(report, unfilled.length > 0 && el("p", { class: "wrong" }, needs(unfilled)));
-    if (telling) changed();
+    if (notify) changed();
   }
   redraw(false);
 }
@@ -114,12 +114,12 @@ function row(column, sample, fields, choices, redraw) {
     ),
     el("div", { class: "to" }, control.nodes, error),
   );
-  function tell(text) {
+  function showProblem(text) {
     error.textContent = text ?? "";
     error.hidden = text === null;
     control.input.setAttribute("aria-invalid", String(text !== null));
   }
-  return { node, tell, letter: column.letter };
+  return { node, showProblem, letter: column.letter };
 }
 
 /** Number of fields above which a list is filled only when it gets the focus. */

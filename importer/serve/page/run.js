@@ -46,9 +46,9 @@ export function leaveRun() {
 }
 
 function end(run) {
-  const tell = ended;
+  const callback = ended;
   leaveRun();
-  tell(run);
+  callback(run);
 }
 
 function lost(away) {
@@ -60,14 +60,14 @@ function lost(away) {
 function draw({ state, queue_position: position, progress }) {
   if (state === "queued") {
     const ahead = position > 1 ? `${number(position - 1)} before it` : "next in line";
-    tellStage(`Waiting for other loads to finish: ${ahead}`);
+    showStage(`Waiting for other loads to finish: ${ahead}`);
     return;
   }
   if (!progress) {
-    tellStage("Starting");
+    showStage("Starting");
     return;
   }
-  tellStage(`${STAGES[progress.stage]?.[1] ?? progress.stage_label}`);
+  showStage(`${STAGES[progress.stage]?.[1] ?? progress.stage_label}`);
   byId("run-bar").value = Math.max(byId("run-bar").value || 0, part(progress) * 100);
   byId("run-rows").textContent = rows(progress);
   fill(byId("run-stages"), stages(progress));
@@ -75,16 +75,16 @@ function draw({ state, queue_position: position, progress }) {
 }
 
 /** Return the part of the run that is done, 0 to 1; all stages have equal weight, so that it never goes back. */
-function part({ stage, stages: all, done_rows: done, total_rows: told }) {
-  const total = told ?? known;
+function part({ stage, stages: all, done_rows: done, total_rows: total }) {
+  const expected = total ?? known;
   const at = Math.max(all.indexOf(stage), 0);
-  return (at + (total ? Math.min(done / total, 1) : 0)) / all.length;
+  return (at + (expected ? Math.min(done / expected, 1) : 0)) / all.length;
 }
 
-function rows({ done_rows: done, total_rows: told, rows_per_second: rate, elapsed }) {
-  const total = told ?? known;
+function rows({ done_rows: done, total_rows: total, rows_per_second: rate, elapsed }) {
+  const expected = total ?? known;
   const parts = [];
-  if (total && done && done <= total) parts.push(`${number(done)} of ${count(total, "row")}`);
+  if (expected && done && done <= expected) parts.push(`${number(done)} of ${count(expected, "row")}`);
   else if (done) parts.push(count(done, "row"));
   if (rate) parts.push(`${number(rate)} rows a second`);
   if (elapsed >= 1) parts.push(seconds(Math.floor(elapsed)));
@@ -99,7 +99,7 @@ function stages({ stage, stages: all }) {
 }
 
 /** Show a stage, and announce it once to screen readers; rows are not announced. */
-function tellStage(text) {
+function showStage(text) {
   byId("run-stage").textContent = text;
   say(text);
 }

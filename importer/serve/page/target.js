@@ -136,8 +136,8 @@ function drawPlace() {
   mapping.draw(byId("mapping"), {
     columns, sample: now.inspected.sample, fields: fields(), choices: currentChoices(), changed: refresh,
   });
-  const judged = mapping.judge(columns, fields(), currentChoices());
-  if (place() !== "new" && (judged.unfilled.length || judged.loaded < columns.length)) byId("columns").open = true;
+  const checked = mapping.checkChoices(columns, fields(), currentChoices());
+  if (place() !== "new" && (checked.unfilled.length || checked.loaded < columns.length)) byId("columns").open = true;
   drawKeys();
   const contract = chosenContract();
   byId("contract-hint").textContent = contract ? contractHint(contract) : "";
@@ -221,7 +221,7 @@ export function obstacle() {
   if (nameError()) return { text: nameError(), element: byId("new-name") };
   if (budgetError()) return { text: budgetError(), element: byId("max-rejects") };
   if (now.inspected.origin !== null) return null;
-  const { wrong, unfilled, loaded } = mapping.judge(loadable(now.inspected), fields(), currentChoices());
+  const { wrong, unfilled, loaded } = mapping.checkChoices(loadable(now.inspected), fields(), currentChoices());
   const [letter] = wrong.keys();
   if (letter) return { text: `Column ${letter}: ${wrong.get(letter)}`, element: byId(`map-${letter}`) };
   if (loaded === 0) return { text: "No column is loaded. Choose at least one.", element: byId("columns").querySelector("summary") };
