@@ -43,7 +43,7 @@ def make_chunk(window: WindowChecked) -> Chunk:
 
 
 @dataclass(frozen=True)
-class Run:
+class LedgerRun:
     """A row of table `runs`, with the columns that a later run needs; times are texts.
 
     Attributes:
@@ -79,11 +79,11 @@ order by is_believed desc, finished_at desc
 """
 
 
-def find_runs(session: Session, key: str, target: str) -> tuple[Run | None, Run | None]:
+def find_runs(session: Session, key: str, target: str) -> tuple[LedgerRun | None, LedgerRun | None]:
     """Return the last published run of a key, of any role, and this role's unfinished one, each None if there is none.
 
     A role that cannot write to the target may still have written that it did; such a run comes last, and the caller
-    must not take its word (`Run.is_believed`).
+    must not take its word (`LedgerRun.is_believed`).
 
     Args:
         session: session with the target server.
@@ -95,11 +95,11 @@ def find_runs(session: Session, key: str, target: str) -> tuple[Run | None, Run 
     return published, next((r for r in found if r.state != PUBLISHED), None)
 
 
-def _run(row: tuple[Any, ...]) -> Run:
+def _run(row: tuple[Any, ...]) -> LedgerRun:
     values = list(row)
     counts = json.loads(values[5])
     values[5] = counts if isinstance(counts, dict) else {}
-    return Run(*values)
+    return LedgerRun(*values)
 
 
 def open_run(session: Session, values: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from importer.excel.workbook import Sheet, Workbook
-    from importer.ledger.tables import Run
+    from importer.ledger.tables import LedgerRun
     from importer.plan.target import Target
     from importer.postgres.session import Session
     from importer.settings import Dsn
@@ -51,8 +51,8 @@ class RunLease:
     options: dict[str, Any]
     contract_sha256: str | None
     run_id: str
-    dead_run: Run | None = None
-    published_run: Run | None = None
+    dead_run: LedgerRun | None = None
+    published_run: LedgerRun | None = None
     notes: tuple[str, ...] = ()
 
 

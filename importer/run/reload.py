@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from importer.errors import ImporterError, TargetRefused
 
 if TYPE_CHECKING:
-    from importer.ledger.tables import Run
+    from importer.ledger.tables import LedgerRun
     from importer.plan.target import Target
     from importer.postgres.session import Session
     from importer.settings import Mode
 
 
-def reload_reason(session: Session, target: Target, published: Run, mode: Mode) -> str | None:
+def reload_reason(session: Session, target: Target, published: LedgerRun, mode: Mode) -> str | None:
     """Return why a published run does not make this one unnecessary, or None if it does.
 
     The caller owns the session's transaction and ends it: a statement may have failed in it.
@@ -36,7 +36,7 @@ def reload_reason(session: Session, target: Target, published: Run, mode: Mode) 
     return None if _rows_unchanged(session, target, published) else f"the rows of {target.quoted} were changed since"
 
 
-def _rows_unchanged(session: Session, target: Target, published: Run) -> bool:
+def _rows_unchanged(session: Session, target: Target, published: LedgerRun) -> bool:
     """Return whether the table holds exactly the rows that the run left: as many, all written by its transactions."""
     try:
         count, foreign = session.query(
@@ -53,7 +53,7 @@ def _rows_unchanged(session: Session, target: Target, published: Run) -> bool:
     return bool(count == left and foreign == 0)
 
 
-def disbelieved(published: Run, target: Target) -> TargetRefused:
+def disbelieved(published: LedgerRun, target: Target) -> TargetRefused:
     """Return the error about a run that says it was published, by a role that has no right to write to the target."""
     return TargetRefused(
         f"the ledger has this import as done, by run {published.id} of role {published.role}, but that role may not "

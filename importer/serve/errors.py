@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from starlette.responses import JSONResponse
 
@@ -26,7 +26,6 @@ class RequestError(Exception):
         place: where it is, such as the name of an option; None without one.
         choice: what the caller can do; None if nothing.
         retry_after: seconds after which the caller may try again; None if that would not help.
-        more: further fields of `ErrorAnswer`.
 
     Attributes:
         status: HTTP status of the response.
@@ -43,12 +42,16 @@ class RequestError(Exception):
         place: str | None = None,
         choice: str | None = None,
         retry_after: int | None = None,
-        **more: Any,
     ) -> None:
         super().__init__(error)
         self.status = status
-        self.answer = ErrorAnswer(error=error, type=kind, place=place, choice=choice, **more)
+        self.answer = ErrorAnswer(error=error, type=kind, place=place, choice=choice)
         self.headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+
+    def with_fields(self, **fields: Any) -> Self:
+        """Set further fields of the answer, such as the run that failed, and return the error."""
+        self.answer = self.answer.model_copy(update=fields)
+        return self
 
 
 class StoreFailed(RequestError):

@@ -13,7 +13,7 @@ import importer
 from importer.cli.progress_bars import _BarProgress
 from importer.runtime.progress import Clock, NoProgress
 from importer.runtime.stage import Stage
-from importer.serve.jobs.run import RUNNING, Run
+from importer.serve.jobs.service_run import RUNNING, ServiceRun
 
 PAGE = Path(importer.__file__).parent / "serve" / "page"
 
@@ -28,7 +28,7 @@ def test_page_has_the_headings_and_sentences_of_the_table() -> None:
 
 def test_terminal_and_service_show_the_labels_of_the_table() -> None:
     bars = Bars(console=Console(file=io.StringIO()))
-    terminal, run = _BarProgress(bars), Run("upload", "u", "b.xlsx", 1, {}, state=RUNNING)
+    terminal, run = _BarProgress(bars), ServiceRun("upload", "u", "b.xlsx", 1, {}, state=RUNNING)
     for stage in Stage:
         terminal.stage(stage.value)
         run._advance(stage.value, 0, None)

@@ -15,7 +15,7 @@ from importer.serve.jobs import execution
 from importer.serve.jobs.database import Database
 from importer.serve.jobs.processes import ChildPool
 from importer.serve.jobs.queue import Jobs
-from importer.serve.jobs.run import ASK_BY_RESUME, DONE, GO_ON, INTERRUPTED, RUNNING, Run, StageProgress
+from importer.serve.jobs.service_run import ASK_BY_RESUME, DONE, GO_ON, INTERRUPTED, RUNNING, ServiceRun, StageProgress
 from importer.serve.jobs.store import open_store
 from importer.serve.jobs.uploads import Uploads
 from importer.settings import Dsn
@@ -38,13 +38,13 @@ def tmp_path() -> Iterator[Path]:
         yield folder
 
 
-def run(state: str, created: float, finished: float | None) -> Run:
-    made = Run("upload", "0" * 32, f"{state}.xlsx", 1, {}, created_at=ago(created), state=state)
+def run(state: str, created: float, finished: float | None) -> ServiceRun:
+    made = ServiceRun("upload", "0" * 32, f"{state}.xlsx", 1, {}, created_at=ago(created), state=state)
     made.finished_at = None if finished is None else ago(finished)
     return made
 
 
-def pruned(folder: Path, *runs: Run) -> list[str]:
+def pruned(folder: Path, *runs: ServiceRun) -> list[str]:
     """The states of the runs that are still listed after a queue that had them was pruned."""
     config = Config(folder=folder, keep_days=DAYS)
     for path in (config.uploads, config.results, config.scratch):

@@ -16,7 +16,7 @@ from support.serving import kill_all, numbers, serving, short_folder
 
 from importer.errors import MachineError
 from importer.serve.jobs import store_schema
-from importer.serve.jobs.run import Run
+from importer.serve.jobs.service_run import ServiceRun
 from importer.serve.jobs.store import open_store
 from importer.serve.jobs.store_schema import APPLICATION_ID, VERSION, open_database
 
@@ -97,7 +97,7 @@ def test_earlier_version_becomes_this_one_with_its_data(tmp_path: Path, path: Pa
     open_database(tmp_path / "new.sqlite").close()
     _earlier(path, version)
     with open_store(path, "here") as store:
-        assert Run.load(store.page(9, None, None)[0]).stored() == RUN
+        assert ServiceRun.load(store.page(9, None, None)[0]).stored() == RUN
         assert (store.report("a" * 32), store.owned()) == ({"outcome": "published"}, [("public", "old", 4711)])
     assert _facts(path) == _facts(tmp_path / "new.sqlite")
     assert _facts(path)[1:] == [[(VERSION,)], [(APPLICATION_ID,)]]

@@ -10,7 +10,7 @@ from importer.errors import LimitExceeded
 from importer.excel.rejects_origin import original_stem
 from importer.inspection import inspect_workbook
 from importer.reading.header import to_identifier
-from importer.serve.models.workbook import InspectAnswer, Origin
+from importer.serve.models.workbook import InspectAnswer, OriginInfo
 from importer.settings import Limits
 
 from .redaction import redact
@@ -79,6 +79,6 @@ def inspect_sheet(command: WorkbookCommand, options: dict[str, Any]) -> InspectA
     )
 
 
-def _origin(workbook: Workbook) -> Origin | None:
+def _origin(workbook: Workbook) -> OriginInfo | None:
     origin = workbook.origin
-    return Origin(workbook=origin.workbook, table=f"{origin.schema}.{origin.table}") if origin else None
+    return OriginInfo(workbook=origin.workbook, table=f"{origin.schema}.{origin.table}") if origin else None

@@ -28,7 +28,7 @@ class MappingOptions(NamedTuple):
 
 
 def apply_mapping(
-    mapping: Mapping[str, str], inspected: list[models.SheetColumn], suggested: Contract, given: Contract | None,
+    mapping: Mapping[str, str], inspected: list[models.SheetColumnInfo], suggested: Contract, given: Contract | None,
     table: Table | None,
 ) -> MappingOptions:  # fmt: skip
     """Return the contract and columns that make the importer follow a mapping.

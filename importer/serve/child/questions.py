@@ -14,7 +14,7 @@ from importer.postgres.catalog import read_table
 from importer.postgres.session import Session
 from importer.postgres.sql import quote
 from importer.serve.models.child import ContractsAnswer, ForgetAnswer, Nothing, OwnedTable
-from importer.serve.models.service import ContractField, ReadContract, Table, TableColumn, TableKey, Tables
+from importer.serve.models.service import ContractField, ReadContract, TableColumnInfo, TableInfo, TableKey, Tables
 from importer.settings import Dsn
 
 from .redaction import redact
@@ -49,21 +49,21 @@ def tables(command: TablesCommand, _channel: Channel) -> Tables:
     return Tables(tables=[table for table in found if table], truncated=len(rows) > _MAX_TABLES)
 
 
-def _table(session: Session, schema: str, name: str, rows: int | None, *, created: bool) -> Table | None:
+def _table(session: Session, schema: str, name: str, rows: int | None, *, created: bool) -> TableInfo | None:
     try:
         table = read_table(session, schema, name)
     except TargetRefused:
         return None  # dropped in the meantime
     key = {column for primary, columns in table.keys if primary for column in columns}
     columns = [
-        TableColumn(
+        TableColumnInfo(
             name=c.name, type=str(c.pg_type), key=c.name in key,
             required=c.not_null and not c.has_default and not c.filled_by_database,
             fillable=not c.filled_by_database, has_default=c.has_default,
         )
         for c in table.columns
     ]  # fmt: skip
-    return Table(
+    return TableInfo(
         table=f"{schema}.{name}", schema=schema, name=name, quoted=quote(schema, name), rows=rows,
         created_here=created, columns=columns,
         keys=[TableKey(primary=primary, columns=list(columns)) for primary, columns in table.keys],

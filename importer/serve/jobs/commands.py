@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from importer.serve.config import Config
 
     from .database import Database
-    from .run import Run
+    from .service_run import ServiceRun
     from .uploads import Upload
 
 
@@ -26,7 +26,7 @@ _LISTS = ("columns", "key", "null")
 
 
 def load_command(
-    config: Config, database: Database, owned: list[OwnedTable], run: Run, upload: Upload, scratch: Path
+    config: Config, database: Database, owned: list[OwnedTable], run: ServiceRun, upload: Upload, scratch: Path
 ) -> LoadCommand:
     """Return the command for a child that loads or checks a workbook.
 

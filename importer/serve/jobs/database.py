@@ -135,6 +135,6 @@ async def ask_child(children: ChildPool, command: Command, seconds: float) -> di
     return event.answer
 
 
-def refused(error: RunError, **more: Any) -> RequestError:
-    """Return the refusal that reports an error of a child; more: further arguments of `RequestError`."""
-    return RequestError(error.status, error.error, kind=error.type, place=error.place, choice=error.choice, **more)
+def refused(error: RunError) -> RequestError:
+    """Return the refusal that reports an error of a child."""
+    return RequestError(error.status, error.error, kind=error.type, place=error.place, choice=error.choice)

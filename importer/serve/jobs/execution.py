@@ -20,7 +20,7 @@ from importer.serve.models.child import (
 
 from .commands import load_command
 from .processes import Child, ChildDied, ChildPool
-from .run import ASK_BY_RESUME, CANCELLED, DONE, FAILED, GO_ON, RUNNING, Run, killed, stopped
+from .service_run import ASK_BY_RESUME, CANCELLED, DONE, FAILED, GO_ON, RUNNING, ServiceRun, killed, stopped
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -60,16 +60,16 @@ class Execution:
         self._children, self._database = children, database
         self.stopping = asyncio.Event()
 
-    async def execute(self, run: Run) -> None:
+    async def execute(self, run: ServiceRun) -> None:
         """Execute a run in a child, and record how it ended."""
         await self._settle(run, await self._work(run))
 
-    async def forget(self, run: Run) -> None:
+    async def forget(self, run: ServiceRun) -> None:
         """Drop what a run wrote to staging, if anything."""
         if run.writing and run.identity is not None and run.kind == "upload":
             await self._database.forget(self._children, run.identity)
 
-    async def _work(self, run: Run) -> LastEvent:
+    async def _work(self, run: ServiceRun) -> LastEvent:
         """Have a child work; return the child's last event, or an error event that says how the child died."""
         try:
             async with self._children.child() as child:
@@ -92,7 +92,7 @@ class Execution:
             how = "ran out of memory or was killed" if "SIGKILL" in exc.how else exc.how
             return ErrorEvent(error=killed(run, 500, f"the process that did the work {how}", "ChildDied"))
 
-    def _answer(self, run: Run, event: Event) -> BaseModel | None:
+    def _answer(self, run: ServiceRun, event: Event) -> BaseModel | None:
         """Apply an event of a child that loads; return the answer if the event asks for one."""
         if isinstance(event, OwnedEvent):
             table = [event.table_schema, event.table]
@@ -109,13 +109,13 @@ class Execution:
             self._runs.save(run)
         return answer
 
-    def _command(self, run: Run, child: Child) -> LoadCommand:
+    def _command(self, run: ServiceRun, child: Child) -> LoadCommand:
         upload = self._uploads.acquire(run.upload, run.id)
         if upload is None:
             raise ChildDied("found no workbook")
         return load_command(self._config, self._database, self._runs.owned(), run, upload, child.scratch)
 
-    async def _settle(self, run: Run, event: LastEvent) -> None:
+    async def _settle(self, run: ServiceRun, event: LastEvent) -> None:
         """Record how a run ended, from the last event of its child."""
         done = LoadAnswer.model_validate(event.answer) if isinstance(event, DoneEvent) else event.load
         if done is not None:
@@ -129,7 +129,7 @@ class Execution:
         else:
             await self._settle_failed(run, event.error, None if done is None else done.report)
 
-    async def _settle_failed(self, run: Run, error: ChildError, report: dict[str, Any] | None) -> None:
+    async def _settle_failed(self, run: ServiceRun, error: ChildError, report: dict[str, Any] | None) -> None:
         """Record how a run ended that failed, was cancelled, or stopped with the service."""
         if run.kind == "upload" and error.unsure:
             self._runs.interrupt(run, error.model_copy(update={"choice": ASK_BY_RESUME}))

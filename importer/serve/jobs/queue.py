@@ -14,7 +14,7 @@ from importer.serve.errors import RequestError, stamp
 from .execution import Execution
 from .processes import CHILD_STOP_SECONDS
 from .registry import RunRegistry
-from .run import CANCELLED, FAILED, INTERRUPTED, QUEUED, RUNNING, Run, service_error
+from .service_run import CANCELLED, FAILED, INTERRUPTED, QUEUED, RUNNING, ServiceRun, service_error
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +47,7 @@ class Jobs:
         self._config, self._store, self._uploads = config, store, uploads
         self._runs = RunRegistry(config, store, uploads)
         self._execution = Execution(config, self._runs, uploads, children, database)
-        self._queue: deque[Run] = deque()
+        self._queue: deque[ServiceRun] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._running = 0
         self.stopping = self._execution.stopping
@@ -73,7 +73,7 @@ class Jobs:
 
     # ---- REQUESTS -----------------------------------------------------------------------------------------------
 
-    def submit(self, run: Run, upload: Upload, files: dict[str, bytes]) -> None:
+    def submit(self, run: ServiceRun, upload: Upload, files: dict[str, bytes]) -> None:
         """Queue a run.
 
         Args:
@@ -110,11 +110,11 @@ class Jobs:
             raise RequestError(429, f"{len(self._queue)} uploads are waiting already", kind="QueueFull",
                           choice="try again later", retry_after=5)  # fmt: skip
 
-    def _enqueue(self, run: Run) -> None:
+    def _enqueue(self, run: ServiceRun) -> None:
         self._queue.append(run)
         self._pump()
 
-    def find(self, run: str) -> Run:
+    def find(self, run: str) -> ServiceRun:
         """Return a run by its id, ended or not.
 
         Raises:
@@ -122,11 +122,11 @@ class Jobs:
         """
         return self._runs.find(run)
 
-    def page(self, limit: int, before: str | None, state: str | None) -> list[Run]:
+    def page(self, limit: int, before: str | None, state: str | None) -> list[ServiceRun]:
         """Return runs, newest first; for the arguments see `Store.page`."""
         return self._runs.page(limit, before, state)
 
-    def report(self, run: Run) -> dict[str, Any] | None:
+    def report(self, run: ServiceRun) -> dict[str, Any] | None:
         """Return the report of a run, or None."""
         return self._runs.report(run.id)
 
@@ -138,16 +138,16 @@ class Jobs:
         """Return the folder that holds the files of a run."""
         return self._config.run_folder(run)
 
-    def describe(self, run: Run) -> RunInfo:
+    def describe(self, run: ServiceRun) -> RunInfo:
         """Return a run as answers show it."""
         return run.describe(self._queue.index(run) + 1 if run in self._queue else None)
 
-    async def over(self, run: Run) -> None:
+    async def over(self, run: ServiceRun) -> None:
         """Wait until a run has ended or was interrupted."""
         while not run.is_over:
             await run.changed.wait()
 
-    def resume(self, run: Run) -> None:
+    def resume(self, run: ServiceRun) -> None:
         """Queue an interrupted run again.
 
         Raises:
@@ -160,7 +160,7 @@ class Jobs:
         self._runs.save(run)
         self._enqueue(run)
 
-    async def cancel(self, run: Run) -> str:
+    async def cancel(self, run: ServiceRun) -> str:
         """Cancel a run that has not ended, or delete one that has; return "forgotten", "cancelled" or its end state."""
         if run.state == INTERRUPTED:
             self._runs.end(run, CANCELLED)
@@ -176,7 +176,7 @@ class Jobs:
             await self._stop_one(run)
         return "cancelled" if run.state == CANCELLED else run.state
 
-    async def _stop_one(self, run: Run) -> None:
+    async def _stop_one(self, run: ServiceRun) -> None:
         run.cancelling = True
         if run.child is not None:
             run.child.terminate()
@@ -216,7 +216,7 @@ class Jobs:
             await asyncio.sleep(_SAVE_AGAIN_SECONDS)
             self._runs.save_rest()
 
-    async def _work(self, run: Run) -> None:
+    async def _work(self, run: ServiceRun) -> None:
         try:
             run.notify()
             await self._execution.execute(run)

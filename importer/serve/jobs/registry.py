@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from importer.serve.errors import RequestError, StoreFailed, stamp
 
-from .run import CANCELLED, FAILED, GO_ON, INTERRUPTED, QUEUED, RUNNING, Run, stopped
+from .service_run import CANCELLED, FAILED, GO_ON, INTERRUPTED, QUEUED, RUNNING, ServiceRun, stopped
 
 if TYPE_CHECKING:
     from importer.serve.config import Config
@@ -32,7 +32,7 @@ _KEPT_FILES = frozenset({"rejects.xlsx", "bad_cells.json"})
 class _Unsaved:
     """A change that could not be saved yet, with what is saved beside the run."""
 
-    run: Run
+    run: ServiceRun
     report: dict[str, Any] | None = None
     owned: OwnedTable | None = None
 
@@ -51,13 +51,13 @@ class RunRegistry:
 
     def __init__(self, config: Config, store: Store, uploads: Uploads) -> None:
         self._config, self._store, self._uploads = config, store, uploads
-        self.open: dict[str, Run] = {}
+        self.open: dict[str, ServiceRun] = {}
         self._unsaved: dict[str, _Unsaved] = {}
 
     def load(self) -> None:
         """Load the unfinished runs of the previous service: its checks fail, its uploads become resumable."""
         for stored in self._store.runs_in_states(QUEUED, RUNNING, INTERRUPTED):
-            run = Run.load(stored)
+            run = ServiceRun.load(stored)
             if run.kind == "check":
                 self.end(run, FAILED, error=stopped(None))
                 continue
@@ -75,11 +75,11 @@ class RunRegistry:
                 if ended is None:
                     shutil.rmtree(folder, ignore_errors=True)
                 else:
-                    self._remove_files(Run.load(ended))
+                    self._remove_files(ServiceRun.load(ended))
 
     # ---- FIND ---------------------------------------------------------------------------------------------------
 
-    def find(self, run: str) -> Run:
+    def find(self, run: str) -> ServiceRun:
         """Return a run by its id.
 
         Raises:
@@ -90,12 +90,13 @@ class RunRegistry:
         stored = self._store.get(run)
         if stored is None:
             raise RequestError(404, "there is no such run")
-        return Run.load(stored)
+        return ServiceRun.load(stored)
 
-    def page(self, limit: int, before: str | None, state: str | None) -> list[Run]:
+    def page(self, limit: int, before: str | None, state: str | None) -> list[ServiceRun]:
         """Return runs, newest first; for the arguments see `Store.page`."""
         found = {
-            each["id"]: self.open.get(each["id"]) or Run.load(each) for each in self._store.page(limit, before, state)
+            each["id"]: self.open.get(each["id"]) or ServiceRun.load(each)
+            for each in self._store.page(limit, before, state)
         }
         for each in self._unsaved.values():
             if each.run.created_at < (before or "~"):
@@ -114,7 +115,7 @@ class RunRegistry:
 
     # ---- SAVE ---------------------------------------------------------------------------------------------------
 
-    def add(self, run: Run) -> None:
+    def add(self, run: ServiceRun) -> None:
         """Add a new run, and save it.
 
         Raises:
@@ -123,7 +124,7 @@ class RunRegistry:
         self._store.save(run.stored())
         self.open[run.id] = run
 
-    def save_now(self, run: Run) -> None:
+    def save_now(self, run: ServiceRun) -> None:
         """Save the state of a run before anything else happens.
 
         Raises:
@@ -133,7 +134,7 @@ class RunRegistry:
         self._store.save(run.stored(), unsaved.report, unsaved.owned)
         self._unsaved.pop(run.id, None)
 
-    def save(self, run: Run, report: dict[str, Any] | None = None, owned: OwnedTable | None = None) -> None:
+    def save(self, run: ServiceRun, report: dict[str, Any] | None = None, owned: OwnedTable | None = None) -> None:
         """Save the state of a run now, or else with the next call of `save_rest`; the arguments as of `Store.save`."""
         before = self._unsaved.get(run.id) or _Unsaved(run)
         self._unsaved[run.id] = _Unsaved(run, report or before.report, owned or before.owned)
@@ -145,14 +146,14 @@ class RunRegistry:
             self._try_to_save(each.run)
         return not self._unsaved
 
-    def _try_to_save(self, run: Run) -> None:
+    def _try_to_save(self, run: ServiceRun) -> None:
         with contextlib.suppress(StoreFailed):
             self.save_now(run)
             if run.is_over and run.state != INTERRUPTED:
                 # Not earlier: after a restart, a run whose end is not saved needs its workbook and contract.
                 self._close(run)
 
-    def delete(self, run: Run) -> None:
+    def delete(self, run: ServiceRun) -> None:
         """Delete a run that has ended, with its files.
 
         Raises:
@@ -165,14 +166,14 @@ class RunRegistry:
 
     # ---- ENDS ---------------------------------------------------------------------------------------------------
 
-    def end_for_stop(self, run: Run) -> None:
+    def end_for_stop(self, run: ServiceRun) -> None:
         """End a run because the service is stopping: an upload becomes resumable, a check fails."""
         if run.kind == "upload":
             self.interrupt(run, stopped(GO_ON))
         else:
             self.end(run, FAILED, error=stopped(None))
 
-    def interrupt(self, run: Run, error: ChildError) -> None:
+    def interrupt(self, run: ServiceRun, error: ChildError) -> None:
         """Interrupt a run, which stays open; it can be resumed."""
         run.state, run.error, run.finished_at = INTERRUPTED, error, stamp()
         self.save(run)
@@ -180,7 +181,7 @@ class RunRegistry:
 
     def end(
         self,
-        run: Run,
+        run: ServiceRun,
         state: State,
         *,
         error: ChildError | None = None,
@@ -195,13 +196,13 @@ class RunRegistry:
         self.save(run, report, owned)
         run.notify()
 
-    def _close(self, run: Run) -> None:
+    def _close(self, run: ServiceRun) -> None:
         """Let go of a run whose end is saved."""
         self.open.pop(run.id, None)
         self._remove_files(run)
         self._uploads.release(run.upload, run.id)
 
-    def _remove_files(self, run: Run) -> None:
+    def _remove_files(self, run: ServiceRun) -> None:
         """Delete the files that a run needs no more; what cannot be deleted now the next service deletes."""
         folder = self._config.run_folder(run.id)
         with contextlib.suppress(OSError):

@@ -40,7 +40,7 @@ _TABLES = {
     "runs": {"id", "created_at", "state", "listed", "report"},
     "owned": {"server", "schema", "name", "oid"},
 }
-#: What a stored run must have to be shown; see `run.Run`.
+#: What a stored run must have to be shown; see `service_run.ServiceRun`.
 _RUN_KEYS = {"id", "kind", "upload", "workbook", "size", "options", "created_at", "state"}
 #: How long another program may hold the file, in seconds.
 _BUSY_SECONDS = 5.0

@@ -13,8 +13,10 @@ Kind = Literal["upload", "check"]
 State = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
 
 
-class Rule(BaseModel):
+class RuleCount(BaseModel):
     """A rule that rows broke: how often (`count`), and the first address (`example`)."""
+
+    model_config = ConfigDict(title="Rule")
 
     key: str
     column: str
@@ -31,11 +33,13 @@ class Reason(BaseModel):
     reason: str
 
 
-class Rejects(BaseModel):
+class RejectsInfo(BaseModel):
     """Number of rejected rows, the rules that they broke, and the reasons, the most frequent first."""
 
+    model_config = ConfigDict(title="Rejects")
+
     rows: int
-    by_rule: list[Rule]
+    by_rule: list[RuleCount]
     reasons: list[Reason] = []
 
 
@@ -97,7 +101,7 @@ class RunInfo(BaseModel):
     message: str | None
     error: RunError | None
     stats: Stats | None
-    rejects: Rejects | None
+    rejects: RejectsInfo | None
     resumable: bool
     options: dict[str, Any] | None = None
     links: Links
@@ -120,7 +124,7 @@ class Result(BaseModel):
     stats: Stats
     run_id: str
     outcome: str
-    rejects: Rejects
+    rejects: RejectsInfo
     links: Links
     upload: UploadInfo | None
     run: RunInfo

@@ -37,15 +37,19 @@ class Unhealthy(ErrorFields):
     status: Literal["unhealthy"]
 
 
-class Session(BaseModel):
+class SessionInfo(BaseModel):
     """Whether a token is needed, and whether the caller is signed in."""
+
+    model_config = ConfigDict(title="Session")
 
     token_required: bool
     signed_in: bool
 
 
-class Limits(BaseModel):
+class LimitsInfo(BaseModel):
     """Limits on a workbook; `seconds` limits an import, and the receiving of a workbook."""
+
+    model_config = ConfigDict(title="Limits")
 
     upload_bytes: int
     inflated_bytes: int
@@ -63,13 +67,15 @@ class About(BaseModel):
     allow_tables: list[str] | None
     concurrency: int
     queue: int
-    limits: Limits
+    limits: LimitsInfo
     methods: list[str]
     modes: list[str]
 
 
-class TableColumn(BaseModel):
+class TableColumnInfo(BaseModel):
     """A column of a table; `fillable` says whether a load may write to it."""
+
+    model_config = ConfigDict(title="TableColumn")
 
     name: str
     type: str
@@ -86,8 +92,10 @@ class TableKey(BaseModel):
     columns: list[str]
 
 
-class Table(BaseModel):
+class TableInfo(BaseModel):
     """A table that may be loaded into; `quoted` is its name for the option `table`."""
+
+    model_config = ConfigDict(title="Table")
 
     table: str
     schema_: str = Field(alias="schema")
@@ -95,14 +103,14 @@ class Table(BaseModel):
     quoted: str
     rows: int | None
     created_here: bool
-    columns: list[TableColumn]
+    columns: list[TableColumnInfo]
     keys: list[TableKey]
 
 
 class Tables(BaseModel):
     """The existing tables that may be loaded into; `truncated` says whether there are more."""
 
-    tables: list[Table]
+    tables: list[TableInfo]
     truncated: bool
 
 

@@ -24,16 +24,20 @@ class UploadAnswer(BaseModel):
     upload: UploadInfo
 
 
-class Workbook(BaseModel):
+class WorkbookInfo(BaseModel):
     """A workbook; `size` is in bytes."""
+
+    model_config = ConfigDict(title="Workbook")
 
     name: str
     sha256: str
     size: int
 
 
-class Sheet(BaseModel):
+class SheetInfo(BaseModel):
     """A sheet of a workbook."""
+
+    model_config = ConfigDict(title="Sheet")
 
     name: str
     kind: str
@@ -56,12 +60,14 @@ class MixedKinds(BaseModel):
     cells: list[MixedCell]
 
 
-class SheetColumn(BaseModel):
+class SheetColumnInfo(BaseModel):
     """A column of a sheet; `type` is the PostgreSQL type inferred from its cells, `kinds` counts cells by kind.
 
     `proposal` says what its texts are, if they are values: keys of a field of Table Schema, and `what` in words.
     `first_value` is its first value as it will be loaded.
     """
+
+    model_config = ConfigDict(title="SheetColumn")
 
     letter: str
     header: str | None
@@ -89,16 +95,20 @@ class Problem(BaseModel):
     raw: str
 
 
-class FooterRow(BaseModel):
+class FooterRowInfo(BaseModel):
     """A row below or between the data that is no data, or may be none: totals or remarks."""
+
+    model_config = ConfigDict(title="FooterRow")
 
     row: int
     reason: str
     left_out: bool
 
 
-class ExcelTable(BaseModel):
+class ExcelTableInfo(BaseModel):
     """An Excel table of the sheet, with its header and totals rows."""
+
+    model_config = ConfigDict(title="ExcelTable")
 
     name: str
     range: str
@@ -120,14 +130,16 @@ class SheetTable(BaseModel):
 
     range: str | None
     header_rows: list[int]
-    footer: list[FooterRow]
+    footer: list[FooterRowInfo]
     doubt: str | None
     other_tables: list[str]
-    excel_tables: list[ExcelTable]
+    excel_tables: list[ExcelTableInfo]
 
 
-class Origin(BaseModel):
+class OriginInfo(BaseModel):
     """Where the rows of a rejects workbook came from."""
+
+    model_config = ConfigDict(title="Origin")
 
     workbook: str
     table: str
@@ -136,15 +148,15 @@ class Origin(BaseModel):
 class InspectedSheet(BaseModel):
     """What a mapping needs to know of a sheet: its columns, and the contract that they suggest."""
 
-    columns: list[SheetColumn]
+    columns: list[SheetColumnInfo]
     contract: dict[str, Any]
 
 
 class InspectAnswer(InspectedSheet):
     """The content of a sheet, as a child reports it."""
 
-    workbook: Workbook
-    sheets: list[Sheet]
+    workbook: WorkbookInfo
+    sheets: list[SheetInfo]
     sheet: str
     header_row: int
     header_rows: list[int]
@@ -157,10 +169,12 @@ class InspectAnswer(InspectedSheet):
     problems: list[Problem]
     notes: list[str]
     suggested_table: str
-    origin: Origin | None
+    origin: OriginInfo | None
 
 
-class Inspection(InspectAnswer):
+class InspectionInfo(InspectAnswer):
     """The content of a sheet; `suggested_table` is a table name derived from the workbook's name."""
+
+    model_config = ConfigDict(title="Inspection")
 
     upload: UploadInfo

@@ -48,9 +48,9 @@ async def health(service: CurrentService) -> models.Health | Response:
     summary="Say whether a token is needed, and whether the caller is signed in",
     responses=failures(421),
 )
-async def session(request: Request, service: CurrentService) -> models.Session:
+async def session(request: Request, service: CurrentService) -> models.SessionInfo:
     keys = service.keys
-    return models.Session(token_required=keys.required, signed_in=keys.is_authenticated(request.headers))
+    return models.SessionInfo(token_required=keys.required, signed_in=keys.is_authenticated(request.headers))
 
 
 @router.post(
@@ -61,7 +61,7 @@ async def session(request: Request, service: CurrentService) -> models.Session:
         for kind in ("application/json", "application/x-www-form-urlencoded")
     }}},
 )  # fmt: skip
-async def sign_in(request: Request, response: Response, service: CurrentService) -> models.Session:
+async def sign_in(request: Request, response: Response, service: CurrentService) -> models.SessionInfo:
     body = await read_body(request, service.config, service.uploads)
     if body.upload is not None:
         service.uploads.drop(body.upload)
@@ -74,13 +74,13 @@ async def sign_in(request: Request, response: Response, service: CurrentService)
         refused.headers["WWW-Authenticate"] = 'Bearer realm="importer"'
         raise refused
     response.set_cookie(**session_cookie_args(service.keys.session(), secure=_is_secure(request)))
-    return models.Session(token_required=service.keys.required, signed_in=True)
+    return models.SessionInfo(token_required=service.keys.required, signed_in=True)
 
 
 @router.delete("/session", summary="Sign out", responses=failures(403, 421))
-async def sign_out(request: Request, response: Response, service: CurrentService) -> models.Session:
+async def sign_out(request: Request, response: Response, service: CurrentService) -> models.SessionInfo:
     response.set_cookie(**session_cookie_args(None, secure=_is_secure(request)))
-    return models.Session(token_required=service.keys.required, signed_in=False)
+    return models.SessionInfo(token_required=service.keys.required, signed_in=False)
 
 
 def _is_secure(request: Request) -> bool:
@@ -99,7 +99,7 @@ async def about(service: CurrentService) -> models.About:
         version=__version__, database="embedded" if service.database.is_embedded else "external",
         allow_tables=list(config.allow_tables) or None,
         concurrency=config.concurrency, queue=config.queue,
-        limits=models.Limits.model_validate(config, from_attributes=True),
+        limits=models.LimitsInfo.model_validate(config, from_attributes=True),
         methods=list(get_args(Method)), modes=list(get_args(Mode)),
     )  # fmt: skip
 

@@ -72,7 +72,8 @@ def _parse_options(model: type[Options], request: Request, body: Body) -> Option
         options = model.model_validate({**query, **body.fields})
     except ValidationError as exc:
         answer = validation_answer(exc.errors(include_url=False, include_input=False))
-        raise RequestError(400, answer.error, kind=answer.type, place=answer.place, details=answer.details) from None
+        refused = RequestError(400, answer.error, kind=answer.type, place=answer.place)
+        raise refused.with_fields(details=answer.details) from None
     if isinstance(options, LoadOptions) and options.mapping is not None and options.columns is not None:
         raise RequestError(400, "a mapping already chooses the columns", kind="UsageError", place="columns",
                       choice="leave out either columns or mapping")  # fmt: skip

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Query
 from starlette.responses import FileResponse, Response, StreamingResponse
 
 from importer.serve.errors import RequestError
-from importer.serve.jobs.run import RUNNING
+from importer.serve.jobs.service_run import RUNNING
 from importer.serve.models import events as event_models
 from importer.serve.models import run as models
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from importer.serve.jobs.queue import Jobs
-    from importer.serve.jobs.run import Run
+    from importer.serve.jobs.service_run import ServiceRun
     from importer.serve.models.workbook import UploadInfo
 
 router = APIRouter()
@@ -114,7 +114,7 @@ async def show_report(service: CurrentService, run_id: str) -> dict[str, Any]:
     return report
 
 
-def run_accepted(service: Service, run: Run, upload: UploadInfo | None) -> models.RunAccepted:
+def run_accepted(service: Service, run: ServiceRun, upload: UploadInfo | None) -> models.RunAccepted:
     """Return the answer for a run that was queued; upload: the workbook, if later requests can refer to it."""
     shown = service.jobs.describe(run)
     return models.RunAccepted(message=run.state, run=shown, links=shown.links, upload=upload)
@@ -176,7 +176,7 @@ async def events(service: CurrentService, run_id: str) -> Response:
     )
 
 
-async def _stream_events(jobs: Jobs, run: Run) -> AsyncIterator[str]:
+async def _stream_events(jobs: Jobs, run: ServiceRun) -> AsyncIterator[str]:
     listener = object()
     _listeners.add(listener)
     try:

@@ -17,7 +17,7 @@ from importer.serve.http.body import Body, ClientDisconnected, read_body
 from importer.serve.jobs.commands import SENT_SUFFIX, workbook_fields
 from importer.serve.jobs.database import refused
 from importer.serve.jobs.processes import ChildDied
-from importer.serve.jobs.run import CANCELLED, DONE, Run
+from importer.serve.jobs.service_run import CANCELLED, DONE, ServiceRun
 from importer.serve.models import run as run_models
 from importer.serve.models import workbook as workbook_models
 from importer.serve.models.child import ErrorEvent, InspectCommand
@@ -73,7 +73,7 @@ async def remove_upload(service: CurrentService, upload_id: str) -> Message:
 )  # fmt: skip
 async def inspect(
     request: Request, service: CurrentService, query: Annotated[InspectOptions, Query()]  # noqa: ARG001 - `read_request` reads it together with the body
-) -> workbook_models.Inspection:  # fmt: skip
+) -> workbook_models.InspectionInfo:  # fmt: skip
     limit = service.config.concurrency + service.config.queue
     if service.waiting >= limit:
         raise RequestError(429, f"{service.waiting} inspections are waiting already", kind="QueueFull",
@@ -84,7 +84,7 @@ async def inspect(
         found = await run_while_connected(request, service, _run_inspection(service, options, upload))
     finally:
         service.waiting -= 1
-    return workbook_models.Inspection.model_validate({**found, "upload": service.uploads.describe(upload)})
+    return workbook_models.InspectionInfo.model_validate({**found, "upload": service.uploads.describe(upload)})
 
 
 async def _run_inspection(service: Service, options: InspectOptions, upload: Upload) -> dict[str, Any]:
@@ -103,7 +103,7 @@ async def _run_inspection(service: Service, options: InspectOptions, upload: Upl
     finally:
         service.uploads.release(upload.id, user)
     if isinstance(event, ErrorEvent):
-        raise refused(event.error, upload=service.uploads.describe(upload))
+        raise refused(event.error).with_fields(upload=service.uploads.describe(upload))
     while len(upload.inspections) >= _MAX_CACHED_INSPECTIONS:
         upload.inspections.pop(next(iter(upload.inspections)))
     upload.inspections[_inspection_key(options)] = workbook_models.InspectedSheet.model_validate(event.answer)
@@ -147,7 +147,7 @@ async def _run(request: Request, service: Service, kind: run_models.Kind) -> run
     service.jobs.check_room()
     options, workbook, body = await read_request(request, service, LoadOptions, once=kind == "upload")
     try:
-        run = Run(kind, workbook.id, workbook.name, workbook.size, _run_options(options))
+        run = ServiceRun(kind, workbook.id, workbook.name, workbook.size, _run_options(options))
         files = _run_files(service.config, options, body, workbook)
         service.jobs.submit(run, workbook, files)
     except BaseException:
@@ -176,7 +176,7 @@ def _run_options(options: LoadOptions) -> dict[str, Any]:
     return given if mapping is None else given | {"mapping": mapping}
 
 
-def _result(run: Run, upload: workbook_models.UploadInfo | None) -> run_models.Result:
+def _result(run: ServiceRun, upload: workbook_models.UploadInfo | None) -> run_models.Result:
     """Return the response for an ended run.
 
     Raises:
@@ -184,10 +184,10 @@ def _result(run: Run, upload: workbook_models.UploadInfo | None) -> run_models.R
     """
     shown = run.describe()
     if run.state == CANCELLED:
-        raise RequestError(409, "the run was cancelled", kind="Cancelled", run=shown)
+        raise RequestError(409, "the run was cancelled", kind="Cancelled").with_fields(run=shown)
     if run.state != DONE:
         assert run.error is not None
-        raise refused(run.error, run=shown)
+        raise refused(run.error).with_fields(run=shown)
     # The model takes message, statistics and links from the run itself, and ignores the rest.
     return run_models.Result.model_validate({**dict(shown), "run_id": run.id, "upload": upload, "run": shown})
 

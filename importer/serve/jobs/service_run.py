@@ -14,7 +14,7 @@ from importer.runtime.stage import Stage
 from importer.serve.errors import stamp
 from importer.serve.models.child import Saved, StageEvent, TargetEvent, TextEvent
 from importer.serve.models.error import ChildError, RunError
-from importer.serve.models.run import Links, Rejects, RunInfo, RunProgress, Stats
+from importer.serve.models.run import Links, RejectsInfo, RunInfo, RunProgress, Stats
 
 if TYPE_CHECKING:
     from importer.serve.models.child import LoadAnswer
@@ -35,7 +35,7 @@ STAGES = {stage.value: stage.label for stage in Stage}
 _WRITING_STAGES = frozenset({Stage.LOAD, Stage.WRITE, Stage.VERIFY, Stage.PUBLISH})
 _NOT_STORED = frozenset({"progress", "notes", "child", "cancelling", "changed"})
 #: Fields that are stored as objects.
-_MODELS: dict[str, type[BaseModel]] = {"error": ChildError, "stats": Stats, "rejects": Rejects}
+_MODELS: dict[str, type[BaseModel]] = {"error": ChildError, "stats": Stats, "rejects": RejectsInfo}
 
 
 @dataclass
@@ -56,7 +56,7 @@ class StageProgress:
 
 
 @dataclass
-class Run:
+class ServiceRun:
     """One run of the service.
 
     Attributes:
@@ -87,7 +87,7 @@ class Run:
     message: str | None = None
     error: ChildError | None = None
     stats: Stats | None = None
-    rejects: Rejects | None = None
+    rejects: RejectsInfo | None = None
     has_report: bool = False
     has_rejects: bool = False
     begun: list[str] | None = None
@@ -102,7 +102,7 @@ class Run:
     _stage_started: float = 0.0
 
     @classmethod
-    def load(cls, stored: dict[str, Any]) -> Run:
+    def load(cls, stored: dict[str, Any]) -> ServiceRun:
         """Return the run that a stored dict describes."""
         known = {f.name for f in fields(cls)}
         values = {name: value for name, value in stored.items() if name in known}
@@ -162,7 +162,7 @@ class Run:
         stats = done.report["stats"]
         self.outcome, self.message = done.report["outcome"], done.message
         self.stats = Stats.model_validate(stats | {"duration": f"{stats['duration']:.1f}s"})
-        self.rejects = Rejects.model_validate(done.report["rejects"])
+        self.rejects = RejectsInfo.model_validate(done.report["rejects"])
         self.has_report, self.has_rejects = True, has_rejects
 
     # ---- ANSWERS ------------------------------------------------------------------------------------------------
@@ -215,7 +215,7 @@ def service_error(status: int, error: str, kind: str, *, resumable: bool = False
     return ChildError(error=error, type=kind, place=None, choice=None, status=status, resumable=resumable)
 
 
-def killed(run: Run, status: int, error: str, kind: str) -> ChildError:
+def killed(run: ServiceRun, status: int, error: str, kind: str) -> ChildError:
     """Return the error of a run whose child was killed: it can be resumed; publishing it may or may not have done."""
     unsure = run.progress is not None and run.progress.stage == Stage.PUBLISH
     return service_error(status, error, kind, resumable=True).model_copy(update={"unsure": unsure})
