@@ -1,0 +1,255 @@
+"""A set of workbooks meets a fault at any message, or at any call on a file: the same command again ends in one clean load.
+
+Each import is loaded whole or not at all whatever happened to the others; of a set that is loaded together all are, or
+none. The short form tries a few moments, `--long` every one, `--moments N` so many.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+import sys
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain, combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import openpyxl
+import pytest
+from support.asking import held_session
+from support.commandline import Ran, Running, started
+from support.faults import SECONDS, Server, kill_tree, wait_for_backends
+from support.filefaults import CALLS, FileFaults
+from support.serving import short_folder
+from support.tables import save
+from support.warm import Template
+from support.wire import Fault, Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from support.fault_report import Injected
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
+
+OLD = [(-1, "a", 0.5), (5, "old", 1.5)]
+MAKE = "create table t (number bigint, name text, amount double precision)"
+FILL = "insert into t values (-1, 'a', 0.5), (5, 'old', 1.5)"
+#: Number of rows of each workbook, and the sheet rows whose number is a text.
+ROWS, BAD, BOOKS = 30, {"jan": (4, 9), "feb": (), "mar": (17,)}, ("jan", "feb", "mar")
+WIRE_KINDS = ("cut-before", "error", "kill", "cut-after", "fatal", "cut-all", "error", "kill-one")
+FILE_KINDS = ("ENOSPC", "kill", "EIO", "full", "short", "EINTR", "kill-one", "EMFILE")
+#: How the set is loaded, and what its processes are: this one, or those that users have.
+WAYS = {"each": [], "together": ["--together"], "each-workers": ["--workers", "2"]}
+
+
+@dataclass(frozen=True)
+class Clean:
+    """What a load without a fault leaves, and how long it is."""
+
+    written: dict[str, Any]
+    messages: int
+    calls: int
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a set is loaded.
+
+    Attributes:
+        own: the server.
+        folder: holds `in/` with the workbooks, and `out/` for what is written.
+        temp: folder for temporary files.
+        way: one of `WAYS`.
+        template: what runs are forked from.
+        faults: what fails the files.
+        clean: what a load without a fault leaves, once it was asked for.
+    """
+
+    own: Server
+    folder: Path
+    temp: Path
+    way: str
+    template: Template
+    faults: FileFaults
+    clean: list[Clean] = field(default_factory=list)
+
+    @property
+    def out(self) -> Path:
+        return self.folder / "out"
+
+    def reset(self) -> None:
+        with held_session(self.own.dsn, autocommit=True) as session:
+            session.run("set client_min_messages = warning; drop schema if exists importer cascade")
+            session.run(f"drop table if exists t; {MAKE}; {FILL}")
+        for path in [*self.out.iterdir(), *self.temp.iterdir()]:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def words(self, port: int | None) -> list[str]:
+        dsn = self.own.dsn.text.replace(f":{self.own.port}/", f":{port or self.own.port}/")
+        books = [str(self.folder / "in" / f"{name}.xlsx") for name in BOOKS]
+        way = WAYS[self.way] + ([] if self.way == "each-workers" else ["--workers", "0"])
+        return ["run", *books, "--to", dsn, "--table", "t", "--json", "--rejects", f"{self.out}/", *way]
+
+    @contextlib.contextmanager
+    def loading(self, port: int | None = None) -> Iterator[Running]:
+        """A run in a process of its own."""
+        words, env = self.words(port), {"TMPDIR": str(self.temp)}
+        with contextlib.ExitStack() as stack:
+            if self.way == "each-workers":
+                env |= {"PYTHONWARNINGS": "ignore", **self.faults.env}
+                command = [sys.executable, "-m", "importer", *words]
+                yield stack.enter_context(started(*command, cwd=self.folder, env=env))
+            else:
+                yield stack.enter_context(self.template.started(*words, cwd=self.folder, env=env))
+
+    def load(self, port: int | None = None) -> Ran:
+        with self.loading(port) as running:
+            return running.finish(SECONDS)
+
+    def table(self) -> list[Any]:
+        return self.own.rows("select number::int8, name::text, amount::float8 from t order by 1, 2")
+
+    def written(self) -> dict[str, Any]:
+        """The cells of each workbook that was written for the user."""
+        return {path.name: cells(path) for path in sorted(self.out.iterdir())}
+
+
+def rows(name: str) -> list[Any]:
+    """What a workbook's import loads."""
+    first = 100 * BOOKS.index(name)
+    return [(first + n, f"{name} {n}", n / 4) for n in range(1, ROWS + 1) if n + 1 not in BAD[name]]
+
+
+def cells(path: Path) -> list[Any]:
+    with contextlib.closing(openpyxl.load_workbook(path)) as workbook:
+        return [tuple(row) for row in workbook.worksheets[0].iter_rows(values_only=True)]
+
+
+def states(way: str) -> list[list[Any]]:
+    """What the table may hold at any time."""
+    some = [()] if way == "together" else chain.from_iterable(combinations(BOOKS, n) for n in range(len(BOOKS)))
+    return [sorted([*OLD, *chain.from_iterable(rows(name) for name in names)]) for names in (*some, BOOKS)]
+
+
+@pytest.fixture(scope="module")
+def places(own: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Place]]:
+    folder = tmp_path_factory.mktemp("many")
+    for name in ("in", "out"):
+        (folder / name).mkdir()
+    for name in BOOKS:
+        first = 100 * BOOKS.index(name)
+        body = [["abc" if n + 1 in BAD[name] else first + n, f"{name} {n}", n / 4] for n in range(1, ROWS + 1)]
+        save(folder / "in" / f"{name}.xlsx", ["number", "name", "amount"], *body)
+    with short_folder() as temp:
+        faults = FileFaults(folder, [temp, folder / "out"], 1 << 30)
+        with Template(**faults.env) as template:
+            yield {way: Place(own, folder, temp, way, template, faults) for way in WAYS}
+
+
+def clean_load(place: Place) -> Clean:
+    if place.clean:
+        return place.clean[0]
+    place.reset()
+    place.faults.arm()
+    with Wire(place.own.port) as wire:
+        ran = place.load(wire.port)
+    assert (ran.code, place.table()) == (1, states(place.way)[-1]), ran
+    assert sorted(place.written()) == ["jan.rejects.xlsx", "mar.rejects.xlsx"]
+    place.clean.append(Clean(place.written(), wire.messages, place.faults.count(CALLS)))
+    return place.clean[0]
+
+
+def check_faulty(place: Place, ran: Ran, where: str) -> None:
+    """Whole imports and no other, and an exit code that says so."""
+    found = place.table()
+    assert found in states(place.way), where
+    assert ran.orphans == [], where
+    if ran.code == -signal.SIGKILL:
+        return
+    assert not {"Traceback", "unexpected"} & set(ran.err.split()), where
+    # A child that is killed while it reads may have been by its workbook.
+    assert ran.code in {1, 4, *([3] if "kill-one" in where else [])}, where
+    assert (ran.code == 1) == (found == states(place.way)[-1]), where
+
+
+def check_again(place: Place, clean: Clean, where: str) -> None:
+    again = place.load()
+    where = f"{where}; again: {again}"
+    assert again.code in {0, 1}, where
+    assert place.table() == states(place.way)[-1], where
+    assert place.own.rows("select state, count(*) from importer.runs group by 1") == [("published", len(BOOKS))], where
+    assert place.own.staging() == [], where
+    assert place.written() == clean.written, where
+
+
+def try_message(place: Place, kind: str, at: int, clean: Clean) -> bool:
+    """One run over a wire with that fault and one without; returns whether the run was long enough for it."""
+    place.reset()
+    place.faults.disarm()
+    fault = Fault(kind, at)
+
+    def kill(port: int) -> None:
+        workers = running.workers() if kind == "kill-one" else []
+        owner = next((p for p in workers if any(c.laddr.port == port for c in p.net_connections("tcp"))), None)
+        owner.kill() if owner else kill_tree(running)
+
+    with Wire(place.own.port, fault) as wire:
+        if kind in {"kill", "kill-one"}:
+            fault.kind, fault.action = "call", kill
+        with place.loading(wire.port) as running:
+            ran = running.finish(SECONDS)
+    wait_for_backends(place.own)
+    where = f"{place.way}, {kind} at message {at}: {fault.hit}; {ran}"
+    check_faulty(place, ran, where)
+    check_again(place, clean, where)
+    return fault.hit is not None
+
+
+def try_call(place: Place, kind: str, at: int, clean: Clean) -> bool:
+    """One run with that fault at a call on a file and one without; returns whether the run was long enough for it."""
+    place.reset()
+    place.faults.arm(kind, at, CALLS)
+    ran = place.load()
+    wait_for_backends(place.own)
+    where = f"{place.way}, {kind} at call {at}: {place.faults.hit}; {ran}"
+    check_faulty(place, ran, where)
+    place.faults.disarm()
+    check_again(place, clean, where)
+    return bool(place.faults.hit)
+
+
+def moments(total: int, wanted: int | None, seed: int) -> range:
+    """The numbers of the messages or calls to try: all, or some that lie evenly."""
+    step = 1 if wanted is None else max(1, total // wanted)
+    return range(1 + seed % step, total + 1, step)
+
+
+@pytest.mark.timeout(36_000)
+@pytest.mark.parametrize("way", WAYS)
+def test_any_message_of_a_set(
+    places: dict[str, Place], way: str, seed: int, injected: Injected, request: pytest.FixtureRequest
+) -> None:
+    few = request.config.getoption("--moments") or (None if request.config.getoption("--long") else 1)
+    clean = clean_load(places[way])
+    injected.moments = f"{clean.messages} messages"
+    for turn, at in enumerate(moments(clean.messages, few, seed), seed):
+        kind = WIRE_KINDS[turn % len(WIRE_KINDS)]
+        injected.attempt(kind, partial(try_message, places[way], kind, at, clean))
+    injected.check()
+
+
+@pytest.mark.timeout(36_000)
+@pytest.mark.parametrize("way", WAYS)
+def test_any_call_of_a_set(
+    places: dict[str, Place], way: str, seed: int, injected: Injected, request: pytest.FixtureRequest
+) -> None:
+    few = request.config.getoption("--moments") or (None if request.config.getoption("--long") else 1)
+    clean = clean_load(places[way])
+    injected.moments = f"{clean.calls} calls"
+    for turn, at in enumerate(moments(clean.calls, few, seed), seed + 1):
+        kind = FILE_KINDS[turn % len(FILE_KINDS)]
+        injected.attempt(kind, partial(try_call, places[way], kind, at, clean))
+    injected.check()
