@@ -41,7 +41,8 @@ class BareQuotes:
             WorkbookRefused: a quoted text is followed by something else than the end of its field, or never ends.
         """
         out: list[bytes] = []
-        at = used = kept = 0
+        at = used = copied = 0
+        whole = (0, 0)  # how much of `out` belongs to whole records, and where its last piece ends in `data`
         while at < len(data):
             match = self._field.match(data, at)
             if match is None:
@@ -50,14 +51,12 @@ class BareQuotes:
                 raise self._refusal(data, at, first_line)
             if match["quoted"] is None and b'"' in match[0]:
                 self._count(data, at, first_line)
-                out.append(self._quoted(match[0]))
-            else:
-                out.append(match[0])
+                out += (data[copied:at], self._quoted(match[0]))
+                copied = match.end()
             at = match.end() + 1
-            out.append(data[at - 1 : at])
-            if out[-1] == self._eol:
-                used, kept = at, len(out)
-        return b"".join(out[:kept]), used
+            if data[at - 1 : at] == self._eol:
+                used, whole = at, (len(out), copied)
+        return b"".join(out[: whole[0]]) + data[whole[1] : used], used
 
     def _may_go_on(self, data: bytes, at: int) -> bool:
         """Return whether what follows `data` can end the field that begins at `at`."""

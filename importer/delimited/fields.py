@@ -10,6 +10,7 @@ import polars as pl
 from importer.cells.frame import BEYOND, ROW, part
 from importer.columns.texts import view_texts
 from importer.decoding.string_views import PADDING
+from importer.errors import LimitExceeded
 
 from .records import QUOTE, RETURN
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     Positions = NDArray[np.int64]
     Bytes = NDArray[np.uint8]
     Mask = NDArray[np.bool_]
+
+
+#: Most fields of a run of records: more than fit in one, unless a record is much longer. Each takes some 60 bytes.
+_MOST_FIELDS = 16 << 20
 
 
 class Fields(NamedTuple):
@@ -68,11 +73,21 @@ class TextRows(NamedTuple):
 
 
 def split_fields(rows: bytes, dialect: TextDialect, first_line: int) -> Fields:
-    """Return the fields of a run of records, as `records` cuts it."""
+    """Return the fields of a run of records, as `records` cuts it.
+
+    Raises:
+        LimitExceeded: there are too many.
+    """
     data = np.frombuffer(rows + bytes(PADDING), np.uint8)
     text, eol = data[: len(rows)], dialect.eol[0]
     line_ends = np.flatnonzero(text == eol)
-    ends = np.flatnonzero((text == dialect.delimiter[0]) | (text == eol))
+    borders = (text == dialect.delimiter[0]) | (text == eol)
+    if len(rows) > _MOST_FIELDS < np.count_nonzero(borders):
+        raise LimitExceeded(
+            f"a line with many million fields, {_MOST_FIELDS:,} at least", place=f"line {first_line}",
+            choice="name a text file whose lines are rows",
+        )  # fmt: skip
+    ends = np.flatnonzero(borders)
     inner = 0
     if b'"' in rows:
         quotes = np.flatnonzero(text == QUOTE)

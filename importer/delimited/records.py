@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     Bytes = NDArray[np.uint8]
 
 QUOTE, RETURN = 0x22, 0x0D
+#: Bytes whose quotes and line ends are looked for at once.
+_PIECE_BYTES = 1 << 20
+_NONE = np.empty(0, np.int64)
 
 
 class Cut(NamedTuple):
@@ -86,7 +89,7 @@ class RecordCutter:
             ends = self._record_ends()
             while not len(ends) and not self._complete:
                 self._check_length()
-                self._fill(2 * len(self._data))
+                self._fill(min(2 * len(self._data), self._sizes.record + 1))
                 ends = self._record_ends()
             start = 0
             while len(ends):
@@ -126,31 +129,51 @@ class RecordCutter:
 
     def _record_ends(self) -> Positions:
         """Return the position of the line end after each whole record of the data."""
-        whole = len(self._data)
-        data, quotes = self._quotes()
-        if len(quotes) and not self._all_valid(data, quotes):
+        ends = self._find_ends(len(self._data), check=True)
+        if ends is None:
             rows, used = self.bare.rewrite(self._data, self._line, complete=self._complete)
-            self._data, whole = rows + self._data[used:], len(rows)
-            data, quotes = self._quotes()
-        ends = np.flatnonzero(data[:whole] == self._eol[0])
-        ends = ends if not len(quotes) else ends[(np.searchsorted(quotes, ends) & 1) == 0]
+            self._data = rows + self._data[used:]
+            ends = self._find_ends(len(rows), check=False)
+        if ends is None or not len(ends):
+            return _NONE
         lengths = np.diff(ends, prepend=-1)
-        if len(ends) and int(lengths.max()) > self._sizes.record:
+        if int(lengths.max()) > self._sizes.record:
             before = self._data[: int(ends[lengths.argmax()] - lengths.max()) + 1]
             raise self._too_long(before.count(self._eol))
         return ends
 
-    def _quotes(self) -> tuple[Bytes, Positions]:
-        data = np.frombuffer(self._data, np.uint8)
-        return data, np.flatnonzero(data == QUOTE) if b'"' in self._data else np.empty(0, np.int64)
+    def _find_ends(self, size: int, *, check: bool) -> Positions | None:
+        """Return the line ends outside quotes in so many bytes; None if `check` and a quote has no meaning.
 
-    def _all_valid(self, data: Bytes, quotes: Positions) -> bool:
-        """Return whether every quote opens a field, closes one, or is one of two that stand for one."""
-        if self._complete and len(quotes) % 2:
-            return False
+        In pieces: a position takes eight bytes, and every byte of a record may be a quote or a line end.
+        """
+        data, has_quotes, inside = np.frombuffer(self._data, np.uint8), b'"' in self._data, False
+        found: list[Positions] = []
+        for start in range(0, size, _PIECE_BYTES):
+            piece = data[start : min(start + _PIECE_BYTES, size)]
+            ends = np.flatnonzero(piece == self._eol[0])
+            quotes = np.flatnonzero(piece == QUOTE) if has_quotes else _NONE
+            if len(quotes):
+                if check and not self._all_valid(data, quotes + start, inside=inside):
+                    return None
+                ends = ends[(np.searchsorted(quotes, ends) & 1) == inside]
+                inside ^= bool(len(quotes) & 1)
+            elif inside:
+                continue
+            found.append(ends + start)
+        return None if check and inside and self._complete else np.concatenate(found or [_NONE])
+
+    def _all_valid(self, data: Bytes, quotes: Positions, *, inside: bool) -> bool:
+        """Return whether every quote opens a field, closes one, or is one of two that stand for one.
+
+        Args:
+            data: the bytes.
+            quotes: places of the quotes.
+            inside: whether the first of them closes a field.
+        """
         borders = np.zeros(256, bool)
         borders[[self._delimiter[0], self._eol[0], QUOTE]] = True
-        opening, closing = quotes[::2], quotes[1::2]
+        opening, closing = quotes[inside::2], quotes[1 - inside :: 2]
         opens = borders[data[opening[opening > 0] - 1]]
         closing = closing[closing + 1 < len(data)]
         after = data[closing + 1]

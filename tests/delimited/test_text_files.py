@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import random
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -186,6 +187,32 @@ def test_line_over_the_limit_is_refused_and_does_not_fill_the_memory(tmp_path: P
     for content in (b"a,b\n" + b"x" * (3 << 20), b'a,b\n1,"' + b"x\n" * (2 << 20)):
         with pytest.raises(InputError, match=r"a line of more than 1,048,576 bytes|is never closed"):
             read(tmp_path, content, limits=Limits(row_bytes=1 << 20))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b'2,"' + b"1,\n" * (2 << 20), b'2,"' + b'""' * (3 << 20), b'2," q,' + b"1," * (3 << 20)],
+    ids=["never closed", "quotes", "bare"],
+)
+def test_long_record_takes_little_more_memory_than_itself(line: bytes) -> None:
+    """A position of eight bytes for every byte of it would be a gigabyte for the longest record."""
+    text = b"a,b\n1,x\n" + line
+    blocks = iter([text[n : n + (1 << 20)] for n in range(0, len(text), 1 << 20)])
+    cutter = RecordCutter(blocks, TextDialect("utf-8", b",", b"\n", 0, 1, 2), CutSizes(1 << 20, 2, None, 5 << 20), "t")
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match="more than 5,242,880 bytes|followed by more text") as caught:
+            list(cutter.cuts())
+        assert tracemalloc.get_traced_memory()[1] < 60 << 20
+    finally:
+        tracemalloc.stop()
+    assert "line 3" in str(caught.value.place)
+
+
+def test_line_of_very_many_fields_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a line with many million fields") as caught:
+        read(tmp_path, b"a,b\n1,2\n3," + b"," * (17 << 20) + b"\n", chunk_rows=1)
+    assert caught.value.exit_code == 3
 
 
 def test_random_files_are_read_as_python_reads_them(tmp_path: Path) -> None:
