@@ -1,20 +1,23 @@
 """Runs pytest again and again on one checkout, each time in a fork of a process that has loaded the libraries.
 
-Only tests that need no server run here, so that a mutant costs a second and not a minute. The process is this module run
-as a program in the checkout; it reads one line of JSON for each run, and answers with one.
+The tests that call a changed function run first, the quickest of them before the others, so that most mutants cost a
+second or two. The process is this module run as a program in the checkout; it reads one line of JSON for each run, and
+answers with one.
 """
 
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib
 import json
 import os
-import resource
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any, Self
@@ -30,22 +33,29 @@ _LIBRARIES = (
     "xlsxwriter",
     "adbc_driver_postgresql.dbapi",
 )
-#: Seconds of processor time for a mutant, beside what the tests take without one while their calls are watched.
-_LEAST_CPU = 30
+#: Seconds for a mutant, beside three times what the tests take without one while their calls are watched: it may wait
+#: for ever, for a lock that it holds itself, and it may count for ever.
+_LEAST_SECONDS = 30
 
 
 class Forked:
-    """Runs the tests of a module that need no server; a context manager.
+    """Runs the tests of a module; a context manager.
+
+    Args:
+        checkout: the folder that holds package and tests, and in which the mutants stand.
+        module: path of the changed module in it.
+        tests: pytest's arguments for the tests of that module.
+        options: pytest's for all of them, as the server.
 
     Attributes:
         tests: names of the tests that called the function which begins at a line (1-based) of the module, the quickest
             first.
     """
 
-    def __init__(self, checkout: Path, module: str, arguments: list[str]) -> None:
+    def __init__(self, checkout: Path, module: str, tests: list[str], *options: str) -> None:
         self.tests: dict[int, list[str]] = {}
-        self._module, self._arguments, self._checkout = module, arguments, checkout
-        self._cpu = 3600.0
+        self._module, self._all, self._options, self._checkout = module, tests, options, checkout
+        self._seconds = 3600
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
@@ -63,26 +73,28 @@ class Forked:
 
     def begin(self) -> bool:
         """Run all tests without a mutant, to learn which functions each calls; False if one fails."""
+        begun = time.monotonic()
         with tempfile.NamedTemporaryFile(suffix=".json") as file:
-            code, cpu = self._ask(self._arguments, calls_of=self._module, to=file.name)
-            if code not in {0, 5}:
+            if self._ask(self._all, calls_of=self._module, to=file.name) != 0:
                 return False
-            self.tests = {int(line): names for line, names in json.loads(Path(file.name).read_text() or "{}").items()}
-        self._cpu = _LEAST_CPU + cpu
+            self.tests = {int(line): names for line, names in json.loads(Path(file.name).read_text()).items()}
+        self._seconds = _LEAST_SECONDS + 3 * int(time.monotonic() - begun)
         return True
 
     def notices(self, source: str, line: int) -> bool:
-        """Whether a test notices a mutant that stands in the checkout: first those that call the function, then all."""
+        """Whether a test notices the mutant at that line that stands in the checkout, or does not end."""
         names = self.tests.get(function_at(source, line), [])
-        return any(arguments and self._ask(arguments)[0] not in {0, 5} for arguments in (names, self._arguments))
+        # The others start the program, in which no calls are watched, or use what an import made.
+        return any(self._ask(each) != 0 for each in (names, self._all) if each)
 
-    def _ask(self, arguments: list[str], **more: Any) -> tuple[int, float]:
+    def _ask(self, arguments: list[str], **more: str) -> int:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps({"arguments": arguments, "cpu": self._cpu, **more}) + "\n")
+        self._process.stdin.write(
+            json.dumps({"arguments": [*self._options, *arguments], "seconds": self._seconds, **more}) + "\n"
+        )
         self._process.stdin.flush()
-        answer = json.loads(self._process.stdout.readline())
-        return answer["code"], answer["cpu"]
+        return int(json.loads(self._process.stdout.readline()))
 
 
 def function_at(source: str, line: int) -> int:
@@ -97,16 +109,13 @@ def function_at(source: str, line: int) -> int:
 
 
 class _Calls:
-    """pytest's plugin that leaves out what needs a server, and keeps which test called which function of a module."""
+    """pytest's plugin that keeps which test called which function of a module."""
 
     def __init__(self, module: str | None, to: str | None) -> None:
         self._module, self._to = module, to
         self._found: dict[int, set[str]] = defaultdict(set)
         self._seconds: dict[str, float] = {}
         self._test = ""
-
-    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
-        items[:] = [item for item in items if "server" not in item.fixturenames]
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         self._test = nodeid
@@ -140,18 +149,21 @@ def _serve() -> None:
         asked = json.loads(line)
         if (child := os.fork()) == 0:
             os._exit(_run(asked))
-        _, status, used = os.wait4(child, 0)
-        print(json.dumps({"code": os.waitstatus_to_exitcode(status), "cpu": used.ru_utime + used.ru_stime}), flush=True)
+        _, status = os.waitpid(child, 0)
+        # What it started goes with it.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)
+        print(os.waitstatus_to_exitcode(status), flush=True)
 
 
 def _run(asked: dict[str, Any]) -> int:
     import pytest
 
+    os.setsid()
+    signal.alarm(asked["seconds"])
     nothing = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
         os.dup2(nothing, number)
-    seconds = int(asked["cpu"])
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     plugin = _Calls(asked.get("calls_of"), asked.get("to"))
     # Libraries with plugins of pytest are loaded before it could rewrite their assertions, of which none is asked.
     options = ["-x", "-q", "-n0", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]

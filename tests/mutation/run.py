@@ -2,20 +2,16 @@
 
     python tests/mutation/run.py [--sample 40] [--seed 1] [importer/ledger/history.py ...]
 
-Each mutant stands in a copy of the checkout. The tests that need no server run first, in a fork (`forked.py`); what they
-do not notice has an empty database on a server of its own for the others. What fails, hangs or cannot be imported was
-noticed.
+Each mutant stands in a copy of the checkout, and has an empty database on a server of its own. What fails, hangs or
+cannot be imported was noticed.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -79,8 +75,6 @@ TESTS = {
     "importer/run/recovery.py": _RESUME,
     "importer/run/staging_state.py": _RESUME,
 }
-#: A mutant may wait for ever, for a lock that it holds itself.
-_SECONDS = 400
 _COPIED = ("importer", "tests", "data", ".github", "README.md", "pyproject.toml")
 
 
@@ -105,16 +99,16 @@ def _try_module(server: Server, copy: Path, module: str, sample: int | None, see
     source = (copy / module).read_text()
     every = mutants(source)
     chosen = every if sample is None or sample >= len(every) else random.Random(seed).sample(every, sample)
-    begun = time.monotonic()
-    if not _passes(server, copy, module):
-        print(f"{module}: its tests fail without a mutant", flush=True)
-        return 1
-    print(f"{module}: its tests take {time.monotonic() - begun:.0f} s", flush=True)
     begun, survivors = time.monotonic(), 0
-    with Forked(copy, module, TESTS[module]) as forked:
-        forked.begin()
+    with Forked(copy, module, TESTS[module], "--dsn", server.dsn.text) as forked:
+        _empty(server)
+        if not forked.begin():
+            print(f"{module}: its tests fail without a mutant", flush=True)
+            return 1
+        print(f"{module}: its tests take {time.monotonic() - begun:.0f} s", flush=True)
         for mutant in sorted(chosen, key=lambda m: m.start):
-            if _survives(server, copy, module, mutant, source, forked):
+            _empty(server)
+            if _survives(copy / module, mutant, source, forked):
                 survivors += 1
                 print(f"{module}:{mutant.show(source)}", flush=True)
     spent = time.monotonic() - begun
@@ -122,35 +116,18 @@ def _try_module(server: Server, copy: Path, module: str, sample: int | None, see
     return 0
 
 
-def _survives(server: Server, copy: Path, module: str, mutant: Mutant, source: str, forked: Forked) -> bool:
-    (copy / module).write_text(mutant.apply(source))
+def _survives(path: Path, mutant: Mutant, source: str, forked: Forked) -> bool:
+    path.write_text(mutant.apply(source))
     try:
-        return not forked.notices(source, mutant.line) and _passes(server, copy, module)
+        return not forked.notices(source, mutant.line)
     finally:
-        (copy / module).write_text(source)
+        path.write_text(source)
 
 
-def _passes(server: Server, copy: Path, module: str) -> bool:
+def _empty(server: Server) -> None:
     with user_session(Dsn(f"{server.dsn.text.removesuffix('postgres')}template1"), autocommit=True) as session:
         session.run("DROP DATABASE IF EXISTS postgres WITH (FORCE)")
         session.run("CREATE DATABASE postgres TEMPLATE template0")
-    options = ["-x", "-q", "-n0", "-p", "no:cacheprovider", "--dsn", server.dsn.text]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pytest", *options, *TESTS[module]],
-        cwd=copy,
-        env={**os.environ, "PYTHONPATH": str(copy)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        return process.wait(_SECONDS) == 0
-    except subprocess.TimeoutExpired:
-        return False
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 if __name__ == "__main__":

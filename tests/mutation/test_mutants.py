@@ -66,7 +66,7 @@ def test_the_innermost_function_of_a_line_is_found() -> None:
 
 def test_a_fork_notices_what_a_test_does_not_expect(tmp_path: Path) -> None:
     (tmp_path / "tried.py").write_text(source := "def twice(x):\n    return 2 * x\n")
-    test = "import tried\ndef test_twice(): assert tried.twice(2) == 4\ndef test_nothing(): pass\ndef test_it(server): assert 0\n"
+    test = "import tried\ndef test_twice(): assert tried.twice(2) == 4\ndef test_nothing(): pass\n"
     (tmp_path / "test_tried.py").write_text(test)
     with Forked(tmp_path, "tried.py", ["test_tried.py"]) as forked:
         assert forked.begin()
