@@ -45,6 +45,8 @@ TIMES = [
 STAMPS = [
     "yyyy-mm-dd hh:mm:ss", "yyyy\\-mm\\-dd\\ hh:mm:ss.000", "m/d/yy h:mm", "[$-409]m/d/yy h:mm AM/PM;@", "d.m.yyyy h:mm",
     'yyyy-mm-dd"T"hh:mm:ss"Z"', "yyyy-mm-ddThh:mm:ss", "dd/mm/yyyy hh:mm;@", "yyyymmddhhmmss", "mmm d h AM/PM",
+    # days and months beside hours
+    "h d", "h mmm", "hh\\ yyyy",
 ]  # fmt: skip
 DURATIONS = [
     "[h]:mm", "[hh]:mm:ss", "[m]", "[mm]:ss", "[s]", "[ss].00", "[h]:mm:ss.000", "[H]:MM", "[h]", "[h]:mm;@", "[Red][h]:mm",
@@ -57,6 +59,7 @@ GENERAL = [
     "General;-General", "[=1]General;General", 'General\\ "d"', "Standard", "General;General;General;@", "\\d", "_d", "*d", "[Red]",
     "[DBNum1]General", "[$-409]General", '"d"', '"yyyy-mm-dd"', "[$-404]", "General;yyyy-mm-dd", ";;yyyy-mm-dd", '"";0.0', '[=0]"";"x";yyyy', "General;[h]:mm", "General h", "Hauptsache", '"', "\\",
     "_", "*", "[", "[$", "]", "[Foo]", "[d]", "$", "€", "-", "()", ":",
+    '@;"none"',
 ]  # fmt: skip
 
 
@@ -98,6 +101,7 @@ NUMBERS: dict[str, dict[str, object]] = {
     "[$SAR]\\ #,##0": {"currency": True}, '"$"#,##0.00_);\\("$"#,##0.00\\)': {"decimals": 2, "currency": True}, "$#,##0": {"currency": True},
     '#,##0.00\\ "kr."': {"decimals": 2, "currency": True}, "#,##0.00\\ \\E\\U\\R": {"decimals": 2, "currency": True},
     "0.00 USD": {"decimals": 2, "currency": True}, "CHF 0.00": {"decimals": 2, "currency": True}, "DM 0.00": {"decimals": 2},
+    "- DM 0.00": {"decimals": 2},
     "#,##0.00 €": {"decimals": 2, "currency": True}, "¥#,##0": {"currency": True}, "#,##0.00 zł": {"decimals": 2, "currency": True},
     '_-"ms"* 0': {"pattern": "\\m\\s0"}, "[$-409]#,##0.00": {"decimals": 2}, "[$€]0": {"currency": True}, "€0": {"currency": True},
     '_("$"* #,##0.00_);_("$"* \\(#,##0.00\\);_("$"* "-"??_);_(@_)': {"decimals": 2, "currency": True}, "0000.00": {"decimals": 2},
@@ -169,7 +173,7 @@ ENGINE_FAULTS = {
     "bb": "N", "e": "N", "ee": "N", "rr": "N", "aaa": "N", "gge": "N", '[$-411]ggge"年"': "N", "[$-411]aaaa;@": "N", "[$-804]aaa": "N",
     '[=0]"";dd/mm/yyyy': "N", "ว/ด/ปปปป": "N", "ว-ดดด-ปป": "N", "ช:นน:ทท": "N", "[ช]:นน:ทท": "N", "h:mm;[h]:mm": "D", "[ h ]:mm": "D",
     "d [h]:mm": "D", "Standard": "D", "Hauptsache": "D", "0 h": "D", "#,##0 Mrd": "D", "0.00 d": "D", "d #,##0": "D", "0.00 hrs": "D",
-    "0.00 USD": "D", "CHF 0.00": "D", "DM 0.00": "D",
+    "0.00 USD": "D", "CHF 0.00": "D", "DM 0.00": "D", "- DM 0.00": "D",
 }  # fmt: skip
 
 
