@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from importer.errors import TargetRefused, UsageError
 
-from .definition import read_definition
+from .definition import PARTS, PARTS_SQL
 from .sql import quote
 from .type_catalog import describe_type
 
@@ -112,22 +113,17 @@ def find_table(session: Session, schema: str | None, name: str) -> tuple[str, Ta
         schema = find_schema(session, name) or next(iter(session.schemas), None)
         if schema is None:
             raise TargetRefused("no schema of the search path exists", choice="name one: --table schema.table")
-    elif not session.value("select 1 from pg_namespace where nspname = $1", [schema]):
+    found = session.query(_RELATION, [schema, name])
+    if not found:
         raise TargetRefused(f"no schema {schema!r}", choice=f"create it: CREATE SCHEMA {quote(schema)};")
-    kind = session.value(
-        """
-        select c.relkind::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
-        where n.nspname = $1 and c.relname = $2
-        """,
-        [schema, name],
-    )
+    kind, may_use = found[0]
     if kind is None:
         return schema, None
     if kind not in {"r", "p"}:
         named = {"v": "a view", "m": "a materialized view", "f": "a foreign table", "i": "an index", "S": "a sequence"}
         what = named.get(kind, "not a table")
         raise TargetRefused(f"{quote(schema, name)} is {what}", choice="name another table with --table")
-    if not session.value("select has_schema_privilege($1, 'usage')", [schema]):
+    if not may_use:
         role = quote(str(session.value("select current_user::text")))
         raise TargetRefused(
             f"role {role} may not use schema {schema!r}",
@@ -135,6 +131,14 @@ def find_table(session: Session, schema: str | None, name: str) -> tuple[str, Ta
             sqlstate="42501",
         )
     return schema, read_table(session, schema, name)
+
+
+#: Whether there is a schema (a row), what in it has a name, and whether the role may use what is in it.
+_RELATION = """
+select (select c.relkind::text from pg_class c where c.relnamespace = n.oid and c.relname = $2) as kind,
+       has_schema_privilege(n.oid, 'usage') as may_use
+from pg_namespace n where n.nspname = $1
+"""
 
 
 def find_schema(session: Session, name: str) -> str | None:
@@ -152,35 +156,35 @@ def find_schema(session: Session, name: str) -> str | None:
 
 def read_table(session: Session, schema: str, name: str) -> Table:
     """Read an existing table from the catalog."""
-    keys = _keys(session, schema, name)
-    triggers, policies, itself = session.query(_ROW_HOOKS, [quote(schema, name)])[0]
+    row = session.query(_TABLE, [quote(schema, name)])[0]
+    triggers, policies, itself, listed_keys, listed_columns, cascades = row[:6]
+    keys = [(primary, tuple(columns), usable) for primary, columns, usable in json.loads(listed_keys)]
     return Table(
         schema,
         name,
-        _columns(session, schema, name),
+        tuple(_column(session, column) for column in json.loads(listed_columns)),
         tuple((primary, columns) for primary, columns, _ in keys),
-        _cascades(session, schema, name),
+        tuple(json.loads(cascades)),
         may_skip_rows=triggers,
         may_refuse_rows=triggers or policies,
         refers_to_itself=itself,
         arbiters=tuple(columns for _, columns, usable in keys if usable),
-        definition=read_definition(session, quote(schema, name)),
+        definition=dict(zip(PARTS, row[6:], strict=True)),
     )
 
 
-#: Triggers of partitions count as well, because rows are inserted into the partitions.
-_ROW_HOOKS = """
-select c.relhasrules or exists (
-           select from pg_trigger t where not t.tgisinternal
-           and (t.tgrelid = c.oid or t.tgrelid in (select relid from pg_partition_tree(c.oid)))),
-       c.relrowsecurity,
-       exists (select from pg_constraint k where k.conrelid = c.oid and k.contype = 'f' and k.confrelid = c.oid)
-from pg_class c where c.oid = to_regclass($1)
+_KEYS = """
+select i.indisprimary, array_agg(a.attname::text order by k.position), i.indimmediate and i.indisvalid, i.indexrelid
+from pg_index i
+cross join lateral unnest(i.indkey::int2[]) with ordinality as k(attnum, position)
+join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+where i.indrelid = to_regclass($1) and i.indisunique and i.indpred is null and i.indexprs is null
+  and k.position <= i.indnkeyatts
+group by i.indexrelid, i.indisprimary, i.indimmediate, i.indisvalid
 """
-
-
-_COLUMNS = """
-with recursive base as (
+#: The columns, and the base types of domains, one below the other.
+_BASES = """
+base as (
     select a.attnum, a.attname, a.attnotnull, a.atthasdef, a.attidentity::text, a.attgenerated::text,
            format_type(a.atttypid, a.atttypmod) as declared, a.atttypid as type, a.atttypmod as typmod, false as notnull
     from pg_attribute a
@@ -190,53 +194,45 @@ with recursive base as (
            b.declared, t.typbasetype, t.typtypmod, b.notnull or t.typnotnull
     from base b join pg_type t on t.oid = b.type where t.typtype = 'd'
 )
-select b.attname::text, b.attnotnull or b.notnull as not_null, b.atthasdef, b.attidentity, b.attgenerated, b.declared,
-       o.nspname::text as declared_in,
-       format_type(b.type, b.typmod) as base, n.nspname::text as base_in, t.typtype::text as kind, t.oid::int8 as oid
+"""
+_COLUMNS = """
+select b.attnum, json_build_array(
+    b.attname, b.attnotnull or b.notnull, b.atthasdef, b.attidentity, b.attgenerated, b.declared, o.nspname,
+    format_type(b.type, b.typmod), n.nspname, t.typtype, t.oid::int8)
 from base b join pg_type t on t.oid = b.type join pg_namespace n on n.oid = t.typnamespace
 join pg_attribute a on a.attrelid = to_regclass($1) and a.attnum = b.attnum
 join pg_type d on d.oid = a.atttypid join pg_namespace o on o.oid = d.typnamespace
-where t.typtype <> 'd' order by b.attnum
+where t.typtype <> 'd'
+"""
+#: All of a table in one row: the catalog is asked twice in an import, and more questions would cost more than answers.
+#: Triggers of partitions count as well, because rows are inserted into the partitions.
+_TABLE = f"""
+with recursive {_BASES}
+select c.relhasrules or exists (
+           select from pg_trigger t where not t.tgisinternal
+           and (t.tgrelid = c.oid or t.tgrelid in (select relid from pg_partition_tree(c.oid)))) as triggers,
+       c.relrowsecurity,
+       exists (select from pg_constraint k
+               where k.conrelid = c.oid and k.contype = 'f' and k.confrelid = c.oid) as itself,
+       (select coalesce(json_agg(json_build_array(k.is_primary, k.names, k.usable) order by k.index), '[]')::text
+        from ({_KEYS}) as k(is_primary, names, usable, index)) as keys,
+       (select coalesce(json_agg(k.described order by k.number), '[]')::text
+        from ({_COLUMNS}) as k(number, described)) as columns,
+       (select coalesce(json_agg(k.conrelid::regclass::text), '[]')::text from pg_constraint k
+        where k.confrelid = c.oid and k.contype = 'f' and k.confdeltype not in ('a', 'r')) as cascades,
+       {PARTS_SQL}
+from pg_class c where c.oid = to_regclass($1)
 """
 
 
-def _columns(session: Session, schema: str, name: str) -> tuple[TableColumn, ...]:
-    columns = []
-    rows = session.query(_COLUMNS, [quote(schema, name)])
-    for column, not_null, has_default, identity, generated, declared, declared_in, base, base_in, kind, oid in rows:
-        pg_type = describe_type(session, (base, base_in), kind, oid)
-        if declared != base:
-            pg_type = pg_type.in_domain(declared, declared_in, session.schemas)
-        filled = "identity" if identity == "a" else "generated" if generated else None
-        columns.append(TableColumn(column, pg_type, not_null, has_default or bool(identity), filled))
-    return tuple(columns)
-
-
-def _keys(session: Session, schema: str, name: str) -> tuple[tuple[bool, tuple[str, ...], bool], ...]:
-    rows = session.query(
-        """
-        select i.indisprimary, array_agg(a.attname::text order by k.position), i.indimmediate and i.indisvalid
-        from pg_index i
-        cross join lateral unnest(i.indkey::int2[]) with ordinality as k(attnum, position)
-        join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
-        where i.indrelid = to_regclass($1) and i.indisunique and i.indpred is null and i.indexprs is null
-          and k.position <= i.indnkeyatts
-        group by i.indexrelid, i.indisprimary, i.indimmediate, i.indisvalid order by i.indexrelid
-        """,
-        [quote(schema, name)],
-    )
-    return tuple((primary, tuple(columns), usable) for primary, columns, usable in rows)
-
-
-def _cascades(session: Session, schema: str, name: str) -> tuple[str, ...]:
-    rows = session.query(
-        """
-        select conrelid::regclass::text from pg_constraint
-        where confrelid = to_regclass($1) and contype = 'f' and confdeltype not in ('a', 'r')
-        """,
-        [quote(schema, name)],
-    )
-    return tuple(table for (table,) in rows)
+def _column(session: Session, described: list[Any]) -> TableColumn:
+    """Return the column that a row of `_COLUMNS` describes."""
+    name, not_null, has_default, identity, generated, declared, declared_in, base, base_in, kind, oid = described
+    pg_type = describe_type(session, (base, base_in), kind, oid)
+    if declared != base:
+        pg_type = pg_type.in_domain(declared, declared_in, session.schemas)
+    filled = "identity" if identity == "a" else "generated" if generated else None
+    return TableColumn(name, pg_type, not_null, has_default or bool(identity), filled)
 
 
 def constraint_columns(session: Session, schema: str, table: str, constraint: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Reads the whole definition of a table, so that two readings of it can be compared.
+"""Says what the whole definition of a table is, so that two readings of it can be compared.
 
 It holds what decides which values the table takes and what becomes of them. What does not is left out, so that work on
 a busy table disturbs no load: statistics, storage, comments, privileges, indexes that are not unique.
@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .session import Session
-
 #: The parts of a definition: what they are called in messages -> expression over `c`, a row of `pg_class`. Triggers of
 #: partitions count as well, because rows are inserted into the partitions. Names in texts depend on the search path,
 #: which is the same in both readings; oids besides tell a type from another that was given its name.
-_PARTS = {
+PARTS = {
     "the table itself": "concat_ws(' ', c.oid, c.relkind, c.relispartition, pg_get_partkeydef(c.oid))",
     "owner": "c.relowner::text",
     "columns": """(
@@ -50,20 +48,10 @@ _PARTS = {
         select string_agg(concat_ws(' ', h.inhparent, h.inhrelid), E'\\n' order by h.inhparent, h.inhrelid)
         from pg_inherits h where c.oid in (h.inhparent, h.inhrelid))""",
 }
-
-
-def read_definition(session: Session, quoted: str) -> dict[str, str]:
-    """Return the parts of a table's definition: what each is called -> a text that changes when it does.
-
-    Args:
-        session: session with the server.
-        quoted: quoted, schema-qualified name of the table; no parts are returned if there is none.
-    """
-    named = ", ".join(f"coalesce({part}, '') as p{n}" for n, part in enumerate(_PARTS.values()))
-    rows = session.query(f"select {named} from pg_class c where c.oid = to_regclass($1)", [quoted])
-    return dict(zip(_PARTS, rows[0], strict=True)) if rows else {}
+#: The expressions, as columns.
+PARTS_SQL = ", ".join(f"coalesce({part}, '') as p{number}" for number, part in enumerate(PARTS.values()))
 
 
 def changed_parts(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
     """Return what differs between two definitions, by the names that their parts have in messages."""
-    return [part for part in _PARTS if before.get(part) != after.get(part)]
+    return [part for part in PARTS if before.get(part) != after.get(part)]
