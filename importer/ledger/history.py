@@ -35,6 +35,14 @@ _COLUMN_NAMES = (
     "id", "key", "state", "workbook", "sheet", "sha256", "target_schema", "target_table", "mode", "contract_sha256",
     "plan", "counts", "staging", "role", "client", "version", "started_at", "finished_at", "error",
 )  # fmt: skip
+#: Whether a run has a staging table.
+_HAS_RUN = f"exists (select from {SCHEMA}.runs r where r.staging = c.relname)"
+#: The staging tables of this role that no run has, and others.
+_LEFTOVERS = f"""
+select c.relname::text from pg_class c
+where c.relnamespace = to_regnamespace('{SCHEMA}') and c.relkind = 'r' and c.relname ~ '^stage_[0-9a-f]{{{{16}}}}_'
+  and (pg_get_userbyid(c.relowner) = current_user and not {{has_run}} {{others}})
+"""
 
 
 @contextlib.contextmanager
@@ -157,39 +165,26 @@ def clean_after_import(session: Session, key: str, workbook: str, schema: str, t
         schema: schema of the target table.
         table: name of the target table.
     """
+    of_attempts = f"""
+        or starts_with(c.relname, $1) or c.relname in (
+            select staging from {SCHEMA}.runs where state <> '{PUBLISHED}' and workbook = $2
+               and target_schema = $3 and target_table = $4 and role = current_user)"""
+    asked = [f"stage_{key[:_KEY_DIGITS]}_", session.encoding.escape(workbook), schema, table]
     with contextlib.suppress(DatabaseError):
-        rows = session.query(
-            f"""
-            select relname::text from pg_class where relnamespace = to_regnamespace('{SCHEMA}')
-               and (starts_with(relname, $1) or relname in (
-                   select staging from {SCHEMA}.runs where state <> 'published' and workbook = $2
-                      and target_schema = $3 and target_table = $4 and role = current_user))
-            """,
-            [f"stage_{key[:_KEY_DIGITS]}_", session.encoding.escape(workbook), schema, table],
-        )
-        session.commit()
-        for (name,) in rows:
-            _drop_leftover(session, name)
-    clean_after_check(session)
+        _drop_leftovers(session, session.query(_LEFTOVERS.format(has_run=_HAS_RUN, others=of_attempts), asked))
 
 
 def clean_after_check(session: Session) -> None:
     """Drop the staging tables of this role that no run of the ledger has: those of killed checks. See `clean`."""
     with contextlib.suppress(DatabaseError):
-        has_run = (
-            f"exists (select from {SCHEMA}.runs r where r.staging = c.relname)" if _has_ledger(session) else "false"
-        )
-        rows = session.query(
-            f"""
-            select c.relname::text from pg_class c
-            where c.relnamespace = to_regnamespace($1) and c.relkind = 'r' and c.relname ~ '^stage_[0-9a-f]{{16}}_'
-              and pg_get_userbyid(c.relowner) = current_user and not {has_run}
-            """,
-            [SCHEMA],
-        )
-        session.commit()
-        for (name,) in rows:
-            _drop_leftover(session, name)
+        has_run = _HAS_RUN if _has_ledger(session) else "false"
+        _drop_leftovers(session, session.query(_LEFTOVERS.format(has_run=has_run, others="")))
+
+
+def _drop_leftovers(session: Session, found: list[tuple[str]]) -> None:
+    session.commit()
+    for (name,) in found:
+        _drop_leftover(session, name)
 
 
 def _drop_leftover(session: Session, name: str) -> bool:

@@ -15,6 +15,7 @@ from importer.errors import Conflict, TargetRefused
 from .schema import SCHEMA, create_in_schema, session_role
 from .structure import INDEXES, TABLES, check_structure, foreign_schema
 from .trust import check_before_upgrade, check_trust, restrict_to_own_rows
+from .unchanged import is_checked, ledger_state, remember_checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -125,7 +126,8 @@ VERSION = len(STEPS)
 def ensure_ledger(session: Session, comment: str | None, steps: Sequence[Step] = STEPS, *, writes: bool = True) -> None:
     """Create the ledger if it is missing, bring it up to date, and check it. Commits what it changed.
 
-    The check holds locks on the tables, which the caller's next commit releases.
+    The check holds locks on the tables, which the caller's next commit releases. A session of many imports checks a
+    ledger that it writes to once, until its definition changes.
 
     Args:
         session: session with the target server.
@@ -140,8 +142,13 @@ def ensure_ledger(session: Session, comment: str | None, steps: Sequence[Step] =
     """
     if comment != _COMMENT.format(len(steps)):
         create_in_schema(session, lambda: _take_steps(session, steps), lambda: _permission_error(session, len(steps)))
+    state = ledger_state(session)
+    if writes and is_checked(session, state):
+        return
     check_structure(session)
     check_trust(session, writes=writes)
+    if writes:
+        remember_checked(session, state)
 
 
 def find_ledger(session: Session, *, writes: bool = False) -> bool:

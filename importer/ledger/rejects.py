@@ -25,23 +25,31 @@ if TYPE_CHECKING:
 _PIECE_BYTES = 4 << 20
 
 
-def keep_rejects(session: Session, run: str, schema: str, table: str, parts: Mapping[str, bytes]) -> None:
-    """Keep the rejects of a run that is being published, and drop those of earlier runs of the table. Does not commit.
+def drop_rejects_sql(run: str, schema: str, table: str) -> str:
+    """Return the statement that drops the rejects of earlier runs of a table than one that is being published.
 
     Those of a run that has not named its file yet stay: it was killed, and the same command again writes them.
 
     Args:
-        session: session with the transaction that publishes.
-        run: id of the run.
+        run: id of the run that is being published.
         schema: schema of the target table.
         table: name of the target table.
-        parts: content by name; empty without rejects.
     """
-    session.run(
+    return (
         f"DELETE FROM {SCHEMA}.rejects k USING {SCHEMA}.runs r WHERE r.id = k.run AND r.id <> {literal(run)} "
         f"AND r.target_schema = {literal(schema)} AND r.target_table = {literal(table)} "
         "AND r.counts ->> 'rejects_file' IS NOT NULL"
     )
+
+
+def keep_rejects(session: Session, run: str, parts: Mapping[str, bytes]) -> None:
+    """Keep the rejects of a run that is being published. Does not commit.
+
+    Args:
+        session: session with the transaction that publishes.
+        run: id of the run.
+        parts: content by name; empty without rejects.
+    """
     for part, content in parts.items():
         for number, start in enumerate(range(0, len(content), _PIECE_BYTES)):
             session.query(

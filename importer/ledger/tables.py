@@ -103,9 +103,14 @@ def _run(row: tuple[Any, ...]) -> LedgerRun:
 
 
 def open_run(session: Session, values: Mapping[str, Any]) -> None:
-    """Insert a run as `loading`, or set its existing row to `loading` again. Does not commit.
+    """Insert a run as `loading`, or set its existing row to `loading` again; see `open_run_sql`. Does not commit."""
+    session.run(open_run_sql(session, values))
 
-    The oid of its staging table, which exists by now, is stored with the name.
+
+def open_run_sql(session: Session, values: Mapping[str, Any]) -> str:
+    """Return the INSERT of a run as `loading`, which sets an existing row of it to `loading` again.
+
+    The oid of its staging table, which exists by then, is stored with the name.
 
     Args:
         session: session with the target server.
@@ -118,7 +123,7 @@ def open_run(session: Session, values: Mapping[str, Any]) -> None:
     columns = ", ".join(expressions)
     again = ", ".join(f"{name} = excluded.{name}" for name in expressions if name != "id")
     written = ", ".join(expressions.values())
-    session.run(
+    return (
         f"INSERT INTO {SCHEMA}.runs (state, {columns}) VALUES ('{LOADING}', {written}) "
         f"ON CONFLICT (id) DO UPDATE SET state = '{LOADING}', error = NULL, finished_at = NULL, {again}"
     )
@@ -145,7 +150,9 @@ def chunk_insert_sql(run: str, staging: str, *chunks: Chunk) -> str:
     return f"INSERT INTO {SCHEMA}.chunks (run, staging, number, first_row, last_row, rows, checksum) VALUES {rows}"
 
 
-def mark_published(session: Session, run: str, target: str, counts: Mapping[str, Any], *, writers: bool) -> None:
+def mark_published(
+    session: Session, run: str, target: str, counts: Mapping[str, Any], *, writers: bool, first: str
+) -> None:
     """Set a run's state to published, in the transaction that publishes. Does not commit.
 
     Args:
@@ -155,13 +162,14 @@ def mark_published(session: Session, run: str, target: str, counts: Mapping[str,
         counts: the counts of the run report.
         writers: whether to store the ids of the transactions that wrote the table's rows, so that later changes of
             the table can be detected.
+        first: a statement that is sent before, in the same round trip.
 
     Raises:
         VerificationFailed: the run is not in the ledger, so that a later one would load the rows again.
     """
     xids = f"(SELECT string_agg(DISTINCT xmin::text, ',') FROM {target})" if writers else "NULL"
     marked = session.run(
-        f"UPDATE {SCHEMA}.runs SET state = '{PUBLISHED}', staging = NULL, staging_oid = NULL, "
+        f"{first}; UPDATE {SCHEMA}.runs SET state = '{PUBLISHED}', staging = NULL, staging_oid = NULL, "
         "finished_at = clock_timestamp(), "
         f"target_oid = to_regclass({literal(target)})::oid, xids = {xids}, "
         f"counts = {sql_value(session.encoding.escape(counts))} WHERE id = {literal(run)}"

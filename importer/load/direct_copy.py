@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 DIRECT_BYTES = 128 << 20
 #: Blocks of a table that a few rows are copied straight into; 32 MiB are searched in some 10 ms.
 _MOST_BLOCKS = 4096
+#: Blocks before the end of a table that are looked into for a few rows first: other sessions may have added blocks that
+#: this one, which goes on in its own, found behind it.
+_BLOCKS_AROUND = 64
 #: An expression index may refuse a row, too; that raises an error, and after an error the load goes through staging.
 _DIRECT_CHECK = """
 select c.relkind = 'r' and not c.relhasrules and not c.relrowsecurity
@@ -52,7 +55,8 @@ select c.relkind = 'r' and not c.relhasrules and not c.relrowsecurity
            where i.indrelid = c.oid and (i.indisunique or i.indisexclusion)
              and (k.number = 0 or a.attname = any(array[{loaded}])))
        and has_table_privilege(c.oid, 'insert') and has_table_privilege(c.oid, 'select') as open,
-       pg_relation_size(c.oid) / current_setting('block_size')::int8 as blocks
+       pg_relation_size(c.oid) / current_setting('block_size')::int8 as blocks,
+       pg_current_xact_id()::xid::text as xid
 from pg_class c where c.oid = to_regclass($1)
 """
 
@@ -63,10 +67,12 @@ class _RowLocation(NamedTuple):
     Attributes:
         xid: id of the transaction that writes them (`xmin` of the rows).
         block: first block they may be in, unless some filled free space in earlier blocks.
+        few: whether they are only a few.
     """
 
     xid: str
     block: int
+    few: bool
 
 
 class DirectCopy:
@@ -145,14 +151,20 @@ class DirectCopy:
             expected=ExpectedRows(rows, expected, self._text_hash),
             place=f"table {self._target.quoted}",
         )
-        blocks = self._session.value("select pg_relation_size($1::regclass) / current_setting('block_size')::int8",
-                                     [self._target.quoted])  # fmt: skip
-        if self._location.block > blocks - self._location.block:
+        if self._are_most_older():
             with contextlib.suppress(VerificationFailed):
                 behind = f"{table} AND ctid >= '({self._location.block},0)'"
                 check(behind)
                 return
         check(table)
+
+    def _are_most_older(self) -> bool:
+        """Return whether most blocks of the table were there before the first copy."""
+        before = self._location.block
+        if self._location.few or not before:
+            return before > 0
+        asked = "select pg_relation_size($1::regclass) / current_setting('block_size')::int8"
+        return before > int(self._session.value(asked, [self._target.quoted])) - before
 
     def write_ledger(self, chunks: Mapping[int, ledger.Chunk], row: Mapping[str, Any]) -> None:
         """Write the run and its chunks into the ledger, in the same transaction.
@@ -161,9 +173,10 @@ class DirectCopy:
             chunks: chunks of this run, by number.
             row: the run's row in the ledger, as known by now; see `begin_direct_copy`.
         """
-        ledger.open_run(self._session, row)
+        statements = [ledger.open_run_sql(self._session, row)]
         if chunks:
-            self._session.run(ledger.chunk_insert_sql(row["id"], f"direct_{row['id']}", *chunks.values()))
+            statements.append(ledger.chunk_insert_sql(row["id"], f"direct_{row['id']}", *chunks.values()))
+        self._session.run("; ".join(statements))
 
     def _copy(self, chunk: Path) -> None:
         if self._stopped or self._failed is not None:
@@ -200,20 +213,19 @@ def begin_direct_copy(
         return None
     try:
         if row is not None:
-            if not _inspect_target(session, target, plan)[0]:
+            if not _inspect_target(session, target, plan).is_open:
                 return None
             ledger.open_run(session, row)
             session.commit()
         # NOWAIT: waiting for a session that holds the table would hold up the reading of the sheet.
         session.run(f"LOCK TABLE ONLY {target.quoted} IN ROW EXCLUSIVE MODE NOWAIT")
-        is_open, block = _inspect_target(session, target, plan)
-        if row is None and block > _MOST_BLOCKS:
-            is_open = False
+        found, few = _inspect_target(session, target, plan), row is None
+        is_open = found.is_open and not (few and found.blocks > _MOST_BLOCKS)
         if is_open and read_table(session, table.schema, table.name) == table:
-            xid = session.value("select pg_current_xact_id()::xid::text")
             # Defaults of columns that are not loaded may rely on the user's search path.
             set_target_path(session, own_first=True)
-            return DirectCopy(session, target, plan, _RowLocation(xid, max(block - 1, 0)), spans)
+            block = max(found.blocks - (_BLOCKS_AROUND if few else 1), 0)
+            return DirectCopy(session, target, plan, _RowLocation(found.xid, block, few), spans)
     except DatabaseError:
         pass  # loading through staging works without this, or reports the error
     with contextlib.suppress(ImporterError):
@@ -226,8 +238,15 @@ def _is_exact(column: ColumnPlan) -> bool:
     return column.column is not None and is_never_refused(column.pg_type) and not needs_cast(column.pg_type)
 
 
-def _inspect_target(session: Session, target: Target, plan: LoadPlan) -> tuple[bool, int]:
-    """Return whether nothing in the table refuses or changes a row, and how many blocks the table has."""
+class _Inspected(NamedTuple):
+    """Whether nothing in a table refuses or changes a row, how many blocks it has, and the id of our transaction."""
+
+    is_open: bool
+    blocks: int
+    xid: str
+
+
+def _inspect_target(session: Session, target: Target, plan: LoadPlan) -> _Inspected:
     loaded = ", ".join(literal(c.field.name) for c in plan.columns)
     found = session.query(_DIRECT_CHECK.replace("{loaded}", loaded), [target.quoted])
-    return (bool(found[0][0]), int(found[0][1])) if found else (False, 0)
+    return _Inspected(*found[0]) if found else _Inspected(is_open=False, blocks=0, xid="")

@@ -59,20 +59,22 @@ def missing_grants(session: Session, target: Target, mode: Mode, loaded: Iterabl
         mode: see `check_privileges`.
         loaded: names of the columns that get values, if that is known: the others take their defaults.
     """
-    role = session.value("select current_user::text")
-    to = f" TO {quote(str(role))}"
     if target.table is None:
         asked = "select has_schema_privilege($1, 'create')"
         may = session.value(asked, [target.schema])
-        return [] if may else [f"GRANT USAGE, CREATE ON SCHEMA {quote(target.schema)}{to}"]
+        return [] if may else [f"GRANT USAGE, CREATE ON SCHEMA {quote(target.schema)}{_to(session)}"]
     needed = _NEEDED.get(mode, ("INSERT",))
     held = ", ".join(_held_sql(privilege) for privilege in needed)
     may = session.query(f"select {held}", [target.quoted])[0]
     missing = [privilege for privilege, has in zip(needed, may, strict=True) if not has]
     # A row of nothing but its key is never updated, so that UPDATE may not be needed.
     if missing and (loaded is not None or missing != ["UPDATE"]):
-        return [f"GRANT {', '.join(missing)} ON {target.quoted}{to}"]
-    return [] if loaded is None else _grants_on_columns(session, target, mode, set(loaded), to)
+        return [f"GRANT {', '.join(missing)} ON {target.quoted}{_to(session)}"]
+    return [] if loaded is None else _grants_on_columns(session, target, mode, set(loaded), _to(session))
+
+
+def _to(session: Session) -> str:
+    return f" TO {quote(str(session.value('select current_user::text')))}"
 
 
 def _grants_on_columns(session: Session, target: Target, mode: Mode, loaded: set[str], to: str) -> list[str]:

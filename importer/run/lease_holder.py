@@ -22,7 +22,7 @@ from importer.ledger.tables import find_runs
 from importer.load.privileges import check_privileges
 from importer.plan.target import find_target
 from importer.postgres.embedded import EmbeddedServer
-from importer.postgres.kept_sessions import give_back, take_session
+from importer.postgres.kept_sessions import ask_once, give_back, take_session
 from importer.postgres.pooler import check_pooler
 from importer.postgres.session import check_server
 from importer.runtime.interruptible import CallThread, await_result
@@ -189,7 +189,7 @@ class LeaseHolder:
 
     def _try_acquire(self) -> RunLease:
         dsn, session = self._connect()
-        version = check_server(session)
+        version = ask_once(session, "server", partial(check_server, session))
         workbook, sheet = self._opened.result()
         find = partial(find_target, session, self._settings, self._contract, sheet, workbook.origin)
         target, contract = find(), contract_sha256(self._contract)
@@ -214,7 +214,7 @@ class LeaseHolder:
         if self._closing.is_set():
             raise ImporterError("the run ended while it connected")
         if self._settings.dsn and not self._session.is_joined:
-            check_pooler(self._session, self._dsn)
+            ask_once(self._session, "pooler", partial(check_pooler, self._session, self._dsn))
         return self._dsn, self._session
 
     def _lock(self, session: Session, key: str) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from importer.errors import CommitUnknown, DatabaseError, ImporterError, TimedOut
 from importer.ledger import tables as ledger
 from importer.ledger.history import clean_after_import
-from importer.ledger.rejects import keep_rejects
+from importer.ledger.rejects import drop_rejects_sql, keep_rejects
 from importer.ledger.schema import SCHEMA, drop_empty_schema
 from importer.postgres.sql import literal
 
@@ -45,8 +45,9 @@ def commit_published(state: StagingState, mode: Mode, counts: Mapping[str, Any],
     lease, staging = state.lease, state.table
     session = lease.session
     writers = mode == "replace" and _can_read_target(lease)
-    ledger.mark_published(session, lease.run_id, lease.target.quoted, counts, writers=writers)
-    keep_rejects(session, lease.run_id, lease.target.schema, lease.target.name, rejects)
+    old = drop_rejects_sql(lease.run_id, lease.target.schema, lease.target.name)
+    ledger.mark_published(session, lease.run_id, lease.target.quoted, counts, writers=writers, first=old)
+    keep_rejects(session, lease.run_id, rejects)
     if staging is not None and not staging.becomes_target:
         session.run(f"DROP TABLE {staging.quoted}")
     try:

@@ -13,6 +13,8 @@ from __future__ import annotations
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Literal
 
+from importer.postgres.kept_sessions import ask_once
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -62,7 +64,8 @@ def find_text_hash(session: Session) -> TextHash:
     import google_crc32c
 
     fast = google_crc32c.implementation == "c"
-    return "crc32c" if fast and session.value("select to_regprocedure('crc32c(bytea)')::text") else "hashtext"
+    asked = "select to_regprocedure('crc32c(bytea)')::text"
+    return "crc32c" if fast and ask_once(session, "crc32c", lambda: session.value(asked)) else "hashtext"
 
 
 def sql_checksums(
