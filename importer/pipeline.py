@@ -16,7 +16,7 @@ from importer.remote.local_copy import local_copy
 from importer.report.budget import check_budget, check_recorded_budget, within_budget
 from importer.report.build import already_imported_report, make_report, run_to_dict
 from importer.report.rejects.files import RejectsFiles, preload_xlsxwriter
-from importer.report.rejects.kept import name_published, pack_rejects, restore_rejects, write_published
+from importer.report.rejects.kept import name_published, restore_rejects, write_published
 from importer.run.lease import AlreadyImported, RunLease
 from importer.run.lease_holder import LeaseHolder
 from importer.run.outcome import add_advice, advice_for, commit_published
@@ -272,7 +272,7 @@ class _Attempt:
                         lease.session.rollback()
                         report = written.place(report)
                     else:
-                        kept = pack_rejects(rejects, report, written)
+                        kept = written.pack(rejects, report)
                         commit_published(state, settings.mode, report.ledger_counts, kept)
                         if not lease.session.is_joined:
                             report = name_published(written, report, lease.session, lease.run_id)

@@ -177,9 +177,10 @@ class Settings(TableOptions, TextFileOptions, TextOptions):
     own_process: bool = False
     chunk_rows: int | None = None
     rejects: Path | Url | None = None
-    #: Name of that file where `rejects` gives none: a new name is made of it if a file has it. None: made of the
-    #: workbook's name, in the current folder.
+    #: Name of that file where `rejects` gives none (a free one is made of it); None: made of the workbook's, here.
     default_rejects: Path | Url | None = None
+    #: Folder for packed rejects, of which another process makes a file (see `report.rejects.packed`); None: a file.
+    packed_rejects: Path | None = None
     #: File for a list of the first bad cells (JSON).
     bad_cells: Path | None = None
     max_rejects: RejectBudget | None = None
@@ -256,7 +257,7 @@ def make_settings(workbook: str | Path, *, to: str | None = None, **given: Any) 
     for name in ("contract", "rejects", "default_rejects"):
         value = options.get(name)
         options[name] = value if isinstance(value, dict) else path_or_url(value) if value else None
-    for name in ("timeline", "bad_cells", "temp_dir"):
+    for name in ("timeline", "bad_cells", "temp_dir", "packed_rejects"):
         options[name] = Path(options[name]) if options.get(name) else None
     options["columns"] = tuple(options.get("columns") or ()) or None
     options["key"] = tuple(options.get("key") or ())

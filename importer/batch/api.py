@@ -55,12 +55,12 @@ def import_many(
             that go to one table with mode `replace` exchange its rows for those of all.
         dry_run: do everything, then roll it back and leave no trace.
         on_report: called with the report on each import, as it ends.
-        options: other keywords of `import_workbook`, for each import; `rejects` is a folder (None: beside each
-            workbook).
+        options: other keywords of `import_workbook`, for each import; `rejects` is a folder, or a workbook for
+            the rejects of all, with a sheet for each import (None: a file beside each workbook).
 
     Returns:
-        The reports on all imports (`reports`), in the order of the sources, also on those that failed; the worst
-        `exit_code`; as text a line each and the sums.
+        The reports on all imports (`reports`), in the order of the sources, also on those that failed; `workbooks` with
+        the rejects of several imports; the worst `exit_code`; as text a line each and the sums.
 
     Raises:
         UsageError: the arguments are invalid or contradict each other, or a pattern matches nothing.

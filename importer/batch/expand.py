@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
-from collections import Counter
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from importer.errors import ImporterError, UsageError, WorkbookRefused
 from importer.excel.default_sheet import has_content
 from importer.excel.package import Package
-from importer.excel.rejects_origin import original_stem
-from importer.reading.header import to_identifier
+from importer.excel.rejects_origin import has_sheet_origins
+from importer.postgres.sql import quote
 from importer.remote.local_copy import local_copy
 from importer.runtime.progress import Clock
 from importer.settings import Limits, Settings
@@ -20,16 +18,15 @@ from importer.sources.paths import find_sources
 from importer.sources.sheet_names import choose_sheets
 from importer.stages.open_file import open_file
 from importer.stages.read import open_source
-from importer.urls import Url, as_url, file_name, hide_secrets, source_settings
+from importer.urls import as_url, source_settings
 
 from .import_spec import ImportSpec
 from .one_import import describe
+from .rejects.names import check_no_source, is_same_place, shared_workbook
 from .report import ImportReport, failed_report
 from .table_names import needs_sheet, table_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from importer.excel.workbook import Sheet, Workbook
 
 
@@ -42,7 +39,8 @@ class SourceGroup:
         sheet: name of the one sheet to read of each workbook; None: the first visible one with rows.
         sheets: what sheets to read of each instead, see `sheet_names.choose_sheets`.
         table: table or template; None: as for one workbook.
-        options: further keywords of `importer.import_workbook`; `rejects` is a folder.
+        options: further keywords of `importer.import_workbook`; `rejects` is a folder, or a
+            workbook for the rejects of all.
     """
 
     sources: tuple[str, ...]
@@ -84,15 +82,20 @@ def expand(group: SourceGroup, copies: Path | None = None) -> Expanded:
     specs: list[ImportSpec] = []
     failed: dict[int, ImportReport] = {}
     notes = list(found.notes)
+    rejects = shared_workbook(options)
+    check_no_source(rejects, group.sources)
     for path in found.paths:
+        if rejects is not None and path not in group.sources and is_same_place(path, rejects):
+            notes.append(f"{rejects} is left out: it is where the rejects go")
+            continue
         own = {**options, "copies": str(copies)} if copies and as_url(path) else options
-        names: list[tuple[str | None, str | None]] = [(group.sheet, None)]
+        names = [_ChosenSheet(group.sheet)]
         try:
             names = _sheets_of(path, group, notes, copies, by_sheet=by_sheet)
         except (ImporterError, OSError) as exc:
             failed[len(specs)] = failed_report(ImportSpec(path, group.sheet), describe(exc))
-        for asked, name in names:
-            specs.append(ImportSpec(path, asked, table_for(group.table, path, name or asked), dict(own)))
+        for asked, name, origin in names:
+            specs.append(ImportSpec(path, asked, table_for(group.table, path, name or asked) or origin, dict(own)))
     return Expanded(tuple(specs), failed, tuple(notes))
 
 
@@ -108,33 +111,38 @@ def _checked(options: dict[str, Any]) -> dict[str, Any]:
         raise UsageError("bad_cells lists those of one import", choice="leave it out, or import one workbook")
     if options.get("mixed") == "ask":
         raise UsageError("--mixed ask asks about one workbook", choice="--mixed text or reject, or --types")
-    rejects = options.get("rejects")
-    if rejects is not None and Path(rejects).suffix and not str(rejects).endswith("/") and not Path(rejects).is_dir():
-        raise UsageError(
-            "one file cannot hold the rejects of many workbooks",
-            place=hide_secrets(str(rejects)),
-            choice="--rejects FOLDER/, or leave it out",
-        )
     defaults = {f.name: f.default for f in fields(Settings)}
     return {n: value for n, value in options.items() if value is not None and value != defaults.get(n)}
 
 
+class _ChosenSheet(NamedTuple):
+    """A sheet of a workbook: the name to ask for, that for the table, and the table that its rejects are of."""
+
+    asked: str | None
+    name: str | None = None
+    table: str | None = None
+
+
 def _sheets_of(
     path: str, group: SourceGroup, notes: list[str], copies: Path | None, *, by_sheet: bool
-) -> list[tuple[str | None, str | None]]:
-    """Return the sheets of a workbook as (name to ask for, name for the table)."""
+) -> list[_ChosenSheet]:
+    """Return the sheets of a workbook that a group names; of one with the rejects of many imports, all of these."""
     sheet, sheets, url = group.sheet, group.sheets, as_url(path)
+    mended = sheet is None and sheets is None and url is None and has_sheet_origins(Path(path))
     # What is in memory is known to this process alone; the others find the copy.
-    if sheets is None and not by_sheet and not (copies and url and url.scheme == "memory"):
-        return [(sheet, None)]
+    if sheets is None and not by_sheet and not mended and not (copies and url and url.scheme == "memory"):
+        return [_ChosenSheet(sheet)]
     with local_copy(Settings(**source_settings(path, copies=copies), sheet=sheet)) as settings:
-        if sheets is None:
-            return [(sheet, open_source(settings, Clock())[1].name if by_sheet else None)]
-        workbook = open_file(settings, None)
-        chosen = choose_sheets(workbook, sheets)
+        workbook = open_file(settings, None) if mended or sheets is not None else None
+        origins = dict(workbook.sheet_origins) if workbook else {}
+        if workbook is None or (sheets is None and not origins):
+            return [_ChosenSheet(sheet, open_source(settings, Clock())[1].name if by_sheet else None)]
+        own = [s for s in workbook.sheets if s.name in origins]
+        chosen = own if sheets is None else choose_sheets(workbook, sheets)
         kept = _with_rows(workbook, chosen) if len(chosen) > 1 else chosen
         notes += [f"{workbook.location} [{s.name}] is left out: it has no rows" for s in chosen if s not in kept]
-        return [(s.name, s.name) for s in kept]
+        tables = {name: quote(origin.schema, origin.table) for name, origin in origins.items()}
+        return [_ChosenSheet(s.name, s.name, tables.get(s.name)) for s in kept]
 
 
 def _with_rows(workbook: Workbook, sheets: list[Sheet]) -> list[Sheet]:
@@ -144,42 +152,3 @@ def _with_rows(workbook: Workbook, sheets: list[Sheet]) -> list[Sheet]:
             return [s for s in sheets if has_content(package, s.part)] or sheets
     except WorkbookRefused:
         return sheets
-
-
-def with_rejects_names(specs: list[ImportSpec]) -> tuple[ImportSpec, ...]:
-    """Return the imports with names for their rejects files: beside the workbooks, or in the folder `rejects`.
-
-    Those of workbooks at addresses are in the current folder, unless a folder is given. No two imports get the same
-    name: a sheet is added where a workbook has several, and the workbook's folder where two have the same name.
-    """
-    per_source = Counter(spec.source for spec in specs)
-    per_stem = Counter(_stem(source) for source in per_source)
-    taken: set[Path | Url] = set()
-    named = []
-    for spec in specs:
-        options = dict(spec.options)
-        folder, url, stem = options.pop("rejects", None), as_url(spec.source), _stem(spec.source)
-        source = Path(url.path) if url else Path(spec.source).absolute()
-        if (folder is not None or url) and per_stem[stem] > 1:
-            stem = f"{source.parent.name}_{stem}"
-        if per_source[spec.source] > 1:
-            stem = f"{stem}_{to_identifier(spec.sheet or '') or 'sheet'}"
-        parent = as_url(folder) or Path(folder or ("" if url else Path(spec.source).parent))
-        name = next(n for n in _numbered(stem) if _in(parent, n) not in taken)
-        taken.add(_in(parent, name))
-        place = _in(parent, f"{name}.rejects.xlsx")
-        named.append(replace(spec, options={**options, "default_rejects": getattr(place, "text", str(place))}))
-    return tuple(named)
-
-
-def _numbered(stem: str) -> Iterator[str]:
-    yield stem
-    yield from (f"{stem}_{number}" for number in itertools.count(2))
-
-
-def _in(folder: Path | Url, name: str) -> Path | Url:
-    return folder.joined(name) if isinstance(folder, Url) else folder / name
-
-
-def _stem(source: str) -> str:
-    return original_stem(Path(file_name(source)).stem)

@@ -15,8 +15,10 @@ from importer.errors import UsageError
 from .execution.copies import forgetting_copies, shared_folder
 from .execution.schedule import STOP_SECONDS, Schedule, signal_number, wait_for
 from .execution.workplace import Workplace
-from .expand import SourceGroup, expand, with_rejects_names
+from .expand import SourceGroup, expand
 from .one_import import ImportSet, ImportTask, spec_settings
+from .rejects.names import with_rejects_names
+from .rejects.one_workbook import SharedRejects, shared_rejects
 from .report import ImportReport, ManyReport, not_started_report
 from .tables import Groups, check_modes, connected, group_by_table, plan_tables
 
@@ -136,12 +138,17 @@ def _run_many(request: ManyRequest, executor: Executor | None, on_report: Callab
     check_modes(prepared.groups, prepared.specs, together=request.together)
     _check_together(request, prepared, executor)
     on_report = forgetting_copies(on_report, prepared.specs, request.copies)
-    with connected(prepared.settings) as dsn, Workplace(executor, _slots(prepared, request)) as workplace:
-        batch = _Batch(request, prepared, workplace, on_report)
+    with (
+        shared_rejects(prepared.specs, is_elsewhere=executor is not None) as rejects,
+        connected(prepared.settings) as dsn,
+        Workplace(executor, _slots(prepared, request)) as workplace,
+    ):
+        batch = _Batch(request, prepared, workplace, rejects, on_report)
         stopped = batch.run(dsn)
-    ordered = tuple(_named(batch.reports.get(n), spec) for n, spec in enumerate(prepared.specs))
-    notes = (*prepared.notes, *batch.notes)
-    return ManyReport(ordered, notes, time.monotonic() - began, stopped)
+        written = rejects.write(batch.reports, dsn, dry_run=request.dry_run)
+    ordered = tuple(_named(written.reports.get(n), spec) for n, spec in enumerate(prepared.specs))
+    notes = (*prepared.notes, *batch.notes, *written.notes)
+    return ManyReport(ordered, notes, time.monotonic() - began, stopped, written.workbooks)
 
 
 def _check_together(request: ManyRequest, prepared: Prepared, executor: Executor | None) -> None:
@@ -156,9 +163,15 @@ class _Batch:
     """The running of a request, and the reports on it."""
 
     def __init__(
-        self, request: ManyRequest, prepared: Prepared, workplace: Workplace, on_report: Callable[[ImportReport], None]
+        self,
+        request: ManyRequest,
+        prepared: Prepared,
+        workplace: Workplace,
+        rejects: SharedRejects,
+        on_report: Callable[[ImportReport], None],
     ) -> None:
         self._request, self._prepared, self._workplace, self._on_report = request, prepared, workplace, on_report
+        self._rejects = rejects
         self.reports: dict[int, ImportReport] = {}
         self.notes: tuple[str, ...] = ()
 
@@ -213,7 +226,10 @@ class _Batch:
             specs = [spec.for_elsewhere() for spec in specs]
         to, batch = self._workplace.dsn_for(dsn), self._workplace.batch
         quiet, dry_run = self._request.quiet, self._request.dry_run
-        return {n: ImportTask(spec, to, dry_run, self._workers(spec), quiet, batch, n) for n, spec in enumerate(specs)}
+        return {
+            n: ImportTask(spec, to, dry_run, self._workers(spec), quiet, batch, n, self._rejects.folder_of(n))
+            for n, spec in enumerate(specs)
+        }
 
     def _workers(self, spec: ImportSpec) -> int | None:
         """Return how many workers an import has; None: as its options say."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from importer.errors import BudgetExceeded, CommitUnknown, ImporterError, MachineError, UsageError
@@ -34,6 +35,7 @@ class ImportTask:
         quiet: whether to say nothing while the import runs.
         batch: names the command that the import is one of.
         number: number of the import in its command.
+        packed_rejects: folder that it packs its rejects into; None: it writes a file.
         attempt: how often it was handed out before; no two tasks are equal, because some executors answer equal ones
             from memory.
         version: version of the program that hands out the task.
@@ -46,6 +48,7 @@ class ImportTask:
     quiet: bool = False
     batch: str = ""
     number: int = 0
+    packed_rejects: str | None = None
     attempt: int = 0
     version: str = __version__
 
@@ -72,6 +75,8 @@ def task_settings(task: ImportTask) -> Settings:
         UsageError: an option is invalid, or two contradict each other.
     """
     settings = spec_settings(task.spec, task.dsn)
+    if task.packed_rejects is not None:
+        settings = replace(settings, packed_rejects=Path(task.packed_rejects))
     return settings if task.workers is None else replace(settings, workers=task.workers)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -130,6 +130,18 @@ def _rows(number: int) -> str:
     return f"{number:,} row{'' if number == 1 else 's'}"
 
 
+class RejectsWorkbook(NamedTuple):
+    """A workbook with the rejects of several imports.
+
+    Attributes:
+        file: its path or address.
+        commands: what loads its sheets once their cells are fixed; several where the imports had different options.
+    """
+
+    file: str
+    commands: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class ManyReport:
     """The result of many imports.
@@ -139,12 +151,14 @@ class ManyReport:
         notes: what was left out, and how the types of columns were decided.
         duration: seconds of the whole command.
         stopped_by: number of the signal that stopped it; None if none did.
+        workbooks: the workbooks that the rejects of several imports are in.
     """
 
     reports: tuple[ImportReport, ...]
     notes: tuple[str, ...] = ()
     duration: float = 0.0
     stopped_by: int | None = None
+    workbooks: tuple[RejectsWorkbook, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -182,6 +196,7 @@ class ManyReport:
             "exit_code": self.exit_code,
             "sums": self.sums,
             "notes": list(self.notes),
+            "rejects": [each._asdict() for each in self.workbooks],
             "reports": [r.to_dict() for r in self.reports],
         }
 
@@ -189,6 +204,9 @@ class ManyReport:
         """Yield the report as text: a line for each import (or each that is not simply done), the notes, the sums."""
         yield from (str(r) for r in self.reports if r.exit_code or r.exit_code is None or not only_problems)
         yield from (f"note: {note}" for note in self.notes)
+        for workbook in self.workbooks:
+            yield f"rejects: {workbook.file}"
+            yield from (f"fix the marked cells, then: {command}" for command in workbook.commands)
         sums = self.sums
         words = ("published", "checked", "already_imported", "failed", "interrupted", "not_started", "not_published")
         counted = ", ".join(f"{sums[word]:,} {word.replace('_', ' ')}" for word in words if sums[word])

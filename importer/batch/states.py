@@ -22,6 +22,7 @@ from importer.stages.read import open_source
 from .execution.workplace import Workplace
 from .many import prepare, shared_copies
 from .one_import import ImportTask, describe, spec_settings
+from .rejects.names import shared_workbook
 from .tables import check_modes, connected, plan_tables
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ def import_states(request: ManyRequest) -> Iterator[dict[str, Any]]:
 def _states(request: ManyRequest) -> Iterator[dict[str, Any]]:
     prepared = prepare(request)
     check_modes(prepared.groups, prepared.specs)
+    if any(shared_workbook(spec.options) is not None for spec in prepared.specs):
+        raise UsageError("each of these imports would replace the rejects of the others", choice="--rejects FOLDER/")
     slots = 0 if request.workers == 0 else min(2, len(prepared.specs))
     with connected(prepared.settings) as dsn, Workplace(None, slots) as workplace, Session(dsn) as session:
         tasks = {

@@ -49,9 +49,15 @@ def is_plain(sources: tuple[str, ...], options: dict[str, Any]) -> bool:
     """Return whether a command is about one workbook, as without anything for many; cheap, because all others are."""
     if len(sources) != 1 or any(options[name] for name in ONLY_MANY) or "{" in (options["table"] or ""):
         return False
+    from pathlib import Path
+
+    from importer.excel.rejects_origin import has_sheet_origins
     from importer.sources.paths import is_single
 
-    return is_single(sources[0])
+    if not is_single(sources[0]):
+        return False
+    # The rejects of many imports are loaded as they were: each sheet into its table.
+    return options["sheet"] is not None or not has_sheet_origins(Path(sources[0]))
 
 
 @contextlib.contextmanager

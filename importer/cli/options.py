@@ -105,7 +105,7 @@ load_options = combine_options([
     click.option("--error-cells", type=click.Choice(["reject", "null"]), default="reject", show_default=True, help="What to do with error cells such as #N/A: reject their rows, or load NULL."),
     click.option("--max-text", type=click.IntRange(1), default=32_767, show_default=True, metavar="N", help="Reject texts of more characters than this, or than the field's maxLength if that is larger."),
     click.option("--timezone", default="UTC", show_default=True, metavar="ZONE", help="Time zone of dates and times loaded into timestamptz columns."),
-    click.option("--rejects", type=click.Path(), metavar="FILE|DIR/", help="File for rejected rows (.xlsx, .csv, .parquet), also at an address; a folder for files named after the workbooks, as it must be if several sheets are loaded.  [default: WORKBOOK.rejects.xlsx in the current folder; of several, beside each]"),
+    click.option("--rejects", type=click.Path(), metavar="FILE|DIR/", help="File for rejected rows (.xlsx, .csv, .parquet), also at an address; a folder for files named after the workbooks. Of several sheets, a workbook has one for the rejects of each.  [default: WORKBOOK.rejects.xlsx in the current folder; of several, beside each]"),
     click.option("--max-rejects", metavar="N|N%", help="Publish nothing if more rows than this are rejected.  [default: no limit]"),
     click.option("--method", type=click.Choice(["batch", "concurrent", "sequential"]), default="batch", show_default=True, help="batch writes with parallel COPY; concurrent and sequential insert row by row, for comparison."),
     click.option("--again", is_flag=True, help="Load the workbook even if it was imported already."),

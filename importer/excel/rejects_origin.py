@@ -1,7 +1,8 @@
 """Owns the origin of a rejects workbook: the workbook, sheet and table that its rows came from, and their addresses.
 
 The origin is stored in the document properties, which Excel and LibreOffice keep. If another program dropped them,
-`_row` still gives the row, and the file's name the table.
+`_row` still gives the row, and the file's name the table. A workbook with the rejects of many imports has an origin for
+each sheet: properties with a number before their names, of which `name` is that of the sheet.
 """
 
 from __future__ import annotations
@@ -12,15 +13,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.parsers import expat
 
+from importer.errors import WorkbookRefused
 from importer.urls import as_url, file_name
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from .package import Package
 
 _PROPERTIES_PART = "docProps/custom.xml"
 #: Maximum length of a text property in xlsxwriter.
 _MAX_PROPERTY_CHARS = 255
 _PREFIX = "importer "
+_NUMBERED = re.compile(r"([0-9]{1,9}) (.+)")
+#: Bytes at the end of a file that hold the list of its parts: of some 8,000 sheets.
+_DIRECTORY_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -51,17 +58,60 @@ class Origin:
         return {_PREFIX + name: text[:_MAX_PROPERTY_CHARS] for name, text in said.items()}
 
 
-def read_origin(package: Package) -> Origin | None:
-    """Return the origin recorded in a rejects workbook; None for any other workbook."""
+#: The origins of sheets, by the names of these.
+SheetOrigins = tuple[tuple[str, Origin], ...]
+
+
+def numbered_properties(sheets: Sequence[tuple[str, Mapping[str, str]]]) -> dict[str, str]:
+    """Return the origins of sheets as document properties of one workbook.
+
+    Args:
+        sheets: names of the sheets, and the properties that their rejects would have in a workbook of their own.
+    """
+    return {
+        f"{_PREFIX}{number} {name.removeprefix(_PREFIX)}": text
+        for number, (sheet, properties) in enumerate(sheets, 1)
+        for name, text in {"name": sheet, **properties}.items()
+    }
+
+
+def read_origins(package: Package) -> tuple[Origin | None, SheetOrigins]:
+    """Return the origin recorded in a rejects workbook, and those of its sheets; None and () for any other workbook."""
     if _PROPERTIES_PART not in package:
-        return None
+        return None, ()
     found = _properties(package)
     said = {name.removeprefix(_PREFIX): text for name, text in found.items() if name.startswith(_PREFIX)}
+    by_number: dict[int, dict[str, str]] = {}
+    for name, text in said.items():
+        if match := _NUMBERED.fullmatch(name):
+            by_number.setdefault(int(match[1]), {})[match[2]] = text
+    origins = ((sheet.get("name"), _origin(sheet)) for _, sheet in sorted(by_number.items()))
+    return _origin(said), tuple((name, origin) for name, origin in origins if name is not None and origin is not None)
+
+
+def _origin(said: Mapping[str, str]) -> Origin | None:
     if not {"workbook", "sheet", "schema", "table"} <= set(said):
         return None
     pieces = {int(name.split()[1]): text for name, text in said.items() if re.fullmatch(r"columns [0-9]{1,9}", name)}
     letters = "".join(pieces[n] for n in sorted(pieces))
     return Origin(said["workbook"], said["sheet"], said["schema"], said["table"], tuple(letters.split(",")))
+
+
+def has_sheet_origins(path: Path) -> bool:
+    """Return whether a file is a workbook with the rejects of many imports; cheap, because hardly any is."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _DIRECTORY_BYTES))
+            if _PROPERTIES_PART.encode() not in file.read():
+                return False
+        from importer.settings import Limits
+
+        from .package import Package
+
+        with Package(path, Limits()) as package:
+            return bool(read_origins(package)[1])
+    except (OSError, WorkbookRefused):  # its import says so
+        return False
 
 
 def _properties(package: Package) -> dict[str, str]:

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 from importer.errors import SheetError, WorkbookRefused
 
 from .package import Package
-from .rejects_origin import Origin, read_origin
+from .rejects_origin import Origin, SheetOrigins, read_origins
 from .sniff import SAVE_AS, check_magic
 from .xml_elements import Element, find_elements, local_name
 
@@ -94,6 +94,7 @@ class Workbook:
         shared_strings: name of the shared strings part, or None.
         styles: name of the styles part, or None.
         origin: origin of the rows if this is a rejects workbook, else None.
+        sheet_origins: those of sheets that hold the rejects of an import each; empty unless this is such a workbook.
         empty: names of the sheets that were passed over because they have no rows.
         piece: the piece of the sheet that is read; None for all of it.
         package: the package that holds the cells, if that is not the file itself but was made from it.
@@ -111,6 +112,7 @@ class Workbook:
     shared_strings: str | None
     styles: str | None
     origin: Origin | None = None
+    sheet_origins: SheetOrigins = ()
     empty: tuple[str, ...] = ()
     piece: Piece | None = None
     package: Path | None = None
@@ -201,6 +203,7 @@ def open_workbook(path: Path, limits: Limits) -> Workbook:
         main = main_part(package)
         relations = read_relations(package, main)
         elements = find_elements(package, main, {"workbookPr", "calcPr", "sheet"})
+        origin, sheet_origins = read_origins(package)
         return Workbook(
             path=path,
             sha256=digest,
@@ -210,7 +213,8 @@ def open_workbook(path: Path, limits: Limits) -> Workbook:
             recalculate_on_load=_has_flag(elements, "calcPr", "fullCalcOnLoad"),
             shared_strings=_find_related(package, relations, "sharedStrings"),
             styles=_find_related(package, relations, "styles"),
-            origin=read_origin(package),
+            origin=origin,
+            sheet_origins=sheet_origins,
         )
 
 

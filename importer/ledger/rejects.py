@@ -17,7 +17,7 @@ from .migrations import find_ledger
 from .schema import SCHEMA
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from importer.postgres.session import Session
 
@@ -68,11 +68,12 @@ def find_rejects(session: Session, run: str) -> dict[str, bytes]:
     return {part: b"".join(pieces) for part, pieces in found.items()}
 
 
-def record_rejects_file(session: Session, run: str, path: str) -> None:
-    """Record where the rejects of a published run were written. Commits, and ignores errors: the file is there."""
+def record_rejects_file(session: Session, runs: Sequence[str], path: str) -> None:
+    """Record where the rejects of published runs were written. Commits, and ignores errors: the file is there."""
     named = sql_value({"rejects_file": path.encode("utf-8", "replace").decode()})
+    listed = ", ".join(literal(run) for run in runs)
     with contextlib.suppress(ImporterError):
-        session.run(f"UPDATE {SCHEMA}.runs SET counts = counts || {named}::jsonb WHERE id = {literal(run)}")
+        session.run(f"UPDATE {SCHEMA}.runs SET counts = counts || {named}::jsonb WHERE id IN ({listed})")
         session.commit()
 
 

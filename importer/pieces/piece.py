@@ -16,6 +16,7 @@ from importer.table.cell_range import parse_range, parse_typed_range
 from .defined_names import DefinedName, quote_sheet, read_defined_names
 
 if TYPE_CHECKING:
+    from importer.excel.rejects_origin import Origin
     from importer.excel.table_parts import ExcelTable
     from importer.excel.workbook import Sheet, Workbook
     from importer.settings import Limits, Settings
@@ -49,12 +50,16 @@ def list_pieces(workbook: Workbook, limits: Limits) -> NamedPieces:
 def find_piece(workbook: Workbook, settings: Settings) -> tuple[Workbook, Sheet]:
     """Return the workbook, which knows the piece to read, and the sheet that it is in.
 
-    A rejects workbook is read as a whole: it has the rows of such a piece.
+    A rejects workbook is read as a whole: it has the rows of such a piece. Of one with the rejects of many imports the
+    workbook knows the origin of the sheet.
 
     Raises:
         SheetError: there is no such sheet, range or name, or no sheet has rows.
     """
     asked = settings.range or settings.excel_table
+    if workbook.sheet_origins:
+        found, chosen = find_sheet(workbook, settings.sheet, settings.limits)
+        return replace(found, origin=_origin_of(workbook, chosen)), chosen
     if asked is None or workbook.origin is not None:
         return find_sheet(workbook, settings.sheet, settings.limits)
     if settings.excel_table is not None:
@@ -66,6 +71,18 @@ def find_piece(workbook: Workbook, settings: Settings) -> tuple[Workbook, Sheet]
     _check_sheet(settings, sheet, asked)
     found, chosen = find_sheet(workbook, sheet or settings.sheet, settings.limits)
     return replace(found, piece=Piece(asked, *area)), chosen
+
+
+def _origin_of(workbook: Workbook, sheet: Sheet) -> Origin:
+    """Return where the rows of a sheet are from, in a workbook with the rejects of many imports."""
+    origins = dict(workbook.sheet_origins)
+    if sheet.name not in origins:
+        raise SheetError(
+            f"sheet {sheet.name!r} is none of those that this workbook says hold rejects to load",
+            place=workbook.path.name,
+            choice=f"--sheet with one of {', '.join(map(repr, origins))}",
+        )
+    return origins[sheet.name]
 
 
 def _split_sheet(asked: str) -> tuple[str | None, str]:

@@ -78,6 +78,12 @@ def _plan_load(
             f"the workbook holds rejects of {source.workbook.origin.workbook}; the table would keep no other rows",
             choice="--mode append or upsert",
         )
+    if len(source.workbook.sheet_origins) > 1 and settings.sheet is None:
+        raise UsageError(
+            f"the workbook holds the rejects of {len(source.workbook.sheet_origins)} imports, a sheet each",
+            place=source.workbook.path.name,
+            choice="importer run with --sheets all; or name one with --sheet",
+        )
     target = with_lineage(target) if settings.lineage else target
     columns, ignored = choose_columns(source.header, settings.columns)
     if settings.hidden == "skip":

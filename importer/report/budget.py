@@ -30,9 +30,10 @@ def check_budget(settings: Settings, report: Report, written: WrittenRejects, cl
     if within_budget(settings, report):
         return
     report = written.place(report)
+    listed = f" ({report.rejects_file} lists them)" if report.rejects_file else ""
     error = BudgetExceeded(
         f"{_share(report)} rejected, over the budget of {settings.max_rejects}; nothing was published",
-        choice=f"fix them in the workbook ({report.rejects_file} lists them), or raise --max-rejects",
+        choice=f"fix them in the workbook{listed}, or raise --max-rejects",
     )
     error.report = replace(report, outcome="over-budget", timings=clock.timings, duration=clock.elapsed)
     raise error

@@ -37,7 +37,7 @@ def commit_published(state: StagingState, mode: Mode, counts: Mapping[str, Any],
         state: state of the run's staging.
         mode: mode of the load.
         counts: what the ledger keeps of the run report; see `report.model.Report.ledger_counts`.
-        rejects: what it keeps of the rejects; see `report.rejects.kept.pack_rejects`.
+        rejects: what it keeps of the rejects; see `report.rejects.packed.pack_rejects`.
 
     Raises:
         CommitUnknown: a signal or the deadline ended the wait for the answer to the commit, or what follows it.

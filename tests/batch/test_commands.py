@@ -69,7 +69,8 @@ def test_the_report_has_a_line_for_each_and_the_sums(db: Database, here: Path) -
     ("arguments", "message"),
     [
         (["none-*.xlsx"], "matches no workbook"),
-        (["a.xlsx", "b.xlsx", "--rejects", "r.xlsx"], "one file cannot hold the rejects"),
+        (["a.xlsx", "b.xlsx", "--rejects", "r.csv"], "do not fit into one .csv"),
+        (["a.xlsx", "b.xlsx", "--rejects", "b.xlsx"], "would overwrite the workbook"),
         (["a.xlsx", "b.xlsx", "--timeline", "t.svg"], "chart of one import"),
         (["a.xlsx", "--sheets", "all", "--sheet", "S"], "cannot be combined"),
         (["a.xlsx", "b.xlsx", "--mode", "create", "--table", "t"], "2 imports would each create"),

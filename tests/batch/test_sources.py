@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from importer.batch.agreed_types import agree
-from importer.batch.expand import SourceGroup, expand, with_rejects_names
+from importer.batch.expand import SourceGroup, expand
 from importer.batch.import_spec import ImportSpec
+from importer.batch.rejects.names import with_rejects_names
 from importer.batch.report import ImportReport, ManyReport
 from importer.batch.survey import SheetSurvey, SurveyedColumn
 from importer.batch.table_names import table_for
@@ -121,7 +122,7 @@ def test_rejects_files_have_names_of_their_own() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"rejects": "r.xlsx"}, {"timeline": "t.svg"}, {"mixed": "ask"}, {"bad_cells": "b.json"}]
+    "options", [{"rejects": "r.csv"}, {"timeline": "t.svg"}, {"mixed": "ask"}, {"bad_cells": "b.json"}]
 )
 def test_options_for_a_single_import_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(UsageError):

@@ -160,6 +160,12 @@ def test_rejects_of_many_go_to_a_folder_under_free_names(
     assert sorted(s3.ls(f"{bucket}/out")) == sorted(f"{bucket}/out/{n}.rejects.xlsx" for n in ("a_jan", "b_jan", "jan"))
     third = import_many(f"s3://{bucket}/b/", table="third", **given)
     assert third.reports[0].rejects_file == f"s3://{bucket}/out/jan.rejects-2.xlsx"
+    one = import_many(f"s3://{bucket}/?/*.xlsx", table="one", **given | {"rejects": f"s3://{bucket}/out/all.xlsx"})
+    assert [r.rejects_file for r in one.reports] == [f"s3://{bucket}/out/all.xlsx"] * 2
+    assert "--sheets all" in one.workbooks[0].commands[0]
+    given["rejects"] = f"s3://{bucket}/out/"
+    mended = import_many(f"s3://{bucket}/out/all.xlsx", sheets="all", **given)
+    assert [(str(r.table).split(".")[1], r.error_count) for r in mended.reports] == [("one", 1)] * 2
 
 
 def test_denied_credentials_are_told_and_not_shown(s3: Any, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, time, timedelta
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from importer.excel.addresses import MAX_CHARACTERS
+from importer.reading.header import REJECT_COLUMNS
+
+if TYPE_CHECKING:
+    from importer.reading.header import SheetColumn
+
+ROW_COLUMN, ERRORS_COLUMN = REJECT_COLUMNS
+_MAX_SHEET_NAME_LENGTH = 31
 
 
 class WrittenNumber(float):
@@ -148,3 +156,30 @@ def _formats(book: Any) -> dict[str, Any]:
     for kind in ("empty", "number", "text", "boolean", "instant", "error", "formula", "unreadable", *shown):
         made[f"bad {kind}"] = book.add_format(_BAD_CELL_FORMAT | ({"num_format": shown[kind]} if kind in shown else {}))
     return made
+
+
+def unique_titles(columns: list[SheetColumn]) -> list[str]:
+    """Return unique titles: the header texts, or the column's name where a text is blank or repeated."""
+    headers = [c.header for c in columns]
+    reserved = {ROW_COLUMN, ERRORS_COLUMN}
+    titles = {n: h for n, h in enumerate(headers) if h and headers.count(h) == 1 and h not in reserved}
+    taken = reserved | set(titles.values())
+    for n, column in enumerate(columns):
+        if n not in titles:
+            titles[n] = _free(column.name, taken)
+            taken.add(titles[n])
+    return [titles[n] for n in range(len(columns))]
+
+
+def _free(wanted: str, taken: set[str]) -> str:
+    name, number = wanted, 2
+    while name in taken:
+        name, number = f"{wanted}_{number}", number + 1
+    return name
+
+
+def sheet_name(name: str, number: int) -> str:
+    """Return a sheet name that Excel accepts: the original's, followed by a number from the second sheet on."""
+    suffix = f" ({number + 1})" if number else ""
+    clean = re.sub(r"[\[\]:*?/\\]", "_", name).strip("'")[: _MAX_SHEET_NAME_LENGTH - len(suffix)].rstrip("'")
+    return f"{clean or 'Rejects'}{suffix}"

@@ -21,6 +21,7 @@ from importer.runtime.stage import Stage
 from importer.urls import Url
 
 from .bad_cells import dump_bad_cells
+from .packed import NO_FILE, PackedFolder, RejectsPlace, pack_rejects
 from .workbook import WRITE_ERRORS, Rejects, unwritable
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ class RejectsFiles:
 
     A file that the user named replaces the one that had the name when the run began, and no other; the default name
     is always a new one, because the user may be fixing the earlier file. A file at an address is written here and then
-    sent; one that the user named replaces what is there.
+    sent; one that the user named replaces what is there. Those that go into one workbook with the rejects of other
+    imports are only packed, for the process that writes that workbook.
 
     Args:
         settings: settings of the run.
@@ -52,7 +54,7 @@ class RejectsFiles:
     def __init__(self, settings: Settings, spool: Path) -> None:
         self._spool = spool
         self._rejects, self._bad_cells, self._default = settings.rejects, settings.bad_cells, settings.default_rejects
-        self._retry_for = settings.retry_for
+        self._retry_for, self._packed = settings.retry_for, settings.packed_rejects
         self._known = {p: identify_before(p) for p in (self._rejects, self._bad_cells) if isinstance(p, Path)}
         for place in (self._rejects, self._default):
             if isinstance(place, Url):
@@ -77,6 +79,10 @@ class RejectsFiles:
         place = self._rejects or self._default or f"{stem}.rejects.xlsx"
         path = place if isinstance(place, Url) else Path.cwd() / place
         known = self._known.get(self._rejects) if isinstance(self._rejects, Path) else None
+        if self._packed is not None:
+            with self._pack(self._packed, rejects, report, WrittenRejects(path, known, None, NO_FILE)) as written:
+                yield written
+            return
         with contextlib.ExitStack() as files:
             with clock.stage(Stage.REJECTS):
                 with _unpublished("the rejects", path):
@@ -85,6 +91,17 @@ class RejectsFiles:
                     written = WrittenRejects(path, known, file, file.finish())
                 written.bad_cells = self._write_bad_cells(files, rejects)
             yield written
+
+    @contextlib.contextmanager
+    def _pack(
+        self, folder: Path, rejects: Rejects, report: Report, written: WrittenRejects
+    ) -> Iterator[WrittenRejects]:
+        with _unpublished("the rejects", folder):
+            packed = PackedFolder(folder, written.pack(rejects, report))
+        try:
+            yield WrittenRejects(written.path, written.known, packed, written.identity)
+        finally:
+            packed.discard()
 
     def _open(
         self, files: contextlib.ExitStack, path: Path | Url, known: FileIdentity | None
@@ -132,7 +149,7 @@ class WrittenRejects:
         self,
         path: Path | Url,
         known: FileIdentity | None,
-        file: OutputFile | UrlOutput | None,
+        file: OutputFile | UrlOutput | PackedFolder | None,
         identity: FileIdentity | None,
     ) -> None:
         self.path, self.known, self.identity = path, known, identity
@@ -158,4 +175,10 @@ class WrittenRejects:
             raise MachineError(
                 "the rejects cannot be written; nothing was published", place=f"{exc.filename}: {exc.strerror or exc}"
             ) from None
-        return replace(report, rejects_file=str(placed))
+        return report if placed is None else replace(report, rejects_file=str(placed))
+
+    def pack(self, rejects: Rejects, report: Report) -> dict[str, bytes]:
+        """Return the rejects as parts for the ledger; none without rejects."""
+        if self.identity is None:
+            return {}
+        return pack_rejects(rejects, report, RejectsPlace(str(self.path), self.identity, self.known))

@@ -1,4 +1,4 @@
-"""Rejects that the ledger keeps: packed for it, and written as a file again.
+"""Rejects that the ledger keeps: written as a file again.
 
 A run names its rejects file after its commit. If it is killed in between, the next run of the same import finds the
 rejects in the ledger, and that no file was named; it then writes the file.
@@ -7,27 +7,20 @@ rejects in the ledger, and that no file was named; it then writes the file.
 from __future__ import annotations
 
 import contextlib
-import io
-import json
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
-import polars as pl
-
-from importer.cells.frame import ROW
 from importer.errors import CommitUnknown, MachineError, NotDelivered, UsageError
 from importer.ledger.rejects import find_rejects, record_rejects_file
-from importer.reading.header import SheetColumn
-from importer.reading.places import CellAddresses
 from importer.remote.upload import UrlOutput, check_destination
 from importer.report.rerun_command import mend_command
-from importer.runtime.output_file import FileIdentity, identify_before, numbered
+from importer.runtime.output_file import identify_before, numbered
 from importer.settings import REJECTS_SUFFIXES
 from importer.urls import Url, as_url
 
-from .workbook import Rejects
+from .packed import KeptRejects
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,80 +31,22 @@ if TYPE_CHECKING:
     from importer.runtime.progress import Clock
 
     from .files import RejectsFiles, WrittenRejects
+    from .packed import RejectsPlace
+    from .workbook import Rejects
 
-_ABOUT, _ERRORS, _ROWS = "about", "errors", "rows"
 #: Seconds to keep retrying while the server of an address fails.
 _RETRY_SECONDS = 60.0
 
 
-@dataclass(frozen=True)
-class KeptRejects:
-    """The rejects of a published run, and what it knew of their file.
-
-    Attributes:
-        rejects: the rejects.
-        mend_options: options of the command that loads the file once its cells are fixed.
-        path: the name that the file was to get, or its address.
-        file: identity of the file when it was written.
-        replaced: identity of the file that it was to replace, or None.
-    """
-
-    rejects: Rejects
-    mend_options: tuple[str, ...]
-    path: str
-    file: FileIdentity
-    replaced: FileIdentity | None
-
-    @classmethod
-    def unpack(cls, parts: dict[str, bytes]) -> Self:
-        """Return the rejects that `pack_rejects` packed."""
-        about = json.loads(parts[_ABOUT])
-        errors, rows = (pl.read_ipc(io.BytesIO(parts[name])) for name in (_ERRORS, _ROWS))
-        places = about["places"]
-        addresses = CellAddresses(places["sheet"], dict(places["rows"]), dict(places["letters"]))
-        columns = [SheetColumn(*column) for column in about["columns"]]
-        replaced = about["replaced"]
-        return cls(
-            Rejects(errors, rows, columns, addresses, about["properties"]), tuple(about["mend_options"]), about["path"],
-            FileIdentity(*about["file"]), FileIdentity(*replaced) if replaced else None,
-        )  # fmt: skip
-
-    def named_file(self) -> Path | None:
-        """Return the file if the run named it before it was killed and nobody has changed it since, else None."""
-        if as_url(self.path):
-            return None
-        for path in numbered(Path(self.path)):
-            found = identify_before(path)
-            if found is None or found == self.file:
-                return path if found else None
-        raise AssertionError  # the numbers do not end
-
-
-def pack_rejects(rejects: Rejects, report: Report, written: WrittenRejects) -> dict[str, bytes]:
-    """Return the rejects of a run as parts for the ledger; none without rejects.
-
-    Returns:
-        `about`: JSON; `errors` and `rows`: frames as compressed Arrow IPC files.
-    """
-    if written.identity is None:
-        return {}
-    frames: dict[str, bytes] = {}
-    for name, frame in ((_ERRORS, rejects.errors), (_ROWS, rejects.frame)):
-        buffer = io.BytesIO()
-        frame.write_ipc(buffer, compression="zstd")
-        frames[name] = buffer.getvalue()
-    places, numbers = rejects.places, rejects.frame[ROW].to_list()
-    about: dict[str, Any] = {
-        "columns": [(c.index, c.header, c.name) for c in rejects.columns],
-        "places": {
-            "sheet": rejects.sheet or report.sheet,
-            "rows": [(row, places.rows[row]) for row in numbers if row in places.rows],
-            "letters": list(places.letters.items()),
-        },
-        "properties": rejects.about, "mend_options": report.mend_options,
-        "path": str(written.path), "file": written.identity, "replaced": written.known,
-    }  # fmt: skip
-    return {_ABOUT: json.dumps(about).encode(), **frames}
+def _named_file(place: RejectsPlace) -> Path | None:
+    """Return the file if the run named it before it was killed and nobody has changed it since, else None."""
+    if as_url(place.path):
+        return None
+    for path in numbered(Path(place.path)):
+        found = identify_before(path)
+        if found is None or found == place.file:
+            return path if found else None
+    raise AssertionError  # the numbers do not end
 
 
 def name_published(written: WrittenRejects, report: Report, session: Session, run: str) -> Report:
@@ -127,7 +62,7 @@ def name_published(written: WrittenRejects, report: Report, session: Session, ru
             return _unwritten(report, run, exc)
         # One that is not where it should be is sent by the same command again.
         if report.rejects_file is not None and report.undelivered is None:
-            record_rejects_file(session, run, report.rejects_file)
+            record_rejects_file(session, [run], report.rejects_file)
         return report
 
 
@@ -149,7 +84,7 @@ def name_rejects_afterwards(files: RejectsFiles, report: Report, clock: Clock, s
     if not parts:
         return report
     kept = KeptRejects.unpack(parts)
-    files.only_replace(kept.replaced)
+    files.only_replace(kept.place.replaced)
     return write_published(files, kept.rejects, replace(report, mend_options=kept.mend_options), clock, session, run)
 
 
@@ -187,12 +122,12 @@ def restore_rejects(files: RejectsFiles, report: Report, lease: RunLease, clock:
     if not parts:
         return report
     kept = KeptRejects.unpack(parts)
-    report, named = replace(report, mend_options=kept.mend_options), kept.named_file()
+    report, named = replace(report, mend_options=kept.mend_options), _named_file(kept.place)
     if named is not None:
-        record_rejects_file(lease.session, done.id, str(named))
+        record_rejects_file(lease.session, [done.id], str(named))
         report = replace(report, rejects_file=str(named))
     else:
-        files.only_replace(kept.replaced)
+        files.only_replace(kept.place.replaced)
         report = write_published(files, kept.rejects, report, clock, lease.session, done.id)
     note = f"that run was stopped before it could name its rejects file: {report.rejects_file}"
     return replace(report, notes=(*report.notes, note)) if report.rejects_file else report

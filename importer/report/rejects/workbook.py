@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import contextlib
 import tempfile
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,10 +18,10 @@ from importer.reading.places import CellAddresses
 from importer.runtime.output_file import identify, output_file
 from importer.runtime.zip_output import ZipOutput
 
-from .cells import CellWriter, WrittenNumber
+from .cells import ERRORS_COLUMN, ROW_COLUMN, CellWriter, WrittenNumber, sheet_name, unique_titles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
     from typing import BinaryIO
 
@@ -29,10 +29,8 @@ if TYPE_CHECKING:
     from importer.urls import Url
     from importer.validation.tasks import WindowChecked
 
-ROW_COLUMN, ERRORS_COLUMN = REJECT_COLUMNS
 #: The most rows of a worksheet below its header.
 _DATA_ROWS = MAX_ROWS - 1
-_MAX_SHEET_NAME_LENGTH = 31
 #: Characters of a value that a reason quotes.
 _MOST_CHARACTERS = 40
 #: What `Rejects.write_to` raises where the file cannot be written.
@@ -109,7 +107,9 @@ class Rejects:
             PolarsError: likewise.
         """
         if suffix == ".xlsx":
-            _WorkbookWriter(self, sheet).write(file, temp)
+            with rejects_book(file, temp) as book:
+                book.set_properties(self.about)
+                book.add(self, sheet)
         elif suffix == ".csv":
             self.to_frame().write_csv(file)
         else:
@@ -127,7 +127,7 @@ class Rejects:
 
     def to_frame(self) -> pl.DataFrame:
         """Return the rejects as text columns under the header texts, after `_row` and `_errors`."""
-        titles = _unique_titles(self.columns)
+        titles = unique_titles(self.columns)
         cells = [
             raw_text(c.index, kinds_of(self.frame.columns, c.index)).alias(t)
             for c, t in zip(self.columns, titles, strict=True)
@@ -213,80 +213,68 @@ def _unformatted(kind: str) -> str:
     )
 
 
-def _unique_titles(columns: list[SheetColumn]) -> list[str]:
-    """Return unique titles: the header texts, or the column's name where a text is blank or repeated."""
-    headers = [c.header for c in columns]
-    reserved = {ROW_COLUMN, ERRORS_COLUMN}
-    titles = {n: h for n, h in enumerate(headers) if h and headers.count(h) == 1 and h not in reserved}
-    taken = reserved | set(titles.values())
-    for n, column in enumerate(columns):
-        if n not in titles:
-            titles[n] = _free(column.name, taken)
-            taken.add(titles[n])
-    return [titles[n] for n in range(len(columns))]
+@contextlib.contextmanager
+def rejects_book(file: BinaryIO, temp: Path | None = None) -> Iterator[RejectsBook]:
+    """Provide a workbook to add rejects to, which is written to a file when the block ends.
+
+    Args:
+        file: where to write it.
+        temp: folder for its parts, until they are one file; None: the system's.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    from xlsxwriter import Workbook
+    from xlsxwriter.exceptions import XlsxWriterException
+
+    options = {
+        "strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False, "in_memory": False,
+    }  # fmt: skip
+    try:
+        # The writer leaves its temporary files where they are if it fails.
+        with (
+            tempfile.TemporaryDirectory(prefix="rejects-", dir=temp, ignore_cleanup_errors=True) as parts,
+            Workbook(ZipOutput(file), options | {"tmpdir": parts}) as book,
+        ):
+            yield RejectsBook(book)
+    except XlsxWriterException as exc:
+        raise OSError(None, str(exc)) from None
 
 
-def _free(wanted: str, taken: set[str]) -> str:
-    name, number = wanted, 2
-    while name in taken:
-        name, number = f"{wanted}_{number}", number + 1
-    return name
+class RejectsBook:
+    """A workbook of rejects that is being written, whose cells a person fixes to load it again.
 
+    Args:
+        book: workbook of xlsxwriter.
+    """
 
-def _sheet_name(name: str, number: int) -> str:
-    """Return a sheet name that Excel accepts: the original's, followed by a number from the second sheet on."""
-    suffix = f" ({number + 1})" if number else ""
-    clean = re.sub(r"[\[\]:*?/\\]", "_", name).strip("'")[: _MAX_SHEET_NAME_LENGTH - len(suffix)].rstrip("'")
-    return f"{clean or 'Rejects'}{suffix}"
+    def __init__(self, book: Any) -> None:
+        self._book, self._cells = book, CellWriter(book)
 
+    def set_properties(self, properties: dict[str, str]) -> None:
+        """Set document properties; see `rejects_origin`."""
+        for name, text in properties.items():
+            self._book.set_custom_property(name, text, "text")
 
-class _WorkbookWriter:
-    """The rejects as a workbook, whose cells a person fixes to load it again."""
-
-    def __init__(self, rejects: Rejects, sheet: str) -> None:
-        self._rejects = rejects
-        self._sheet = sheet
-        bad = rejects.errors.select(ROW, "column").unique()
-        self._bad = set(bad.iter_rows())
-
-    def write(self, file: BinaryIO, temp: Path | None) -> None:
-        from xlsxwriter import Workbook
-        from xlsxwriter.exceptions import XlsxWriterException
-
-        options = {
-            "strings_to_formulas": False,
-            "strings_to_urls": False,
-            "strings_to_numbers": False,
-            "in_memory": False,
-        }
-        try:
-            # The writer leaves its temporary files where they are if it fails.
-            with (
-                tempfile.TemporaryDirectory(prefix="rejects-", dir=temp, ignore_cleanup_errors=True) as parts,
-                Workbook(ZipOutput(file), options | {"tmpdir": parts}) as book,
-            ):
-                self._fill(book)
-        except XlsxWriterException as exc:
-            raise OSError(None, str(exc)) from None
-
-    def _fill(self, book: Any) -> None:
-        self._cells = CellWriter(book)
-        for name, text in self._rejects.about.items():
-            book.set_custom_property(name, text, "text")
+    def add(self, rejects: Rejects, title: str) -> list[str]:
+        """Write rejects as a sheet, or as several if they are more than it holds; return the names of these."""
+        bad = set(rejects.errors.select(ROW, "column").unique().iter_rows())
+        names: list[str] = []
         sheet, line = None, 0
-        for number, (row, reasons, cells) in enumerate(self._rejects.rows()):
+        for row, reasons, cells in rejects.rows():
             if sheet is None or line > _DATA_ROWS:
-                sheet, line = self._start(book, number // _DATA_ROWS), 1
-            sheet.write_number(line, 0, self._rejects.row_number(row))
+                names.append(sheet_name(title, len(names)))
+                sheet, line = self._start(names[-1], rejects), 1
+            sheet.write_number(line, 0, rejects.row_number(row))
             sheet.write_string(line, 1, reasons[:MAX_CHARACTERS])
-            for place, column in enumerate(self._rejects.columns, 2):
-                bad = (row, column.index) in self._bad
-                self._cells.write(sheet, line, place, cells.get(column.index), bad=bad)
+            for place, column in enumerate(rejects.columns, 2):
+                self._cells.write(sheet, line, place, cells.get(column.index), bad=(row, column.index) in bad)
             line += 1
+        return names
 
-    def _start(self, book: Any, number: int) -> Any:
-        sheet = book.add_worksheet(_sheet_name(self._sheet, number))
-        titles = [ROW_COLUMN, ERRORS_COLUMN, *(c.header or "" for c in self._rejects.columns)]
+    def _start(self, name: str, rejects: Rejects) -> Any:
+        sheet = self._book.add_worksheet(name)
+        titles = [ROW_COLUMN, ERRORS_COLUMN, *(c.header or "" for c in rejects.columns)]
         for place, title in enumerate(titles):
             sheet.write_string(0, place, title[:MAX_CHARACTERS], self._cells.header_format)
         sheet.freeze_panes(1, 2)
