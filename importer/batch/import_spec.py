@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
 from importer.errors import UsageError
-from importer.urls import as_url, hide_secrets
+from importer.remote.local_copy import fetch_text
+from importer.sources.stdin import STDIN
+from importer.urls import Url, as_url, hide_secrets, path_or_url
 
 _KEYS = ("source", "sheet", "table", "options")
 
@@ -95,6 +98,27 @@ class ImportSpec:
                 "'sheet' and 'table' of an import are texts, 'options' an object", place=hide_secrets(text)[:80]
             )
         return cls(**given)
+
+
+def spec_lines(given: str) -> list[str]:
+    """Return the lines that describe imports: the text itself, those of a file or address, or of standard input (`-`).
+
+    Raises:
+        UsageError: there is no such file, or it has no line.
+        ImporterError: the address cannot be fetched, see `remote.fetch.fetch_into`.
+    """
+    text = given
+    try:
+        if given == STDIN:
+            text = sys.stdin.read() if sys.stdin is not None else ""
+        elif as_url(given) or (not given.lstrip().startswith("{") and Path(given).is_file()):
+            place = path_or_url(given)
+            text = (fetch_text(place) if isinstance(place, Url) else place.read_bytes()).decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise UsageError(f"cannot read the imports ({exc})", place=hide_secrets(given)[:80]) from None
+    lines = [line for line in text.splitlines() if line.strip()]
+    # JSON over several lines is one import.
+    return lines if all(line.lstrip().startswith("{") for line in lines) and lines else [text]
 
 
 def _absolute(path: str) -> str:

@@ -1,7 +1,8 @@
 """Reads a job file: many imports in YAML, with the keys of the options; refuses a key that nobody knows, with its line.
 
 A file is a list of imports, or an object with `imports`, whose other keys hold for all of them. An import has a
-`source` (or a list `sources`) besides its options.
+`source` (or a list `sources`) besides its options. A list file (.txt) has a source on each line. Both may be at
+addresses; then relative paths in them are addresses of the same folder.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from importer.contract.decode import decode, locate
 from importer.contract.known_keys import nearest
 from importer.contract.positions import find_position
 from importer.errors import ContractError, UsageError
-from importer.urls import as_url
+from importer.remote.local_copy import fetch_text
+from importer.urls import Url, as_url, path_or_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 _IMPORTS, _SOURCES = "imports", ("source", "sources")
 #: Options whose values are paths, which are those of the file's own folder.
 _PATHS = ("contract", "rejects", "temp_dir", "timeline")
+_LIST_SUFFIXES = frozenset({".txt", ".lst"})
 
 
 class Job(NamedTuple):
@@ -40,16 +43,21 @@ class Job(NamedTuple):
 class _JobFile:
     """A job file that is being read; it knows where its values stand."""
 
-    def __init__(self, path: Path, known: Collection[str], convert: Callable[[str, Any], Any]) -> None:
+    def __init__(self, path: Path | Url, known: Collection[str], convert: Callable[[str, Any], Any]) -> None:
         try:
-            self._text = path.read_text(encoding="utf-8-sig")
+            content = fetch_text(path) if isinstance(path, Url) else path.read_bytes()
+            self._text = content.decode("utf-8-sig")
         except (OSError, UnicodeDecodeError) as exc:
-            raise UsageError(f"cannot read the job file {str(path)!r} ({exc})") from None
+            reason = exc.strerror if isinstance(exc, OSError) else str(exc)
+            raise UsageError(f"cannot read the job file {str(path)!r} ({reason})") from None
         self._path, self._known, self._convert = path, known, convert
+        self._is_list = path.suffix.lower() in _LIST_SUFFIXES
         self._suffix = path.suffix.lower() if path.suffix.lower() == ".json" else ".yaml"
 
     def jobs(self) -> list[Job]:
         """Return the entries of the file."""
+        if self._is_list:
+            return self._listed()
         try:
             content = decode(self._text, self._suffix, str(self._path))
         except ContractError as exc:
@@ -65,6 +73,14 @@ class _JobFile:
         if not isinstance(entries, list) or not entries:
             raise UsageError("a job file is a list of imports, or an object with 'imports'", place=self._place(()))
         return [self._job(entry, shared, () if at is None else (*at, n)) for n, entry in enumerate(entries)]
+
+    def _listed(self) -> list[Job]:
+        """Return the lines of a list file, but for blank ones and remarks (#)."""
+        lines = [(number, line.strip()) for number, line in enumerate(self._text.splitlines(), 1)]
+        named = [(number, line) for number, line in lines if line and not line.startswith("#")]
+        if not named:
+            raise UsageError("the list of workbooks is empty", place=str(self._path))
+        return [Job((self._in_folder(line),), {}, f"{self._path}:{number}") for number, line in named]
 
     def _job(self, entry: Any, shared: dict[str, Any], at: tuple[Any, ...]) -> Job:
         if isinstance(entry, str):
@@ -102,22 +118,27 @@ class _JobFile:
         return options
 
     def _in_folder(self, path: str) -> str:
-        """Return a path as one of the file's folder; an address stays what it is."""
-        return path if as_url(path) else str(self._path.parent / path)
+        """Return a path as one of the file's folder; an address stays what it is, and an absolute path."""
+        if as_url(path):
+            return path
+        if isinstance(self._path, Url):
+            return path if Path(path).is_absolute() else self._path.sibling(path).text
+        return str(self._path.parent / path)
 
     def _place(self, at: tuple[Any, ...]) -> str:
         return locate(str(self._path), find_position(self._text, self._suffix, at))
 
 
 def read_job_file(path: str | Path, known: Collection[str], convert: Callable[[str, Any], Any]) -> list[Job]:
-    """Return the entries of a job file (YAML or JSON).
+    """Return the entries of a job file (YAML or JSON), or of a list file.
 
     Args:
-        path: the file.
+        path: the file, or its address.
         known: parameter names of the options that an entry may have.
         convert: returns the value of an option, from its name and what the file has; raises ValueError.
 
     Raises:
         UsageError: the file cannot be read, is not well-formed, or has a key or value that is none.
+        ImporterError: it cannot be fetched, see `remote.fetch.fetch_into`.
     """
-    return _JobFile(Path(path), known, convert).jobs()
+    return _JobFile(path_or_url(path), known, convert).jobs()

@@ -28,6 +28,7 @@ from .help import ProposingGroup, SectionedCommand
 from .many import (
     ONLY_MANY,
     check_sources,
+    given_specs,
     import_all,
     is_plain,
     print_states,
@@ -125,7 +126,11 @@ def _load(workbooks: tuple[str, ...], options: dict[str, Any], *, dry_run: bool)
         check_report_place(report_to)
         sources = check_sources(workbooks, options)
         if options["import_spec"] is not None:
-            settings = settings_of_spec(options)
+            specs = given_specs(options)
+            if len(specs) > 1:
+                report = import_all([], options, show, dry_run=dry_run, specs=specs)
+                sys.exit(deliver_report(report.to_dict(), report_to, report.exit_code))
+            settings = settings_of_spec(specs[0], options)
             has_budget = settings.max_rejects is not None
             sys.exit(_load_one(settings, show, report_to, dry_run=dry_run, has_budget=has_budget))
         with stdin_as_file(sources, options) as named:

@@ -13,9 +13,10 @@ from click.core import ParameterSource
 from .options import split_lists
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from importer.batch.expand import SourceGroup
+    from importer.batch.import_spec import ImportSpec
     from importer.batch.job_file import Job
     from importer.batch.report import ImportReport, ManyReport
     from importer.settings import Settings
@@ -98,18 +99,29 @@ def print_states(sources: tuple[str, ...], options: dict[str, Any], *, as_json: 
             click.echo(visible(f"{state['state']:<10} {state['source']}{sheet}{target}{error}"))
 
 
-def settings_of_spec(options: dict[str, Any]) -> Settings:
-    """Return the settings of the import that a line of `importer plan` describes.
+def given_specs(options: dict[str, Any]) -> list[ImportSpec]:
+    """Return the imports that lines of `importer plan` describe, with the options of the command line.
 
     Raises:
-        UsageError: the line describes none.
+        UsageError: a line describes none.
+        ImporterError: the lines are at an address, and cannot be fetched.
     """
-    from importer.batch.import_spec import ImportSpec
+    from importer.batch.import_spec import ImportSpec, spec_lines
+
+    given = {n: v for n, v in _given(options).items() if n not in _OF_COMMAND or n == "workers"}
+    specs = [ImportSpec.from_json(line) for line in spec_lines(options["import_spec"])]
+    return [spec.with_options(**split_lists(given)) for spec in specs]
+
+
+def settings_of_spec(spec: ImportSpec, options: dict[str, Any]) -> Settings:
+    """Return the settings of an import.
+
+    Raises:
+        UsageError: one of its options is none.
+    """
     from importer.batch.one_import import spec_settings
 
-    spec = ImportSpec.from_json(options["import_spec"])
-    given = {n: v for n, v in _given(options).items() if n not in _OF_COMMAND or n == "workers"}
-    return spec_settings(spec.with_options(**split_lists(given)), options["to"])
+    return spec_settings(spec, options["to"])
 
 
 def request_groups(sources: tuple[str, ...], options: dict[str, Any]) -> list[SourceGroup]:
@@ -158,12 +170,14 @@ def source_group(sources: tuple[str, ...], options: dict[str, Any]) -> SourceGro
 
 
 def import_all(
-    groups: list[SourceGroup], options: dict[str, Any], show: dict[str, bool], *, dry_run: bool
-) -> ManyReport:
+    groups: list[SourceGroup], options: dict[str, Any], show: dict[str, bool], *, dry_run: bool,
+    specs: Sequence[ImportSpec] = (),
+) -> ManyReport:  # fmt: skip
     """Run the imports of several groups of sources, and print the report, which is returned.
 
     Args:
         groups: sources with their options.
+        specs: further imports.
         options: `to`, `stop_on_error`, `together`, `on` and `workers`.
         show: `as_json`, `quiet` and `verbose`.
         dry_run: whether everything is rolled back in the end.
@@ -172,8 +186,8 @@ def import_all(
     from importer.integrations.clusters import executor_for
 
     request = ManyRequest(
-        tuple(groups), to=options["to"], stop_on_error=options["stop_on_error"], together=options["together"],
-        dry_run=dry_run, quiet=show["quiet"], workers=options["workers"],
+        tuple(groups), tuple(specs), options["to"], stop_on_error=options["stop_on_error"],
+        together=options["together"], dry_run=dry_run, quiet=show["quiet"], workers=options["workers"],
     )  # fmt: skip
     with executor_for(options["on"]) as executor:
         report = run_many(request, executor=executor, on_report=_progress(quiet=show["quiet"]))

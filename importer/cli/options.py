@@ -89,8 +89,8 @@ many_options = combine_options([
     click.option("--together", is_flag=True, help="Publish all imports in one transaction, or none; several into one table may also create it, or replace its rows."),
     click.option("--stop-on-error", is_flag=True, help="Begin no further import once one failed."),
     click.option("--on", metavar="ADDRESS", help="Cluster that runs the imports: dask://HOST:8786, ray://HOST:10001, ray://auto, ray://local.  [default: this machine]"),
-    click.option("-f", "--jobs", type=click.Path(dir_okay=False), metavar="FILE", help="Job file: a list of imports in YAML, each with 'source' and the names of these options; paths are those of its folder."),
-    click.option("--import-spec", metavar="LINE", help="Run one import: a line of `importer plan --json`."),
+    click.option("-f", "--jobs", type=click.Path(dir_okay=False), metavar="FILE", help="Job file: a list of imports in YAML, each with 'source' and the names of these options; or a list file (.txt) with a source on each line. Also at an address; paths are those of its folder."),
+    click.option("--import-spec", metavar="LINE|FILE|-", help="Run the import that a line of `importer plan --json` describes; or those of a file, also at an address, or of standard input (-)."),
 ])  # fmt: skip
 load_options = combine_options([
     click.option("--to", metavar="DSN", help="Target server.  [default: IMPORTER_DSN, DATABASE_URL, PGHOST…, else the embedded one]"),

@@ -15,6 +15,7 @@ from importer.batch.expand import SourceGroup, expand
 from importer.batch.import_spec import ImportSpec
 from importer.batch.many import ManyRequest, run_many
 from importer.batch.one_import import spec_settings
+from importer.batch.rejects.names import shared_workbook
 from importer.batch.report import WORST_FIRST, ManyReport
 from importer.batch.table_names import is_template
 from importer.contract.loader import load_contract
@@ -94,6 +95,8 @@ def _check(request: WatchRequest) -> None:
     settings = spec_settings(ImportSpec("inbox.xlsx", group.sheet, table, group.options), request.to)
     if settings.contract is not None:
         load_contract(settings.contract)
+    if shared_workbook(group.options) is not None:
+        raise UsageError("each workbook would replace the rejects of those before it", choice="--rejects FOLDER/")
     if settings.mode == "create" and not is_template(group.table):
         raise UsageError("--mode create would load one workbook", choice="a --table with {stem}, or --mode append")
 

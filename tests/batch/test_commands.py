@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -117,6 +118,21 @@ def test_job_file(db: Database, here: Path) -> None:
         assert ran.code == 2
         assert place in ran.err
         assert message in ran.err
+
+
+def test_list_file_and_imports_of_a_plan_by_a_pipe(db: Database, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (here / "list.txt").write_text("\ufeff# months\na.xlsx\n\n  b.xlsx \n", encoding="utf-8")
+    planned = run_here(here, "plan", "-f", "list.txt", "--table", "t", "--to", db.dsn.text, "--json").out
+    assert planned.count("\n") == 2
+    monkeypatch.setattr("sys.stdin", io.StringIO(planned))
+    ran = run_here(here, "run", "--import-spec", "-", "--to", db.dsn.text, "--json")
+    assert (ran.code, ran.json["sums"]["published"]) == (0, 2), ran.err
+    (here / "one.json").write_text(planned.splitlines()[1])
+    ran = run_here(here, "run", "--import-spec", "one.json", "--to", db.dsn.text, "--json")
+    assert ran.json["outcome"] == "already-imported"
+    (here / "list.txt").write_text("# nothing\n")
+    ran = run_here(here, "run", "-f", "list.txt", "--to", db.dsn.text)
+    assert (ran.code, "the list of workbooks is empty" in ran.err) == (2, True)
 
 
 def test_a_plan_does_nothing_and_its_lines_run_anywhere(

@@ -127,6 +127,7 @@ def test_replace_takes_one_after_the_other(db: Database, inbox: Inbox) -> None:
         (["--again"], "twice"),
         (["--table", "{stam}"], "unknown placeholder"),
         (["--max-rejects", "lots"], "--max-rejects"),
+        (["--rejects", "all.xlsx"], "would replace the rejects of those before"),
     ],
 )
 def test_what_every_workbook_would_be_refused_for_is_said_at_once(

@@ -98,6 +98,25 @@ def test_one_with_everything_at_addresses(db: Database, here: Path, web: WebFold
     assert list(here.iterdir()) == []
 
 
+def test_job_file_and_imports_at_an_address(db: Database, here: Path, web: WebFolder) -> None:
+    """What a file at an address names is in its folder, and asked for with its secrets, which stay hidden."""
+    for name, n in (("jan", 1), ("feb", 2)):
+        add_book(web, f"/in/{name}.xlsx", here, [n, name])
+    web.files["/in/jobs.yaml"] = b"imports: [{source: jan.xlsx}]\ntable: j\n"
+    web.files["/in/list.txt"] = b"# months\njan.xlsx\n\nfeb.xlsx\n"
+    for name, rows in (("/in/jobs.yaml", [(1,)]), ("/in/list.txt", [(1,), (2,)])):
+        ran = run_here(here, "run", "-f", secret(web, name), "--table", "j", "--to", db.dsn.text, "--json")
+        assert (ran.code, len(ran.json["reports"])) == (0, len(rows)), ran.err
+        assert db.rows("select id from j order by id") == rows
+    web.files["/in/jobs.yaml"] = b"- {source: jan.xlsx, tabel: t}\n"
+    ran = run_here(here, "run", "-f", secret(web, "/in/jobs.yaml"), "--to", db.dsn.text)
+    assert (ran.code, shown(web, "/in/jobs.yaml") in ran.err) == (2, True)
+    assert run_here(here, "run", "-f", secret(web, "/none.yaml"), "--to", db.dsn.text).code == 3
+    web.files["/line.json"] = ImportSpec(secret(web, "/in/feb.xlsx"), None, "l").to_json().encode()
+    ran = run_here(here, "run", "--import-spec", secret(web, "/line.json"), "--to", db.dsn.text)
+    assert (ran.code, db.rows("select id from l")) == (0, [(2,)])
+
+
 def test_commands_that_only_look(db: Database, here: Path, web: WebFolder) -> None:
     source = add_book(web, "/in/jan.xlsx", here, [1, "x"])
     assert run_here(here, "check", source, "--to", db.dsn.text, "--json").json["outcome"] == "checked"
