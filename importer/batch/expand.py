@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from importer.errors import ImporterError, UsageError, WorkbookRefused
-from importer.excel.default_sheet import has_content
+from importer.excel.default_sheet import count_cells
 from importer.excel.package import Package
 from importer.excel.rejects_origin import has_sheet_origins
 from importer.postgres.sql import quote
@@ -149,6 +149,6 @@ def _with_rows(workbook: Workbook, sheets: list[Sheet]) -> list[Sheet]:
     """Return the sheets with rows; all of them if none has, or it takes more to know, which their imports say."""
     try:
         with Package(workbook.path, Limits()) as package:
-            return [s for s in sheets if has_content(package, s.part)] or sheets
+            return [s for s in sheets if count_cells(package, s.part)] or sheets
     except WorkbookRefused:
         return sheets

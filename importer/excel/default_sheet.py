@@ -1,4 +1,4 @@
-"""Chooses the sheet to read if nobody named one: the first visible one with rows."""
+"""Chooses the sheet to read if nobody named one: the first visible one with rows; a cover of one cell has none."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ if TYPE_CHECKING:
 
     from .workbook import Sheet, Workbook
 
-#: What only cells with a content have: a value, a text or a formula.
+#: What only cells with a content have: a value, a text or a formula; the formula's result is the content's second mark.
 _CONTENT = re.compile(rb"<(?:\w+:)?(?:v|is|f)(?:\s[^>]*)?>")
-#: Bytes of one block that the next one is searched with: a tag may be cut.
-_OVERLAP = 256
+_FORMULA = re.compile(rb"<(?:\w+:)?f(?:\s[^>]*)?>")
+#: A header and a cell below it: with fewer cells a sheet has no rows.
+_LEAST_CELLS = 2
+#: Longest text between two tags that is held while cells are counted.
+_LONGEST_TEXT = 1 << 18
 
 
 def find_sheet(workbook: Workbook, name: str | None, limits: Limits) -> tuple[Workbook, Sheet]:
@@ -35,31 +38,42 @@ def find_sheet(workbook: Workbook, name: str | None, limits: Limits) -> tuple[Wo
         return workbook, first
     worksheets = [s for s in workbook.sheets if s.kind == "worksheet"]
     visible = [s for s in worksheets if s.visibility == "visible"]
-    empty: list[str] = []
+    passed: list[str] = []
+    cover: Sheet | None = None
     with Package(workbook.container, limits) as package:
         for sheet in visible or worksheets:
-            if has_content(package, sheet.part):
-                return replace(workbook, empty=tuple(empty)), sheet
-            empty.append(sheet.name)
+            cells = count_cells(package, sheet.part)
+            if cells >= _LEAST_CELLS:
+                return replace(workbook, empty=tuple(passed)), sheet
+            cover = cover or (sheet if cells else None)
+            passed.append(sheet.name)
+    if cover is not None:
+        before = passed[: passed.index(cover.name)]
+        return replace(workbook, empty=tuple(before)), cover
     kind = "visible sheet" if visible else "sheet"
     raise SheetError(
-        f"no {kind} has rows: {', '.join(map(repr, empty))}",
+        f"no {kind} has rows: {', '.join(map(repr, passed))}",
         place=workbook.path.name,
         choice="name another one with --sheet, or open the workbook and fill it",
     )
 
 
-def has_content(package: Package, part: str) -> bool:
-    """Return whether a sheet has a cell with a content; its part is read up to the first one.
+def count_cells(package: Package, part: str) -> int:
+    """Return how many cells with a content a sheet has: none, one, or two for more; its part is read no further.
 
-    A part without rows element is no sheet; it counts as one with content, so that its reader says what is wrong.
+    A part without rows element is no sheet; it counts as one with rows, so that its reader says what is wrong.
     """
-    before, is_sheet = b"", False
+    before, cells, is_sheet = b"", 0, False
     for block in package.stream(part):
         data = before + block
         # In UTF-16 every other byte is zero; such a sheet is taken to have rows.
-        if b"\0" in data[:64] or _CONTENT.search(data):
-            return True
+        if b"\0" in data[:64]:
+            return _LEAST_CELLS
         is_sheet = is_sheet or b"sheetData" in data
-        before = data[-_OVERLAP:]
-    return not is_sheet
+        end = data.rfind(b"<")
+        counted, before = (data[:end], data[end:]) if end >= 0 else (b"", data)
+        marks, formulas = len(_CONTENT.findall(counted)), len(_FORMULA.findall(counted))
+        cells += max(marks - formulas, formulas)
+        if cells >= _LEAST_CELLS or len(before) > _LONGEST_TEXT:
+            return _LEAST_CELLS
+    return cells if is_sheet else _LEAST_CELLS

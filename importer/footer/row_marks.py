@@ -13,25 +13,32 @@ import polars as pl
 from importer.cells.frame import ROW, VALUE_KINDS, kinds_by_column, part
 from importer.excel.addresses import column_index
 
+from .total_words import (
+    ALONE,
+    AT_END,
+    ONLY_TOTALS,
+    ONLY_TOTALS_CJK,
+    TOTALS,
+    beginnings,
+    normalize_label,
+    spellings,
+)
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-#: Labels of totals in the languages of most workbooks, at the start of a text; `total` also at its end. Those of means,
-#: counts and carried sums are names, too, and only count alone.
+#: Labels of totals, at the start of a text; some also at its end. Those of means, counts and carried sums are names,
+#: too, and only count alone.
 _TOTAL_LABEL = re.compile(
-    r"(?i)^\W*(?:(?:grand|overall|net|gross|report)[\s-]*)?(?:sub[\s-]?)?totals?\b|^\W*(?:sum|summe|summa|suma|somme|"
-    r"soma|zwischensumme|endsumme|teilsumme|gesamtsumme|gesamt|insgesamt|sous-total|totaux|totale|subtotale|totaal|"
-    r"subtotaal|итого|всего|razem|ogółem|celkem|összesen|yhteensä|toplam|somma)\b|^\W*(?:合計|小計|総計|合计|小计|总计|總計|합계|소계|총계)"
-    r"|\btotal\W*$|^\W*(?:average|mean|avg|durchschnitt|mittelwert|schnitt|moyenne|promedio|media|média|gemiddelde|średnia|"
-    r"anzahl|count|nombre|übertrag|uebertrag|carried forward|brought forward|à reporter|平均|件数|繰越|次頁繰越)\W*$"
+    rf"(?i)^\W*(?:{spellings((*ONLY_TOTALS, *TOTALS))})\b|^\W*(?:{spellings(ONLY_TOTALS_CJK)})|"
+    rf"(?:\b|(?<=\W)|(?<=[\u3040-\u9fff]))(?:{spellings(AT_END)})\W*$|^\W*(?:{spellings(ALONE)})\W*$"
 )
 #: A blank in a column means something if no more than a tenth of the rows, or so many, have one.
 _FEW_ROWS = 256
 #: How these labels begin or end, or with a sign: looking for that takes 30 ns a text, a tenth of the time in Python.
 _MAY_BE_LABEL = (
-    r"(?is)^\s*(?:tot|gra|ove|net|gro|rep|sub|sum|som|zwi|end|tei|ges|ins|sou|raz|ogó|cel|yht|top|ave|avg|mea|dur|mit|sch|moy|"
-    r"pro|med|gem|anz|cou|nom|ueb|car|bro|(?-i:[^\s0-9A-Za-z]))"
-    r"|total.{0,3}\s*$"
+    rf"(?is)^\s*(?:{beginnings((*ONLY_TOTALS, *TOTALS, *ALONE))}|(?-i:[^\s0-9A-Za-z]))"
+    rf"|(?:{spellings(AT_END)}).{{0,3}}\s*$"
 )
 #: Rows at the end of a window that are always searched for labels.
 _LAST_ROWS = 8
@@ -41,8 +48,8 @@ _SUM_CELL = re.compile(rb'<c r="([A-Z]{1,3})(\d{1,7})"[^>]*><f\b[^>]*>([^<]*\b(?
 _SPAN = re.compile(rb"\$?([A-Z]{1,3})\$?(\d{1,7}):\$?([A-Z]{1,3})\$?(\d{1,7})")
 #: A sum over a column of an Excel table: `SUBTOTAL(109,[amount])`.
 _TABLE_SUM = re.compile(rb"SUBTOTAL\(1?09,[^)]*\[")
-#: Share of a window's cells of a column that are no texts, where a text stands out.
-_TYPED = 0.8
+#: Share of a window's cells of a column that are no texts, where a text stands out: a header above every two rows does.
+_TYPED = 0.6
 #: Formulas that sum the column above in more than one of so many rows are a running total, which is data.
 _RUNNING, _FEW = 3, 8
 
@@ -95,7 +102,7 @@ def _find_labels(frame: pl.DataFrame) -> dict[int, int]:
     rows = sparse[ROW].to_list()
     found: dict[int, int] = {}
     for place, text in zip(places.to_list(), texts.gather(places).to_list(), strict=True):
-        if len(text) <= _LONGEST_LABEL and _TOTAL_LABEL.search(text):
+        if len(text) <= _LONGEST_LABEL and _TOTAL_LABEL.search(normalize_label(text)):
             order, line = divmod(place, len(rows))
             found.setdefault(rows[line], with_texts[order])
     return found
@@ -124,6 +131,12 @@ def _first_text_row(frame: pl.DataFrame, *, head: bool) -> int:
     In a sheet whose columns are all texts, a header that is repeated does not stand out.
     """
     columns = kinds_by_column(frame.columns)
+    values = [pl.col(part(c, k)).is_null() for c, kinds in columns.items() for k in kinds if k != "text"]
+    if not values:
+        return 0
+    texts_only = pl.all_horizontal(values)
+    if head:  # the header itself would count among the texts
+        frame = frame.slice(int(frame.select((~texts_only).arg_max()).item() or 0))
     held = {name: len(frame) - frame[name].null_count() for name in frame.columns}
     stands_out: list[pl.Expr] = []
     for column, kinds in columns.items():
@@ -133,10 +146,6 @@ def _first_text_row(frame: pl.DataFrame, *, head: bool) -> int:
             stands_out.append(pl.col(part(column, "text")).is_not_null())
     if not stands_out:
         return 0
-    values = [pl.col(part(c, k)).is_null() for c, kinds in columns.items() for k in kinds if k != "text"]
-    texts_only = pl.all_horizontal(values)
-    if head:
-        frame = frame.slice(int(frame.select((~texts_only).arg_max()).item() or 0))
     found = frame.filter(pl.any_horizontal(stands_out) & texts_only)
     return int(found[ROW][0]) if len(found) else 0
 

@@ -10,25 +10,16 @@ import numpy as np
 from importer.table.grid import BLANK, NUMBER
 
 from .judged_rows import LEAST_ROWS
+from .total_words import BEHIND, ONLY_TOTALS, ONLY_TOTALS_CJK, TOTALS, normalize_label, spellings
 
 if TYPE_CHECKING:
     from .judged_rows import JudgedRows
 
 Verdict = Literal["certain", "likely"]
-#: Labels that name nothing but totals, without and with words that may be a name, too: `Total`, a company's.
-_ONLY_TOTALS = (
-    r"sub[\s-]?totals?|(?:grand|overall|report)[\s-]*totals?|zwischensumme|endsumme|teilsumme|gesamtsumme|insgesamt|"
-    r"sous-total|subtotale|subtotaal|итого|всего|razem|ogółem|celkem|összesen|yhteensä|合計|小計|総計|合计|小计|总计|總計|합계|소계|총계"
-)
-_TOTALS = (
-    rf"{_ONLY_TOTALS}|(?:net|gross)?[\s-]*totals?|sum|summe|summa|suma|somme|soma|gesamt|totaux|totale|totaal|toplam|"
-    r"somma"
-)
+_ONLY_TOTALS = spellings((*ONLY_TOTALS, *ONLY_TOTALS_CJK))
 _AROUND = r"[\W_]*"
 _ONLY_LABEL = re.compile(rf"(?i){_AROUND}(?:{_ONLY_TOTALS}){_AROUND}")
-_PURE_LABEL = re.compile(
-    rf"(?i){_AROUND}(?:{_TOTALS}){_AROUND}(?:(?:19|20)\d\d|eur|usd|chf|gbp|general|général)?{_AROUND}"
-)
+_PURE_LABEL = re.compile(rf"(?i){_AROUND}(?:{_ONLY_TOTALS}|{spellings(TOTALS)}){_AROUND}(?:{BEHIND})?{_AROUND}")
 #: What makes a sum without a label more than chance: rows above it, numbers among them that are not 0, and digits.
 _ROWS, _NUMBERS, _DIGITS = 5, 3, 3
 
@@ -45,7 +36,7 @@ def judge_marked(rows: JudgedRows, position: int) -> Verdict | None:
     labelled, summed, lacks_key = mark.label >= 0, bool(mark.sums), rows.lacks_key(position)
     if not numbers and (not labelled or len(beside)):
         return None
-    label = str(rows.grid.values[position, at[0]]) if at else ""
+    label = normalize_label(str(rows.grid.values[position, at[0]])) if at else ""
     pure = leads and _PURE_LABEL.fullmatch(label) is not None
     equal = rows.sums_rows_above(position)
     if numbers and any(

@@ -50,3 +50,12 @@ def test_first_sheet_with_rows_is_taken_without_a_word(tmp_path: Path) -> None:
     with reading(RawBook([RawSheet(ROWS, "Data"), RawSheet("", "Notes")]).write(tmp_path / "b.xlsx")) as source:
         assert source.sheet.name == "Data"
         assert not [note for note in source.notes() if "first visible" in note]
+
+
+@pytest.mark.parametrize("more", [True, False], ids=["before a table", "alone"])
+def test_cover_of_one_cell_has_no_rows(tmp_path: Path, more: bool) -> None:
+    """A title alone would make a table of its own: one column, no rows."""
+    sheets = [RawSheet(row(1, inline("A1", "Report")), "Cover"), RawSheet(ROWS if more else "", "Data")]
+    with reading(RawBook(sheets).write(tmp_path / "b.xlsx")) as source:
+        assert (source.sheet.name, source.rows) == (("Data", 1) if more else ("Cover", 0))
+        assert any("without rows: Cover" in note for note in source.notes()) == more

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HEADER = ["key", "day", "amount"]
+DAY = datetime(2024, 1, 1)
 BODY = [[f"k{n}", datetime(2024, 1, n), n * 1.5] for n in range(1, 11)]
 AMOUNTS = [[f"k{n}", f"{n:02d}.01.2024", f"1.0{n:02d},50"] for n in range(1, 11)]
 PAIRS = [["a", "b"], ["x", 1], ["y", 2], ["z", 3]]
@@ -49,6 +50,9 @@ CASES: dict[str, tuple[list[list[Any]], list[int], list[int]]] = {
     "a subtotal of amounts in texts": ([HEADER, *AMOUNTS[:4], ["Zwischensumme", None, "1.000,00"], *AMOUNTS[4:]], [6], []),
     "a company named Total with an id": ([["name", "id", "town"], *[["a", f"10{n}", "b"] for n in range(9)], ["Total", "1009", None]], [], []),
     "a company named Total with an amount": ([HEADER, *AMOUNTS, ["Total SE", "02.01.2024", "5,00"]], [], []),
+    "a header above every two rows of numbers": ([["n", "m"], [1, 2], [2, 3], ["n", "m"], [3, 4], [4, 5], ["n", "m"], [5, 6]], [4, 7], []),
+    "a subtotal and a total in French, in other spellings": ([["a", "n"], ["x", 1], ["y", 2], ["Sous total", 3], ["z", 4], ["w", 5], ["SOUS-TOTAL", 9], ["TOTAL GENERAL", 12]], [4, 7, 8], []),
+    "subtotals of a pivot table in German": ([["a", "b", "n"], ["x", "p", 1], ["x", "q", 2], ["x Ergebnis", None, 3], ["y", "p", 4], ["y", "q", 5], ["y Ergebnis", None, 9], ["Gesamtergebnis", None, 12]], [4, 7, 8], []),
     "a mean": ([["key", "n", "m"], *[[f"k{n}", n, n * 2] for n in range(1, 10)], ["Mittelwert", 5, 10]], [], [11]),
     "a count": ([HEADER, *BODY, ["Anzahl:", None, 10]], [], [12]),
     "a sum that is carried": ([["day", "text", "n"], *[[datetime(2024, 1, n), f"t{n}", n] for n in range(1, 9)], [None, "Übertrag", 36], *[[datetime(2024, 2, n), f"t{n}", n] for n in range(1, 9)]], [10], []),
@@ -104,8 +108,28 @@ def test_rows_that_are_no_data(tmp_path: Path, lines: list[list[Any]], out: list
         assert any("--footer skip" in note for note in source.notes()) == bool(warned)
 
 
+#: Labels of the last row of a pivot table in the languages of Excel, and of totals in lists.
+TOTAL_LABELS = (
+    "Grand Total", "Gesamtergebnis", "Total général", "Total general", "Totale complessivo", "Eindtotaal", "Suma końcowa",
+    "Total Geral", "Totalsumma", "Hovedtotal", "Totalsum", "Kaikki yhteensä", "Celkový součet", "Celkový súčet", "Végösszeg",
+    "Общий итог", "Загальний підсумок", "Genel Toplam", "Γενικό άθροισμα", "総計", "总计", "總計", "총합계", "Skupna vsota",
+    "Celkovy soucet", "TOTALE GENERALE", "Summe gesamt", "Total TTC", "Summa", "Razem:", "\uff34\uff2f\uff34\uff21\uff2c", "計", "סך הכל", "Sous total",
+)  # fmt: skip
+
+
+def test_totals_are_known_in_many_languages(tmp_path: Path) -> None:
+    lines: list[list[Any]] = [HEADER]
+    for n, label in enumerate(TOTAL_LABELS):
+        lines += [[f"k{n}", DAY, 10 + n], [f"m{n}", DAY, 20], [label, None, 30 + n]]
+    with reading(save(tmp_path, lines)) as source:
+        left_in = set(range(4, len(lines) + 1, 3)) - set(source.data.left_out)
+        assert [TOTAL_LABELS[row // 3 - 1] for row in sorted(left_in)] == []
+        assert source.rows == 2 * len(TOTAL_LABELS)
+
+
 LABEL_PARTS = [
     "total", "Sub-Total", "GRAND ", "Gesamt", "Summe", "ИТОГО", "合計", "Ogółem", "Összesen", "somme", "\u017fum", "x", "1",
+    "i ", "alt", "\uff33um", "総", "計", "Ergebnis",
     " ", ":", "\n", "\x1c",
 ]  # fmt: skip
 

@@ -1,0 +1,93 @@
+"""Knows the words for totals, subtotals, means, counts and carried sums in the languages of many workbooks.
+
+Words are in lower case, with all accents; a blank in them stands for any blanks, hyphens, or nothing. Those for the
+last row of a pivot table are as Excel writes them in its languages.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+#: Name nothing but totals.
+ONLY_TOTALS = (
+    "sub total", "sub totals", "grand total", "grand totals", "overall total", "overall totals", "report total",
+    "report totals",  # English
+    "zwischensumme", "zwischentotal", "endsumme", "teilsumme", "gesamtsumme", "gesamtergebnis", "gesamttotal",
+    "insgesamt", "summe gesamt",  # German
+    "sous total", "sous totaux", "total général", "total partiel", "totaux généraux",  # French
+    "total general", "gran total", "suma total", "total parcial",  # Spanish, Romanian
+    "sub totale", "totale complessivo", "totale generale", "totale parziale",  # Italian
+    "total geral", "total global", "soma total",  # Portuguese
+    "sub totaal", "eind totaal", "tussen totaal", "algemeen totaal", "totaal generaal",  # Dutch
+    "razem", "ogółem", "ogolem", "łącznie", "suma końcowa", "suma częściowa", "suma ogółem",  # Polish
+    "total summa", "delsumma", "slutsumma",  # Swedish
+    "hovedtotal", "i alt", "delsum", "totalsum", "totalt", "sum totalt",  # Danish, Norwegian
+    "yhteensä", "kaikki yhteensä", "välisumma", "loppusumma", "kokonaissumma",  # Finnish
+    "celkem", "celkový součet", "mezisoučet", "spolu", "celkový súčet", "medzisúčet",  # Czech, Slovak
+    "összesen", "mindösszesen", "végösszeg", "részösszeg",  # Hungarian
+    "ukupno", "sveukupno", "skupaj", "skupna vsota",  # Croatian, Slovene
+    "итого", "всего", "общий итог", "промежуточный итог", "разом", "усього", "загальний підсумок",  # Russian, Ukrainian
+    "genel toplam", "ara toplam",  # Turkish
+    "σύνολο", "γενικό σύνολο", "μερικό σύνολο", "γενικό άθροισμα",  # Greek
+    "tổng cộng", "الإجمالي", "الإجمالي الكلي", "المجموع", "المجموع الكلي", "סך הכל", 'סה"כ', "סה״כ",  # others
+)  # fmt: skip
+#: The same in languages that write words without blanks between.
+ONLY_TOTALS_CJK = (
+    "総合計", "合計", "小計", "総計", "合计", "小计", "总计", "總計", "共计", "共計", "总和",
+    "합계", "소계", "총계", "총합계",
+)  # fmt: skip
+#: Name totals, and other things, too: `Total` is a company.
+TOTALS = (
+    "total", "totals", "net total", "net totals", "gross total", "gross totals", "sum", "summe", "summa", "suma",
+    "somme", "soma", "somma", "gesamt", "totaux", "totale", "totali", "totaal", "toplam", "součet", "súčet", "итог",
+    "jumlah", "計",
+)  # fmt: skip
+#: Stand at the end of a label: `North total`, `Nord Ergebnis`.
+AT_END = ("total", "totaal", "totale", "ergebnis", "итог", "汇总", "匯總", "集計", "小計", "小计", "計")
+#: Are names, too, and only count alone: means, counts, carried sums.
+ALONE = (
+    "average", "mean", "avg", "durchschnitt", "mittelwert", "schnitt", "moyenne", "promedio", "media", "média",
+    "gemiddelde", "średnia", "medel", "medelvärde", "gjennomsnitt", "gennemsnit", "keskiarvo", "průměr", "átlag",
+    "среднее", "ortalama", "平均", "平均值", "평균",
+    "anzahl", "count", "nombre", "cantidad", "conteggio", "aantal", "antal", "件数", "个数",
+    "übertrag", "uebertrag", "vortrag", "saldovortrag", "carried forward", "carry forward", "carried over",
+    "brought forward", "b/f", "c/f", "b/d", "c/d", "à reporter", "report", "suma y sigue", "suma anterior",
+    "riporto", "a riportare", "a transportar", "transporte", "transport", "transporteren", "do przeniesienia",
+    "z przeniesienia", "att överföra", "繰越", "次頁繰越", "前頁繰越", "承前页", "过次页", "承前頁", "過次頁",
+)  # fmt: skip
+#: May stand behind a word for a total: a year, a currency, what is in it.
+BEHIND = (
+    r"(?:19|20)\d\d|eur|usd|chf|gbp|jpy|sek|nok|dkk|pln|czk|huf|general|général|geral|generale|gesamt|netto|brutto|net|"
+    r"gross|ht|ttc"
+)
+#: Characters by whose beginnings texts are looked through.
+_BEGINNING = 3
+
+
+def spellings(words: Iterable[str]) -> str:
+    """Return a pattern of words, with and without their accents, however their parts are joined."""
+    every = {word: None for each in words for word in (each, _without_accents(each))}
+    return "|".join(re.escape(word).replace(r"\ ", r"[\s-]*") for word in sorted(every, key=len, reverse=True))
+
+
+def beginnings(words: Iterable[str]) -> str:
+    """Return a pattern of the first characters of those words that begin with a letter from A to Z."""
+    found = {word[:_BEGINNING].split()[0] for each in words for word in (each, _without_accents(each))}
+    return "|".join(sorted(begin for begin in found if "a" <= begin[0] <= "z"))
+
+
+def normalize_label(text: str) -> str:
+    """Return a label with its characters in the forms that the words have: composed, of common width."""
+    return unicodedata.normalize("NFKC", text)
+
+
+def _without_accents(word: str) -> str:
+    """Return a word without accents, as it is often written in capitals; other scripts keep their marks."""
+    if not unicodedata.name(word[0]).startswith("LATIN"):
+        return word
+    return unicodedata.normalize("NFKD", word).encode("ascii", "ignore").decode() if "ł" not in word else word
