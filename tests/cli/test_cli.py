@@ -127,7 +127,7 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
         "try: main()\nexcept SystemExit as exc: code = exc.code\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules], code)"
     )
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert ran.stdout.splitlines()[-1] == "[] 0", ran.stderr
 
 
@@ -519,7 +519,7 @@ def test_stdout_that_is_full_or_closed(good: Path) -> None:
     command = '"$0" -m importer inspect "$1" --json | true; echo "${PIPESTATUS[0]}"'
     if bash := shutil.which("bash"):
         shown = subprocess.run(
-            [bash, "-c", command, sys.executable, str(good)], capture_output=True, text=True, timeout=60
+            [bash, "-c", command, sys.executable, str(good)], capture_output=True, text=True, timeout=300
         )
         assert shown.stdout.strip() in {"0", "4"}
         assert "Traceback" not in shown.stderr
@@ -617,7 +617,7 @@ def test_make_sees_the_exit_code_and_the_json(db: Database, bad: Path) -> None:
         pytest.skip("make is not installed")
     rule = f"load:\n\t@{sys.executable} -m importer run bad.xlsx --to '{db.dsn.text.replace('$', '$$')}' --json > report.json; test $$? -le 1\n"
     (bad.parent / "Makefile").write_text(rule)
-    ran = subprocess.run(["make", "load"], cwd=bad.parent, capture_output=True, text=True, timeout=60)
+    ran = subprocess.run(["make", "load"], cwd=bad.parent, capture_output=True, text=True, timeout=300)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert json.loads((bad.parent / "report.json").read_text())["stats"]["error_count"] == 1
     with contextlib.suppress(FileNotFoundError):

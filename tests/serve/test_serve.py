@@ -29,7 +29,7 @@ def test_upload_answers_with_statistics(service: Service) -> None:
         pytest.skip("curl is not installed")
     service.sql("DROP TABLE IF EXISTS businesses")
     command = ["curl", "-sS", "-X", "POST", f"{service.url}/upload?method=batch", "-F", "file=@data/businesses.xlsx"]
-    ran = subprocess.run(command, cwd=DATA.parent, capture_output=True, text=True, timeout=60)
+    ran = subprocess.run(command, cwd=DATA.parent, capture_output=True, text=True, timeout=300)
     answer = json.loads(ran.stdout)
     assert answer["method"] == "batch"
     assert answer["message"].startswith("9,997 of 10,000 rows loaded into ")

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from excel import test_hostile as hostile
 from support.commandline import MIB, importer
-from support.serving import book, connected, disk, head, held, numbers, serving, short_folder, wait_for
+from support.serving import SECONDS, book, connected, disk, head, held, numbers, serving, short_folder, wait_for
 from support.webserver import web_server
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def strangers() -> Iterator[contextlib.ExitStack]:
 
 
 def test_token_is_needed(narrow: Service, strangers: contextlib.ExitStack) -> None:
-    stranger = strangers.enter_context(httpx.Client(base_url=narrow.url, trust_env=False))
+    stranger = strangers.enter_context(httpx.Client(base_url=narrow.url, timeout=SECONDS, trust_env=False))
     for path in ("/runs", "/tables", "/about", "/contracts", "/runs/x/rejects.xlsx"):
         refused = stranger.get(path)
         assert (refused.status_code, refused.headers["www-authenticate"]) == (401, 'Bearer realm="importer"')
@@ -65,7 +65,7 @@ def test_token_is_needed(narrow: Service, strangers: contextlib.ExitStack) -> No
 
 
 def test_token_is_given_once_in_a_browser(narrow: Service, strangers: contextlib.ExitStack) -> None:
-    browser = strangers.enter_context(httpx.Client(base_url=narrow.url, trust_env=False))
+    browser = strangers.enter_context(httpx.Client(base_url=narrow.url, timeout=SECONDS, trust_env=False))
     assert browser.get("/session").json() == {"token_required": True, "signed_in": False}
     assert browser.post("/session", json={"token": "a guess that is wrong"}).status_code == 401
     signed = browser.post("/session", data={"token": TOKEN})

@@ -119,9 +119,12 @@ def serving(dsn: Dsn, folder: Path, *arguments: object, token: str | None = None
 
 def kill_all(running: Running) -> None:
     """Kill the service and everything that it started, as a crash of the machine would."""
-    for process in running.tree():
-        with contextlib.suppress(psutil.Error):
-            process.kill()
+    tree = running.tree()
+    # All are stopped first: what notices that its parent is gone would tidy up before its own turn comes.
+    for end in (psutil.Process.suspend, psutil.Process.kill):
+        for process in tree:
+            with contextlib.suppress(psutil.Error):
+                end(process)
     running.process.wait()
 
 

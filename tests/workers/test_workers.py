@@ -241,7 +241,7 @@ def test_fork_server_is_killed_while_it_imports() -> None:
         "kill_fork_server()\n"  # there is none
         "warm_up()\n(server,) = servers()\nkill_fork_server()\nprint(server.wait(20))"
     )
-    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "-9\n", "")
 
 
@@ -596,7 +596,7 @@ def test_a_signal_that_python_drops_comes_again(number: signal.Signals, code: in
         "importer.__main__.main()"
     )
     ran = subprocess.run(
-        [sys.executable, "-c", program, "runs"], check=False, capture_output=True, text=True, timeout=15
+        [sys.executable, "-c", program, "runs"], check=False, capture_output=True, text=True, timeout=120
     )
     assert (ran.returncode, "Traceback" in ran.stderr) == (code, False)
 
@@ -620,7 +620,7 @@ def test_a_signal_that_comes_again_too_early_comes_once_more() -> None:
         "importer.__main__.main()"
     )
     ran = subprocess.run(
-        [sys.executable, "-c", program, "runs"], check=False, capture_output=True, text=True, timeout=15
+        [sys.executable, "-c", program, "runs"], check=False, capture_output=True, text=True, timeout=120
     )
     assert (ran.returncode, "Traceback" in ran.stderr) == (143, False)
 
