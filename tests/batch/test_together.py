@@ -14,7 +14,8 @@ from support.tables import save
 from support.warm import PROGRAM, Template
 
 from importer import import_many
-from importer.errors import ConnectionFailed, UsageError
+from importer.batch.execution.locks import LockRoom
+from importer.errors import ConnectionFailed, DatabaseError, UsageError
 from importer.run.joined_session import JoinedSession
 
 if TYPE_CHECKING:
@@ -253,3 +254,18 @@ def test_ctrl_c_in_the_commit(db: Database, here: Path, monkeypatch: pytest.Monk
     monkeypatch.undo()
     monkeypatch.chdir(here)
     assert outcomes(load(db)) == ["already-imported"] * 2
+
+
+def test_a_server_without_room_for_the_locks_names_the_setting(db: Database, here: Path) -> None:
+    with JoinedSession(db.dsn) as session:
+        room = LockRoom(session, [f"t{n}" for n in range(100_000)])
+        with pytest.raises(
+            UsageError, match=r"100,000 imports in one transaction need 400,000 locks.*max_locks_per"
+        ) as caught:
+            room.check()
+        assert "set max_locks_per_transaction = " in str(caught.value.choice)
+        LockRoom(session, ["t"] * 500).check()
+        full = DatabaseError("out of shared memory", sqlstate="53200")
+        room.advise(full)
+        assert "max_locks_per_transaction" in str(full.choice)
+        session.close_all()

@@ -30,6 +30,8 @@ from importer.runtime.progress import Clock
 from importer.runtime.retry import Deadline, Retry
 from importer.stages.workspace import open_workspace
 
+from .locks import LockRoom
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -111,8 +113,10 @@ class _Together:
         Raises:
             ImporterError: the server failed; another attempt may succeed.
         """
+        room = LockRoom(session, list(self._tables.values()))
+        room.check()
         for number, task in enumerate(self._tasks):
-            self._import(number, task, session)
+            self._import(number, task, session, room)
             if session.is_lost or (self._failed and self._stop_on_error):
                 break
         if self._failed:
@@ -130,7 +134,7 @@ class _Together:
         clean_after_check(session)
         return self._reports()
 
-    def _import(self, number: int, task: ImportTask, session: JoinedSession) -> None:
+    def _import(self, number: int, task: ImportTask, session: JoinedSession, room: LockRoom) -> None:
         """Run one import in the shared transaction and keep what came of it."""
         began = time.monotonic()
         try:
@@ -141,11 +145,13 @@ class _Together:
         except Exception as exc:
             if isinstance(exc, ImporterError) and exc.transient:
                 raise
+            room.advise(exc)
             self._failed[number] = report_of_error(task.spec, exc, time.monotonic() - began)
             with contextlib.suppress(ImporterError):
                 session.rollback()
             return
-        self._done[number] = _Done(settings, report, time.monotonic() - began)
+        # The rejects themselves are in the ledger; memory is not to grow with the number of workbooks.
+        self._done[number] = _Done(settings, replace(report, rejected=None), time.monotonic() - began)
         self._check_union(number)
 
     def _settings(self, number: int, task: ImportTask) -> Settings:
