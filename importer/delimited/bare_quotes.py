@@ -74,7 +74,10 @@ class BareQuotes:
 
     def _refusal(self, data: bytes, at: int, first_line: int) -> WorkbookRefused:
         line = first_line + data[:at].count(self._eol)
-        what = "is followed by more text" if self._closed.match(data, at) else "is never closed"
+        closed = self._closed.match(data, at)
+        what = "is followed by more text" if closed else "is never closed"
+        if closed and data[closed.end() - 2 : closed.end() - 1] == b"\\":
+            what += " (a quote is escaped by a backslash)"
         return WorkbookRefused(
             f"a quoted text {what}",
             place=f"{self._place}, line {line}",

@@ -10,6 +10,8 @@ from importer.errors import WorkbookRefused
 from importer.excel.addresses import MAX_COLUMNS
 from importer.text_files import normalize_delimiter
 
+from .other_spellings import refuse_other_spellings
+
 #: Delimiters that are looked for.
 CANDIDATES = (b",", b";", b"\t", b"|")
 NAMES = {b",": "','", b";": "';'", b"\t": "tab", b"|": "'|'"}
@@ -50,7 +52,8 @@ def find_dialect(sample: bytes, place: str, given: str | None, *, tabs: bool, co
         complete: whether the sample is the whole text; otherwise its last line may be cut.
 
     Raises:
-        WorkbookRefused: several delimiters are as likely, or the first line has more fields than any sheet.
+        WorkbookRefused: several delimiters are as likely, the first line has more fields than any sheet, or the texts
+            seem to be quoted, or the lines to end, in another way.
     """
     stated = _SEP_LINE.match(sample)
     skip = stated.end() if stated else 0
@@ -69,6 +72,7 @@ def find_dialect(sample: bytes, place: str, given: str | None, *, tabs: bool, co
     width = _width([line.count(delimiter) + 1 for line in lines])
     if width > MAX_COLUMNS:
         raise WorkbookRefused(f"the first lines have {width:,} fields, more than {MAX_COLUMNS:,}", place=place)
+    refuse_other_spellings(lines, delimiter, place)
     return Found(delimiter, eol, skip, width)
 
 
@@ -91,7 +95,7 @@ def _find_delimiter(lines: list[bytes], place: str) -> bytes:
         left = [b"\t"]  # texts have no tabs
     if not left and len(shares) == 1 and next(iter(shares)) in lines[0]:
         left = list(shares)  # a header, and lines that lack fields or have too many
-    if len(left) == 1 and not (left == [b","] and _is_prose(lines)):
+    if len(left) == 1 and not (left == [b","] and (_is_prose(lines) or _may_be_decimals(lines))):
         return left[0]
     shown = ", ".join(
         f"{NAMES[each]} gives {_width([n.count(each) + 1 for n in lines])} columns in {shares[each]:.0%} of the lines"
@@ -110,6 +114,12 @@ def _share(lines: list[bytes], delimiter: bytes) -> float:
 def _is_prose(lines: list[bytes]) -> bool:
     """Return whether commas stand as in texts, `Doe, John`, below a first line that has none."""
     return b"," not in lines[0] and all(line.count(b",") == line.count(b", ") for line in lines)
+
+
+def _may_be_decimals(lines: list[bytes]) -> bool:
+    """Return whether the lines below a first one without commas may be one number each, `1,5`, or two."""
+    below = lines[1:]
+    return b"," not in lines[0] and all(line.count(b",") <= 1 and _is_decimal(line) for line in below)
 
 
 def _is_decimal(line: bytes) -> bool:
