@@ -6,8 +6,10 @@ PKWARE's APPNOTE 6.3; only what Open Packaging allows (stored and deflated parts
 
 from __future__ import annotations
 
+import os
 import re
 import struct
+import threading
 import zipfile
 from typing import TYPE_CHECKING, BinaryIO, Self, cast
 
@@ -16,7 +18,7 @@ from isal import isal_zlib
 from importer.errors import WorkbookRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
     from types import TracebackType
 
@@ -40,6 +42,16 @@ _ENCRYPTED = 0x1
 _RESAVE = "open it in the program that made it and save it again as .xlsx"
 
 
+class _Last(threading.local):
+    """The directory that this thread read last: for one small sheet, the same workbook is opened five times."""
+
+    key: tuple[object, ...] = ()
+    parts: Mapping[str, zipfile.ZipInfo]
+
+
+_last = _Last()
+
+
 class Package:
     """An open zip whose directory passed all checks; a context manager.
 
@@ -52,7 +64,11 @@ class Package:
         self._limits = limits
         self._file: BinaryIO = path.open("rb")
         try:
-            self._parts = self._directory()
+            file = os.fstat(self._file.fileno())
+            key = (path, limits.part_count, file.st_dev, file.st_ino, file.st_size, file.st_mtime_ns)
+            if key != _last.key:
+                _last.parts, _last.key = self._directory(), key
+            self._parts = _last.parts
         except BaseException:
             self._file.close()
             raise

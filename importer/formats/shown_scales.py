@@ -30,7 +30,7 @@ def find_scales(rows: bytes, formats: CellFormats) -> dict[int, int]:
         Number of decimals by sheet column (0-based); a percentage has two more than are shown.
     """
     found: dict[bytes, int | None] = {}
-    for style, letters in _NUMBER.findall(rows):
+    for style, letters in set(_NUMBER.findall(rows)):
         scale = _scale(formats.of(int(style or 0)))
         before = found.get(letters, scale)
         found[letters] = None if scale is None or before is None else max(scale, before)

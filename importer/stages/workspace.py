@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from importer.errors import MachineError
+from importer.postgres.kept_sessions import keeps_sessions
 from importer.runtime.locked_folder import LockedFolder, remove_abandoned
 from importer.workers.file_size import estimate_workers, is_small
 from importer.workers.pool import Pool
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from importer.runtime.retry import Deadline
     from importer.settings import Settings
 
+#: Seconds between two looks for what killed runs left, in a process that runs one import after the other.
+_SECONDS_BETWEEN = 60.0
 _DISK_FULL_ADVICE = "free some space, or point --temp-dir at another disk"
 
 
@@ -72,7 +76,7 @@ def open_workspace(
             with Pool(settings.workers, settings.limits, log, deadline, own_process=own_process) as pool:
                 if not own_process:
                     pool.start(estimate_workers(size))
-                if say is not None:
+                if say is not None and _is_due():
                     _remove_abandoned(settings, say)
                 yield spool.path, pool
     except OSError as exc:
@@ -80,6 +84,21 @@ def open_workspace(
         raise MachineError(
             f"the machine refused: {exc.strerror or exc}", place=where, choice=_DISK_FULL_ADVICE
         ) from exc
+
+
+class _Removed:
+    """When this process, if it is one of many imports, looked for the folders of killed runs."""
+
+    at = -_SECONDS_BETWEEN
+
+
+def _is_due() -> bool:
+    """Return whether to look for the folders of killed runs: not in each run of a process of many."""
+    before, now = _Removed.at, time.monotonic()
+    if keeps_sessions() and now - before < _SECONDS_BETWEEN:
+        return False
+    _Removed.at = now
+    return True
 
 
 def _remove_abandoned(settings: Settings, say: Callable[[str], None]) -> None:

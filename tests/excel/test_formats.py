@@ -346,3 +346,20 @@ def test_template_loads(tmp_path: Path, kind: str) -> None:
         for name, data in parts.items():
             archive.writestr(name, data)
     assert inspect_workbook(path, workers=0).source.rows == 1
+
+
+def test_a_workbook_that_is_written_anew_has_another_directory(tmp_path: Path) -> None:
+    """Its parts are read once for all that open it, as long as it is the same file."""
+    path = tmp_path / "b.xlsx"
+    for names in (("a", "b"), ("b", "c"), ("b", "c")):
+        other = tmp_path / "new"
+        with zipfile.ZipFile(other, "w") as package:
+            for name in names:
+                package.writestr(name, name * 8)
+        other.replace(path)
+        for _ in range(2):
+            with Package(path, Limits()) as opened:
+                assert opened.names == list(names)
+                assert [opened.read(name) for name in names] == [name.encode() * 8 for name in names]
+    with pytest.raises(WorkbookRefused, match="more than 1"), Package(path, Limits(part_count=1)):
+        pass

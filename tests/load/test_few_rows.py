@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +13,7 @@ from importer.errors import ImporterError, TargetRefused
 from importer.postgres import kept_sessions
 from importer.postgres.kept_sessions import KeptSession, close_kept, give_back, take_session
 from importer.postgres.session import Session
+from importer.stages import workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -152,3 +154,12 @@ def test_a_session_that_was_not_used_is_not_reset(db: Database) -> None:
     give_back(db.dsn, again)
     again.rollback()
     assert take_session(db.dsn).value("select to_regclass('pg_temp.left_over')::text") is None
+
+
+def test_what_killed_runs_left_is_not_looked_for_in_every_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workspace._Removed, "at", -workspace._SECONDS_BETWEEN)
+    assert [workspace._is_due() for _ in range(3)] == [True, False, False]
+    monkeypatch.setattr(workspace._Removed, "at", time.monotonic() - workspace._SECONDS_BETWEEN)
+    assert workspace._is_due()
+    monkeypatch.setattr(kept_sessions._Kept, "enabled", False)
+    assert workspace._is_due()
