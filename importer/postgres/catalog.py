@@ -39,6 +39,12 @@ class TableColumn:
     filled_by_database: str | None
 
 
+#: Name of a trigger that is enabled and runs before each row is inserted, in the definition of a table.
+_BEFORE_ROW = re.compile(
+    r'^[OA] \d+ CREATE TRIGGER ("(?:[^"]|"")+"|\S+) BEFORE INSERT\b[^\n]*? FOR EACH ROW\b', re.MULTILINE
+)
+
+
 @dataclass(frozen=True)
 class Table:
     """An existing table.
@@ -70,6 +76,11 @@ class Table:
     def column(self, name: str) -> TableColumn | None:
         """Return the column of that name, or None."""
         return next((c for c in self.columns if c.name == name), None)
+
+    @property
+    def changing_triggers(self) -> tuple[str, ...]:
+        """The names, as SQL quotes them, of the triggers that see a row before it is inserted, and may change it."""
+        return tuple(_BEFORE_ROW.findall(self.definition.get("triggers") or ""))
 
 
 def parse_table_name(text: str) -> tuple[str | None, str]:

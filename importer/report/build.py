@@ -194,6 +194,9 @@ def _drift_notes(settings: Settings, source: SheetSource, plan: LoadPlan, lease:
         )
     if settings.contract is None and table is not None and (absent := absent_columns(table, plan.columns)):
         notes.append(f"columns of the table that the sheet does not have: {', '.join(absent)}")
+    if table is not None and table.changing_triggers:
+        listed = ", ".join(table.changing_triggers)
+        notes.append(f"triggers of the table may change rows before they are stored: {listed}")
     return notes
 
 

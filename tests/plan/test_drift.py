@@ -126,6 +126,21 @@ def test_retyped_and_absent_columns_are_said(db: Database, tmp_path: Path) -> No
     )
 
 
+def test_triggers_that_may_change_rows_are_said(db: Database, tmp_path: Path) -> None:
+    db.run("create table t (id bigint, n bigint)")
+    db.run("create function f() returns trigger language plpgsql as 'begin new.n := new.n * 2; return new; end'")
+    for name, when in (
+        ('"Twice, ""at"" least"', "before insert or update"), ("later", "after insert"), ("changes", "before update"),
+        ("off", "before insert"),
+    ):  # fmt: skip
+        db.run(f"create trigger {name} {when} on t for each row execute function f()")
+    db.run("alter table t disable trigger off")
+    report = db.load(save(tmp_path / "t.xlsx", ["id", "n"], [1, 5]), table="t")
+    said = [str(note) for note in report.notes if "triggers" in str(note)]
+    assert said == ['triggers of the table may change rows before they are stored: "Twice, ""at"" least"']
+    assert db.rows("select * from t") == [(1, 10)]
+
+
 def test_columns_option_names_the_nearest_header(db: Database, tmp_path: Path) -> None:
     book = save(tmp_path / "t.xlsx", ["Customer", "Amount"], ["a", 1])
     with pytest.raises(SheetError) as caught:
