@@ -68,7 +68,8 @@ def _normalize_number_text(field: Field, text: pl.Expr) -> pl.Expr:
         text = _without_words(field, text)
     group, decimal = field.options.get("groupChar", ""), field.options.get("decimalChar", ".")
     if not group and decimal == ".":
-        return text
+        unclear = (field.options.get("excel") or {}).get("points") == "unclear"
+        return pl.when(~text.str.contains(r"^[+-]?[1-9]\d{0,2}\.\d{3}$")).then(text) if unclear else text
     grouped = rf"\d{{1,3}}(?:{re.escape(group)}\d{{2,3}})*{re.escape(group)}\d{{3}}|" if group else ""
     form = rf"^[+-]?(?:{grouped}\d*)(?:{re.escape(decimal)}\d*)?(?:[eE][+-]?\d+)?$"
     text = pl.when(text.str.contains(form)).then(text)

@@ -20,7 +20,7 @@ from .given_types import with_given
 from .infer import agreed_contract, infer_contract
 from .lineage import check_lineage_names, check_lineage_texts, with_lineage
 from .model import LoadPlan, check_keys, choose_columns, field_columns, find_column, match_fields
-from .parse_texts import read_texts
+from .parse_texts import read_texts, without_unclear_points
 from .target import Target, contract_from_table, plan_columns, resolve_types, with_required_keys, with_table_rules
 
 if TYPE_CHECKING:
@@ -105,6 +105,7 @@ def _plan_load(
             settings, source, contract, found, keep_types=bool(target.table or settings.agreed)
         )
     contract = with_given(settings, contract, found)
+    contract, points = without_unclear_points(contract, source, found)
     if target.table:
         _check_types(session, settings)
     contract = with_table_rules(contract, target.table) if target.table else contract
@@ -123,7 +124,7 @@ def _plan_load(
     return contract, LoadPlan(
         planned, tuple(ignored + left), tuple(contract.all_keys()), settings.timezone, settings.error_cells,
         key, settings.on_duplicate, settings.lineage, find_text_hash(session), session.encoding, settings.max_text,
-        added, texts,
+        added, (*texts, *points),
     )  # fmt: skip
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from importer.proposals.columns import propose, require_answers, with_proposals
+from importer.cells.facts import ColumnFacts
+from importer.proposals.columns import distinct_texts, propose, require_answers, with_proposals
+from importer.proposals.nearly import find_others
+from importer.proposals.points import Points, find_unclear_points
 
 from .model import find_column
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from importer.cells.field import Field
     from importer.contract.model import Contract
     from importer.reading.header import SheetColumn
     from importer.reading.sheet_source import SheetSource
@@ -49,6 +54,47 @@ def read_texts(
         return with_proposals(contract, found, proposals, keep_types=keep_types), notes
     if keep_types:
         return contract, ()
-    proposals = propose(settings, source, texts, hint=True)
-    hints = [proposals.note(c) for c in texts if c.index in proposals.found]
+    named = [find_column(texts, word) for word, _ in settings.types]
+    undecided = [column for column in texts if column not in named]
+    proposals = propose(settings, source, undecided, hint=True)
+    hints = [proposals.note(c) for c in undecided if c.index in proposals.found]
     return contract, tuple(f"{hint}, it seems: loaded as text; --parse-texts loads values" for hint in hints)
+
+
+def without_unclear_points(
+    contract: Contract, source: SheetSource, found: Mapping[str, SheetColumn | None]
+) -> tuple[Contract, tuple[str, ...]]:
+    """Return the contract by which no text such as `1.234` quietly becomes a thousandth of what it means, and notes.
+
+    Beside texts with a decimal comma, it is rejected; where nothing decides, it is the number that the standard says.
+    What a field itself says about its characters stays.
+    """
+    fields, notes = list(contract.fields), []
+    for place, field in enumerate(fields):
+        column = found.get(field.name)
+        facts = source.facts.get(column.index, ColumnFacts()) if column else ColumnFacts()
+        if column is None or not facts.value_counts.get("text") or not _is_plain_number(field):
+            continue
+        points = find_unclear_points(distinct_texts(source, column.index))
+        if points is not None:
+            notes.append(_points_note(source, column, points))
+        if points is not None and points.comma is not None:
+            fields[place] = replace(field, options={**field.options, "excel": {"points": "unclear"}})
+    return replace(contract, fields=tuple(fields)), tuple(notes)
+
+
+def _is_plain_number(field: Field) -> bool:
+    return field.type == "number" and not {"decimalChar", "groupChar", "bareNumber", "excel"} & set(field.options)
+
+
+def _points_note(source: SheetSource, column: SheetColumn, points: Points) -> str:
+    _, shown = find_others(source, column, points.texts)
+    if points.comma is not None:
+        return (
+            f'{column.name}: {shown} may be thousands, for other texts have a decimal comma ("{points.comma}"): '
+            "rejected; --parse-texts loads such texts as numbers"
+        )
+    return (
+        f"{column.name}: {shown}: the point is taken for a decimal one; --parse-texts --decimal comma takes it for "
+        "one between thousands"
+    )

@@ -120,7 +120,7 @@ def propose(
             continue  # the file has texts only, and these are inferred to be values
         if not facts.value_counts.get("text") or len(others) > 1 or not _comes_into_question(facts, settings):
             continue
-        texts = _texts(source, column.index, hint=hint)
+        texts = distinct_texts(source, column.index, hint=hint)
         texts = texts.filter(~texts.is_in(list(settings.missing)))
         answer = _propose(texts, settings)
         if answer is None and not hint and not others:
@@ -162,7 +162,7 @@ def _comes_into_question(facts: ColumnFacts, settings: Settings) -> bool:
     return len(texts) < len(examples) or is_boolean_word(texts) or _propose(texts, settings) is not None
 
 
-def _texts(source: SheetSource, column: int, *, hint: bool) -> pl.Series:
+def distinct_texts(source: SheetSource, column: int, *, hint: bool = False) -> pl.Series:
     """Return the distinct texts of a column, in the order of the sheet."""
     found, name = [], part(column, "text")
     for window in source.windows:

@@ -6,11 +6,13 @@ import json
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
 import pytest
 from support.tables import save
 
 from importer.errors import SheetError, UsageError
 from importer.inspection import inspect_workbook, suggest_contract
+from importer.proposals.points import find_unclear_points
 from importer.settings import make_settings
 
 if TYPE_CHECKING:
@@ -93,6 +95,46 @@ def test_without_it_texts_stay_texts_and_are_said_to_be_values(db: Database, boo
     notes = [str(note) for note in report.notes if "--parse-texts" in str(note)]
     assert {note.partition(":")[0] for note in notes} == {"id", "paid", "day", "share", "due", "amount"}
     assert db.rows("select amount from plain order by id limit 1") == [("12,50",)]
+
+
+#: Texts of a column; those that may be thousands, and a decimal comma beside them, if anything is unclear.
+POINTS: dict[str, tuple[list[str], list[str] | None, str | None]] = {
+    "nothing decides": (["1.234", "5"], ["1.234"], None),
+    "a decimal comma": (["1.234", "7,5", "-12.000"], ["1.234", "-12.000"], "7,5"),
+    "both": (["1.234", "1.234,56"], ["1.234"], "1.234,56"),
+    "two groups": (["1.234", "1.234.567"], ["1.234"], "1.234.567"),
+    "an amount": (["1.234", "12,50 €"], ["1.234"], "12,50 €"),
+    "a decimal point": (["1.234", "1.5"], None, None),
+    "a fraction": (["1.234", "0.125"], None, None),
+    "groups by comma": (["1.234", "1,234.5"], None, None),
+    "a decimal comma and a decimal point": (["1.234", "1.5", "7,5"], ["1.234"], "7,5"),
+    "a group by comma says nothing": (["1.234", "1,234"], ["1.234"], None),
+    "no such text": (["0.125", "12.5", "7,5", "1234.567"], None, None),
+}
+
+
+@pytest.mark.parametrize(("texts", "unclear", "comma"), POINTS.values(), ids=POINTS)
+def test_what_a_point_before_three_digits_is(texts: list[str], unclear: list[str] | None, comma: str | None) -> None:
+    found = find_unclear_points(pl.Series(texts))
+    assert (found and found.texts.to_list(), found and found.comma) == (unclear, comma)
+
+
+def test_no_text_becomes_a_thousandth_of_what_it_means(db: Database, tmp_path: Path) -> None:
+    """Where the table says that a column holds numbers, or `types` does; a contract that names the character is right."""
+    path = save(tmp_path / "t.xlsx", ["a", "b", "c"], ["1.234", "1.234", "1.234"], ["12,5", "5", "0.5"], [1, 1.5, "2"])
+    db.run("create table t (a numeric(12,3), b numeric(12,3), c numeric(12,3))")
+    for options in ({"table": "t"}, {"table": "u", "types": (("a", "number"), ("b", "number"), ("c", "number"))}):
+        report = db.load(path, **options)
+        notes = " ".join(map(str, report.notes))
+        assert 'a: A2 "1.234" may be thousands, for other texts have a decimal comma ("12,5"): rejected' in notes
+        assert 'b: B2 "1.234": the point is taken for a decimal one; --parse-texts --decimal comma takes' in notes
+        assert " c: " not in notes
+        assert "it seems" not in notes
+        assert [errors.split()[0] for errors in report.rejects()["_errors"]] == ["A2", "A3"]
+    given = {"fields": [{"name": n, "type": "number", "decimalChar": "."} for n in "abc"]}
+    (tmp_path / "c.json").write_text(json.dumps(given))
+    report = db.load(path, table="v", contract=tmp_path / "c.json")
+    assert [errors.split()[0] for errors in report.rejects()["_errors"]] == ["A3"]
 
 
 def test_questions_are_asked_not_guessed(db: Database, tmp_path: Path) -> None:
