@@ -70,9 +70,6 @@ class Inspection:
     def to_dict(self) -> dict[str, Any]:
         """Return the inspection as a dict that JSON can hold."""
         source, book = self.source, self.source.workbook
-        given = self.contract.types
-        types = {f.name: given.get(f.name) or FIELD_TYPES[f.type] for f in self.contract.fields}
-        mixed = {each.name: each for each in self.mixed}
         return {
             "workbook": {"name": book.path.name, "path": book.location, "sha256": book.sha256, "size": book.size},
             "sheets": [{"name": s.name, "kind": s.kind, "visibility": s.visibility.lower()} for s in book.sheets],
@@ -90,23 +87,32 @@ class Inspection:
                 "hidden": source.hidden_rows, "above_header": source.above_header,
             },
             "reading": source.read_cells(),
-            "columns": [
-                {
-                    "letter": c.letter, "header": c.header, "name": c.name, "type": types.get(c.name),
-                    "cells": self.facts(c.index).cells, "kinds": self.facts(c.index).kinds,
-                    "proposal": self.proposals.to_dict(c), "first_value": self.sample.values.get(c.index),
-                    "mixed": mixed[c.name].to_dict() if c.name in mixed else None,
-                }
-                for c in source.header.columns
-            ],
+            "columns": self._columns(),
             "sample": [{"row": row, "cells": self._by_letter(cells)} for row, cells in self.sample.first],
             "last_rows": [{"row": row, "cells": self._by_letter(cells)} for row, cells in self.sample.last],
             "problems": [{"address": a, "kind": kind, "raw": raw} for a, kind, raw in self.problems],
-            "notes": [
-                *self.disputes, *self._identifiers(), *(f"{m.describe()}: {m.advise()}" for m in self.mixed),
-                *self.proposals.notes(source.header.columns), *self.decimals, *source.notes(),
-            ],
+            "notes": self._notes(),
         }  # fmt: skip
+
+    def _columns(self) -> list[dict[str, Any]]:
+        given = self.contract.types
+        types = {f.name: given.get(f.name) or FIELD_TYPES[f.type] for f in self.contract.fields}
+        mixed = {each.name: each.to_dict() for each in self.mixed}
+        return [
+            {
+                "letter": c.letter, "header": c.header, "name": c.name, "type": types.get(c.name),
+                "cells": self.facts(c.index).cells, "kinds": self.facts(c.index).kinds,
+                "proposal": self.proposals.to_dict(c), "first_value": self.sample.values.get(c.index),
+                "mixed": mixed.get(c.name),
+            }
+            for c in self.source.header.columns
+        ]  # fmt: skip
+
+    def _notes(self) -> list[str]:
+        return [
+            *self.disputes, *self._identifiers(), *(f"{m.describe()}: {m.advise()}" for m in self.mixed),
+            *self.proposals.notes(self.source.header.columns), *self.decimals, *self.source.notes(),
+        ]  # fmt: skip
 
     def _identifiers(self) -> list[str]:
         types = {f.name: f.type for f in self.contract.fields}

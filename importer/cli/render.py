@@ -225,47 +225,50 @@ def print_written_rejects(written: dict[str, Any], console: Console) -> None:
     console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
 
 
+#: How many columns of a sheet an inspection shows without --verbose.
+_MOST_COLUMNS = 60
+
+
 def print_inspection(found: Inspection, console: Console, *, verbose: bool = False) -> None:
     """Print an inspection as a few short tables."""
-    from rich.table import Table
-
     shown = found.to_dict()
     sheets = ", ".join(
         s["name"] + ("" if s["visibility"] == "visible" else f" ({s['visibility']})") for s in shown["sheets"]
     )
     console.print(f"{shown['workbook']['name']} · sheets: {sheets}", markup=False, highlight=False)
     header = describe_table(shown["table"])
-    console.print(
-        f"{shown['sheet']} · {header} · {shown['rows']['data']:,} data rows",
-        style="bold",
-        markup=False,
-        highlight=False,
-    )
-    table = Table(
-        "", "header", "column", "type", "cells", "kinds", "first value", box=None, padding=(0, 1), header_style="bold"
-    )
-    columns = found.source.header.columns
-    for column, described in list(zip(columns, shown["columns"], strict=True))[: None if verbose else 60]:
-        kinds = ", ".join(f"{kind} {count:,}" for kind, count in described["kinds"].items())
-        value = described["first_value"] or ""
-        table.add_row(
-            column.letter, safe(column.header or "-")[:40], column.name, described["type"] or "-",
-            f"{described['cells']:,}",
-            kinds or "empty", safe(value if len(value) <= 32 else value[:31] + "…"),  # noqa: PLR2004 - one line
-        )  # fmt: skip
-    console.print(table)
+    rows = f"{shown['rows']['data']:,} data rows"
+    console.print(f"{shown['sheet']} · {header} · {rows}", style="bold", markup=False, highlight=False)
+    _print_sheet_columns(shown["columns"][: None if verbose else _MOST_COLUMNS], console)
     if verbose:
         console.print(describe_reading(shown["reading"]), markup=False, highlight=False)
-    for title, option, key in (
-        ("Excel tables", "--excel-table", "excel_tables"),
-        ("names", "--range", "defined_names"),
-    ):
-        if shown[key]:
-            listed = ", ".join(
-                f"{_printable(each['name'])} ({_printable(each['sheet'])}!{each['range']})" for each in shown[key]
-            )
-            console.print(f"{title} ({option}): {listed}", markup=False, highlight=False)
+    _print_pieces("Excel tables (--excel-table)", shown["excel_tables"], console)
+    _print_pieces("names (--range)", shown["defined_names"], console)
     for address, kind, raw in found.problems:
         console.print(f"problem: {address} {kind}: {raw}", markup=False, highlight=False)
     for note in shown["notes"]:
         console.print(f"note: {note}", markup=False, highlight=False)
+
+
+def _print_sheet_columns(columns: list[dict[str, Any]], console: Console) -> None:
+    from rich.table import Table
+
+    table = Table(
+        "", "header", "column", "type", "cells", "kinds", "first value", box=None, padding=(0, 1), header_style="bold"
+    )
+    for column in columns:
+        kinds = ", ".join(f"{kind} {count:,}" for kind, count in column["kinds"].items())
+        value = column["first_value"] or ""
+        table.add_row(
+            column["letter"], safe(column["header"] or "-")[:40], column["name"], column["type"] or "-",
+            f"{column['cells']:,}",
+            kinds or "empty", safe(value if len(value) <= 32 else value[:31] + "…"),  # noqa: PLR2004 - one line
+        )  # fmt: skip
+    console.print(table)
+
+
+def _print_pieces(title: str, pieces: list[dict[str, Any]], console: Console) -> None:
+    """Print in one line what of a workbook has a name, if anything has."""
+    if pieces:
+        listed = ", ".join(f"{_printable(p['name'])} ({_printable(p['sheet'])}!{p['range']})" for p in pieces)
+        console.print(f"{title}: {listed}", markup=False, highlight=False)

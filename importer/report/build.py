@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from importer.cells.facts import ColumnFacts
+    from importer.excel.workbook import Workbook
     from importer.load.insert_bisect import PublishResult
     from importer.plan.model import ColumnPlan, LoadPlan
     from importer.reading.header import SheetColumn
@@ -48,37 +49,28 @@ def make_report(
     """Build the report of a run that was checked, and possibly published, and the rejects that it counts."""
     about = _origin(source, lease).properties()
     rejects = Rejects.of_windows(windows.values(), list(source.header.columns), source.places, about)
-    book = source.workbook
+    notes = (
+        *_notes(settings, source, plan, lease),
+        *present_notes(settings, lease, published),
+        *(published.notes if published else ()),
+        *_superseded_notes(source, plan, windows),
+    )
     report = Report(
         outcome="planned",
-        workbook={"name": book.path.name, "path": book.location, "sha256": book.sha256, "size": book.size},
+        workbook=_workbook(source.workbook),
         sheet=source.sheet.name,
         header_rows=(source.header.first_row, source.header.last_row),
         target=_target(settings, lease),
-        method={
-            "name": settings.method,
-            "workers": settings.workers,
-            "chunks": sum(w.accepted > 0 for w in windows.values()),
-        },
+        method=_method(settings, sum(w.accepted > 0 for w in windows.values())),
         columns=_columns(source, plan, windows),
         total_records=sum(w.rows for w in windows.values()),
         error_count=len(rejects),
-        rows={
-            "blank": source.blank_rows,
-            "hidden": source.hidden_rows,
-            "above_header": source.above_header,
-            "superseded": sum(len(w.superseded) for w in windows.values()),
-        },
+        rows=_left_out(source, windows),
         rules=_rules(source, windows),
         rejects_file=None,
         timings={},
         duration=0.0,
-        notes=(
-            *_notes(settings, source, plan, lease),
-            *present_notes(settings, lease, published),
-            *(published.notes if published else ()),
-            *_superseded_notes(source, plan, windows),
-        ),
+        notes=notes,
         table_rows=_table_rows(published),
         mend_options=mend_options(settings, plan),
         reasons=group_errors(rejects.errors, source.places) if len(rejects) else (),
@@ -87,6 +79,24 @@ def make_report(
         rejected=rejects if len(rejects) else None,
     )
     return report, rejects
+
+
+def _workbook(book: Workbook) -> dict[str, Any]:
+    return {"name": book.path.name, "path": book.location, "sha256": book.sha256, "size": book.size}
+
+
+def _method(settings: Settings, chunks: int) -> dict[str, Any]:
+    return {"name": settings.method, "workers": settings.workers, "chunks": chunks}
+
+
+def _left_out(source: SheetSource, windows: dict[int, WindowChecked]) -> dict[str, int]:
+    """Return how many rows are not loaded for a reason other than an error."""
+    return {
+        "blank": source.blank_rows,
+        "hidden": source.hidden_rows,
+        "above_header": source.above_header,
+        "superseded": sum(len(w.superseded) for w in windows.values()),
+    }
 
 
 def _origin(source: SheetSource, lease: RunLease) -> Origin:
@@ -234,21 +244,21 @@ def already_imported_report(settings: Settings, lease: RunLease, clock: Clock) -
     """Build the report of a run that found the import published already."""
     done = lease.published_run
     assert done is not None
-    counts, book = done.counts, lease.workbook
+    counts = done.counts
     rejected, file = counts["error_count"], counts.get("rejects_file")
     notes: list[Note | str] = [f"already imported by run {done.id} at {done.finished_at}; --again loads it again"]
     if rejected:
         notes.append(Note(REJECTED_THEN, {"rows": rejected, "file": file}))
     return Report(
         outcome="already-imported",
-        workbook={"name": book.path.name, "path": book.location, "sha256": book.sha256, "size": book.size},
+        workbook=_workbook(lease.workbook),
         sheet=lease.sheet.name,
         header_rows=(0, 0),
         target={
             "schema": lease.target.schema, "table": lease.target.name, "mode": settings.mode, "created": False,
             "server": lease.server_version,
         },
-        method={"name": settings.method, "workers": settings.workers, "chunks": 0},
+        method=_method(settings, 0),
         columns=(),
         total_records=counts["total_records"],
         error_count=rejected,

@@ -46,7 +46,7 @@ def write_and_publish(
 ) -> Iterator[PublishResult]:
     """Write, verify and publish all chunks, and yield the result in a transaction that the caller then owns.
 
-    Chunks go through staging, unless they went straight into the target while the sheet was read.
+    Chunks go through staging, unless they went straight into the target while the sheet was read, or can now.
     The caller commits it, or rolls it back. Without a commit before the block ends, the target is unchanged.
 
     Args:
@@ -56,39 +56,62 @@ def write_and_publish(
         windows: results of the check, by window number.
         counts: counts of the run report, which the ledger keeps while the run writes.
     """
-    lease, clock = state.lease, run.clock
-    session, target = lease.session, lease.target
-    accepted = sum(w.accepted for w in windows.values())
     chunks = make_chunks(windows)
-    about = describe_run(run.settings, lease, len(chunks), counts)
+    about = describe_run(run.settings, state.lease, len(chunks), counts)
+    _complete_direct_copy(run, state, load, windows)
+    if state.direct is None:
+        with open_staging(state, load.contract, load.plan, chunks, about, dry_run=run.dry_run) as (staging, done):
+            _write_rest(run, state.lease, staging, windows, {n: chunk for n, chunk in chunks.items() if n not in done})
+            yield _verify_and_publish(run, state.lease, staging, load, windows)
+        return
+    accepted, lease = _accepted(windows), state.lease
+    with finish_direct_copy(state):
+        with run.clock.stage(Stage.VERIFY):
+            state.direct.verify(accepted, _total_checksums(windows))
+        state.direct.write_ledger(chunks, ledger_row(lease, about))
+        yield PublishResult(accepted, 0, 0, 0, (), move_sequences(lease.session, lease.target, load.plan))
+
+
+def _complete_direct_copy(
+    run: RunContext, state: StagingState, load: PlannedLoad, windows: Mapping[int, WindowChecked]
+) -> None:
+    """Copy straight into the target what a direct copy still lacks, or few rows from the start; or roll that back."""
     if _is_for_direct_copy(run, state, load, windows):
-        direct = begin_direct_copy(session, target, load.plan, None, clock.spans)
+        direct = begin_direct_copy(state.lease.session, state.lease.target, load.plan, None, run.clock.spans)
         if direct is not None:
             state.copy_directly(direct)
     if state.direct is not None and not state.direct.copy_rest(windows):
         state.roll_back_direct()
-    if (direct := state.direct) is not None:
-        with finish_direct_copy(state):
-            with clock.stage(Stage.VERIFY):
-                direct.verify(accepted, _total_checksums(windows))
-            direct.write_ledger(chunks, ledger_row(lease, about))
-            yield PublishResult(accepted, 0, 0, 0, (), move_sequences(session, target, load.plan))
-        return
-    with open_staging(state, load.contract, load.plan, chunks, about, dry_run=run.dry_run) as (staging, done):
-        written = sum(chunks[number].rows for number in done)
-        with clock.stage(Stage.WRITE):
-            clock.expect(accepted)
-            clock.advance(written)
-            left = {number: chunk for number, chunk in chunks.items() if number not in done}
-            _write(run, lease, staging, windows, left)
-        with clock.stage(Stage.VERIFY):
-            verify(session, staging, accepted, _total_checksums(windows), load.plan.text_hash)
-        with clock.stage(Stage.PUBLISH), _roll_back_refusal(run, session, target, load):
-            lock_target(session, target, run.settings.mode, load.plan.added)
-            published = publish(session, staging, target, load, run.settings.mode, accepted)
-            if not run.dry_run:
-                published = replace(published, notes=move_sequences(session, target, load.plan))
-        yield published
+
+
+def _write_rest(
+    run: RunContext, lease: RunLease, staging: Staging, windows: dict[int, WindowChecked], left: dict[int, Chunk]
+) -> None:
+    """Write the chunks that are not in staging yet, and count those that are."""
+    accepted = _accepted(windows)
+    with run.clock.stage(Stage.WRITE):
+        run.clock.expect(accepted)
+        run.clock.advance(accepted - sum(chunk.rows for chunk in left.values()))
+        _write(run, lease, staging, windows, left)
+
+
+def _verify_and_publish(
+    run: RunContext, lease: RunLease, staging: Staging, load: PlannedLoad, windows: dict[int, WindowChecked]
+) -> PublishResult:
+    """Compare staging with what was read, and move its rows into the target, in a transaction that stays open."""
+    session, target, accepted = lease.session, lease.target, _accepted(windows)
+    with run.clock.stage(Stage.VERIFY):
+        verify(session, staging, accepted, _total_checksums(windows), load.plan.text_hash)
+    with run.clock.stage(Stage.PUBLISH), _roll_back_refusal(run, session, target, load):
+        lock_target(session, target, run.settings.mode, load.plan.added)
+        published = publish(session, staging, target, load, run.settings.mode, accepted)
+        if not run.dry_run:
+            published = replace(published, notes=move_sequences(session, target, load.plan))
+    return published
+
+
+def _accepted(windows: Mapping[int, WindowChecked]) -> int:
+    return sum(window.accepted for window in windows.values())
 
 
 def _is_for_direct_copy(
@@ -131,23 +154,15 @@ def _write(
     paths = {number: path for number in chunks if (path := windows[number].chunk) is not None}
     if len(paths) < len(chunks):
         raise NotSpooled("what was written while the sheet was read is not in staging")
-    settings, ledger = run.settings, not run.dry_run
-    rowwise = settings.method != "batch"
-    retry_for = 0.0 if rowwise or not ledger else settings.retry_for
-    target = CopyTarget(
-        lease.dsn,
-        SCHEMA,
-        staging.name,
-        settings.method,
-        staging.row_column,
-        lease.run_id if ledger else None,
-        retry_for,
-    )
-    tasks = (WriteTask(target, chunks[number], path) for number, path in paths.items())
-    cells = sum(w.accepted for w in windows.values()) * len(staging.columns)
-    lanes = {"sequential": 1, "concurrent": None}.get(settings.method, max_writers(cells))
     # A retry needs the ledger, to know whether a chunk is in staging; one written row by row may be there in part.
-    again = ledger and not rowwise
+    again = run.settings.method == "batch" and not run.dry_run
+    target = CopyTarget(
+        lease.dsn, SCHEMA, staging.name, run.settings.method, staging.row_column,
+        None if run.dry_run else lease.run_id, run.settings.retry_for if again else 0.0,
+    )  # fmt: skip
+    tasks = (WriteTask(target, chunks[number], path) for number, path in paths.items())
+    cells = _accepted(windows) * len(staging.columns)
+    lanes = {"sequential": 1, "concurrent": None}.get(run.settings.method, max_writers(cells))
     try:
         written = (
             map(write_chunk, tasks)  # no other session sees the table
