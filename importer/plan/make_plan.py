@@ -73,42 +73,15 @@ def plan_load(
 def _plan_load(
     settings: Settings, source: SheetSource, target: Target, contract: Contract | None, session: Session
 ) -> tuple[Contract, LoadPlan]:
-    if source.workbook.origin and settings.mode == "replace":
-        raise UsageError(
-            f"the workbook holds rejects of {source.workbook.origin.workbook}; the table would keep no other rows",
-            choice="--mode append or upsert",
-        )
-    if len(source.workbook.sheet_origins) > 1 and settings.sheet is None:
-        raise UsageError(
-            f"the workbook holds the rejects of {len(source.workbook.sheet_origins)} imports, a sheet each",
-            place=source.workbook.path.name,
-            choice="importer run with --sheets all; or name one with --sheet",
-        )
+    _check_rejects(settings, source)
     target = with_lineage(target) if settings.lineage else target
-    columns, ignored = choose_columns(source.header, settings.columns)
-    if settings.hidden == "skip":
-        hidden = set(hidden_columns(source.cut, source.facts))
-        ignored += [c for c in columns if c.index in hidden]
-        columns = [c for c in columns if c.index not in hidden]
-    is_given = contract is not None
-    if contract is None:
-        contract = _own_contract(settings, source, target, columns)
-    if settings.drift == "add-columns":
-        new = [c for c in columns if c not in field_columns(contract.fields, columns).values()]
-        contract = with_new_columns(contract, new, source.facts, target.table, settings.mixed)
-    lenient = settings.columns is not None or settings.drift == "ignore-extra"
-    with _naming_retyped(contract, columns, source, "the contract" if is_given else "the table"):
-        found, left = match_fields(contract, columns, lenient=lenient)
-    texts: tuple[str, ...] = ()
-    if not is_given:
-        contract, texts = read_texts(
-            settings, source, contract, found, keep_types=bool(target.table or settings.agreed)
-        )
+    columns, ignored = _choose_columns(settings, source)
+    contract, found, left, texts = _match_columns(settings, source, target, contract, columns)
     contract = with_given(settings, contract, found)
     contract, points = without_unclear_points(contract, source, found)
     if target.table:
         _check_types(session, settings)
-    contract = with_table_rules(contract, target.table) if target.table else contract
+        contract = with_table_rules(contract, target.table)
     contract, key = _resolve_key(settings, contract, target, found)
     contract = with_required_keys(contract, key)
     check_keys(contract, found)
@@ -120,12 +93,70 @@ def _plan_load(
     if target.table is None or added:
         check_names(session, [*found, *(c.name for c in contract.extra_columns)])
     contract, types = (contract, {}) if target.table and not added else resolve_types(session, contract)
-    planned = plan_columns(contract, target, found, types, added)
     return contract, LoadPlan(
-        planned, tuple(ignored + left), tuple(contract.all_keys()), settings.timezone, settings.error_cells,
-        key, settings.on_duplicate, settings.lineage, find_text_hash(session), session.encoding, settings.max_text,
-        added, (*texts, *points),
+        plan_columns(contract, target, found, types, added), tuple(ignored + left), tuple(contract.all_keys()),
+        settings.timezone, settings.error_cells, key, settings.on_duplicate, settings.lineage,
+        find_text_hash(session), session.encoding, settings.max_text, added, (*texts, *points),
     )  # fmt: skip
+
+
+def _check_rejects(settings: Settings, source: SheetSource) -> None:
+    """Refuse a rejects workbook that would replace the table's rows, or whose sheet nobody named."""
+    if source.workbook.origin and settings.mode == "replace":
+        raise UsageError(
+            f"the workbook holds rejects of {source.workbook.origin.workbook}; the table would keep no other rows",
+            choice="--mode append or upsert",
+        )
+    if len(source.workbook.sheet_origins) > 1 and settings.sheet is None:
+        raise UsageError(
+            f"the workbook holds the rejects of {len(source.workbook.sheet_origins)} imports, a sheet each",
+            place=source.workbook.path.name,
+            choice="importer run with --sheets all; or name one with --sheet",
+        )
+
+
+def _choose_columns(settings: Settings, source: SheetSource) -> tuple[list[SheetColumn], list[SheetColumn]]:
+    """Return the columns of the sheet that may be loaded, and those that are ignored."""
+    columns, ignored = choose_columns(source.header, settings.columns)
+    if settings.hidden == "skip":
+        hidden = set(hidden_columns(source.cut, source.facts))
+        ignored += [c for c in columns if c.index in hidden]
+        columns = [c for c in columns if c.index not in hidden]
+    return columns, ignored
+
+
+class _Matched(NamedTuple):
+    """A contract whose fields have found their columns.
+
+    Attributes:
+        contract: the contract.
+        found: the sheet column of each field by name; None if it has none.
+        left: columns that no field takes.
+        texts: see `LoadPlan`.
+    """
+
+    contract: Contract
+    found: dict[str, SheetColumn | None]
+    left: list[SheetColumn]
+    texts: tuple[str, ...]
+
+
+def _match_columns(
+    settings: Settings, source: SheetSource, target: Target, given: Contract | None, columns: list[SheetColumn]
+) -> _Matched:
+    """Find the column of each field of the given contract, or of the table's, agreed or inferred one."""
+    contract = _own_contract(settings, source, target, columns) if given is None else given
+    if settings.drift == "add-columns":
+        new = [c for c in columns if c not in field_columns(contract.fields, columns).values()]
+        contract = with_new_columns(contract, new, source.facts, target.table, settings.mixed)
+    lenient = settings.columns is not None or settings.drift == "ignore-extra"
+    with _naming_retyped(contract, columns, source, "the table" if given is None else "the contract"):
+        found, left = match_fields(contract, columns, lenient=lenient)
+    texts: tuple[str, ...] = ()
+    if given is None:
+        decided = bool(target.table or settings.agreed)
+        contract, texts = read_texts(settings, source, contract, found, keep_types=decided)
+    return _Matched(contract, found, left, texts)
 
 
 @contextlib.contextmanager

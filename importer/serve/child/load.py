@@ -86,48 +86,77 @@ class ChannelProgress:
 
 def load(command: LoadCommand, channel: Channel) -> LoadAnswer:
     """Import or check a workbook; the answer has the `oid` of the table if the run created it."""
-    options = dict(command.options)
-    path, limits = Path(command.workbook), Limits(**command.limits.model_dump(), rows=command.rows)
-    contract_path = Path(options.pop("contract")) if options.get("contract") else None
     policy = TablePolicy(command.patterns, frozenset(command.owned), command.ledger)
-    dsn, mapping = Dsn(command.dsn), options.pop("mapping", None)
-    inspected = command.inspected
-    contract = _contract(contract_path) if contract_path else None
-    if mapping and inspected is None:
-        excel = excel_keywords(contract.excel) if contract else {}
-        inspected = inspect_sheet(command, excel | _reading_options(options))
-    table, found = options.pop("table", None), {k: options[k] for k in ("sheet", *_TEXT) if k in options}
-    settings = Settings(workbook=path, limits=limits, table=table, temp_dir=Path(command.scratch), **found)
-    settings = with_excel(settings, contract.excel) if contract else settings
-    workbook, sheet = open_source(settings, Clock())
-    with _connect(dsn, command.retry_for) as session:
-        target = find_target(session, settings, contract, sheet, workbook.origin)
-        policy.check(session, target, table_lookup(channel), sha256=workbook.sha256, begun=command.begun or ())
-        policy.check_references(session, contract)
-        if inspected is not None and mapping:
-            mapped = _apply_mapping(mapping, inspected, contract, target)
-            options["columns"] = mapped.columns
-            contract_path = _write_mapped(command, contract_path, mapped)
-            if mapped.contract is not None and contract is None and target.table is None:
-                # The inspection put them into the contract, under the columns' new names.
-                options = {name: value for name, value in options.items() if name not in {"types", "parse_texts"}}
-    exists = target.table is not None
-    channel.ask(
-        TargetEvent(
-            table_schema=target.schema, table=target.name, exists=exists, sheet=sheet.name, sha256=workbook.sha256
-        ),
-        Saved,
-    )
+    contract = _contract(Path(command.options["contract"])) if command.options.get("contract") else None
+    inspected = _inspect_for_mapping(command, contract)
+    target, options = _find_allowed_target(command, channel, policy, contract, inspected)
     settings = make_settings(
-        path, to=dsn.text, table=quote(target.schema, target.name), contract=contract_path, limits=limits,
+        command.workbook, to=command.dsn, table=quote(target.schema, target.name), limits=_limits(command),
         temp_dir=command.scratch, rejects=command.rejects, bad_cells=command.bad_cells,
         retry_for=command.retry_for, timeout=command.seconds, **worker_options(command), **options,
     )  # fmt: skip
+    dsn = Dsn(command.dsn)
     hooks = pipeline.Hooks(before_publish=_publish_check(dsn, policy, target, channel))
     report = pipeline.run(settings, ChannelProgress(channel), dry_run=command.dry_run, hooks=hooks)
     # A run that died after publishing finds the table that it created itself.
-    ours = not exists or command.begun == [target.schema, target.name]
+    ours = target.table is None or command.begun == [target.schema, target.name]
     return load_answer(report, command.hidden, _created_oid(dsn, target, report) if ours else None)
+
+
+def _limits(command: LoadCommand) -> Limits:
+    return Limits(**command.limits.model_dump(), rows=command.rows)
+
+
+def _inspect_for_mapping(command: LoadCommand, contract: Contract | None) -> InspectedSheet | None:
+    """Return what a mapping needs to know of the sheet; None without a mapping."""
+    if not command.options.get("mapping"):
+        return None
+    excel = excel_keywords(contract.excel) if contract else {}
+    return command.inspected or inspect_sheet(command, excel | _reading_options(command.options))
+
+
+def _find_allowed_target(
+    command: LoadCommand, channel: Channel, policy: TablePolicy, contract: Contract | None,
+    inspected: InspectedSheet | None,
+) -> tuple[Target, dict[str, Any]]:  # fmt: skip
+    """Find the table to load into, refuse one that is not allowed, and wait until the service has saved its name.
+
+    Returns:
+        The target, and the options of the load but for the table, with the mapping turned into columns and contract.
+    """
+    given = {name: command.options[name] for name in ("table", "sheet", *_TEXT) if name in command.options}
+    settings = Settings(
+        workbook=Path(command.workbook), limits=_limits(command), temp_dir=Path(command.scratch), **given
+    )
+    settings = with_excel(settings, contract.excel) if contract else settings
+    workbook, sheet = open_source(settings, Clock())
+    with _connect(Dsn(command.dsn), command.retry_for) as session:
+        target = find_target(session, settings, contract, sheet, workbook.origin)
+        policy.check(session, target, table_lookup(channel), sha256=workbook.sha256, begun=command.begun or ())
+        policy.check_references(session, contract)
+        options = _load_options(command, contract, target, inspected)
+    exists = target.table is not None
+    event = TargetEvent(
+        table_schema=target.schema, table=target.name, exists=exists, sheet=sheet.name, sha256=workbook.sha256
+    )
+    channel.ask(event, Saved)
+    return target, options
+
+
+def _load_options(
+    command: LoadCommand, contract: Contract | None, target: Target, inspected: InspectedSheet | None
+) -> dict[str, Any]:
+    """Return the options of the load but for the table; a mapping becomes columns and a contract."""
+    options = {name: value for name, value in command.options.items() if name not in {"table", "mapping", "contract"}}
+    path = Path(command.options["contract"]) if contract else None
+    if inspected is not None:
+        mapped = _apply_mapping(command.options["mapping"], inspected, contract, target)
+        options["columns"] = mapped.columns
+        path = _write_mapped(command, path, mapped)
+        if mapped.contract is not None and contract is None and target.table is None:
+            # The inspection put them into the contract, under the columns' new names.
+            options = {name: value for name, value in options.items() if name not in {"types", "parse_texts"}}
+    return {**options, "contract": path}
 
 
 def _created_oid(dsn: Dsn, target: Target, report: Report) -> int | None:
