@@ -64,18 +64,7 @@ def checks(field: Field, value: pl.Expr, digits: pl.Expr | None = None) -> Itera
         ContractError: a bound or an enum member is not a value of the field's type.
     """
     given = field.constraints
-    if "minLength" in given:
-        yield ConstraintCheck(
-            CONSTRAINT_ERROR,
-            _length(field, value) < given["minLength"],
-            f"is shorter than minLength {given['minLength']}",
-        )
-    if "maxLength" in given:
-        yield ConstraintCheck(
-            CONSTRAINT_ERROR,
-            _length(field, value) > given["maxLength"],
-            f"is longer than maxLength {given['maxLength']}",
-        )
+    yield from _length_checks(field, value)
     for bound in _BOUNDS:
         if bound in given:
             yield _bound_check(field, value, bound, digits)
@@ -87,20 +76,31 @@ def checks(field: Field, value: pl.Expr, digits: pl.Expr | None = None) -> Itera
         )
     for key, allowed in (("enum", given.get("enum")), ("categories", field.options.get("categories"))):
         if allowed:
-            # A category may be an object with a value and a label; a member of enum is the value itself.
-            members = [
-                _literal_or_raise(field, m.get("value") if key == "categories" and isinstance(m, dict) else m)
-                for m in allowed
-            ]
-            broken = ~value.is_in(members)
-            if digits is not None:
-                exact = {_to_decimal(m.get("value") if isinstance(m, dict) else m) for m in allowed}
-                broken = _exactly(digits, broken, lambda number, exact=exact: number not in exact)  # type: ignore[misc]
-            yield ConstraintCheck(CONSTRAINT_ERROR, broken, f"is not in {key} {_format_members(allowed)}")
+            yield _member_check(field, value, digits, key, allowed)
     if "jsonSchema" in given:
         yield ConstraintCheck(
             CONSTRAINT_ERROR, ~_matches_schema(value, given["jsonSchema"], field), "does not match its jsonSchema"
         )
+
+
+def _length_checks(field: Field, value: pl.Expr) -> Iterator[ConstraintCheck]:
+    least, most = (field.constraints.get(key) for key in ("minLength", "maxLength"))
+    if least is not None:
+        yield ConstraintCheck(CONSTRAINT_ERROR, _length(field, value) < least, f"is shorter than minLength {least}")
+    if most is not None:
+        yield ConstraintCheck(CONSTRAINT_ERROR, _length(field, value) > most, f"is longer than maxLength {most}")
+
+
+def _member_check(
+    field: Field, value: pl.Expr, digits: pl.Expr | None, key: str, allowed: list[Any]
+) -> ConstraintCheck:
+    """Return the check of `enum` or `categories`, whose members are values; a category may be an object with one."""
+    plain = [m.get("value") if key == "categories" and isinstance(m, dict) else m for m in allowed]
+    broken = ~value.is_in([_literal_or_raise(field, member) for member in plain])
+    if digits is not None:
+        exact = {_to_decimal(member) for member in plain}
+        broken = _exactly(digits, broken, lambda number: number not in exact)
+    return ConstraintCheck(CONSTRAINT_ERROR, broken, f"is not in {key} {_format_members(allowed)}")
 
 
 def _length(field: Field, value: pl.Expr) -> pl.Expr:

@@ -34,18 +34,8 @@ def parse_field(descriptor: Any, number: int) -> Field:
     Raises:
         ContractError: see `loader.load_contract`.
     """
-    name = descriptor.get("name") if isinstance(descriptor, dict) else None
-    if not isinstance(name, str) or not name:
-        # YAML takes the words no, yes, on and off for booleans.
-        advice = "write it in quotes" if isinstance(name, bool | int) else None
-        raise ContractError("a field needs a name, which is a text", place=f"field {number}", choice=advice)
+    name = _parse_name(descriptor, number)
     place = f"field {name!r}"
-    if not is_name(name):
-        raise ContractError(
-            f"{shown(name)} cannot be the name of a column",
-            place=place,
-            choice="1-63 bytes; the header text goes into 'title'",
-        )
     check_keys(descriptor, FIELD_KEYS, place)
     kind, title, missing = descriptor.get("type", "string"), descriptor.get("title"), descriptor.get("missingValues")
     if not isinstance(kind, str) or kind not in FIELD_TYPES:
@@ -70,6 +60,20 @@ def parse_field(descriptor: Any, number: int) -> Field:
     with within("constraints"):
         _check_literals(result)
     return result
+
+
+def _parse_name(descriptor: Any, number: int) -> str:
+    name = descriptor.get("name") if isinstance(descriptor, dict) else None
+    if not isinstance(name, str) or not name:
+        # YAML takes the words no, yes, on and off for booleans.
+        advice = "write it in quotes" if isinstance(name, bool | int) else None
+        raise ContractError("a field needs a name, which is a text", place=f"field {number}", choice=advice)
+    if not is_name(name):
+        raise ContractError(
+            f"{shown(name)} cannot be the name of a column", place=f"field {name!r}",
+            choice="1-63 bytes; the header text goes into 'title'",
+        )  # fmt: skip
+    return name
 
 
 def _unknown_type(kind: Any, place: str) -> ContractError:

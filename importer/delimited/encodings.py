@@ -132,7 +132,35 @@ def _before(file: BinaryIO, end: int) -> Iterator[bytes]:
 
 
 def _propose(path: Path, bad: int) -> TextEncoding:
-    """Return Windows-1252 if all words look like Western ones in it, and not like those of another language."""
+    """Return Windows-1252 if all words look like Western ones in it, and not like those of another language.
+
+    Args:
+        path: the file.
+        bad: offset of the first byte that is not UTF-8.
+
+    Raises:
+        WorkbookRefused: the text is UTF-8 elsewhere, or several encodings are possible.
+    """
+    line, word, mixed = _look_around(path, bad)
+    place = f"{path.name}, line {line}"
+    if mixed:
+        raise WorkbookRefused(
+            f"the text is UTF-8 with other bytes in it, the first in {word!r}", place=place,
+            choice="repair that line, or say the encoding of all of it: --encoding NAME",
+        )  # fmt: skip
+    if _looks_western(path):
+        shown = word.decode("windows-1252")
+        return TextEncoding("windows-1252", 0, f'Windows-1252 (not UTF-8), as in "{shown}" in line {line}')
+    readings = {name: word.decode(name, "replace") for name in _PROPOSED}
+    listed = ", ".join(f'{name} reads "{text}"' for name, text in readings.items() if "\ufffd" not in text)
+    raise WorkbookRefused(
+        f"the text is not UTF-8, and could be in several encodings: {listed}", place=place,
+        choice="--encoding NAME, such as windows-1252",
+    )  # fmt: skip
+
+
+def _look_around(path: Path, bad: int) -> tuple[int, bytes, bool]:
+    """Return the line and the word that the bad byte is in, and whether something before it is UTF-8, but not ASCII."""
     with path.open("rb") as file:
         line = 1 + sum(block.count(b"\n") for block in _before(file, bad))
         file.seek(max(bad - _AROUND, 0))
@@ -141,12 +169,11 @@ def _propose(path: Path, bad: int) -> TextEncoding:
         mixed = any(not block.isascii() for block in _before(file, bad))
     at = min(bad, _AROUND)
     word = next((m[0] for m in _WORD.finditer(around) if m.start() <= at < m.end()), around[at : at + 1])
-    if mixed:
-        raise WorkbookRefused(
-            f"the text is UTF-8 with other bytes in it, the first in {word!r}",
-            place=f"{path.name}, line {line}",
-            choice="repair that line, or say the encoding of all of it: --encoding NAME",
-        )
+    return line, word, mixed
+
+
+def _looks_western(path: Path) -> bool:
+    """Return whether all words of a file look like those of a Western language in Windows-1252."""
     letters = accents = 0
     western, used, spanish = True, set[int](), False
     for block in _blocks(path):
@@ -159,16 +186,8 @@ def _propose(path: Path, bad: int) -> TextEncoding:
         used.update(joined)
         spanish = spanish or bool(_SPANISH.search(joined))
         western = western and not _UNDEFINED.search(joined) and not _SIGN_IN_WORD.search(joined)
-    if western and letters and accents <= _MOST_ACCENTS * letters and _is_western(used, spanish=spanish):
-        shown = word.decode("windows-1252")
-        return TextEncoding("windows-1252", 0, f'Windows-1252 (not UTF-8), as in "{shown}" in line {line}')
-    readings = {name: word.decode(name, "replace") for name in _PROPOSED}
-    listed = ", ".join(f'{name} reads "{text}"' for name, text in readings.items() if "\ufffd" not in text)
-    raise WorkbookRefused(
-        f"the text is not UTF-8, and could be in several encodings: {listed}",
-        place=f"{path.name}, line {line}",
-        choice="--encoding NAME, such as windows-1252",
-    )
+    likely = bool(letters) and accents <= _MOST_ACCENTS * letters
+    return western and likely and _is_western(used, spanish=spanish)
 
 
 def _is_western(used: set[int], *, spanish: bool) -> bool:

@@ -33,39 +33,11 @@ def find_elements(package: Package, part: str, wanted: set[str]) -> list[Element
         WorkbookRefused: the part is too large, not well-formed, lists too many wanted elements, or has a document type
             declaration in any encoding.
     """
-    found: list[Element] = []
-    texts: list[list[str]] = []
-    depth = -1
-
-    def start(tag: str, attributes: dict[str, str]) -> None:
-        nonlocal depth
-        depth += 1
-        if (name := local_name(tag)) in wanted:
-            found.append(Element(name, depth, attributes))
-            texts.append([])
-            if len(found) > _MAX_ELEMENTS:
-                raise WorkbookRefused(
-                    f"part {part!r} lists more than {_MAX_ELEMENTS:,} entries", place=package.path.name
-                )
-
-    def end(_tag: str) -> None:
-        nonlocal depth
-        depth -= 1
-
-    def text(content: str) -> None:
-        if found and depth == found[-1].depth:
-            texts[-1].append(content)
-
-    def doctype(*_: object) -> None:
-        raise WorkbookRefused(
-            f"part {part!r} has a document type declaration, which no workbook needs and attacks use",
-            place=package.path.name,
-        )
-
     _check_size(package, part)
+    collector = _Collector(package.path.name, part, wanted)
     parser = expat.ParserCreate(namespace_separator="}")
-    parser.StartElementHandler, parser.EndElementHandler, parser.StartDoctypeDeclHandler = start, end, doctype
-    parser.CharacterDataHandler = text
+    parser.StartElementHandler, parser.EndElementHandler = collector.start, collector.end
+    parser.CharacterDataHandler, parser.StartDoctypeDeclHandler = collector.text, collector.refuse_doctype
     try:
         for block in package.stream(part):
             parser.Parse(block, False)
@@ -74,7 +46,44 @@ def find_elements(package: Package, part: str, wanted: set[str]) -> list[Element
         raise WorkbookRefused(
             f"part {part!r} is not well-formed XML ({exc})", place=package.path.name, choice=SAVE_AS
         ) from None
-    return [each._replace(text="".join(content)) for each, content in zip(found, texts, strict=True)]
+    return collector.elements()
+
+
+class _Collector:
+    """Collects the wanted elements of a part from the events of its parser."""
+
+    def __init__(self, workbook: str, part: str, wanted: set[str]) -> None:
+        self._workbook, self._part, self._wanted = workbook, part, wanted
+        self._found: list[Element] = []
+        self._texts: list[list[str]] = []
+        self._depth = -1
+
+    def start(self, tag: str, attributes: dict[str, str]) -> None:
+        self._depth += 1
+        if (name := local_name(tag)) in self._wanted:
+            self._found.append(Element(name, self._depth, attributes))
+            self._texts.append([])
+            if len(self._found) > _MAX_ELEMENTS:
+                raise WorkbookRefused(
+                    f"part {self._part!r} lists more than {_MAX_ELEMENTS:,} entries", place=self._workbook
+                )
+
+    def end(self, _tag: str) -> None:
+        self._depth -= 1
+
+    def text(self, content: str) -> None:
+        if self._found and self._depth == self._found[-1].depth:
+            self._texts[-1].append(content)
+
+    def refuse_doctype(self, *_: object) -> None:
+        raise WorkbookRefused(
+            f"part {self._part!r} has a document type declaration, which no workbook needs and attacks use",
+            place=self._workbook,
+        )
+
+    def elements(self) -> list[Element]:
+        pairs = zip(self._found, self._texts, strict=True)
+        return [element._replace(text="".join(texts)) for element, texts in pairs]
 
 
 def _check_size(package: Package, part: str) -> None:
