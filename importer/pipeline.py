@@ -13,19 +13,18 @@ from importer.plan.make_plan import PlannedLoad, plan_load
 from importer.plan.mixed import find_mixed, undecided
 from importer.plan.target import check_mode
 from importer.remote.local_copy import local_copy
-from importer.report.budget import check_budget, check_recorded_budget, within_budget
-from importer.report.build import already_imported_report, make_report, run_to_dict
-from importer.report.rejects.files import RejectsFiles, preload_xlsxwriter
-from importer.report.rejects.kept import name_published, restore_rejects, write_published
+from importer.report.build import make_report
+from importer.report.rejects.files import preload_xlsxwriter
 from importer.run.lease import AlreadyImported, RunLease
 from importer.run.lease_holder import LeaseHolder
-from importer.run.outcome import add_advice, advice_for, commit_published
+from importer.run.outcome import add_advice, advice_for
 from importer.run.staging_state import StagingState
 from importer.runtime.output_file import identify_before
 from importer.runtime.progress import Clock, Progress
 from importer.runtime.retry import Deadline, Retry
 from importer.runtime.stage import Stage
 from importer.runtime.timeline import write_timeline
+from importer.stages.commit import RunCommit
 from importer.stages.load import write_and_publish
 from importer.stages.read import dispute_note, open_source, read_and_load, read_source
 from importer.stages.refused_rows import reject_refused_rows
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
     from importer.plan.model import LoadPlan
     from importer.reading.sheet_source import SheetSource
     from importer.report.model import Report
-    from importer.report.rejects.workbook import Rejects
+    from importer.runtime.output_file import FileIdentity
     from importer.stages.streamed_load import StreamResults
     from importer.validation.tasks import WindowChecked
 
@@ -105,23 +104,19 @@ def run(
         while True:
             try:
                 report = attempt.run(opened)
-                if settings.timeline:
-                    title = f"{opened[0].path.name}: {report.total_records:,} rows, {clock.elapsed:.2f} s"
-                    write_timeline(settings.timeline, [*clock.spans, *pool.spans], title, drawn)
+                _draw_timeline(context, opened[0], report, drawn)
                 return report  # noqa: TRY300 - an unwritable timeline is handled too
-            except NotSpooled:
-                attempt.discard_source()
-            except CellsDisputed as exc:
-                holder.add_note(attempt.read_by_engine(exc))
-            except TargetChanged as exc:
-                holder.add_note(attempt.plan_again(exc))
             except (ImporterError, KeyboardInterrupt) as exc:
-                attempt.add_resume_advice(exc)
-                if isinstance(exc, KeyboardInterrupt):
-                    raise
-                # What was written so far is in the ledger: the next attempt continues there, over a new connection.
-                retry.wait_or_raise(exc)
+                attempt.recover(exc, retry)
             holder.reacquire()
+
+
+def _draw_timeline(context: RunContext, workbook: Workbook, report: Report, before: FileIdentity | None) -> None:
+    """Write the file of `--timeline`; before: the file that was there when the run began."""
+    settings, clock = context.settings, context.clock
+    if settings.timeline:
+        title = f"{workbook.path.name}: {report.total_records:,} rows, {clock.elapsed:.2f} s"
+        write_timeline(settings.timeline, [*clock.spans, *context.pool.spans], title, before)
 
 
 class _Attempt:
@@ -132,7 +127,7 @@ class _Attempt:
         self._settings, self._clock, self._dry_run = context.settings, context.clock, context.dry_run
         #: Only the first reading of the sheet also loads meanwhile.
         self._stream: Stream | None = Stream(context, holder)
-        self._files = RejectsFiles(context.settings, context.folder)
+        self._commit = RunCommit(context)
         self._source: SheetSource | None = None
         #: What was loaded while that source was read.
         self._streamed: StreamResults | None = None
@@ -143,8 +138,6 @@ class _Attempt:
         self._state: StagingState | None = None
         #: Whether the run, or a dead one before it, may have written what the next one continues from.
         self._may_resume = False
-        #: What was about to be committed, in case only the server's answer is lost.
-        self._settled: tuple[StagingState, Report, Rejects] | None = None
 
     def run(self, opened: tuple[Workbook, Sheet]) -> Report:
         """Make one attempt at the whole run and return its report."""
@@ -152,15 +145,33 @@ class _Attempt:
             with contextlib.ExitStack() as unfinished:
                 source, state = self._read(opened, unfinished)
                 if state.lease.published_run:
-                    return self._report_published(state.lease)
+                    return self._commit.report_published(state.lease)
                 load = self._plan(source, state)
                 windows, counts = self._validate(source, load.plan, state)
                 self._may_resume = True
             return self._load_and_publish(source, state, load, windows, counts)
         except AlreadyImported as exc:
-            return self._report_imported(exc.lease)
+            return self._commit.report_imported(exc.lease)
 
-    def plan_again(self, exc: TargetChanged) -> str:
+    def recover(self, exc: ImporterError | KeyboardInterrupt, retry: Retry) -> None:
+        """Prepare another attempt after one that failed; raise if none can help.
+
+        What was written so far is in the ledger: the next attempt continues there, over a new connection.
+        """
+        match exc:
+            case NotSpooled():
+                self._discard_source()
+            case CellsDisputed():
+                self._holder.add_note(self._read_by_engine(exc))
+            case TargetChanged():
+                self._holder.add_note(self._plan_again(exc))
+            case _:
+                self._add_resume_advice(exc)
+                if isinstance(exc, KeyboardInterrupt):
+                    raise exc
+                retry.wait_or_raise(exc)
+
+    def _plan_again(self, exc: TargetChanged) -> str:
         """Allow one more attempt after the target was altered, and return the note on it; raise after too many."""
         self._changes += 1
         if self._changes > _MAX_CHANGES:
@@ -169,20 +180,20 @@ class _Attempt:
         self._clock.say(note)
         return note
 
-    def discard_source(self) -> None:
+    def _discard_source(self) -> None:
         """Discard the sheet, so that the next attempt rereads it and keeps all rows: more are needed than were kept."""
         self._source = self._checked = self._streamed = None
 
-    def read_by_engine(self, exc: CellsDisputed) -> str:
+    def _read_by_engine(self, exc: CellsDisputed) -> str:
         """Let the next attempt have the whole sheet read by the engine, and return the note on it."""
-        self.discard_source()
+        self._discard_source()
         self._settings = replace(self._settings, engine="calamine")
         self._context = replace(self._context, settings=self._settings)
         note = dispute_note(exc)
         self._clock.say(note)
         return note
 
-    def add_resume_advice(self, exc: BaseException) -> None:
+    def _add_resume_advice(self, exc: BaseException) -> None:
         """Add to an error how to continue the run, where something is left to continue from."""
         may_resume = self._may_resume and (self._state is None or self._state.may_continue)
         if may_resume and (not isinstance(exc, ImporterError) or exc.resumable) and not self._dry_run:
@@ -232,9 +243,7 @@ class _Attempt:
             windows = self._checked[1]
             report, rejects = make_report(settings, source, plan, state.lease, windows)
             preload_xlsxwriter(settings, report)
-        if not within_budget(settings, report):
-            with self._files.write(rejects, report, clock) as written:
-                check_budget(settings, report, written, clock)
+        self._commit.check_budget(report, rejects)
         return windows, {"total_records": report.total_records, "error_count": report.error_count}
 
     def _check_windows(self, source: SheetSource, plan: LoadPlan, state: StagingState) -> dict[int, WindowChecked]:
@@ -256,45 +265,13 @@ class _Attempt:
         counts: dict[str, int],
     ) -> Report:
         """Write and verify the rows, write the report and the rejects file, and commit."""
-        settings, clock, lease = self._settings, self._clock, state.lease
+        lease = state.lease
         with write_and_publish(self._context, state, load, windows, counts) as published:
             if self._hooks.before_publish is not None:
                 # Before the report, which may show rows that the target refused.
                 self._hooks.before_publish()
             # The publishing transaction is still open: the report must be complete before the commit.
             windows = reject_refused_rows(lease, source, load.plan, windows, published.refused, self._context.folder)
-            report, rejects = make_report(settings, source, load.plan, lease, windows, published)
-            with self._files.write(rejects, report, clock) as written:
-                check_budget(settings, report, written, clock)
-                self._settled = state, report, rejects
-                with clock.stage(Stage.PUBLISH):
-                    if self._dry_run:
-                        lease.session.rollback()
-                        report = written.place(report)
-                    else:
-                        kept = written.pack(rejects, report)
-                        commit_published(state, settings.mode, report.ledger_counts, kept)
-                        if not lease.session.is_joined:
-                            report = name_published(written, report, lease.session, lease.run_id)
-        return self._finish_report(state, report)
-
-    def _finish_report(self, state: StagingState, report: Report) -> Report:
-        outcome, clock = "checked" if self._dry_run else "published", self._clock
-        run = run_to_dict(state.lease, state.resumed_rows)
-        return replace(report, outcome=outcome, run=run, timings=clock.timings, duration=clock.elapsed)
-
-    def _report_published(self, lease: RunLease) -> Report:
-        """Return the report of an import that the ledger says is done: by this run, if only the answer was lost."""
-        if self._settled is not None:
-            own, report, rejects = self._settled
-            if lease.published_run is not None and lease.published_run.id == own.lease.run_id:
-                report = write_published(self._files, rejects, report, self._clock, lease.session, lease.run_id)
-                return self._finish_report(own, report)
-        return self._report_imported(lease)
-
-    def _report_imported(self, lease: RunLease) -> Report:
-        """Return the report of an import that another run published; its rejects file is there afterwards."""
-        report = already_imported_report(self._settings, lease, self._clock)
-        report = restore_rejects(self._files, report, lease, self._clock)
-        check_recorded_budget(self._settings, report)
-        return report
+            report, rejects = make_report(self._settings, source, load.plan, lease, windows, published)
+            report = self._commit.commit(state, report, rejects)
+        return self._commit.finish(state, report)

@@ -300,16 +300,16 @@ def test_file_of_a_killed_run_that_cannot_be_written_either(db: Database, tmp_pa
 
 def test_folder_that_is_gone_after_the_commit(db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The rows are published, and the report says where the rejects are."""
-    from importer import pipeline
+    from importer.stages import commit as stage
 
-    commit, folder = pipeline.commit_published, tmp_path / "work"
+    commit, folder = stage.commit_published, tmp_path / "work"
     db.run("create table t (n bigint)")
 
     def commit_and_remove(*arguments: Any) -> None:
         commit(*arguments)
         shutil.rmtree(folder)
 
-    monkeypatch.setattr(pipeline, "commit_published", commit_and_remove)
+    monkeypatch.setattr(stage, "commit_published", commit_and_remove)
     report = db.load(save(tmp_path / "t.xlsx", ["n"], [1], ["bad"]), rejects=folder / "r.csv")
     assert (report.outcome, report.error_count, report.rejects_file) == ("published", 1, None)
     assert f"importer runs {report.run['id']} --rejects FILE" in str(report.notes[0])
