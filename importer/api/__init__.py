@@ -1,4 +1,5 @@
 """What only callers from Python need: their arguments as files and settings, and messages in their words.
 
-Imports all folders below `pipeline`, and is imported by `importer/__init__` alone. Begin with `arguments`.
+It imports `errors`, `runtime` and what it shows of a report. Only `importer/__init__` and `batch.api`, which are called
+from Python, import it. Begin with `arguments`.
 """

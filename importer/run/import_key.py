@@ -1,4 +1,4 @@
-"""Computes the key that two runs of the same import share, and the advisory lock and staging name of a key."""
+"""Computes the key that two runs of the same import share; see `ledger.locks` for the lock and the name made of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
 """Deadlines, retries, interruptible calls, progress, output files: what any program needs, and nothing of ours.
 
-It imports only `settings` and `errors`. Begin with `progress` and `retry`.
+It imports only `errors`. Begin with `progress` and `retry`.
 """
