@@ -130,7 +130,7 @@ def import_workbook(
         columns: header texts, names, letters or ranges of letters (`A-K`) of the columns to load; None: all.
         keep_names: use header texts as column names unchanged.
         hidden: what to do with hidden rows and columns.
-        engine: what reads the cells: `builtin`, our own decoder, judged by calamine in samples; or `calamine` alone.
+        engine: what reads the cells: `builtin`, our own decoder, checked against calamine in samples; or `calamine`.
         error_cells: `reject` rows with error cells, or load them as `null`.
         types: types of columns by header, name or letter: field types of Table Schema (`number`, `date`…) or PostgreSQL
             types (`numeric(12,2)`); as a mapping, or as `"amount=number,day=date"`.

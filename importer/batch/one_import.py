@@ -88,7 +88,7 @@ def spec_settings(spec: ImportSpec, to: str | None) -> Settings:
     try:
         return make_settings(spec.source, sheet=spec.sheet, table=spec.table, to=to, **options)
     except TypeError as exc:
-        raise UsageError(f"an import has an option that is none ({exc})", place=spec.label) from None
+        raise UsageError(f"an import has an unknown option ({exc})", place=spec.label) from None
 
 
 def run_here(task: ImportTask, progress: Progress | None = None) -> ImportReport:

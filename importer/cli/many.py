@@ -226,7 +226,7 @@ def _convert(option: click.Option, value: Any) -> Any:
     if option.name == _PAIRS and isinstance(value, dict):
         return {str(name): str(kind) for name, kind in value.items()}
     if isinstance(value, list | dict | bool):
-        raise ValueError(f"{value!r} is no single value")  # noqa: TRY004
+        raise ValueError(f"{value!r} is not a single value")  # noqa: TRY004
     try:
         converted = option.type.convert(str(value), option, None)
     except click.ClickException as exc:

@@ -65,9 +65,9 @@ sheet_options = combine_options([
     click.option("--last-row", type=click.IntRange(1), metavar="N", help="Last data row.  [default: the last one that is data]"),
     click.option("--until-blank", is_flag=True, help="End the data before the first blank row."),
     click.option("--footer", type=click.Choice(["keep", "skip", "error"]), help="What to do with totals and remarks below and between the data.  [default: leave out those that are certain, load those that are not]"),
-    click.option("--encoding", metavar="NAME", help="Encoding of a text file (CSV, TSV).  [default: found, refused if unclear]"),
-    click.option("--delimiter", metavar="CHAR", help="Character between the fields of a text file, or comma, semicolon, tab, pipe.  [default: found, refused if unclear]"),
-    click.option("--merged", type=click.Choice(["first", "fill"]), default="first", show_default=True, help="What merged cells in the data hold: only the first one its value, or each of them."),
+    click.option("--encoding", metavar="NAME", help="Encoding of a text file (CSV, TSV).  [default: detected; refused if unclear]"),
+    click.option("--delimiter", metavar="CHAR", help="Character between the fields of a text file, or comma, semicolon, tab, pipe.  [default: detected; refused if unclear]"),
+    click.option("--merged", type=click.Choice(["first", "fill"]), default="first", show_default=True, help="What merged cells in the data hold: their value in the first one only, or in each."),
     click.option("--columns", metavar="A,B,…", help="Columns to load, by header, name, letter or range of letters (A-K,M); the others are ignored."),
     click.option("--types", metavar="NAME=TYPE,…", help="Types of columns, by header, name or letter: number, integer, date, string… or a PostgreSQL type such as numeric(12,2); what does not fit is rejected."),
     click.option("--null", metavar="TEXT,…", help="Texts that mean a missing value, such as 'n/a,-'."),
@@ -77,7 +77,7 @@ sheet_options = combine_options([
     click.option("--decimal", type=click.Choice(["point", "comma"]), help="Decimal character in texts, where no text of a column decides.  [default: refuse such a column]"),
     click.option("--keep-names", is_flag=True, help="Use header texts as column names unchanged."),
     click.option("--hidden", type=click.Choice(["include", "skip", "error"]), default="include", show_default=True, help="What to do with hidden rows and columns."),
-    click.option("--engine", type=click.Choice(["builtin", "calamine"]), default="builtin", show_default=True, help="What reads the cells: importer's own decoder, judged by calamine in samples; or calamine alone."),
+    click.option("--engine", type=click.Choice(["builtin", "calamine"]), default="builtin", show_default=True, help="What reads the cells: importer's own decoder, checked against calamine in samples; or calamine alone."),
     click.option("--workers", type=click.IntRange(0), metavar="N", help="Number of worker processes; 0 runs everything in one process, for debugging.  [default: one per core]"),
     click.option("--memory", type=click.IntRange(64), metavar="MIB", help="Memory that each worker may use.  [default: 2048]"),
     click.option("--temp-dir", type=click.Path(file_okay=False, exists=True), help="Folder for temporary files.  [default: the system's]"),
@@ -87,9 +87,9 @@ many_options = combine_options([
     sheets_option,
     click.option("--each", is_flag=True, help="Load every sheet by itself; one that fails does not stop the others.  [default]"),
     click.option("--together", is_flag=True, help="Publish all imports in one transaction, or none; several into one table may also create it, or replace its rows."),
-    click.option("--stop-on-error", is_flag=True, help="Begin no further import once one failed."),
+    click.option("--stop-on-error", is_flag=True, help="Begin no further import after one has failed."),
     click.option("--on", metavar="ADDRESS", help="Cluster that runs the imports: dask://HOST:8786, ray://HOST:10001, ray://auto, ray://local.  [default: this machine]"),
-    click.option("-f", "--jobs", type=click.Path(dir_okay=False), metavar="FILE", help="Job file: a list of imports in YAML, each with 'source' and the names of these options; or a list file (.txt) with a source on each line. Also at an address; paths are those of its folder."),
+    click.option("-f", "--jobs", type=click.Path(dir_okay=False), metavar="FILE", help="Job file: a list of imports in YAML, each with 'source' and the names of these options; or a list file (.txt) with a source on each line. Also at an address; paths are relative to its folder."),
     click.option("--import-spec", metavar="LINE|FILE|-", help="Run the import that a line of `importer plan --json` describes; or those of a file, also at an address, or of standard input (-)."),
 ])  # fmt: skip
 load_options = combine_options([
@@ -114,14 +114,14 @@ load_options = combine_options([
     click.option("--chunk-rows", type=click.IntRange(1), metavar="N", help="Most rows in a chunk.  [default: chosen by size]"),
 ])  # fmt: skip
 watch_options = combine_options([
-    click.option("--done", type=click.Path(file_okay=False), metavar="DIR", help="Where workbooks go that were imported, with their rejects.  [default: INBOX/done]"),
+    click.option("--done", type=click.Path(file_okay=False), metavar="DIR", help="Where imported workbooks go, with their rejects.  [default: INBOX/done]"),
     click.option("--failed", type=click.Path(file_okay=False), metavar="DIR", help="Where the others go, each with a .error.json.  [default: INBOX/failed]"),
-    click.option("--once", is_flag=True, help="End when what is there was tried, for cron; the exit code is the worst of all."),
+    click.option("--once", is_flag=True, help="End after what is there has been tried, as for cron; the exit code is the worst of all."),
     click.option("--poll", type=click.FloatRange(0, min_open=True), default=2.0, show_default=True, metavar="SECONDS", help="Time between two looks; a file that is the same in both has arrived."),
     click.option("-q", "--quiet", is_flag=True, help="Print only the lines of JSON, and errors."),
     click.option("--debug", is_flag=True, help="Show tracebacks."),
 ])  # fmt: skip
-report_option = click.option("--report", "report_to", metavar="FILE|ADDRESS", help="Write the report, as JSON, to a file or an address too, also of a run that fails.")  # fmt: skip
+report_option = click.option("--report", "report_to", metavar="FILE|ADDRESS", help="Also write the report, as JSON, to a file or an address, even if the run fails.")  # fmt: skip
 output_options = combine_options([
     click.option("--json", "as_json", is_flag=True, help="Print only the report, as JSON, on stdout."),
     click.option("-q", "--quiet", is_flag=True, help="Print only errors."),

@@ -34,7 +34,7 @@ def decode(text: str, suffix: str, file: str) -> Any:
     if repeated is not None:
         key, position = repeated
         raise ContractError(
-            f"the key {key!r} stands twice in one object", place=locate(file, position), choice="remove one of them"
+            f"the key {key!r} occurs twice in one object", place=locate(file, position), choice="remove one of them"
         )
     return descriptor
 

@@ -49,7 +49,7 @@ def read_records(package: Package, part: str) -> Iterator[tuple[int, memoryview]
         data = data[at:]
     if data:
         raise WorkbookRefused(
-            f"part {part!r} is cut short, or a record in it says a wrong length", place=package.path.name,
+            f"part {part!r} is cut short, or a record in it states a wrong length", place=package.path.name,
             choice="copy it again, or open it in Excel and save it as .xlsx",
         )  # fmt: skip
 

@@ -92,7 +92,7 @@ def _unquoted_lengths(fields: Fields, at: Positions) -> Positions:
     return lengths if fields.quoted is None else lengths - np.where(fields.quoted[at], inside // 2, 0)
 
 
-_CHOICE = "write the file anew, with quotes around texts that hold delimiters, quotes or line ends"
+_CHOICE = "write the file again, with quotes around texts that hold delimiters, quotes or line ends"
 
 
 def _read_all(rows: bytes, dialect: TextDialect) -> pl.DataFrame:

@@ -85,9 +85,9 @@ def _check(request: WatchRequest) -> None:
     """Refuse at once what every workbook would be refused for."""
     folders, group = request.folders, request.group
     if not folders.inbox.is_dir():
-        raise UsageError("the inbox is no folder", place=str(folders.inbox), choice="mkdir it, or name another one")
+        raise UsageError("the inbox is not a folder", place=str(folders.inbox), choice="mkdir it, or name another one")
     if len({path.resolve() for path in (folders.inbox, folders.done, folders.failed)}) < 3:  # noqa: PLR2004
-        raise UsageError("the inbox, --done and --failed are three folders", place=str(folders.inbox))
+        raise UsageError("the inbox, --done and --failed must be three folders", place=str(folders.inbox))
     if group.options.get("again"):
         raise UsageError("--again would load what was imported before a restart twice", choice="leave it out")
     expand(replace(group, sources=()))
@@ -171,7 +171,7 @@ class _Watch:
         except OSError as exc:
             raise MachineError(
                 f"{arrival.path.name} cannot be moved: {exc.strerror or exc}", place=str(exc.filename or arrival.path),
-                choice="start again when it can be; what was imported is known, and only moved",
+                choice="start again when it can be moved; what was imported is known, and is only moved",
             ) from exc  # fmt: skip
         if place != "inbox":
             self._tries.pop(arrival, None)

@@ -126,7 +126,7 @@ def foreign_schema(session: Session, name: str, kind: str, version: str) -> Targ
         mark = f"COMMENT ON TABLE {SCHEMA}.runs IS '{version}'"
         choice = f"if it is one that was restored without comments: {mark}; else {choice}"
     return TargetRefused(
-        f"schema {SCHEMA!r} has {_KINDS.get(kind, 'a table')} {name!r}, but is no ledger of this program",
+        f"schema {SCHEMA!r} has {_KINDS.get(kind, 'a table')} {name!r}, but is not a ledger of this program",
         place=_place(session),
         choice=choice,
     )

@@ -56,7 +56,7 @@ def _note(session: Session, sequence: str, target: Target, column: str) -> str:
     """Return what an administrator runs now, and what lets the role do it from now on."""
     role = quote(str(session.value("select current_user::text")))
     return (
-        f"the sequence {sequence} of {column} was not moved behind the loaded ids: the role may not; "
+        f"the sequence {sequence} of {column} was not moved past the loaded ids: the role may not; "
         f"run: SELECT setval('{sequence}', (SELECT max({quote(column)}) FROM {target.quoted})); and for the next load: "
         f"GRANT SELECT, UPDATE ON SEQUENCE {sequence} TO {role}; GRANT SELECT ON {target.quoted} TO {role};"
     )

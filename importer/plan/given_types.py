@@ -72,7 +72,7 @@ def _field_type(text: str) -> str:
         return text
     parsed = parse_type(text)
     if parsed is None:
-        raise UsageError(f"--types names {text!r}, which is no type", choice=_advice(text))
+        raise UsageError(f"--types names {text!r}, which is not a type", choice=_advice(text))
     return field_type_for(parsed)
 
 

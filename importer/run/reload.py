@@ -56,8 +56,8 @@ def _rows_unchanged(session: Session, target: Target, published: LedgerRun) -> b
 def disbelieved(published: LedgerRun, target: Target) -> TargetRefused:
     """Return the error about a run that says it was published, by a role that has no right to write to the target."""
     return TargetRefused(
-        f"the ledger has this import as done, by run {published.id} of role {published.role}, but that role may not "
-        f"write to {target.quoted}",
-        choice="look whether the rows are there; if not, --again loads them (or ask the owner of the ledger for: "
+        f"the ledger says that this import is done, by run {published.id} of role {published.role}, but that role may "
+        f"not write to {target.quoted}",
+        choice="check whether the rows are there; if not, --again loads them (or ask the owner of the ledger for: "
         f"importer runs forget {published.id})",
     )

@@ -35,7 +35,7 @@ def with_stdin(sources: tuple[str, ...], temp_dir: str | None = None) -> Iterato
     if sources.count(STDIN) > 1:
         raise UsageError("standard input (-) is named twice", choice="name it once")
     if sys.stdin is None or sys.stdin.isatty():
-        raise UsageError("standard input (-) is no workbook", choice="importer run - --table NAME < data.xlsx")
+        raise UsageError("standard input (-) is not a workbook", choice="importer run - --table NAME < data.xlsx")
     with LockedFolder(Path(temp_dir) if temp_dir else None) as folder:
         path = folder.path / "stdin.xlsx"
         try:

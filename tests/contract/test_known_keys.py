@@ -1,4 +1,4 @@
-"""A key that nobody knows is refused with the nearest one and its place; so is one that stands twice."""
+"""A key that nobody knows is refused with the nearest one and its place; so is one that occurs twice."""
 
 from __future__ import annotations
 
@@ -123,11 +123,11 @@ def test_repeated_key_is_refused_and_merged_one_is_not(tmp_path: Path) -> None:
     path.write_text("x-base: &b {type: integer, title: B}\nfields:\n- {<<: *b, name: n, title: N}\n")
     assert load_contract(path).fields[0].title == "N"
     path.write_text("x-base: &b {type: integer}\nfields:\n- {name: n, name: m}\n")
-    with pytest.raises(ContractError, match="'name' stands twice"):
+    with pytest.raises(ContractError, match="'name' occurs twice"):
         load_contract(path)
     path = tmp_path / "c.json"
     path.write_text(json.dumps({"fields": [{"name": "n"}]}).replace("}]", ', "title": "a", "title": "b"}]'))
-    with pytest.raises(ContractError, match="'title' stands twice"):
+    with pytest.raises(ContractError, match="'title' occurs twice"):
         load_contract(path)
 
 

@@ -122,7 +122,7 @@ def test_replace_takes_one_after_the_other(db: Database, inbox: Inbox) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--done", "{in}"], "are three folders"),
+        (["--done", "{in}"], "must be three folders"),
         (["--mode", "create", "--table", "t"], "would load one workbook"),
         (["--again"], "twice"),
         (["--table", "{stam}"], "unknown placeholder"),

@@ -247,7 +247,7 @@ def test_schema_of_something_else_is_refused(own: Database, book: Path, make: st
     before = own.rows(CATALOG)
     error = _refused(own, book)
     name = own.dsn.text.split("/")[3].split("?")[0]
-    assert "no ledger of this program" in error.fact
+    assert "not a ledger of this program" in error.fact
     assert error.place == f"schema importer of database {name}"
     assert "ALTER SCHEMA importer RENAME TO" in str(error.choice)
     assert own.rows(CATALOG) == before

@@ -175,7 +175,7 @@ def given_up(exc: Exception) -> dict[str, Any]:
         return describe(exc)
     fact = str(exc).strip().split("\n", 1)[0][:300]
     choice = "look at its workers, and run the same command again"
-    return describe(MachineError(f"the executor gave the import up ({type(exc).__name__}: {fact})", choice=choice))
+    return describe(MachineError(f"the executor gave up the import ({type(exc).__name__}: {fact})", choice=choice))
 
 
 def survey_all(tasks: dict[int, ImportTask], workplace: Workplace) -> dict[int, SheetSurvey | dict[str, Any]]:

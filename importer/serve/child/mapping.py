@@ -114,4 +114,4 @@ def _column_ref(sheet: list[SheetColumn], column: SheetColumn) -> str:
     for ref in (column.name, column.header or "", column.letter):
         if ref and "," not in ref and find_column(sheet, ref) == column:
             return ref
-    raise SheetError(f"column {column.letter} cannot be told from others", choice="give it a unique header")
+    raise SheetError(f"column {column.letter} cannot be distinguished from others", choice="give it a unique header")

@@ -101,7 +101,7 @@ def _check_file(path: Path) -> None:
     """Refuse what SQLite would take for a new file, or could not open."""
     if path.is_symlink() or (path.exists() and not path.is_file()):
         raise MachineError(
-            "in place of the service's file there is something else, no file",
+            "in place of the service's file there is something that is not a file",
             place=str(path), choice="move it away, or name another --folder",
         )  # fmt: skip
     others = [other for name in ("runs", "uploads") for other in (path.parent / name).glob("*")]
