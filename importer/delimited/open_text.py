@@ -9,7 +9,7 @@ from importer.errors import SheetError, WorkbookRefused
 from importer.excel.workbook import Sheet, Workbook
 from importer.text_files import TEXT_SUFFIXES, WORKBOOK_SUFFIXES, TextDialect
 
-from .dialect import NAMES, find_dialect
+from .dialect import NAMES, Found, find_dialect
 from .encodings import find_encoding
 from .transcode import stream_utf8
 
@@ -43,16 +43,10 @@ def open_text(path: Path, encoding: str | None, delimiter: str | None) -> Workbo
         raise SheetError("the file has no rows", place=path.name, choice="name another file")
     tabs = path.suffix.lower() in {".tsv", ".tab"}
     dialect = find_dialect(sample, path.name, delimiter, tabs=tabs, complete=complete)
-    if dialect.width == 1 and path.suffix.lower() in WORKBOOK_SUFFIXES and path.suffix.lower() not in TEXT_SUFFIXES:
-        # A message of a server, or a pointer to the file, rather than a table.
-        raise WorkbookRefused(
-            "the file is plain text without columns, with the name of a workbook", place=path.name,
-            choice="name it .csv if it is a table of one column",
-        )  # fmt: skip
+    if dialect.width == 1:
+        _refuse_message(path)
     skip = found.skip + len(sample[: dialect.skip].decode().encode(found.name))
-    name = NAMES.get(dialect.delimiter, repr(dialect.delimiter.decode()))
     quotes = ", quoted by '\"'" if b'"' in sample else ""
-    columns = "one column" if dialect.width == 1 else f"separated by {name}"
     return Workbook(
         path=path,
         sha256=digest,
@@ -65,5 +59,19 @@ def open_text(path: Path, encoding: str | None, delimiter: str | None) -> Workbo
         dialect=TextDialect(
             found.name, dialect.delimiter, dialect.eol, skip, 2 if dialect.skip else 1, dialect.width
         ),
-        notes=(f"read as text: {found.note}, {columns}{quotes}",),
+        notes=(f"read as text: {found.note}, {_columns(dialect)}{quotes}",),
     )  # fmt: skip
+
+
+def _refuse_message(path: Path) -> None:
+    """Refuse text of one column with the name of a workbook: a message of a server, or a pointer to the file."""
+    if path.suffix.lower() in WORKBOOK_SUFFIXES and path.suffix.lower() not in TEXT_SUFFIXES:
+        raise WorkbookRefused(
+            "the file is plain text without columns, with the name of a workbook", place=path.name,
+            choice="name it .csv if it is a table of one column",
+        )  # fmt: skip
+
+
+def _columns(dialect: Found) -> str:
+    name = NAMES.get(dialect.delimiter, repr(dialect.delimiter.decode()))
+    return "one column" if dialect.width == 1 else f"separated by {name}"

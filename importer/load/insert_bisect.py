@@ -143,26 +143,15 @@ def _function(name: str, staging: Staging, table: Table, statement: InsertSelect
     """Return the statement that creates the function; it returns a JSON array per refused row, then the counts."""
     assert staging.row_column is not None
     number = quote(staging.row_column)
+    batch = f"{number} OPERATOR(pg_catalog.>=) $1 AND {number} OPERATOR(pg_catalog.<=) $2"
+    probes = "".join(_probe_cast_sql(cast, staging, number, paths) for cast in statement.casts)
     shared = {
-        "attempt": _attempt_sql(
-            statement,
-            staging,
-            f"{number} OPERATOR(pg_catalog.>=) $1 AND {number} OPERATOR(pg_catalog.<=) $2",
-            table,
-            paths,
-        ),
+        "attempt": _attempt_sql(statement, staging, batch, table, paths),
         "staging": staging.quoted,
         "number": number,
         "add_counts": _sql("add_counts"),
-        "diagnose": _sql(
-            "diagnose",
-            never=", ".join(map(literal, _GLOBAL_CLASSES)),
-            rarely=", ".join(map(literal, _TRIGGER_CLASSES)),
-            hopeless=_MAX_FIRST_REFUSALS if table.may_refuse_rows else 0,
-        ),
-        "answer": _sql(
-            "answer", probes="".join(_probe_cast_sql(cast, staging, number, paths) for cast in statement.casts)
-        ),
+        "diagnose": _diagnose_sql(table),
+        "answer": _sql("answer", probes=probes),
     }
     retry = ""
     if table.refers_to_itself:
@@ -175,6 +164,13 @@ def _function(name: str, staging: Staging, table: Table, statement: InsertSelect
         f"CREATE FUNCTION {name}(bigint, bigint, bigint[]) RETURNS SETOF text LANGUAGE plpgsql "
         f"SET search_path = {OWN_PATH} AS {tag}{body}{tag}"
     )
+
+
+def _diagnose_sql(table: Table) -> str:
+    """Return the PL/pgSQL that raises the error of a batch again if no row of it can be the cause."""
+    never, rarely = (", ".join(map(literal, classes)) for classes in (_GLOBAL_CLASSES, _TRIGGER_CLASSES))
+    hopeless = _MAX_FIRST_REFUSALS if table.may_refuse_rows else 0
+    return _sql("diagnose", never=never, rarely=rarely, hopeless=hopeless)
 
 
 def _attempt_sql(statement: InsertSelect, staging: Staging, rows: str, table: Table, paths: dict[str, str]) -> str:

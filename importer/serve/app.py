@@ -49,21 +49,8 @@ def make_app(config: Config, database: Database, store: Store) -> FastAPI:
     keys = Authenticator(config.token)
     service = Service(config, keys, database, children, uploads, jobs, asyncio.Semaphore(config.concurrency))
 
-    @contextlib.asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        jobs.load()
-        await children.start()
-        beside = [asyncio.create_task(each) for each in (_expire_periodically(service), jobs.save_rest())]
-        try:
-            yield
-        finally:
-            for task in beside:
-                task.cancel()
-            await jobs.stop()
-            await children.stop()
-
     app = FastAPI(
-        title="importer", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None,
+        title="importer", version=__version__, lifespan=lambda _: _running(service), docs_url=None, redoc_url=None,
         description="Loads Excel workbooks into PostgreSQL tables, and accounts for every cell.",
         separate_input_output_schemas=False,
     )  # fmt: skip
@@ -75,6 +62,21 @@ def make_app(config: Config, database: Database, store: Store) -> FastAPI:
     app.openapi = functools.cache(lambda: complete(build_document()))  # type: ignore[method-assign]
     _add_error_handlers(app)
     return app
+
+
+@contextlib.asynccontextmanager
+async def _running(service: Service) -> AsyncIterator[None]:
+    """Run the queue, the children and what removes expired things while the application serves."""
+    service.jobs.load()
+    await service.children.start()
+    beside = [asyncio.create_task(each) for each in (_expire_periodically(service), service.jobs.save_rest())]
+    try:
+        yield
+    finally:
+        for task in beside:
+            task.cancel()
+        await service.jobs.stop()
+        await service.children.stop()
 
 
 async def _expire_periodically(service: Service) -> None:

@@ -59,6 +59,19 @@ def inspect_sheet(command: WorkbookCommand, options: dict[str, Any]) -> InspectA
     shown = found.to_dict()
     if shown["rows"]["data"] > command.rows:
         raise LimitExceeded(f"the sheet has more than {command.rows:,} rows", choice="split it")
+    _cut_texts(shown)
+    suggested = {
+        "contract": dump_contract(found.contract),
+        "suggested_table": to_identifier(original_stem(path.stem)) or "workbook",
+        "origin": _origin(found.source.workbook),
+        "notes": [redact(note, command.hidden) for note in shown["notes"]],
+    }
+    # The model takes what callers may see, and ignores the rest, such as the path.
+    return InspectAnswer.model_validate(shown | suggested)
+
+
+def _cut_texts(shown: dict[str, Any]) -> None:
+    """Cut the texts of cells and headers in an inspection to what is shown."""
     for row in (*shown["sample"], *shown["last_rows"]):
         row["cells"] = {letter: text[:_MAX_CELL_CHARS] for letter, text in row["cells"].items()}
     for problem in shown["problems"]:
@@ -66,17 +79,6 @@ def inspect_sheet(command: WorkbookCommand, options: dict[str, Any]) -> InspectA
     for column in shown["columns"]:
         column["header"] = None if column["header"] is None else column["header"][:_MAX_HEADER_CHARS]
         column["first_value"] = None if column["first_value"] is None else column["first_value"][:_MAX_CELL_CHARS]
-    shown["notes"] = [redact(note, command.hidden) for note in shown["notes"]]
-    suggested = to_identifier(original_stem(path.stem)) or "workbook"
-    # The model takes what callers may see, and ignores the rest, such as the path.
-    return InspectAnswer.model_validate(
-        shown
-        | {
-            "contract": dump_contract(found.contract),
-            "suggested_table": suggested,
-            "origin": _origin(found.source.workbook),
-        }
-    )
 
 
 def _origin(workbook: Workbook) -> OriginInfo | None:
