@@ -95,6 +95,22 @@ class SheetSource:
         if self.places.rows:
             book = f" of {self.workbook.origin.workbook}" if self.workbook.origin else ""
             found.append(f"the rows are fixed rejects: addresses are those of sheet {self.places.sheet}{book}")
+        found += self._other_sheet_notes()
+        if self.above_header:
+            place = "header row" if self.header.last_row else "table"
+            rows = _counted(self.above_header, "row")
+            found.append(f"not read as data: {rows} above the {place}")
+        found += self._piece_notes() + self._footer_notes() + self._merged_notes() + self._hidden_notes()
+        formulas = sum(window.formulas for window in self.windows)
+        if self.workbook.recalculate_on_load and formulas:
+            found.append(
+                f"{_counted(formulas, 'formula')}, and the workbook asks to be recalculated when opened: "
+                "their results may be out of date"
+            )
+        return found
+
+    def _other_sheet_notes(self) -> list[str]:
+        found = []
         if self.workbook.empty:
             names = ", ".join(self.workbook.empty)
             found.append(f"sheet {self.sheet.name!r} is the first visible one with rows; without rows: {names}")
@@ -103,23 +119,14 @@ class SheetSource:
             for s in self.workbook.sheets
             if s != self.sheet
         ]
-        if others:
-            found.append(f"sheets not read: {', '.join(others)}")
-        if self.above_header:
-            place = "header row" if self.header.last_row else "table"
-            rows = _counted(self.above_header, "row")
-            found.append(f"not read as data: {rows} above the {place}")
-        found += self._piece_notes() + self._footer_notes() + self._merged_notes()
+        return [*found, f"sheets not read: {', '.join(others)}"] if others else found
+
+    def _hidden_notes(self) -> list[str]:
+        found = []
         if self.hidden_rows:
             found.append(f"hidden or filtered out in the sheet: {_counted(self.hidden_rows, 'data row')}")
         if hidden := hidden_columns(self.cut, self.facts):
             found.append(f"hidden columns: {', '.join(map(column_letters, hidden))}")
-        formulas = sum(window.formulas for window in self.windows)
-        if self.workbook.recalculate_on_load and formulas:
-            found.append(
-                f"{_counted(formulas, 'formula')}, and the workbook asks to be recalculated when opened: "
-                "their results may be out of date"
-            )
         return found
 
     def table_to_dict(self) -> dict[str, Any]:
