@@ -141,7 +141,7 @@ def _print_rules(report: Report, console: Console, *, verbose: bool) -> None:
 def describe_reading(reading: dict[str, Any]) -> str:
     """Describe what read the cells, for people."""
     found = f"cells read: {reading['decoded']:,} decoded directly, {reading['by_engine']:,} by the engine (calamine)"
-    return found + (f", {reading['judged']:,} by both, to judge the decoder" if reading["judged"] else "")
+    return found + (f", {reading['judged']:,} by both, to check the decoder" if reading["judged"] else "")
 
 
 def describe_header(first: int, last: int) -> str:

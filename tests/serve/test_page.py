@@ -225,7 +225,7 @@ def test_page_columns_of_several_kinds_offer_a_choice(service: Service, visit: V
     assert page.locator("#mixed-B-cells li").all_inner_texts() == ['B12 "n/k"']
     assert page.locator("#mixed-B option").all_inner_texts() == [
         "text: every cell as it is",
-        "number: the row of 1 other cell is set aside",
+        "number: the row of 1 other cell is rejected",
     ]
     page.select_option("#mixed-B", "number")
     page.click("#columns-summary")

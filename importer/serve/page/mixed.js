@@ -30,7 +30,7 @@ function choice(column, sheet) {
       "select",
       { id, "aria-describedby": `${id}-cells` },
       option("", "text: every cell as it is"),
-      option(main, `${type(main)}: ${others === 1 ? "the row of 1 other cell is" : `the rows of ${count(others, "other cell")} are`} set aside`),
+      option(main, `${type(main)}: ${others === 1 ? "the row of 1 other cell is" : `the rows of ${count(others, "other cell")} are`} rejected`),
     ),
     el("div", { id: `${id}-cells`, class: "hint" }, sentence(what.replace(/ \(.*$/s, "")), el("ul", {}, cells.map(cell), others > cells.length && el("li", {}, "…"))),
   );
