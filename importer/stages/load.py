@@ -162,12 +162,12 @@ def _write(
     )  # fmt: skip
     tasks = (WriteTask(target, chunks[number], path) for number, path in paths.items())
     cells = _accepted(windows) * len(staging.columns)
-    lanes = {"sequential": 1, "concurrent": None}.get(run.settings.method, max_writers(cells))
+    workers = {"sequential": 1, "concurrent": None}.get(run.settings.method, max_writers(cells))
     try:
         written = (
             map(write_chunk, tasks)  # no other session sees the table
             if lease.session.is_joined
-            else run.pool.run(write_chunk, tasks, partial(_writer_error, lease), lanes=lanes, again=again)
+            else run.pool.run(write_chunk, tasks, partial(_writer_error, lease), workers=workers, again=again)
         )
         for _, rows in written:
             run.clock.advance(rows)

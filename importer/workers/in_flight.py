@@ -1,4 +1,4 @@
-"""Owns the tasks in flight, at most one per lane; repeats a task whose worker was killed from outside."""
+"""Owns the tasks in flight, at most one per worker; repeats a task whose worker was killed from outside."""
 
 from __future__ import annotations
 
@@ -31,30 +31,30 @@ _NOTHING: Any = object()
 
 
 class Lanes(Protocol):
-    """The lanes of a pool, by number: see `pool.Pool`."""
+    """The processes of a pool's workers, by the worker's number: see `pool.Pool`."""
 
-    def lane(self, number: int) -> WorkerProcess:
-        """Return the lane's worker; start it if there is none."""
+    def worker(self, number: int) -> WorkerProcess:
+        """Return the worker's process; start it if there is none."""
 
     def known(self, number: int) -> WorkerProcess | None:
-        """Return the lane's worker, or None if there is none."""
+        """Return the worker's process, or None if there is none."""
 
     def drop(self, number: int) -> WorkerProcess | None:
-        """Kill the lane's worker and return it."""
+        """Kill the worker's process and return it."""
 
 
 class FinishedTask(NamedTuple):
-    """A finished task, its outcome and its lane."""
+    """A finished task, its outcome and the number of its worker."""
 
     outcome: TaskResult
     task: Any
-    lane: int
+    worker: int
 
 
 class _RunningTask(NamedTuple):
-    """A task that is running: its lane, and when it must have ended (seconds on the monotonic clock)."""
+    """A running task: the number of its worker, and when it must have ended (seconds on the monotonic clock)."""
 
-    lane: int
+    worker: int
     task: Any
     end: float
 
@@ -63,10 +63,10 @@ class TasksInFlight:
     """The tasks that the workers of a pool are running, and those that wait.
 
     Args:
-        pool: pool whose lanes run the tasks.
+        pool: pool whose workers run the tasks.
         function: function to run on every task.
         tasks: drawn one by one as workers become free.
-        lanes: number of the pool's lanes to use.
+        workers: number of the pool's workers to use.
         seconds: wall time limit of a task.
         again: repeat a task once, on a fresh worker, if its worker was killed.
     """
@@ -76,7 +76,7 @@ class TasksInFlight:
         pool: Lanes,
         function: Callable[[Any], Any],
         tasks: Iterable[Any],
-        lanes: int,
+        workers: int,
         seconds: float,
         *,
         again: bool,
@@ -84,7 +84,7 @@ class TasksInFlight:
         self._pool, self._function, self._seconds, self._again = pool, function, seconds, again
         self._waiting = iter(tasks)
         self._retried: list[Any] = []
-        self._free = list(range(lanes))
+        self._free = list(range(workers))
         self._running: dict[Future[TaskResult], _RunningTask] = {}
 
     @property
@@ -108,24 +108,24 @@ class TasksInFlight:
         ended = []
         for future in self._wait(died, deadline):
             flight = self._running.pop(future)
-            self._free.append(flight.lane)
-            outcome = self._outcome(future, flight.lane)
+            self._free.append(flight.worker)
+            outcome = self._outcome(future, flight.worker)
             if self._again and outcome.killed and not any(flight.task is other for other in self._retried):
                 self._retried.append(flight.task)
                 self._waiting = itertools.chain([flight.task], self._waiting)
             else:
-                ended.append(FinishedTask(outcome, flight.task, flight.lane))
+                ended.append(FinishedTask(outcome, flight.task, flight.worker))
         return ended
 
     def drop(self) -> None:
-        """Kill the workers that still run: after an error their results are useless, and their lanes must be free."""
+        """Kill the workers that still run: after an error their results are useless, and others need them."""
         for flight in self._running.values():
-            self._pool.drop(flight.lane)
+            self._pool.drop(flight.worker)
 
     def _submit(self, number: int, task: Any) -> Future[TaskResult]:
         for _ in range(_START_ATTEMPTS):
             try:
-                return self._pool.lane(number).submit(self._function, task)
+                return self._pool.worker(number).submit(self._function, task)
             except BrokenProcessPool:
                 # The worker died while it was idle, so no work was lost.
                 self._pool.drop(number)
@@ -150,8 +150,9 @@ class TasksInFlight:
 
     def _start_seconds(self) -> float:
         """Return the seconds to wait before looking for workers that are stuck at their start."""
-        lanes = [self._pool.known(flight.lane) for flight in self._running.values()]
-        return _START_SECONDS if any(lane is not None and not lane.alive for lane in lanes) else threading.TIMEOUT_MAX
+        workers = [self._pool.known(flight.worker) for flight in self._running.values()]
+        starting = any(worker is not None and not worker.alive for worker in workers)
+        return _START_SECONDS if starting else threading.TIMEOUT_MAX
 
     def _replace_stuck(self) -> None:
         """Give the tasks of workers that are stuck at their start to fresh ones.
@@ -160,17 +161,17 @@ class TasksInFlight:
         is known to do so, but polars runs a thread of its own from its import on.
         """
         for future, flight in list(self._running.items()):
-            lane = self._pool.known(flight.lane)
-            if lane is not None and lane.stuck(_START_SECONDS):
+            worker = self._pool.known(flight.worker)
+            if worker is not None and worker.stuck(_START_SECONDS):
                 del self._running[future]
-                self._pool.drop(flight.lane)
-                self._running[self._submit(flight.lane, flight.task)] = flight
+                self._pool.drop(flight.worker)
+                self._running[self._submit(flight.worker, flight.task)] = flight
 
     def _outcome(self, future: Future[TaskResult], number: int) -> TaskResult:
         try:
             return future.result()
         except BrokenProcessPool:
-            lane = self._pool.drop(number)
+            worker = self._pool.drop(number)
             return TaskResult(
-                died=f"was killed, or ran out of memory{lane.describe_exit() if lane else ''}", killed=True
+                died=f"was killed, or ran out of memory{worker.describe_exit() if worker else ''}", killed=True
             )

@@ -1,8 +1,8 @@
 """Owns the workers: processes with limits on memory and wall time, whose death is reported as an error of their task.
 
-A pool consists of lanes, each a `ProcessPoolExecutor` of one process. An executor of several processes loses all its
-tasks when one process dies, and cannot say which task killed it; a lane can, and the other lanes go on. At most one
-task per lane is in flight, so tasks that wait use no resources.
+A pool consists of workers, each a `ProcessPoolExecutor` of one process. An executor of several processes loses all its
+tasks when one process dies, and cannot say which task killed it; a worker can, and the other workers go on. At most one
+task per worker is in flight, so tasks that wait use no resources.
 
 The tasks of a small workbook run in the process of the caller, which saves the start of a worker, until one needs one.
 What starts processes is imported then: multiprocessing takes 15 ms, and a small workbook 200.
@@ -78,9 +78,9 @@ class Pool:
         from .worker_process import CANNOT_START
 
         def start() -> None:
-            with contextlib.suppress(*CANNOT_START):  # `lane` tries again when a task needs the worker, and raises
+            with contextlib.suppress(*CANNOT_START):  # `worker` tries again when a task needs the worker, and raises
                 for number in range(min(workers, self.workers)):
-                    self.lane(number)
+                    self.worker(number)
 
         self._starter = threading.Thread(target=start, daemon=True)
         self._starter.start()
@@ -92,16 +92,16 @@ class Pool:
             self._starter.join()
         if self._ran_here:
             _RELEASE_RESOURCES(None)
-        for lane in [*self._processes, *self._retired]:
-            if lane is not None:
-                lane.close(kill=kind is not None)
+        for worker in [*self._processes, *self._retired]:
+            if worker is not None:
+                worker.close(kill=kind is not None)
 
     def limit(self, workers: int) -> None:
         """Use at most that many workers from now on, and start them, so that no task waits for a start later."""
         self.workers = min(self.workers, workers)
         if not self.own_process:
             for number in range(self.workers):
-                self.lane(number)
+                self.worker(number)
 
     def use_workers(self) -> None:
         """Run no more tasks in this process.
@@ -117,11 +117,11 @@ class Pool:
 
     def retire(self) -> None:
         """Tell the workers that no task will come, without waiting for their end (a later task gets a new worker)."""
-        for number, lane in enumerate(self._processes):
-            if lane is not None:
-                self._retired.append(lane)
+        for number, worker in enumerate(self._processes):
+            if worker is not None:
+                self._retired.append(worker)
                 self._processes[number] = None
-                lane.retire()
+                worker.retire()
 
     def run(
         self,
@@ -129,7 +129,7 @@ class Pool:
         tasks: Iterable[Task],
         died: Callable[[Task, str], ImporterError],
         *,
-        lanes: int | None = None,
+        workers: int | None = None,
         again: bool = False,
     ) -> Iterator[Result]:
         """Run `function` on every task and yield the results as they complete.
@@ -138,7 +138,7 @@ class Pool:
             function: picklable module-level function of this package.
             tasks: drawn one by one as workers become free.
             died: makes the error for a task whose worker died, from the task and how it died.
-            lanes: number of workers to use at most; None: all.
+            workers: number of workers to use at most; None: all.
             again: repeat a task once, on a fresh worker, if its worker was killed.
 
         Raises:
@@ -151,7 +151,7 @@ class Pool:
         if self.own_process:
             tasks = yield from self._run_here(function, tasks, died)
         if not self.own_process:
-            number = min(lanes or self.workers, self.workers)
+            number = min(workers or self.workers, self.workers)
             yield from self._run_in_workers(function, tasks, died, number, again=again)
 
     def _run_in_workers(
@@ -159,14 +159,14 @@ class Pool:
         function: Callable[[Task], Result],
         tasks: Iterable[Task],
         died: Callable[[Task, str], ImporterError],
-        lanes: int,
+        workers: int,
         *,
         again: bool,
     ) -> Iterator[Result]:
         # Imported for workers alone: it brings much of multiprocessing.
         from .in_flight import TasksInFlight
 
-        work = TasksInFlight(self, function, tasks, lanes, self._limits.task_seconds, again=again)
+        work = TasksInFlight(self, function, tasks, workers, self._limits.task_seconds, again=again)
         ended: list[FinishedTask] = []
         try:
             while True:
@@ -181,7 +181,7 @@ class Pool:
                     return
                 ended = work.collect(died, self._deadline)
                 for each in ended:
-                    self._record_span(each.outcome, f"worker {each.lane + 1}", function)
+                    self._record_span(each.outcome, f"worker {each.worker + 1}", function)
         finally:
             work.drop()
 
@@ -201,39 +201,39 @@ class Pool:
             yield _unwrap(self._record_span(outcome, "worker", function), task, died)
         return ()
 
-    def _record_span(self, outcome: TaskResult, lane: str, function: Callable[[Any], Any]) -> TaskResult:
+    def _record_span(self, outcome: TaskResult, worker: str, function: Callable[[Any], Any]) -> TaskResult:
         if outcome.ended:
             name = function.name if isinstance(function, RemoteFunction) else function.__name__
-            self.spans.append(Span(lane, name, outcome.began, outcome.ended))
+            self.spans.append(Span(worker, name, outcome.began, outcome.ended))
         return outcome
 
-    def lane(self, number: int) -> WorkerProcess:
+    def worker(self, number: int) -> WorkerProcess:
         """Return the worker with that number; start it if it is not running."""
         from .worker_process import CANNOT_START, take_worker
 
         with self._start_lock:
-            lane = self._processes[number]
-            if lane is None:
+            worker = self._processes[number]
+            if worker is None:
                 # Stored before it starts, so that a Ctrl-C during the start leaves no process that is never ended.
-                lane = self._processes[number] = take_worker(self.workers)
+                worker = self._processes[number] = take_worker(self.workers)
                 try:
-                    lane.start()
+                    worker.start()
                 except CANNOT_START:
                     self.drop(number)
                     raise
-                lane.set_up(self._limits.memory_bytes, self._log)
-            return lane
+                worker.set_up(self._limits.memory_bytes, self._log)
+            return worker
 
     def known(self, number: int) -> WorkerProcess | None:
         """Return the worker with that number, or None if it was not started."""
         return self._processes[number]
 
     def drop(self, number: int) -> WorkerProcess | None:
-        """Kill the worker with that number and return its lane; the next task there gets a new worker."""
-        lane, self._processes[number] = self._processes[number], None
-        if lane is not None:
-            lane.close(kill=True)
-        return lane
+        """Kill the worker with that number and return its process; the next task there gets a new one."""
+        worker, self._processes[number] = self._processes[number], None
+        if worker is not None:
+            worker.close(kill=True)
+        return worker
 
 
 def _unwrap(outcome: TaskResult, task: Any, died: Callable[[Any, str], ImporterError]) -> Any:

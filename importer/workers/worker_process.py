@@ -118,24 +118,24 @@ class _PrestartedWorkers:
 
     def _start(self, number: int, workers: int) -> None:
         for _ in range(number):
-            lane = None
+            worker = None
             try:
-                lane = WorkerProcess(workers)
-                lane.start()
+                worker = WorkerProcess(workers)
+                worker.start()
             except CANNOT_START:
-                lane = None  # the pool starts its own, and reports the error if it cannot
+                worker = None  # the pool starts its own, and reports the error if it cannot
             finally:
-                self._ready.put(lane)
+                self._ready.put(worker)
 
     def take(self, threads: int) -> WorkerProcess | None:
         with self._taking:
             while self._coming:
-                lane = self._ready.get()
+                worker = self._ready.get()
                 self._coming -= 1
-                if lane is not None and lane.threads == threads:
-                    return lane
-                if lane is not None:
-                    lane.close(kill=True)
+                if worker is not None and worker.threads == threads:
+                    return worker
+                if worker is not None:
+                    worker.close(kill=True)
         return None
 
     def end(self) -> None:
@@ -144,10 +144,10 @@ class _PrestartedWorkers:
                 # A worker that starts after this process has ended would print errors about it.
                 kill_fork_server()
             while self._coming:
-                lane = self._ready.get()
+                worker = self._ready.get()
                 self._coming -= 1
-                if lane is not None:
-                    lane.close(kill=True)
+                if worker is not None:
+                    worker.close(kill=True)
 
 
 _ahead = _PrestartedWorkers()

@@ -26,7 +26,7 @@ from importer import import_workbook
 from importer.errors import ImporterError, MachineError, ReaderDied, UsageError
 from importer.settings import Limits, Settings
 from importer.workers import in_flight as inflight
-from importer.workers import worker_process as lanes
+from importer.workers import worker_process as processes
 from importer.workers.fork_server import context, isolated_start
 from importer.workers.pool import Pool
 
@@ -74,7 +74,7 @@ def test_worker_that_never_comes_to_life_is_replaced(
     make_pool: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inflight, "_START_SECONDS", 1.0)
-    monkeypatch.setattr(lanes, "_WARM_UP", functools.partial(stuck_once, str(tmp_path / "first")))
+    monkeypatch.setattr(processes, "_WARM_UP", functools.partial(stuck_once, str(tmp_path / "first")))
     assert sorted(run(make_pool(2), *(Task("echo", n) for n in range(6)))) == list(range(6))
     assert (tmp_path / "first").exists()
 
@@ -84,7 +84,7 @@ def test_pool_uses_as_many_processes_as_it_may(make_pool: Any) -> None:
     pids = set(run(pool, *(Task("pid", 0.2) for _ in range(4))))
     assert len(pids) == 2
     assert os.getpid() not in pids
-    assert len(set(run(pool, *(Task("pid", 0.01) for _ in range(6)), lanes=1))) == 1
+    assert len(set(run(pool, *(Task("pid", 0.01) for _ in range(6)), workers=1))) == 1
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_pool_closes_with_a_task_running(tmp_path: Path) -> None:
     wait_until(lambda: not psutil.pid_exists(int(pids.read_text())))
 
 
-def test_pool_abandoned_generator_frees_its_lanes(make_pool: Any) -> None:
+def test_pool_abandoned_generator_frees_its_workers(make_pool: Any) -> None:
     pool = make_pool(2)
     results = pool.run(task, [Task("echo", 1), Task("sleep", 500)], died)
     assert next(results) == 1
@@ -214,11 +214,11 @@ def test_lane_knows_its_process_and_how_it_ended(make_pool: Any) -> None:
     """From the context, whose `Process` an executor is to call; should it stop to, no worker would be killed."""
     pool = make_pool(1)
     (pid,) = run(pool, Task("pid", 0))
-    lane = pool.known(0)
-    assert [process.pid for process in lane._context.processes] == [pid]
+    worker = pool.known(0)
+    assert [process.pid for process in worker._context.processes] == [pid]
     os.kill(pid, signal.SIGSTOP)  # hears nothing but the one signal
     pool.drop(0)
-    assert (gone(pid), lane.describe_exit()) == (True, " (SIGKILL)")
+    assert (gone(pid), worker.describe_exit()) == (True, " (SIGKILL)")
 
 
 def test_lane_whose_process_did_not_start_closes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,11 +226,11 @@ def test_lane_whose_process_did_not_start_closes(monkeypatch: pytest.MonkeyPatch
         raise OSError(errno.EAGAIN, "no process")
 
     monkeypatch.setattr(multiprocessing.context.ForkServerProcess, "start", refused)
-    lane = lanes.WorkerProcess(1)
+    worker = processes.WorkerProcess(1)
     with pytest.raises(OSError, match="no process"):
-        lane.start()
-    lane.close(kill=True)
-    assert lane.describe_exit() == ""
+        worker.start()
+    worker.close(kill=True)
+    assert worker.describe_exit() == ""
 
 
 def test_fork_server_is_killed_while_it_imports() -> None:
@@ -252,22 +252,22 @@ def test_fork_server_is_killed_while_it_imports() -> None:
 def ahead() -> Iterator[None]:
     """Workers that no test took are ended behind it."""
     yield
-    lanes.end_prestarted()
+    processes.end_prestarted()
 
 
 def spares(number: int) -> list[int]:
     """Start workers ahead; the processes, which are ready and wait where a pool finds them."""
-    lanes.prestart(number)
-    ready = [lanes._ahead._ready.get() for _ in range(lanes._ahead._coming)]
-    for lane in ready:
-        lanes._ahead._ready.put(lane)
-    return [lane._context.processes[0].pid for lane in ready if lane is not None]
+    processes.prestart(number)
+    ready = [processes._ahead._ready.get() for _ in range(processes._ahead._coming)]
+    for worker in ready:
+        processes._ahead._ready.put(worker)
+    return [worker._context.processes[0].pid for worker in ready if worker is not None]
 
 
-def wait_until_noticed(lane: lanes.WorkerProcess) -> None:
+def wait_until_noticed(worker: processes.WorkerProcess) -> None:
     """Wait until the executor knows that its worker, which was killed, is dead."""
     with pytest.raises(BrokenProcessPool):
-        lane.submit(task, Task("echo")).result(30)
+        worker.submit(task, Task("echo")).result(30)
 
 
 def gone(pid: int) -> bool:
@@ -283,7 +283,7 @@ def test_pool_takes_workers_that_were_started_ahead(make_pool: Any) -> None:
     known = spares(cores)
     pool = make_pool(cores)
     assert set(run(pool, *(Task("pid", 0.2) for _ in range(2 * cores)))) <= set(known)
-    assert lanes._ahead._coming == 0
+    assert processes._ahead._coming == 0
 
 
 @pytest.mark.usefixtures("ahead")
@@ -296,10 +296,10 @@ def test_a_worker_started_ahead_has_the_limit_of_its_pool(make_pool: Any) -> Non
 @pytest.mark.usefixtures("ahead")
 def test_a_worker_started_ahead_that_died_is_replaced(make_pool: Any) -> None:
     (pid,) = spares(1)
-    lane = lanes._ahead._ready.get()
+    worker = processes._ahead._ready.get()
     os.kill(pid, signal.SIGKILL)
-    wait_until_noticed(lane)
-    lanes._ahead._ready.put(lane)
+    wait_until_noticed(worker)
+    processes._ahead._ready.put(worker)
     pool = make_pool(os.cpu_count() or 1)
     assert sorted(run(pool, *(Task("echo", n) for n in range(6)))) == list(range(6))
 
@@ -316,9 +316,9 @@ def test_workers_started_ahead_for_other_settings_are_ended(make_pool: Any) -> N
 
 def test_workers_that_nobody_takes_are_ended() -> None:
     started = spares(2)
-    lanes.end_prestarted()
+    processes.end_prestarted()
     wait_until(lambda: all(map(gone, started)))
-    lanes.end_prestarted()  # nothing is left, and nothing is waited for
+    processes.end_prestarted()  # nothing is left, and nothing is waited for
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5])
@@ -341,16 +341,16 @@ def test_a_worker_that_could_not_be_started_ahead_is_started_by_the_pool(
     make_pool: Any, monkeypatch: pytest.MonkeyPatch, error: Exception, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Neither by the command line nor by the pool's own thread; whoever wants it tries once more."""
-    left, start = [2], lanes.WorkerProcess.start
+    left, start = [2], processes.WorkerProcess.start
 
-    def refused(lane: lanes.WorkerProcess) -> None:
+    def refused(worker: processes.WorkerProcess) -> None:
         left[0] -= 1
         if left[0] >= 0:
             raise error
-        start(lane)
+        start(worker)
 
-    monkeypatch.setattr(lanes.WorkerProcess, "start", refused)
-    lanes.prestart(1)
+    monkeypatch.setattr(processes.WorkerProcess, "start", refused)
+    processes.prestart(1)
     pool = make_pool(os.cpu_count() or 1)
     pool.start(1)
     pool._starter.join()
