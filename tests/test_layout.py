@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from pathlib import Path
 
@@ -23,6 +25,9 @@ MANY_PARAMETERS = {  # the public API: a keyword for each setting
     "batch/api.py import_many",
     "integrations/airflow.py __init__",
 }
+
+
+LAYERS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]["layers"]
 
 
 def lint(folder: Path) -> subprocess.CompletedProcess[str]:
@@ -56,6 +61,14 @@ def test_import_against_the_direction_is_named(tmp_path: Path, module: str, line
     ran = lint(tmp_path)
     assert ran.returncode != 0
     assert named in ran.stdout
+
+
+def test_contributing_draws_the_direction_of_all_folders() -> None:
+    """In the order of the contract, from the top; the line about modules beside the folders is left out."""
+    drawn = (ROOT / ".github" / "CONTRIBUTING.md").read_text().split("## What may import what")[1].split("```")[1]
+    folders = [name for layer in LAYERS for name in layer.replace(":", "|").split(" | ") if (PACKAGE / name).is_dir()]
+    words = re.findall(r"\w+", " ".join(line[:34] for line in drawn.splitlines()))
+    assert [name for name in words if name in folders] == folders
 
 
 def test_no_import_cycle() -> None:
