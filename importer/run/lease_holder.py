@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 import uuid
 from concurrent.futures import Future
 from dataclasses import replace
@@ -15,9 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from importer.errors import ImporterError
-from importer.ledger.locks import lock_number
 from importer.ledger.migrations import ensure_ledger
-from importer.ledger.schema import SCHEMA
 from importer.ledger.tables import find_runs
 from importer.load.privileges import check_privileges
 from importer.plan.target import find_target
@@ -29,6 +26,7 @@ from importer.runtime.interruptible import CallThread, await_result
 from importer.runtime.retry import Retry
 
 from .import_key import contract_sha256, random_key, run_key
+from .import_lock import ImportLock
 from .lease import AlreadyImported, RunLease
 from .reload import disbelieved, reload_reason
 
@@ -41,10 +39,6 @@ if TYPE_CHECKING:
     from importer.runtime.progress import Clock
     from importer.settings import Dsn, Settings
 
-#: Seconds between two attempts to take a lock that another run holds. Polled, because a signal must end the wait.
-_POLL_SECONDS = 0.1
-#: After so long a wait for a lock, the user is told how to end it.
-_ADVICE_SECONDS = 30.0
 #: How long the end of a run waits for a connection that is being opened.
 _CLOSE_SECONDS = 0.5
 
@@ -69,10 +63,9 @@ class LeaseHolder:
         self._servers = contextlib.ExitStack()
         self._dsn: Dsn | None = None
         self._session: Session | None = None
-        self._old_backend = 0
         self._notes: tuple[str, ...] = ()
-        self._waiting = threading.Event()
         self._closing = threading.Event()
+        self._lock = ImportLock(clock, self._closing)
         self._background = CallThread("lease")
         self._lease: Future[RunLease] = Future()
         #: Held while it is decided who closes the session, and while the session is closed or cancelled.
@@ -138,7 +131,7 @@ class LeaseHolder:
 
     def stop_if_imported(self) -> None:
         """Raise AlreadyImported once that is known; while another run loads the same import, wait for its end."""
-        if self._lease.done() or self._waiting.is_set():
+        if self._lease.done() or self._lock.waiting.is_set():
             lease = self.get()
             if lease.published_run:
                 raise AlreadyImported(lease)
@@ -196,7 +189,7 @@ class LeaseHolder:
         key, options = run_key(self._settings, workbook, sheet, contract, target)
         key = random_key() if self._dry_run else key
         # A run that held the lock may have created the table.
-        target = find() if self._lock(session, key) else target
+        target = find() if self._lock_import(session, key) else target
         lease = RunLease(
             dsn, session, version, workbook, sheet, target, key, options, contract, self._run_id, notes=self._notes
         )
@@ -217,64 +210,12 @@ class LeaseHolder:
             ask_once(self._session, "pooler", partial(check_pooler, self._session, self._dsn))
         return self._dsn, self._session
 
-    def _lock(self, session: Session, key: str) -> bool:
+    def _lock_import(self, session: Session, key: str) -> bool:
         """Lock the key and create the ledger if needed; return whether another session held the lock before."""
-        number, waited, since, advised = lock_number(key), False, time.monotonic(), False
-        ask = (
-            "select pg_try_advisory_lock($1::bigint), (select obj_description(c.oid, 'pg_class') from pg_class c "
-            "join pg_namespace n on n.oid = relnamespace where nspname = $2 and relname = 'runs'), pg_backend_pid()"
-        )
-        while True:
-            locked, ledger, backend = session.query(ask, [number, SCHEMA])[0]
-            if locked:
-                break
-            advise = not advised and time.monotonic() - since >= _ADVICE_SECONDS
-            self._report_holder(session, number, reported=waited, advise=advise)
-            advised = advised or advise
-            session.rollback()
-            waited = True
-            self._waiting.set()
-            self._clock.deadline.check()
-            if self._closing.wait(_POLL_SECONDS):
-                raise ImporterError("the run ended while it waited for its lock")
-        self._waiting.clear()
-        self._old_backend = backend
+        waited, ledger = self._lock.acquire(session, key)
         if not self._dry_run:
             ensure_ledger(session, ledger)
         return waited
-
-    def _report_holder(self, session: Session, number: int, *, reported: bool, advise: bool) -> None:
-        """Report who holds the lock; if it is a lost connection of this run, terminate that.
-
-        Args:
-            session: session with the target server.
-            number: number of the advisory lock.
-            reported: whether the holder was reported already.
-            advise: whether to report how to end the wait.
-        """
-        found = session.query(
-            """
-            select l.pid, a.usename::text, a.backend_start::timestamptz(0)::text
-            from pg_locks l left join pg_stat_activity a using (pid)
-            where l.locktype = 'advisory' and l.granted and l.objsubid = 1
-              and l.classid = $1::bigint::oid and l.objid = $2::bigint::oid
-              and l.database = (select oid from pg_database where datname = current_database())
-            """,
-            [number >> 32 & 0xFFFFFFFF, number & 0xFFFFFFFF],
-        )
-        for backend, role, since in found:
-            if backend == self._old_backend:
-                session.query("select pg_terminate_backend($1::int)", [backend])
-                continue
-            if not reported:
-                self._clock.say(
-                    f"the same import is under way (role {role}, server process {backend}, since {since}); waiting"
-                )
-            if advise:
-                self._clock.say(
-                    f"still waiting for server process {backend} (role {role}, since {since}); if no run is under way "
-                    f"there, end it: select pg_terminate_backend({backend})"
-                )
 
     def _read_ledger(self, lease: RunLease) -> RunLease:
         """Return the lease with what the ledger says about the same import: a dead run, and whether it is published."""

@@ -15,7 +15,7 @@ from importer.ledger.history import forget, ledger_session
 from importer.ledger.locks import lock_number
 from importer.postgres import libpq
 from importer.postgres.session import Session
-from importer.run import lease_holder
+from importer.run import import_lock
 from importer.runtime.progress import NoProgress
 from importer.settings import Dsn
 
@@ -109,7 +109,7 @@ def test_command_says_it_at_once(db: Database, book: Path) -> None:
 
 def test_wait_says_how_to_end_it(db: Database, book: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A lock that a dead client's connection still holds: whom the run waits for, and what ends that."""
-    monkeypatch.setattr(lease_holder, "_ADVICE_SECONDS", 0.0)
+    monkeypatch.setattr(import_lock, "_ADVICE_SECONDS", 0.0)
     db.load(book, table="t")
     with Session(db.server) as holder:
         run = db.rows(f"select key from importer.runs where target_schema = '{db.schema}'")[0][0]
