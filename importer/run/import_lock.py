@@ -25,7 +25,7 @@ _TRY = (
 
 
 class ImportLock:
-    """The advisory lock on the key of an import; it belongs to a session, and each session of a run takes it for itself.
+    """The advisory lock on the key of an import. It belongs to a session: each one of a run takes it for itself.
 
     Args:
         clock: clock of the run: has its deadline, and reports that the run waits.

@@ -16,6 +16,9 @@ from importer.runtime.progress import Clock
 from importer.runtime.retry import Deadline
 from importer.settings import make_settings
 from importer.stages.read import open_source
+from importer.stages.stream import Stream
+from importer.stages.workspace import RunContext
+from importer.workers.pool import Pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,11 +63,14 @@ def test_staging_that_was_begun_is_replaced_or_taken_over(lease: RunLease) -> No
     assert StagingState(lease).create(other) is None
 
 
-def test_holder_starts_no_thread_before_it_is_entered(db: Database, tmp_path: Path) -> None:
+def test_holder_and_stream_start_no_thread_before_the_holder_is_entered(db: Database, tmp_path: Path) -> None:
     settings = make_settings(save(tmp_path / "b.xlsx", ["a"], [1]), to=db.dsn.text, workers=0)
     before = set(threading.enumerate())
     holder = LeaseHolder(settings, None, Clock(), dry_run=True)
-    assert not [thread for thread in set(threading.enumerate()) - before if thread.name == "lease"]
+    pool = Pool(settings.workers, settings.limits, tmp_path / "log")
+    stream = Stream(RunContext(settings, None, Clock(), tmp_path, pool, dry_run=True), holder)
+    assert stream.dsn() is None
+    assert set(threading.enumerate()) <= before
     with holder:
         holder.set_source(*open_source(settings, Clock()))
         assert holder.get().dsn == holder.dsn() == db.dsn
