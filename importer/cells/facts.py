@@ -22,7 +22,7 @@ from .frame import (
 from .text_forms import TEXT, find_form, widest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 Value: TypeAlias = float | str | bool | datetime | time | timedelta
 #: Cells of each kind that are kept as examples, and how many rows are looked at before a whole array is searched.
@@ -120,28 +120,7 @@ def profile(frame: pl.DataFrame, missing: tuple[str, ...] = ("",), *, textual: b
     columns = kinds_by_column(frame.columns)
     if not columns:
         return {}
-    asked: list[pl.Expr] = []
-    for column, kinds in columns.items():
-        asked += [pl.col(part(column, kind)).count().alias(part(column, kind)) for kind in kinds]
-        if "datetime" in kinds:
-            stamp = pl.col(part(column, "datetime"))
-            asked.append((stamp == stamp.dt.truncate("1d")).sum().alias(f"{column}:dates"))
-        if "instant" in kinds:
-            asked.append(pl.col(part(column, "instant")).str.ends_with(UTC_MIDNIGHT).sum().alias(f"{column}:days"))
-        if "text" in kinds:
-            asked.append(_is_missing(pl.col(part(column, "text")), missing).sum().alias(f"{column}:blank"))
-        if "number" in kinds:
-            number = pl.col(part(column, "number"))
-            whole = (number == number.floor()) & (number.abs() <= MAX_EXACT_INTEGER)
-            digits = digits_or_none(column, kinds)
-            if digits is not None:
-                fits = digits.cast(pl.Int64, strict=False).is_not_null()
-                whole = pl.when(digits.is_null()).then(whole).otherwise(fits)
-                asked.append((digits.count() > 0).alias(f"{column}:beyond"))
-            if any(isinstance(kind, MarkedNumberKind) and kind.has_patterns for kind in kinds):
-                padded = pl.col(pattern_name(column)).str.contains(_PADDING)
-                asked.append((number.is_not_null() & padded).sum().alias(f"{column}:padded"))
-            asked += [whole.all().alias(f"{column}:integral"), number.sum().alias(f"{column}:total")]
+    asked = [each for column, kinds in columns.items() for each in _questions(column, kinds, missing)]
     row = frame.select(asked).row(0, named=True)
     examples = _Examples(frame, missing)
     facts = {column: _facts(examples, column, kinds, row) for column, kinds in columns.items()}
@@ -150,6 +129,36 @@ def profile(frame: pl.DataFrame, missing: tuple[str, ...] = ("",), *, textual: b
         forms = {column: find_form(texts.filter(~texts.is_in(list(missing)))) for column, texts in held.items()}
         facts = {column: replace(each, form=forms.get(column, TEXT)) for column, each in facts.items()}
     return facts
+
+
+def _questions(column: int, kinds: list[str], missing: tuple[str, ...]) -> Iterator[pl.Expr]:
+    """Yield the aggregates that `_facts` needs of a column, under the names of its arrays or `column:what`."""
+    for kind in kinds:
+        yield pl.col(part(column, kind)).count().alias(part(column, kind))
+    if "datetime" in kinds:
+        stamp = pl.col(part(column, "datetime"))
+        yield (stamp == stamp.dt.truncate("1d")).sum().alias(f"{column}:dates")
+    if "instant" in kinds:
+        yield pl.col(part(column, "instant")).str.ends_with(UTC_MIDNIGHT).sum().alias(f"{column}:days")
+    if "text" in kinds:
+        yield _is_missing(pl.col(part(column, "text")), missing).sum().alias(f"{column}:blank")
+    if "number" in kinds:
+        yield from _number_questions(column, kinds)
+
+
+def _number_questions(column: int, kinds: list[str]) -> Iterator[pl.Expr]:
+    number = pl.col(part(column, "number"))
+    whole = (number == number.floor()) & (number.abs() <= MAX_EXACT_INTEGER)
+    digits = digits_or_none(column, kinds)
+    if digits is not None:
+        fits = digits.cast(pl.Int64, strict=False).is_not_null()
+        whole = pl.when(digits.is_null()).then(whole).otherwise(fits)
+        yield (digits.count() > 0).alias(f"{column}:beyond")
+    if any(isinstance(kind, MarkedNumberKind) and kind.has_patterns for kind in kinds):
+        padded = pl.col(pattern_name(column)).str.contains(_PADDING)
+        yield (number.is_not_null() & padded).sum().alias(f"{column}:padded")
+    yield whole.all().alias(f"{column}:integral")
+    yield number.sum().alias(f"{column}:total")
 
 
 def _is_missing(text: pl.Expr, missing: tuple[str, ...]) -> pl.Expr:
