@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from importer.errors import UsageError
 
-from .execution.copies import forgetting_copies, shared_folder
+from .execution.copies import forget_copies_after, shared_folder
 from .execution.schedule import STOP_SECONDS, Schedule, signal_number, wait_for
 from .execution.workplace import Workplace
 from .expand import SourceGroup, expand
@@ -20,7 +20,7 @@ from .one_import import ImportSet, ImportTask, spec_settings
 from .rejects.names import with_rejects_names
 from .rejects.one_workbook import SharedRejects, shared_rejects
 from .report import ImportReport, ManyReport, not_started_report
-from .tables import Groups, check_modes, connected, group_by_table, plan_tables
+from .tables import Groups, check_modes, group_by_table, plan_tables, target_dsn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -137,10 +137,10 @@ def _run_many(request: ManyRequest, executor: Executor | None, on_report: Callab
     prepared = prepare(request)
     check_modes(prepared.groups, prepared.specs, together=request.together)
     _check_together(request, prepared, executor)
-    on_report = forgetting_copies(on_report, prepared.specs, request.copies)
+    on_report = forget_copies_after(on_report, prepared.specs, request.copies)
     with (
         shared_rejects(prepared.specs, is_elsewhere=executor is not None) as rejects,
-        connected(prepared.settings) as dsn,
+        target_dsn(prepared.settings) as dsn,
         Workplace(executor, _slots(prepared, request)) as workplace,
     ):
         batch = _Batch(request, prepared, workplace, rejects, on_report)

@@ -23,7 +23,7 @@ from .execution.workplace import Workplace
 from .many import prepare, shared_copies
 from .one_import import ImportTask, describe, spec_settings
 from .rejects.names import shared_workbook
-from .tables import check_modes, connected, plan_tables
+from .tables import check_modes, plan_tables, target_dsn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +60,7 @@ def _states(request: ManyRequest) -> Iterator[dict[str, Any]]:
     if any(shared_workbook(spec.options) is not None for spec in prepared.specs):
         raise UsageError("each of these imports would replace the rejects of the others", choice="--rejects FOLDER/")
     slots = 0 if request.workers == 0 else min(2, len(prepared.specs))
-    with connected(prepared.settings) as dsn, Workplace(None, slots) as workplace, Session(dsn) as session:
+    with target_dsn(prepared.settings) as dsn, Workplace(None, slots) as workplace, Session(dsn) as session:
         tasks = {
             n: ImportTask(spec.with_absolute_paths(), dsn.text, quiet=True)
             for n, spec in enumerate(prepared.specs)

@@ -52,7 +52,7 @@ class PlannedTables:
 
 
 @contextlib.contextmanager
-def connected(settings: Settings) -> Iterator[Dsn]:
+def target_dsn(settings: Settings) -> Iterator[Dsn]:
     """Yield the connection string of the target server; the embedded one is started once, for all imports."""
     if settings.dsn is not None:
         yield settings.dsn

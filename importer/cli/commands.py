@@ -20,7 +20,7 @@ from .exits import (
     check_report_place,
     deliver_report,
     exit_on_error,
-    interrupted,
+    interrupted_error,
     show_report,
     signals_as_exceptions,
 )
@@ -281,5 +281,5 @@ def main() -> None:
         except (KeyboardInterrupt, click.Abort) as exc:
             # click turns what it catches outside our own handlers into an Abort.
             cause = exc.__cause__ if isinstance(exc, click.Abort) else exc
-            code = interrupted(cause if isinstance(cause, KeyboardInterrupt) else KeyboardInterrupt()).exit_code
+            code = interrupted_error(cause if isinstance(cause, KeyboardInterrupt) else KeyboardInterrupt()).exit_code
         sys.exit(code if isinstance(code, int) else 0)

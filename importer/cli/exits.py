@@ -84,10 +84,10 @@ def _user_error(exc: BaseException) -> ImporterError:
         return exc.as_timeout() or exc
     if isinstance(exc, ImporterError):
         return exc
-    return interrupted(exc) if isinstance(exc, KeyboardInterrupt) else _unexpected_error(exc)
+    return interrupted_error(exc) if isinstance(exc, KeyboardInterrupt) else _unexpected_error(exc)
 
 
-def interrupted(exc: KeyboardInterrupt) -> ImporterError:
+def interrupted_error(exc: KeyboardInterrupt) -> ImporterError:
     """Return the error that a signal means before anything is published; it says how to continue."""
     return _signal_error(exc, "; nothing was published", "; ".join(getattr(exc, "__notes__", ())) or None)
 

@@ -38,7 +38,7 @@ def progress_bars(*, quiet: bool, bars: bool = True) -> Iterator[Progress]:
         yield _BarProgress(drawn)
 
 
-def paused(progress: Progress) -> contextlib.AbstractContextManager[None]:
+def pause_drawing(progress: Progress) -> contextlib.AbstractContextManager[None]:
     """Return a context in which nothing is drawn, so that the user can be asked something."""
     return progress.paused() if isinstance(progress, _BarProgress) else contextlib.nullcontext()
 

@@ -9,7 +9,7 @@ import click
 
 from importer.errors import UsageError
 
-from .progress_bars import paused
+from .progress_bars import pause_drawing
 
 if TYPE_CHECKING:
     from importer.plan.mixed import MixedColumn
@@ -29,7 +29,7 @@ def check_terminal(mixed: str) -> None:
 def ask_types(progress: Progress, mixed: list[MixedColumn]) -> dict[str, str]:
     """Ask for the type of each column whose kinds mix; return the types by name. No progress is drawn meanwhile."""
     chosen = {}
-    with paused(progress):
+    with pause_drawing(progress):
         for column in mixed:
             click.echo(column.describe(), err=True)
             choice = click.Choice(list(dict.fromkeys([column.main_type, "string"])))

@@ -22,7 +22,7 @@ def require_list(given: Any, place: str) -> list[Any]:
         ContractError: the value is not a list.
     """
     if not isinstance(given, list):
-        raise ContractError(f"{place} must be a list, not {shown(given)}", place=place)
+        raise ContractError(f"{place} must be a list, not {short_repr(given)}", place=place)
     return given
 
 
@@ -33,13 +33,13 @@ def require_object(given: Any, place: str, keys: tuple[str, ...] | None = None) 
         ContractError: the value is not an object, or has an unknown key.
     """
     if not isinstance(given, dict):
-        raise ContractError(f"{place} must be an object, not {shown(given)}", place=place)
+        raise ContractError(f"{place} must be an object, not {short_repr(given)}", place=place)
     if keys is not None:
         check_keys(given, keys, place)
     return given
 
 
-def shown(given: Any) -> str:
+def short_repr(given: Any) -> str:
     """Return the representation of a wrong value, short enough for a message."""
     return _SHORT_REPR.repr(given)
 
@@ -79,11 +79,11 @@ def parse_field_names(given: Any, known: list[str], place: str) -> tuple[str, ..
     """
     names = [given] if isinstance(given, str) else given
     if not isinstance(names, list) or not names:
-        raise ContractError(f"a key must be a non-empty list of field names, not {shown(given)}", place=place)
+        raise ContractError(f"a key must be a non-empty list of field names, not {short_repr(given)}", place=place)
     for name in names:
         if name not in known:
             raise ContractError(
-                f"{place} names an unknown field {shown(name)}", place=place, choice=f"fields: {', '.join(known)}"
+                f"{place} names an unknown field {short_repr(name)}", place=place, choice=f"fields: {', '.join(known)}"
             )
     if len(set(names)) < len(names):
         raise ContractError(f"{place} names a field twice: {', '.join(names)}", place=place)

@@ -15,7 +15,7 @@ from importer.settings import DriftPolicy, Settings
 from importer.table_options import Footer, Merged, parse_rows
 from importer.text_files import normalize_delimiter, normalize_encoding
 
-from .descriptor_checks import require_object, shown
+from .descriptor_checks import require_object, short_repr
 from .known_keys import check_keys, within
 
 if TYPE_CHECKING:
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 def _text(given: Any) -> str:
     if not isinstance(given, str) or not given:
-        raise ContractError(f"{shown(given)} is not a text of at least one character")
+        raise ContractError(f"{short_repr(given)} is not a text of at least one character")
     return given
 
 
 def _rows(given: Any) -> tuple[int, int]:
     if isinstance(given, bool) or not isinstance(given, str | int):
-        raise ContractError(f"{shown(given)} is not a row", choice="3 or '2-4'; 0 for none")
+        raise ContractError(f"{short_repr(given)} is not a row", choice="3 or '2-4'; 0 for none")
     return parse_header_rows(str(given))
 
 
@@ -40,13 +40,13 @@ def _data_rows(given: Any) -> tuple[int, int]:
 
 def _row(given: Any) -> int:
     if isinstance(given, bool) or not isinstance(given, int) or given < 1:
-        raise ContractError(f"{shown(given)} is not a row", choice="1 or more")
+        raise ContractError(f"{short_repr(given)} is not a row", choice="1 or more")
     return given
 
 
 def _flag(given: Any) -> bool:
     if not isinstance(given, bool):
-        raise ContractError(f"{shown(given)} is not true or false")
+        raise ContractError(f"{short_repr(given)} is not true or false")
     return given
 
 
@@ -63,7 +63,7 @@ def _delimiter(given: Any) -> str:
 def _one_of(*words: str) -> Callable[[Any], str]:
     def parse(given: Any) -> str:
         if given not in words:
-            raise ContractError(f"it cannot be {shown(given)}", choice=" | ".join(words))
+            raise ContractError(f"it cannot be {short_repr(given)}", choice=" | ".join(words))
         return str(given)
 
     return parse

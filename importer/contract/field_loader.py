@@ -8,7 +8,7 @@ from importer.cells.field import Field
 from importer.errors import ContractError
 from importer.postgres.types import FIELD_TYPES
 
-from .descriptor_checks import is_name, parse_missing_values, require_object, shown
+from .descriptor_checks import is_name, parse_missing_values, require_object, short_repr
 from .known_keys import CONSTRAINTS, FIELD_EXCEL_KEYS, FIELD_KEYS, check_keys, nearest, within
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def parse_field(descriptor: Any, number: int) -> Field:
         with within("type"):
             raise _unknown_type(kind, place)
     if title is not None and not isinstance(title, str):
-        raise ContractError(f"title must be a text, not {shown(title)}", place=place)
+        raise ContractError(f"title must be a text, not {short_repr(title)}", place=place)
     with within("format"):
         form = _parse_format(descriptor.get("format", "default"), kind, place)
     with within("constraints"):
@@ -70,7 +70,7 @@ def _parse_name(descriptor: Any, number: int) -> str:
         raise ContractError("a field needs a name, which is a text", place=f"field {number}", choice=advice)
     if not is_name(name):
         raise ContractError(
-            f"{shown(name)} cannot be the name of a column", place=f"field {name!r}",
+            f"{short_repr(name)} cannot be the name of a column", place=f"field {name!r}",
             choice="1-63 bytes; the header text goes into 'title'",
         )  # fmt: skip
     return name
@@ -79,7 +79,7 @@ def _parse_name(descriptor: Any, number: int) -> str:
 def _unknown_type(kind: Any, place: str) -> ContractError:
     near = nearest(kind, tuple(FIELD_TYPES)) if isinstance(kind, str) else None
     advice = f"did you mean {near!r}? types: " if near else ""
-    return ContractError(f"unknown type {shown(kind)}", place=place, choice=advice + ", ".join(FIELD_TYPES))
+    return ContractError(f"unknown type {short_repr(kind)}", place=place, choice=advice + ", ".join(FIELD_TYPES))
 
 
 def _parse_format(form: Any, kind: str, place: str) -> str:
@@ -97,7 +97,9 @@ def _parse_format(form: Any, kind: str, place: str) -> str:
     elif kind in _TEMPORAL_TYPES and form in ("default", "any"):
         return str(form)
     elif not isinstance(form, str) or form not in allowed:
-        raise ContractError(f"type {kind} has no format {shown(form)}", place=place, choice=", ".join(sorted(allowed)))
+        raise ContractError(
+            f"type {kind} has no format {short_repr(form)}", place=place, choice=", ".join(sorted(allowed))
+        )
     return form
 
 
@@ -112,7 +114,7 @@ def _parse_constraints(given: Any, kind: str, place: str) -> dict[str, Any]:
 
 def _check_constraint(key: str, value: Any, kind: str, place: str) -> None:
     if key in {"minLength", "maxLength"} and (kind not in _LENGTH_TYPES or type(value) is not int or value < 0):
-        raise ContractError(f"{key} {shown(value)} does not fit type {kind}", place=place)
+        raise ContractError(f"{key} {short_repr(value)} does not fit type {kind}", place=place)
     if "imum" in key and kind not in _ORDERED_TYPES:
         raise ContractError(f"{key} does not fit type {kind}", place=place)
     if key == "enum" and (not isinstance(value, list) or not value):
@@ -132,7 +134,7 @@ def _check_pattern(pattern: Any, place: str) -> None:
 
     fault = regex_fault(pattern) if isinstance(pattern, str) else "it is not a text"
     if fault:
-        raise ContractError(f"pattern {shown(pattern)} is not a regular expression ({fault})", place=place)
+        raise ContractError(f"pattern {short_repr(pattern)} is not a regular expression ({fault})", place=place)
 
 
 def _check_options(field: Field, place: str) -> None:
@@ -174,7 +176,7 @@ def _check_list_options(options: Mapping[str, Any], place: str) -> None:
         raise ContractError("delimiter must be a text of at least one character", place=place)
     if options.get("itemType", "string") not in _ITEM_TYPES:
         raise ContractError(
-            f"unknown itemType {shown(options['itemType'])}", place=place, choice=", ".join(_ITEM_TYPES)
+            f"unknown itemType {short_repr(options['itemType'])}", place=place, choice=", ".join(_ITEM_TYPES)
         )
 
 

@@ -19,7 +19,7 @@ from .descriptor_checks import (
     require_list,
     require_object,
     require_unique,
-    shown,
+    short_repr,
 )
 from .excel_options import parse_excel
 from .field_loader import parse_field
@@ -152,5 +152,5 @@ def _parse_foreign_key(given: Any, names: list[str]) -> ForeignKey:
     # Without a resource, or with an empty one, the key references its own table.
     table = reference.get("resource", "")
     if not isinstance(table, str) or "\0" in table:
-        raise ContractError(f"resource must be the name of a table, not {shown(table)}", place=place)
+        raise ContractError(f"resource must be the name of a table, not {short_repr(table)}", place=place)
     return ForeignKey(fields, table, tuple(references))

@@ -9,7 +9,7 @@ from typing import Any
 from importer.errors import ContractError
 from importer.postgres.types import parse_type
 
-from .descriptor_checks import is_name, parse_field_names, require_list, require_object, require_unique, shown
+from .descriptor_checks import is_name, parse_field_names, require_list, require_object, require_unique, short_repr
 from .known_keys import EXTRA_COLUMN_KEYS, POSTGRESQL_KEYS
 from .model import ALLOWED_DEFAULTS, ExtraColumn
 
@@ -44,7 +44,7 @@ def parse_postgresql(given: Any, names: list[str]) -> dict[str, Any]:
 
 def _parse_name(given: Any, place: str) -> str | None:
     if given is not None and not is_name(given):
-        raise ContractError(f"{shown(given)} cannot be a name", place=place, choice="a text of 1-63 bytes")
+        raise ContractError(f"{short_repr(given)} cannot be a name", place=place, choice="a text of 1-63 bytes")
     return given  # type: ignore[no-any-return]
 
 
@@ -57,20 +57,22 @@ def _types(given: Any, names: list[str]) -> dict[str, str]:
                 choice=f"fields: {', '.join(names)}",
             )
         if not isinstance(text, str) or parse_type(text) is None:
-            raise ContractError(f"{shown(text)} is not a PostgreSQL type", place=f"postgresql.types, field {name!r}")
+            raise ContractError(
+                f"{short_repr(text)} is not a PostgreSQL type", place=f"postgresql.types, field {name!r}"
+            )
     return dict(given)
 
 
 def _parse_extra_column(given: Any, names: list[str]) -> ExtraColumn:
     name = given.get("name") if isinstance(given, dict) else None
     if not is_name(name) or name in names:
-        raise ContractError("an extra column needs a name that no field has", place=f"extraColumns: {shown(name)}")
+        raise ContractError("an extra column needs a name that no field has", place=f"extraColumns: {short_repr(name)}")
     place = f"extra column {name!r}"
     require_object(given, place, EXTRA_COLUMN_KEYS)
     kind, default = given.get("type", "text"), given.get("default")
     pg_type = parse_type(kind) if isinstance(kind, str) else None
     if pg_type is None:
-        raise ContractError(f"{shown(kind)} is not a PostgreSQL type", place=place)
+        raise ContractError(f"{short_repr(kind)} is not a PostgreSQL type", place=place)
     for key in ("identity", "primaryKey", "notNull"):
         if not isinstance(given.get(key, False), bool):
             raise ContractError(f"{key} must be true or false", place=place)
@@ -91,13 +93,13 @@ def _parse_default(given: Any, place: str) -> str | int | float | bool | None:
     if isinstance(given, float) and not math.isfinite(given):
         given = [given]
     if given is not None and not isinstance(given, (str, int, float)):
-        raise ContractError(f"default {shown(given)} is not a text, a number, true or false", place=place)
+        raise ContractError(f"default {short_repr(given)} is not a text, a number, true or false", place=place)
     if isinstance(given, str):
         if given.lower() in ALLOWED_DEFAULTS:
             return given.lower()
         if _CALL.fullmatch(given) or "\0" in given:
             raise ContractError(
-                f"default {shown(given)} is not allowed in a contract",
+                f"default {short_repr(given)} is not allowed in a contract",
                 place=place,
                 choice=", ".join(ALLOWED_DEFAULTS),
             )

@@ -19,7 +19,7 @@ import polars as pl
 from importer.errors import WorkbookRefused
 from importer.excel.normalize_xml import decode_wide_escapes, normalize_strings
 from importer.excel.package import Package
-from importer.runtime.prefetch import mapped
+from importer.runtime.prefetch import map_in_threads
 from importer.workers.allocator import release_memory
 from importer.workers.own_process import require_worker
 
@@ -107,7 +107,7 @@ def _parse(task: StringsTask, *, rewritten: bool) -> int:
     count, at, others = 0, [np.empty(0, np.int64)], []
     with Package(task.workbook, task.limits) as package, StringViewWriter(task.out) as column:
         items = _split_at_items(normalize_strings(package, task.part, rewritten=rewritten), task.limits.row_bytes)
-        for block in mapped(_parse_block, items, os.cpu_count() or 1):
+        for block in map_in_threads(_parse_block, items, os.cpu_count() or 1):
             column.add(block.views, block.data)
             at.append(block.at + count)
             others += block.others

@@ -15,7 +15,14 @@ import shutil
 import stat
 from typing import TYPE_CHECKING
 
-from importer.runtime.output_file import FileIdentity, identify, identify_before, numbered, output_file, sync_folder
+from importer.runtime.output_file import (
+    FileIdentity,
+    identify,
+    identify_before,
+    numbered_paths,
+    output_file,
+    sync_folder,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,7 +69,7 @@ def move_file(path: Path, known: FileIdentity, target: Path) -> Path | None:
 
 def free_name(path: Path, target: Path) -> Path:
     """Return the name that `move_file` would give a file: `target`, or the same with a number."""
-    return next(each for each in numbered(target) if not os.path.lexists(each) or _is_same(path, each))
+    return next(each for each in numbered_paths(target) if not os.path.lexists(each) or _is_same(path, each))
 
 
 def put_back_all(folder: Path) -> None:
@@ -79,7 +86,7 @@ def _put_back(taken: Path) -> None:
 
 def _place(taken: Path, target: Path) -> Path:
     """Have a file under its new name, too, or the next free number, and return that."""
-    for path in numbered(target):
+    for path in numbered_paths(target):
         if _is_same(taken, path):
             return path
         if not os.path.lexists(path):
@@ -102,7 +109,7 @@ def _copy(taken: Path, path: Path) -> Path:
 
 
 def _give_name(taken: Path, wanted: Path) -> None:
-    for path in numbered(wanted):
+    for path in numbered_paths(wanted):
         with contextlib.suppress(FileExistsError):
             if _link(taken, path):
                 taken.unlink()

@@ -42,7 +42,7 @@ class Cluster(Protocol):
         """Call a function in every worker, and return what each answered, by its name; none that is silent."""
 
 
-def adapted(executor: Executor | None) -> Executor | None:
+def adapt_executor(executor: Executor | None) -> Executor | None:
     """Return the executor to use for one that is given: for that of a Dask client, one of ours."""
     if type(executor).__module__ != "distributed.cfexecutor":
         return executor
@@ -60,7 +60,7 @@ def executor_for(address: str | None, given: Executor | None = None) -> Iterator
         ConnectionFailed: the scheduler does not answer.
     """
     if address is None:
-        yield adapted(given)
+        yield adapt_executor(given)
         return
     if given is not None:
         raise UsageError("--on and --executor contradict each other", choice="give one of them")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from importer.cells.frame import kinds_by_column, part
-from importer.reading.header import comparable, to_identifier
+from importer.reading.header import comparable_text, to_identifier
 from importer.table.data_rows import select_columns
 
 if TYPE_CHECKING:
@@ -68,14 +68,16 @@ def _count_fitting(
     for area in areas:
         head = read(area.top, min(area.bottom, area.top + _HEAD_ROWS))
         labels = _labels(select_columns(head, area.left, area.right))
-        found[area] = sum(not labels.isdisjoint(map(comparable, names)) or _is_named(labels, names) for names in wanted)
+        found[area] = sum(
+            not labels.isdisjoint(map(comparable_text, names)) or _is_named(labels, names) for names in wanted
+        )
     return found
 
 
 def _labels(head: pl.DataFrame) -> set[str]:
     """Return the texts of rows as labels are compared."""
     columns = [part(column, "text") for column, kinds in kinds_by_column(head.columns).items() if "text" in kinds]
-    return {comparable(text) for name in columns for text in head[name].drop_nulls().to_list()}
+    return {comparable_text(text) for name in columns for text in head[name].drop_nulls().to_list()}
 
 
 def _is_named(labels: set[str], names: tuple[str, ...]) -> bool:

@@ -59,7 +59,9 @@ def with_new_columns(
     return replace(contract, fields=(*contract.fields, *added)) if added else contract
 
 
-def retyped(columns: Iterable[tuple[Field, SheetColumn | None]], facts: dict[int, ColumnFacts], what: str) -> list[str]:
+def retyped_notes(
+    columns: Iterable[tuple[Field, SheetColumn | None]], facts: dict[int, ColumnFacts], what: str
+) -> list[str]:
     """Return a note for each column most of whose cells cannot be a value of its field type; they are rejects.
 
     Args:

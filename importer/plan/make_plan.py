@@ -15,7 +15,7 @@ from importer.postgres.types import FIELD_TYPES
 from importer.reading.sheet_source import SheetSource, hidden_columns
 from importer.verification.checksum_sql import find_text_hash
 
-from .drift import retyped, with_new_columns
+from .drift import retyped_notes, with_new_columns
 from .given_types import with_given
 from .infer import agreed_contract, infer_contract
 from .lineage import check_lineage_names, check_lineage_texts, with_lineage
@@ -166,7 +166,7 @@ def _naming_retyped(contract: Contract, columns: list[SheetColumn], source: Shee
         yield
     except ContractError as exc:
         found = field_columns(contract.fields, columns)
-        others = retyped(((f, found[f.name]) for f in contract.fields), source.facts, what)
+        others = retyped_notes(((f, found[f.name]) for f in contract.fields), source.facts, what)
         exc.fact = "; ".join((exc.fact, *others))
         raise
 

@@ -10,7 +10,7 @@ from importer.contract.known_keys import nearest
 from importer.errors import ContractError, SheetError
 from importer.excel.addresses import MAX_CHARACTERS, column_index
 from importer.postgres.encoding import UTF8, Encoding
-from importer.reading.header import REJECT_COLUMNS, Header, SheetColumn, collapse_spaces, comparable, to_identifier
+from importer.reading.header import REJECT_COLUMNS, Header, SheetColumn, collapse_spaces, comparable_text, to_identifier
 
 from .mismatch import drift_error
 
@@ -151,7 +151,7 @@ def field_columns(fields: tuple[Field, ...], columns: list[SheetColumn]) -> dict
     """Return the column of each field; a better match of one field takes precedence over a worse one of another."""
     tests: tuple[Callable[[Field, SheetColumn], bool], ...] = (
         lambda f, c: f.title is not None and c.header == collapse_spaces(f.title),
-        lambda f, c: f.title is not None and comparable(c.header or "") == comparable(f.title),
+        lambda f, c: f.title is not None and comparable_text(c.header or "") == comparable_text(f.title),
         lambda f, c: c.header == f.name,
         lambda f, c: c.name == f.name,
         lambda f, c: bool(to_identifier(f.name)) and to_identifier(c.header or "") == to_identifier(f.name),

@@ -151,7 +151,7 @@ def collapse_spaces(text: str) -> str:
     return " ".join(_INVISIBLE.sub("", text).split()).strip(_JOINERS + " ")
 
 
-def comparable(text: str) -> str:
+def comparable_text(text: str) -> str:
     """Return what two header texts that look alike have in common, whatever their case and normal form."""
     return unicodedata.normalize("NFC", collapse_spaces(text).translate(_NO_JOINERS)).casefold()
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from importer.errors import ImporterError, MachineError, NotDelivered, SourceUnavailable
 from importer.runtime.interruptible import CallThread, await_result
-from importer.runtime.output_file import FileIdentity, numbered, output_file, write_file
+from importer.runtime.output_file import FileIdentity, numbered_paths, output_file, write_file
 from importer.runtime.retry import Retry
 
 if TYPE_CHECKING:
@@ -159,5 +159,5 @@ class UrlOutput:
 
         if self._url.is_http:
             return self._url
-        names = (path.name for path in numbered(Path(self._url.name)))
+        names = (path.name for path in numbered_paths(Path(self._url.name)))
         return next(url for name in names if not is_there(url := self._url.sibling(name)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from importer.excel.rejects_origin import Origin
-from importer.plan.drift import absent_columns, retyped
+from importer.plan.drift import absent_columns, retyped_notes
 from importer.plan.mixed import find_mixed, identifiers_note, undecided
 from importer.reading.header import REJECT_COLUMNS
 from importer.report.rejects.workbook import Rejects
@@ -197,7 +197,7 @@ def _drift_notes(settings: Settings, source: SheetSource, plan: LoadPlan, lease:
         types = {c.field.name: c.pg_type for c in plan.columns}
         notes.append(f"columns added to the table: {', '.join(f'{name} {types[name]}' for name in plan.added)}")
     if settings.contract is not None or table is not None:
-        notes += retyped(
+        notes += retyped_notes(
             ((c.field, c.column) for c in plan.columns),
             source.facts,
             "the table" if settings.contract is None else "the contract",

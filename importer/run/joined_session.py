@@ -23,7 +23,7 @@ _SAVEPOINT = "importer_part"
 
 
 class JoinedSession(Session):
-    """A session for several imports, one after the other; `joined` makes one.
+    """A session for several imports, one after the other; `join_session` makes one.
 
     Attributes:
         is_lost: whether a statement failed in the transaction, so that it cannot be committed.
@@ -93,7 +93,7 @@ def _lost() -> DatabaseError:
 
 
 @contextlib.contextmanager
-def joined(dsn: Dsn) -> Iterator[JoinedSession]:
+def join_session(dsn: Dsn) -> Iterator[JoinedSession]:
     """Provide a session that all imports of this process share while the block runs; it is closed in the end.
 
     Raises:

@@ -28,7 +28,7 @@ from importer.runtime.retry import Retry
 from .import_key import contract_sha256, random_key, run_key
 from .import_lock import ImportLock
 from .lease import AlreadyImported, RunLease
-from .reload import disbelieved, reload_reason
+from .reload import reload_reason, unwritable_target_error
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -235,7 +235,7 @@ class LeaseHolder:
         # The lease owns this transaction; a read in it may have failed.
         lease.session.rollback()
         if reason is None and not published.is_believed:
-            raise disbelieved(published, lease.target)
+            raise unwritable_target_error(published, lease.target)
         if reason is None:
             return replace(lease, published_run=published)
         return replace(lease, notes=(*lease.notes, f"loaded again, although run {published.id} imported it: {reason}"))

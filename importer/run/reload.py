@@ -53,7 +53,7 @@ def _rows_unchanged(session: Session, target: Target, published: LedgerRun) -> b
     return bool(count == left and foreign == 0)
 
 
-def disbelieved(published: LedgerRun, target: Target) -> TargetRefused:
+def unwritable_target_error(published: LedgerRun, target: Target) -> TargetRefused:
     """Return the error about a run that says it was published, by a role that has no right to write to the target."""
     return TargetRefused(
         f"the ledger says that this import is done, by run {published.id} of role {published.role}, but that role may "

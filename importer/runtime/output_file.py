@@ -74,7 +74,7 @@ def _identity(found: os.stat_result) -> FileIdentity:
     return FileIdentity(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
 
-def numbered(path: Path) -> Iterator[Path]:
+def numbered_paths(path: Path) -> Iterator[Path]:
     """Yield `path`, then the same with numbers: `x.csv`, `x-2.csv`, `x-3.csv`, and so on."""
     yield path
     for number in itertools.count(2):
@@ -145,7 +145,7 @@ class OutputFile:
         return False
 
     def _take_free_name(self) -> Path:
-        for path in numbered(self._path):
+        for path in numbered_paths(self._path):
             with contextlib.suppress(FileExistsError):
                 self._link(path)
                 return path

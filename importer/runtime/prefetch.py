@@ -71,7 +71,7 @@ def ahead(items: Iterator[Item], most: int) -> Iterator[Iterator[Item]]:
         maker.join()
 
 
-def mapped(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
+def map_in_threads(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
     """Yield `function` of every item, in order, computed in threads; holds only a few items at a time.
 
     Useful if the function runs outside Python, without the GIL, for most of its time.

@@ -10,7 +10,7 @@ from importer.errors import ImporterError, MachineError, NotSpooled
 from importer.load.copy import max_writers
 from importer.validation.conservation import check_conservation
 from importer.validation.tasks import CheckTask, WindowChecked
-from importer.validation.unique_keys import find_duplicates, superseded
+from importer.validation.unique_keys import find_duplicates, find_superseded
 
 from .tasks import check_window
 
@@ -64,7 +64,7 @@ def _recheck_tasks(
     spooled = [(w.number, w.keys) for w in windows.values()]
     left_out: dict[int, tuple[int, ...]] = {}
     if plan.on_duplicate != "reject":
-        left_out = superseded(spooled, plan.key, plan.on_duplicate)
+        left_out = find_superseded(spooled, plan.key, plan.on_duplicate)
     superseded_rows = [row for rows in left_out.values() for row in rows]
     keys = plan.keys if plan.on_duplicate == "reject" else tuple(k for k in plan.keys if set(k[1]) != set(plan.key))
     refusals = find_duplicates(spooled, keys, superseded_rows, source.places.row)

@@ -88,7 +88,7 @@ def find_header(grid: HeadGrid, merges: Sequence[CellRange]) -> HeaderRows:
     if not grid.rows:
         return HeaderRows(0, 0, 0)
     grid = _weighed_part(grid)
-    shown = spread(grid, merges)
+    shown = spread_merged(grid, merges)
     wide = _is_wide(grid, shown)
     found = sorted(_candidates(grid, shown, wide), key=lambda c: -c.score)
     titles = (grid.widths == 1) & (grid.kinds == TEXT).any(axis=1) & (len(grid.columns) > 1)
@@ -127,7 +127,7 @@ def _weighed_part(grid: HeadGrid) -> HeadGrid:
     return part if (part.kinds != BLANK).any(axis=1).all() else grid
 
 
-def spread(grid: HeadGrid, merges: Sequence[CellRange]) -> HeadGrid:
+def spread_merged(grid: HeadGrid, merges: Sequence[CellRange]) -> HeadGrid:
     """Return the grid with the value of every merged range in all of its cells."""
     kinds, values = grid.kinds.copy(), grid.values.copy()
     rows, columns = np.array(grid.rows), np.array(grid.columns)

@@ -46,7 +46,7 @@ def find_duplicates(
     return _assign_keys(suspects, keys, shown) if len(suspects) else {}
 
 
-def superseded(
+def find_superseded(
     spooled: Iterable[tuple[int, Path | None]], key: tuple[str, ...], which: Literal["first", "last"]
 ) -> dict[int, tuple[int, ...]]:
     """Return the rows that the first or last accepted row with the same key replaces, by window number."""

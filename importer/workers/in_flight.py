@@ -30,7 +30,7 @@ _START_ATTEMPTS = 5
 _NOTHING: Any = object()
 
 
-class Lanes(Protocol):
+class WorkerProcesses(Protocol):
     """The processes of a pool's workers, by the worker's number: see `pool.Pool`."""
 
     def worker(self, number: int) -> WorkerProcess:
@@ -73,7 +73,7 @@ class TasksInFlight:
 
     def __init__(
         self,
-        pool: Lanes,
+        pool: WorkerProcesses,
         function: Callable[[Any], Any],
         tasks: Iterable[Any],
         workers: int,

@@ -13,7 +13,7 @@ import pytest
 from support.faults import small_disk
 from support.serving import is_root
 
-from importer.runtime.output_file import identify, identify_before, numbered, output_file, write_file
+from importer.runtime.output_file import identify, identify_before, numbered_paths, output_file, write_file
 
 
 def _names(folder: Path) -> list[str]:
@@ -114,7 +114,7 @@ def test_only_one_of_many_replaces_a_file(tmp_path: Path) -> None:
     for run in runs:
         run.communicate()
     assert sorted(file.read_text() for file in tmp_path.iterdir()) == [str(n) for n in range(count)]
-    assert _names(tmp_path) == sorted(p.name for p, _ in zip(numbered(path), range(count), strict=False))
+    assert _names(tmp_path) == sorted(p.name for p, _ in zip(numbered_paths(path), range(count), strict=False))
 
 
 def test_symbolic_link_is_replaced_not_followed(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def shared_folder(sources: Sequence[str], temp_dir: str | Path | None) -> Iterat
         yield folder.path
 
 
-def forgetting_copies(
+def forget_copies_after(
     on_report: Callable[[ImportReport], None], specs: Sequence[ImportSpec], folder: Path | None
 ) -> Callable[[ImportReport], None]:
     """Return what removes the copy of a source once all of its imports have ended, and then passes their reports on."""

@@ -140,7 +140,7 @@ class Schedule:
         try:
             report = future.result()
         except Exception as exc:  # noqa: BLE001 - whatever an executor raises, such as that its worker died
-            return failed_report(task.spec, given_up(exc))
+            return failed_report(task.spec, given_up_error(exc))
         return replace(report, error=self._workplace.explained(task, report.error)) if report.error else report
 
     def _stop(self) -> None:
@@ -169,7 +169,7 @@ def hand_out(submit: Callable[[ImportTask], Future[Answer]], task: ImportTask) -
         return failed
 
 
-def given_up(exc: Exception) -> dict[str, Any]:
+def given_up_error(exc: Exception) -> dict[str, Any]:
     """Return the error of a task that its executor did not finish."""
     if isinstance(exc, MachineError):
         return describe(exc)
@@ -191,7 +191,7 @@ def survey_all(tasks: dict[int, ImportTask], workplace: Workplace) -> dict[int, 
                     running[hand_out(workplace.survey, task)] = (number, task)
                 else:
                     exc = future.exception()
-                    answer = given_up(exc) if isinstance(exc, Exception) else future.result()
+                    answer = given_up_error(exc) if isinstance(exc, Exception) else future.result()
                     answers[number] = workplace.explained(task, answer) if isinstance(answer, dict) else answer
     except KeyboardInterrupt:
         workplace.stop({future: number for future, (number, _) in running.items()})

@@ -25,7 +25,7 @@ from importer.pipeline import run
 from importer.postgres.sql import quote
 from importer.report.rejects.files import RejectsFiles
 from importer.report.rejects.kept import name_rejects_afterwards
-from importer.run.joined_session import JoinedSession, joined
+from importer.run.joined_session import JoinedSession, join_session
 from importer.runtime.progress import Clock
 from importer.runtime.retry import Deadline, Retry
 from importer.stages.workspace import open_workspace
@@ -93,7 +93,7 @@ class _Together:
         while True:
             self._done, self._failed = {}, {}
             try:
-                with joined(first.dsn) as session:
+                with join_session(first.dsn) as session:
                     return self._attempt(session)
             except _LoadAgain as exc:
                 self._again.add(exc.table)

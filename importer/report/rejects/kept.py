@@ -16,7 +16,7 @@ from importer.errors import CommitUnknown, MachineError, NotDelivered, UsageErro
 from importer.ledger.rejects import find_rejects, record_rejects_file
 from importer.remote.upload import UrlOutput, check_destination
 from importer.report.rerun_command import mend_command
-from importer.runtime.output_file import identify_before, numbered
+from importer.runtime.output_file import identify_before, numbered_paths
 from importer.settings import REJECTS_SUFFIXES
 from importer.urls import Url, as_url
 
@@ -42,7 +42,7 @@ def _named_file(place: RejectsPlace) -> Path | None:
     """Return the file if the run named it before it was killed and nobody has changed it since, else None."""
     if as_url(place.path):
         return None
-    for path in numbered(Path(place.path)):
+    for path in numbered_paths(Path(place.path)):
         found = identify_before(path)
         if found is None or found == place.file:
             return path if found else None

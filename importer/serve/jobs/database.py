@@ -131,10 +131,10 @@ async def ask_child(children: ChildPool, command: Command, seconds: float) -> di
     except ChildDied as exc:
         raise RequestError(500, f"the process that did the work {exc.how}", kind="ChildDied") from None
     if isinstance(event, ErrorEvent):
-        raise refused(event.error)
+        raise refusal_of(event.error)
     return event.answer
 
 
-def refused(error: RunError) -> RequestError:
+def refusal_of(error: RunError) -> RequestError:
     """Return the refusal that reports an error of a child."""
     return RequestError(error.status, error.error, kind=error.type, place=error.place, choice=error.choice)

@@ -20,7 +20,7 @@ from importer.serve.models.child import (
 
 from .commands import load_command
 from .processes import Child, ChildDied, ChildPool
-from .service_run import ASK_BY_RESUME, CANCELLED, DONE, FAILED, GO_ON, RUNNING, ServiceRun, killed, stopped
+from .service_run import ASK_BY_RESUME, CANCELLED, DONE, FAILED, GO_ON, RUNNING, ServiceRun, killed_error, stopped_error
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -75,22 +75,24 @@ class Execution:
             async with self._children.child() as child:
                 run.child = child
                 if run.cancelling or self.stopping.is_set():
-                    return ErrorEvent(error=stopped(None))
+                    return ErrorEvent(error=stopped_error(None))
                 try:
                     async with asyncio.timeout(self._config.seconds + _GRACE_SECONDS):
                         return await child.work(self._command(run, child), lambda event: self._answer(run, event))
                 except TimeoutError:
                     child.kill()
-                    return ErrorEvent(error=killed(run, 422, f"not done within {self._config.seconds:g} s", "TimedOut"))
+                    return ErrorEvent(
+                        error=killed_error(run, 422, f"not done within {self._config.seconds:g} s", "TimedOut")
+                    )
         except StoreFailed as exc:
-            error = killed(run, 503, exc.answer.error, exc.answer.type)
+            error = killed_error(run, 503, exc.answer.error, exc.answer.type)
             return ErrorEvent(error=error.model_copy(update={"place": exc.answer.place}))
         except OSError as exc:
             refused = machine_refusal(exc)
-            return ErrorEvent(error=killed(run, refused.status, refused.answer.error, refused.answer.type))
+            return ErrorEvent(error=killed_error(run, refused.status, refused.answer.error, refused.answer.type))
         except ChildDied as exc:
             how = "ran out of memory or was killed" if "SIGKILL" in exc.how else exc.how
-            return ErrorEvent(error=killed(run, 500, f"the process that did the work {how}", "ChildDied"))
+            return ErrorEvent(error=killed_error(run, 500, f"the process that did the work {how}", "ChildDied"))
 
     def _answer(self, run: ServiceRun, event: Event) -> BaseModel | None:
         """Apply an event of a child that loads; return the answer if the event asks for one."""

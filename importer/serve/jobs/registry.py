@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from importer.serve.errors import RequestError, StoreFailed, stamp
 
-from .service_run import CANCELLED, FAILED, GO_ON, INTERRUPTED, QUEUED, RUNNING, ServiceRun, stopped
+from .service_run import CANCELLED, FAILED, GO_ON, INTERRUPTED, QUEUED, RUNNING, ServiceRun, stopped_error
 
 if TYPE_CHECKING:
     from importer.serve.config import Config
@@ -59,16 +59,16 @@ class RunRegistry:
         for stored in self._store.runs_in_states(QUEUED, RUNNING, INTERRUPTED):
             run = ServiceRun.load(stored)
             if run.kind == "check":
-                self.end(run, FAILED, error=stopped(None))
+                self.end(run, FAILED, error=stopped_error(None))
                 continue
             self.open[run.id] = run
             if run.state != INTERRUPTED:
-                run.state, run.error, run.finished_at = INTERRUPTED, stopped(GO_ON), stamp()
+                run.state, run.error, run.finished_at = INTERRUPTED, stopped_error(GO_ON), stamp()
                 self.save(run)
         self._uploads.load({run.upload for run in self.open.values()})
         for run in list(self.open.values()):
             if self._uploads.acquire(run.upload, run.id) is None:
-                self.end(run, FAILED, error=stopped("send the workbook again", resumable=False))
+                self.end(run, FAILED, error=stopped_error("send the workbook again", resumable=False))
         for folder in self._config.results.iterdir():
             if folder.name not in self.open:
                 ended = self._store.get(folder.name)
@@ -169,9 +169,9 @@ class RunRegistry:
     def end_for_stop(self, run: ServiceRun) -> None:
         """End a run because the service is stopping: an upload becomes resumable, a check fails."""
         if run.kind == "upload":
-            self.interrupt(run, stopped(GO_ON))
+            self.interrupt(run, stopped_error(GO_ON))
         else:
-            self.end(run, FAILED, error=stopped(None))
+            self.end(run, FAILED, error=stopped_error(None))
 
     def interrupt(self, run: ServiceRun, error: ChildError) -> None:
         """Interrupt a run, which stays open; it can be resumed."""

@@ -215,13 +215,13 @@ def service_error(status: int, error: str, kind: str, *, resumable: bool = False
     return ChildError(error=error, type=kind, place=None, choice=None, status=status, resumable=resumable)
 
 
-def killed(run: ServiceRun, status: int, error: str, kind: str) -> ChildError:
+def killed_error(run: ServiceRun, status: int, error: str, kind: str) -> ChildError:
     """Return the error of a run whose child was killed: it can be resumed; publishing it may or may not have done."""
     unsure = run.progress is not None and run.progress.stage == Stage.PUBLISH
     return service_error(status, error, kind, resumable=True).model_copy(update={"unsure": unsure})
 
 
-def stopped(choice: str | None, *, resumable: bool = True) -> ChildError:
+def stopped_error(choice: str | None, *, resumable: bool = True) -> ChildError:
     """Return the error of a run that the stop of the service ended; choice: None if the run cannot be resumed."""
     error = service_error(503, "the service was stopped", "Interrupted", resumable=resumable and choice is not None)
     return error.model_copy(update={"choice": choice})

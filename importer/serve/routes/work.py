@@ -15,7 +15,7 @@ from starlette.responses import Response
 from importer.serve.errors import RequestError, model_response
 from importer.serve.http.body import Body, ClientDisconnected, read_body
 from importer.serve.jobs.commands import SENT_SUFFIX, workbook_fields
-from importer.serve.jobs.database import refused
+from importer.serve.jobs.database import refusal_of
 from importer.serve.jobs.processes import ChildDied
 from importer.serve.jobs.service_run import CANCELLED, DONE, ServiceRun
 from importer.serve.models import run as run_models
@@ -103,7 +103,7 @@ async def _run_inspection(service: Service, options: InspectOptions, upload: Upl
     finally:
         service.uploads.release(upload.id, user)
     if isinstance(event, ErrorEvent):
-        raise refused(event.error).with_fields(upload=service.uploads.describe(upload))
+        raise refusal_of(event.error).with_fields(upload=service.uploads.describe(upload))
     while len(upload.inspections) >= _MAX_CACHED_INSPECTIONS:
         upload.inspections.pop(next(iter(upload.inspections)))
     upload.inspections[_inspection_key(options)] = workbook_models.InspectedSheet.model_validate(event.answer)
@@ -187,7 +187,7 @@ def _result(run: ServiceRun, upload: workbook_models.UploadInfo | None) -> run_m
         raise RequestError(409, "the run was cancelled", kind="Cancelled").with_fields(run=shown)
     if run.state != DONE:
         assert run.error is not None
-        raise refused(run.error).with_fields(run=shown)
+        raise refusal_of(run.error).with_fields(run=shown)
     # The model takes message, statistics and links from the run itself, and ignores the rest.
     return run_models.Result.model_validate({**dict(shown), "run_id": run.id, "upload": upload, "run": shown})
 
