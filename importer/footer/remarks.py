@@ -1,4 +1,4 @@
-"""Finds remarks below a table: single texts after a blank row or after totals that are no rows of it."""
+"""Finds remarks below a table: single texts after a blank row or totals that are no rows of it, or may be none."""
 
 from __future__ import annotations
 
@@ -43,13 +43,21 @@ def find_remarks(rows: JudgedRows, totals: set[int]) -> list[tuple[int, bool]]:
     while first > 0 and (_is_alone(rows, first) or numbers[first] in totals):
         first -= 1
     below = [p for p in range(first + 1, last + 1) if numbers[p] not in totals]
+    doubtful: list[tuple[int, bool]] = []
     for n, position in enumerate(below):
         after_totals = numbers[position - 1] in totals
         if after_totals or numbers[position] > numbers[position - 1] + 1:
             beside = len(rows.grid.columns) > 2 and rows.lacks_key(position)  # noqa: PLR2004 - else it may be a row
             certain = beside and (after_totals or _is_certain(rows, position))
-            return [(p, certain) for p in below[n:]]
-    return []
+            return [*doubtful, *((p, certain) for p in below[n:])]
+        if doubtful or _begins_as_remark(rows, position):
+            doubtful.append((position, False))
+    return doubtful
+
+
+def _begins_as_remark(rows: JudgedRows, position: int) -> bool:
+    column = int(np.flatnonzero(rows.grid.kinds[position] != BLANK)[0])
+    return _REMARK.match(str(rows.grid.values[position, column])) is not None
 
 
 def _is_alone(rows: JudgedRows, position: int) -> bool:
@@ -68,7 +76,7 @@ def _is_certain(rows: JudgedRows, position: int) -> bool:
     """Return whether the first remark after a blank row differs from the texts of its column in more than its place."""
     column = int(np.flatnonzero(rows.grid.kinds[position] != BLANK)[0])
     text = str(rows.grid.values[position, column])
-    if _REMARK.match(text) or rows.numeric[column]:
+    if _begins_as_remark(rows, position) or rows.numeric[column]:
         return True
     above = rows.grid.kinds[:position, column]
     others = [str(v) for v, k in zip(rows.grid.values[:position, column], above, strict=True) if k == TEXT]

@@ -39,6 +39,8 @@ CASES: dict[str, tuple[list[list[Any]], list[int], list[int]]] = {
     "a number without a label that is no sum": ([HEADER, *BODY, [None, None, 82.25]], [], []),
     "totals and remarks": ([HEADER, *BODY, [], ["Total", None, 82.5], [], ["Source: x"], ["All good."]], [13, 15, 16], []),
     "remarks": ([HEADER, *BODY, [], ["Source: the office"], ["Figures without tax"]], [13, 14], []),
+    "remarks that begin as such, without a blank row": ([HEADER, *BODY, ["* preliminary"], ["by phone"]], [], [12, 13]),
+    "remarks without a blank row and after one": ([HEADER, *BODY, ["Number of rows: 10"], [], ["Source: x"]], [14], [12]),
     "a remark without a blank row": ([HEADER, *BODY, ["k11"]], [], []),
     "subtotals": ([HEADER, *BODY[:3], ["Subtotal", None, 9.0], *BODY[3:6], ["Subtotal", None, 22.5], ["Total", None, 31.5]], [5, 9, 10], []),
     "totals of groups": ([HEADER, *BODY[:3], ["North total", None, 9.0], *BODY[3:6], ["South total", None, 22.5]], [5, 9], []),
