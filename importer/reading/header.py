@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -123,11 +124,11 @@ def read_header(
 
 def _header_texts(head: pl.DataFrame, rows: tuple[int, int], merges: Iterable[str]) -> dict[int, str]:
     """Return the header text of each column; texts from several rows are joined from top to bottom."""
-    lines: dict[int, list[str]] = {}
     wanted = head.filter(pl.col(ROW).is_between(*rows))
     spans = [span for span in parse_merges(merges, rows[1]) if span.top >= rows[0]]
     columns = kinds_by_column(head.columns)
     shown = wanted.select(ROW, *[raw_text(c, kinds).alias(str(c)) for c, kinds in columns.items()])
+    lines: list[dict[int, str]] = []
     for line in shown.iter_rows(named=True):
         cells = {
             c: collapse_spaces(line[str(c)])
@@ -137,10 +138,33 @@ def _header_texts(head: pl.DataFrame, rows: tuple[int, int], merges: Iterable[st
         for span in spans:
             if span.top == line[ROW] and span.left in cells:
                 cells |= dict.fromkeys(range(span.left, span.right + 1), cells[span.left])
+        lines.append(cells)
+    for number in range(len(lines) - 2, -1, -1):
+        _extend_groups(lines[number], lines[number + 1 :])
+    texts: dict[int, dict[str, None]] = {}
+    for cells in lines:
         for c, text in cells.items():
-            if text not in lines.setdefault(c, []):
-                lines[c].append(text)
-    return {c: " ".join(texts) for c, texts in lines.items()}
+            texts.setdefault(c, {})[text] = None
+    return {c: " ".join(each) for c, each in texts.items()}
+
+
+def _extend_groups(upper: dict[int, str], below: list[dict[int, str]]) -> None:
+    """Let a label count for the columns on its right, up to the next one, whose labels below it occur more than once.
+
+    `2023` above `units` and `revenue`, and `2024` above the same, are groups, though nobody merged their cells.
+    """
+    lower = below[0]
+    paths = {c: tuple(labels.get(c) for labels in below) for c in lower}
+    repeated = {text for text, count in Counter(lower.values()).items() if count > 1}
+    named = {(text, paths.get(c)) for c, text in upper.items()}
+    for column in sorted(lower):
+        before = column - 1
+        if column in upper or before not in upper or before not in lower or lower[column] not in repeated:
+            continue
+        label = upper[before], paths[column]
+        if label not in named:
+            upper[column] = upper[before]
+            named.add(label)
 
 
 def collapse_spaces(text: str) -> str:

@@ -61,8 +61,23 @@ def _is_group_row(grid: HeadGrid, shown: HeadGrid, position: int, merges: Sequen
         return False
     if _repeats(shown, position) and not _repeats(shown, position + 1):
         return True
+    if _names_series(grid, position):
+        return True
     labels = [v for v, k in zip(grid.values[position + 1], grid.kinds[position + 1], strict=True) if k != BLANK]
     return len(set(labels)) < len(labels) and _blanks_below_labels(grid, shown, position + 1)
+
+
+def _names_series(grid: HeadGrid, position: int) -> bool:
+    """Return whether each label of a row begins a series in the row below it, and the series are all the same.
+
+    As years do above the same quarters, though nobody merged their cells.
+    """
+    below = [
+        str(v) if k == TEXT else "" for v, k in zip(grid.values[position + 1], grid.kinds[position + 1], strict=True)
+    ]
+    starts = [*np.flatnonzero(grid.kinds[position] != BLANK).tolist(), len(below)]
+    series = [tuple(below[start:end]) for start, end in itertools.pairwise(starts)]
+    return len(set(series)) == 1 and len(series) > 1 and len(series[0]) > 1 and all(series[0])
 
 
 def _repeats(shown: HeadGrid, position: int) -> bool:

@@ -8,14 +8,16 @@ import openpyxl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.grids import frame_of
 from support.rawbook import inline, number, row, write_rows
 from support.reading import reading
 
 from importer.cells.field import Field
 from importer.errors import SheetError
 from importer.plan.model import field_columns
-from importer.reading.header import NAME_BYTES, collapse_spaces, column_names, to_identifier
+from importer.reading.header import NAME_BYTES, collapse_spaces, column_names, read_header, to_identifier
 from importer.settings import Limits
+from importer.table.header_rows import HeaderRows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -167,6 +169,32 @@ def test_odd_names_make_a_table(db: Database, tmp_path: Path, keep_names: bool) 
     ]
     assert columns == [c.name for c in report.columns]
     assert db.rows("SELECT * FROM t") == [tuple(range(len(labels)))]
+
+
+@pytest.mark.parametrize(
+    ("lines", "names"),
+    [
+        (
+            [["Product", "2022", None, "2023", None], [None, "units", "sales", "units", "sales"]],
+            "product _2022_units _2022_sales _2023_units _2023_sales",
+        ),
+        ([[None, 2023, None, 2024, None], ["KPI", "Q1", "Q2", "Q1", "Q2"]], "kpi _2023_q1 _2023_q2 _2024_q1 _2024_q2"),
+        (
+            [["a", "Plan", None, "Home", None, None], [None, "x", "y", "x", "y", "z"]],
+            "a plan_x plan_y home_x home_y z",
+        ),
+        ([["Place", "Width", None, "Mass"], [None, "m", "m", "kg"]], "place width_m m mass_kg"),
+        ([["id", "Name", None], [None, "first", "last"]], "id name_first last"),
+        (
+            [["P", "EU", None, None, None], [None, 1, None, 2, None], [None, "u", "r", "u", "r"]],
+            "p eu_1_u eu_1_r eu_2_u eu_2_r",
+        ),
+    ],
+)
+def test_labels_that_nobody_merged_count_for_their_groups(lines: list[list[Any]], names: str) -> None:
+    where = HeaderRows(1, len(lines), 0, given=True)
+    header = read_header(frame_of(lines), where, range(len(lines[0])), (), keep_names=False, most_columns=99)
+    assert " ".join(c.name for c in header.columns) == names
 
 
 def test_header_texts_are_tidied_and_kept_in_the_report(tmp_path: Path) -> None:

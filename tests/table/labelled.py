@@ -170,6 +170,13 @@ def several_rows() -> Iterator[Labelled]:
         (1, 2),
         ("A1:A2", "B1:C1", "D1:E1"),
     )
+    quarters = [f"Q{n}" for n in range(1, 5)]
+    wide = [[f"P{n}", *[n * 10.5 + i for i in range(8)]] for n in range(1, 9)]
+    for kind, first, second in (("years", 2023, 2024), ("texts", "Plan", "Actual")):
+        above = [None, first, None, None, None, second]
+        yield Labelled(f"{kind} over quarters, not merged", (above, ["KPI", *quarters, *quarters], *wide), (1, 2))
+    title = [[None, "Report", None, None, None, "2024"], ["KPI", *quarters, *[f"{q}b" for q in quarters]], *wide]
+    yield Labelled("a title in two cells over columns that do not repeat", tuple(title), (2, 2))
     texts = [[NAMES[n % 9], CITIES[n % 4], "b" * n, CITIES[(n + 1) % 4], "c" * n] for n in range(1, 9)]
     yield Labelled(
         "two rows over texts",
