@@ -125,7 +125,7 @@ def _first_not_utf8(path: Path) -> int | None:
     return begun if left else None
 
 
-def _before(file: BinaryIO, end: int) -> Iterator[bytes]:
+def read_before(file: BinaryIO, end: int) -> Iterator[bytes]:
     """Yield the bytes of a file up to an offset, in blocks."""
     for at in range(0, end, BLOCK_BYTES):
         yield file.read(min(BLOCK_BYTES, end - at))
@@ -162,11 +162,11 @@ def _propose(path: Path, bad: int) -> TextEncoding:
 def _look_around(path: Path, bad: int) -> tuple[int, bytes, bool]:
     """Return the line and the word that the bad byte is in, and whether something before it is UTF-8, but not ASCII."""
     with path.open("rb") as file:
-        line = 1 + sum(block.count(b"\n") for block in _before(file, bad))
+        line = 1 + sum(block.count(b"\n") for block in read_before(file, bad))
         file.seek(max(bad - _AROUND, 0))
         around = file.read(2 * _AROUND)
         file.seek(0)
-        mixed = any(not block.isascii() for block in _before(file, bad))
+        mixed = any(not block.isascii() for block in read_before(file, bad))
     at = min(bad, _AROUND)
     word = next((m[0] for m in _WORD.finditer(around) if m.start() <= at < m.end()), around[at : at + 1])
     return line, word, mixed

@@ -12,7 +12,7 @@ from importer.columns.texts import view_texts
 from importer.decoding.string_views import PADDING
 from importer.errors import LimitExceeded
 
-from .records import QUOTE, RETURN
+from .records import QUOTE, RETURN, count_byte
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -157,7 +157,7 @@ def make_rows(
     else:
         frame = frame.clear()
     first_long = int(fields.lines[beyond[0]]) if len(beyond) else 0
-    spans = np.diff(fields.lines, append=first_line + rows.count(dialect.eol)) - 1
+    spans = np.diff(fields.lines, append=first_line + count_byte(rows, dialect.eol)) - 1
     last = int(spans[np.searchsorted(fields.lines, frame[ROW][-1])]) if len(frame) else 0
     return TextRows(
         frame, int(short.sum()), _first(fields.lines, short), len(beyond), first_long, int(spans.sum()), last

@@ -26,6 +26,11 @@ _PIECE_BYTES = 1 << 20
 _NONE = np.empty(0, np.int64)
 
 
+def count_byte(data: bytes, byte: bytes) -> int:
+    """Return how often a byte occurs: `bytes.count` takes five times as long where it is frequent."""
+    return int(np.count_nonzero(np.frombuffer(data, np.uint8) == byte[0]))
+
+
 class Cut(NamedTuple):
     """A run of records.
 
@@ -100,7 +105,7 @@ class RecordCutter:
             self._data = self._data[start:]
 
     def _cut(self, rows: bytes) -> Cut:
-        first, lines = self._line, rows.count(self._eol)
+        first, lines = self._line, count_byte(rows, self._eol)
         self._line += lines
         return Cut(rows, first, lines)
 

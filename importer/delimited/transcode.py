@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from importer.errors import WorkbookRefused
 
-from .encodings import BLOCK_BYTES
+from .encodings import BLOCK_BYTES, read_before
 from .utf8 import check_utf8
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def stream_utf8(path: Path, encoding: str, skip: int) -> Generator[bytes, None, 
 
 def _checked(path: Path, encoding: str, skip: int) -> Generator[bytes, None, None]:
     """Yield bytes that are UTF-8 as they are."""
-    line, left = 1, b""
+    begun, left = skip, b""
     with path.open("rb") as file:
         file.seek(skip)
         while True:
@@ -44,12 +44,18 @@ def _checked(path: Path, encoding: str, skip: int) -> Generator[bytes, None, Non
                     data.decode("ascii")
                 used = check_utf8(data, final=not block)
             except UnicodeDecodeError as exc:
-                raise _refusal(path, encoding, line + data[: exc.start].count(b"\n")) from None
+                raise _refusal(path, encoding, _line_at(path, begun + exc.start)) from None
             if used:
                 yield data[:used] if used < len(data) else data
             if not block:
                 return
-            line, left = line + data.count(b"\n", 0, used), data[used:]
+            begun, left = begun + used, data[used:]
+
+
+def _line_at(path: Path, offset: int) -> int:
+    """Return the line, 1-based, of a byte of a file: it is counted only where one is wrong."""
+    with path.open("rb") as file:
+        return 1 + sum(block.count(b"\n") for block in read_before(file, offset))
 
 
 def _decoded(path: Path, encoding: str, skip: int) -> Generator[bytes, None, None]:
