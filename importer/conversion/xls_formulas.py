@@ -1,9 +1,10 @@
-"""Finds the formulas of an .xls sheet that were never calculated: xlrd and calamine give their result as 0 or ''.
+"""Finds the formulas of an .xls or .xlsb sheet that were never calculated: readers give their result as 0 or ''.
 
 A cell of a formula always has a result in this format, so programs that cannot calculate write one that means nothing.
 It is known by what the formula cannot give: a text where it multiplies, the number 0 where it joins texts.
 
-Source: [MS-XLS] 2.4.127 (Formula), 2.5.133 (FormulaValue), 2.4.260 (ShrFmla), 2.5.198 (tokens of a formula).
+Source: [MS-XLS] 2.4.127 (Formula), 2.5.133 (FormulaValue), 2.4.260 (ShrFmla), 2.5.198 (tokens of a formula); [MS-XLSB]
+2.5.97 (tokens of its formulas).
 """
 
 from __future__ import annotations
@@ -21,13 +22,20 @@ _HEAD, _CELL, _FORMULA_START = struct.Struct("<HH"), struct.Struct("<HHH8sH"), 2
 _ON_OPEN = 2
 #: Results: the number 0, and an empty text.
 _ZERO, _BLANK = bytes(8), b"\x03"
-_BIFF8 = 80
+_BIFF8, BIFF12 = 80, 120
+#: The record of who wrote a workbook, as only xlwt writes it, which calculates nothing.
+_BY_XLWT = b"\x5c\x00\x70\x00" + b"None".ljust(0x70)
 #: Sizes of tokens after their first byte, in BIFF8 and in BIFF5; those of 0x20 and above without their class.
 _SIZES = {
     0x01: (4, 4), 0x02: (4, 4), **dict.fromkeys(range(0x03, 0x17), (0, 0)), 0x1C: (1, 1), 0x1D: (1, 1), 0x1E: (2, 2),
     0x1F: (8, 8), 0x20: (7, 7), 0x21: (2, 2), 0x22: (3, 3), 0x23: (4, 14), 0x24: (4, 3), 0x25: (8, 6), 0x26: (6, 6),
     0x27: (6, 6), 0x28: (6, 6), 0x29: (2, 2), 0x2A: (4, 3), 0x2B: (8, 6), 0x2C: (4, 3), 0x2D: (8, 6), 0x2E: (2, 2),
     0x2F: (2, 2), 0x39: (6, 24), 0x3A: (6, 17), 0x3B: (10, 20), 0x3C: (6, 17), 0x3D: (10, 20),
+}  # fmt: skip
+#: Those that have another size in BIFF12, where a row takes four bytes.
+_SIZES_12 = {
+    0x01: 4, 0x20: 14, 0x23: 4, 0x24: 6, 0x25: 12, 0x29: 2, 0x2A: 6, 0x2B: 12, 0x2C: 6, 0x2D: 12, 0x39: 6, 0x3A: 8,
+    0x3B: 14, 0x3C: 8, 0x3D: 14,
 }  # fmt: skip
 _REFERS, _TEXT, _ATTRIBUTE, _FUNCTION, _FUNCTION_VARIABLE, _PARENTHESES = 0x01, 0x17, 0x19, 0x21, 0x22, 0x15
 #: Flags of an attribute: it marks a volatile formula, holds jumps, is a sum.
@@ -48,13 +56,24 @@ _FUNCTIONS_GIVE = {
 }  # fmt: skip
 
 
-class _Formula(NamedTuple):
-    """A cell of a formula: where it is, its result and its flags, its tokens."""
+class Formula(NamedTuple):
+    """A cell of a formula.
+
+    Attributes:
+        place: row and column, 0-based.
+        result: eight bytes as in BIFF8: a number, or of another kind.
+        flags: its flags.
+        tokens: its tokens, with their size of two bytes before them.
+    """
 
     place: tuple[int, int]
     result: bytes
     flags: int
     tokens: bytes
+
+
+#: Formulas that cells of ranges share: rows and columns, 0-based, and tokens.
+SharedFormulas = list[tuple[range, range, bytes]]
 
 
 def find_uncalculated(stream: bytes, start: int, version: int) -> set[tuple[int, int]]:
@@ -66,9 +85,22 @@ def find_uncalculated(stream: bytes, start: int, version: int) -> set[tuple[int,
         version: version of the format, 50 to 80.
     """
     formulas, shared = _read(stream, start)
+    if stream.find(_BY_XLWT) >= 0:  # `in` asks a mapped file for single bytes
+        return {each.place for each in formulas if _is_blank(each)}
+    return judge_results(formulas, shared, version)
+
+
+def judge_results(formulas: list[Formula], shared: SharedFormulas, version: int) -> set[tuple[int, int]]:
+    """Return row and column, 0-based, of the formulas of a sheet whose results mean nothing.
+
+    Args:
+        formulas: all formulas of the sheet.
+        shared: those that cells share.
+        version: version of the format, 50 to 120.
+    """
     wrong_blank, on_open, found = False, [], set()
     for each in formulas:
-        zero, blank = each.result == _ZERO, each.result[6:] == b"\xff\xff" and each.result[:1] == _BLANK
+        zero, blank = each.result == _ZERO, _is_blank(each)
         if not zero and not blank and not each.flags & _ON_OPEN:
             continue
         gives, volatile = _result_kind(_own_tokens(each, shared), version)
@@ -78,20 +110,24 @@ def find_uncalculated(stream: bytes, start: int, version: int) -> set[tuple[int,
         elif each.flags & _ON_OPEN and not volatile:
             on_open.append((each.place, zero))
     if wrong_blank:  # what writes '' for a product writes it for all
-        found |= {each.place for each in formulas if each.result[6:] == b"\xff\xff" and each.result[:1] == _BLANK}
+        found |= {each.place for each in formulas if _is_blank(each)}
     if all(zero for _, zero in on_open):
         found |= {place for place, _ in on_open}
     return found
 
 
-def _read(stream: bytes, start: int) -> tuple[list[_Formula], list[tuple[range, range, bytes]]]:
+def _is_blank(formula: Formula) -> bool:
+    return formula.result[6:] == b"\xff\xff" and formula.result[:1] == _BLANK
+
+
+def _read(stream: bytes, start: int) -> tuple[list[Formula], SharedFormulas]:
     """Return the formulas of a sheet, and those that ranges of cells share, with their rows and columns."""
-    formulas: list[_Formula] = []
-    shared: list[tuple[range, range, bytes]] = []
+    formulas: list[Formula] = []
+    shared: SharedFormulas = []
     for kind, at, size in _records(stream, start):
         if kind == _FORMULA and size > _FORMULA_START:
             row, column, _, result, flags = _CELL.unpack_from(stream, at)
-            formulas.append(_Formula((row, column), result, flags, stream[at + _FORMULA_START : at + size]))
+            formulas.append(Formula((row, column), result, flags, stream[at + _FORMULA_START : at + size]))
         elif kind in {_SHARED, _ARRAY} and size > (14 if kind == _ARRAY else 10):
             top, bottom, left, right = struct.unpack_from("<HHBB", stream, at)
             tokens = stream[at + (12 if kind == _ARRAY else 8) : at + size]
@@ -116,7 +152,7 @@ def _records(stream: bytes, start: int) -> Iterator[tuple[int, int, int]]:
         at += size
 
 
-def _own_tokens(formula: _Formula, shared: list[tuple[range, range, bytes]]) -> bytes:
+def _own_tokens(formula: Formula, shared: SharedFormulas) -> bytes:
     """Return the tokens of a formula, with their size before them, also if it is one that cells share."""
     if formula.tokens[2:3] != bytes([_REFERS]):
         return formula.tokens
@@ -150,6 +186,10 @@ def _result_kind(formula: bytes, version: int) -> tuple[str, bool]:
 
 def _size(token: int, body: bytes, version: int) -> int | None:
     """Return the size of a token after its first byte; None for one that is not known, or cut short."""
+    if version >= BIFF12 and token == _TEXT and len(body) > 1:
+        return 2 + 2 * int.from_bytes(body[:2], "little")
+    if version >= BIFF12 and token in _SIZES_12:
+        return _SIZES_12[token]
     if token == _TEXT and len(body) > 1:
         return 2 + body[0] * (2 if body[1] & 1 else 1) if version >= _BIFF8 else 1 + body[0]
     if token == _ATTRIBUTE and len(body) > 2:  # noqa: PLR2004 - a flag and a number

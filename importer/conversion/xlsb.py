@@ -15,6 +15,7 @@ from . import biff12
 from .biff12 import read_records, rk_number, wide_string
 from .model import CellKind, OtherCell, OtherRow, OtherSheet, Surroundings
 from .number_text import number_text
+from .xls_formulas import BIFF12, Formula, SharedFormulas, judge_results
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,6 +35,8 @@ _RESAVE = "open it in Excel and save it as .xlsx"
 _U32X2, _U32, _DOUBLE, _COLUMNS, _MERGE = map(struct.Struct, ("<II", "<I", "<d", "<IIIIH", "<IIII"))
 #: The byte of a row's flags, and its bit for a hidden one.
 _ROW_FLAGS, _ROW_HIDDEN = 11, 0x10
+#: Most bytes of the tokens of a formula that are looked at.
+_MOST_TOKENS = 0xFFFF
 _DAMAGE = (struct.error, IndexError, UnicodeDecodeError)
 
 
@@ -121,9 +124,12 @@ class XlsbBook:
     def _rows(self, package: Package, part: str, strings: list[str], beside: Surroundings) -> Iterator[OtherRow]:
         number, hidden, inside = 0, False, False
         cells: list[OtherCell] = []
+        waiting = _find_uncalculated(package, part)
         for kind, content in read_records(package, part):
             if inside and kind not in {biff12.ROW, biff12.END_ROWS}:
                 cell = self._cell(kind, content, strings, number)
+                if cell is not None and (number - 1, cell.column) in waiting:
+                    cell = OtherCell(cell.column, "f", "?")  # how it was written is not decoded
                 if cell is not None:
                     if cells and cell.column <= cells[-1].column:
                         raise self._refused(f"the cells of row {number} are out of order")
@@ -163,6 +169,42 @@ class XlsbBook:
 
     def _refused(self, fact: str) -> WorkbookRefused:
         return WorkbookRefused(fact, place=self._path.name, choice=_RESAVE)
+
+
+def _find_uncalculated(package: Package, part: str) -> set[tuple[int, int]]:
+    """Return row and column, 0-based, of the formulas of a sheet that were never calculated."""
+    formulas: list[Formula] = []
+    shared: SharedFormulas = []
+    row = 0
+    for kind, content in read_records(package, part):
+        if kind == biff12.ROW:
+            (row,) = _U32.unpack_from(content, 0)
+        elif kind in biff12.FORMULAS:
+            formulas.append(_formula(kind, content, row))
+        elif kind in {biff12.SHARED_FORMULA, biff12.ARRAY_FORMULA}:
+            top, bottom, left, right = _MERGE.unpack_from(content, 0)
+            tokens = _tokens(content, 16 if kind == biff12.SHARED_FORMULA else 17)
+            shared.append((range(top, bottom + 1), range(left, right + 1), tokens))
+    return judge_results(formulas, shared, BIFF12) if formulas else set()
+
+
+def _formula(kind: int, content: memoryview, row: int) -> Formula:
+    """Return the formula of a record, its result as in BIFF8."""
+    (column,) = _U32.unpack_from(content, 0)
+    result, at = b"\x01" + bytes(5) + b"\xff\xff", 9  # a boolean or an error: always a result
+    if kind == biff12.FORMULA_NUMBER:
+        result, at = bytes(content[8:16]), 16
+    elif kind == biff12.FORMULA_TEXT:
+        text, at = wide_string(content, 8)
+        result = (b"\x00" if text else b"\x03") + bytes(5) + b"\xff\xff"
+    return Formula((row, column), result, int.from_bytes(content[at : at + 2], "little"), _tokens(content, at + 2))
+
+
+def _tokens(content: memoryview, at: int) -> bytes:
+    """Return the tokens of a formula with their size in two bytes, from the offset of their size in four."""
+    (size,) = _U32.unpack_from(content, at)
+    tokens = bytes(content[at + 4 : at + 4 + size])
+    return len(tokens).to_bytes(2, "little") + tokens if len(tokens) <= _MOST_TOKENS else bytes(2)
 
 
 def _read_beside(kind: int, content: memoryview, beside: Surroundings) -> None:

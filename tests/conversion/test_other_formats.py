@@ -372,6 +372,43 @@ def test_xls_formulas_that_xlwt_did_not_calculate(tmp_path: Path) -> None:
     assert [cells[2, n] for n in range(5)] == [("number", 7.0)] + 4 * [("formula", "=?")]
 
 
+def test_xls_of_xlwt_has_no_results_whatever_the_formula_gives(tmp_path: Path) -> None:
+    """'' may be what a branch or a look-up gives; that only xlwt writes no name of a user says that it is none."""
+    book = xlwt.Workbook()
+    sheet = book.add_sheet("Data")
+    for column, formula in enumerate(['IF(A2>1,"x","")', "VLOOKUP(A2,A1:B9,2)"], 1):
+        sheet.write(0, column, f"f{column}")
+        sheet.write(1, column, xlwt.Formula(formula))
+    sheet.write(0, 0, "n")
+    sheet.write(1, 0, 7)
+    book.save(str(tmp_path / "b.xls"))
+    cells = everything(tmp_path / "b.xls")["cells"]
+    assert [cells[2, n] for n in range(3)] == [("number", 7.0)] + 2 * [("formula", "=?")]
+
+
+def xlsb_formula(kind: int, column: int, result: bytes, tokens: bytes) -> bytes:
+    return record(kind, struct.pack("<II", column, 0) + result + bytes(2) + struct.pack("<I", len(tokens)) + tokens)
+
+
+def test_xlsb_formulas_that_were_not_calculated(tmp_path: Path) -> None:
+    """Joined texts whose result is the number 0, a product whose result is ''; a sum that is 0 is a result."""
+    reference = b"\x44" + struct.pack("<IH", 0, 0)
+    join, times = reference + b"\x17" + struct.pack("<H", 1) + b"!\0\x08", reference + b"\x1e\x02\x00\x05"
+    shared = b"\x01" + struct.pack("<I", 1)
+    zero = struct.pack("<d", 0)
+    row = record(0, struct.pack("<IIHBB", 1, 0, 300, 0, 0) + b"\0" + struct.pack("<I", 0))
+    cells = [(9, zero, join), (9, zero, times), (8, wide("x"), join), (8, wide(""), times), (9, zero, shared)]
+    row += b"".join(xlsb_formula(kind, column, *rest) for column, (kind, *rest) in enumerate(cells))
+    row += record(427, struct.pack("<IIII", 1, 1, 4, 4) + struct.pack("<I", len(join)) + join)
+    path = tmp_path / "b.xlsb"
+    write_xlsb(
+        path, [Table([["a", "b", "c", "d", "e"]])], change=lambda part: part.replace(record(146), row + record(146))
+    )
+    cells = everything(path)["cells"]
+    formula = ("formula", "=?")
+    assert [cells[2, n] for n in range(5)] == [formula, ("number", 0.0), ("text", "x"), formula, formula]
+
+
 NUMBER, BLANK, TWO = bytes(8), b"\x03" + bytes(5) + b"\xff\xff", struct.pack("<d", 2)
 JOIN, TIMES, BRANCH = (
     b"\x1e\x01\x00\x17\x01\x00!\x08",
