@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from openpyxl import load_workbook
 from support.commandline import importer
 from support.otherbooks import Error, Table, write_ods, write_xls, write_xlsb, write_xlsx
 
@@ -28,6 +29,39 @@ def test_same_table_and_rejects_from_every_format(db: Database, tmp_path: Path) 
         loaded[form] = db.rows(f"select * from {form}_book order by id")
         assert db.load(path).outcome == "already-imported"
     assert all(rows == loaded["xlsx"] for rows in loaded.values())
+
+
+def write_csv(path: Path, tables: list[Table]) -> Path:
+    path.write_text("".join(",".join(map(str, row)) + "\n" for row in tables[0].rows))
+    return path
+
+
+def test_fixed_rejects_complete_the_import_of_every_format(db: Database, tmp_path: Path) -> None:
+    """They are an .xlsx whatever they come from, and their rows have the addresses of the file."""
+    contract = tmp_path / "c.json"
+    contract.write_text(
+        '{"fields": [{"name": "id", "type": "integer"}, {"name": "name", "type": "string", "constraints": {"maxLength": 8}}]}'
+    )
+    rows = [["id", "name"], [1, "one"], [2, "much too long"], [3, "three"], [4, "too long, too"]]
+    writers = {"xlsx": write_xlsx, "ods": write_ods, "xls": write_xls, "xlsb": write_xlsb, "csv": write_csv}
+    for form, write in writers.items():
+        rows[2][1] = "much too long" if form != "csv" else '"much, too long"'
+        rows[4][1] = "too long, too" if form != "csv" else "too long too"
+        path = write(tmp_path / f"b.{form}", [Table(rows)])
+        report = db.load(path, table=form, contract=contract)
+        assert (report.success_count, report.error_count) == (2, 2), form
+        rejects = tmp_path / "b.rejects.xlsx"
+        book = load_workbook(rejects)
+        names = {cell.value: cell for row in book.active.iter_rows() for cell in row}
+        names["much, too long" if form == "csv" else "much too long"].value = "two"
+        book.save(rejects)
+        again = db.load(rejects, table=form, contract=contract, rejects=tmp_path / "again.xlsx")
+        assert (again.success_count, [group.cells for group in again.reasons]) == (1, ["B5"]), form
+        assert (
+            db.load(rejects, table=form, contract=contract, rejects=tmp_path / "x.xlsx").outcome == "already-imported"
+        )
+        assert db.rows(f"select id, name from {form} order by id") == [(1, "one"), (2, "two"), (3, "three")]
+        rejects.unlink()
 
 
 @pytest.mark.parametrize("form", ["ods", "xls", "xlsb"])
