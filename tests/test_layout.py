@@ -124,4 +124,6 @@ def test_module_says_what_it_is_for(path: Path) -> None:
     assert said.split("\n")[0].endswith((".", ":")), said
     if path.name == "__init__.py" and path.parent != PACKAGE:
         assert "imports" in said.lower(), said
-        assert "begin" in said.lower(), said
+        named = re.findall(r"`([a-z_]+)`", re.split(r"egin\s+with", said)[-1])
+        assert named, said
+        assert not set(named) - {part for each in MODULES for part in (each.stem, each.parent.name)}, said

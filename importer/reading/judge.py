@@ -1,6 +1,6 @@
 """Has the engine read samples of the windows that were decoded by us, and compares the two cell by cell.
 
-The engine is another program by other people. Where it differs, it is wrong in a few known ways (`_FAULTS`); any other
+The engine is another program by other people. Where it differs, it is wrong in a few known ways (`FAULTS`); any other
 difference means that one of the two is wrong in a way that nobody knows, and the sheet is left to the engine.
 """
 
