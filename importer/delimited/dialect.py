@@ -25,7 +25,7 @@ _LEAST_SHARE, _SURE_SHARE = 0.5, 0.9
 _CHOICE = "--delimiter comma, semicolon, tab or pipe"
 
 
-class Found(NamedTuple):
+class FoundDialect(NamedTuple):
     """What the first lines say.
 
     Attributes:
@@ -41,7 +41,7 @@ class Found(NamedTuple):
     width: int
 
 
-def find_dialect(sample: bytes, place: str, given: str | None, *, tabs: bool, complete: bool) -> Found:
+def find_dialect(sample: bytes, place: str, given: str | None, *, tabs: bool, complete: bool) -> FoundDialect:
     """Return the dialect of a text by its first lines.
 
     Args:
@@ -73,7 +73,7 @@ def find_dialect(sample: bytes, place: str, given: str | None, *, tabs: bool, co
     if width > MAX_COLUMNS:
         raise WorkbookRefused(f"the first lines have {width:,} fields, more than {MAX_COLUMNS:,}", place=place)
     refuse_other_spellings(lines, delimiter, place)
-    return Found(delimiter, eol, skip, width)
+    return FoundDialect(delimiter, eol, skip, width)
 
 
 def _width(counts: list[int]) -> int:

@@ -9,7 +9,7 @@ from importer.errors import SheetError, WorkbookRefused
 from importer.excel.workbook import Sheet, Workbook
 from importer.text_files import TEXT_SUFFIXES, WORKBOOK_SUFFIXES, TextDialect
 
-from .dialect import NAMES, Found, find_dialect
+from .dialect import NAMES, FoundDialect, find_dialect
 from .encodings import find_encoding
 from .transcode import stream_utf8
 
@@ -72,6 +72,6 @@ def _refuse_message(path: Path) -> None:
         )  # fmt: skip
 
 
-def _columns(dialect: Found) -> str:
+def _columns(dialect: FoundDialect) -> str:
     name = NAMES.get(dialect.delimiter, repr(dialect.delimiter.decode()))
     return "one column" if dialect.width == 1 else f"separated by {name}"
