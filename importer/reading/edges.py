@@ -23,6 +23,7 @@ from importer.table.data_rows import NO_LAST_ROW, DataRows
 from importer.table.grid import make_grid
 from importer.table.header_rows import HeaderRows, find_header, given_header
 from importer.table.merged_cells import MergedValue, merged_values
+from importer.table.window_rows import rows_of
 
 from .area import area_of, stated_table
 from .windows import DataPart
@@ -182,8 +183,7 @@ def _last_before_blank(windows: Sequence[WindowRead], data: DataRows) -> int:
                 "fields of the file hold line breaks, so that its blank lines do not show in the rows' numbers",
                 choice="--last-row N in place of --until-blank",
             )
-        numbers = data.of(spool.read(window.path))[ROW].to_list() if window.rows else []
-        for number in numbers:
+        for number in rows_of(window.path, data)[ROW].to_list() if window.rows else ():
             if last and number > last + 1:
                 return last
             last = number
@@ -195,8 +195,8 @@ def _data_part(window: WindowRead, data: DataRows, missing: tuple[str, ...]) -> 
     skips = data.skip_hidden and window.hidden
     if not window.rows or (data.take_all(window.first_row, window.last_row) and not window.blank_rows and not skips):
         return DataPart(window.columns, window.rows, window.hidden, {}, window.first_row, window.last_row)
-    frame = spool.read(window.path)
-    rows, (kept, out) = data.including_hidden().of(frame), data.split(frame)
+    kept, rows = rows_of(window.path, data), rows_of(window.path, data.including_hidden())
+    out = data.left_out_below(spool.read(window.path), kept)
     hidden = int(rows[HIDDEN].sum()) if HIDDEN in rows.columns else 0
     cells = {column: facts.cells for column, facts in profile(out).items()} if len(out) else {}
     first, last = (int(rows[ROW][0]), int(rows[ROW][-1])) if len(rows) else (0, 0)
@@ -214,7 +214,7 @@ def _find_footer(
     for window in reversed(windows):
         marked = any(window.first_row <= mark.row <= window.last_row for mark in window.marks)
         if window.kept and window.rows and (tail > 0 or marked):
-            frame = data.within(data.of(spool.read(window.path)))
+            frame = data.within(rows_of(window.path, data))
             first = int(frame[ROW][-min(tail, len(frame))]) if tail > 0 and len(frame) else NO_LAST_ROW
             frames.append(frame.filter((pl.col(ROW) >= first) | pl.col(ROW).is_in(list(wanted))))
             tail -= len(frame)
@@ -247,7 +247,7 @@ def _rows_above(
     for window, part in zip(windows, parts, strict=True):
         wanted = sorted(row for row in rows if window.first_row <= row <= window.last_row)
         if wanted and window.kept and window.rows:
-            frame = data.of(spool.read(window.path))
+            frame = rows_of(window.path, data)
             places = np.searchsorted(frame[ROW].to_numpy(), wanted)
             sums = {row: dict(before) for row in wanted}
             for column in (c for c, facts in part.facts.items() if facts.kinds.get("number")):
@@ -270,7 +270,7 @@ def _with_repeated(
 ) -> list[FooterRow]:
     """Return the footer with the rows that repeat the header."""
     marked = (w for w in windows if w.kept and any(mark.repeats for mark in w.marks))
-    found = (each for w in marked for each in find_repeated(data.within(data.of(spool.read(w.path))), headers))
+    found = (each for w in marked for each in find_repeated(data.within(rows_of(w.path, data)), headers))
     return sorted([*footer, *found], key=lambda each: each.row)
 
 

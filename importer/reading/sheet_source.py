@@ -14,6 +14,7 @@ from importer.cells.frame import ROW
 from importer.errors import SheetError
 from importer.excel.addresses import MAX_COLUMNS, column_letters
 from importer.table.cell_range import CellRange, clip_merges, parse_typed_range
+from importer.table.window_rows import keeping_rows
 
 from .area import area_of, check_area, read_head
 from .edges import TableEdges, describe_rows, find_edges
@@ -254,7 +255,8 @@ def make_source(
     if workbook.origin is not None:  # a rejects workbook: all of its rows are to be loaded
         settings = replace(settings, header_rows=settings.header_rows or (1, 1), footer="keep")
     head, area = read_head(windows, cut.piece, settings), area_of(cut.piece)
-    edges = find_edges(head, windows, cut, settings, complete=complete)
+    with keeping_rows():
+        edges = find_edges(head, windows, cut, settings, complete=complete)
     facts = merge_windows(part.facts for part in edges.parts)
     if area is not None and complete:
         check_area(area, edges.header.first or edges.data.after + 1, windows, cut)

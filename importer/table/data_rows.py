@@ -72,10 +72,15 @@ class DataRows:
 
     def split(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Return the data rows of a window, and those that are left out below the header, without hidden ones."""
-        below, data = self._below(frame), self.of(frame)
+        data = self.of(frame)
+        return data, self.left_out_below(frame, data)
+
+    def left_out_below(self, frame: pl.DataFrame, data: pl.DataFrame) -> pl.DataFrame:
+        """Return the rows of a window that are below the header, not hidden, and not among its data rows."""
+        below = self._below(frame)
         if len(below) == len(data):
-            return data, below.clear()
-        return data, below.filter(~pl.col(ROW).is_in(data[ROW].implode()))
+            return below.clear()
+        return below.filter(~pl.col(ROW).is_in(data[ROW].implode()))
 
     def between(self, first_row: int, last_row: int) -> tuple[object, ...]:
         """Return what decides which of the rows between two are data."""
