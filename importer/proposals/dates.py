@@ -44,6 +44,8 @@ _BETWEEN = (" ", "T", ", ", "  ")
 _STANDARD = {"%Y-%m-%d": "date", **{f"%Y-%m-%d{t}{clock}": "datetime" for t in " T" for clock in _CLOCKS[:3]}}
 #: Longest text that may be a date with a time.
 _LONGEST = 40
+#: Minutes or seconds of one digit, which no clock shows: `1:2` is a ratio.
+_ODD_MINUTES = r":\d(?:\D|$)"
 #: Directives that stand for letters.
 _NAMES = "bBaAp"
 #: What a directive of a pattern stands for in a text, to see at a glance which patterns come into question.
@@ -57,6 +59,8 @@ def propose_date(texts: pl.Series, order: str | None) -> Proposal | Question | N
         texts: the texts, without those that mean a missing value.
         order: `dmy`, `mdy` or `ymd` if the order of day, month and year is known, else None.
     """
+    if texts.str.contains(_ODD_MINUTES).any():
+        return None
     if not texts.str.contains(r"\d\D+\d").all() or int(texts.str.len_chars().max() or 0) > _LONGEST:  # type: ignore[arg-type]
         return None
     if not pl.select(instants(pl.lit(texts))).to_series().has_nulls():

@@ -28,12 +28,12 @@ _CODES = frozenset({
     "sar", "ils", "kr", "zł", "kč", "ft", "fr", "fr.", "rs", "rs.", "r$", "us$", "euro", "lei", "kn", "tl",
 })  # fmt: skip
 _DIGITS = r"\d[\d.,'\s\x{2019}]*"
-#: An id: digits with a leading zero, or more digits than a number keeps.
-_ID = r"^[+-]?0\d|\d{16}"
+#: An id: digits with a leading zero, or more digits than a number keeps; a telephone number of any country.
+_ID = r"^\s*[+-]?0\d|\d{16}|^\s*\+\d[\d\s]{6,}$"
 #: A number in parentheses, and nothing of it outside.
 _IN_PARENTHESES = r"^[^\d()]*\([^()]*\d[^()]*\)[^\d()]*$"
-#: Least digits of texts of one length that are taken for ids.
-_ID_LENGTH = 4
+#: Least digits of texts of one length that are taken for ids; least characters, if blanks are between the digits.
+_ID_LENGTH, _SPACED_ID_LENGTH = 4, 11
 
 
 def propose_number(texts: pl.Series, decimal: str | None) -> Proposal | Question | None:
@@ -63,8 +63,10 @@ def _may_be_numbers(texts: pl.Series) -> bool:
         return False
     plain = texts.str.strip_chars()
     lengths = plain.str.len_chars()
-    same = len(texts) > 1 and lengths.n_unique() == 1 and int(lengths[0]) >= _ID_LENGTH
-    return not (same and plain.str.contains(r"^\d+$").all())
+    same = len(texts) > 1 and lengths.n_unique() == 1
+    digits = same and int(lengths[0]) >= _ID_LENGTH and plain.str.contains(r"^\d+$").all()
+    spaced = same and int(lengths[0]) >= _SPACED_ID_LENGTH and plain.str.contains(r"^[\d\s]+$").all()
+    return not (digits or spaced)
 
 
 def _beside(texts: pl.Series) -> tuple[dict[str, Any], str] | None:

@@ -53,6 +53,12 @@ def series(texts: Any) -> pl.Series:
         (["0049", "0050"], None, None),
         (["10115", "20095"], None, None),  # one length: ids
         (["1234567890123456", "1"], None, None),
+        (["+4930123456", "+494012345678"], None, None),  # telephone numbers
+        (["+49 301 234 567", "5"], None, None),
+        (["+5", "-1 234,50"], "number", [5, -1234.5]),
+        (["+1 234 567,50", "2"], "number", [1234567.5, 2]),
+        (["732 829 320", "732 829 338"], None, None),  # one length: ids
+        (["1 234 567", "7 654 321"], "integer", [1234567, 7654321]),
         (["5", "abc"], None, None),
         (["1.2.3", "4.5.6"], None, None),
         (["1,2345", "1.5"], None, None),
@@ -178,3 +184,9 @@ def test_no_number_is_made_of_other_digits(texts: list[str]) -> None:
         assert (value < 0) == (
             any(c in text for c in "-(") and bool(digits) and not text.rstrip().endswith((",-", ".-"))
         )
+
+
+@pytest.mark.parametrize("texts", [["1:2", "3:4"], ["10:30", "4:3"], ["01.02.2024 8:5", "02.02.2024 8:30"]])
+def test_minutes_have_two_digits(texts: list[str]) -> None:
+    """`4:3` is the shape of a picture, not three minutes past four."""
+    assert propose_date(series(texts), None) is None
