@@ -28,7 +28,7 @@ from importer.runtime.retry import Retry
 from .import_key import contract_sha256, random_key, run_key
 from .import_lock import ImportLock
 from .lease import AlreadyImported, RunLease
-from .reload import reload_reason, unwritable_target_error
+from .reload import reload_reason, require_believable
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -234,8 +234,7 @@ class LeaseHolder:
         reason = reload_reason(lease.session, lease.target, published, self._settings.key_mode)
         # The lease owns this transaction; a read in it may have failed.
         lease.session.rollback()
-        if reason is None and not published.is_believed:
-            raise unwritable_target_error(published, lease.target)
         if reason is None:
+            require_believable(published, lease.target)
             return replace(lease, published_run=published)
         return replace(lease, notes=(*lease.notes, f"loaded again, although run {published.id} imported it: {reason}"))

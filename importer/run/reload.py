@@ -53,11 +53,21 @@ def _rows_unchanged(session: Session, target: Target, published: LedgerRun) -> b
     return bool(count == left and foreign == 0)
 
 
-def unwritable_target_error(published: LedgerRun, target: Target) -> TargetRefused:
-    """Return the error about a run that says it was published, by a role that has no right to write to the target."""
-    return TargetRefused(
-        f"the ledger says that this import is done, by run {published.id} of role {published.role}, but that role may "
-        f"not write to {target.quoted}",
-        choice="check whether the rows are there; if not, --again loads them (or ask the owner of the ledger for: "
-        f"importer runs forget {published.id})",
-    )
+def require_believable(published: LedgerRun, target: Target) -> None:
+    """Refuse to take the ledger's word for a run that it says was published, where that cannot be so.
+
+    Raises:
+        TargetRefused: the run's role has no right to write to the target, or the row lacks what every run counts.
+    """
+    if not published.is_believed:
+        raise TargetRefused(
+            f"the ledger says that this import is done, by run {published.id} of role {published.role}, but that role "
+            f"may not write to {target.quoted}",
+            choice="check whether the rows are there; if not, --again loads them (or ask the owner of the ledger for: "
+            f"importer runs forget {published.id})",
+        )
+    if not {"total_records", "error_count"} <= published.counts.keys():
+        raise TargetRefused(
+            f"the ledger says that this import is done, by run {published.id}, but not what that run counted",
+            choice="check whether the rows are there; if not, --again loads them",
+        )

@@ -101,6 +101,15 @@ def test_no_op_is_held_to_its_own_budget(db: Database, tmp_path: Path, monkeypat
     assert db.rows("select id from t order by 1") == [(1,), (3,), (4,)]
 
 
+def test_published_run_without_its_counts_is_not_believed(db: Database, book: Path) -> None:
+    db.load(book, table="t")
+    db.run(f"update {SCHEMA}.runs set counts = '{{}}'")
+    with pytest.raises(TargetRefused, match="but not what that run counted") as caught:
+        db.load(book, table="t")
+    assert "--again" in str(caught.value.choice)
+    assert db.load(book, table="t", again=True).success_count > 0
+
+
 def test_again_loads_once_more(db: Database, book: Path) -> None:
     db.load(book)
     assert db.load(book, again=True).outcome == "published"
