@@ -219,7 +219,7 @@ def _resolve_key(
     if not key:
         raise UsageError(
             "an upsert needs a key that identifies each row",
-            choice="--key A,B, or primaryKey in the contract, or a primary key of the table",
+            choice="--key A,B; or primaryKey in the contract; or a primary key of the table",
         )
     if target.table and not any(set(key) == set(arbiter) for arbiter in target.table.arbiters):
         listed = quoted_list(key)
