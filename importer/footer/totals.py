@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import TYPE_CHECKING, Literal
 
@@ -18,10 +19,21 @@ if TYPE_CHECKING:
 Verdict = Literal["certain", "likely"]
 _ONLY_TOTALS = spellings((*ONLY_TOTALS, *ONLY_TOTALS_CJK))
 _AROUND = r"[\W_]*"
-_ONLY_LABEL = re.compile(rf"(?i){_AROUND}(?:{_ONLY_TOTALS}){_AROUND}")
-_PURE_LABEL = re.compile(rf"(?i){_AROUND}(?:{_ONLY_TOTALS}|{spellings(TOTALS)}){_AROUND}(?:{BEHIND})?{_AROUND}")
 #: What makes a sum without a label more than chance: rows above it, numbers among them that are not 0, and digits.
 _ROWS, _NUMBERS, _DIGITS = 5, 3, 3
+
+
+# Compiled when a row may be a total: few sheets have one, and each process would need milliseconds for them.
+
+
+@functools.cache
+def _only_label() -> re.Pattern[str]:
+    return re.compile(rf"(?i){_AROUND}(?:{_ONLY_TOTALS}){_AROUND}")
+
+
+@functools.cache
+def _pure_label() -> re.Pattern[str]:
+    return re.compile(rf"(?i){_AROUND}(?:{_ONLY_TOTALS}|{spellings(TOTALS)}){_AROUND}(?:{BEHIND})?{_AROUND}")
 
 
 def judge_marked(rows: JudgedRows, position: int) -> Verdict | None:
@@ -37,7 +49,7 @@ def judge_marked(rows: JudgedRows, position: int) -> Verdict | None:
     if not numbers and (not labelled or len(beside)):
         return None
     label = normalize_label(str(rows.grid.values[position, at[0]])) if at else ""
-    pure = leads and _PURE_LABEL.fullmatch(label) is not None
+    pure = leads and _pure_label().fullmatch(label) is not None
     equal = rows.sums_rows_above(position)
     if numbers and any(
         (
@@ -55,7 +67,7 @@ def judge_marked(rows: JudgedRows, position: int) -> Verdict | None:
 
 def _says_all(rows: JudgedRows, position: int, label: str) -> bool:
     """Return whether a pure label makes a total of its row: by its words, or at the end of the table."""
-    return _ONLY_LABEL.fullmatch(label) is not None or rows.is_at_end(position)
+    return _only_label().fullmatch(label) is not None or rows.is_at_end(position)
 
 
 def judge_unlabelled(rows: JudgedRows, position: int) -> Verdict | None:
