@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from datetime import date, datetime, time, timedelta
@@ -78,10 +79,22 @@ class SecondReader:
         self._file.close()
 
     def _load(self, library: Any, sheet: str) -> Any:
-        """Return the sheet; calamine panics on some damaged files, which is no Exception."""
-        try:
+        with self._refusals():
             return library.CalamineWorkbook.from_filelike(self._file).get_sheet_by_name(sheet)
-        except (KeyboardInterrupt, SystemExit, MemoryError):
+
+    def _rows(self) -> Iterator[tuple[int, list[Any]]]:
+        """Yield the number and the values of each of its rows; last, one that follows all."""
+        with self._refusals():
+            yield from enumerate(self._sheet.iter_rows(), 1)
+        while True:
+            yield _NO_ROW
+
+    @contextlib.contextmanager
+    def _refusals(self) -> Iterator[None]:
+        """Turn what calamine raises into a refusal: on some damaged files it panics, which is no Exception."""
+        try:
+            yield
+        except (KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError):
             raise
         except BaseException as exc:  # noqa: BLE001 - a panic, or one of its many errors
             raise self._refusal(exc) from None
@@ -109,21 +122,21 @@ class SecondReader:
         """
         # Their rows begin with the first one of the sheet, but at the first column that has a cell.
         offset = (self._sheet.start or (0, 0))[1]
-        theirs = enumerate(self._sheet.iter_rows(), 1)
-        number, their = next(theirs, _NO_ROW)
+        theirs = self._rows()
+        number, their = next(theirs)
         for row in rows:
             while number < row.number:
                 self._check_empty(number, their, offset)
-                number, their = next(theirs, _NO_ROW)
+                number, their = next(theirs)
             if number == row.number:
                 self._compare(row, their, offset)
-                number, their = next(theirs, _NO_ROW)
+                number, their = next(theirs)
             else:
                 self._compare(row, [], offset)
             yield row
         while number < _NO_ROW[0]:
             self._check_empty(number, their, offset)
-            number, their = next(theirs, _NO_ROW)
+            number, their = next(theirs)
 
     def _check_empty(self, number: int, their: list[Any], offset: int) -> None:
         for column, value in enumerate(their, offset):

@@ -121,6 +121,21 @@ def _altered(value: Any, wrong: Any) -> Any:
     return altered
 
 
+class Huge(dt.timedelta):
+    """A duration of 1e300 days."""
+
+    def __truediv__(self, other: Any) -> Any:
+        return 1e300
+
+
+def test_duration_at_which_the_second_reader_panics(tmp_path: Path) -> None:
+    """calamine's panic is no Exception."""
+    path = write_xls(tmp_path / "b.xls", [Table([["a", "b"], [1, 1.5], [Huge(3), 2.5]])])
+    with pytest.raises(InputError, match=r"second reader \(calamine\) cannot read") as caught:
+        everything(path)
+    assert caught.value.exit_code == 3
+
+
 def test_missing_library_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_xls(tmp_path / "b.xls", TABLES)
     monkeypatch.setitem(open_book._LIBRARIES, "xls", ("xlrd", "no_such_library"))
