@@ -39,6 +39,7 @@ class Fields(NamedTuple):
         firsts: index of the first field of each record.
         counts: number of fields of each record.
         lines: line of each record, 1-based.
+        quotes: offset of each quote.
     """
 
     data: Bytes
@@ -48,6 +49,7 @@ class Fields(NamedTuple):
     firsts: Positions
     counts: Positions
     lines: Positions
+    quotes: Positions
 
 
 class TextRows(NamedTuple):
@@ -79,35 +81,33 @@ def split_fields(rows: bytes, dialect: TextDialect, first_line: int) -> Fields:
         LimitExceeded: there are too many.
     """
     data = np.frombuffer(rows + bytes(PADDING), np.uint8)
-    text, eol = data[: len(rows)], dialect.eol[0]
-    line_ends = np.flatnonzero(text == eol)
-    borders = (text == dialect.delimiter[0]) | (text == eol)
+    text, is_eol = data[: len(rows)], data[: len(rows)] == dialect.eol[0]
+    borders = (text == dialect.delimiter[0]) | is_eol
     if len(rows) > _MOST_FIELDS < np.count_nonzero(borders):
         raise LimitExceeded(
             f"a line with many million fields, {_MOST_FIELDS:,} at least", place=f"line {first_line}",
             choice="name a text file whose lines are rows",
         )  # fmt: skip
-    ends = np.flatnonzero(borders)
-    inner = 0
-    if b'"' in rows:
-        quotes = np.flatnonzero(text == QUOTE)
+    ends, has_quotes = np.flatnonzero(borders), b'"' in rows
+    quotes = np.flatnonzero(text == QUOTE) if has_quotes else np.empty(0, np.int64)
+    if has_quotes:
         ends = ends[_outside(ends, quotes)]
-        inner = len(line_ends)
     starts = np.empty_like(ends)
     starts[:1], starts[1:] = 0, ends[:-1] + 1
-    last = np.flatnonzero(text[ends] == eol)
+    last = np.flatnonzero(is_eol[ends])
     firsts = np.empty_like(last)
     firsts[:1], firsts[1:] = 0, last[:-1] + 1
-    begins = starts[firsts]
-    lines = first_line + (np.searchsorted(line_ends, begins) if inner else np.arange(len(firsts)))
+    lines = first_line + np.arange(len(firsts))
+    if has_quotes and np.count_nonzero(is_eol) > len(firsts):  # some texts have line breaks
+        lines = first_line + np.searchsorted(np.flatnonzero(is_eol), starts[firsts])
     if dialect.eol == b"\n" and b"\r" in rows:
         ended = last[ends[last] > starts[last]]
         ends[ended] -= text[ends[ended] - 1] == RETURN
     quoted = None
-    if inner:
-        quoted = (text[np.minimum(starts, len(text) - 1)] == QUOTE) & (ends > starts)
+    if has_quotes:
+        quoted = (text[starts] == QUOTE) & (ends > starts)
         starts, ends = starts + quoted, ends - quoted
-    return Fields(data, starts, ends - starts, quoted, firsts, last - firsts + 1, lines)
+    return Fields(data, starts, ends - starts, quoted, firsts, last - firsts + 1, lines, quotes)
 
 
 def _outside(ends: Positions, quotes: Positions) -> Mask:

@@ -12,8 +12,6 @@ from importer.cells.frame import ROW, part
 from importer.errors import CellsDisagree
 from importer.excel.addresses import column_letters
 
-from .records import QUOTE
-
 if TYPE_CHECKING:
     from importer.text_files import TextDialect
 
@@ -71,25 +69,28 @@ def read_alike(rows: bytes, dialect: TextDialect, fields: Fields) -> list[pl.Ser
     if len(theirs) != len(fields.counts):
         return None
     columns = theirs.get_columns()
+    even = bool((fields.counts == dialect.width).all())
     for column, texts in enumerate(columns):
-        held = fields.counts > column
-        at = fields.firsts + column if held.all() else np.where(held, fields.firsts + column, 0)
-        ours, read = np.where(held, fields.lengths[at], 0), texts.str.len_bytes().fill_null(0).to_numpy()
+        held = True if even else fields.counts > column
+        # In lines of one width the fields of a column are every so many-th: slices, which nothing is copied for.
+        at = slice(column, None, dialect.width) if even else np.where(held, fields.firsts + column, 0)
+        ours, read = fields.lengths[at], texts.str.len_bytes().fill_null(0).to_numpy()
+        ours = ours if even else np.where(held, ours, 0)
         others = np.flatnonzero(ours != read)
-        if len(others) and not np.array_equal(_unquoted_lengths(fields, at[others]), read[others]):
+        if len(others) and not np.array_equal(_unquoted_lengths(fields, at, others), read[others]):
             return None
-        empty = (ours > 0) if fields.quoted is None else (ours > 0) | (fields.quoted[at] & held)
-        if int(empty.sum()) != texts.count():
+        filled = (ours > 0) if fields.quoted is None else (ours > 0) | (fields.quoted[at] & held)
+        if int(np.count_nonzero(filled)) != texts.count():
             return None
     return columns
 
 
-def _unquoted_lengths(fields: Fields, at: Positions) -> Positions:
-    """Return the lengths of some fields with one quote for each two."""
-    quotes = np.flatnonzero(fields.data == QUOTE)
-    starts, lengths = fields.starts[at], fields.lengths[at]
+def _unquoted_lengths(fields: Fields, at: Positions | slice, others: Positions) -> Positions:
+    """Return the lengths of some fields of a column, those of `others`, with one quote for each two."""
+    quotes = fields.quotes
+    starts, lengths = fields.starts[at][others], fields.lengths[at][others]
     inside = np.searchsorted(quotes, starts + lengths) - np.searchsorted(quotes, starts)
-    return lengths if fields.quoted is None else lengths - np.where(fields.quoted[at], inside // 2, 0)
+    return lengths if fields.quoted is None else lengths - np.where(fields.quoted[at][others], inside // 2, 0)
 
 
 _CHOICE = "write the file again, with quotes around texts that hold delimiters, quotes or line ends"
