@@ -46,7 +46,15 @@ def keeps_cell_text(field_type: str, pg_type: PgType) -> bool:
     return field_type in {"list", "geopoint"} and pg_type.name in _TEXT_TYPES and not pg_type.array
 
 
-def fit(field_type: str, value: pl.Expr, pg_type: PgType, timezone: str, digits: pl.Expr | None = None) -> Cast:
+def fit(
+    field_type: str,
+    value: pl.Expr,
+    pg_type: PgType,
+    timezone: str,
+    digits: pl.Expr | None = None,
+    *,
+    nul: bool = True,
+) -> Cast:
     """Return values in the wire type of a target column.
 
     Args:
@@ -55,10 +63,11 @@ def fit(field_type: str, value: pl.Expr, pg_type: PgType, timezone: str, digits:
         pg_type: type of the target column, for which `misfit` returned None.
         timezone: time zone of datetimes that go into a `timestamptz` column.
         digits: for values of type number, the digits of those that a float does not hold, else null; or None.
+        nul: whether a text may hold the character NUL.
     """
     name = pg_type.name
     if pg_type.array:
-        return _text(to_text(field_type, value), pg_type)
+        return _text(to_text(field_type, value), pg_type, nul=nul)
     if name in INTEGER_RANGES:
         return Cast(_integer(value, field_type, name, digits), f"is not a whole number in the range of {name}")
     if name == "numeric":
@@ -76,7 +85,7 @@ def fit(field_type: str, value: pl.Expr, pg_type: PgType, timezone: str, digits:
         return _clock(value, field_type, pg_type)
     if name == "boolean":
         return Cast(value, "is not a boolean")
-    return _text(_with_digits(field_type, value, digits), pg_type)
+    return _text(_with_digits(field_type, value, digits), pg_type, nul=nul)
 
 
 def _with_digits(field_type: str, value: pl.Expr, digits: pl.Expr | None) -> pl.Expr:
@@ -177,13 +186,13 @@ def _clock(value: pl.Expr, field_type: str, pg_type: PgType) -> Cast:
     return Cast(target, f"has fractions of a second that {pg_type} drops")
 
 
-def _text(text: pl.Expr, pg_type: PgType) -> Cast:
+def _text(text: pl.Expr, pg_type: PgType, *, nul: bool) -> Cast:
     """Return texts for a text column, or for a type that the server parses from text."""
     assert wire_type_of(pg_type) == TEXT_WIRE_TYPE
     if pg_type.array:
         literal = text.map_elements(array_literal, return_dtype=pl.String)
         return Cast(literal, 'is not a list such as {a,b} or ["a","b"]')
-    clean = pl.when(~text.str.contains("\0", literal=True)).then(text)
+    clean = pl.when(~text.str.contains("\0", literal=True)).then(text) if nul else text
     if pg_type.labels is not None:
         labels = ", ".join(pg_type.labels[:12])
         return Cast(

@@ -27,11 +27,14 @@ from importer.postgres.types import wire_type_of
 from .cast import Cast, fit, keeps_cell_text, with_instants
 from .encoding_rules import encoding_rules
 from .errors_frame import Rule
+from .text_traits import find_text_traits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from importer.plan.model import ColumnPlan, LoadPlan
+
+    from .text_traits import TextTraits
 
 _PROBLEM_RULES = {
     "error": (ERROR_CELL, "is an error value"),
@@ -47,7 +50,7 @@ def check_cells(frame: pl.DataFrame, plan: LoadPlan) -> tuple[pl.DataFrame, list
     """
     rules: list[Rule] = []
     kinds = kinds_by_column(frame.columns)
-    longest = _longest_texts(frame)
+    texts = find_text_traits(frame)
     cells = [
         _ColumnExpressions(i, planned, kinds.get(planned.column.index, []) if planned.column else [], plan)
         for i, planned in enumerate(plan.columns)
@@ -57,18 +60,11 @@ def check_cells(frame: pl.DataFrame, plan: LoadPlan) -> tuple[pl.DataFrame, list
     checked = checked.with_columns(
         cell.formatted_value().alias(f"f{cell.position}") for cell in cells if cell.form is not None
     )
-    fits = [cell.fit(plan.timezone) for cell in cells]
+    fits = [cell.fit(plan.timezone, texts) for cell in cells]
     checked = checked.with_columns(f.value.alias(f"w{i}") for i, f in enumerate(fits))
     for cell, fitted in zip(cells, fits, strict=True):
-        rules += cell.rules(fitted.reason, longest)
+        rules += cell.rules(fitted.reason, texts.longest)
     return checked, rules
-
-
-def _longest_texts(frame: pl.DataFrame) -> dict[str, int]:
-    """Return the bytes of the longest text of each array of texts, which the views of the texts hold."""
-    names = [name for name in frame.columns if name.endswith(".text")]
-    longest = frame.select(pl.col(names).str.len_bytes().max()).row(0) if names else ()
-    return {name: most or 0 for name, most in zip(names, longest, strict=True)}
 
 
 class _ColumnExpressions:
@@ -122,14 +118,15 @@ class _ColumnExpressions:
     def _final(self) -> pl.Expr:
         return pl.col(f"v{self.position}" if self.form is None else f"f{self.position}")
 
-    def fit(self, timezone: str) -> Cast:
+    def fit(self, timezone: str, texts: TextTraits) -> Cast:
         """Return the values in the wire type."""
         planned, value = self._planned, self._final()
+        nul = texts.may_hold_nul
         if keeps_cell_text(planned.field.type, planned.pg_type):
             value = pl.when(value.is_not_null()).then(raw_text(self._column, self._kinds))
-            fitted = fit("string", value, planned.pg_type, timezone)
+            fitted = fit("string", value, planned.pg_type, timezone, nul=nul)
         else:
-            fitted = fit(planned.field.type, value, planned.pg_type, timezone, self._digits())
+            fitted = fit(planned.field.type, value, planned.pg_type, timezone, self._digits(), nul=nul)
             if (named := self._instant_texts()) is not None:
                 fitted = with_instants(fitted, pl.when(value.is_not_null()).then(named), planned.pg_type)
         return Cast(fitted.value.cast(wire_type_of(planned.pg_type).frame), fitted.reason)
