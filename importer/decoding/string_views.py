@@ -33,14 +33,18 @@ _INLINE_BYTES = 12
 _MAX_BUFFER_BYTES = 1 << 30
 #: Number of bytes that must follow the last text, so that whole words can be read.
 PADDING = 12
+#: Bytes of a view before the text's own.
+_LENGTH_BYTES = 4
+_FAR = _INLINE_BYTES + 1
 
 
-def _masks(size: int, dtype: str) -> NDArray[np.unsignedinteger]:
-    """Return the masks that select the lowest 0 to `size` bytes of a word."""
-    return np.array([(1 << (8 * n)) - 1 for n in range(size + 1)], dtype)
+def _view_masks() -> NDArray[np.void]:
+    """Return what to keep of the 16 bytes from 4 bytes before a text on, by its length; all longer ones are alike."""
+    kept = [b"\xff" * length for length in range(_FAR)] + [b"\xff" * 4]
+    return np.array([b"\0" * _LENGTH_BYTES + each.ljust(_INLINE_BYTES, b"\0") for each in kept], "V16")
 
 
-_LOW_MASKS, _HIGH_MASKS = _masks(8, "<u8"), _masks(4, "<u4")
+_VIEW_MASKS = _view_masks()
 
 
 def words(data: Bytes, size: int) -> NDArray[np.unsignedinteger]:
@@ -56,15 +60,16 @@ def make_views(data: Bytes, starts: Positions, lengths: Positions) -> Views:
         starts: offset of each text.
         lengths: length of each text in bytes.
     """
-    views = np.empty((len(starts), 4), "<u4")
-    first, last = words(data, 8)[starts], words(data, 4)[starts + 8]
-    first &= _LOW_MASKS[np.minimum(lengths, 8)]
-    last &= _HIGH_MASKS[np.clip(lengths - 8, 0, 4)]
+    before = starts - _LENGTH_BYTES
+    if not len(starts) or int(before.min()) < 0:
+        data, before = np.concatenate([np.zeros(_LENGTH_BYTES, np.uint8), data]), starts
+    # One gather of 16 bytes takes a quarter of the time of two of 8 and 4 that are put together.
+    held = np.ndarray((len(data) - 15,), "V16", data.data, strides=(1,))[before].view("<u8").reshape(-1, 2)
+    sizes = np.minimum(lengths, _FAR)
+    held &= _VIEW_MASKS[sizes].view("<u8").reshape(-1, 2)
+    views = held.view("<u4")
     views[:, 0] = lengths
-    views[:, 1:3] = first.view("<u4").reshape(-1, 2)
-    views[:, 3] = last
-    far = lengths > _INLINE_BYTES
-    views[far, 2], views[far, 3] = 0, starts[far]
+    views[:, 3] |= np.where(sizes == _FAR, starts, 0).astype("<u4")
     return views
 
 
