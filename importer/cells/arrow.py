@@ -28,3 +28,18 @@ def frame_of(batch: Any) -> pl.DataFrame:
 def series_from_arrow(array: Any) -> pl.Series:
     """Return a `pyarrow.Array` as a series, copying only what polars stores in another format."""
     return pl.Series(_Capsule(array))
+
+
+def fill_with_empty(texts: pl.Series) -> pl.Series:
+    """Return texts with an empty one for each null; they are not copied, as polars' own `fill_null` copies them."""
+    import numpy as np
+    import pyarrow as pa
+
+    if not texts.null_count():
+        return texts
+    array = texts.to_arrow(compat_level=pl.CompatLevel.newest())
+    _, views, *data = array.buffers()
+    filled = np.frombuffer(views, "V16")[array.offset : array.offset + len(array)].copy()
+    filled[texts.is_null().to_numpy()] = np.void(bytes(16))
+    buffers = [None, pa.py_buffer(filled), *data]
+    return series_from_arrow(pa.Array.from_buffers(pa.string_view(), len(filled), buffers)).alias(texts.name)

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from importer.cells.arrow import fill_with_empty
+
 from .checksum_sql import LONG_TEXT_BYTES, SEPARATOR, TEXTS, add
 
 if TYPE_CHECKING:
@@ -29,7 +31,8 @@ def source_checksums(rows: pl.DataFrame, text_hash: TextHash) -> dict[str, Check
     found = _counts_and_sums(rows)
     texts = [name for name, dtype in rows.schema.items() if dtype == pl.String]
     if texts:
-        joined = pl.concat_str([pl.col(name).fill_null("") for name in texts], separator=SEPARATOR)
+        rows = rows.select(fill_with_empty(rows[name]) for name in texts)
+        joined = pl.concat_str(texts, separator=SEPARATOR)
         total = _sum_crc32c if text_hash == "crc32c" else partial(_sum_hashtext, separators=len(texts) - 1)
         slices = (rows[start : start + _JOIN_ROWS] for start in range(0, len(rows), _JOIN_ROWS))
         found[TEXTS] = reduce(add, (total(part.select(joined.alias("joined")).to_series()) for part in slices), (0,))
