@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import multiprocessing
 import os
 import signal
@@ -178,12 +179,20 @@ def begin(threads: int) -> None:
     """Initialize a worker before its run is known: ignore Ctrl-C, and end when the parent ends.
 
     Args:
-        threads: number of threads for polars, which reads the setting when it first needs threads.
+        threads: number of threads for polars.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ["POLARS_MAX_THREADS"] = str(threads)
+    _limit_threads(threads)
     _redirect(os.devnull)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
+
+
+def _limit_threads(threads: int) -> None:
+    """Limit the threads of polars, which starts them when it first needs them."""
+    os.environ["POLARS_MAX_THREADS"] = str(threads)
+    if (polars := sys.modules.get("polars")) is not None:
+        # It read the setting when the fork server imported it.
+        polars.Config.load(json.dumps({"environment": {"POLARS_MAX_THREADS": str(threads)}}))
 
 
 def set_up(memory_bytes: int, log: str) -> None:

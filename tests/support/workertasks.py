@@ -63,6 +63,12 @@ def _pid(asked: Task) -> int:
     return os.getpid()
 
 
+def _polars_threads(_: Task) -> int:
+    import polars as pl
+
+    return pl.thread_pool_size()
+
+
 def _sleep(asked: Task) -> None:
     if asked.file:
         part = Path(asked.file + ".part")

@@ -65,6 +65,12 @@ def run(pool: Pool, *tasks: Task, **options: Any) -> list[Any]:
 # ---- THE POOL ALONE ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_share_the_cores(make_pool: Any, workers: int) -> None:
+    """The fork server has imported polars before the number of its threads is known."""
+    assert run(make_pool(workers), Task("polars-threads")) == [max((os.cpu_count() or 1) // workers, 1)]
+
+
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_pool_results(make_pool: Any, workers: int) -> None:
     assert sorted(run(make_pool(workers), *(Task("echo", n) for n in range(20)))) == list(range(20))
