@@ -213,6 +213,24 @@ def test_replace_by_turns(db: Database, tmp_path: Path, book: Path) -> None:
         assert _all(db) == rows
 
 
+def test_replace_minds_later_runs_of_its_table_only(db: Database, tmp_path: Path, book: Path) -> None:
+    bad = save(tmp_path / "bad.xlsx", ["id", "name"], ["x", "none of this is loaded"])
+    db.run("create table t (id bigint, name text)", f"create schema {db.schema}_2")
+    try:
+        db.run(f"create table {db.schema}_2.t (id bigint, name text)")
+        first = db.load(book, mode="replace", table="t")
+        db.load(book, mode="replace", table="other")
+        db.load(bad, table=f"{db.schema}_2.t")
+        with pytest.raises(BudgetExceeded):
+            db.load(bad, table="t", max_rejects=0)
+        assert db.load(book, mode="replace", table="t").outcome == "already-imported"
+        assert db.load(bad, table="t").success_count == 0
+        again = db.load(book, mode="replace", table="t")
+        assert (again.outcome, again.success_count) == ("published", first.success_count)
+    finally:
+        db.run(f"drop schema {db.schema}_2 cascade")
+
+
 def test_check_neither_reads_nor_writes_the_ledger(db: Database, book: Path) -> None:
     db.load(book)
     before = db.rows(f"select id::text, state from {SCHEMA}.runs order by 1")

@@ -56,7 +56,7 @@ TESTS = {
     ],
     "importer/ledger/locks.py": _LEDGER,
     "importer/ledger/rejects.py": _KEPT,
-    "importer/ledger/tables.py": _LEDGER,
+    "importer/ledger/tables.py": _RESUME,
     "importer/load/publish.py": _PUBLISH,
     "importer/verification/checksum_frame.py": _CHECKSUMS,
     "importer/verification/checksum_sql.py": _CHECKSUMS,
