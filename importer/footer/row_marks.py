@@ -19,6 +19,7 @@ from .total_words import (
     AT_END,
     ONLY_TOTALS,
     ONLY_TOTALS_CJK,
+    SIGNS,
     TOTALS,
     beginnings,
     normalize_label,
@@ -58,7 +59,8 @@ def _total_label() -> re.Pattern[str]:
     """
     return re.compile(
         rf"(?i)^\W*(?:{spellings((*ONLY_TOTALS, *TOTALS))})\b|^\W*(?:{spellings(ONLY_TOTALS_CJK)})|"
-        rf"(?:\b|(?<=\W)|(?<=[\u3040-\u9fff]))(?:{spellings(AT_END)})\W*$|^\W*(?:{spellings(ALONE)})\W*$"
+        rf"(?:\b|(?<=\W)|(?<=[\u3040-\u9fff]))(?:{spellings(AT_END)})\W*$|^\W*(?:{spellings(ALONE)})\W*$|"
+        rf"^\s*(?:{SIGNS})\s*$"
     )
 
 

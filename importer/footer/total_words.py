@@ -47,6 +47,8 @@ TOTALS = (
     "somme", "soma", "somma", "gesamt", "totaux", "totale", "totali", "totaal", "toplam", "součet", "súčet", "итог",
     "jumlah", "計",
 )  # fmt: skip
+#: Signs of totals, alone in their cell: those of lists of SAP, and a sum.
+SIGNS = r"\*{1,3}|[Σ∑]"
 #: Stand at the end of a label: `North total`, `Nord Ergebnis`.
 AT_END = ("total", "totaal", "totale", "ergebnis", "итог", "汇总", "匯總", "集計", "小計", "小计", "計")
 #: Are names, too, and only count alone: means, counts, carried sums.

@@ -11,7 +11,7 @@ import numpy as np
 from importer.table.grid import BLANK, NUMBER
 
 from .judged_rows import LEAST_ROWS
-from .total_words import BEHIND, ONLY_TOTALS, ONLY_TOTALS_CJK, TOTALS, normalize_label, spellings
+from .total_words import BEHIND, ONLY_TOTALS, ONLY_TOTALS_CJK, SIGNS, TOTALS, normalize_label, spellings
 
 if TYPE_CHECKING:
     from .judged_rows import JudgedRows
@@ -33,7 +33,8 @@ def _only_label() -> re.Pattern[str]:
 
 @functools.cache
 def _pure_label() -> re.Pattern[str]:
-    return re.compile(rf"(?i){_AROUND}(?:{_ONLY_TOTALS}|{spellings(TOTALS)}){_AROUND}(?:{BEHIND})?{_AROUND}")
+    words = f"{_ONLY_TOTALS}|{spellings(TOTALS)}|{SIGNS}"
+    return re.compile(rf"(?i){_AROUND}(?:{words}){_AROUND}(?:{BEHIND})?{_AROUND}")
 
 
 def judge_marked(rows: JudgedRows, position: int) -> Verdict | None:
