@@ -18,16 +18,20 @@ from importer.sources.paths import find_sources
 from importer.sources.sheet_names import choose_sheets
 from importer.stages.open_file import open_file
 from importer.stages.read import open_source
-from importer.urls import as_url, source_settings
+from importer.urls import as_url, file_name, source_settings
 
 from .import_spec import ImportSpec
 from .one_import import describe
 from .rejects.names import check_no_source, is_same_place, shared_workbook
 from .report import ImportReport, failed_report
-from .table_names import needs_sheet, table_for
+from .table_names import needs_sheet, table_for, target_of
 
 if TYPE_CHECKING:
     from importer.excel.workbook import Sheet, Workbook
+
+
+#: Workbooks that a note names.
+_MOST_NAMES = 3
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,24 @@ def expand(group: SourceGroup, copies: Path | None = None) -> Expanded:
             failed[len(specs)] = failed_report(ImportSpec(path, group.sheet), describe(exc))
         for asked, name, origin in names:
             specs.append(ImportSpec(path, asked, table_for(group.table, path, name or asked) or origin, dict(own)))
+    notes += _notes_on_same_tables(group, specs)
     return Expanded(tuple(specs), failed, tuple(notes))
+
+
+def _notes_on_same_tables(group: SourceGroup, specs: list[ImportSpec]) -> list[str]:
+    """Return a note on each table that workbooks of different names go to, where nobody named one table for all."""
+    if group.options.get("contract") is not None or not (group.table is None or "{stem}" in group.table):
+        return []
+    named: dict[str, set[str]] = {}
+    for spec in specs:
+        if spec.table is None or group.table is not None:
+            named.setdefault(target_of(spec.table, None, spec.source, spec.sheet), set()).add(file_name(spec.source))
+    return [
+        f"{', '.join(sorted(names)[:_MOST_NAMES])}{', …' if len(names) > _MOST_NAMES else ''} go to the same table, "
+        f"{table}; --table names another one"
+        for table, names in named.items()
+        if len(names) > 1
+    ]
 
 
 def _checked(options: dict[str, Any]) -> dict[str, Any]:

@@ -211,7 +211,8 @@ class ManyReport:
         words = ("published", "checked", "already_imported", "failed", "interrupted", "not_started", "not_published")
         counted = ", ".join(f"{sums[word]:,} {word.replace('_', ' ')}" for word in words if sums[word])
         yield (
-            f"{sums['imports']:,} imports: {counted}; {_rows(sums['success_count'])} loaded, "
+            f"{sums['imports']:,} import{'' if sums['imports'] == 1 else 's'}: {counted}; "
+            f"{_rows(sums['success_count'])} loaded, "
             f"{sums['error_count']:,} rejected, in {self.duration:.2f} s"
         )
 

@@ -46,12 +46,18 @@ def table_for(template: str | None, source: str, sheet: str | None) -> str | Non
         "stem": to_identifier(original_stem(Path(file_name(source)).stem)) or "workbook",
         "sheet": to_identifier(sheet or "") or "sheet",
     }
-    text = _BRACES.sub(lambda match: parts[match[1]], template)
+    text = _BRACES.sub(lambda match: _within(template, match, parts[match[1]]), template)
     schema, table = parse_table_name(text)
     short = shorten(table, "")
     if short == table:
         return text
     return quote(schema, short) if schema else quote(short)
+
+
+def _within(template: str, match: re.Match[str], part: str) -> str:
+    """Return what replaces a placeholder: within a name a digit may come first, and needs no `_` before it."""
+    is_within = match.start() > 0 and (template[match.start() - 1].isalnum() or template[match.start() - 1] in "_}")
+    return part[1:] if is_within and re.match(r"_[0-9]", part) else part
 
 
 def target_of(table: str | None, contract_table: tuple[str | None, str] | None, source: str, sheet: str | None) -> str:

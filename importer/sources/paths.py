@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 #: What Excel keeps beside a workbook that is open.
 _LOCK_FILE = re.compile(r"^~\$")
+_MOST_NOTES = 3
 #: What this program writes beside a workbook.
 _REJECTS_FILE = re.compile(r"\.rejects(-\d+)?\.(xlsx|csv)$", re.IGNORECASE)
 
@@ -59,21 +60,33 @@ def find_sources(given: Iterable[str]) -> FoundSources:
     """
     found: dict[str, str] = {}
     notes: list[str] = []
+    again: list[str] = []
     for source in given:
         url = as_url(source)
         if is_single(source):
             paths = [source]
         else:
             paths, left_out = _without_byproducts(_of_url(url) if url else _of_path(source))
+            if not paths and not left_out and url is None and _is_named_as_workbook(source):
+                paths = [source]
             if not paths:
                 raise _nothing_found(source, left_out)
             notes += left_out
         for path in paths:
             real = path if url else os.path.realpath(path)
             if real in found:
-                notes.append(f"{_shown(path)} is named twice, and imported once")
+                again.append(path)
             found.setdefault(real, path)
+    notes += _named_again(list(dict.fromkeys(again)))
     return FoundSources(tuple(found.values()), tuple(dict.fromkeys(notes)))
+
+
+def _named_again(paths: list[str]) -> list[str]:
+    """Return notes on files that have several names; a link to a folder above gives each of them dozens."""
+    notes = [f"{_shown(path)} is named twice, and imported once" for path in paths[:_MOST_NOTES]]
+    if others := paths[_MOST_NOTES:]:
+        notes.append(f"{len(others):,} further names are of files that have one already, and are imported once")
+    return notes
 
 
 def _of_url(url: Url) -> list[str]:
@@ -91,7 +104,16 @@ def _of_folder(folder: str) -> list[str]:
 
 
 def _of_pattern(pattern: str) -> list[str]:
-    return _files(sorted(glob.glob(pattern, recursive=True)))  # noqa: PTH207 - `**` also names the folder itself
+    found = _files(glob.glob(pattern, recursive=True))  # noqa: PTH207 - `**` also names the folder itself
+    if len({os.path.realpath(path) for path in found}) == len(found):
+        return sorted(found)
+    # Of the names of one file, the one with the fewest folders comes first, and is the one that is imported.
+    return sorted(found, key=lambda path: (path.count(os.sep), path))
+
+
+def _is_named_as_workbook(source: str) -> bool:
+    """Return whether a folder has the name of a workbook, as what a shell's `*.xlsx` finds: its import says so."""
+    return Path(source).is_dir() and source.lower().endswith(WORKBOOK_SUFFIXES)
 
 
 def _files(paths: Iterable[str]) -> list[str]:

@@ -104,6 +104,8 @@ def test_words_that_name_no_sheet_are_refused(text: str) -> None:
 def test_tables_from_templates() -> None:
     assert table_for("shop.{stem}_{sheet}", "in/My Data.xlsx", "Jan 2024") == "shop.my_data_jan_2024"
     assert table_for("{sheet}", "a.xlsx", "2024") == "_2024"
+    assert table_for("y{sheet}", "a.xlsx", "2024") == "y2024"
+    assert table_for("shop.{stem}_{sheet}", "2023.xlsx", "2024") == "shop._2023_2024"
     assert table_for("t", "a.xlsx", None) == "t"
     assert table_for(None, "a.xlsx", "S") is None
     assert table_for("{stem}", "x.rejects.xlsx", None) == "x"
@@ -194,3 +196,36 @@ def test_the_exit_code_is_the_worst(codes: tuple[int | None, ...], worst: int) -
     reports = tuple(ImportReport("a", None, "failed", code) for code in codes)
     assert ManyReport(reports).exit_code == worst
     assert ManyReport(reports, stopped_by=15).exit_code == 143
+
+
+def test_files_with_several_names_are_taken_once_by_the_shortest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link to the folder itself gives forty names to each file."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.xlsx").touch()
+    (tmp_path / "in" / "again").symlink_to(tmp_path / "in")
+    found = find_sources(["in/**/*.xlsx"])
+    assert found.paths == ("in/a.xlsx",)
+    assert len(found.notes) == 4
+    assert "further names" in found.notes[-1]
+
+
+def test_a_folder_with_the_name_of_a_workbook_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is what a shell makes of `*.xlsx`; the others are loaded."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "b.xlsx").mkdir()
+    assert find_sources(["a.xlsx", "b.xlsx"]).paths == ("a.xlsx", "b.xlsx")
+
+
+def test_names_that_become_one_table_are_told() -> None:
+    def notes(*sources: str, **given: Any) -> tuple[str, ...]:
+        return expand(SourceGroup(sources, **given)).notes
+
+    assert notes("a-b.xlsx", "A b.xlsx") == (
+        'A b.xlsx, a-b.xlsx go to the same table, "a_b"; --table names another one',
+    )
+    assert len(notes("e\u0301.xlsx", "\u00e9.xlsx", table="t_{stem}")) == 1
+    for given in ({"table": "a_b"}, {"table": "x{stem}", "sources": ("x/a.xlsx", "y/a.xlsx")}):
+        assert notes(*given.pop("sources", ("a-b.xlsx", "a_b.xlsx")), **given) == ()
