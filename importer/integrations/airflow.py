@@ -107,7 +107,7 @@ class ImportWorkbookOperator(BaseOperator):  # type: ignore[misc]
         for outlet in self.outlets or ():
             context["outlet_events"][outlet].extra = small
         if small["outcome"] == "already-imported" and self.skip_if_imported:
-            raise AirflowSkipException(f"{self.workbook} was imported before, by run {small['run_id']}")
+            raise AirflowSkipException(f"the workbook was imported before, by run {small['run_id']}")
         return small
 
     def on_kill(self) -> None:
@@ -127,13 +127,16 @@ class ImportWorkbookOperator(BaseOperator):  # type: ignore[misc]
         """Run the program to its end; return its exit code and its report, which is empty if it printed none."""
         # Its own group: a signal to that of the task would reach its workers before it has told them to stop.
         self._program = subprocess.Popen(  # noqa: S603 - our own program
-            self.command(), env=self._environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            self.command(), env=self._environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True, encoding="utf-8", errors="replace", start_new_session=True,
         )  # fmt: skip
         logs = threading.Thread(target=self._log_lines, args=(self._program,), daemon=True)
         logs.start()
         try:
+            assert self._program.stdin is not None
             assert self._program.stdout is not None
+            with contextlib.suppress(BrokenPipeError), self._program.stdin:
+                self._program.stdin.write(self.import_spec())
             printed = self._program.stdout.read()
             code = self._program.wait()
         except BaseException:
@@ -153,8 +156,8 @@ class ImportWorkbookOperator(BaseOperator):  # type: ignore[misc]
             self.log.info("%s", line.rstrip("\n"))
 
     def command(self) -> list[str]:
-        """Return the command that runs the import; it holds no password."""
-        return [self.python or sys.executable, "-m", "importer", "run", "--json", "--import-spec", self.import_spec()]
+        """Return the command that runs the import, which it reads from stdin: an address may hold a password."""
+        return [self.python or sys.executable, "-m", "importer", "run", "--json", "--import-spec", "-"]
 
     def import_spec(self) -> str:
         """Return the import as a line such as `importer plan --json` prints."""

@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -104,6 +106,49 @@ with DAG("killed", schedule=None) as killed:
     Timed(task_id="load", workbook=book("killed"), **SHOP, **AGAIN)
 
 
+class Killed(ImportWorkbookOperator):
+    """The program of one of them is killed in its first attempt, as by a machine that is lost."""
+
+    def _environment(self) -> dict[str, str]:
+        if PLAN["day"]["killed"] in str(self.workbook) and "DAY_KILLED" not in os.environ:
+            os.environ["DAY_KILLED"] = "1"
+            threading.Thread(target=self._kill, daemon=True).start()
+        return super()._environment()
+
+    def _kill(self) -> None:
+        while self._program is None:
+            time.sleep(0.01)
+        self._program.kill()
+
+
+with DAG("day", schedule=None) as day:
+
+    @task
+    def planned() -> list[dict[str, Any]]:
+        """What the bucket holds and the ledger does not."""
+        words = ["plan", PLAN["day"]["folder"], "--table", PLAN["day"]["table"], "--lineage", "--json"]
+        env = {**os.environ, "IMPORTER_DSN": PLAN["dsn"]}
+        ran = subprocess.run(
+            [PLAN["python"], "-m", "importer", *words], env=env, capture_output=True, text=True, check=True
+        )
+        lines = [json.loads(line) for line in ran.stdout.splitlines()]
+        return [line for line in lines if line["state"] != "imported"]
+
+    Killed.partial(
+        task_id="load", python=PLAN["python"], postgres_conn_id="shop", retries=1, retry_delay=timedelta(0)
+    ).expand(workbook=planned())  # fmt: skip
+
+
+def run_day() -> list[dict[str, Any]]:
+    """Run the DAG in the morning, and once more when another workbook has come."""
+    morning = run(day)
+    late = PLAN["day"]["late"]
+    headers = {"Content-Type": "application/octet-stream"}
+    request = urllib.request.Request(late["url"], Path(late["path"]).read_bytes(), headers, method="PUT")
+    urllib.request.urlopen(request).close()
+    return [morning, run(day)]
+
+
 def kill_while_it_waits(held: psycopg.Connection[Any]) -> None:
     """Send the task the signal that its supervisor would, when its import waits; then let the table go."""
     waits = "select count(*) from pg_locks where not granted and relation = %s::regclass"
@@ -126,10 +171,11 @@ def main() -> None:
         killer.start()
         dags["killed"] = run(killed)
         killer.join()
+    days = run_day()
     with create_session() as session:
         asset = session.scalars(select(AssetEvent)).one().extra
     providers = sorted(ProvidersManager().providers)
-    told = {"dags": dags, "on_kill": {"seconds": CALLS, **SEEN}, "asset": asset, "providers": providers}
+    told = {"dags": dags, "days": days, "on_kill": {"seconds": CALLS, **SEEN}, "asset": asset, "providers": providers}
     Path(sys.argv[1]).write_text(json.dumps(told))
 
 

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from support.airflow import airflow_python
+from support.s3 import SECRET
 from support.tables import save
 
 if TYPE_CHECKING:
@@ -43,13 +44,48 @@ def connection(db: Database, **other: Any) -> str:
     return json.dumps({**described, **other})
 
 
-def run_dags(db: Database, folder: Path) -> dict[str, Any]:
+def put_day(s3: Any, bucket: str, folder: Path, books: int) -> dict[str, Any]:
+    """Put workbooks into the bucket, the first of them broken, another one cut; one is to be put there later."""
+    inbox = folder / "day"
+    inbox.mkdir()
+    for n in range(books):
+        save(inbox / f"{n:02}.xlsx", ["id", "book"], [n, f"{n:02}"], [n + 100, f"{n:02}"])
+    (inbox / "00.xlsx").write_text("no workbook")
+    (inbox / "01.xlsx").write_bytes((inbox / "01.xlsx").read_bytes()[:2000])
+    for path in sorted(inbox.iterdir())[:-1]:
+        s3.put(str(path), f"{bucket}/in/{path.name}")
+    late = {"path": str(inbox / f"{books - 1:02}.xlsx"), "url": f"{s3_endpoint()}/{bucket}/in/{books - 1:02}.xlsx"}
+    return {"folder": f"s3://{bucket}/in/", "table": "day", "late": late, "killed": "02.xlsx"}
+
+
+def s3_endpoint() -> str:
+    return os.environ["AWS_ENDPOINT_URL"]
+
+
+def check_days(db: Database, ran: dict[str, Any], books: int) -> None:
+    """Two are told with reasons, the others are in the table once, whatever was killed, with where they came from."""
+    morning, evening = ran["days"]
+    states = [[each["state"] for name, each in day.items() if name.startswith("load")] for day in (morning, evening)]
+    assert [sorted(each) for each in states] == [
+        ["failed"] * 2 + ["success"] * (books - 3), ["failed"] * 2 + ["success"]
+    ]  # fmt: skip
+    for said in ("the file is plain text", "01.xlsx"):
+        assert said in ran["log"]
+    assert morning["load[2]"]["tries"] == 2
+    rows = [(n + more, f"{n:02}", f"{n:02}.xlsx", row) for more, row in ((0, 2), (100, 3)) for n in range(2, books)]
+    found = db.rows("select id, book, regexp_replace(_source_file, '.*/', ''), _source_row from day order by id")
+    assert found == rows
+    assert db.rows("select count(distinct _run_id) from day") == [(books - 2,)]
+    assert SECRET not in json.dumps(ran)
+
+
+def run_dags(db: Database, folder: Path, day: dict[str, Any]) -> dict[str, Any]:
     """Run all DAGs in the environment of Airflow, and return what became of their tasks."""
     home, python = folder / "airflow", airflow_python()
     (home / "dags").mkdir(parents=True)
     shutil.copy(DAGS, home / "dags")
     plan = {"folder": str(folder), "dsn": db.dsn.text, "python": sys.executable, "mapped": ["b", "c", "bad"]}
-    (home / "plan.json").write_text(json.dumps({**plan, "table": "orders"}))
+    (home / "plan.json").write_text(json.dumps({**plan, "table": "orders", "day": day}))
     env = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "PG", "PYTHONWARN"))}
     env |= {
         "AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False", "DAG_PLAN": str(home / "plan.json"),
@@ -64,12 +100,13 @@ def run_dags(db: Database, folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.timeout(1200)
-def test_dags(db: Database, folder: Path) -> None:
+def test_dags(db: Database, folder: Path, s3: Any, bucket: str, pytestconfig: pytest.Config) -> None:
     """One test, because Airflow takes seconds to start."""
+    books = 40 if pytestconfig.getoption("--long") else 4
     db.run(
         "create table orders (id int, v text, _source_file text, _source_sheet text, _source_row bigint, _run_id uuid)"
     )
-    ran = run_dags(db, folder)
+    ran = run_dags(db, folder, put_day(s3, bucket, folder, books))
     states = {
         dag: {name: each["state"] for name, each in tasks.items() if name != "state"}
         for dag, tasks in ran["dags"].items()
@@ -91,6 +128,7 @@ def test_dags(db: Database, folder: Path) -> None:
     assert ran["on_kill"]["left"] == 0
     assert ran["asset"]["success_count"] == 2
     assert "importer" in ran["providers"]
+    check_days(db, ran, books)
     # The bash command's own code, not that of the end of its pipe.
     assert "exit code 5" in ran["log"]
     loaded = db.rows("select id, _source_file from orders order by id")
