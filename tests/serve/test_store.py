@@ -228,7 +228,7 @@ def test_newer_version_is_refused(path: Path) -> None:
 )
 def test_something_else_in_its_place_is_refused(path: Path, make: Any) -> None:
     make(path)
-    assert "there is something else" in _refused(path).fact
+    assert "something that is not a file" in _refused(path).fact
 
 
 @pytest.mark.parametrize("version", [0, 1, VERSION])
