@@ -378,19 +378,22 @@ def test_new_table_without_a_contract(db: Database, book: Path) -> None:
 @pytest.mark.parametrize("resource", ["", "parent", '"parent"'])
 def test_foreign_key_of_a_new_table(db: Database, tmp_path: Path, resource: str) -> None:
     """It may name the table itself, or one beside it, whatever the search path says."""
-    path = save(tmp_path / "t.xlsx", ["id", "up"], [1, None], [2, 1])
+    path, other = save(tmp_path / "t.xlsx", ["id", "up"], [1, None], [2, 1]), f"{db.schema}_o"
     db.run("create table parent (id bigint primary key)", "insert into parent values (1)")
+    db.run(f"create schema {other}", f"create table {other}.parent (id bigint primary key)")
     fields = [{"name": "id", "type": "integer"}, {"name": "up", "type": "integer"}]
     keys = [{"fields": ["up"], "reference": {"resource": resource, "fields": ["id"]}}]
-    public = Dsn(db.dsn.text.split("options=")[0].rstrip("?&"))
     from importer import import_workbook
 
-    import_workbook(
-        path,
-        to=public.text,
-        table=f"{db.schema}.t",
-        contract=contract(tmp_path / "c.json", fields=fields, primaryKey="id", foreignKeys=keys),
-    )
+    try:
+        import_workbook(
+            path,
+            to=db.dsn.text.replace(f"search_path%3D{db.schema}", f"search_path%3D{other}"),
+            table=f"{db.schema}.t",
+            contract=contract(tmp_path / "c.json", fields=fields, primaryKey="id", foreignKeys=keys),
+        )
+    finally:
+        db.run(f"drop schema {other} cascade")
     found = db.rows(
         "select confrelid::regclass::text from pg_constraint where conrelid = 't'::regclass and contype = 'f'"
     )

@@ -30,7 +30,13 @@ from importer.settings import Dsn  # noqa: E402
 _LEDGER = ["tests/ledger/test_ledger.py", "-k", "not patience and not eight_threads and not newer_ledger"]
 _REJECTS = ["tests/report/test_rejects.py", "tests/report/test_rejects_file.py", "tests/report/test_mending.py"]
 _KEPT = ["tests/report/test_kept_rejects.py"]
-_PUBLISH = ["tests/load/test_publish.py", "tests/load/test_upsert.py", "-k", "not sampling and not many_first"]
+_PUBLISH = [
+    "tests/load/test_publish.py",
+    "tests/load/test_upsert.py",
+    "tests/plan/test_drift.py",
+    "-k",
+    "not sampling and not many_first",
+]
 _CHECKSUMS = ["tests/verification/test_checksums.py"]
 _RESUME = ["tests/ledger/test_ledger.py", "tests/run", "tests/faults/test_faults.py"]
 _DECODE = ["tests/columns", "tests/reading/test_windows.py", "tests/decoding/test_traps.py"]
