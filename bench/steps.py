@@ -104,8 +104,9 @@ def main() -> None:
 
 def _measured(workbook: Path, dsn: Dsn, engine: str) -> dict[str, float]:
     steps = Steps()
-    tags = steps.watch(read, "find_tags", "find the tags", "rest of reading")
-    decode = steps.watch(read, "decode_window", "decode cells", "rest of reading")
+    parts = {"find_tags": "find the cells", "find_plain_cells": "find the cells", "decode_cells": "decode cells",
+             "decode_window": "find the cells and decode them"}  # fmt: skip
+    watched = {name: steps.watch(read, name, step, "rest of reading") for name, step in parts.items()}
     load = steps.watch(Engine, "load", "engine", "rest of reading")
     try:
         with tempfile.TemporaryDirectory() as folder, Session(dsn) as session:
@@ -113,7 +114,9 @@ def _measured(workbook: Path, dsn: Dsn, engine: str) -> dict[str, float]:
             session.run(f"DROP TABLE IF EXISTS public.{TABLE}")
             session.commit()
     finally:
-        read.find_tags, read.decode_window, Engine.load = tags, decode, load  # type: ignore[method-assign]
+        Engine.load = load  # type: ignore[method-assign]
+        for name, function in watched.items():
+            setattr(read, name, function)
     return dict(steps.seconds)
 
 

@@ -74,18 +74,18 @@ def read_attributes(data: Bytes, starts: Positions, ends: Positions, rows: RowNu
     columns, behind = read_addresses(data, starts, row_words, row_sizes)
     alike, examples = group_alike(data, behind, ends, np.flatnonzero(columns >= 0))
     if not len(examples):
-        return _Reader(data, starts, row_words, row_sizes).read(ends)
-    read = _Reader(data, starts[examples], row_words[examples], row_sizes[examples]).read(ends[examples])
+        return AttributeReader(data, starts, row_words, row_sizes).read(ends)
+    read = AttributeReader(data, starts[examples], row_words[examples], row_sizes[examples]).read(ends[examples])
     found = Attributes(columns, read.styles[alike], read.types[alike], read.good[alike])
     left = np.flatnonzero(alike < 0)  # what the lines above gave these is none of theirs
     if len(left):
-        rest = _Reader(data, starts[left], row_words[left], row_sizes[left]).read(ends[left])
+        rest = AttributeReader(data, starts[left], row_words[left], row_sizes[left]).read(ends[left])
         found.columns[left], found.styles[left] = rest.columns, rest.styles
         found.types[left], found.good[left] = rest.types, rest.good
     return found
 
 
-class _Reader:
+class AttributeReader:
     """Reads the attributes of some cells in any order.
 
     Args:
@@ -106,6 +106,7 @@ class _Reader:
         self._bad = np.zeros(len(starts), np.bool_)
 
     def read(self, ends: Positions) -> Attributes:
+        """Read all attributes of the cells, whose tags are followed by others at these offsets."""
         left: Positions | slice = slice(None)
         for _ in range(_MOST):
             left = self._read_next(left)

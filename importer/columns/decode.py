@@ -14,11 +14,11 @@ from importer.excel.cell_elements import CellElement, parse_cell
 from importer.workers.own_process import require_worker
 
 from .arrays import Values, make_frame, make_grid
-from .attributes import BOOLEAN, ERROR, INLINE, ISO_DATE, NUMBER, RESULT, SHARED, Attributes, read_attributes
-from .cell_tags import EMPTY, FORMULA, ODD, VALUE, CellTags, find_cells
+from .attributes import BOOLEAN, ERROR, INLINE, ISO_DATE, NUMBER, RESULT, SHARED
+from .cell_tags import EMPTY, FORMULA, ODD, VALUE
 from .cell_tags import INLINE as INLINE_FORM
+from .found_cells import find_by_tags
 from .number_marks import Numbers, find_marks
-from .row_numbers import RowNumbers, read_row_numbers
 from .texts import decode_text, find_encodings
 from .values import (
     Decoded,
@@ -36,9 +36,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from importer.decoding.date_serials import DateSystem
-    from importer.decoding.string_views import Positions
+    from importer.decoding.string_views import Bytes, Positions
     from importer.decoding.tag_scan import Tags
     from importer.formats.styles import CellFormats
+
+    from .found_cells import FoundCells
 
     Codes = NDArray[np.uint8]
     #: Reads odd cells; the indices of the values are those of the list.
@@ -103,13 +105,23 @@ def decode_window(
     Raises:
         WorkbookRefused: a cell has an address that no sheet has, or the cells are scattered over too many columns.
     """
-    cells = find_cells(tags)
-    numbers = None if cells is None else read_row_numbers(tags, cells, first_row)
-    if cells is None or numbers is None:
-        return None
-    starts, ends = tags.at[cells.first], tags.at[cells.first + 1]
-    attributes = read_attributes(tags.data, starts, ends, numbers)
-    window = _Window(rows, tags, cells, attributes, numbers)
+    cells = find_by_tags(tags, first_row)
+    return None if cells is None else decode_cells(rows, tags.data, cells, conventions, read_odd)
+
+
+def decode_cells(
+    rows: bytes, data: Bytes, cells: FoundCells, conventions: Conventions, read_odd: OddReader
+) -> DecodedWindow | None:
+    """Decode the cells that were found in a window; see `decode_window`.
+
+    Args:
+        rows: XML of the rows; valid UTF-8.
+        data: the same, with padding.
+        cells: cells of the window.
+        conventions: what the cells mean.
+        read_odd: reads the cells that are not decoded here.
+    """
+    window = _Window(rows, data, cells)
     return window.decode(conventions, read_odd) if window.find_places() else None
 
 
@@ -118,20 +130,19 @@ class _Window:
 
     Args:
         rows: XML of the rows.
-        tags: tags of the rows.
+        data: the same, with padding.
         cells: cells of the window.
-        attributes: attributes of the cells.
-        numbers: rows of the window.
     """
 
-    def __init__(self, rows: bytes, tags: Tags, cells: CellTags, attributes: Attributes, numbers: RowNumbers) -> None:
-        self._rows, self._tags, self._cells, self._attributes = rows, tags, cells, attributes
+    def __init__(self, rows: bytes, data: Bytes, cells: FoundCells) -> None:
+        self._rows, self._data, self._cells = rows, data, cells
+        self._attributes, numbers = cells.attributes, cells.numbers
         self._lengths = cells.ends - cells.starts
         self._blank = self._surplus = 0
         self._unusual = False
         self._codes = self._find_codes()
         self._row, self._row_cells = np.repeat(numbers.numbers, numbers.cells), numbers.cells
-        self._columns = attributes.columns
+        self._columns = cells.attributes.columns
         #: Odd cells by index.
         self._elements: dict[int, CellElement] = {}
 
@@ -173,8 +184,7 @@ class _Window:
 
     def _parse(self, index: int, column: int) -> CellElement:
         """Parse an odd cell; without an address it is in `column`."""
-        first = self._cells.first[index]
-        start, end = self._tags.at[first], self._tags.at[first + self._cells.size[index]]
+        start, end = self._cells.bounds(index)
         xml = self._rows[start:end]
         element = self._elements[index] = parse_cell(xml, int(self._row[index]), column)
         self._surplus += max(xml.count(b"</v>") + xml.count(b"</is>") - 1, 0) if element.kind == "unreadable" else 0
@@ -226,7 +236,7 @@ class _Window:
             if code == _FORMULA:
                 yield self._formulas(cells)
             elif code != _ODD:
-                texts = Texts(self._tags.data, cells, self._cells.starts[index], self._lengths[index])
+                texts = Texts(self._data, cells, self._cells.starts[index], self._lengths[index])
                 yield self._decode_type(code, texts, index, conventions)
 
     def _decode_type(self, code: int, texts: Texts, index: Positions, conventions: Conventions) -> Decoded:
@@ -244,14 +254,14 @@ class _Window:
 
     @cached_property
     def _encodings(self) -> Codes | None:
-        return find_encodings(self._rows, self._tags.data, self._cells.starts, self._cells.ends)
+        return find_encodings(self._rows, self._data, self._cells.starts, self._cells.ends)
 
     def _formulas(self, cells: Positions) -> Decoded:
         """Return the formulas that have no result, as text."""
         texts: list[str | None] = []
-        at = self._tags.at
-        for first in self._cells.first[self._index[cells]].tolist():
-            tag, _, text = self._rows[at[first + 1] : at[first + 2]].partition(b">")
+        for index in self._index[cells].tolist():
+            start, end = self._cells.bounds(index)
+            tag, _, text = self._rows[start + 1 : end].split(b"<")[1].partition(b">")
             shown = decode_text(b"" if tag.endswith(b"/") else text)
             texts.append(None if shown is None else f"={shown}")
         found = pl.Series(texts, dtype=pl.String)

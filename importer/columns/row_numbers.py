@@ -15,7 +15,7 @@ from .digits import MASKS, read_digits
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from importer.decoding.string_views import Positions
+    from importer.decoding.string_views import Bytes, Positions
     from importer.decoding.tag_scan import Tags
 
     from .cell_tags import CellTags
@@ -56,17 +56,36 @@ def read_row_numbers(tags: Tags, cells: CellTags, first_row: int) -> RowNumbers 
     if not len(before) or before[0]:
         return None
     counts = np.diff(before, append=len(cells.first))
-    at, eight = tags.at[cells.rows], words(tags.data, 8)
-    usual = eight[at] == _TAG_WORD
-    held = eight[at + len(_TAG)]
-    numbers, digits, closed = read_digits(held, MAX_DIGITS)
-    usual &= closed & (numbers > 0)
-    sizes = digits + 1
+    numbers, held, sizes, usual = _read_usual(tags.data, tags.at[cells.rows])
     if not usual.all() and not _read_unusual(tags, cells.rows, np.flatnonzero(~usual), numbers, first_row):
         return None
     if not usual.all():
         _spell(numbers, np.flatnonzero(~usual), held, sizes)
     return RowNumbers(numbers, held & MASKS[sizes], sizes, counts) if int(numbers.max()) <= MAX_ROWS else None
+
+
+def read_usual_row_numbers(data: Bytes, at: Positions, counts: Positions) -> RowNumbers | None:
+    """Return the rows of a window; None if not all begin with `<row r="1"`, or one has no number that a sheet has.
+
+    Args:
+        data: bytes of the window.
+        at: offset of each `<row`.
+        counts: number of cells in each.
+    """
+    numbers, held, sizes, usual = _read_usual(data, at)
+    if not usual.all() or int(numbers.max()) > MAX_ROWS:
+        return None
+    return RowNumbers(numbers, held & MASKS[sizes], sizes, counts)
+
+
+def _read_usual(
+    data: Bytes, at: Positions
+) -> tuple[Positions, NDArray[np.unsignedinteger], Positions, NDArray[np.bool_]]:
+    """Return number, word and size of rows (see `RowNumbers`), and which of them begin with `<row r="1"`."""
+    eight = words(data, 8)
+    held = eight[at + len(_TAG)]
+    numbers, digits, closed = read_digits(held, MAX_DIGITS)
+    return numbers, held, digits + 1, (eight[at] == _TAG_WORD) & closed & (numbers > 0)
 
 
 def _read_unusual(tags: Tags, rows: Positions, which: Positions, numbers: Positions, first_row: int) -> bool:

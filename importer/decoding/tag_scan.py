@@ -102,9 +102,14 @@ class Scan(NamedTuple):
     far: bool
 
 
-def find_tags(rows: bytes) -> Tags:
-    """Return all tags of a window with these rows."""
-    data = np.frombuffer(rows + _BEHIND, np.uint8)
+def pad(rows: bytes) -> Bytes:
+    """Return the bytes of a window as an array, with what is read after its last tag."""
+    return np.frombuffer(rows + _BEHIND, np.uint8)
+
+
+def find_tags(rows: bytes, padded: Bytes | None = None) -> Tags:
+    """Return all tags of a window with these rows; `padded` is what `pad` makes of these."""
+    data = pad(rows) if padded is None else padded
     tags = np.flatnonzero(data == ord("<"))
     return Tags(data, tags, words(data, 4)[tags])
 
@@ -184,11 +189,15 @@ def count_end_tags(data: Bytes) -> int:
 def has_hidden_row(rows: bytes, tags: Tags) -> bool:
     """Return whether one of the tags of rows has the attribute `hidden`."""
     which = np.flatnonzero(tags.names == word(b"<row"))
-    starts, ends = tags.at[which], tags.at[which + 1]
+    return is_any_hidden(rows, tags.data, tags.at[which], tags.at[which + 1])
+
+
+def is_any_hidden(rows: bytes, data: Bytes, starts: Positions, ends: Positions) -> bool:
+    """Return whether one of the tags of rows, from `starts` up to the next tags, has the attribute `hidden`."""
     size = int((ends - starts).max(initial=0)) - len(_HIDDEN)
     if size > _LONG_ROW_TAG:
         return _HIDDEN in rows
-    eight = words(tags.data, 8)
+    eight = words(data, 8)
     places = range(len(b"<row"), size)
     return any(bool((eight[starts + place] & _HIDDEN_MASK == _HIDDEN_WORD).any()) for place in places)
 

@@ -7,7 +7,7 @@ XML, too.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -15,7 +15,8 @@ import polars as pl
 from importer.cells import spool
 from importer.cells.facts import profile
 from importer.cells.frame import HIDDEN, ROW
-from importer.columns.decode import Conventions, DecodedWindow, decode_window
+from importer.columns.decode import Conventions, DecodedWindow, decode_cells, decode_window
+from importer.columns.plain_cells import find_plain_cells
 from importer.decoding.date_serials import DateSystem
 from importer.decoding.number_marks import mark_numbers
 from importer.decoding.shared_strings import map_strings
@@ -25,8 +26,10 @@ from importer.decoding.tag_scan import (
     find_tags,
     has_hidden_row,
     has_marks,
+    is_any_hidden,
     is_spelled_oddly,
     is_utf8,
+    pad,
     word,
 )
 from importer.decoding.tasks import ReadTask, Window, WindowRead
@@ -45,6 +48,8 @@ from .read_by_engine import read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from importer.decoding.string_views import Bytes
 
 
 def read_window(task: ReadTask) -> WindowRead:
@@ -67,14 +72,12 @@ def read_frame(task: ReadTask) -> tuple[pl.DataFrame, WindowRead]:
 
         return read_text_frame(task, task.dialect)
     window = task.window
-    rows, tags = _read_xml(window)
-    decoded = _decode(task, rows, tags)
-    if (decoded is None or decoded.unusual) and is_spelled_oddly(tags):
-        rows, tags = _rewritten(rows, window)
-        decoded = _decode(task, rows, tags)
-    frame = decoded.frame if decoded is not None else mark_numbers(read_rows(task, rows, tags), rows, task.formats)
+    rows = _read_xml(window)
+    data = pad(rows)
+    xml = _read_plain(task, rows, data) or _read_any(task, rows, find_tags(rows, data))
+    rows, decoded, frame = xml.rows, xml.decoded, xml.frame
     judged = judge_window(task, rows, frame) if decoded is not None and task.judged else Verdict(0, "")
-    if has_hidden_row(rows, tags):
+    if xml.hides_rows:
         frame = _mark_hidden(frame, sheetxml.hidden_rows(rows, window.first_row))
     numbers = frame[ROW]
     facts = profile(frame, task.missing)
@@ -82,24 +85,72 @@ def read_frame(task: ReadTask) -> tuple[pl.DataFrame, WindowRead]:
     cells = sum(column.cells for column in facts.values())
     first, last = (int(numbers[0]), int(numbers[-1])) if len(numbers) else (0, 0)
     hidden = int(frame[HIDDEN].sum()) if HIDDEN in frame.columns else 0
-    formulas = int(np.count_nonzero((tags.names & _TWO_BYTES) == word(b"<f")))
     by_engine = cells if decoded is None else decoded.odd
     blank = blank_looking(frame)
     return frame, WindowRead(
-        window.number, task.out, len(numbers), first, last, cells, facts, formulas, hidden, by_engine, *judged,
-        find_marks(frame, rows, formulas, head=not window.number) if task.marks else (),
+        window.number, task.out, len(numbers), first, last, cells, facts, xml.formulas, hidden, by_engine, *judged,
+        find_marks(frame, rows, xml.formulas, head=not window.number) if task.marks else (),
         0 if blank is None else int(blank.sum()), _first_gap(numbers),
         scales=None if window.number else find_scales(rows, task.formats),
     )  # fmt: skip
 
 
-def _read_xml(window: Window) -> tuple[bytes, Tags]:
-    """Return the XML of a window and its tags, without comments and CDATA."""
+class _WindowXml(NamedTuple):
+    """A window that was read.
+
+    Attributes:
+        rows: its XML, without comments and CDATA.
+        decoded: what was decoded by us; None if the engine read it.
+        frame: its cells.
+        hides_rows: whether a row may be hidden.
+        formulas: number of cells with a formula.
+    """
+
+    rows: bytes
+    decoded: DecodedWindow | None
+    frame: pl.DataFrame
+    hides_rows: bool
+    formulas: int
+
+
+_ROW_END = b"</row>"
+#: How much of a window is looked at before all of it.
+_SAMPLE_BYTES = 32 << 10
+
+
+def _read_plain(task: ReadTask, rows: bytes, data: Bytes) -> _WindowXml | None:
+    """Return a window in which all cells are written as nearly all are; None if others are in it."""
+    # Where some are written otherwise, a few of them are among the first rows.
+    first = rows.rfind(_ROW_END, 0, _SAMPLE_BYTES) + len(_ROW_END)
+    if task.engine == "calamine" or find_plain_cells(data, first) is None or not is_utf8(rows):
+        return None
+    plain = find_plain_cells(data, len(rows))
+    if plain is None:
+        return None
+    decoded = decode_cells(rows, data, plain.cells, _conventions(task), lambda cells: read_apart(task, cells))
+    if decoded is None or not _is_complete(decoded, rows, data, task.window.first_row):
+        return None
+    return _WindowXml(rows, decoded, decoded.frame, is_any_hidden(rows, data, plain.rows, plain.row_ends), 0)
+
+
+def _read_any(task: ReadTask, rows: bytes, tags: Tags) -> _WindowXml:
+    """Return a window, however it is written."""
+    window = task.window
+    if has_marks(tags):
+        rows, tags = _rewritten(rows, window)
+    decoded = _decode(task, rows, tags)
+    if (decoded is None or decoded.unusual) and is_spelled_oddly(tags):
+        rows, tags = _rewritten(rows, window)
+        decoded = _decode(task, rows, tags)
+    frame = decoded.frame if decoded is not None else mark_numbers(read_rows(task, rows, tags), rows, task.formats)
+    formulas = int(np.count_nonzero((tags.names & _TWO_BYTES) == word(b"<f")))
+    return _WindowXml(rows, decoded, frame, has_hidden_row(rows, tags), formulas)
+
+
+def _read_xml(window: Window) -> bytes:
     with window.path.open("rb") as file:
         file.seek(window.offset)
-        rows = file.read(window.length)
-    tags = find_tags(rows)
-    return _rewritten(rows, window) if has_marks(tags) else (rows, tags)
+        return file.read(window.length)
 
 
 def _rewritten(rows: bytes, window: Window) -> tuple[bytes, Tags]:
@@ -127,20 +178,24 @@ def _decode(task: ReadTask, rows: bytes, tags: Tags) -> DecodedWindow | None:
     """Return the decoded window; None if it is for the engine."""
     if task.engine == "calamine" or not is_utf8(rows):
         return None
-    conventions = Conventions(
+    first_row = task.window.first_row
+    decoded = decode_window(rows, tags, first_row, _conventions(task), lambda cells: read_apart(task, cells))
+    return decoded if decoded is not None and _is_complete(decoded, rows, tags.data, first_row) else None
+
+
+def _conventions(task: ReadTask) -> Conventions:
+    return Conventions(
         DateSystem(task.epoch_1904),
         task.formats,
         lambda: None if task.strings is None else map_strings(task.strings),
     )
-    decoded = decode_window(rows, tags, task.window.first_row, conventions, lambda cells: read_apart(task, cells))
-    return decoded if decoded is not None and _is_complete(decoded, rows, tags, task.window.first_row) else None
 
 
-def _is_complete(decoded: DecodedWindow, rows: bytes, tags: Tags, first_row: int) -> bool:
+def _is_complete(decoded: DecodedWindow, rows: bytes, data: Bytes, first_row: int) -> bool:
     """Return whether a decoded window has as many values as there are in the XML, counted without its tags."""
     frame = decoded.frame
     values = sum(frame[name].count() for name in frame.columns if name[0] != "_" and not name.endswith(".formula"))
-    ends = count_end_tags(tags.data) - decoded.surplus
+    ends = count_end_tags(data) - decoded.surplus
     if values == ends and not decoded.blank:
         return True
     # An end tag may also be that of an empty `<v></v>`, which is a value only as the result of a formula.

@@ -47,6 +47,7 @@ TESTS = {
     "importer/columns/cell_tags.py": _DECODE,
     "importer/columns/decode.py": _DECODE,
     "importer/columns/digits.py": _NUMBERS,
+    "importer/columns/plain_cells.py": _DECODE,
     "importer/columns/texts.py": _DECODE,
     "importer/columns/values.py": _DECODE,
     "importer/decoding/date_serials.py": ["tests/columns", "tests/decoding"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -17,6 +18,7 @@ from importer.reading.judge import FAULTS, take_sample
 from importer.reading.windows import WINDOW_BYTES, judged_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from conftest import Database
@@ -141,16 +143,16 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     """The decoder is wrong in cell A560."""
-    decode = read_window.decode_window
 
-    def decode_wrong(*args: Any) -> DecodedWindow | None:
+    def decode_wrong(decode: Callable[..., DecodedWindow | None], *args: Any) -> DecodedWindow | None:
         decoded = decode(*args)
         if decoded is None or "0.number" not in decoded.frame.columns:
             return decoded
         wrong = pl.when(pl.col(ROW) == 560).then(561.0).otherwise(pl.col("0.number")).alias("0.number")
         return decoded._replace(frame=decoded.frame.with_columns(wrong))
 
-    monkeypatch.setattr(read_window, "decode_window", decode_wrong)
+    for name in ("decode_cells", "decode_window"):
+        monkeypatch.setattr(read_window, name, partial(decode_wrong, getattr(read_window, name)))
 
 
 DISPUTE = "cell A560 was decoded as number 561.0, and the engine reads number 560.0; so the whole sheet was read by the engine"
