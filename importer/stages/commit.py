@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from importer.report.budget import check_budget, check_recorded_budget, within_budget
+from importer.report.budget import check_budget, check_recorded_budget, is_refused
 from importer.report.build import already_imported_report, run_to_dict
 from importer.report.rejects.files import RejectsFiles
 from importer.report.rejects.kept import name_published, restore_rejects, write_published
@@ -36,7 +36,7 @@ class RunCommit:
 
     def check_budget(self, report: Report, rejects: Rejects) -> None:
         """Write the rejects file and raise BudgetExceeded, if a run that was checked has too many rejects."""
-        if not within_budget(self._settings, report):
+        if is_refused(self._settings, report):
             with self._files.write(rejects, report, self._clock) as written:
                 check_budget(self._settings, report, written, self._clock)
 

@@ -13,7 +13,7 @@ from support.tables import contract, save
 
 from importer.cells.field import Field
 from importer.contract.model import Contract
-from importer.errors import DatabaseError, TargetChanged, TargetRefused, VerificationFailed
+from importer.errors import BudgetExceeded, DatabaseError, TargetChanged, TargetRefused, VerificationFailed
 from importer.ledger.schema import SCHEMA, create_in_schema, session_role
 from importer.load.publish import explain_refusal, publish
 from importer.load.staging import Staging, define_staging, object_name, verify
@@ -373,6 +373,21 @@ def test_new_table_without_a_contract(db: Database, book: Path) -> None:
     db.load(book)
     assert db.rows("select count(*) from pg_index where indrelid = 't'::regclass") == [(0,)]
     assert db.rows("select pg_typeof(id)::text, pg_typeof(name)::text from t limit 1") == [("bigint", "text")]
+
+
+def test_replace_of_which_all_rows_are_rejected_needs_a_budget(db: Database, tmp_path: Path) -> None:
+    """It is rather the wrong sheet than an empty table that is wanted; a sheet without rows says what it wants."""
+    db.run("create table t (id bigint check (id <> 5))", "insert into t values (1)")
+    for wrong in ("x", 5):
+        path = save(tmp_path / "t.xlsx", ["id"], [wrong])
+        with pytest.raises(
+            BudgetExceeded, match="1 of 1 rows were rejected, and replacing would leave the table empty"
+        ):
+            db.load(path, mode="replace", table="t")
+        assert db.rows("select id from t") == [(1,)]
+    assert db.load(path, mode="append", table="t").error_count == 1
+    assert db.load(path, mode="replace", table="t", max_rejects="100%").outcome == "published"
+    assert db.rows("select id from t") == []
 
 
 @pytest.mark.parametrize("resource", ["", "parent", '"parent"'])
