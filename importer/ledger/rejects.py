@@ -17,7 +17,7 @@ from .migrations import find_ledger
 from .schema import SCHEMA
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from importer.postgres.session import Session
 
@@ -66,6 +66,16 @@ def find_rejects(session: Session, run: str) -> dict[str, bytes]:
     for part, content in session.query(asked, [run]):
         found.setdefault(part, []).append(content)
     return {part: b"".join(pieces) for part, pieces in found.items()}
+
+
+def change_rejects_part(session: Session, run: str, part: str, change: Callable[[bytes], bytes]) -> None:
+    """Change what is kept under a name for a run, if this role may. Commits."""
+    asked = f"select content from {SCHEMA}.rejects where run = $1::uuid and part = $2 order by number"
+    content = b"".join(piece for (piece,) in session.query(asked, [run, part]))
+    if content:
+        session.run(f"DELETE FROM {SCHEMA}.rejects WHERE run = {literal(run)} AND part = {literal(part)}")
+        keep_rejects(session, run, {part: change(content)})
+    session.commit()
 
 
 def record_rejects_file(session: Session, runs: Sequence[str], path: str) -> None:

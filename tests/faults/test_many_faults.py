@@ -28,7 +28,7 @@ from support.warm import Template
 from support.wire import Fault, Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from support.fault_report import Injected
 
@@ -185,11 +185,11 @@ def check_again(place: Place, clean: Clean, where: str) -> None:
     assert place.written() == clean.written, where
 
 
-def try_message(place: Place, kind: str, at: int, clean: Clean) -> bool:
+def try_message(place: Place, kind: str, at: int | Callable[[bool, bytes, int], bool], clean: Clean) -> bool:
     """One run over a wire with that fault and one without; returns whether the run was long enough for it."""
     place.reset()
     place.faults.disarm()
-    fault = Fault(kind, at)
+    fault = Fault(kind, when=at) if callable(at) else Fault(kind, at)
 
     def kill(port: int) -> None:
         workers = running.workers() if kind == "kill-one" else []
@@ -239,6 +239,21 @@ def test_any_message_of_a_set(
         kind = WIRE_KINDS[turn % len(WIRE_KINDS)]
         injected.attempt(kind, partial(try_message, places[way], kind, at, clean))
     injected.check()
+
+
+@pytest.mark.parametrize("kind", ["cut-all", "kill"])
+@pytest.mark.parametrize("sent", [b"select part, content", b"INSERT INTO importer.rejects", b"SET counts = counts"])
+def test_rejects_of_a_set_are_named_once(places: dict[str, Place], sent: bytes, kind: str) -> None:
+    """They are written behind the commit, one after the other: no run writes those again that another has named."""
+    seen = []
+
+    def last_workbook(to_server: bool, message: bytes, _: int) -> bool:
+        # Parts of the first workbook are sent before the commit, too, and then of the second with rejects.
+        seen.append(to_server and sent in message and b"pg_" not in message)
+        return bool(seen[-1]) and sum(seen) == {b"INSERT INTO importer.rejects": 8}.get(sent, 2)
+
+    place = places["together"]
+    assert try_message(place, kind, last_workbook, clean_load(place))
 
 
 @pytest.mark.timeout(36_000)

@@ -126,7 +126,13 @@ class _Together:
                 self._done[number] = done._replace(report=_as_checked(_with_rejects_file(done, session)))
             return self._reports()
         if self._settled and all(self._is_settled(n) for n in self._done):
-            self._done = self._settled
+            # Only the answer was lost, or what came after it. Rejects may have been written since, which is kept.
+            session.commit_all()
+            files = {n: done.report.rejects_file for n, done in self._done.items()}
+            self._done = {
+                n: done._replace(report=replace(done.report, rejects_file=files[n]))
+                for n, done in self._settled.items()
+            }
         else:
             self._commit(session)
         for number, done in self._done.items():
@@ -250,7 +256,7 @@ class _Together:
 def _with_rejects_file(done: _Done, session: JoinedSession) -> Report:
     """Return the report with its rejects file, which is written now: the rejects are in the ledger."""
     report = done.report
-    if not report.error_count or report.outcome != "published":
+    if not report.error_count or report.outcome != "published" or report.rejects_file is not None:
         return report
     with open_workspace(done.settings) as (folder, _):
         files = RejectsFiles(done.settings, folder)

@@ -179,6 +179,10 @@ class WrittenRejects:
 
     def pack(self, rejects: Rejects, report: Report) -> dict[str, bytes]:
         """Return the rejects as parts for the ledger; none without rejects."""
-        if self.identity is None:
-            return {}
-        return pack_rejects(rejects, report, RejectsPlace(str(self.path), self.identity, self.known))
+        place = self.known_place
+        return pack_rejects(rejects, report, place) if place else {}
+
+    @property
+    def known_place(self) -> RejectsPlace | None:
+        """What is known of the file, also before it has its name; None without rejects."""
+        return None if self.identity is None else RejectsPlace(str(self.path), self.identity, self.known)

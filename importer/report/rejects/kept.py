@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from importer.errors import CommitUnknown, MachineError, NotDelivered, UsageError
-from importer.ledger.rejects import find_rejects, record_rejects_file
+from importer.ledger.rejects import change_rejects_part, find_rejects, record_rejects_file
 from importer.remote.upload import UrlOutput, check_destination
 from importer.report.rerun_command import mend_command
 from importer.runtime.output_file import identify_before, numbered_paths
 from importer.settings import REJECTS_SUFFIXES
 from importer.urls import Url, as_url
 
-from .packed import KeptRejects
+from .packed import ABOUT, KeptRejects, with_place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,9 +69,15 @@ def name_published(written: WrittenRejects, report: Report, session: Session, ru
 def write_published(
     files: RejectsFiles, rejects: Rejects, report: Report, clock: Clock, session: Session, run: str
 ) -> Report:
-    """Write and name the rejects file of a run that was published before; see `name_published`."""
+    """Write and name the rejects file of a run that was published before; see `name_published`.
+
+    The ledger knows the file before it has its name: if this run is stopped then, the next one finds it, and writes no
+    second one beside it.
+    """
     try:
         with _interrupted_afterwards(), files.write(rejects, report, clock) as written:
+            if (place := written.known_place) is not None:
+                change_rejects_part(session, run, ABOUT, lambda about: with_place(about, place))
             return name_published(written, report, session, run)
     except MachineError as exc:
         return _unwritten(report, run, exc)

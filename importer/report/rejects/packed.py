@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from importer.report.model import Report
 
-_ABOUT, _ERRORS, _ROWS = "about", "errors", "rows"
+ABOUT, _ERRORS, _ROWS = "about", "errors", "rows"
 #: Of rejects that have no file of their own.
 NO_FILE = FileIdentity(0, 0, 0, 0)
 
@@ -62,7 +62,7 @@ class KeptRejects:
     @classmethod
     def unpack(cls, parts: Mapping[str, bytes]) -> Self:
         """Return the rejects that `pack_rejects` packed."""
-        about = json.loads(parts[_ABOUT])
+        about = json.loads(parts[ABOUT])
         errors, rows = (pl.read_ipc(io.BytesIO(parts[name])) for name in (_ERRORS, _ROWS))
         places = about["places"]
         addresses = CellAddresses(places["sheet"], dict(places["rows"]), dict(places["letters"]))
@@ -91,7 +91,12 @@ def pack_rejects(rejects: Rejects, report: Report, place: RejectsPlace) -> dict[
         },
         "properties": rejects.about, "mend_options": report.mend_options, **place._asdict(),
     }  # fmt: skip
-    return {_ABOUT: json.dumps(about).encode(), **frames}
+    return {ABOUT: json.dumps(about).encode(), **frames}
+
+
+def with_place(about: bytes, place: RejectsPlace) -> bytes:
+    """Return the part `ABOUT` of packed rejects, of which another file is known now."""
+    return json.dumps({**json.loads(about), **place._asdict()}).encode()
 
 
 class PackedFolder:
@@ -130,5 +135,5 @@ def read_packed(path: Path) -> dict[str, bytes]:
 
 def properties_of(path: Path) -> tuple[dict[str, str], tuple[str, ...]]:
     """Return the document properties (see `rejects_origin`) and mend options of a placed folder."""
-    about = json.loads((path / _ABOUT).read_bytes())
+    about = json.loads((path / ABOUT).read_bytes())
     return dict(about["properties"]), tuple(about["mend_options"])
