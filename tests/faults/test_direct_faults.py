@@ -58,7 +58,7 @@ def new(rows: int) -> tuple[int, str, int]:
 
 NEW = new(ROWS)
 #: What the run's session sends for each chunk, and to publish.
-COPY, PUBLISH = 'COPY "public"', "UPDATE importer.runs SET state = 'published'"
+COPY, PUBLISH = 'COPY "public"', "DELETE FROM importer.rejects k USING"
 importing, finished = partial(faults.importing, program=SMALL), partial(faults.finished, program=SMALL)
 
 

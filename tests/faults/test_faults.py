@@ -49,7 +49,7 @@ ROWS, CHUNK_ROWS = 6_000, 500
 CHUNKS = ROWS // CHUNK_ROWS
 OPTIONS = ("--chunk-rows", CHUNK_ROWS, "--json")
 #: What a worker sends for each chunk, a session for each change, and the run's own to publish.
-COPY, COMMIT, PUBLISH = 'COPY "importer"', "COMMIT", "UPDATE importer.runs SET state = 'published'"
+COPY, COMMIT, PUBLISH = 'COPY "importer"', "COMMIT", "DELETE FROM importer.rejects k USING"
 #: What the methods for comparison send for each row.
 INSERT = 'INSERT INTO "importer"'
 STATE = "select count(*) as n, coalesce(sum(number), 0)::text as s, count(distinct city) as c from t"

@@ -41,14 +41,14 @@ _STOPS = {
     "plan": ("select to_regprocedure('crc32c",),
     "stage": ('CREATE TABLE "importer"."stage', "CREATE UNLOGGED TABLE"),
     "lock": ("LOCK TABLE",),
-    "compare": ("select coalesce(concat_ws",),
+    "compare": ("with recursive \nbase as",),
     "copy": ("COPY",),
-    "verify": ("SELECT count(*) AS c0",),
+    "verify": ("SELECT ARRAY[",),
     "fill": ('SELECT "importer"."fill', "WITH gone AS"),
     "move": ('ALTER TABLE "importer"."stage',),
     "rename": ('ALTER TABLE "public"."stage',),
-    "ledger": ("UPDATE importer.runs SET state = 'published'",),
-    "after": ("select relname",),
+    "ledger": ("DELETE FROM importer.rejects k USING",),
+    "after": ("select c.relname::text from pg_class c\n",),
 }
 
 
