@@ -18,6 +18,7 @@ import pytest
 from support.asking import ask, held_session
 from support.browsing import browser, visiting  # noqa: F401 - fixtures
 from support.faults import machine_programs, own_server
+from support.s3 import bucket, s3  # noqa: F401 - fixtures
 from support.serving import Service, serving, short_folder, wait_for
 
 from importer.ledger.history import clean

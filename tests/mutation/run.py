@@ -37,7 +37,7 @@ _PUBLISH = [
     "-k",
     "not sampling and not many_first",
 ]
-_CHECKSUMS = ["tests/verification/test_checksums.py"]
+_CHECKSUMS = ["tests/verification/test_checksums.py", "tests/postgres/test_encodings.py"]
 _RESUME = ["tests/ledger/test_ledger.py", "tests/run", "tests/faults/test_faults.py"]
 _DECODE = ["tests/columns", "tests/reading/test_windows.py", "tests/decoding/test_traps.py"]
 _NUMBERS = ["tests/numbers", "tests/columns", "tests/decoding/test_formats_padded.py"]
@@ -77,7 +77,11 @@ TESTS = {
     "importer/report/rejects/cells.py": _REJECTS,
     "importer/report/rejects/files.py": [*_REJECTS, *_KEPT],
     "importer/report/rejects/kept.py": _KEPT,
-    "importer/run/import_key.py": ["tests/ledger/test_ledger.py", "-k", "another or how_it or contract_is or setting"],
+    "importer/run/import_key.py": [
+        "tests/ledger/test_ledger.py",
+        "-k",
+        "another or how_it or contract_is or setting or key_of",
+    ],
     "importer/run/outcome.py": _RESUME,
     "importer/run/recovery.py": _RESUME,
     "importer/run/staging_state.py": _RESUME,

@@ -1,4 +1,4 @@
-"""Servers that hold the sources of these tests: one of S3 for the session (`support.s3`), one of the web for each."""
+"""A server of the web for each of these tests."""
 
 from __future__ import annotations
 
@@ -7,15 +7,11 @@ import ipaddress
 from typing import TYPE_CHECKING
 
 import pytest
-from support.s3 import bucket, s3
 from support.webserver import WebFolder, web_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-
-__all__ = ["bucket", "s3", "web"]
 
 
 @pytest.fixture

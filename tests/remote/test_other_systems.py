@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import fsspec.registry  # noqa: F401 - for its module, of whose name the package has something else
 import pytest
 from support.commandline import importer_here
 from support.tables import save
@@ -127,6 +128,8 @@ def test_webdav(book: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("missing", ["fsspec", "s3fs"])
 def test_without_the_extra(missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(filesystems, "_systems", {})
+    # It keeps the classes that other tests used.
+    monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "s3", raising=False)
     for name in [name for name in sys.modules if name.partition(".")[0] == missing]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, missing, None)
