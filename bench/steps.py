@@ -29,7 +29,7 @@ from importer.decoding.engine import Engine
 from importer.decoding.shared_strings import parse_strings
 from importer.decoding.tasks import ReadTask, StringsTask
 from importer.excel.workbook import open_workbook
-from importer.formats.styles import read_cell_formats
+from importer.number_formats.styles import read_cell_formats
 from importer.plan.infer import infer_contract
 from importer.plan.model import LoadPlan, match_fields
 from importer.plan.target import Target, plan_columns

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from importer.decoding.date_serials import DateSystem
     from importer.decoding.string_views import Bytes, Positions
     from importer.decoding.tag_scan import Tags
-    from importer.formats.styles import CellFormats
+    from importer.number_formats.styles import CellFormats
 
     from .found_cells import FoundCells
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from importer.decoding.string_views import Positions
-    from importer.formats.styles import CellFormats
+    from importer.number_formats.styles import CellFormats
 
 
 class Numbers(NamedTuple):

@@ -13,7 +13,7 @@ import polars as pl
 from importer.cells.frame import VALUE_KINDS
 from importer.decoding.iso_dates import parse_iso
 from importer.decoding.string_views import words
-from importer.formats.number_format import FormatKind
+from importer.number_formats.number_format import FormatKind
 from importer.workers.own_process import is_own_process, require_worker
 
 from .arrays import Values
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from importer.decoding.date_serials import DateSystem
     from importer.decoding.string_views import Bytes, Positions
-    from importer.formats.styles import CellFormats
+    from importer.number_formats.styles import CellFormats
 
     Codes = NDArray[np.uint8]
     Floats = NDArray[np.float64]

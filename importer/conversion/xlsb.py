@@ -9,7 +9,7 @@ from importer.errors import LimitExceeded, WorkbookRefused
 from importer.excel.addresses import MAX_COLUMNS, MAX_ROWS, column_letters
 from importer.excel.package import Package
 from importer.excel.workbook import read_relations
-from importer.formats.builtin import CODES
+from importer.number_formats.builtin import CODES
 
 from . import biff12
 from .biff12 import read_records, rk_number, wide_string

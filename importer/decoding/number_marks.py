@@ -18,7 +18,7 @@ from importer.numbers.exact_digits import LONG_TEXT, exact_digits
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from importer.formats.styles import CellFormats
+    from importer.number_formats.styles import CellFormats
 
 _STYLED = re.compile(rb'<c\b(?=[^>]*\ss="(\d{1,9})")[^>]*\sr="([A-Z]{1,3})(\d{1,7})"')
 _LONG = re.compile(

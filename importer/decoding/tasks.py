@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from importer.formats.styles import CellFormats
+from importer.number_formats.styles import CellFormats
 
 if TYPE_CHECKING:
     from pathlib import Path

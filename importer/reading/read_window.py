@@ -38,7 +38,7 @@ from importer.excel import sheet_xml as sheetxml
 from importer.excel.addresses import MAX_COLUMNS, MAX_ROWS
 from importer.excel.normalize_xml import rewrite_rows
 from importer.footer.row_marks import find_marks
-from importer.formats.shown_scales import find_scales
+from importer.number_formats.shown_scales import find_scales
 from importer.table.data_rows import blank_looking
 from importer.workers.own_process import require_worker
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from importer.decoding.tasks import ReadTask, StringsTask, WindowRead
 from importer.errors import CellsDisputed, ImporterError, LimitExceeded, ReaderDied
 from importer.footer.footer import TAIL_ROWS
-from importer.formats.styles import read_cell_formats
+from importer.number_formats.styles import read_cell_formats
 from importer.pieces.piece import find_piece
 from importer.pieces.several_tables import with_largest_table
 from importer.reading.area import begins_far_down, head_rows, head_windows

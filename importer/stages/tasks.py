@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from importer.workers.remote import RemoteFunction
+from importer.workers.remote_function import RemoteFunction
 
 if TYPE_CHECKING:
     from importer.conversion.model import Converted, ConvertTask

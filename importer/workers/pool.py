@@ -19,7 +19,7 @@ from importer.runtime.retry import Deadline
 from importer.runtime.timeline import Span
 
 from .own_process import NeedsWorker, own_process
-from .remote import RemoteFunction
+from .remote_function import RemoteFunction
 from .task_result import TaskResult, WorkerTraceback, run_timed
 
 if TYPE_CHECKING:

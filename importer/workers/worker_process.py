@@ -17,7 +17,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from .fork_server import begin, context, isolated_start, kill_fork_server, set_up
-from .remote import RemoteFunction
+from .remote_function import RemoteFunction
 from .task_result import TaskResult, run_timed
 
 if TYPE_CHECKING:

@@ -41,7 +41,7 @@ _CHECKSUMS = ["tests/verification/test_checksums.py", "tests/postgres/test_encod
 _RESUME = ["tests/ledger/test_ledger.py", "tests/run", "tests/faults/test_faults.py"]
 _DECODE = ["tests/columns", "tests/reading/test_windows.py", "tests/decoding/test_traps.py"]
 _NUMBERS = ["tests/numbers", "tests/columns", "tests/decoding/test_formats_padded.py"]
-_FORMATS = ["tests/formats", "tests/decoding/test_formats_padded.py"]
+_FORMATS = ["tests/number_formats", "tests/decoding/test_formats_padded.py"]
 #: The modules that keep the promise, and pytest's arguments for the tests that hold them.
 TESTS = {
     "importer/columns/cell_tags.py": _DECODE,
@@ -53,8 +53,8 @@ TESTS = {
     "importer/decoding/date_serials.py": ["tests/columns", "tests/decoding"],
     "importer/decoding/iso_dates.py": ["tests/decoding/test_iso_dates.py"],
     "importer/decoding/tag_scan.py": _DECODE,
-    "importer/formats/number_format.py": _FORMATS,
-    "importer/formats/tokens.py": _FORMATS,
+    "importer/number_formats/number_format.py": _FORMATS,
+    "importer/number_formats/tokens.py": _FORMATS,
     "importer/ledger/history.py": [
         "tests/ledger/test_ledger.py",
         "tests/faults/test_leftovers.py",

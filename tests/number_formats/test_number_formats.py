@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from support.rawbook import MAIN, number, row, write_rows
 
 from importer.excel.addresses import column_letters
-from importer.formats.builtin import CODES
-from importer.formats.number_format import FormatKind, NumberFormat, PatternChoice, classify
-from importer.formats.tokens import split_sections
+from importer.number_formats.builtin import CODES
+from importer.number_formats.number_format import FormatKind, NumberFormat, PatternChoice, classify
+from importer.number_formats.tokens import split_sections
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,8 +10,8 @@ import pytest
 from support import rawbook
 
 from importer.errors import WorkbookRefused
-from importer.formats.number_format import GENERAL, FormatKind
-from importer.formats.styles import CellFormats, read_cell_formats
+from importer.number_formats.number_format import GENERAL, FormatKind
+from importer.number_formats.styles import CellFormats, read_cell_formats
 
 if TYPE_CHECKING:
     from pathlib import Path
