@@ -59,19 +59,12 @@ for number, book in enumerate(books):
 
 def _importer(books: list[Path], dsn: str, table: str, append: bool) -> list[str]:
     del append  # its default mode appends to a table that is there
-    # The workbooks of a shape with several are one file by many names, which is imported once unless it is asked for.
-    loads = "; ".join(f"import_workbook({str(b)!r}, to={dsn!r}, table={table!r}, again=True)" for b in books)
-    if len(books) > 1:
-        return [sys.executable, "-c", f"from importer import import_workbook; {loads}"]
-    return [sys.executable, "-m", "importer", "run", str(books[0]), "--to", dsn, "--table", table, "--json"]
+    return [sys.executable, "-m", "importer", "run", *map(str, books), "--to", dsn, "--table", table, "--json"]
 
 
 def _importer_calamine(books: list[Path], dsn: str, table: str, append: bool) -> list[str]:
     """With the engine that reads all cells, instead of our own decoder."""
-    command = _importer(books, dsn, table, append)
-    if len(books) > 1:
-        return [*command[:2], command[2].replace("again=True", "again=True, engine='calamine'")]
-    return [*command, "--engine", "calamine"]
+    return [*_importer(books, dsn, table, append), "--engine", "calamine"]
 
 
 def _script(text: str) -> Command:

@@ -12,9 +12,11 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
+import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -133,8 +135,12 @@ def _workbooks(name: str, shape: Shape, folder: Path) -> list[Path]:
     books = [first]
     for number in range(1, shape.files):
         books.append(folder / f"{key}-{number}.xlsx")
-        if not books[-1].exists():
-            books[-1].symlink_to(first.name)
+        # The same rows in another file: equal ones are imported once.
+        if not books[-1].is_file() or books[-1].is_symlink():
+            books[-1].unlink(missing_ok=True)
+            shutil.copyfile(first, books[-1])
+            with zipfile.ZipFile(books[-1], "a") as archive:
+                archive.comment = str(number).encode()
     return books
 
 
