@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import Database
-from support.asking import held_session
+from support.asking import held_session, other_database
 from support.commandline import importer
 from support.tables import save
 
@@ -52,7 +52,7 @@ def own(server: Dsn) -> Iterator[Database]:
     name = f"l_{secrets.token_hex(6)}"
     with held_session(server, autocommit=True) as session:
         session.run(f"CREATE DATABASE {name}")
-    dsn = Dsn(server.text.replace("/postgres?", f"/{name}?"))
+    dsn = Dsn(other_database(server.text, name))
     assert dsn != server
     try:
         yield Database(dsn, "public", dsn)

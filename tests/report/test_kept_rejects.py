@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import openpyxl
 import pytest
 from support import rawbook
+from support.asking import other_database
 from support.commandline import importer, started
 from support.tables import contract, save
 
@@ -143,7 +144,7 @@ def test_until_they_are_pruned(db: Database, tmp_path: Path) -> None:
     """In a database of its own, because all are."""
     name = f"p_{secrets.token_hex(6)}"
     db.run(f"create database {name}")
-    to = db.server.text.replace("/postgres?", f"/{name}?")
+    to = other_database(db.server.text, name)
     try:
         assert importer("runs", "prune", "--to", to, "--json").json == {"pruned": {"runs": 0, "bytes": 0}}
         described = contract(tmp_path / "c.json", fields=[{"name": "n", "type": "integer"}])

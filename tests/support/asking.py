@@ -6,6 +6,7 @@ To open one the driver reads all types of the server, which costs several times 
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -92,3 +93,8 @@ def _asked(server: Dsn, sql: str, path: str | None) -> list[tuple[Any, ...]]:
         if path is not None:
             session.query("select set_config('search_path', $1, true)", [path])
         return session.query(sql)
+
+
+def other_database(dsn: str, name: str) -> str:
+    """The connection string of another database of the same server."""
+    return re.sub(r"^(\w+://[^/?]*)(/[^?]*)?", rf"\1/{name}", dsn)
