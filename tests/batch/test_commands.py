@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import pytest
 from support.commandline import Ran, assert_clean, importer, importer_here, started
-from support.tables import save
+from support.tables import save, work_folder
 
 from importer.postgres.session import Session
 
@@ -35,10 +35,7 @@ WAITING = "select count(*) from pg_locks l where not granted and relation = 'hel
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to work in, with two workbooks and one that is none."""
-    folder = tmp_path / "w"
-    folder.mkdir()
-    (tmp_path / "temp").mkdir()
-    monkeypatch.chdir(folder)
+    folder = work_folder(tmp_path, monkeypatch)
     save(folder / "a.xlsx", ["id", "v"], [1, "x"])
     save(folder / "b.xlsx", ["id", "v"], [2, 5], [3, 6])
     (folder / "c.xlsx").write_text("no workbook")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import openpyxl
 import pytest
 from support.commandline import Ran, importer_here
-from support.tables import save
+from support.tables import save, work_folder
 from support.warm import PROGRAM, Template
 
 from importer import check_workbook, import_many, import_workbook, inspect_workbook
@@ -30,10 +30,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to work in: two workbooks into one table, one of them with two sheets, and one without rejects."""
-    folder = tmp_path / "w"
-    folder.mkdir()
-    (tmp_path / "temp").mkdir()
-    monkeypatch.chdir(folder)
+    folder = work_folder(tmp_path, monkeypatch)
     save(folder / "jan.xlsx", ["id", "v"], [1, "a"], ["two", "b"], sheet="Data")
     save(folder / "feb.xlsx", ["v", "id"], ["c", 3], ["d", "four"], ["e", "five"])
     save(folder / "mar.xlsx", ["id", "v"], [6, "f"])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.commandline import assert_clean, importer_here
-from support.tables import save
+from support.tables import save, work_folder
 from support.warm import PROGRAM, Template
 
 from importer import import_many
@@ -29,10 +29,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to work in, with two workbooks."""
-    folder = tmp_path / "w"
-    folder.mkdir()
-    (tmp_path / "temp").mkdir()
-    monkeypatch.chdir(folder)
+    folder = work_folder(tmp_path, monkeypatch)
     save(folder / "a.xlsx", ["id", "v"], [1, "x"], [2, "y"])
     save(folder / "b.xlsx", ["id", "v"], [3, "z"])
     return folder

@@ -22,7 +22,7 @@ import openpyxl
 import pytest
 from support.asking import held_session
 from support.commandline import Ran, started
-from support.faults import SECONDS, Server, wait_for_backends
+from support.faults import SECONDS, Server, moments, wait_for_backends
 from support.filefaults import ALLOCATIONS, CALLS, FileFaults
 from support.orders import BAD, ROWS, write_orders
 from support.serving import short_folder
@@ -290,12 +290,6 @@ def check_faulty(place: Place, scenario: Scenario, ran: Ran, clean: Clean, where
         assert json.loads((place.out / "report.json").read_text())["stats"]["total_records"] == ROWS, where
     elif found != scenario.old():
         assert "nothing was published" not in ran.err, where
-
-
-def moments(total: int, wanted: int | None, seed: int) -> range:
-    """The numbers of the calls to try: all, or some that lie evenly."""
-    step = 1 if wanted is None else max(1, total // wanted)
-    return range(1 + seed % step, total + 1, step)
 
 
 @pytest.mark.timeout(36_000)

@@ -20,7 +20,7 @@ import openpyxl
 import pytest
 from support.asking import held_session
 from support.commandline import Ran, Running, started
-from support.faults import SECONDS, Server, kill_tree, wait_for_backends
+from support.faults import SECONDS, Server, kill_tree, moments, wait_for_backends
 from support.filefaults import CALLS, FileFaults
 from support.serving import short_folder
 from support.tables import save
@@ -52,6 +52,12 @@ class Clean:
     written: dict[str, Any]
     messages: int
     calls: int
+
+
+@pytest.fixture
+def few(request: pytest.FixtureRequest) -> int | None:
+    """How many moments of each test to try; None: all."""
+    return request.config.getoption("--moments") or (None if request.config.getoption("--long") else 1)
 
 
 @dataclass(frozen=True)
@@ -221,18 +227,11 @@ def try_call(place: Place, kind: str, at: int, clean: Clean) -> bool:
     return bool(place.faults.hit)
 
 
-def moments(total: int, wanted: int | None, seed: int) -> range:
-    """The numbers of the messages or calls to try: all, or some that lie evenly."""
-    step = 1 if wanted is None else max(1, total // wanted)
-    return range(1 + seed % step, total + 1, step)
-
-
 @pytest.mark.timeout(36_000)
 @pytest.mark.parametrize("way", WAYS)
 def test_any_message_of_a_set(
-    places: dict[str, Place], way: str, seed: int, injected: Injected, request: pytest.FixtureRequest
+    places: dict[str, Place], way: str, seed: int, injected: Injected, few: int | None
 ) -> None:
-    few = request.config.getoption("--moments") or (None if request.config.getoption("--long") else 1)
     clean = clean_load(places[way])
     injected.moments = f"{clean.messages} messages"
     for turn, at in enumerate(moments(clean.messages, few, seed), seed):
@@ -258,10 +257,7 @@ def test_rejects_of_a_set_are_named_once(places: dict[str, Place], sent: bytes, 
 
 @pytest.mark.timeout(36_000)
 @pytest.mark.parametrize("way", WAYS)
-def test_any_call_of_a_set(
-    places: dict[str, Place], way: str, seed: int, injected: Injected, request: pytest.FixtureRequest
-) -> None:
-    few = request.config.getoption("--moments") or (None if request.config.getoption("--long") else 1)
+def test_any_call_of_a_set(places: dict[str, Place], way: str, seed: int, injected: Injected, few: int | None) -> None:
     clean = clean_load(places[way])
     injected.moments = f"{clean.calls} calls"
     for turn, at in enumerate(moments(clean.calls, few, seed), seed + 1):

@@ -20,7 +20,7 @@ import psutil
 import pytest
 from support.asking import held_session
 from support.commandline import Ran, Running, importer_here, started
-from support.faults import SECONDS, Server, kill_tree, wait_for_backends
+from support.faults import SECONDS, Server, kill_tree, moments, wait_for_backends
 from support.orders import BAD, ROWS, write_orders
 from support.warm import PROGRAM, Template
 from support.wire import Fault, Wire
@@ -251,12 +251,6 @@ def try_fault(place: Place, fault: Fault, wanted: Any) -> bool:
     if scenario.mode != "check":
         assert bad_cells(place.book) == wanted, where
     return fault.hit is not None
-
-
-def moments(total: int, wanted: int | None, seed: int) -> range:
-    """The numbers of the messages to try: all, or some that lie evenly."""
-    step = 1 if wanted is None else max(1, total // wanted)
-    return range(1 + seed % step, total + 1, step)
 
 
 @pytest.mark.timeout(36_000)

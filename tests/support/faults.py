@@ -258,3 +258,9 @@ def small_disk(size: str) -> Iterator[Path]:
     finally:
         subprocess.run(["umount", "-l", str(place)], check=True)
         place.rmdir()
+
+
+def moments(total: int, wanted: int | None, seed: int) -> range:
+    """The numbers of the messages or calls to try, from 1: all, or some that lie evenly."""
+    step = 1 if wanted is None else max(1, total // wanted)
+    return range(1 + seed % step, total + 1, step)

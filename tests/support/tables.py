@@ -11,6 +11,17 @@ from support.judging import Formula
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pytest
+
+
+def work_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that the test works in, with one for temporary files beside it."""
+    folder = tmp_path / "w"
+    folder.mkdir()
+    (tmp_path / "temp").mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
 
 def save(path: Path, *lines: list[Any], sheet: str | None = None) -> Path:
     """A workbook with these rows; a text is a text even when it starts with `=`."""
