@@ -68,7 +68,14 @@ BEHIND = (
     r"gross|ht|ttc"
 )
 #: Characters by whose beginnings texts are looked through.
-_BEGINNING = 3
+_BEGINNING = 5
+#: Blanks of Python's patterns that are none in those of polars.
+_PYTHON_SPACES = r"\x1c-\x1f"
+#: Characters that are the same in all normal forms, with no mark after them: of these a word is made as it stands.
+PLAIN_CHARACTERS = (
+    r"\x00-\x7f\x{c0}-\x{131}\x{134}-\x{13e}\x{141}-\x{148}\x{14a}-\x{17e}\x{391}-\x{3c9}\x{400}-\x{52f}"
+    r"\x{5d0}-\x{5ea}\x{621}-\x{64a}\x{3041}-\x{3096}\x{30a1}-\x{30fa}\x{4e00}-\x{9fff}\x{ac00}-\x{d7a3}"
+)
 
 
 def spellings(words: Iterable[str]) -> str:
@@ -78,9 +85,19 @@ def spellings(words: Iterable[str]) -> str:
 
 
 def beginnings(words: Iterable[str]) -> str:
-    """Return a pattern of the first characters of those words that begin with a letter from A to Z."""
-    found = {word[:_BEGINNING].split()[0] for each in words for word in (each, _without_accents(each))}
-    return "|".join(sorted(begin for begin in found if "a" <= begin[0] <= "z"))
+    """Return a pattern of how these words begin, with and without their accents, however their parts are joined."""
+    every = {word for each in words for word in (each, _without_accents(each))}
+    return "|".join(sorted({rf"[\s{_PYTHON_SPACES}-]*".join(_first_parts(word)) for word in every}))
+
+
+def _first_parts(word: str) -> list[str]:
+    """Return the first characters of a word that are no blanks, in its parts."""
+    left, found = _BEGINNING, list[str]()
+    for piece in word.split():
+        if left > 0:
+            found.append(re.escape(piece[:left]))
+        left -= len(piece)
+    return found
 
 
 def normalize_label(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+from unicodedata import normalize
 
 import openpyxl
 import polars as pl
@@ -16,6 +17,7 @@ from support.reading import reading
 from importer.cli.render import describe_table
 from importer.errors import SheetError
 from importer.footer.row_marks import _MAY_BE_LABEL, _total_label
+from importer.footer.total_words import ALONE, ONLY_TOTALS, ONLY_TOTALS_CJK, TOTALS, normalize_label
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -136,14 +138,46 @@ def test_totals_are_known_in_many_languages(tmp_path: Path) -> None:
 LABEL_PARTS = [
     "total", "Sub-Total", "GRAND ", "Gesamt", "Summe", "ИТОГО", "合計", "Ogółem", "Összesen", "somme", "\u017fum", "x", "1",
     "i ", "alt", "\uff33um", "総", "計", "Ergebnis",
-    " ", ":", "\n", "\x1c",
+    " ", ":", "\n", "\x1c", "* ", "+", "\u00a0", "o\u0302", "u\u0308ber", "trag", "souc", "\u030c", "et", "-", "\uff0a", "\ufb01",
 ]  # fmt: skip
 
 
 @given(text=st.lists(st.sampled_from(LABEL_PARTS), max_size=5).map("".join))
 def test_no_label_is_overlooked(text: str) -> None:
     """What is searched first, fast and in all texts, finds every text that is a label."""
-    assert pl.Series([text]).str.contains(_MAY_BE_LABEL).item() or not _total_label().search(text)
+    is_label = any(_total_label().search(each) for each in (text, normalize_label(text)))
+    assert pl.Series([text]).str.contains(_MAY_BE_LABEL).item() or not is_label
+
+
+def test_few_other_texts_are_searched_in_python() -> None:
+    """Phones begin with a sign, most names of a Russian or Chinese column with no word for a total."""
+    texts = [
+        "+47 77 123 27 80",
+        "(02) 123",
+        "Artur",
+        "Ivar",
+        "-5,00",
+        "#12",
+        "Москва",
+        "北京市",
+        "Ελένη",
+        "Łódź",
+        "서울",
+        "@home",
+    ]
+    assert not pl.Series(texts).str.contains(_MAY_BE_LABEL).any()
+
+
+def test_every_word_is_looked_for_in_all_its_spellings() -> None:
+    """With signs before it, in all normal forms, its parts joined in any way."""
+    texts = []
+    for word in (*ONLY_TOTALS, *ONLY_TOTALS_CJK, *TOTALS, *ALONE):
+        spelled = {word, word.upper(), *(word.replace(" ", blank) for blank in ("-", "", "\x1c", "\u3000"))}
+        forms = [normalize(form, each) for form in ("NFC", "NFD", "NFKD") for each in spelled]
+        texts += [before + each for before in ("", "* ", "\u00a0-") for each in forms]
+    labels = [text for text in texts if _total_label().search(normalize_label(text))]
+    assert len(labels) > len(texts) * 0.8
+    assert pl.Series(labels).filter(~pl.Series(labels).str.contains(_MAY_BE_LABEL)).to_list() == []
 
 
 def test_policy(tmp_path: Path) -> None:
