@@ -57,11 +57,9 @@ def weigh(row: tuple[NDArray[np.int8], NDArray[Any]], body: HeadGrid) -> Evidenc
 
     Args:
         row: kinds and values of the row, by column of the grid.
-        body: rows below it; those equal to the row are repeated headers and left out.
+        body: rows below it that differ from it.
     """
     kinds, values = row
-    same = (body.values == values).all(axis=1) if len(body.rows) else np.zeros(0, bool)
-    body = body.only(~same) if same.any() else body
     filled = (body.kinds != BLANK).sum(axis=0)
     used = np.flatnonzero((filled > 0) | (kinds != BLANK)).tolist()
     series = _series(kinds, values, body)

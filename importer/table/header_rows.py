@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -159,7 +159,7 @@ def _candidates(grid: HeadGrid, shown: HeadGrid, wide: Mask) -> list[_Candidate]
     for position in np.flatnonzero(~_repeats_row_above(grid)).tolist():
         if misses >= _PATIENCE or not _can_be_header(grid, shown, position, (table_width, left)):
             continue
-        body = _body(grid, position, table_width)
+        body = _without_repeats(_body(grid, position, table_width), grid.values[position])
         if _leaves_rows_out(grid, position, body) or (not body.rows and wide[:position].any()):
             misses += 1
             continue
@@ -198,6 +198,12 @@ def _body(grid: HeadGrid, position: int, width: int) -> HeadGrid:
         remarks = (grid.widths == 1) & (np.maximum.accumulate(np.where(gaps, np.arange(len(rows)), -1)) > position + 1)
         below &= ~remarks
     return grid.only(below)
+
+
+def _without_repeats(body: HeadGrid, values: NDArray[Any]) -> HeadGrid:
+    """Return a body without rows equal to the candidate above it, which say nothing about the others."""
+    same = (body.values == values).all(axis=1) if body.rows else np.zeros(0, bool)
+    return body.only(~same) if same.any() else body
 
 
 def _leaves_rows_out(grid: HeadGrid, position: int, body: HeadGrid) -> bool:

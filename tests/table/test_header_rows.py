@@ -102,3 +102,18 @@ def test_range(text: str, found: tuple[int, ...] | None) -> None:
 def test_first_row_that_misses_its_numbers_is_data(first: list[str]) -> None:
     lines = [["number", "name"], first, [8, "x"], [6, "x"], [7, "DE"], [9, "zzz"]]
     assert (find(lines).first, find(lines).last) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [[7, "yy"], ["abc", "zzz"], ["abc", "zzz"], [1, "x"]],
+        [[6, "x"], ["abc", "zzz"], [4, "yy"], ["abc", "zzz"]],
+        [[8, "yy"], ["abc", "x"], ["abc", "x"], [3, "zzz"]],
+        [[6, "x", 1], ["abc", "zzz", "n/a"], [4, "yy", 2], ["abc", "zzz", "n/a"]],
+    ],
+)
+def test_row_of_the_data_that_occurs_twice_is_no_header(rows: Any) -> None:
+    """Rows equal to it say nothing for it; those above it have the kinds of the others below it."""
+    header = find([["number", "name", "share"][: len(rows[0])], *rows])
+    assert (header.first, header.last) == (1, 1)
