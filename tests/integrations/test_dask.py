@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import socket
@@ -12,10 +13,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.clusters import DaskProcesses, dask_client, free_port, make_held, move_to, time_limit, wait_for_locks
+from support.clusters import (
+    DaskProcesses,
+    dask_client,
+    free_port,
+    made_books,
+    make_held,
+    move_to,
+    time_limit,
+    wait_for_locks,
+)
 from support.commandline import started
 from support.serving import held
-from support.tables import save
 
 from importer import ConnectionFailed, UsageError, import_many
 from importer.batch.execution.tasks import run_task
@@ -37,10 +46,7 @@ ROWS = "select id, v from {} order by id"
 
 @pytest.fixture(scope="module")
 def books(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("books")
-    for n in range(BOOKS):
-        save(folder / f"{n:02}.xlsx", ["id", "v"], [n, f"a{n}"], [n + 100, f"b{n}"])
-    return folder
+    return made_books(tmp_path_factory.mktemp("books") / "in", BOOKS)
 
 
 @contextlib.contextmanager
@@ -139,6 +145,35 @@ def test_a_scheduler_that_is_killed_and_started_again(db: Database, tmp_path: Pa
             dask.start()
         assert report.result().exit_code == 0, str(report.result())
     assert_all_loaded(db)
+
+
+@pytest.mark.timeout(1200)
+def test_sixty_workbooks_while_workers_and_the_scheduler_die(
+    db: Database, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """A worker is killed at every tenth import that ends, once the scheduler with its worker."""
+    if not request.config.getoption("--long"):
+        pytest.skip("in the long form")
+    folder, killed, seen = made_books(tmp_path / "in", 60), [], itertools.count(1)
+    (tmp_path / "dask").mkdir()
+    with DaskProcesses(tmp_path / "dask") as dask:
+        dask.wait_until_ready()
+
+        def on_report(_: Any) -> None:
+            if (count := next(seen)) % 10 == 0 and count < 60:
+                killed.append("both" if count == 30 else "worker")
+                dask.kill() if count == 30 else dask.kill("worker")
+                dask.start() if count == 30 else dask.start("worker")
+
+        report = import_many(folder, to=db.dsn.text, table="t", on=dask.address, on_report=on_report)
+    assert report.exit_code == 0, str(report)
+    # What a worker had done before it died is found done by the next one.
+    assert report.sums["published"] + report.sums["already_imported"] == 60
+    assert report.sums["success_count"] == 2 * report.sums["published"]
+    assert killed == ["worker", "worker", "both", "worker", "worker"]
+    import_many(folder, to=db.dsn.text, table="serial")
+    assert db.rows(ROWS.format("t")) == db.rows(ROWS.format("serial"))
+    assert db.leftovers() == []
 
 
 def test_another_version_is_said(books: Path) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
-from support.clusters import make_held, wait_for_locks
+from support.clusters import made_books, make_held, wait_for_locks
 from support.serving import held
-from support.tables import save
 
 from importer import ConnectionFailed, import_many
 
@@ -26,11 +26,7 @@ BOOKS = 6
 
 @pytest.fixture
 def books(tmp_path: Path) -> Path:
-    folder = tmp_path / "in"
-    folder.mkdir()
-    for n in range(BOOKS):
-        save(folder / f"{n}.xlsx", ["id", "v"], [n, f"a{n}"], [n + 100, f"b{n}"])
-    return folder
+    return made_books(tmp_path / "in", BOOKS)
 
 
 def ray_workers() -> list[psutil.Process]:
@@ -59,6 +55,37 @@ def test_a_local_ray(db: Database, books: Path, monkeypatch: pytest.MonkeyPatch)
     rows = [(n + more, f"{letter}{n}") for more, letter in ((0, "a"), (100, "b")) for n in range(BOOKS)]
     for table in ("t", "held"):
         assert db.rows(f"select id, v from {table} order by id") == rows
+
+
+@pytest.mark.timeout(1200)
+@pytest.mark.filterwarnings("ignore")
+def test_sixty_workbooks_while_workers_die(
+    db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """A worker is killed at every tenth import that ends."""
+    from importer.integrations.clusters import executor_at
+
+    if not request.config.getoption("--long"):
+        pytest.skip("in the long form")
+    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "120")
+    folder, killed, seen = made_books(tmp_path / "in", 60), [], itertools.count(1)
+
+    def on_report(_: Any) -> None:
+        if (count := next(seen)) % 10 == 0 and count < 60 and (running := ray_workers()):
+            os.kill(running[0].pid, signal.SIGKILL)
+            killed.append(count)
+
+    with executor_at("ray://local") as executor:
+        report = import_many(folder, to=db.dsn.text, table="t", executor=executor, on_report=on_report)
+    assert report.exit_code == 0, str(report)
+    # What a worker had done before it died is found done by the next one.
+    assert report.sums["published"] + report.sums["already_imported"] == 60
+    assert report.sums["success_count"] == 2 * report.sums["published"]
+    assert killed
+    import_many(folder, to=db.dsn.text, table="serial")
+    rows = "select id, v from {} order by id"
+    assert db.rows(rows.format("t")) == db.rows(rows.format("serial"))
+    assert db.leftovers() == []
 
 
 def test_a_ray_that_does_not_answer(books: Path) -> None:

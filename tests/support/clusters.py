@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Self
 
 from support.serving import wait_for
+from support.tables import save
 
 from importer.batch.execution import children
 
@@ -35,6 +36,14 @@ def move_to(folder: str) -> None:
 def make_held(db: Database) -> None:
     """Make table `held`, anew."""
     db.run("drop table if exists held", "create table held (id bigint not null, v text)")
+
+
+def made_books(folder: Path, count: int) -> Path:
+    """Make a folder of workbooks of two rows each, and return it."""
+    folder.mkdir()
+    for n in range(count):
+        save(folder / f"{n:02}.xlsx", ["id", "v"], [n, f"a{n}"], [n + 100, f"b{n}"])
+    return folder
 
 
 def wait_for_locks(db: Database, count: int) -> None:
@@ -64,10 +73,16 @@ class DaskProcesses:
     def address(self) -> str:
         return f"dask://127.0.0.1:{self._port}"
 
-    def start(self) -> None:
-        own = ("--host", "127.0.0.1", "--port", str(self._port), "--no-show")
-        self._start("scheduler", *own)
-        self._start("worker", f"tcp://127.0.0.1:{self._port}", "--no-nanny", "--nthreads", "2", "--death-timeout", "60")
+    def start(self, *names: str) -> None:
+        """Start both, or one of `scheduler` and `worker`."""
+        arguments = {
+            "scheduler": ("--host", "127.0.0.1", "--port", str(self._port), "--no-show"),
+            "worker": (
+                f"tcp://127.0.0.1:{self._port}", "--no-nanny", "--nthreads", "2", "--death-timeout", "60",
+            ),
+        }  # fmt: skip
+        for name in names or arguments:
+            self._start(name, *arguments[name])
 
     def _start(self, name: str, *arguments: str) -> None:
         command = [sys.executable, "-m", f"distributed.cli.dask_{name}", *arguments, "--no-dashboard"]
@@ -83,11 +98,11 @@ class DaskProcesses:
             return True
         return False
 
-    def kill(self) -> None:
-        """Kill both, the scheduler first."""
-        for process in self._running.values():
-            process.kill()
-            process.wait()
+    def kill(self, *names: str) -> None:
+        """Kill one of them, or both, the scheduler first."""
+        for name in names or tuple(self._running):
+            self._running[name].kill()
+            self._running[name].wait()
 
     def __enter__(self) -> Self:
         self.start()
