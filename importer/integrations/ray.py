@@ -99,8 +99,10 @@ def connect(place: str) -> Iterator[Executor]:
         # In this thread: from another one Ray does not start. It limits its own time.
         ray.init(address, log_to_driver=False, logging_level="error", **({"include_dashboard": False} if own else {}))
     except Exception as exc:  # noqa: BLE001 - whatever Ray raises that meets something else
-        fact = f"no Ray cluster answers ({str(exc).strip().splitlines()[0][:200] if str(exc).strip() else exc!r})"
-        raise ConnectionFailed(fact, place=f"ray://{place}", choice="check the address") from None
+        said = " ".join(str(exc).split())[:200] or repr(exc)
+        # A wrong token looks like a server that is not there: Ray's client runs into its limit of time.
+        choice = "check the address, and the token that the cluster asks for (RAY_AUTH_TOKEN)"
+        raise ConnectionFailed(f"no Ray cluster answers ({said})", place=f"ray://{place}", choice=choice) from None
     try:
         yield RayExecutor()
     finally:
