@@ -95,7 +95,7 @@ def write_bytes(content: bytes, place: Path | Url) -> str:
     """
     if isinstance(place, Path):
         return str(write_file(place, content))
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         made = UrlOutput(place, Path(folder), _RETRY_SECONDS, replaces=True)
         made.file.write(content)
         made.finish()

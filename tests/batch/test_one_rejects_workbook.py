@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import openpyxl
@@ -13,6 +16,7 @@ from support.tables import save, work_folder
 from support.warm import PROGRAM, Template
 
 from importer import check_workbook, import_many, import_workbook, inspect_workbook
+from importer.batch.rejects import one_workbook
 from importer.batch.rejects.one_workbook import sheet_titles
 from importer.errors import UsageError
 from importer.ledger.history import show_run
@@ -196,6 +200,23 @@ def test_a_workbook_that_cannot_be_written_is_said_and_nothing_is_lost(db: Datab
     with Session(db.dsn) as session:
         assert write_kept_rejects(session, show_run(session, run), here / "again.xlsx")["rows"] == 1
     assert openpyxl.load_workbook("again.xlsx").active["C2"].value == "two"
+
+
+@pytest.mark.parametrize("call", ["tempfile", "properties_of"])
+def test_an_error_before_the_workbook_is_begun_costs_no_report(
+    db: Database, here: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """The disk is full, and all is published: the reports say so, and how to write the rejects later."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(one_workbook, call, SimpleNamespace(TemporaryDirectory=full) if call == "tempfile" else full)
+        report = load(db, "jan.xlsx", table="t")
+    assert (report.exit_code, report.reports[0].outcome) == (1, "published")
+    assert any("No space left" in note and report.reports[0].report["run"]["id"] in note for note in report.notes)
+    assert load(db, "jan.xlsx", table="t").reports[0].rejects_file == str(here / "all.xlsx")
 
 
 def test_sheets_have_names_of_their_own() -> None:

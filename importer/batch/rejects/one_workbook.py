@@ -56,6 +56,22 @@ class Written(NamedTuple):
     notes: tuple[str, ...]
 
 
+class _Made(NamedTuple):
+    """A workbook of rejects that was written.
+
+    Attributes:
+        file: where it is.
+        sheets: names of the sheets of each import.
+        mend_options: options of the command that loads them once they are fixed, by import.
+        undelivered: why it is not where it should be; None if it is.
+    """
+
+    file: str
+    sheets: Mapping[int, list[str]]
+    mend_options: Mapping[int, tuple[str, ...]]
+    undelivered: str | None
+
+
 @contextlib.contextmanager
 def shared_rejects(specs: Sequence[ImportSpec], *, is_elsewhere: bool) -> Iterator[SharedRejects]:
     """Provide the workbooks that the rejects of imports go to, and a folder for these until they are written.
@@ -125,27 +141,36 @@ class SharedRejects:
         loaded = [n for n in numbers if reports[n].outcome in _LOADED]
         # An import that was done before has its rejects in the file of that name, which may be about to be fixed.
         holds_others = any(report.rejects_file == str(place) for report in reports.values())
-        undelivered = None
-        with tempfile.TemporaryDirectory(prefix="rejects-", dir=self._folder) as temp:
+        try:
+            made = self._make(place, numbers, loaded, replaces=not holds_others)
+        except (*WRITE_ERRORS, MachineError) as exc:
+            return self._unwritten(place, numbers, written, exc)
+        if dsn is not None and made.undelivered is None:
+            _record(dsn, [str(reports[n].report["run"]["id"]) for n in loaded], made.file)
+        for n in numbers:
+            reports[n] = _with_file(reports[n], made, made.sheets[n])
+        commands = _commands(made, loaded if dsn is not None else [])
+        notes = (made.undelivered,) if made.undelivered else ()
+        return Written(reports, (*written.workbooks, RejectsWorkbook(made.file, commands)), (*written.notes, *notes))
+
+    def _make(self, place: Path | Url, numbers: list[int], loaded: list[int], *, replaces: bool) -> _Made:
+        """Write the workbook of some imports, of which those that are loaded can be loaded from it once it is fixed.
+
+        Raises:
+            OSError, PolarsError, MachineError: it cannot be written.
+        """
+        about = {n: properties_of(self._packed(n)) for n in numbers}
+        with tempfile.TemporaryDirectory(prefix="rejects-", dir=self._folder, ignore_cleanup_errors=True) as temp:
+            file = self._open(place, Path(temp), replaces=replaces)
             try:
-                file = self._open(place, Path(temp), replaces=not holds_others)
-                try:
-                    sheets = self._fill(file, numbers, loaded, Path(temp))
-                    placed = str(file.place())
-                finally:
-                    file.discard()
+                sheets = self._fill(file, {n: properties for n, (properties, _) in about.items()}, loaded, Path(temp))
+                placed, undelivered = str(file.place()), None
             except NotDelivered as exc:
                 undelivered = f"the rejects are not at {place}: {exc.fact}; they are in {exc.kept}"
                 placed = str(exc.kept)
-            except (*WRITE_ERRORS, MachineError) as exc:
-                return self._unwritten(place, numbers, written, exc)
-        if dsn is not None and undelivered is None:
-            _record(dsn, [str(reports[n].report["run"]["id"]) for n in loaded], placed)
-        for n in numbers:
-            reports[n] = _with_file(reports[n], placed, sheets[n], undelivered)
-        made = RejectsWorkbook(placed, self._commands(placed, {n: sheets[n] for n in loaded if dsn is not None}))
-        notes = (undelivered,) if undelivered else ()
-        return Written(reports, (*written.workbooks, made), (*written.notes, *notes))
+            finally:
+                file.discard()
+        return _Made(placed, sheets, {n: options for n, (_, options) in about.items()}, undelivered)
 
     def _open(self, place: Path | Url, temp: Path, *, replaces: bool) -> OutputFile | UrlOutput:
         if isinstance(place, Url):
@@ -153,26 +178,17 @@ class SharedRejects:
         return OutputFile(place, self._known[place] if replaces else None)
 
     def _fill(
-        self, file: OutputFile | UrlOutput, numbers: list[int], loaded: list[int], temp: Path
+        self, file: OutputFile | UrlOutput, about: Mapping[int, dict[str, str]], loaded: list[int], temp: Path
     ) -> dict[int, list[str]]:
         """Write a sheet for each import; return their names. Those that can be loaded once they are fixed say where."""
-        about = {n: properties_of(self._packed(n))[0] for n in numbers}
-        titles = dict(zip(numbers, sheet_titles(about.values()), strict=True))
+        titles = dict(zip(about, sheet_titles(about.values()), strict=True))
         sheets: dict[int, list[str]] = {}
         with rejects_book(file.file, temp) as book:
-            for n in numbers:
-                sheets[n] = book.add(KeptRejects.unpack(read_packed(self._packed(n))).rejects, titles[n])
+            for n, title in titles.items():
+                sheets[n] = book.add(KeptRejects.unpack(read_packed(self._packed(n))).rejects, title)
             book.set_properties(numbered_properties([(name, about[n]) for n in loaded for name in sheets[n]]))
         file.finish()
         return sheets
-
-    def _commands(self, file: str, sheets: Mapping[int, list[str]]) -> tuple[str, ...]:
-        """Return the commands that load the sheets of imports, one for each set of options."""
-        by_options: dict[tuple[str, ...], list[str]] = {}
-        for n, names in sheets.items():
-            by_options.setdefault(properties_of(self._packed(n))[1], []).extend(names)
-        chosen = {o: "all" if len(by_options) == 1 else ",".join(names) for o, names in by_options.items()}
-        return tuple(shlex.join(["importer", "run", file, "--sheets", n, *options]) for options, n in chosen.items())
 
     def _unwritten(
         self, place: Path | Url, numbers: list[int], written: Written, exc: OSError | PolarsError | MachineError
@@ -207,10 +223,19 @@ def _stem(workbook: str) -> str:
     return original_stem(Path(file_name(workbook)).stem)
 
 
-def _with_file(report: ImportReport, file: str, sheets: list[str], undelivered: str | None) -> ImportReport:
-    rejects = {**report.report["rejects"], "file": file, "sheets": sheets}
-    rejects |= {"undelivered": undelivered} if undelivered else {}
-    code = MachineError.exit_code if undelivered and report.outcome in _LOADED else report.exit_code
+def _commands(made: _Made, loaded: Iterable[int]) -> tuple[str, ...]:
+    """Return the commands that load the sheets of imports, one for each set of options."""
+    by_options: dict[tuple[str, ...], list[str]] = {}
+    for n in loaded:
+        by_options.setdefault(made.mend_options[n], []).extend(made.sheets[n])
+    chosen = {o: "all" if len(by_options) == 1 else ",".join(names) for o, names in by_options.items()}
+    return tuple(shlex.join(["importer", "run", made.file, "--sheets", n, *options]) for options, n in chosen.items())
+
+
+def _with_file(report: ImportReport, made: _Made, sheets: list[str]) -> ImportReport:
+    rejects = {**report.report["rejects"], "file": made.file, "sheets": sheets}
+    rejects |= {"undelivered": made.undelivered} if made.undelivered else {}
+    code = MachineError.exit_code if made.undelivered and report.outcome in _LOADED else report.exit_code
     return replace(report, report={**report.report, "rejects": rejects}, exit_code=code)
 
 

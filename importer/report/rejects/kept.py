@@ -168,7 +168,7 @@ def write_kept_rejects(session: Session, run: dict[str, Any], path: Path | Url) 
 
 def _send(rejects: Rejects, url: Url) -> Url:
     check_destination(url)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         made = UrlOutput(url, Path(folder), _RETRY_SECONDS, replaces=True)
         rejects.write_to(made.file, url.suffix, rejects.sheet)
         made.finish()
