@@ -1,7 +1,8 @@
 """A set of workbooks meets a fault at any message, or at any call on a file: the same command again ends in one clean load.
 
 Each import is loaded whole or not at all whatever happened to the others; of a set that is loaded together all are, or
-none. The short form tries a few moments, `--long` every one, `--moments N` so many.
+none. Where the rejects of all go into one workbook, each import has one sheet in it, or in the one that a later command
+wrote. The short form tries a few moments, `--long` every one, `--moments N` so many.
 """
 
 from __future__ import annotations
@@ -41,15 +42,20 @@ FILL = "insert into t values (-1, 'a', 0.5), (5, 'old', 1.5)"
 ROWS, BAD, BOOKS = 30, {"jan": (4, 9), "feb": (), "mar": (17,)}, ("jan", "feb", "mar")
 WIRE_KINDS = ("cut-before", "error", "kill", "cut-after", "fatal", "cut-all", "error", "kill-one")
 FILE_KINDS = ("ENOSPC", "kill", "EIO", "full", "short", "EINTR", "kill-one", "EMFILE")
-#: How the set is loaded, and what its processes are: this one, or those that users have.
-WAYS = {"each": [], "together": ["--together"], "each-workers": ["--workers", "2"]}
+#: How the set is loaded, and what its processes are: one, or those that users have.
+WAYS = {
+    "each": ["--workers", "0"],
+    "together": ["--together", "--workers", "0"],
+    "each-workers": ["--workers", "2"],
+    "one-workbook": ["--workers", "0"],
+}
 
 
 @dataclass(frozen=True)
 class Clean:
     """What a load without a fault leaves, and how long it is."""
 
-    written: dict[str, Any]
+    written: list[tuple[str, str, list[Any]]]
     messages: int
     calls: int
 
@@ -96,8 +102,8 @@ class Place:
     def words(self, port: int | None) -> list[str]:
         dsn = self.own.dsn.text.replace(f":{self.own.port}/", f":{port or self.own.port}/")
         books = [str(self.folder / "in" / f"{name}.xlsx") for name in BOOKS]
-        way = WAYS[self.way] + ([] if self.way == "each-workers" else ["--workers", "0"])
-        return ["run", *books, "--to", dsn, "--table", "t", "--json", "--rejects", f"{self.out}/", *way]
+        rejects = f"{self.out}/{'all.xlsx' if self.way == 'one-workbook' else ''}"
+        return ["run", *books, "--to", dsn, "--table", "t", "--json", "--rejects", rejects, *WAYS[self.way]]
 
     @contextlib.contextmanager
     def loading(self, port: int | None = None) -> Iterator[Running]:
@@ -118,9 +124,13 @@ class Place:
     def table(self) -> list[Any]:
         return self.own.rows("select number::int8, name::text, amount::float8 from t order by 1, 2")
 
-    def written(self) -> dict[str, Any]:
-        """The cells of each workbook that was written for the user."""
-        return {path.name: cells(path) for path in sorted(self.out.iterdir())}
+    def written(self) -> list[tuple[str, str, list[Any]]]:
+        """The sheets of rejects that were written for the user: file, name and cells.
+
+        Which files hold the sheets of a workbook of all depends on which imports had ended when it was written.
+        """
+        sheets = [(path.name, *sheet) for path in sorted(self.out.iterdir()) for sheet in sheets_of(path)]
+        return sorted(("", *sheet) for _, *sheet in sheets) if self.way == "one-workbook" else sheets
 
 
 def rows(name: str) -> list[Any]:
@@ -129,9 +139,9 @@ def rows(name: str) -> list[Any]:
     return [(first + n, f"{name} {n}", n / 4) for n in range(1, ROWS + 1) if n + 1 not in BAD[name]]
 
 
-def cells(path: Path) -> list[Any]:
+def sheets_of(path: Path) -> list[tuple[str, list[Any]]]:
     with contextlib.closing(openpyxl.load_workbook(path)) as workbook:
-        return [tuple(row) for row in workbook.worksheets[0].iter_rows(values_only=True)]
+        return [(sheet.title, list(sheet.iter_rows(values_only=True))) for sheet in workbook]
 
 
 def states(way: str) -> list[list[Any]]:
@@ -163,7 +173,9 @@ def clean_load(place: Place) -> Clean:
     with Wire(place.own.port) as wire:
         ran = place.load(wire.port)
     assert (ran.code, place.table()) == (1, states(place.way)[-1]), ran
-    assert sorted(place.written()) == ["jan.rejects.xlsx", "mar.rejects.xlsx"]
+    files = ["all.xlsx"] if place.way == "one-workbook" else ["jan.rejects.xlsx", "mar.rejects.xlsx"]
+    assert sorted(path.name for path in place.out.iterdir()) == files
+    assert [sum("type-error" in str(row) for row in cells) for *_, cells in place.written()] == [2, 1]
     place.clean.append(Clean(place.written(), wire.messages, place.faults.count(CALLS)))
     return place.clean[0]
 
