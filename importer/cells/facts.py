@@ -19,7 +19,7 @@ from .frame import (
     part,
     pattern_name,
 )
-from .text_forms import TEXT, find_form, widest
+from .text_forms import TEXT, find_form, may_have_form, widest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -125,10 +125,18 @@ def profile(frame: pl.DataFrame, missing: tuple[str, ...] = ("",), *, textual: b
     examples = _Examples(frame, missing)
     facts = {column: _facts(examples, column, kinds, row) for column, kinds in columns.items()}
     if textual:
-        held = {column: frame[part(column, "text")] for column, kinds in columns.items() if "text" in kinds}
-        forms = {column: find_form(texts.filter(~texts.is_in(list(missing)))) for column, texts in held.items()}
-        facts = {column: replace(each, form=forms.get(column, TEXT)) for column, each in facts.items()}
+        facts = {column: replace(each, form=_text_form(frame, column, each, missing)) for column, each in facts.items()}
     return facts
+
+
+def _text_form(frame: pl.DataFrame, column: int, facts: ColumnFacts, missing: tuple[str, ...]) -> str:
+    """Return the form of the texts of a column; in most columns the first one shows that they have none."""
+    first = facts.examples.get("text")
+    name = part(column, "text")
+    if name not in frame.columns or (first and not may_have_form(str(first[0][1]))):
+        return TEXT
+    texts = frame[name]
+    return find_form(texts.filter(~texts.is_in(list(missing))))
 
 
 def _questions(column: int, kinds: list[str], missing: tuple[str, ...]) -> Iterator[pl.Expr]:

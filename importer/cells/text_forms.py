@@ -49,6 +49,11 @@ def find_form(texts: pl.Series) -> str:
     return TEXT
 
 
+def may_have_form(beginning: str) -> bool:
+    """Return whether a text that begins like this may have a form; 41 characters are enough to know."""
+    return any(re.search(pattern, beginning, re.ASCII) for pattern in _FORMS.values())
+
+
 def _all_have(texts: pl.Series, form: str, pattern: str) -> bool:
     ascii_pattern = pattern.replace(r"\d", "[0-9]")
     if not texts.str.contains(ascii_pattern).all():

@@ -95,6 +95,7 @@ class TextFacts(NamedTuple):
         first_long: line of the first of them.
         continued: number of lines that continue a row, after line breaks within its fields.
         last_continued: number of those that continue the last row.
+        nul: whether the text holds the character NUL.
     """
 
     short: int = 0
@@ -103,6 +104,7 @@ class TextFacts(NamedTuple):
     first_long: int = 0
     continued: int = 0
     last_continued: int = 0
+    nul: bool = True
 
 
 class WindowRead(NamedTuple):

@@ -81,25 +81,24 @@ def split_fields(rows: bytes, dialect: TextDialect, first_line: int) -> Fields:
         LimitExceeded: there are too many.
     """
     data = np.frombuffer(rows + bytes(PADDING), np.uint8)
-    text, is_eol = data[: len(rows)], data[: len(rows)] == dialect.eol[0]
-    borders = (text == dialect.delimiter[0]) | is_eol
-    if len(rows) > _MOST_FIELDS < np.count_nonzero(borders):
-        raise LimitExceeded(
-            f"a line with many million fields, {_MOST_FIELDS:,} at least", place=f"line {first_line}",
-            choice="name a text file whose lines are rows",
-        )  # fmt: skip
-    ends, has_quotes = np.flatnonzero(borders), b'"' in rows
-    quotes = np.flatnonzero(text == QUOTE) if has_quotes else np.empty(0, np.int64)
+    text, eol, has_quotes = data[: len(rows)], dialect.eol[0], b'"' in rows
+    marks, chars = _find_marks(text, dialect, first_line, quotes=has_quotes)
+    quotes = np.empty(0, np.int64)
+    ends, breaks = marks, None
     if has_quotes:
-        ends = ends[_outside(ends, quotes)]
+        is_quote = chars == QUOTE
+        quotes, outside = marks[is_quote], (np.cumsum(is_quote) & 1) == 0
+        outside &= ~is_quote
+        breaks = marks[chars == eol]
+        ends, chars = marks[outside], chars[outside]
     starts = np.empty_like(ends)
     starts[:1], starts[1:] = 0, ends[:-1] + 1
-    last = np.flatnonzero(is_eol[ends])
+    last = np.flatnonzero(chars == eol)
     firsts = np.empty_like(last)
     firsts[:1], firsts[1:] = 0, last[:-1] + 1
     lines = first_line + np.arange(len(firsts))
-    if has_quotes and np.count_nonzero(is_eol) > len(firsts):  # some texts have line breaks
-        lines = first_line + np.searchsorted(np.flatnonzero(is_eol), starts[firsts])
+    if breaks is not None and len(breaks) > len(firsts):  # some texts have line breaks
+        lines = first_line + np.searchsorted(breaks, starts[firsts])
     if dialect.eol == b"\n" and b"\r" in rows:
         ended = last[ends[last] > starts[last]]
         ends[ended] -= text[ends[ended] - 1] == RETURN
@@ -110,14 +109,25 @@ def split_fields(rows: bytes, dialect: TextDialect, first_line: int) -> Fields:
     return Fields(data, starts, ends - starts, quoted, firsts, last - firsts + 1, lines, quotes)
 
 
-def _outside(ends: Positions, quotes: Positions) -> Mask:
-    """Return which of the first positions have an even number of the second before them, so that none is quoted."""
-    if len(quotes) > len(ends):
-        numbers = np.searchsorted(quotes, ends)
-    else:  # fewer to search for
-        numbers = np.cumsum(np.bincount(np.searchsorted(ends, quotes), minlength=len(ends) + 1)[: len(ends)])
-    outside: Mask = (numbers & 1) == 0
-    return outside
+def _find_marks(text: Bytes, dialect: TextDialect, first_line: int, *, quotes: bool) -> tuple[Positions, Bytes]:
+    """Return the places of all delimiters, line ends and quotes, in order, and which of them stands there.
+
+    One search for all three takes half the time of one each, and nothing is to be put in order.
+
+    Raises:
+        LimitExceeded: there are too many.
+    """
+    is_mark = text == dialect.delimiter[0]
+    is_mark |= text == dialect.eol[0]
+    if len(text) > _MOST_FIELDS < np.count_nonzero(is_mark):
+        raise LimitExceeded(
+            f"a line with many million fields, {_MOST_FIELDS:,} at least", place=f"line {first_line}",
+            choice="name a text file whose lines are rows",
+        )  # fmt: skip
+    if quotes:
+        is_mark |= text == QUOTE
+    marks = np.flatnonzero(is_mark)
+    return marks, text[marks]
 
 
 def make_rows(

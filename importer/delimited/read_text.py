@@ -43,7 +43,7 @@ def read_text_frame(task: ReadTask, dialect: TextDialect) -> tuple[pl.DataFrame,
     cells = sum(column.cells for column in facts.values())
     first, last = (int(numbers[0]), int(numbers[-1])) if len(numbers) else (0, 0)
     blank = blank_looking(frame)
-    text = TextFacts(*read[1:])
+    text = TextFacts(*read[1:], nul=b"\0" in rows)
     return frame, WindowRead(
         window.number, task.out, len(numbers), first, last, cells, facts, formulas=0, hidden=0, judged=cells,
         marks=find_marks(frame, b"", 0) if task.marks else (), blank_rows=0 if blank is None else int(blank.sum()),

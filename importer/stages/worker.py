@@ -78,7 +78,8 @@ def load_window(task: LoadTask) -> WindowLoaded:
             spool.write(frame, task.read.out)
     if frame.is_empty() or (read is not None and not read.plain):
         return WindowLoaded(read, None)
-    checked, answer = _check_frame(frame, task.check)
+    nul = read is None or read.text is None or read.text.nul
+    checked, answer = _check_frame(frame, task.check, may_hold_nul=nul)
     if task.target is None:
         chunk = spool.write_if_nonempty(checked.accepted, task.check.folder / f"chunk-{task.check.number}.arrow")
         return WindowLoaded(read, answer._replace(chunk=chunk))
@@ -87,10 +88,12 @@ def load_window(task: LoadTask) -> WindowLoaded:
     return WindowLoaded(read, answer)
 
 
-def _check_frame(frame: pl.DataFrame, task: CheckTask) -> tuple[CheckedWindow, WindowChecked]:
+def _check_frame(
+    frame: pl.DataFrame, task: CheckTask, *, may_hold_nul: bool = True
+) -> tuple[CheckedWindow, WindowChecked]:
     """Check a frame; return the result in memory and as an answer, whose accepted rows are not spooled yet."""
     frame, left_out = task.rows.split(frame)
-    checked = check_rows(frame, task.plan, list(task.refusals), task.superseded)
+    checked = check_rows(frame, task.plan, list(task.refusals), task.superseded, may_hold_nul=may_hold_nul)
     accepted, rows = checked.accepted, frame[ROW]
     return checked, WindowChecked(
         number=task.number,

@@ -43,7 +43,12 @@ class CheckedWindow:
 
 
 def check_rows(
-    frame: pl.DataFrame, plan: LoadPlan, refusals: list[RowError], superseded: tuple[int, ...] = ()
+    frame: pl.DataFrame,
+    plan: LoadPlan,
+    refusals: list[RowError],
+    superseded: tuple[int, ...] = (),
+    *,
+    may_hold_nul: bool = True,
 ) -> CheckedWindow:
     """Check the rows of a window.
 
@@ -52,8 +57,9 @@ def check_rows(
         plan: the plan of the load.
         refusals: errors found elsewhere, for rows of this window.
         superseded: sheet rows to leave out because another row with the same key is loaded in their place.
+        may_hold_nul: whether a text may hold the character NUL; if that is not known, all are searched.
     """
-    checked, rules = check_cells(frame, plan)
+    checked, rules = check_cells(frame, plan, may_hold_nul=may_hold_nul)
     errors = find_errors(checked, plan, rules, refusals)
     good = ~frame[ROW].is_in(errors[ROW].unique().implode()) if len(errors) else None
     left_out = frame[ROW].is_in(superseded) if superseded else None

@@ -43,14 +43,19 @@ _PROBLEM_RULES = {
 }
 
 
-def check_cells(frame: pl.DataFrame, plan: LoadPlan) -> tuple[pl.DataFrame, list[Rule]]:
+def check_cells(frame: pl.DataFrame, plan: LoadPlan, *, may_hold_nul: bool = True) -> tuple[pl.DataFrame, list[Rule]]:
     """Return the frame with `m{i}` (missing), `v{i}` (value) and `w{i}` (wire value) for field `i`, and the rules.
 
     Works in steps, so that nothing is computed twice: what several expressions use is already a column.
+
+    Args:
+        frame: the rows.
+        plan: the plan of the load.
+        may_hold_nul: whether a text may hold the character NUL.
     """
     rules: list[Rule] = []
     kinds = kinds_by_column(frame.columns)
-    texts = find_text_traits(frame)
+    texts = find_text_traits(frame, may_hold_nul=may_hold_nul)
     cells = [
         _ColumnExpressions(i, planned, kinds.get(planned.column.index, []) if planned.column else [], plan)
         for i, planned in enumerate(plan.columns)

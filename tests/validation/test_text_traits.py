@@ -32,3 +32,9 @@ def test_too_many_texts_may_hold_one(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_only_texts_with_a_nul_are_refused(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     monkeypatch.setattr(text_traits, "_MOST_JOINED", most)
     assert outcome(["a", "b\0c", "d"], {}) == ["a", ["type-error"], "d"]
+
+
+def test_texts_are_not_searched_where_it_is_known_that_none_holds_nul() -> None:
+    frame = pl.DataFrame({"0.text": ["a\0"]})
+    assert find_text_traits(frame, may_hold_nul=True) == ({"0.text": 2}, True)
+    assert find_text_traits(frame, may_hold_nul=False) == ({"0.text": 2}, False)
