@@ -10,7 +10,7 @@ from importer.excel.rejects_origin import original_stem
 from importer.plan.target import table_name_of
 from importer.postgres.catalog import parse_table_name
 from importer.postgres.sql import quote
-from importer.reading.header import shorten, to_identifier
+from importer.table.labels import shorten, to_identifier
 from importer.urls import file_name
 
 _PLACEHOLDERS = ("stem", "sheet")

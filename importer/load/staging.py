@@ -10,7 +10,7 @@ from importer.contract.model import ALLOWED_DEFAULTS
 from importer.ledger.schema import SCHEMA
 from importer.postgres.sql import literal, quote
 from importer.postgres.types import NAME_BYTES, is_never_refused, needs_cast, wire_type_of
-from importer.reading.header import unique_name
+from importer.table.labels import unique_name
 from importer.verification.verify import ExpectedRows, verify_rows
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from importer.cells.frame import kinds_by_column, part
-from importer.reading.header import comparable_text, to_identifier
 from importer.table.data_rows import select_columns
+from importer.table.labels import comparable_text, to_identifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from importer.cells.facts import ColumnFacts
 from importer.cells.field import Field
-from importer.reading.header import unique_name
+from importer.table.labels import unique_name
 
 from .infer import infer_type
 from .mixed import count_kinds

@@ -10,7 +10,8 @@ from importer.contract.known_keys import nearest
 from importer.errors import ContractError, SheetError
 from importer.excel.addresses import MAX_CHARACTERS, column_index
 from importer.postgres.encoding import UTF8, Encoding
-from importer.reading.header import REJECT_COLUMNS, Header, SheetColumn, collapse_spaces, comparable_text, to_identifier
+from importer.reading.header import REJECT_COLUMNS, Header, SheetColumn
+from importer.table.labels import collapse_spaces, comparable_text, to_identifier
 
 from .mismatch import drift_error
 

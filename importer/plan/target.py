@@ -15,7 +15,7 @@ from importer.postgres.encoding import check_names
 from importer.postgres.sql import quote
 from importer.postgres.type_catalog import find_type
 from importer.postgres.types import FIELD_TYPES, PgType, field_type_for
-from importer.reading.header import SheetColumn, shorten, to_identifier
+from importer.table.labels import shorten, to_identifier
 from importer.urls import file_name
 
 from .model import ColumnPlan, field_columns
@@ -24,6 +24,7 @@ from .type_match import misfit
 if TYPE_CHECKING:
     from importer.excel.workbook import Sheet
     from importer.postgres.session import Session
+    from importer.reading.header import SheetColumn
     from importer.settings import Settings
 
 

@@ -15,7 +15,8 @@ from importer.contract.model import Contract, dump_contract
 from importer.errors import ContractError
 from importer.inspection import inspect_workbook
 from importer.plan.model import match_fields
-from importer.reading.header import SheetColumn, to_identifier
+from importer.reading.header import SheetColumn
+from importer.table.labels import to_identifier
 
 if TYPE_CHECKING:
     from pathlib import Path

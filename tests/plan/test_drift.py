@@ -13,7 +13,8 @@ from importer.contract.loader import parse_contract
 from importer.errors import ContractError, SheetError, TargetRefused
 from importer.ledger.schema import SCHEMA
 from importer.plan.model import match_fields
-from importer.reading.header import SheetColumn, to_identifier
+from importer.reading.header import SheetColumn
+from importer.table.labels import to_identifier
 
 if TYPE_CHECKING:
     from pathlib import Path

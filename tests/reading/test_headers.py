@@ -15,9 +15,10 @@ from support.reading import reading
 from importer.cells.field import Field
 from importer.errors import SheetError
 from importer.plan.model import field_columns
-from importer.reading.header import NAME_BYTES, collapse_spaces, column_names, read_header, to_identifier
+from importer.reading.header import read_header
 from importer.settings import Limits
 from importer.table.header_rows import HeaderRows
+from importer.table.labels import NAME_BYTES, collapse_spaces, column_names, to_identifier
 
 if TYPE_CHECKING:
     from pathlib import Path

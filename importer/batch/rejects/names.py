@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from importer.errors import UsageError
 from importer.excel.rejects_origin import original_stem
-from importer.reading.header import to_identifier
+from importer.table.labels import to_identifier
 from importer.urls import Url, as_url, file_name, hide_secrets, path_or_url
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from importer.contract.model import dump_contract
 from importer.errors import LimitExceeded
 from importer.excel.rejects_origin import original_stem
 from importer.inspection import inspect_workbook
-from importer.reading.header import to_identifier
 from importer.serve.models.workbook import InspectAnswer, OriginInfo
 from importer.settings import Limits
+from importer.table.labels import to_identifier
 
 from .redaction import redact
 
