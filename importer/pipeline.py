@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from importer.contract.excel_options import with_excel
 from importer.contract.loader import load_contract
+from importer.pieces.known_table import settle_for_table
 from importer.plan.lineage import make_lineage
 from importer.plan.make_plan import PlannedLoad, plan_load
 from importer.plan.mixed import find_mixed, undecided
@@ -211,6 +212,9 @@ class _Attempt:
         source = self._source or read_source(run.settings, run.pool, run.folder, run.clock, opened, stop_if_imported)
         self._source = source
         self._state = streamed.state if streamed else StagingState(self._holder.get())
+        table = self._state.lease.target.table
+        if table is not None and run.contract is None:
+            source = settle_for_table(source, run.settings, tuple(c.name for c in table.columns))
         return source, self._state
 
     def _plan(self, source: SheetSource, state: StagingState) -> PlannedLoad:

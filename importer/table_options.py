@@ -34,8 +34,11 @@ class TableOptions:
     rows: tuple[int, int] | None = None
     #: Whether the data ends before the first blank row.
     until_blank: bool = False
-    #: Of each field of the contract, the labels that its column may have: they tell which table of a sheet is meant.
+    #: Of each column of the contract or of the existing table, the labels that it may have: they tell which table of a
+    #: sheet is meant, and which row is its header.
     wanted: tuple[tuple[str, ...], ...] = ()
+    #: Who says that, for people.
+    wanted_by: str = "the contract"
 
     def check_table(self) -> None:
         """Check these options.

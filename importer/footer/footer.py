@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Rows at the end of a sheet that are looked at for totals and remarks.
 TAIL_ROWS = 64
+#: Most runs of rows that a note lists.
+_MAX_RUNS = 8
 Reason = Literal["totals", "remarks", "repeated header"]
 
 
@@ -62,3 +64,16 @@ def find_footer(grid: HeadGrid, marks: Sequence[RowMark], columns: Columns, *, c
         if verdict is not None:
             found[grid.rows[last]] = FooterRow(grid.rows[last], "totals", verdict == "certain")
     return [each for _, each in sorted(found.items())]
+
+
+def describe_rows(footer: Sequence[FooterRow]) -> str:
+    """Return rows and what they are, for people: `rows 207-209: totals, row 212: remarks`."""
+    runs: list[list[FooterRow]] = []
+    for each in footer:
+        follows = runs and each.row == runs[-1][-1].row + 1 and each.reason == runs[-1][-1].reason
+        runs[-1].append(each) if follows else runs.append([each])
+    shown = [
+        (f"row {run[0].row}" if len(run) == 1 else f"rows {run[0].row}-{run[-1].row}") + f": {run[0].reason}"
+        for run in runs[:_MAX_RUNS]
+    ]
+    return ", ".join(shown) + (f", … ({len(footer)} rows)" if len(runs) > _MAX_RUNS else "")

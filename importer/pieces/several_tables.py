@@ -73,7 +73,9 @@ def with_largest_table(source: SheetSource, settings: Settings) -> SheetFacts:
     stated = next((t for t in cut.tables if t.ref == found.largest.address), None)
     rows = (None, 0) if stated is None else (stated.header_rows, stated.totals_rows)
     piece = Piece(found.largest.address, *found.largest, *rows)
-    return replace(cut, piece=piece, other_tables=others, doubtful_tables=doubtful, fits_contract=fits)
+    return replace(
+        cut, piece=piece, other_tables=others, doubtful_tables=doubtful, fits=settings.wanted_by if fits else ""
+    )
 
 
 def find_tables(source: SheetSource, settings: Settings) -> SheetTables:

@@ -14,7 +14,7 @@ from importer.cells.frame import HIDDEN, ROW
 from importer.cells.frame import part as part_name
 from importer.errors import SheetError
 from importer.excel.addresses import MAX_COLUMNS, MAX_ROWS
-from importer.footer.footer import TAIL_ROWS, FooterRow, find_footer
+from importer.footer.footer import TAIL_ROWS, FooterRow, describe_rows, find_footer
 from importer.footer.judged_rows import Columns, RowsAbove
 from importer.footer.repeated_header import find_repeated, read_labels
 from importer.footer.row_marks import RowMark
@@ -142,6 +142,8 @@ def _header_rows(head: pl.DataFrame, cut: SheetFacts, settings: Settings, *, tex
     """Return the header rows: those that the settings give, else those that are found in the head."""
     if settings.header_rows is not None:
         return given_header(*settings.header_rows)
+    if cut.header is not None:
+        return cut.header
     area = area_of(cut.piece)
     grid = make_grid(
         head if area is None else head.filter(pl.col(ROW).is_between(area.top, area.bottom)), textual=textual
@@ -281,20 +283,3 @@ def _with_totals_row(footer: list[FooterRow], cut: SheetFacts, data: DataRows) -
         return footer
     others = [each for each in footer if each.row != stated[0].bottom]
     return sorted([*others, FooterRow(stated[0].bottom, "totals", certain=True)], key=lambda each: each.row)
-
-
-def describe_rows(footer: Sequence[FooterRow]) -> str:
-    """Return rows and what they are, for people: `rows 207-209: totals, row 212: remarks`."""
-    runs: list[list[FooterRow]] = []
-    for each in footer:
-        follows = runs and each.row == runs[-1][-1].row + 1 and each.reason == runs[-1][-1].reason
-        runs[-1].append(each) if follows else runs.append([each])
-    shown = [
-        (f"row {run[0].row}" if len(run) == 1 else f"rows {run[0].row}-{run[-1].row}") + f": {run[0].reason}"
-        for run in runs[:_MAX_RUNS]
-    ]
-    return ", ".join(shown) + (f", … ({len(footer)} rows)" if len(runs) > _MAX_RUNS else "")
-
-
-#: Most runs of rows that a note lists.
-_MAX_RUNS = 8

@@ -13,11 +13,12 @@ from importer.cells.facts import ColumnFacts, merge_windows
 from importer.cells.frame import ROW
 from importer.errors import SheetError
 from importer.excel.addresses import MAX_COLUMNS, column_letters
+from importer.footer.footer import describe_rows
 from importer.table.cell_range import CellRange, clip_merges, parse_typed_range
 from importer.table.window_rows import keeping_rows
 
 from .area import area_of, check_area, read_head
-from .edges import TableEdges, describe_rows, find_edges
+from .edges import TableEdges, find_edges
 from .header import Header, read_header
 from .places import CellAddresses, find_places
 
@@ -158,7 +159,7 @@ class SheetSource:
         if area is not None and self.cut.other_tables:
             others, read = self.cut.other_tables, f"{area.address}, was read; the cells of the others are ignored"
             options = " or ".join(f"--range {other}" for other in others)
-            which = "the one that fits the contract" if self.cut.fits_contract else "the largest"
+            which = f"the one that fits {self.cut.fits}" if self.cut.fits else "the largest"
             return [f"the sheet has {len(others) + 1} tables: only {which}, {read} ({options})"]
         if piece is not None and area is not None:
             what = "Excel table" if piece.header_rows is not None else "range"

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from importer.cells.facts import ColumnFacts
     from importer.excel.workbook import Piece, Sheet, Workbook
     from importer.settings import Limits
+    from importer.table.header_rows import HeaderRows
 
 #: Number of rows at the top that are searched for the header. Title blocks above a table rarely exceed 20 rows, and
 #: those of measuring devices reach 64.
@@ -65,7 +66,8 @@ class SheetFacts:
         piece: the piece of the sheet that is read; None for all of it.
         other_tables: ranges of the sheet's tables that are not read, where it has several.
         doubtful_tables: ranges that were read as a part of the table, and may be tables of their own.
-        fits_contract: whether the table was chosen because it has the contract's columns, not as the largest.
+        fits: what the table was chosen for, such as the contract whose columns it has; empty if it is the largest.
+        header: the header rows, where what the columns are called decides that; None: they are found in the cells.
     """
 
     hidden_columns: tuple[tuple[int, int], ...]
@@ -75,7 +77,8 @@ class SheetFacts:
     piece: Piece | None = None
     other_tables: tuple[str, ...] = ()
     doubtful_tables: tuple[str, ...] = ()
-    fits_contract: bool = False
+    fits: str = ""
+    header: HeaderRows | None = None
 
 
 class DataPart(NamedTuple):

@@ -12,8 +12,8 @@ from importer.decoding.tasks import ReadTask, StringsTask, WindowRead
 from importer.errors import CellsDisputed, ImporterError, LimitExceeded, ReaderDied
 from importer.footer.footer import TAIL_ROWS
 from importer.number_formats.styles import read_cell_formats
+from importer.pieces.known_table import settle_table
 from importer.pieces.piece import find_piece
-from importer.pieces.several_tables import with_largest_table
 from importer.reading.area import begins_far_down, head_rows, head_windows
 from importer.reading.sheet_source import SheetSource, make_source, sort_windows
 from importer.reading.text_windows import TextSplitter
@@ -225,8 +225,7 @@ class _SheetReader:
 
     def _whole_source(self) -> SheetSource:
         self._complete = True
-        source = self._source_so_far()
-        return source if (cut := with_largest_table(source, self._settings)) is source.cut else self._make_source(cut)
+        return settle_table(self._source_so_far(), self._settings)
 
     def _source_so_far(self) -> SheetSource:
         return self._make_source(self._splitter.facts())

@@ -48,6 +48,7 @@ class HeaderRows:
         after: rows after this one are data; `last`, or without a header the last row above the table.
         doubt: why this is a guess, and the option that decides otherwise; None if it is none.
         given: whether somebody, or the file itself, says so.
+        decided: what decided it, where that is not how the cells look; for people.
     """
 
     first: int
@@ -55,6 +56,7 @@ class HeaderRows:
     after: int
     doubt: str | None = None
     given: bool = False
+    decided: str | None = None
 
 
 #: Fewest rows of values that make a table of a row and what is below it.
