@@ -58,10 +58,12 @@ class Hooks:
         before_publish: called once in every attempt to publish (a dry run makes one too). The rows are in the target
             by then, in a transaction that holds its locks and that no other session sees until it is committed.
         choose_types: returns a type by column name for columns whose kinds mix; called once, by `mixed='ask'`.
+        find_reading: returns the sheet if it was read before, with the same settings; called once.
     """
 
     before_publish: Callable[[], None] | None = None
     choose_types: Callable[[list[MixedColumn]], dict[str, str]] | None = None
+    find_reading: Callable[[Workbook, Sheet], SheetSource | None] | None = None
 
 
 _NO_HOOKS = Hooks()
@@ -98,9 +100,9 @@ def run(
         open_workspace(settings, clock.deadline, clock.say) as (folder, pool),
     ):
         context = RunContext(settings, contract, clock, folder, pool, dry_run)
-        attempt = _Attempt(context, holder, hooks)
         opened = open_source(settings, clock, (folder, pool))
         holder.set_source(*opened)
+        attempt = _Attempt(context, holder, hooks, hooks.find_reading and hooks.find_reading(*opened))
         retry = Retry(settings.retry_for, clock.deadline, clock.say)
         while True:
             try:
@@ -123,13 +125,13 @@ def _draw_timeline(context: RunContext, workbook: Workbook, report: Report, befo
 class _Attempt:
     """The attempts of one run: reads the sheet once and repeats the rest when the server failed meanwhile."""
 
-    def __init__(self, context: RunContext, holder: LeaseHolder, hooks: Hooks) -> None:
+    def __init__(self, context: RunContext, holder: LeaseHolder, hooks: Hooks, source: SheetSource | None) -> None:
         self._context, self._holder, self._hooks = context, holder, hooks
         self._settings, self._clock, self._dry_run = context.settings, context.clock, context.dry_run
         #: Only the first reading of the sheet also loads meanwhile.
-        self._stream: Stream | None = Stream(context, holder)
+        self._stream: Stream | None = Stream(context, holder) if source is None else None
         self._commit = RunCommit(context)
-        self._source: SheetSource | None = None
+        self._source = source
         #: What was loaded while that source was read.
         self._streamed: StreamResults | None = None
         #: How often the target was altered between planning and publishing.

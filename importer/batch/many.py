@@ -141,7 +141,7 @@ def _run_many(request: ManyRequest, executor: Executor | None, on_report: Callab
     with (
         shared_rejects(prepared.specs, is_elsewhere=executor is not None) as rejects,
         target_dsn(prepared.settings) as dsn,
-        Workplace(executor, _slots(prepared, request)) as workplace,
+        Workplace(executor, _slots(prepared, request), keeps_readings=True) as workplace,
     ):
         batch = _Batch(request, prepared, workplace, rejects, on_report)
         stopped = batch.run(dsn)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from importer.errors import BudgetExceeded, CommitUnknown, ImporterError, MachineError, UsageError
-from importer.pipeline import run
+from importer.pipeline import Hooks, run
 from importer.settings import Limits, Settings, make_settings
 from importer.version import __version__
 
+from .readings.saved_sheet import load_sheet
 from .report import ImportReport
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ class ImportTask:
         batch: names the command that the import is one of.
         number: number of the import in its command.
         packed_rejects: folder that it packs its rejects into; None: it writes a file.
+        reading: folder in which its survey keeps what it reads, and from which the import takes it; None: it reads.
+        reading_bytes: most bytes that the survey keeps.
         attempt: how often it was handed out before; no two tasks are equal, because some executors answer equal ones
             from memory.
         version: version of the program that hands out the task.
@@ -49,6 +53,8 @@ class ImportTask:
     batch: str = ""
     number: int = 0
     packed_rejects: str | None = None
+    reading: str | None = None
+    reading_bytes: int = 0
     attempt: int = 0
     version: str = __version__
 
@@ -91,12 +97,17 @@ def spec_settings(spec: ImportSpec, to: str | None) -> Settings:
         raise UsageError(f"an import has an unknown option ({exc})", place=spec.label) from None
 
 
+def run_hooks(task: ImportTask) -> Hooks:
+    """Return what the run of an import asks for: the sheet, if its survey kept that."""
+    return Hooks(find_reading=partial(load_sheet, Path(task.reading)) if task.reading is not None else None)
+
+
 def run_here(task: ImportTask, progress: Progress | None = None) -> ImportReport:
     """Run an import in this process and return its report; no error is raised but signals."""
     began = time.monotonic()
     spec = task.spec
     try:
-        report = run(task_settings(task), progress, dry_run=task.dry_run)
+        report = run(task_settings(task), progress, dry_run=task.dry_run, hooks=run_hooks(task))
     except BaseException as exc:  # noqa: BLE001 - one import that fails must not end the others
         return report_of_error(spec, exc, time.monotonic() - began)
     return report_of_run(spec, report, time.monotonic() - began)

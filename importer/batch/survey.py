@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from importer.cells.facts import ColumnFacts
@@ -17,6 +18,7 @@ from importer.remote.local_copy import local_copy
 from importer.stages.workspace import open_workspace
 
 from .one_import import task_settings
+from .readings.saved_sheet import save_sheet
 
 if TYPE_CHECKING:
     from importer.reading.header import SheetColumn
@@ -72,10 +74,12 @@ class SheetSurvey:
     Attributes:
         sheet: name of the sheet.
         columns: the columns, left to right.
+        kept: bytes of what was kept for the import.
     """
 
     sheet: str
     columns: tuple[SurveyedColumn, ...]
+    kept: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the survey as a dict that JSON can hold."""
@@ -84,25 +88,29 @@ class SheetSurvey:
     @classmethod
     def from_dict(cls, described: dict[str, Any]) -> SheetSurvey:
         """Return the survey that `to_dict` made a dict of."""
-        return cls(described["sheet"], tuple(SurveyedColumn(**column) for column in described["columns"]))
+        columns = tuple(SurveyedColumn(**column) for column in described["columns"])
+        return cls(described["sheet"], columns, described["kept"])
 
 
 def survey_sheet(task: ImportTask) -> SheetSurvey:
-    """Read a sheet without a database, and return what its columns hold.
+    """Read a sheet without a database, return what its columns hold, and keep what was read if the task says so.
 
     Raises:
         UsageError: an option is invalid.
         InputError: the workbook, the sheet or the header is refused.
     """
     with local_copy(task_settings(task)) as settings, open_workspace(settings) as (folder, pool):
-        source, _ = read_sheet(settings, pool, folder)
+        source, disputes = read_sheet(settings, pool, folder)
         columns, _ = choose_columns(source.header, settings.columns)
         if settings.hidden == "skip":
             hidden = set(hidden_columns(source.cut, source.facts))
             columns = [c for c in columns if c.index not in hidden]
         types = _types_of_forms(source, columns)
         types |= _types_of_texts(settings, source, columns) if settings.parse_texts else {}
-        return SheetSurvey(source.sheet.name, tuple(_surveyed(source, c, types.get(c.name)) for c in columns))
+        surveyed = tuple(_surveyed(source, c, types.get(c.name)) for c in columns)
+        # What was disputed is read again by the import, which says why.
+        kept = save_sheet(source, Path(task.reading), task.reading_bytes) if task.reading and not disputes else 0
+        return SheetSurvey(source.sheet.name, surveyed, kept)
 
 
 def _types_of_forms(source: SheetSource, columns: list[SheetColumn]) -> dict[str, str]:

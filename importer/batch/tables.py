@@ -175,7 +175,7 @@ def _is_missing(session: Session, table: str) -> bool:
 
 def _agree(numbers: list[int], tasks: dict[int, ImportTask], settings: Settings, workplace: Workplace) -> PlannedTables:
     """Survey all sheets of a new table, and return their imports with the columns on which they agree."""
-    answers = survey_all({n: tasks[n] for n in numbers}, workplace)
+    answers = dict(sorted(survey_all({n: tasks[n] for n in numbers}, workplace).items()))
     surveys = {n: answer for n, answer in answers.items() if isinstance(answer, SheetSurvey)}
     failed = {n: failed_report(tasks[n].spec, a) for n, a in answers.items() if not isinstance(a, SheetSurvey)}
     labels = {_label(tasks[n].spec, n): n for n in surveys}

@@ -16,7 +16,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from importer.batch.one_import import describe, report_of_error, report_of_run, task_settings
+from importer.batch.one_import import describe, report_of_error, report_of_run, run_hooks, task_settings
 from importer.batch.report import NOT_PUBLISHED, ImportReport, not_started_report
 from importer.errors import CommitUnknown, ImporterError
 from importer.ledger.history import clean_after_check
@@ -145,7 +145,7 @@ class _Together:
         began = time.monotonic()
         try:
             settings = self._settings(number, task)
-            report = run(settings, self._progress(task))
+            report = run(settings, self._progress(task), hooks=run_hooks(task))
         except (KeyboardInterrupt, CommitUnknown) as exc:
             raise KeyboardInterrupt from exc
         except Exception as exc:

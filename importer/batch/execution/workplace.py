@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import secrets
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from importer.batch.one_import import run_here
+from importer.batch.readings.kept_readings import KeptReadings
 from importer.errors import SourceUnseen
 from importer.integrations.clusters import Cluster
 
@@ -33,6 +35,7 @@ class Workplace:
     Args:
         executor: what runs the tasks; None: threads of this process, each with a child process.
         slots: how many tasks run at once in this process; 0: one after the other, and no child process.
+        keeps_readings: whether what a survey reads is kept for the import, where both run in processes of this one.
 
     Attributes:
         batch: names the command; its tasks bear this name.
@@ -41,8 +44,9 @@ class Workplace:
         workers_each: most workers of one import, where it does not say so itself; None: as its options say.
     """
 
-    def __init__(self, executor: Executor | None, slots: int) -> None:
+    def __init__(self, executor: Executor | None, slots: int, *, keeps_readings: bool = False) -> None:
         self._children: ImportProcesses | None = None
+        self._readings = KeptReadings(keeps=keeps_readings)
         self._cluster = executor if isinstance(executor, Cluster) else None
         self.batch = secrets.token_hex(8)
         self.is_elsewhere = executor is not None
@@ -70,6 +74,7 @@ class Workplace:
             self._executor.shutdown(wait=True, cancel_futures=True)
         if self._children is not None:
             self._children.close()
+        self._readings.close()
 
     def dsn_for(self, dsn: Dsn) -> str:
         """Return the connection string that the tasks get."""
@@ -77,14 +82,14 @@ class Workplace:
 
     def run(self, task: ImportTask) -> Future[ImportReport]:
         """Hand out an import."""
-        if self.is_serial:
-            return self._executor.submit(run_here, task)
-        if self._children is not None:
-            return self._executor.submit(run_in_child, self._children, task)
-        return self._executor.submit(run_task, task)
+        if self.is_elsewhere:
+            return self._executor.submit(run_task, task)
+        run = run_here if self._children is None else partial(run_in_child, self._children)
+        return self._executor.submit(self._readings.run, run, task)
 
     def run_together(self, given: ImportSet) -> Future[list[ImportReport]]:
         """Hand out imports that are published as one; no given executor runs them."""
+        given = replace(given, tasks=tuple(map(self._readings.hand_over, given.tasks)))
         if self._children is not None:
             return self._executor.submit(run_together_in_child, self._children, given)
         from .together import run_together
@@ -93,11 +98,10 @@ class Workplace:
 
     def survey(self, task: ImportTask) -> Future[SheetSurvey | dict[str, Any]]:
         """Hand out the survey of a sheet."""
-        if self.is_serial:
-            return self._executor.submit(survey_here, task)
-        if self._children is not None:
-            return self._executor.submit(survey_in_child, self._children, task)
-        return self._executor.submit(survey_task, task)
+        if self.is_elsewhere:
+            return self._executor.submit(survey_task, task)
+        survey = survey_here if self._children is None else partial(survey_in_child, self._children)
+        return self._executor.submit(self._readings.survey, survey, task)
 
     def stop(self, futures: Mapping[Future[Any], int]) -> None:
         """Stop what runs, as by Ctrl-C, and cancel what does not; a future that is not cancelled will end soon.
