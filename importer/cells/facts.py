@@ -125,17 +125,17 @@ def profile(frame: pl.DataFrame, missing: tuple[str, ...] = ("",), *, textual: b
     examples = _Examples(frame, missing)
     facts = {column: _facts(examples, column, kinds, row) for column, kinds in columns.items()}
     if textual:
-        facts = {column: replace(each, form=_text_form(frame, column, each, missing)) for column, each in facts.items()}
+        arrays = frame.to_dict()
+        forms = {c: _text_form(arrays.get(part(c, "text")), each, missing) for c, each in facts.items()}
+        facts = {column: replace(each, form=forms[column]) for column, each in facts.items()}
     return facts
 
 
-def _text_form(frame: pl.DataFrame, column: int, facts: ColumnFacts, missing: tuple[str, ...]) -> str:
+def _text_form(texts: pl.Series | None, facts: ColumnFacts, missing: tuple[str, ...]) -> str:
     """Return the form of the texts of a column; in most columns the first one shows that they have none."""
     first = facts.examples.get("text")
-    name = part(column, "text")
-    if name not in frame.columns or (first and not may_have_form(str(first[0][1]))):
+    if texts is None or (first and not may_have_form(str(first[0][1]))):
         return TEXT
-    texts = frame[name]
     return find_form(texts.filter(~texts.is_in(list(missing))))
 
 

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 from typing import TYPE_CHECKING
 
+from importer.excel.addresses import refuse_columns
 from importer.workers.own_process import require_worker
 
 from .agreement import SecondReader
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .model import OtherBook
+
+
+#: Rows that show how wide a sheet is.
+_FIRST_ROWS = 128
 
 
 def convert_sheet(task: ConvertTask) -> Converted:
@@ -34,8 +39,22 @@ def convert_sheet(task: ConvertTask) -> Converted:
         PackageWriter(task.out, book, -1).write((), beside)
         return Converted(book.reader, 0, 0)
     with SecondReader(task.path, book.sheets[chosen].name, epoch_1904=book.epoch_1904) as second:
-        PackageWriter(task.out, book, chosen).write(second.check(rows), beside)
+        PackageWriter(task.out, book, chosen).write(second.check(_not_too_wide(rows, task.most_columns)), beside)
         return Converted(book.reader, second.compared, second.ignored)
+
+
+def _not_too_wide(rows: Iterator[OtherRow], most: int) -> Iterator[OtherRow]:
+    """Yield the rows; refuse a sheet by its first ones if these have cells in more than so many columns.
+
+    Raises:
+        SheetError: they have.
+    """
+    columns = set[int]()
+    for number, row in enumerate(rows):
+        if number < _FIRST_ROWS:
+            columns.update(cell.column for cell in row.cells)
+            refuse_columns(len(columns), most)
+        yield row
 
 
 def _choose(book: OtherBook, name: str | None, beside: Surroundings) -> tuple[int, Iterator[OtherRow]]:

@@ -103,6 +103,7 @@ class ConvertTask:
         out: the package to write.
         sheet: name of the sheet; None: the first visible one with rows.
         limits: upper bounds on what it may cost.
+        most_columns: most columns with cells in the first rows.
     """
 
     path: Path
@@ -110,6 +111,7 @@ class ConvertTask:
     out: Path
     sheet: str | None
     limits: Limits
+    most_columns: int
 
 
 class Converted(NamedTuple):

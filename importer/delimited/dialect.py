@@ -7,7 +7,7 @@ from collections import Counter
 from typing import NamedTuple
 
 from importer.errors import WorkbookRefused
-from importer.excel.addresses import MAX_COLUMNS
+from importer.excel.addresses import MAX_COLUMNS, refuse_columns
 from importer.text_files import normalize_delimiter
 
 from .other_spellings import refuse_other_spellings
@@ -41,7 +41,9 @@ class FoundDialect(NamedTuple):
     width: int
 
 
-def find_dialect(sample: bytes, place: str, given: str | None, *, tabs: bool, complete: bool) -> FoundDialect:
+def find_dialect(
+    sample: bytes, place: str, given: str | None, *, tabs: bool, complete: bool, most: int = MAX_COLUMNS
+) -> FoundDialect:
     """Return the dialect of a text by its first lines.
 
     Args:
@@ -50,8 +52,10 @@ def find_dialect(sample: bytes, place: str, given: str | None, *, tabs: bool, co
         given: the delimiter that somebody gave, or None.
         tabs: whether the file's name says that it is separated by tabs.
         complete: whether the sample is the whole text; otherwise its last line may be cut.
+        most: most columns with a text.
 
     Raises:
+        SheetError: the first lines have texts in too many columns.
         WorkbookRefused: several delimiters are as likely, the first line has more fields than any sheet, or the texts
             seem to be quoted, or the lines to end, in another way.
     """
@@ -70,6 +74,8 @@ def find_dialect(sample: bytes, place: str, given: str | None, *, tabs: bool, co
     else:
         delimiter = _find_delimiter(lines, place)
     width = _width([line.count(delimiter) + 1 for line in lines])
+    if width > most:
+        refuse_columns(_count_filled(lines, delimiter), most)
     if width > MAX_COLUMNS:
         raise WorkbookRefused(f"the first lines have {width:,} fields, more than {MAX_COLUMNS:,}", place=place)
     refuse_other_spellings(lines, delimiter, place)
@@ -80,6 +86,11 @@ def _width(counts: list[int]) -> int:
     """Return the number of fields of the table's lines: that of most lines, or of the first if it has more."""
     wide = Counter(n for n in counts if n > 1)
     return max(wide.most_common(1)[0][0], counts[0]) if wide else 1
+
+
+def _count_filled(lines: list[bytes], delimiter: bytes) -> int:
+    """Return how many columns have a text in some line: Excel may end lines with thousands of delimiters."""
+    return len({n for line in lines for n, text in enumerate(line.split(delimiter)) if text.strip()})
 
 
 def _find_delimiter(lines: list[bytes], place: str) -> bytes:

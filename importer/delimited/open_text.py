@@ -6,6 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from importer.errors import SheetError, WorkbookRefused
+from importer.excel.addresses import MAX_COLUMNS
 from importer.excel.workbook import Sheet, Workbook
 from importer.text_files import TEXT_SUFFIXES, WORKBOOK_SUFFIXES, TextDialect
 
@@ -22,15 +23,17 @@ SHEET = "CSV"
 _SAMPLE_BYTES = 1 << 20
 
 
-def open_text(path: Path, encoding: str | None, delimiter: str | None) -> Workbook:
+def open_text(path: Path, encoding: str | None, delimiter: str | None, most_columns: int = MAX_COLUMNS) -> Workbook:
     """Open a text file: decide its encoding and its dialect, and hash it.
 
     Args:
         path: the file.
         encoding: its encoding, if somebody said it.
         delimiter: its delimiter, if somebody said it.
+        most_columns: most columns with a text in the first lines.
 
     Raises:
+        SheetError: it has no rows, or more columns.
         WorkbookRefused: the text could be read in several ways, or not at all.
     """
     found = find_encoding(path, encoding)
@@ -42,7 +45,7 @@ def open_text(path: Path, encoding: str | None, delimiter: str | None) -> Workbo
     if complete and not start.strip():
         raise SheetError("the file has no rows", place=path.name, choice="name another file")
     tabs = path.suffix.lower() in {".tsv", ".tab"}
-    dialect = find_dialect(sample, path.name, delimiter, tabs=tabs, complete=complete)
+    dialect = find_dialect(sample, path.name, delimiter, tabs=tabs, complete=complete, most=most_columns)
     if dialect.width == 1:
         _refuse_message(path)
     skip = found.skip + len(sample[: dialect.skip].decode().encode(found.name))

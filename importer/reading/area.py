@@ -9,6 +9,7 @@ import polars as pl
 from importer.cells import spool
 from importer.cells.frame import ROW
 from importer.errors import SheetError
+from importer.excel.addresses import refuse_columns
 from importer.table.cell_range import CellRange, parse_range
 from importer.table.data_rows import select_columns
 
@@ -54,6 +55,16 @@ def head_windows(settings: Settings) -> int:
     """Return the number of windows that hold the head rows: one, unless the user set smaller windows."""
     rows = head_rows(settings)
     return -(-rows // min(settings.chunk_rows or rows, rows))
+
+
+def refuse_wide_head(first: WindowRead, piece: Piece | None, most: int) -> None:
+    """Refuse a sheet with more than so many columns by its first window: it may have millions of cells below it.
+
+    Raises:
+        SheetError: it has more.
+    """
+    if piece is None:
+        refuse_columns(sum(facts.cells > 0 for facts in first.columns.values()), most)
 
 
 def begins_far_down(piece: Piece | None) -> bool:

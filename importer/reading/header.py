@@ -11,7 +11,7 @@ import polars as pl
 from importer.cells.frame import ROW, kinds_by_column
 from importer.cells.text import raw_text
 from importer.errors import SheetError
-from importer.excel.addresses import MAX_CHARACTERS, column_letters
+from importer.excel.addresses import MAX_CHARACTERS, column_letters, refuse_columns
 from importer.table.cell_range import parse_merges
 from importer.table.labels import collapse_spaces, column_names
 
@@ -90,11 +90,7 @@ def read_header(
     """
     texts = _header_texts(head, (rows.first, rows.last), merges)
     indices = sorted({*texts, *data_columns})
-    if len(indices) > most_columns:
-        raise SheetError(
-            f"the header has {len(indices):,} columns, a table can have {most_columns:,}",
-            choice="choose some with --columns",
-        )
+    refuse_columns(len(indices), most_columns)
     for index, text in texts.items():
         if len(text) > MAX_CHARACTERS:
             raise SheetError(

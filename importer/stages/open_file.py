@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from importer.errors import MachineError, ReaderDied
+from importer.excel.addresses import MAX_COLUMNS
 from importer.excel.sniff import check_magic
 from importer.excel.workbook import Workbook, find_format, hash_file, open_workbook
 
@@ -50,7 +51,7 @@ def _open(settings: Settings, place: Place | None, until: contextlib.ExitStack |
     if form == "text":
         from importer.delimited.open_text import open_text
 
-        return open_text(path, settings.encoding, settings.delimiter)
+        return open_text(path, settings.encoding, settings.delimiter, _most_columns(settings))
     other: OtherFormat | None = "xls" if form == "xls" else find_format(path, limits)
     if other is None:
         return open_workbook(path, limits)
@@ -61,6 +62,11 @@ def _open(settings: Settings, place: Place | None, until: contextlib.ExitStack |
     with contextlib.ExitStack() as own:
         folder, pool = place or (until or own).enter_context(open_workspace(settings))
         return _convert(settings, other, folder, pool)
+
+
+def _most_columns(settings: Settings) -> int:
+    """Return the most columns of the sheet, which need not be a table's if only a piece of it is read."""
+    return settings.limits.columns if settings.range is None and settings.excel_table is None else MAX_COLUMNS
 
 
 def _convert(settings: Settings, form: OtherFormat, folder: Path, pool: Pool) -> Workbook:
@@ -78,7 +84,7 @@ def _convert(settings: Settings, form: OtherFormat, folder: Path, pool: Pool) ->
             choice=f"nothing was loaded; a worker may use {allowed}; or save it as .xlsx",
         )  # fmt: skip
 
-    task = ConvertTask(path, form, out, settings.sheet, settings.limits)
+    task = ConvertTask(path, form, out, settings.sheet, settings.limits, _most_columns(settings))
     (converted,) = pool.run(convert_sheet, [task], died)
     note = f"read as .{form}: by {converted.reader}, and by calamine, which agree in {converted.compared:,} cells"
     if converted.ignored:

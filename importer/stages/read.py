@@ -14,7 +14,7 @@ from importer.footer.footer import TAIL_ROWS
 from importer.number_formats.styles import read_cell_formats
 from importer.pieces.known_table import settle_table
 from importer.pieces.piece import find_piece
-from importer.reading.area import begins_far_down, head_rows, head_windows
+from importer.reading.area import begins_far_down, head_rows, head_windows, refuse_wide_head
 from importer.reading.sheet_source import SheetSource, make_source, sort_windows
 from importer.reading.text_windows import TextSplitter
 from importer.reading.windows import WINDOWS_AHEAD, WindowSizes, WindowSplitter, judged_bytes
@@ -255,14 +255,16 @@ class _SheetReader:
             if result.dispute:
                 raise CellsDisputed(result.dispute)
             self._splitter.release(result.number)
-            self._count(result.rows)
+            self._count(result)
             self._clock.advance(result.rows)
             between_windows()
             self._windows.append(result)
 
-    def _count(self, rows: int) -> None:
-        """Add to the rows read so far; refuse a sheet with more than the limit as soon as that is known."""
-        self._rows += rows
+    def _count(self, result: WindowRead) -> None:
+        """Add to the rows read so far; refuse a sheet with more than the limits as soon as that is known."""
+        if result.number == 0:
+            refuse_wide_head(result, self._workbook.piece, self._settings.limits.columns)
+        self._rows += result.rows
         most = self._settings.limits.rows
         if most is not None and self._rows > most:
             raise LimitExceeded(f"the sheet has more than {most:,} rows", choice="split it")
@@ -271,10 +273,8 @@ class _SheetReader:
         """Parse the shared strings in the first worker, which also connects if it can, while windows are cut."""
         if self._strings is None or self._workbook.shared_strings is None:
             return
-
-        task = StringsTask(
-            self._workbook.container, self._workbook.shared_strings, self._settings.limits, self._strings, dsn
-        )
+        limits = self._settings.limits
+        task = StringsTask(self._workbook.container, self._workbook.shared_strings, limits, self._strings, dsn)
         for _ in self._pool.run(parse_strings, [task], self._strings_error):
             pass
 

@@ -19,6 +19,7 @@ from importer.conversion.biff12 import rk_number
 from importer.conversion.number_text import number_text
 from importer.conversion.xls_formulas import find_uncalculated
 from importer.errors import CellsDisagree, InputError, LimitExceeded, SheetError, WorkbookRefused
+from importer.settings import Limits
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -119,6 +120,14 @@ def _altered(value: Any, wrong: Any) -> Any:
         return check(self, rows)
 
     return altered
+
+
+@pytest.mark.parametrize("form", ["ods", "xlsb"])
+def test_too_many_columns_are_refused_by_the_first_rows(tmp_path: Path, form: str) -> None:
+    path = WRITERS[form](tmp_path / f"b.{form}", [Table([["title"], [f"c{n}" for n in range(30)], list(range(30))])])
+    with pytest.raises(SheetError, match="30 columns, a table can have 20"):
+        everything(path, limits=Limits(columns=20))
+    assert everything(path, limits=Limits(columns=20), range="A2:C3")["header"] == ["c0", "c1", "c2"]
 
 
 class Huge(dt.timedelta):

@@ -15,6 +15,7 @@ from support.reading import read_cells, reading
 
 from importer.cells.text_forms import find_form, widest
 from importer.delimited.encodings import find_encoding
+from importer.delimited.open_text import open_text
 from importer.delimited.records import CutSizes, RecordCutter
 from importer.delimited.second_reader import check_second_reader
 from importer.delimited.utf8 import check_utf8
@@ -225,6 +226,21 @@ def test_line_of_very_many_fields_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="a line with many million fields") as caught:
         read(tmp_path, b"a,b\n1,2\n3," + b"," * (17 << 20) + b"\n", chunk_rows=1)
     assert caught.value.exit_code == 3
+
+
+def test_too_many_columns_are_refused_by_the_first_lines(tmp_path: Path) -> None:
+    """Before any cell is read; a piece may be read, and delimiters without a text make no column."""
+    path = tmp_path / "t.csv"
+    path.write_text(",".join(f"c{n}" for n in range(10_000)) + "\n" + "1," * 9_999 + "1\n")
+    with pytest.raises(SheetError, match="10,000 columns, a table can have 1,600") as caught:
+        open_text(path, None, None, 1600)
+    assert "--range A1:BIN1000" in str(caught.value.choice)
+    path.write_text(",".join(f"c{n}" for n in range(30)) + "\n" + "1," * 29 + "1\n")
+    with reading(path, range="B1:D9", limits=Limits(columns=20)) as source:
+        assert [column.header for column in source.header.columns] == ["c1", "c2", "c3"]
+    path.write_text("a,b" + "," * 30 + "\n1,2" + "," * 30 + "\n")
+    with reading(path, limits=Limits(columns=20)) as source:
+        assert [column.header for column in source.header.columns] == ["a", "b"]
 
 
 def test_random_files_are_read_as_python_reads_them(tmp_path: Path) -> None:

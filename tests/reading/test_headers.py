@@ -368,3 +368,4 @@ def test_header_with_more_columns_than_a_table_can_have(tmp_path: Path) -> None:
     path = save(tmp_path / "t.xlsx", [f"c{n}" for n in range(12)], list(range(12)))
     with pytest.raises(SheetError, match="12 columns, a table can have 10"):
         header_of(path, limits=Limits(columns=10))
+    assert len(header_of(path, limits=Limits(columns=10), range="C1:L2").columns) == 10
