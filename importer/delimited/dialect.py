@@ -10,7 +10,7 @@ from importer.errors import WorkbookRefused
 from importer.excel.addresses import MAX_COLUMNS, refuse_columns
 from importer.text_files import normalize_delimiter
 
-from .other_spellings import refuse_other_spellings
+from .other_spellings import note_other_quotes, refuse_other_spellings
 
 #: Delimiters that are looked for.
 CANDIDATES = (b",", b";", b"\t", b"|")
@@ -33,12 +33,14 @@ class FoundDialect(NamedTuple):
         eol: byte at the end of a line.
         skip: bytes of a line `sep=` before the first line.
         width: number of fields of a line of the table.
+        note: what is odd about the first lines; empty if nothing is.
     """
 
     delimiter: bytes
     eol: bytes
     skip: int
     width: int
+    note: str = ""
 
 
 def find_dialect(
@@ -79,7 +81,7 @@ def find_dialect(
     if width > MAX_COLUMNS:
         raise WorkbookRefused(f"the first lines have {width:,} fields, more than {MAX_COLUMNS:,}", place=place)
     refuse_other_spellings(lines, delimiter, place)
-    return FoundDialect(delimiter, eol, skip, width)
+    return FoundDialect(delimiter, eol, skip, width, note_other_quotes(lines, delimiter))
 
 
 def _width(counts: list[int]) -> int:

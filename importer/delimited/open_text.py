@@ -62,7 +62,7 @@ def open_text(path: Path, encoding: str | None, delimiter: str | None, most_colu
         dialect=TextDialect(
             found.name, dialect.delimiter, dialect.eol, skip, 2 if dialect.skip else 1, dialect.width
         ),
-        notes=(f"read as text: {found.note}, {_columns(dialect)}{quotes}",),
+        notes=(f"read as text: {found.note}, {_columns(dialect)}{quotes}", *filter(None, [dialect.note])),
     )  # fmt: skip
 
 

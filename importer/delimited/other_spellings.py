@@ -7,13 +7,20 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from itertools import zip_longest
 from typing import NoReturn
 
 from importer.errors import WorkbookRefused
+from importer.excel.addresses import column_letters
 
 #: A carriage return that is not part of the end of a line.
 _LONE_RETURN = re.compile(rb"\r(?!\r*\Z)")
 _ENDS = "save it in the program that made it, with one kind of line ends"
+#: Lines whose fields are looked at one by one.
+_MOST_LINES = 1000
+#: Fewest texts of a column that say that their quotes are quotes.
+_LEAST_QUOTED = 2
+_NUMBER = re.compile(rb"[-+]?[0-9][0-9.,: /-]*")
 _QUOTES = 'write "" for a quote within a quoted text, and " right before and after texts that hold the delimiter'
 
 
@@ -33,7 +40,39 @@ def refuse_other_spellings(lines: list[bytes], delimiter: bytes, place: str) -> 
         plain = {line.count(delimiter) for line in lines if line not in held}
         if len(wanted) == 1 and (wanted <= plain or not plain):
             _refuse(f"texts that hold the delimiter seem to be quoted {name}", held[0], place, _QUOTES)
+    if len(lines) > 1 and _all_in_quotes(lines[:_MOST_LINES], delimiter):
+        _refuse("all texts, those of the header, too, are quoted by '", lines[0], place, 'write " for these quotes')
     _refuse_mixed_ends(lines, delimiter, place)
+
+
+def _all_in_quotes(lines: list[bytes], delimiter: bytes) -> bool:
+    """Return whether all fields but numbers are in `'`; the first line has such a field, at least."""
+    fields = [field for line in lines for field in _fields(line, delimiter) if field and not _NUMBER.fullmatch(field)]
+    return all(map(_is_quoted, fields)) and any(map(_is_quoted, _fields(lines[0], delimiter)))
+
+
+def note_other_quotes(lines: list[bytes], delimiter: bytes) -> str:
+    """Return a note on columns whose texts are all in `'`, which are read as part of them; empty if there are none.
+
+    Args:
+        lines: the first lines that are not blank.
+        delimiter: byte between fields.
+    """
+    if sum(b"'" in line for line in lines) < _LEAST_QUOTED:
+        return ""
+    columns = zip_longest(*(_fields(line, delimiter) for line in lines[1 : _MOST_LINES + 1]), fillvalue=b"")
+    held = [[field for field in column if field] for column in columns]
+    found = [n for n, texts in enumerate(held) if len(texts) >= _LEAST_QUOTED and all(map(_is_quoted, texts))]
+    letters = ", ".join(map(column_letters, found))
+    return f"quotes ' around all texts of columns {letters}: read as part of the texts" if found else ""
+
+
+def _fields(line: bytes, delimiter: bytes) -> list[bytes]:
+    return [field.strip(b" ") for field in line.rstrip(b"\r").split(delimiter)]
+
+
+def _is_quoted(field: bytes) -> bool:
+    return len(field) > 1 and field[:1] == field[-1:] == b"'"
 
 
 def _refuse_mixed_ends(lines: list[bytes], delimiter: bytes, place: str) -> None:

@@ -115,6 +115,9 @@ def test_texts_of_other_languages_are_not_taken_for_western_ones(tmp_path: Path,
         (b"a\n1,5\n2,5\n", {}, "delimiter is not clear: ',' gives 2 columns", "t.csv"),
         (b"a,b\n'x, y',1\n'z',2\n", {}, "seem to be quoted by ': \"'x, y',1\"", "t.csv"),
         (b"a;b\n'x; y';1\n'z; w';2\n", {}, "seem to be quoted by '", "t.csv"),
+        (b"'a','b'\n'1','x'\n'2',''\n", {}, "all texts, those of the header, too, are quoted by '", "t.csv"),
+        (b"'a';'b'\n1;'x'\n2,5;'y'\n", {}, "all texts, those of the header, too, are quoted by '", "t.csv"),
+        (b"'a'\r\n'x'\r\n", {}, "all texts, those of the header, too, are quoted by '", "t.csv"),
         (b'a, "b"\n1, "x, y"\n2, "z"\n', {}, 'seem to be quoted by " after a space', "t.csv"),
         (b'a,b\n"x \\"y\\" z",1\n', {}, "(a quote is escaped by a backslash)", "line 2"),
         (b"a,b\r1,2\r3,4\n5,6\r", {}, "some lines end with a carriage return, others with a line feed", "t.csv"),
@@ -180,6 +183,13 @@ def test_lines_of_other_widths_and_bare_quotes_are_said(tmp_path: Path) -> None:
     assert "fewer fields than the table has columns: 1, the first is line 2" in said
     assert "more fields than the table has columns: 1, rejected, the first is line 4" in said
     assert "quotes that quote nothing: 1, read as they are, the first in line 5" in said
+
+
+def test_other_quotes_that_are_read_as_texts_are_said(tmp_path: Path) -> None:
+    said = notes(tmp_path, b"id,name,n\n1,'Ada',\n2,'Bob','\n3,,x\n")
+    assert "quotes ' around all texts of columns B: read as part of the texts" in said
+    for plain in (b"id,name\n1,'Ada'\n2,Bob\n", b"id,name\n1,'Ada'\n", b"a,b\n'tis,x\ny',2\n", b"'a'\n"):
+        assert "quotes '" not in notes(tmp_path, plain)
 
 
 def test_blank_lines_are_counted_and_continued_ones_are_not(tmp_path: Path) -> None:
