@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from openpyxl import load_workbook
 from support.commandline import importer
-from support.otherbooks import Error, Table, write_ods, write_xls, write_xlsb, write_xlsx
+from support.otherbooks import Error, Table, write_csv, write_ods, write_xls, write_xlsb, write_xlsx
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,11 +29,6 @@ def test_same_table_and_rejects_from_every_format(db: Database, tmp_path: Path) 
         loaded[form] = db.rows(f"select * from {form}_book order by id")
         assert db.load(path).outcome == "already-imported"
     assert all(rows == loaded["xlsx"] for rows in loaded.values())
-
-
-def write_csv(path: Path, tables: list[Table]) -> Path:
-    path.write_text("".join(",".join(map(str, row)) + "\n" for row in tables[0].rows))
-    return path
 
 
 def test_fixed_rejects_complete_the_import_of_every_format(db: Database, tmp_path: Path) -> None:

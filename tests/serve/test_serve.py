@@ -12,7 +12,7 @@ from typing import Any
 
 import openpyxl
 import pytest
-from support.otherbooks import Table, write_xlsb
+from support.otherbooks import Table, write_csv, write_ods, write_xls, write_xlsb, write_xlsx
 from support.serving import Service, book, events, numbers, wait_for
 
 from importer import import_workbook
@@ -104,11 +104,30 @@ def test_text_file_is_loaded_and_its_options_are_taken(service: Service) -> None
     assert (loaded.status_code, loaded.json()["stats"]["success_count"]) == (200, 2)
 
 
-def test_workbook_of_another_format_is_loaded(service: Service, tmp_path: Path) -> None:
-    content = write_xlsb(tmp_path / "x.xlsb", [Table([["id", "name"], [1, "a"], [2, "b"]])]).read_bytes()
-    loaded = service.upload(content, "x.xlsb", table="from_xlsb")
-    assert loaded.status_code == 200, loaded.text
-    assert (loaded.status_code, loaded.json()["stats"]["success_count"]) == (200, 2)
+FORMS = {"ods": write_ods, "xls": write_xls, "xlsb": write_xlsb, "tsv": write_csv, "xltm": write_xlsx}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_format_is_inspected_loaded_and_fixed(service: Service, tmp_path: Path, form: str) -> None:
+    """A look, a load with a reject, its workbook, which is an .xlsx whatever it comes from, and the fixed rows."""
+    rows = [["id", "name"], [1, "one"], [2, "much too long"], [3, "three"]]
+    content = FORMS[form](tmp_path / f"b.{form}", [Table(rows)]).read_bytes()
+    fields = [{"name": "id", "type": "integer"}, {"name": "name", "type": "string", "constraints": {"maxLength": 8}}]
+    options = {"table": f"form_{form}", "contract": ("c.json", json.dumps({"fields": fields}))}
+    look = service.upload(content, f"b.{form}", "/inspect").json()
+    assert [column["type"] for column in look["columns"]] == ["bigint", "text"]
+    assert look["rows"]["data"] == 3
+    loaded = service.upload(content, f"b.{form}", **options).json()
+    assert (loaded["stats"]["success_count"], loaded["stats"]["error_count"]) == (2, 1)
+    listed = service.json(loaded["links"]["bad_cells"])
+    assert "B3" in json.dumps(listed)
+    rejected = openpyxl.load_workbook(io.BytesIO(service.client.get(loaded["links"]["rejects"]).content))
+    next(cell for row in rejected.active.iter_rows() for cell in row if cell.value == "much too long").value = "two"
+    assert service.upload(_saved(rejected), "b.rejects.xlsx", **options).json()["stats"]["success_count"] == 1
+    assert service.rows(f"select id, name from form_{form} order by id") == [(1, "one"), (2, "two"), (3, "three")]
+    assert service.upload(content, f"other.{form}", **options).json()["outcome"] == "already-imported"
+    cut = service.upload(content[:30] + bytes(9), f"cut.{form}", **options)
+    assert (cut.status_code, "Traceback" in cut.text) == (422, False)
 
 
 def test_upload_needs_a_workbook(service: Service) -> None:

@@ -127,6 +127,13 @@ def _ods_cell(value: Any, span: tuple[int, int] | None) -> str:
     return f'<table:table-cell{spans} office:value-type="{kind}">{text}</table:table-cell>'
 
 
+def write_csv(path: Path, tables: Sequence[Table]) -> Path:
+    """A text file of the first table, separated by tabs if its name says so; its texts need no quotes."""
+    separator = "\t" if path.suffix == ".tsv" else ","
+    path.write_text("".join(separator.join(map(str, row)) + "\n" for row in tables[0].rows))
+    return path
+
+
 def write_xlsx(path: Path, tables: Sequence[Table]) -> Path:
     """The workbook that the others are compared with."""
     sheets = []
