@@ -4,7 +4,7 @@ A cell of a formula always has a result in this format, so programs that cannot 
 It is known by what the formula cannot give: a text where it multiplies, the number 0 where it joins texts.
 
 Source: [MS-XLS] 2.4.127 (Formula), 2.5.133 (FormulaValue), 2.4.260 (ShrFmla), 2.5.198 (tokens of a formula); [MS-XLSB]
-2.5.97 (tokens of its formulas).
+2.5.98 (tokens of its formulas).
 """
 
 from __future__ import annotations
@@ -37,6 +37,9 @@ _SIZES_12 = {
     0x01: 4, 0x20: 14, 0x23: 4, 0x24: 6, 0x25: 12, 0x29: 2, 0x2A: 6, 0x2B: 12, 0x2C: 6, 0x2D: 12, 0x39: 6, 0x3A: 8,
     0x3B: 14, 0x3C: 8, 0x3D: 14,
 }  # fmt: skip
+#: Tokens of two bytes: natural-language references and names of pivot tables, all of one size, and in BIFF12 references
+#: to columns of tables (`PtgList`).
+_EXTENDED, _EXTENDED_SIZE, _TABLE_COLUMNS, _TABLE_COLUMNS_SIZE = 0x18, 5, 0x19, 13
 _REFERS, _TEXT, _ATTRIBUTE, _FUNCTION, _FUNCTION_VARIABLE, _PARENTHESES = 0x01, 0x17, 0x19, 0x21, 0x22, 0x15
 #: Flags of an attribute: it marks a volatile formula, holds jumps, is a sum.
 _VOLATILE, _CHOOSE, _SUM = 0x01, 0x04, 0x10
@@ -190,6 +193,8 @@ def _size(token: int, body: bytes, version: int) -> int | None:
         return 2 + 2 * int.from_bytes(body[:2], "little")
     if version >= BIFF12 and token in _SIZES_12:
         return _SIZES_12[token]
+    if token == _EXTENDED and body:
+        return _TABLE_COLUMNS_SIZE if body[0] == _TABLE_COLUMNS else _EXTENDED_SIZE
     if token == _TEXT and len(body) > 1:
         return 2 + body[0] * (2 if body[1] & 1 else 1) if version >= _BIFF8 else 1 + body[0]
     if token == _ATTRIBUTE and len(body) > 2:  # noqa: PLR2004 - a flag and a number

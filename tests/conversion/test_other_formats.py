@@ -17,7 +17,7 @@ from xlwt.CompoundDoc import XlsDoc
 from importer.conversion import agreement, open_book
 from importer.conversion.biff12 import rk_number
 from importer.conversion.number_text import number_text
-from importer.conversion.xls_formulas import find_uncalculated
+from importer.conversion.xls_formulas import _result_kind, find_uncalculated
 from importer.errors import CellsDisagree, InputError, LimitExceeded, SheetError, WorkbookRefused
 from importer.settings import Limits
 
@@ -128,6 +128,30 @@ def test_too_many_columns_are_refused_by_the_first_rows(tmp_path: Path, form: st
     with pytest.raises(SheetError, match="30 columns, a table can have 20"):
         everything(path, limits=Limits(columns=20))
     assert everything(path, limits=Limits(columns=20), range="A2:C3")["header"] == ["c0", "c1", "c2"]
+
+
+#: Tokens of [MS-XLSB] 2.5.98.16 with their bytes, as the sections of the structures say: `..` stands for any byte.
+TOKENS_12 = """
+01 row:4|1C 07|1D 01|1E ....|1F {8}|20 {14}|21 ....|22 02 ....|23 {4}|24 {4} ....|25 {4} {4} .... ....|26 {4} ....|27 .. {3} ....
+28 {4} ....|29 ....|2A {6}|2B {12}|2C {4} ....|2D {4} {4} .... ....|39 .... {4}|3A .... {4} ....|3B .... {4} {4} .... ....
+3C .... {6}|3D .... {12}|17 0200 61006200|18 19 .... .... {4} .... ....|18 1D {4}|19 01 ....|19 02 ....|19 04 0100 .... ....
+19 08 ....|19 20 ....|19 40 ....|19 41 ....|19 80 ....|44 {4} ....|64 {4} ....|03|12|13|14|15|16
+"""
+TOKENS_8 = """
+01 ........|02 ........|17 02 00 6162|17 01 01 6100|18 01 {4}|18 1D {4}|1C 07|1F {8}|20 {7}|23 {4}|24 ........|25 {8}|26 {4} ....|27 {6}
+29 ....|2A {4}|2B {8}|2C ........|2D {8}|39 .... {4}|3A .... ........|3B .... {8}|3C .... {4}|3D .... {8}|19 04 0000 ....
+"""
+
+
+def test_size_of_every_token_of_a_formula() -> None:
+    """What follows each token is found: a product, whose result is a number. No token begins with the byte FF."""
+    for version, listed in ((120, TOKENS_12), (80, TOKENS_8)):
+        for token in re.split(r"[|\n]", listed.strip()):
+            spelled = (
+                re.sub(r"(?:row:|\{)(\d+)\}?", lambda m: "FF" * int(m[1]), token).replace("..", "FF").replace(" ", "")
+            )
+            tokens = bytes.fromhex(spelled) + b"\x05"
+            assert _result_kind(struct.pack("<H", len(tokens)) + tokens, version)[0] == "n", (version, token)
 
 
 class Huge(dt.timedelta):
