@@ -55,6 +55,12 @@ _IN_PARENTHESES = rf"^{_CURRENCY}\(\s*{_CURRENCY}(\d[\d\s.,'\x{{2019}}]*)\s*{_CU
 #: A minus behind the number; behind a decimal character it stands for no fraction (`5,-`).
 _MINUS_BEHIND = rf"^([^\d+\-]*)(\d(?:[^\-]*\d)?)\s*(?:-\s*{_CURRENCY}|{_CURRENCY}-)$"
 _NO_FRACTION = r"([.,])\s?[-\x{2013}\x{2014}]+$"
+#: Any other dash beside the digits may be a minus.
+_DASH = r"^\D*[\x{2013}\x{2014}]\D*\d|\d\s*[\x{2013}\x{2014}]"
+#: Words around a number; a point behind a letter is that of an abbreviation (`Rs.5`, `5 kr.`).
+_WORDS_BEFORE, _WORDS_BEHIND = r"^[^\d+\-.,]*\pL\.\s*|^[^\d+\-.,]+", r"[^\d.,\-]*\pL\.$|[^\d.,\-]+$"
+#: Nobody sees which space stands between groups.
+_SPACES = (" ", "\N{NO-BREAK SPACE}", "\N{THIN SPACE}", "\N{NARROW NO-BREAK SPACE}")
 
 
 def _normalize_number_text(field: Field, text: pl.Expr) -> pl.Expr:
@@ -67,6 +73,8 @@ def _normalize_number_text(field: Field, text: pl.Expr) -> pl.Expr:
     if field.options.get("bareNumber") is False:
         text = _without_words(field, text)
     group, decimal = field.options.get("groupChar", ""), field.options.get("decimalChar", ".")
+    if group in _SPACES:
+        text = text.str.replace_all(f"[{''.join(_SPACES)}]", group)
     if not group and decimal == ".":
         unclear = (field.options.get("excel") or {}).get("points") == "unclear"
         return pl.when(~text.str.contains(r"^[+-]?[1-9]\d{0,2}\.\d{3}$")).then(text) if unclear else text
@@ -85,10 +93,11 @@ def _without_words(field: Field, text: pl.Expr) -> pl.Expr:
     text = text.str.replace(_IN_PARENTHESES, "-${1}").str.replace(_MINUS_BEHIND, "-${1}${2}")
     text = pl.when(~text.str.contains(r"^[^\d]*\([^)]*\d[^)]*\)[^\d]*$")).then(text)
     text = text.str.replace(r"^-\s*(?:\p{Sc}|[A-Za-z]{3})\s*(\d)", "-${1}").str.replace(_NO_FRACTION, "${1}")
+    text = pl.when(~text.str.contains(_DASH)).then(text)
     if (field.options.get("excel") or {}).get("percent") == "fraction":
         text = text.str.replace(r"\s*%\s*$", "e-2")
-        return text.str.replace(r"^[^\d+\-.,]+", "")
-    return text.str.replace(r"^[^\d+\-.,]+", "").str.replace(r"[^\d.,\-]+$", "")
+        return text.str.replace(_WORDS_BEFORE, "")
+    return text.str.replace(_WORDS_BEFORE, "").str.replace(_WORDS_BEHIND, "")
 
 
 def _number(field: Field, column: int, kinds: list[str]) -> pl.Expr:

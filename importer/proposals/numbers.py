@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import unicodedata
 from typing import TYPE_CHECKING, Any
 
 from .model import Proposal, Question, decide
@@ -25,9 +25,14 @@ _NAMES = {".": "point", ",": "comma", " ": "space", "'": "apostrophe"} | dict.fr
 _CODES = frozenset({
     "eur", "usd", "gbp", "chf", "jpy", "cny", "sek", "nok", "dkk", "isk", "pln", "czk", "huf", "ron",
     "bgn", "try", "uah", "rub", "inr", "brl", "cad", "aud", "nzd", "zar", "mxn", "krw", "sgd", "hkd", "thb", "aed",
-    "sar", "ils", "kr", "zł", "kč", "ft", "fr", "fr.", "rs", "rs.", "r$", "us$", "euro", "lei", "kn", "tl",
+    "sar", "ils", "kr", "kr.", "zł", "kč", "ft", "fr", "fr.", "rs", "rs.", "r$", "us$", "a$", "c$", "hk$", "nz$", "s$",
+    "euro", "lei", "kn", "tl", "грн", "грн.", "円", "元",
+    "руб", "руб.", "р.",  # noqa: RUF001 - Cyrillic
 })  # fmt: skip
-_DIGITS = r"\d[\d.,'\s\x{2019}]*"
+#: The digits of a number with what stands between them; a word in front ends with a point of its own.
+_DIGITS = r"\d(?:[\d.,'\s\x{2019}]*[\d.,])?"
+_NO_FRACTION = r"(\d[.,])\s?[-\x{2013}\x{2014}]+"
+_NO_WHOLE = r"^([^\pL\d]*)[.,](\d)"
 #: An id: digits with a leading zero, or more digits than a number keeps; a telephone number of any country.
 _ID = r"^\s*[+-]?0\d|\d{16}|^\s*\+\d[\d\s]{6,}$"
 #: A number in parentheses, and nothing of it outside.
@@ -75,17 +80,19 @@ def _beside(texts: pl.Series) -> tuple[dict[str, Any], str] | None:
     All numbers must have the same currency: of different ones the column would keep the amounts alone.
     """
     plain = texts.str.strip_chars().str.replace("\N{MINUS SIGN}", "-", literal=True)
-    rest = plain.str.replace(_DIGITS, "", n=1).str.replace_all(r"[\s()+\-\x{2013}\x{2014}]", "").str.to_lowercase()
-    kinds = set(rest.unique().to_list())
+    # Whatever is no sign of a number has a meaning of its own: `<5`, `80+`, a dash in front.
+    rest = plain.str.replace(_NO_FRACTION, "${1}").str.replace(_NO_WHOLE, "${1}${2}").str.replace(_DIGITS, "0")
+    rest = rest.str.replace_all(r"[\s()\-]", "").str.replace(r"^([^\d+]*)\+([^\d+]*0)", "${1}${2}")
+    kinds = set(rest.str.replace("0", "", literal=True).str.to_lowercase().unique().to_list())
     if len(kinds) > 1:
         return None
     (only,) = kinds
-    signs = plain.str.contains(r"^[+-]?\d").all() and plain.str.contains(r"\d$").all()
+    signs = plain.str.contains(r"^[+-]?[.,]?\d").all() and plain.str.contains(r"\d$").all()
     if only == "":
         return ({}, "") if signs else ({"bareNumber": False}, "")
     if only == "%":
         return {"bareNumber": False, "excel": {"percent": "fraction"}}, "percentages"
-    if re.fullmatch(r"[^\w\s%]", only) or only in _CODES:
+    if only in _CODES or (len(only) == 1 and unicodedata.category(only) == "Sc"):
         return {"bareNumber": False}, f"amounts in {only.upper() if only.isascii() else only}"
     return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import TYPE_CHECKING
 
 from .model import Proposal
@@ -43,12 +44,20 @@ _MISSING = frozenset({
     "tba", "unknown", "unbekannt", "inconnu", "desconocido", "missing", "not available", "not applicable",
     "nicht vorhanden", "entfällt", "\\n",
 })  # fmt: skip
+_DASHES = frozenset({"-", "--", "\N{EN DASH}", "\N{EM DASH}"})
 
 
 def missing_words(texts: pl.Series) -> list[str]:
     """Return those of some texts that stand for a missing value, as they are written."""
     short = texts.filter(texts.str.len_chars() <= max(map(len, _MISSING)) + 2)
-    return [text for text in short.to_list() if not text.strip() or text.strip().casefold() in _MISSING]
+    return [text for text in short.to_list() if not text.strip() or _bare(text) in _MISSING]
+
+
+def _bare(text: str) -> str:
+    """Return a text as it is compared; a currency beside a dash is left out, as accounting formats show nothing."""
+    folded = text.strip().casefold()
+    dash = "".join(c for c in folded if not c.isspace() and unicodedata.category(c) != "Sc")
+    return dash if dash in _DASHES else folded
 
 
 def is_boolean_word(texts: pl.Series) -> bool:

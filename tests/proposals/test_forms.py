@@ -59,6 +59,36 @@ def series(texts: Any) -> pl.Series:
         (["+1 234 567,50", "2"], "number", [1234567.5, 2]),
         (["732 829 320", "732 829 338"], None, None),  # one length: ids
         (["1 234 567", "7 654 321"], "integer", [1234567, 7654321]),
+        (
+            ["1\N{NO-BREAK SPACE}234,5", "12 345,6", "7"],
+            "number",
+            [1234.5, 12345.6, 7],
+        ),  # nobody sees which space it is
+        ([".5", "-.25", "1.0"], "number", [0.5, -0.25, 1]),
+        (["Rs.5", "Rs. 1,234.50"], "number", [5, 1234.5]),
+        (["5 грн.", "1 234,50 грн."], "number", [5, 1234.5]),
+        # A sign that is no currency has a meaning of its own.
+        *(
+            (texts, None, None)
+            for texts in (
+                ["<5", "<7"],
+                [">5", ">7"],
+                ["5+", "80+"],
+                ["5+", "7"],
+                ["±5", "±3"],
+                ["~5", "~3"],
+                ["5°", "7°"],
+                ["#5", "#7"],
+                ["5‰", "7‰"],
+                ["5'", "7'"],
+                ['5"', '7"'],
+                ["5*", "7*"],
+                ["\N{EN DASH}5", "7"],
+                ["\N{EM DASH}5", "7"],
+                ["5\N{EN DASH}", "7"],
+                ["/5", "/6"],
+            )
+        ),
         (["5", "abc"], None, None),
         (["1.2.3", "4.5.6"], None, None),
         (["1,2345", "1.5"], None, None),
@@ -167,11 +197,18 @@ def test_booleans_need_both_words_of_a_pair() -> None:
 
 
 def test_words_for_a_missing_value() -> None:
-    texts = ["n/a", "K.A.", " ", "\N{EM DASH}", "5", "nail", "-5", "Unknown"]
-    assert missing_words(series(texts)) == ["n/a", "K.A.", " ", "\N{EM DASH}", "Unknown"]
+    texts = ["n/a", "K.A.", " ", "\N{EM DASH}", " $ - ", "$ 5", "nail", "-5", "Unknown"]
+    assert missing_words(series(texts)) == ["n/a", "K.A.", " ", "\N{EM DASH}", " $ - ", "Unknown"]
 
 
-@given(st.lists(st.text(alphabet="0123456789.,-' %€()x", min_size=1, max_size=9), min_size=1, max_size=4, unique=True))
+@given(
+    st.lists(
+        st.text(alphabet="0123456789.,-' %€()x+<\N{EN DASH}", min_size=1, max_size=9),
+        min_size=1,
+        max_size=4,
+        unique=True,
+    )
+)
 def test_no_number_is_made_of_other_digits(texts: list[str]) -> None:
     """Whatever is proposed: the digits of the value are those of the text, and the sign is seen in it."""
     found = propose_number(series(texts), None)
