@@ -59,20 +59,23 @@ def check_rows(
         superseded: sheet rows to leave out because another row with the same key is loaded in their place.
         may_hold_nul: whether a text may hold the character NUL; if that is not known, all are searched.
     """
-    checked, rules = check_cells(frame, plan, may_hold_nul=may_hold_nul)
+    checked, rules, unchanged = check_cells(frame, plan, may_hold_nul=may_hold_nul)
     errors = find_errors(checked, plan, rules, refusals)
     good = ~frame[ROW].is_in(errors[ROW].unique().implode()) if len(errors) else None
     left_out = frame[ROW].is_in(superseded) if superseded else None
     kept = checked if good is None else checked.filter(good)
     kept = kept if left_out is None else kept.filter(~pl.col(ROW).is_in(superseded))
     rejected = frame.clear() if good is None else frame.filter(~good)
-    accepted = kept.select(ROW, *[pl.col(f"w{i}").alias(c.field.name) for i, c in enumerate(plan.columns)])
+    arrays = kept.to_dict(as_series=True)
+    accepted = pl.DataFrame([arrays[ROW], *(arrays[f"w{i}"].alias(c.field.name) for i, c in enumerate(plan.columns))])
     return CheckedWindow(
         accepted=accepted,
         errors=errors,
         rejected=rejected,
         keys=_keys(checked, plan, good),
-        counts=count_cells(frame, kept, rejected, plan, frame.clear() if left_out is None else frame.filter(left_out)),
+        counts=count_cells(
+            frame, kept, rejected, frame.clear() if left_out is None else frame.filter(left_out), plan, unchanged
+        ),
     )
 
 

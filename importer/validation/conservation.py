@@ -12,6 +12,8 @@ from importer.errors import ConservationError
 from .tasks import ColumnCount
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from importer.plan.model import LoadPlan
     from importer.reading.sheet_source import SheetSource
 
@@ -19,7 +21,12 @@ if TYPE_CHECKING:
 
 
 def count_cells(
-    frame: pl.DataFrame, kept: pl.DataFrame, rejected: pl.DataFrame, plan: LoadPlan, left_out: pl.DataFrame
+    frame: pl.DataFrame,
+    kept: pl.DataFrame,
+    rejected: pl.DataFrame,
+    left_out: pl.DataFrame,
+    plan: LoadPlan,
+    unchanged: Container[int],
 ) -> dict[int, ColumnCount]:
     """Return the cell counts of every sheet column (0-based), each number counted independently.
 
@@ -27,39 +34,46 @@ def count_cells(
         frame: all rows.
         kept: accepted rows, with the columns that `evaluate.check_cells` adds.
         rejected: rows with errors.
-        plan: the plan of the load.
         left_out: all other rows; their cells count as ignored, as the user asked.
+        plan: the plan of the load.
+        unchanged: positions of the fields of which no cell that is not empty is missing.
     """
     planned = {column.column.index: i for i, column in enumerate(plan.columns) if column.column}
-    filled = {column: _is_filled(column, kinds) for column, kinds in kinds_by_column(frame.columns).items()}
-    held = [mask.sum().alias(str(column)) for column, mask in filled.items()]
-    none = dict.fromkeys(map(str, filled), 0)
-    cells, refused, unused = (
-        none if rows.is_empty() else rows.select(pl.len(), *held).row(0, named=True)
-        for rows in (frame, rejected, left_out)
-    )
-    ours = [(column, i) for column, i in planned.items() if column in filled]
-    missing = [(filled[column] & pl.col(f"m{i}")).sum().alias(f"m{i}") for column, i in ours]
-    found = kept.select(pl.len(), *missing, *[pl.col(f"w{i}").count() for _, i in ours]).row(0, named=True)
+    kinds = kinds_by_column(frame.columns)
+    cells, refused, unused = (_count_filled(rows, kinds) for rows in (frame, rejected, left_out))
+    ours = [(column, i) for column, i in planned.items() if column in kinds]
+    arrays = kept.to_dict(as_series=True)
+    may_miss = [(column, i) for column, i in ours if i not in unchanged]
+    missing = [(_is_filled(column, kinds[column]) & pl.col(f"m{i}")).sum().alias(str(i)) for column, i in may_miss]
+    missed = kept.select(pl.len(), *missing).row(0, named=True)
     counts = {}
-    for column in filled:
-        every, i = cells[str(column)], planned.get(column)
+    for column in kinds:
+        every, i = cells[column], planned.get(column)
         if i is None:
             counts[column] = ColumnCount(every, ignored=every)
         else:
-            counts[column] = ColumnCount(
-                every, found[f"w{i}"], found[f"m{i}"], unused[str(column)], refused[str(column)]
-            )
+            loaded = len(kept) - arrays[f"w{i}"].null_count()
+            counts[column] = ColumnCount(every, loaded, missed.get(str(i), 0), unused[column], refused[column])
     return counts
+
+
+def _count_filled(rows: pl.DataFrame, kinds: dict[int, list[str]]) -> dict[int, int]:
+    """Return the number of non-empty cells of every sheet column."""
+    if rows.is_empty():
+        return dict.fromkeys(kinds, 0)
+    arrays = rows.to_dict(as_series=True)
+    found = {c: len(rows) - arrays[part(c, held[0])].null_count() for c, held in kinds.items() if len(held) == 1}
+    mixed = [_is_filled(c, held).sum().alias(str(c)) for c, held in kinds.items() if c not in found]
+    counted = rows.select(pl.len(), *mixed).row(0, named=True) if mixed else {}
+    return {c: found[c] if c in found else counted[str(c)] for c in kinds}
 
 
 def add_left_out(counts: dict[int, ColumnCount], left_out: pl.DataFrame) -> dict[int, ColumnCount]:
     """Return the counts with the cells of rows that are no data, such as totals, as ignored ones."""
     if left_out.is_empty():
         return counts
-    filled = {column: _is_filled(column, kinds) for column, kinds in kinds_by_column(left_out.columns).items()}
-    cells = left_out.select(pl.len(), *[mask.sum().alias(str(c)) for c, mask in filled.items()]).row(0, named=True)
-    more = {c: ColumnCount(cells[str(c)], ignored=cells[str(c)]) for c in filled if cells[str(c)]}
+    cells = _count_filled(left_out, kinds_by_column(left_out.columns))
+    more = {c: ColumnCount(count, ignored=count) for c, count in cells.items() if count}
     return counts | {c: counts.get(c, ColumnCount()) + count for c, count in more.items()}
 
 

@@ -5,7 +5,7 @@ A failed conversion is one error; the other rules are then unknown for that cell
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
@@ -28,6 +28,7 @@ from .cast import Cast, fit, keeps_cell_text, with_instants
 from .encoding_rules import encoding_rules
 from .errors_frame import Rule
 from .text_traits import find_text_traits
+from .unchanged import is_number_token, unchanged_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,10 +44,26 @@ _PROBLEM_RULES = {
 }
 
 
-def check_cells(frame: pl.DataFrame, plan: LoadPlan, *, may_hold_nul: bool = True) -> tuple[pl.DataFrame, list[Rule]]:
-    """Return the frame with `m{i}` (missing), `v{i}` (value) and `w{i}` (wire value) for field `i`, and the rules.
+class CheckedCells(NamedTuple):
+    """The cells of a window, evaluated.
 
-    Works in steps, so that nothing is computed twice: what several expressions use is already a column.
+    Attributes:
+        frame: its frame, with `w{i}` (wire value) for field `i`, and `m{i}` (missing) unless it is unchanged.
+        rules: the rules over these columns.
+        unchanged: positions of the fields whose cells are their wire values as they are; of these, only those are
+            missing that are empty.
+    """
+
+    frame: pl.DataFrame
+    rules: list[Rule]
+    unchanged: frozenset[int]
+
+
+def check_cells(frame: pl.DataFrame, plan: LoadPlan, *, may_hold_nul: bool = True) -> CheckedCells:
+    """Evaluate the cells of a window.
+
+    Works in steps, so that nothing is computed twice: what several expressions use is already a column, such as the
+    value of the field's type, `v{i}`. Columns whose cells are all loaded as they are take no expressions.
 
     Args:
         frame: the rows.
@@ -56,20 +73,25 @@ def check_cells(frame: pl.DataFrame, plan: LoadPlan, *, may_hold_nul: bool = Tru
     rules: list[Rule] = []
     kinds = kinds_by_column(frame.columns)
     texts = find_text_traits(frame, may_hold_nul=may_hold_nul)
+    unchanged = unchanged_values(frame, plan, kinds, texts)
+    checked = frame.hstack([values.alias(f"w{i}") for i, values in unchanged.items()])
     cells = [
         _ColumnExpressions(i, planned, kinds.get(planned.column.index, []) if planned.column else [], plan)
         for i, planned in enumerate(plan.columns)
+        if i not in unchanged
     ]
-    checked = frame.with_columns(cell.missing.alias(f"m{cell.position}") for cell in cells)
+    if not cells:
+        return CheckedCells(checked, rules, frozenset(unchanged))
+    checked = checked.with_columns(cell.missing.alias(f"m{cell.position}") for cell in cells)
     checked = checked.with_columns(cell.value().alias(f"v{cell.position}") for cell in cells)
     checked = checked.with_columns(
         cell.formatted_value().alias(f"f{cell.position}") for cell in cells if cell.form is not None
     )
     fits = [cell.fit(plan.timezone, texts) for cell in cells]
-    checked = checked.with_columns(f.value.alias(f"w{i}") for i, f in enumerate(fits))
+    checked = checked.with_columns(f.value.alias(f"w{c.position}") for c, f in zip(cells, fits, strict=True))
     for cell, fitted in zip(cells, fits, strict=True):
         rules += cell.rules(fitted.reason, texts.longest)
-    return checked, rules
+    return CheckedCells(checked, rules, frozenset(unchanged))
 
 
 class _ColumnExpressions:
@@ -193,7 +215,7 @@ def _is_missing_token(tokens: tuple[str, ...], column: int, kinds: list[str]) ->
     found = []
     if "text" in kinds and tokens:
         found.append(_is_one_of(pl.col(part(column, "text")), tokens))
-    if "number" in kinds and any(token.strip("-").replace(".", "", 1).isdigit() for token in tokens):
+    if "number" in kinds and any(map(is_number_token, tokens)):
         number = kinds[kinds.index("number")]  # a `MarkedNumberKind` if it has marks
         found.append(_is_one_of(as_text(column, number), tokens))
     return pl.any_horizontal(found) if found else None

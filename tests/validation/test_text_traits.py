@@ -13,7 +13,11 @@ from importer.validation.text_traits import find_text_traits
 @pytest.mark.parametrize("text", ["\0", "a\0", "\0 beyond the twelve bytes of a view", "é" * 30 + "\0" + "b" * 30])
 def test_nul_is_found_wherever_it_is(text: str) -> None:
     frame = pl.DataFrame({"_row": [2, 3], "0.text": ["a", None], "3.text": [None, text]})
-    assert find_text_traits(frame) == ({"0.text": 1, "3.text": len(text.encode())}, True)
+    assert find_text_traits(frame) == (
+        {"0.text": 1, "3.text": len(text.encode())},
+        {"0.text": 1, "3.text": len(text.encode())},
+        True,
+    )
 
 
 @pytest.mark.parametrize("texts", [[], ["a", None, ""], [None, None]])
