@@ -20,6 +20,8 @@ _ROW_OR_CELL = re.compile(rb"<row\b([^>]*?)(/?)>|<c\b([^>]*?)(?:/>|>(.*?)</c>)",
 _ROW_NUMBER = re.compile(rb"""\br=["'](\d{1,7})["']""")
 _REF = re.compile(rb"""\br=["']([A-Za-z]{1,3})(\d{1,7})["']""")
 _TYPE = re.compile(rb"""\bt=["'](\w+)["']""")
+_ROW_TAG = re.compile(rb"<row\b([^>]*)>")
+_HIDDEN_NAME = b"hidden="
 _HIDDEN = re.compile(rb"""\bhidden=["'](?:1|true)["']""")
 _VALUE = re.compile(rb"<v\b[^>]*?(?:/>|>(.*?)</v>)", re.DOTALL)
 _FORMULA = re.compile(rb"<f\b[^>]*?(?:/>|>(.*?)</f>)", re.DOTALL)
@@ -126,10 +128,23 @@ def uncalculated_formulas(rows: bytes, first_row: int) -> dict[Address, str]:
 
 def hidden_rows(rows: bytes, first_row: int) -> list[int]:
     """Return the hidden rows of a window in ascending order, including rows hidden by a filter."""
-    if b"hidden=" not in rows:
-        return []
+    found: list[int] = []
+    position = rows.find(_HIDDEN_NAME)
+    while position >= 0:
+        tag = _ROW_TAG.match(rows, rows.rfind(b"<", 0, position))
+        if tag is not None and tag.end() > position and _HIDDEN.search(tag[1]):
+            number = _ROW_NUMBER.search(tag[1])
+            if number is None:
+                return _count_hidden_rows(rows, first_row)
+            found.append(int(number[1]))
+        position = rows.find(_HIDDEN_NAME, position + len(_HIDDEN_NAME))
+    return found
+
+
+def _count_hidden_rows(rows: bytes, first_row: int) -> list[int]:
+    """Return what `hidden_rows` does for rows without numbers, which are those after their predecessors."""
     found, row = [], first_row - 1
-    for match in re.finditer(rb"<row\b([^>]*)>", rows):
+    for match in _ROW_TAG.finditer(rows):
         number = _ROW_NUMBER.search(match[1])
         row = int(number[1]) if number else row + 1
         if _HIDDEN.search(match[1]):

@@ -13,6 +13,7 @@ import polars as pl
 
 from importer.cells.frame import ROW, VALUE_KINDS, kinds_by_column, part
 from importer.excel.addresses import column_index
+from importer.excel.byte_search import holds_pair
 
 from .total_words import (
     ALONE,
@@ -42,6 +43,7 @@ _MAY_BE_LABEL = (
 _LAST_ROWS = 8
 #: A longer text is a remark.
 _LONGEST_LABEL = 60
+_SUMMING = (b"SUM(", b"SUBTOTAL(", b"AGGREGATE(")
 _SUM_CELL = re.compile(rb'<c r="([A-Z]{1,3})(\d{1,7})"[^>]*><f\b[^>]*>([^<]*\b(?:SUM|SUBTOTAL|AGGREGATE)\([^<]*)</f>')
 _SPAN = re.compile(rb"\$?([A-Z]{1,3})\$?(\d{1,7}):\$?([A-Z]{1,3})\$?(\d{1,7})")
 #: A sum over a column of an Excel table: `SUBTOTAL(109,[amount])`.
@@ -164,7 +166,7 @@ def _first_text_row(frame: pl.DataFrame, *, head: bool) -> int:
 
 def _find_sums(xml: bytes, rows: int) -> dict[int, list[int]]:
     """Return the columns with a sum of cells above by row, without running totals."""
-    if b"SUM(" not in xml and b"SUBTOTAL(" not in xml and b"AGGREGATE(" not in xml:
+    if not any(holds_pair(xml, name[-2:]) and name in xml for name in _SUMMING):
         return {}
     by_column: dict[bytes, list[int]] = {}
     for cell in _SUM_CELL.finditer(xml):

@@ -17,6 +17,8 @@ from importer.excel.addresses import MAX_ROWS
 from importer.excel.normalize_xml import normalize_styles
 from importer.excel.package import Package
 from importer.excel.table_parts import ExcelTable, read_tables
+from importer.workers.allocator import keep_freed_memory
+from importer.workers.own_process import is_own_program
 
 from .row_splitter import RowSplitter, row_range
 
@@ -50,6 +52,8 @@ _JUDGED_FROM_BYTES = 4 << 20
 _JUDGED_EVERY = 8
 #: Of a hundred bytes one is judged: the engine takes up to five times as long for it as our decoder.
 _JUDGED_SHARE, _JUDGED_HEAD = 100, 64 << 10
+#: Cutting so much XML would fault in more memory anew than our program keeps for it.
+_LARGE_BYTES = 32 << 20
 #: Number of windows that are cut before a worker asks for them.
 WINDOWS_AHEAD = 2
 
@@ -194,6 +198,8 @@ class WindowSplitter:
 
     def windows(self) -> Iterator[Window]:
         """Yield each window as soon as its rows are in the file."""
+        if self.xml_bytes >= _LARGE_BYTES and is_own_program():
+            keep_freed_memory()  # each block of XML needs as much as the one before it
         previous = 0
         cuts = (rows for n, rows in enumerate(self._splitter.cuts()) if n == 0 or rows.strip())
         for number, rows in enumerate(cuts):
