@@ -13,13 +13,13 @@ from importer.excel.addresses import MAX_COLUMNS
 from importer.excel.cell_elements import CellElement, parse_cell
 from importer.workers.own_process import require_worker
 
-from .arrays import Values, make_frame, make_grid
+from .arrays import PATTERN, Values, make_frame, make_grid
 from .attributes import BOOLEAN, ERROR, INLINE, ISO_DATE, NUMBER, RESULT, SHARED
 from .cell_tags import EMPTY, FORMULA, ODD, VALUE
 from .cell_tags import INLINE as INLINE_FORM
 from .found_cells import find_by_tags
 from .number_marks import Numbers, find_marks
-from .texts import decode_text, find_encodings
+from .texts import ENCODED, decode_text, find_encodings
 from .values import (
     Decoded,
     Texts,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from importer.decoding.date_serials import DateSystem
-    from importer.decoding.string_views import Bytes, Positions
+    from importer.decoding.string_views import Bytes, Positions, StringViewReader
     from importer.decoding.tag_scan import Tags
     from importer.number_formats.styles import CellFormats
 
@@ -66,7 +66,7 @@ class Conventions:
 
     epoch: DateSystem
     formats: CellFormats
-    strings: Callable[[], pl.Series | None]
+    strings: Callable[[], StringViewReader | None]
 
 
 class DecodedWindow(NamedTuple):
@@ -78,6 +78,7 @@ class DecodedWindow(NamedTuple):
         odd: number of its cells that were not decoded here.
         surplus: number of values in the XML beyond one in each of the odd cells.
         unusual: whether the tags of a cell have another form than those that are decoded here.
+        nul: whether a text may hold the character NUL.
     """
 
     frame: pl.DataFrame
@@ -85,6 +86,7 @@ class DecodedWindow(NamedTuple):
     odd: int
     surplus: int
     unusual: bool
+    nul: bool
 
 
 def decode_window(
@@ -139,7 +141,7 @@ class _Window:
         self._attributes, numbers = cells.attributes, cells.numbers
         self._lengths = cells.ends - cells.starts
         self._blank = self._surplus = 0
-        self._unusual = False
+        self._unusual = self._nul = False
         self._codes = self._find_codes()
         self._row, self._row_cells = np.repeat(numbers.numbers, numbers.cells), numbers.cells
         self._columns = cells.attributes.columns
@@ -227,7 +229,11 @@ class _Window:
         if len(left):
             require_worker()
             found += self._read_odd(left, read_odd, conventions.formats)
-        return DecodedWindow(make_frame(grid, found), self._blank, len(left), self._surplus, self._unusual)
+        # As it is, by an escape, in a format or in what the engine read.
+        escaped = "_encodings" in self.__dict__ and self._encodings is not None and (self._encodings == ENCODED).any()
+        nul = self._nul or b"\0" in self._rows or bool(escaped) or len(left) > 0
+        nul |= any(values.kind == PATTERN for values in found)
+        return DecodedWindow(make_frame(grid, found), self._blank, len(left), self._surplus, self._unusual, nul)
 
     def _decode_kinds(self, conventions: Conventions) -> Iterator[Decoded]:
         for code in np.flatnonzero(np.bincount(self._codes, minlength=_EMPTY)).tolist():
@@ -244,7 +250,9 @@ class _Window:
         if code == NUMBER:
             return decode_numbers(texts, self._attributes.styles[index], conventions.formats, conventions.epoch)
         if code == SHARED:
-            return decode_shared(texts, conventions.strings())
+            strings = conventions.strings()
+            self._nul |= strings is not None and strings.may_hold_nul
+            return decode_shared(texts, None if strings is None else strings.texts)
         if code == BOOLEAN:
             return decode_booleans(texts)
         if code == ISO_DATE:

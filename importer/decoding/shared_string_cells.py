@@ -60,7 +60,7 @@ def read_cells(task: ReadTask, rows: bytes, anchor: int | None, counts: Counts, 
         return {c: {"text": array} for c, array in texts.items()}
     if task.strings is None or b' t="s"' not in rows:
         return read_columns(open_rows(task, rows, anchor), rows, DateSystem(task.epoch_1904))
-    strings = map_strings(task.strings)
+    strings = map_strings(task.strings).texts
     numbered = _replace_by_indexes(task, rows, counts, formulas=formulas)
     if numbered is None:
         return _read_marked(task, rows, anchor, strings, frozenset())

@@ -130,7 +130,7 @@ def _to_engine_item(item: bytes) -> bytes:
     return decode_wide_escapes(item.replace(b"<t>", _PRESERVE_TAG))
 
 
-def map_strings(path: Path) -> pl.Series:
+def map_strings(path: Path) -> StringViewReader:
     """Return the shared strings written at `path`; they are memory-mapped, and kept for the next window.
 
     Windows mostly refer to different strings, so the pages that the last window used are released.
@@ -138,7 +138,7 @@ def map_strings(path: Path) -> pl.Series:
     if _open.column is None or _open.column[0] != path:
         _open.column = path, StringViewReader(path)
     _open.column[1].forget()
-    return _open.column[1].texts
+    return _open.column[1]
 
 
 def discard_strings() -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import itertools
 import mmap
+import re
+from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -166,6 +168,11 @@ class StringViewReader:
         views, data = (pa.py_buffer(b"" if each is None else each) for each in self._maps)
         bounds = np.load(path.with_suffix(".npy")).tolist()
         self.texts = _series(views, [data.slice(low, high - low) for low, high in itertools.pairwise(bounds)])
+
+    @cached_property
+    def may_hold_nul(self) -> bool:
+        """Whether a text may hold the character NUL: all texts are among the bytes, short ones too."""
+        return self._maps[1] is not None and re.search(b"\0", self._maps[1]) is not None
 
     def forget(self) -> None:
         """Release the pages that were accessed; they are loaded again when needed."""

@@ -129,6 +129,7 @@ class WindowRead(NamedTuple):
         kept: whether the frame is in the spool; False if it was used at once and not written.
         text: what only a text file can have; None for a workbook.
         scales: number of decimals by column that is shown as amounts (see `formats.shown_scales`); only of the head.
+        nul: whether a text of a workbook may hold the character NUL.
     """
 
     number: int
@@ -149,6 +150,7 @@ class WindowRead(NamedTuple):
     kept: bool = True
     text: TextFacts | None = None
     scales: dict[int, int] | None = None
+    nul: bool = True
 
     @property
     def textual(self) -> bool:

@@ -67,7 +67,7 @@ def read_apart(task: ReadTask, cells: list[CellElement]) -> Iterator[Values]:
 
 def _without_strings(task: ReadTask, cells: list[CellElement]) -> list[CellElement]:
     """Return the cells, with those unreadable that refer to a shared string which does not exist."""
-    count = 0 if task.strings is None else len(map_strings(task.strings))
+    count = 0 if task.strings is None else len(map_strings(task.strings).texts)
     bad = b"shared string %b, of %d (counted from 0)"
     return [
         cell._replace(kind="unreadable", content=bad % (cell.content, count))

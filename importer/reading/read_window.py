@@ -91,7 +91,7 @@ def read_frame(task: ReadTask) -> tuple[pl.DataFrame, WindowRead]:
         window.number, task.out, len(numbers), first, last, cells, facts, xml.formulas, hidden, by_engine, *judged,
         find_marks(frame, rows, xml.formulas, head=not window.number) if task.marks else (),
         0 if blank is None else int(blank.sum()), _first_gap(numbers),
-        scales=None if window.number else find_scales(rows, task.formats),
+        scales=None if window.number else find_scales(rows, task.formats), nul=decoded is None or decoded.nul,
     )  # fmt: skip
 
 

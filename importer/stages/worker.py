@@ -78,7 +78,7 @@ def load_window(task: LoadTask) -> WindowLoaded:
             spool.write(frame, task.read.out)
     if frame.is_empty() or (read is not None and not read.plain):
         return WindowLoaded(read, None)
-    nul = read is None or read.text is None or read.text.nul
+    nul = read is None or (read.nul if read.text is None else read.text.nul)
     checked, answer = _check_frame(frame, task.check, may_hold_nul=nul)
     if task.target is None:
         chunk = spool.write_if_nonempty(checked.accepted, task.check.folder / f"chunk-{task.check.number}.arrow")
@@ -93,7 +93,8 @@ def _check_frame(
 ) -> tuple[CheckedWindow, WindowChecked]:
     """Check a frame; return the result in memory and as an answer, whose accepted rows are not spooled yet."""
     frame, left_out = task.rows.split(frame)
-    checked = check_rows(frame, task.plan, list(task.refusals), task.superseded, may_hold_nul=may_hold_nul)
+    nul = may_hold_nul or bool(task.rows.merged)  # the value of a merged range may come from another window
+    checked = check_rows(frame, task.plan, list(task.refusals), task.superseded, may_hold_nul=nul)
     accepted, rows = checked.accepted, frame[ROW]
     return checked, WindowChecked(
         number=task.number,

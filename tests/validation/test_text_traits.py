@@ -40,5 +40,5 @@ def test_only_texts_with_a_nul_are_refused(monkeypatch: pytest.MonkeyPatch, most
 
 def test_texts_are_not_searched_where_it_is_known_that_none_holds_nul() -> None:
     frame = pl.DataFrame({"0.text": ["a\0"]})
-    assert find_text_traits(frame, may_hold_nul=True) == ({"0.text": 2}, True)
-    assert find_text_traits(frame, may_hold_nul=False) == ({"0.text": 2}, False)
+    assert find_text_traits(frame, may_hold_nul=True) == ({"0.text": 2}, {"0.text": 2}, True)
+    assert find_text_traits(frame, may_hold_nul=False) == ({"0.text": 2}, {"0.text": 2}, False)

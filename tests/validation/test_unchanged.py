@@ -56,7 +56,7 @@ def contents(window: CheckedWindow) -> tuple[Any, ...]:
 
 
 @given(
-    asked=st.lists(columns(), min_size=1, max_size=3),
+    asked=st.lists(columns(), min_size=1, max_size=2),
     missing=st.sampled_from([[""], [""], ["n/a", ""], ["0"], []]),
     encoding=st.sampled_from([None, Encoding("LATIN1", "ä")]),
 )
