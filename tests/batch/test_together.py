@@ -215,7 +215,7 @@ def test_killed_at_the_commit(db: Database, here: Path, template: Template, when
 def wait_until_ended(db: Database) -> None:
     """Wait until no session of a killed process is left in the database, which may still commit."""
     others = "select 1 from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and state <> 'idle' and backend_type = 'client backend'"
-    end = time.monotonic() + 30
+    end = time.monotonic() + 240
     while db.rows(others) and time.monotonic() < end:
         time.sleep(0.01)
 

@@ -563,7 +563,7 @@ def read_all(terminal: int, running: Any) -> str:
     import select
 
     shown = b""
-    end = time.monotonic() + 60
+    end = time.monotonic() + 240
     while time.monotonic() < end:
         ready, _, _ = select.select([terminal], [], [], 0.1)
         if ready:

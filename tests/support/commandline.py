@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from support.warm import WarmProcess
 
-#: Nothing that a test runs may take longer; a machine under load takes a tenth of it.
-SECONDS = 60
+#: Nothing that a test runs may take longer; on a machine that nothing else uses it takes a fiftieth of it.
+SECONDS = 240
 MIB = 1 << 20
 #: What would lead a run to a server that the test does not mean.
 _TARGET_VARIABLES = ("IMPORTER_DSN", "DATABASE_URL", "IMPORTER_DATA_DIR")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from importer.settings import Dsn
 
-SECONDS = 60
+SECONDS = 240
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 

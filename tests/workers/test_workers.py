@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
-from support.commandline import MIB, Running, assert_clean, importer, started
+from support.commandline import MIB, SECONDS, Running, assert_clean, importer, started
 from support.rawbook import inline, number, row, write_rows
 from support.workertasks import Task, stuck_once, task
 
@@ -450,7 +450,7 @@ def assert_untouched(db: Database) -> None:
 
 def kill_workers(running: Running) -> None:
     """Kill the workers, and the new ones: one killed between two tasks is replaced, and nothing is lost."""
-    end = time.monotonic() + 30
+    end = time.monotonic() + SECONDS
     while running.process.poll() is None and time.monotonic() < end:
         for victim in running.workers():
             with contextlib.suppress(psutil.NoSuchProcess):
