@@ -8,6 +8,7 @@ import sys
 
 from importer.cli.signals import repeat_dropped_interrupts
 from importer.cli.startup import leave_at_exit, prestart_workers, skip_last_collection, write_output_whole
+from importer.workers.late_imports import import_metadata_late
 
 
 def main() -> None:
@@ -19,6 +20,7 @@ def main() -> None:
     write_output_whole()
     try:
         repeat_dropped_interrupts()
+        import_metadata_late()
         prestart_workers()
         from importer.cli.commands import main as run
 

@@ -19,6 +19,10 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # workers keep sharing their pages.
 gc.disable()
 
+from importer.workers.late_imports import import_metadata_late  # noqa: E402
+
+import_metadata_late()
+
 import pyarrow as pa  # noqa: E402, F401 - the engine returns its arrays
 
 from importer.decoding.engine import import_library  # noqa: E402

@@ -145,3 +145,21 @@ def test_small_workbook_is_loaded_by_one_process(db: Database, tmp_path: Path) -
     )  # fmt: skip
     assert json.loads(ran.stdout) == [300, 0, False, False]
     assert db.rows("select count(*), min(number), max(number) from t") == [(300, 2, 301)]
+
+
+# ---- IMPORTS ----------------------------------------------------------------------------------------------------
+
+
+def test_metadata_is_loaded_when_it_is_used() -> None:
+    """Polars imports it, and loads neither it nor what it imports; who uses it gets all of it."""
+    code = """if True:
+        import sys
+        from importer.workers.late_imports import import_metadata_late
+        import_metadata_late()
+        import polars
+        print("importlib.metadata" in sys.modules, "email.message" in sys.modules)
+        import importlib.metadata
+        print(importlib.metadata.version("polars") == polars.__version__, importlib.metadata.PackageNotFoundError)
+    """
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
+    assert ran.stdout.split() == ["True", "False", "True", "<class", "'importlib.metadata.PackageNotFoundError'>"]
