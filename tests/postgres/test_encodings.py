@@ -300,8 +300,9 @@ def test_every_kind_of_session(db: Database, monkeypatch: pytest.MonkeyPatch, te
     options = dict(pair.split("=") for pair in db.server.text.partition("?")[2].split("&"))
     text = text.format(dsn=db.dsn.text, host=options.get("host"), port=options.get("port", 5432))
     with Session(Dsn(text), autocommit=autocommit) as session:
-        ask = "select current_setting('client_encoding'), current_setting('idle_in_transaction_session_timeout')"
-        assert session.query(ask) == [("UTF8", "0")]
+        names = ("client_encoding", "idle_in_transaction_session_timeout", "jit")
+        ask = f"select {', '.join(f'current_setting({name!r})' for name in names)}"
+        assert session.query(ask) == [("UTF8", "0", "off")]
         session.rollback() if not autocommit else None
         session.run("RESET ALL")
         assert session.query(ask)[0][0] == "UTF8"
