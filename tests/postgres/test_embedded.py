@@ -159,6 +159,19 @@ def test_embedded_survives_a_crash_and_a_reused_pid(home: Path) -> None:
         assert session.query("select a from kept") == [(7,)]
 
 
+def test_embedded_that_does_not_start(home: Path) -> None:
+    with EmbeddedServer(home).running():
+        pass
+    with (EmbeddedServer(home).cluster / "postgresql.conf").open("a") as file:
+        file.write("no_such_setting = 1\n")
+    ran = command(home, "db", "start")
+    assert ran.code == 4
+    assert ran.err.startswith("importer: the embedded PostgreSQL does not start")
+    assert str(EmbeddedServer(home).cluster / "log") in ran.err
+    assert_clean(ran)
+    assert "no_such_setting" in (EmbeddedServer(home).cluster / "log").read_text()
+
+
 def test_embedded_psql_arguments_and_exit_code(home: Path) -> None:
     """psql's own options pass, `-d` means this server too, and libpq's variables do not lead it elsewhere."""
     env = {"IMPORTER_DATA_DIR": str(home), "PGHOST": "elsewhere.invalid", "PGSERVICE": "none", "PGPORT": "1"}
