@@ -61,6 +61,7 @@ def test_plain_cells_are_found(rows: bytes) -> None:
     WINDOW.replace(b"</c><c", b"</c> <c", 1), WINDOW.replace(b"<v>1.5</v>", b"<f>A1</f><v>1.5</v>"),
     WINDOW.replace(b"<v>1.5</v>", b""), WINDOW.replace(b"1.5", b"<b>"), WINDOW.replace(b'r="A7"', b"r='A7'"),
     WINDOW.replace(b'r="A7"', b'r="A8"'), WINDOW.replace(b' r="A7"', b""), WINDOW.replace(b"12", b"1<!-- -->2"),
+    WINDOW.replace(b"</t></is></c>", b"</v></c>", 1).replace(b"12</v></c>", b"12</t></is></c>"),
     WINDOW.replace(b'<row r="8"', b"<row"), WINDOW.replace(b'"1048576"', b'"1048577"'), WINDOW[:-1],
 ])  # fmt: skip
 def test_nothing_is_found_among_other_things(rows: bytes) -> None:
