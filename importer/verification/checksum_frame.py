@@ -107,6 +107,8 @@ _SEED = np.uint32(0x9E3779B9 + 3923095 & 0xFFFFFFFF)
 #: Number of rows whose texts are joined at once; bounds memory for a sheet of the longest texts that a cell can have,
 #: and keeps the arrays of one step in the CPU's cache.
 _JOIN_ROWS = 4096
+#: Number of floats that are hashed at once, whose arrays the cache keeps.
+_HASHED_NUMBERS = 16_384
 #: Bytes that one step of the hash takes.
 _BLOCK = 12
 
@@ -214,9 +216,17 @@ def _sum_float_hashes(floats: pl.DataFrame) -> dict[str, int]:
     # A null counts as 0, like a zero. All columns form one array, because a step of the hash costs as much as hashing a
     # small column.
     numbers = floats.select(pl.all().cast(pl.Float64).fill_null(0.0)).to_numpy(order="fortran").T.reshape(-1)
-    filled = np.flatnonzero(numbers)
-    data = np.concatenate([numbers[filled].view(np.uint8), np.zeros(12, np.uint8)])
-    hashes = np.zeros(len(numbers), np.int64)
-    starts = np.arange(len(filled), dtype=np.int64) * 8
-    hashes[filled] = lookup3(data, starts, np.full(len(filled), 8, np.int64)).view(np.int32)
-    return dict(zip(floats.columns, hashes.reshape(floats.width, -1).sum(axis=1).tolist(), strict=True))
+    hashes = np.empty(len(numbers), np.int32)
+    for start in range(0, len(numbers), _HASHED_NUMBERS):
+        part = numbers[start : start + _HASHED_NUMBERS]
+        found = _hash_eight_bytes(part).view(np.int32)
+        found[part == 0] = 0
+        hashes[start : start + len(part)] = found
+    return dict(zip(floats.columns, hashes.reshape(floats.width, -1).sum(axis=1, dtype=np.int64).tolist(), strict=True))
+
+
+def _hash_eight_bytes(values: NDArray[np.float64]) -> Words:
+    """Return `lookup3` of each value's bytes, which are less than a block: an eighth of the time of searching words."""
+    words = values.view("<u4").reshape(-1, 2)
+    seed = np.uint32(int(_SEED) + 8)
+    return _final(words[:, 0] + seed, words[:, 1] + seed, np.full(len(values), seed, np.uint32))

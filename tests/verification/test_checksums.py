@@ -111,6 +111,17 @@ def test_random_floats(db: Database, values: list[float | None]) -> None:
         assert _source(pl.Series(values, dtype=pl.Float64)) == _sql(session, ["double precision"], shown)
 
 
+def test_columns_of_many_floats(db: Database) -> None:
+    """More than are hashed at once, in two columns."""
+    numbers = [None if n % 13 == 0 else 0.0 if n % 11 == 0 else n / 7 for n in range(1, 20_001)]
+    asked = "sum(hashfloat8(case when n % 11 = 0 then 0 else n / 7::float8 end)::bigint) filter (where n % 13 <> 0)"
+    with Session(db.dsn) as session:
+        (total,) = session.query(f"select ({asked})::int8 from generate_series(1, 20000) n")[0]
+    read = _source(pl.Series(numbers), pl.Series([-1.5]).extend_constant(None, 19_999))
+    assert read["c0"] == (20_000 - 20_000 // 13, total)
+    assert read["c1"] == _source(pl.Series([-1.5]))["c0"]
+
+
 VALUES: list[tuple[str, list[Any]]] = [
     ("boolean", [True, False, None]), ("smallint", [-(2**15), 2**15 - 1, None]), ("integer", [-(2**31), 2**31 - 1]),
         ("bigint", [-(2**63), 2**63 - 1, 2**63 - 1, None]),
