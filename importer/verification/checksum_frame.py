@@ -1,8 +1,8 @@
 """Computes the checksums of rows that were read; `checksum_sql.sql_checksums` gives the same numbers on the server.
 
-CRC-32C is that of RFC 3720. `hashtext` and `hashfloat8` use PostgreSQL's own hash (Bob Jenkins' lookup3, public domain,
-in src/common/hashfn.c; unchanged since 8.4), computed here for whole columns at once, in one step for every 12 bytes of
-the longest text. So longer texts have another hash, SHA-256.
+CRC-32C is that of RFC 3720. `hashtext`, `hashfloat8` and `timestamp_hash` use PostgreSQL's own hash (Bob Jenkins'
+lookup3, public domain, in src/common/hashfn.c; unchanged since 8.4), computed here for whole columns at once, of texts
+in one step for every 12 bytes of the longest. So longer texts have another hash, SHA-256.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from importer.cells.arrow import fill_with_empty
 from .checksum_sql import LONG_TEXT_BYTES, SEPARATOR, TEXTS, add
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from .checksum_sql import Checksum, TextHash
@@ -75,16 +77,16 @@ def _counts_and_sums(rows: pl.DataFrame) -> dict[str, Checksum]:
         term.alias(f"{n}:{name}") for name, dtype in rows.schema.items() for n, term in _sum_expressions(name, dtype)
     ]
     row = rows.select(pl.len().alias("rows"), *asked).row(0, named=True)
-    floats = _sum_float_hashes(rows.select(pl.col(pl.Float64, pl.Float32)))
+    hashed = _sum_number_hashes(rows)
     return {
-        name: (row[f"n:{name}"], floats[name] if name in floats else _combine_words(row, name)) for name in rows.columns
+        name: (row[f"n:{name}"], hashed[name] if name in hashed else _combine_words(row, name)) for name in rows.columns
     }
 
 
 def _sum_expressions(name: str, dtype: pl.DataType) -> list[tuple[str, pl.Expr]]:
     """Return the sums that make up a column's checksum, high and low words separately so that none overflows."""
     match dtype:
-        case pl.Float64 | pl.Float32:
+        case pl.Float64 | pl.Float32 | pl.Datetime():
             return []
         case pl.Boolean:
             return [("low", pl.col(name).sum())]
@@ -92,7 +94,7 @@ def _sum_expressions(name: str, dtype: pl.DataType) -> list[tuple[str, pl.Expr]]
             return [("low", pl.col(name).str.len_bytes().cast(pl.Int64).sum())]
         case pl.Time:
             value = pl.col(name).cast(pl.Int64) // 1000
-        case _:  # integers, dates as days, timestamps and durations as microseconds
+        case _:  # integers, dates as days, durations as microseconds
             value = pl.col(name).cast(pl.Int64)
     return [("high", (value // 2**32).sum()), ("low", (value % 2**32).sum())]
 
@@ -107,8 +109,12 @@ _SEED = np.uint32(0x9E3779B9 + 3923095 & 0xFFFFFFFF)
 #: Number of rows whose texts are joined at once; bounds memory for a sheet of the longest texts that a cell can have,
 #: and keeps the arrays of one step in the CPU's cache.
 _JOIN_ROWS = 4096
-#: Number of floats that are hashed at once, whose arrays the cache keeps.
+#: Number of numbers that are hashed at once, whose arrays the cache keeps.
 _HASHED_NUMBERS = 16_384
+#: Stands for null among integers.
+_NO_INTEGER = -(2**63)
+#: What PostgreSQL counts timestamps from (2000), in microseconds since 1970.
+_EPOCH_MICROSECONDS = 946_684_800_000_000
 #: Bytes that one step of the hash takes.
 _BLOCK = 12
 
@@ -209,24 +215,48 @@ def _signed_sum(hashes: Words) -> int:
     return int(hashes.view(np.int32).sum(dtype=np.int64))
 
 
-def _sum_float_hashes(floats: pl.DataFrame) -> dict[str, int]:
-    """Return the sum of `hashfloat8` over each column; both zeros hash to 0, as in PostgreSQL."""
-    if not floats.width:
+def _sum_number_hashes(rows: pl.DataFrame) -> dict[str, int]:
+    """Return the sum of `hashfloat8` over each column of floats, and of `timestamp_hash` over each of timestamps."""
+    floats, stamps = rows.select(pl.col(pl.Float64, pl.Float32)), rows.select(pl.col(pl.Datetime))
+    # All columns form one array, because a step of the hash costs as much as hashing a small column.
+    found = _sum_hashes(floats.select(pl.all().cast(pl.Float64).fill_null(0.0)), _hash_floats)
+    micros = stamps.select((pl.all().cast(pl.Int64) - _EPOCH_MICROSECONDS).fill_null(_NO_INTEGER))
+    return found | _sum_hashes(micros, _hash_integers)
+
+
+def _sum_hashes(numbers: pl.DataFrame, hashed: Callable[[Any], Words]) -> dict[str, int]:
+    """Return the sum of a hash (signed 32 bits) over each column."""
+    if not numbers.width:
         return {}
-    # A null counts as 0, like a zero. All columns form one array, because a step of the hash costs as much as hashing a
-    # small column.
-    numbers = floats.select(pl.all().cast(pl.Float64).fill_null(0.0)).to_numpy(order="fortran").T.reshape(-1)
-    hashes = np.empty(len(numbers), np.int32)
-    for start in range(0, len(numbers), _HASHED_NUMBERS):
-        part = numbers[start : start + _HASHED_NUMBERS]
-        found = _hash_eight_bytes(part).view(np.int32)
-        found[part == 0] = 0
-        hashes[start : start + len(part)] = found
-    return dict(zip(floats.columns, hashes.reshape(floats.width, -1).sum(axis=1, dtype=np.int64).tolist(), strict=True))
+    values = numbers.to_numpy(order="fortran").T.reshape(-1)
+    hashes = np.empty(len(values), np.int32)
+    for start in range(0, len(values), _HASHED_NUMBERS):
+        part = values[start : start + _HASHED_NUMBERS]
+        hashes[start : start + len(part)] = hashed(part).view(np.int32)
+    sums = hashes.reshape(numbers.width, -1).sum(axis=1, dtype=np.int64).tolist()
+    return dict(zip(numbers.columns, sums, strict=True))
 
 
-def _hash_eight_bytes(values: NDArray[np.float64]) -> Words:
-    """Return `lookup3` of each value's bytes, which are less than a block: an eighth of the time of searching words."""
+def _hash_floats(values: NDArray[np.float64]) -> Words:
+    """Return `hashfloat8` of floats; nulls are 0, and hash to 0 as both zeros do in PostgreSQL.
+
+    It is `lookup3` of 8 bytes, which are less than a block: an eighth of the time of searching words in a buffer.
+    """
     words = values.view("<u4").reshape(-1, 2)
     seed = np.uint32(int(_SEED) + 8)
-    return _final(words[:, 0] + seed, words[:, 1] + seed, np.full(len(values), seed, np.uint32))
+    hashes = _final(words[:, 0] + seed, words[:, 1] + seed, np.full(len(values), seed, np.uint32))
+    hashes[values == 0] = 0
+    return hashes
+
+
+def _hash_integers(values: NDArray[np.int64]) -> Words:
+    """Return `hashint8` of integers, and 0 for `_NO_INTEGER`.
+
+    It is `lookup3` of 4 bytes, for which both halves are mixed. `timestamp_hash` is the same of microseconds.
+    """
+    words = values.view("<u4").reshape(-1, 2)
+    sign = (words[:, 1].view(np.int32) >> 31).view(np.uint32)
+    seed = np.full(len(values), int(_SEED) + 4, np.uint32)
+    hashes = _final(seed + (words[:, 0] ^ words[:, 1] ^ sign), seed, seed)
+    hashes[values == _NO_INTEGER] = 0
+    return hashes

@@ -50,8 +50,11 @@ def sql_checksum(column: str, staging_type: str, *, utf8: bool = True) -> list[s
             return [count, f"coalesce(sum(({column} - date '1970-01-01')::bigint), 0)::text"]
         case "time" | "interval":
             return [count, f"coalesce(sum((extract(epoch from {column}) * 1000000)::numeric(30, 0)), 0)::text"]
-        case "timestamp" | "timestamp with time zone":
-            return [count, f"coalesce(sum((extract(epoch from {column}) * 1000000)::numeric(30, 0)), 0)::text"]
+        case "timestamp":
+            # Its microseconds as a number (`extract`) take the server four times as long.
+            return [count, f"coalesce(sum(timestamp_hash({column})::bigint), 0)::text"]
+        case "timestamp with time zone":
+            return [count, f"coalesce(sum(timestamp_hash({column} at time zone 'UTC')::bigint), 0)::text"]
         case "smallint" | "integer" | "bigint":
             return [count, f"coalesce(sum({column}::bigint), 0)::text"]
         case _:
