@@ -203,6 +203,11 @@ def _check_ole(path: Path, content: bytes) -> None:
     if "EncryptedPackage".encode("utf-16-le") in content:
         raise WorkbookRefused("the workbook is encrypted", place=str(path), choice="save it without a password")
     if not any(name.encode("utf-16-le") in content for name in ("Workbook", "Book")):
+        if "Root Entry".encode("utf-16-le") not in content:
+            raise WorkbookRefused(
+                "the file is cut short or damaged: an OLE document without its directory", place=str(path),
+                choice="copy or download it again",
+            )  # fmt: skip
         raise WorkbookRefused(
             "the file is a Word document, a presentation, or another OLE document", place=str(path),
             choice="name a workbook",

@@ -377,7 +377,7 @@ def test_xls_cut_short(tmp_path: Path, share: float) -> None:
     path = write_xls(tmp_path / "b.xls", [Table([["a", "b"], *([n, f"text {n}"] for n in range(500))])])
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
-    with pytest.raises(InputError, match="damaged|cut short|another OLE document|cannot read"):
+    with pytest.raises(InputError, match="damaged|cut short|cannot read"):
         everything(path)
 
 

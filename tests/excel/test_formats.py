@@ -86,7 +86,12 @@ KINDS = {
         "the workbook is damaged or cut short",
         SAVE_AS,
     ),
-    "ole": (content(OLE + bytes(4096) + "WordDocument".encode("utf-16-le")), "another OLE document", "name a workbook"),
+    "ole": (
+        content(OLE + bytes(4096) + "Root Entry WordDocument".encode("utf-16-le")),
+        "another OLE document",
+        "name a workbook",
+    ),
+    "ole cut short": (content(OLE + bytes(4096)), "cut short or damaged: an OLE document without", "download it again"),
     "odt": (package({"mimetype": "application/vnd.oasis.opendocument.text"}), "OpenDocument document", SAVE_AS),
     "encrypted": (
         content(OLE + bytes(9000) + "EncryptedPackage".encode("utf-16-le")),
