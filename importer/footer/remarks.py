@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 #: How remarks begin, in a way that names do not: signs of footnotes, a word and a colon, phrases of reports.
 _REMARK = re.compile(
     r"(?i)\*|[†‡§¹²³⁴©※]|\(?\d{1,2}\)|--+|==+|[注備]|[^\W\d_][\w. -]{0,30}:(?:\s|$)|"
+    r"\(?\d[\d.,' ]* (?:records?|rows?|items?|entries|results?|zeilen|einträge|datensätze|lignes|enregistrements|"
+    r"filas|registros|righe|rijen|wierszy|rader)\b(?! \w)|"
     r"(?:page|seite|página|pagina|as of|as at|stand(?: vom)?|version) \d|copyright\b|disclaimer\b|confidential\b|"
     r"end of (?:report|list|table|data|file)\b|ende (?:der|des)\b|last updated?\b|"
     r"(?:generated|created|printed|exported|prepared|issued|updated) (?:by|on|at|from|for|with)\b|"

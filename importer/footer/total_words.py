@@ -51,11 +51,13 @@ TOTALS = (
 SIGNS = r"\*{1,3}|[Σ∑]"
 #: Stand at the end of a label: `North total`, `Nord Ergebnis`.
 AT_END = ("total", "totaal", "totale", "ergebnis", "итог", "汇总", "匯總", "集計", "小計", "小计", "計")
-#: Are names, too, and only count alone: means, counts, carried sums.
+#: Are names, too, and only count alone: means, extremes, counts, carried sums.
 ALONE = (
     "average", "mean", "avg", "durchschnitt", "mittelwert", "schnitt", "moyenne", "promedio", "media", "média",
     "gemiddelde", "średnia", "medel", "medelvärde", "gjennomsnitt", "gennemsnit", "keskiarvo", "průměr", "átlag",
     "среднее", "ortalama", "平均", "平均值", "평균",
+    "min", "max", "minimum", "maximum", "minimo", "massimo", "mínimo", "máximo", "median", "médiane", "mediana",
+    "std dev", "stdev", "standard deviation", "standardabweichung", "écart type",
     "anzahl", "count", "nombre", "cantidad", "conteggio", "aantal", "antal", "件数", "个数",
     "übertrag", "uebertrag", "vortrag", "saldovortrag", "carried forward", "carry forward", "carried over",
     "brought forward", "b/f", "c/f", "b/d", "c/d", "à reporter", "report", "suma y sigue", "suma anterior",

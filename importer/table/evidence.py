@@ -62,7 +62,7 @@ def weigh(row: tuple[NDArray[np.int8], NDArray[Any]], body: HeadGrid) -> Evidenc
     kinds, values = row
     filled = (body.kinds != BLANK).sum(axis=0)
     used = np.flatnonzero((filled > 0) | (kinds != BLANK)).tolist()
-    series = _series(kinds, values, body)
+    series = named_series(kinds, values, body)
     scores = [_weigh_cell(kinds[c], values[c], body, c, named=c in series) for c in used]
     alike = sum(score <= -1 and kinds[c] != TEXT for score, c in zip(scores, used, strict=True))
     contrasts = sum(score >= 0.4 for score in scores)  # noqa: PLR2004 - the least weight of a difference
@@ -115,7 +115,7 @@ def pattern_of(text: str) -> str:
     return re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "9", text))
 
 
-def _series(kinds: NDArray[np.int8], values: NDArray[Any], body: HeadGrid) -> set[int]:
+def named_series(kinds: NDArray[np.int8], values: NDArray[Any], body: HeadGrid) -> set[int]:
     """Return the columns whose cell in the row is one of a series that names columns: years, dates, days."""
     numbers = [c for c in np.flatnonzero(kinds == NUMBER).tolist() if float(values[c]).is_integer()]
     years = [c for c in numbers if _YEARS[0] <= values[c] <= _YEARS[1]]

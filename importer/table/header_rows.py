@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .evidence import DOMINANT, weigh
+from .evidence import DOMINANT, named_series, weigh
 from .grid import BLANK, TEXT, HeadGrid
 from .header_depth import extend_header
 
@@ -90,6 +90,8 @@ def find_header(grid: HeadGrid, merges: Sequence[CellRange]) -> HeaderRows:
     if not grid.rows:
         return HeaderRows(0, 0, 0)
     grid = _weighed_part(grid)
+    if len(grid.rows) == 1:
+        return _only_row(grid)
     shown = spread_merged(grid, merges)
     wide = _is_wide(grid, shown)
     found = sorted(_candidates(grid, shown, wide), key=lambda c: -c.score)
@@ -102,6 +104,18 @@ def find_header(grid: HeadGrid, merges: Sequence[CellRange]) -> HeaderRows:
     low, high = extend_header(grid, shown, best.position, merges)
     doubt = _doubt(grid, found, (low, high))
     return HeaderRows(grid.rows[low], grid.rows[high], grid.rows[high], doubt)
+
+
+def _only_row(grid: HeadGrid) -> HeaderRows:
+    """Return whether the only row is the header: it has texts alone, or beside years, dates or days that name columns.
+
+    Any other values would be lost as names.
+    """
+    kinds, row = grid.kinds[0], grid.rows[0]
+    texts, named = kinds == TEXT, named_series(kinds, grid.values[0], grid.only(np.zeros(1, bool)))
+    if texts.all() or (texts.any() and len(named) == int((~texts).sum()) > 1):
+        return HeaderRows(row, row, row)
+    return HeaderRows(0, 0, 0, f"that there is no header row is a guess: row {row} may be it; --header-row {row}")
 
 
 def _first_of_tables(grid: HeadGrid, wide: Mask, found: Sequence[_Candidate]) -> _Candidate:
@@ -240,8 +254,6 @@ def _place_bonus(grid: HeadGrid, position: int, wide: Mask, *, full: bool) -> fl
 
 def _without_header(grid: HeadGrid, start: int, found: list[_Candidate]) -> HeaderRows:
     """Return that the sheet has no header: its rows begin with the first wide one."""
-    if len(grid.rows) == 1 and (grid.kinds[0][grid.kinds[0] != BLANK] == TEXT).all():
-        return HeaderRows(grid.rows[0], grid.rows[0], grid.rows[0])
     after = grid.rows[start - 1] if start else 0
     near = found and found[0].score > -_LEAST
     row = grid.rows[found[0].position] if found else grid.rows[start]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import datetime
 from typing import Any
 
 import openpyxl
@@ -102,6 +103,27 @@ def test_range(text: str, found: tuple[int, ...] | None) -> None:
 def test_first_row_that_misses_its_numbers_is_data(first: list[str]) -> None:
     lines = [["number", "name"], first, [8, "x"], [6, "x"], [7, "DE"], [9, "zzz"]]
     assert (find(lines).first, find(lines).last) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("row", "header"),
+    [
+        ([5], 0),
+        ([1, 2, 3], 0),
+        (["a", 5], 0),
+        (["x", True, None], 0),
+        ([2023, 2024], 0),
+        (["Ann", datetime(2024, 1, 1)], 0),
+        (["id"], 1),
+        (["id", "name"], 1),
+        (["id", 2023, 2024], 1),
+        (["item", datetime(2024, 1, 1), datetime(2024, 2, 1)], 1),
+    ],
+)
+def test_only_row_of_values_is_data(row: list[Any], header: int) -> None:
+    """Its values would be lost as names; that it is no header is said to be a guess."""
+    found = find([row])
+    assert (found.last, found.after, found.doubt is None) == (header, header, bool(header))
 
 
 @pytest.mark.parametrize(
