@@ -6,6 +6,7 @@ difference means that one of the two is wrong in a way that nobody knows, and th
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import replace
 from datetime import date, datetime, timedelta
@@ -13,17 +14,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 
-from importer.cells.frame import ROW
+from importer.cells.frame import ROW, sheet_columns_of
 from importer.decoding.date_serials import DateSystem
 from importer.decoding.tag_scan import find_tags
 from importer.errors import InputError
 from importer.excel.addresses import column_letters
+from importer.workers.own_process import bounded_work
 
 from .read_by_engine import read_rows
 from .row_splitter import row_range
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from importer.decoding.tasks import ReadTask
 
@@ -36,6 +38,8 @@ _END = b"</row>"
 _STEP = 0.618
 _ANY_DAY = date(1970, 1, 1)
 _MAX_SHOWN = 40
+#: Cells for which the engine takes less than 40 MB and 20 ms.
+_FEW_CELLS = 1 << 20
 _MILLISECOND = timedelta(milliseconds=1)
 
 
@@ -75,11 +79,24 @@ def judge_window(task: ReadTask, rows: bytes, decoded: pl.DataFrame) -> Verdict:
     number, *_ = row_range(sample.rows, 1)
     window = replace(task.window, first_row=number, last_row=max(sample.last, number))
     try:
-        theirs = read_rows(replace(task, window=window), sample.rows, find_tags(sample.rows)).filter(row)
+        with _here_if_bounded(sample, decoded):
+            theirs = read_rows(replace(task, window=window), sample.rows, find_tags(sample.rows)).filter(row)
     except InputError as exc:
         return Verdict(0, f"the engine refuses rows {sample.first}-{sample.last} ({exc.fact})")
     cells = sum(ours[name].count() for name in ours.columns if name != ROW)
     return Verdict(cells, _find_dispute(ours, theirs, DateSystem(task.epoch_1904)))
+
+
+@contextlib.contextmanager
+def _here_if_bounded(sample: Sample, decoded: pl.DataFrame) -> Iterator[None]:
+    """Let the engine run in any process if the sample has few cells, the empty ones between them included.
+
+    They decide what it takes; a sample that is decoded by us holds nothing else that could.
+    """
+    width = max(sheet_columns_of(decoded.columns), default=0) + 1
+    bounded = (sample.last - sample.first + 3) * width <= _FEW_CELLS
+    with bounded_work() if bounded else contextlib.nullcontext():
+        yield
 
 
 def take_sample(rows: bytes, size: int, number: int) -> Sample | None:

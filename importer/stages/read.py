@@ -20,6 +20,7 @@ from importer.reading.text_windows import TextSplitter
 from importer.reading.windows import WINDOWS_AHEAD, WindowSizes, WindowSplitter, judged_bytes
 from importer.runtime.prefetch import ahead
 from importer.runtime.stage import Stage
+from importer.workers.file_size import is_small_part
 
 from .open_file import Place, open_file
 from .tasks import parse_strings, read_window
@@ -41,9 +42,6 @@ if TYPE_CHECKING:
 
 #: One worker is used for every so many bytes of XML: reading less takes no longer than starting a worker.
 XML_BYTES_PER_WORKER = 1 << 20
-#: Most bytes of XML, of the sheet and of the shared strings, that are read in the process of the caller. What is made
-#: of them there takes some ten times as much memory. The engine judges no sheets of less.
-OWN_PROCESS_BYTES = 4 << 20
 #: Sheets of at least that much XML are written while they are read; for smaller ones a connection per worker costs
 #: more than it saves (see `load.copy.max_writers`).
 STREAM_MIN_BYTES = 8 << 20
@@ -216,7 +214,7 @@ class _SheetReader:
     @contextlib.contextmanager
     def _tasks_ahead(self) -> Iterator[Iterator[ReadTask]]:
         """Yield the read tasks of all windows; a thread cuts the next ones ahead."""
-        if max(self._splitter.xml_bytes, self._splitter.strings_bytes) >= OWN_PROCESS_BYTES:
+        if not is_small_part(max(self._splitter.xml_bytes, self._splitter.strings_bytes), self._pool.workers):
             self._pool.use_workers()
         self._pool.limit(max(1, self._splitter.xml_bytes // XML_BYTES_PER_WORKER))
         cut = self._clock.time_items("cutter", "cut", self._splitter.windows())

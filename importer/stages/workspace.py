@@ -63,7 +63,7 @@ def open_workspace(
         MachineError: the spool's disk is full.
     """
     size = _size(settings.workbook)
-    own_process = settings.own_process and settings.engine != "calamine" and is_small(size)
+    own_process = settings.own_process and settings.engine != "calamine" and is_small(size, settings.workers)
     if not own_process:
         from importer.workers.fork_server import warm_up
 

@@ -1,7 +1,8 @@
 """Keeps from the caller's process what could end it: a task run there asks before such work, and goes to a worker.
 
 The tasks of a small workbook run in the process of the caller, without limits on memory and time. What they do there is
-bounded by the workbook's size. Native code that is not (the engine) is preceded by `require_worker`.
+bounded by the workbook's size. Native code that is not (the engine) is preceded by `require_worker`, unless what it
+gets is known to be small (`bounded_work`).
 """
 
 from __future__ import annotations
@@ -36,6 +37,16 @@ def own_process() -> Iterator[None]:
         yield
     finally:
         _state.guarded = False
+
+
+@contextlib.contextmanager
+def bounded_work() -> Iterator[None]:
+    """Let a task in the process of the caller do in the block what `require_worker` precedes, because it is bounded."""
+    guarded, _state.guarded = _state.guarded, False
+    try:
+        yield
+    finally:
+        _state.guarded = guarded
 
 
 def is_own_process() -> bool:

@@ -17,6 +17,8 @@ from importer.runtime.progress import Clock
 from importer.runtime.retry import Deadline
 from importer.settings import Limits, Settings, make_settings
 from importer.stages.read import read_source
+from importer.workers import file_size
+from importer.workers.file_size import is_small
 from importer.workers.own_process import NeedsWorker, own_process, require_worker
 from importer.workers.pool import Pool
 
@@ -82,8 +84,8 @@ def test_who_divides_the_work_gets_workers(divided: dict[str, Any]) -> None:
 # ---- WORKBOOKS --------------------------------------------------------------------------------------------------
 
 
-def needs_worker(path: Path, folder: Path) -> bool:
-    """Whether a workbook was read with a worker; what was read is the same either way."""
+def needs_worker(path: Path, folder: Path, *, judged: bool = False) -> bool:
+    """Whether a workbook was read with a worker; what was read is the same either way. `judged`: the engine saw some."""
     found = []
     for own in (True, False):
         spool = folder / f"{own}"
@@ -91,6 +93,7 @@ def needs_worker(path: Path, folder: Path) -> bool:
         with Pool(int(own), Limits(), spool / "log", own_process=own) as pool:
             source = read_source(Settings(workbook=path), pool, spool, Clock())
             found.append((source.facts, source.rows, pool.own_process))
+            assert source.read_cells()["judged"] > 0 or not judged
     assert found[0][:2] == found[1][:2]
     return not found[0][2]
 
@@ -125,6 +128,31 @@ def scattered(count: int) -> dict[str, Any]:
 def test_what_needs_a_worker(book: dict[str, Any], worker: bool, tmp_path: Path) -> None:
     path = write_rows(tmp_path / "b.xlsx", book["rows"], **{k: v for k, v in book.items() if k != "rows"})
     assert needs_worker(path, tmp_path) == worker
+
+
+def test_beside_others_more_is_read_here_and_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine judges samples in this process, too, but for one whose empty cells could fill its memory."""
+    monkeypatch.setattr(file_size._ThisProcess, "is_beside_others", True)
+    assert is_small(4 << 20, 1)
+    assert not is_small(4 << 20, 2)
+    many = plain_rows(45_000)
+    wide = many + row(50_000, number("XFD50000", 1))
+    for name, rows, worker in (("many", many, False), ("wide", wide, True)):
+        path = write_rows(tmp_path / f"{name}.xlsx", rows)
+        (tmp_path / name).mkdir()
+        assert needs_worker(path, tmp_path / name, judged=True) == worker
+
+
+def test_the_memory_that_a_process_kept_is_no_allowance(tmp_path: Path) -> None:
+    program = (
+        "import resource, sys; from importer.workers.memory_limit import limit_memory as limit\n"
+        "now = lambda: resource.getrlimit(resource.RLIMIT_DATA)[0]\n"
+        "first = limit(64 << 20); assert abs(now() - first - (64 << 20)) < 1 << 20\n"
+        "kept = bytearray(48 << 20); second = limit(64 << 20, first + (16 << 20))\n"
+        "print(second - first >= 48 << 20, now() - first == (16 + 64) << 20)\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert ran.stdout.split() == ["True", "True"]
 
 
 RUN = """
