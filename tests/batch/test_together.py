@@ -15,7 +15,7 @@ from support.warm import PROGRAM, Template
 
 from importer import import_many
 from importer.batch.execution.locks import LockRoom
-from importer.errors import ConnectionFailed, DatabaseError, UsageError
+from importer.errors import ConnectionFailed, DatabaseError, MachineError, UsageError
 from importer.run.joined_session import JoinedSession
 
 if TYPE_CHECKING:
@@ -266,3 +266,23 @@ def test_a_server_without_room_for_the_locks_names_the_setting(db: Database, her
         room.advise(full)
         assert "max_locks_per_transaction" in str(full.choice)
         session.close_all()
+
+
+def test_rejects_that_cannot_be_written_do_not_undo_what_is_committed(
+    db: Database, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk fails behind the commit: all is published, the report says so, and the same command writes them."""
+    save(here / "b.xlsx", ["id", "v"], [3, "z"], ["four", "w"])
+
+    def full(*_: object) -> None:
+        raise MachineError("the machine refused: No space left on device", place="/tmp")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("importer.batch.execution.together.open_workspace", full)
+        report = load(db, types="id=integer")
+    assert (outcomes(report), report.exit_code, ids(db)) == (["published"] * 2, 1, [1, 2, 3])
+    notes = report.reports[1].report["notes"]
+    assert any(f"importer runs {report.reports[1].report['run']['id']} --rejects FILE" in note for note in notes)
+    again = load(db, types="id=integer")
+    assert outcomes(again) == ["already-imported"] * 2
+    assert Path(str(again.reports[1].rejects_file)).exists()

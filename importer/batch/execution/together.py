@@ -136,7 +136,7 @@ class _Together:
         else:
             self._commit(session)
         for number, done in self._done.items():
-            self._done[number] = done._replace(report=_with_rejects_file(done, session))
+            self._done[number] = done._replace(report=_published_report(done, session))
         clean_after_check(session)
         return self._reports()
 
@@ -261,6 +261,18 @@ def _with_rejects_file(done: _Done, session: JoinedSession) -> Report:
     with open_workspace(done.settings) as (folder, _):
         files = RejectsFiles(done.settings, folder)
         return name_rejects_afterwards(files, report, Clock(), session, _run_id(report))
+
+
+def _published_report(done: _Done, session: JoinedSession) -> Report:
+    """Return the report of what is committed, with its rejects file or a note that it cannot be written."""
+    try:
+        return _with_rejects_file(done, session)
+    except ImporterError as exc:
+        if exc.transient:
+            raise
+        how = f"`importer runs {_run_id(done.report)} --rejects FILE` writes them"
+        said = f"the rejects cannot be written: {exc.fact} ({exc.place}); {how}"
+        return replace(done.report, notes=(said, *done.report.notes))
 
 
 def _as_checked(report: Report) -> Report:
