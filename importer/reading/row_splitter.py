@@ -59,10 +59,11 @@ def _end_of_row(rows: bytes, following: bytes) -> int:
     number = _ROW_NUMBER.search(last[1]) if last else None
     if number is None:
         return 0
-    for tag in _ROW_TAG.finditer(following):
+    for before, tag in enumerate(_ROW_TAG.finditer(following)):
         other = _ROW_NUMBER.search(tag[1])
         if other is None or other[1] != number[1]:
-            return tag.start() if tag.start() > len(following) - len(following.lstrip()) else 0
+            # What stands between two rows may be a comment with what looks like a row.
+            return following.rfind(b">", 0, tag.start()) + 1 if before else 0
     return len(following) if _ROW_TAG.search(following) else 0
 
 
