@@ -44,10 +44,13 @@ _NUMBERS = ["tests/numbers", "tests/columns", "tests/decoding/test_formats_padde
 _FORMATS = ["tests/number_formats", "tests/decoding/test_formats_padded.py"]
 #: The modules that keep the promise, and pytest's arguments for the tests that hold them.
 TESTS = {
+    "importer/columns/alike_tags.py": _DECODE,
+    "importer/columns/attributes.py": _DECODE,
     "importer/columns/cell_tags.py": _DECODE,
     "importer/columns/decode.py": _DECODE,
     "importer/columns/digits.py": _NUMBERS,
     "importer/columns/plain_cells.py": _DECODE,
+    "importer/columns/row_numbers.py": _DECODE,
     "importer/columns/texts.py": _DECODE,
     "importer/columns/values.py": _DECODE,
     "importer/decoding/date_serials.py": ["tests/columns", "tests/decoding"],
@@ -73,6 +76,8 @@ TESTS = {
         "-k",
         "verification or staging_that_changes or long",
     ],
+    "importer/reading/row_splitter.py": ["tests/reading/test_row_splitter.py", "tests/reading/test_windows.py"],
+    "importer/reading/windows.py": ["tests/reading/test_windows.py", "tests/reading/test_sparse_sheets.py"],
     "importer/report/rejects/workbook.py": _REJECTS,
     "importer/report/rejects/cells.py": _REJECTS,
     "importer/report/rejects/files.py": [*_REJECTS, *_KEPT],
