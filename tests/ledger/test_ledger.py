@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import threading
+from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,15 +27,13 @@ from importer.ledger.history import clean, leftovers
 from importer.ledger.locks import lock_number, new_staging_name
 from importer.ledger.schema import SCHEMA
 from importer.postgres.session import Session
-from importer.run.import_key import run_key
+from importer.run.import_key import random_key, run_key
 from importer.run.lease_holder import LeaseHolder
 from importer.runtime.progress import Clock
 from importer.runtime.retry import Deadline, Retry
 from importer.settings import Dsn, Settings, make_settings
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from conftest import Database
 
 ROWS = [["id", "name"], [1, "a"], [2, "b"], [3, "c"]]
@@ -324,6 +324,17 @@ def test_key_of_a_plain_run_is_that_of_earlier_versions(db: Database, book: Path
         "columns", "error_cells", "header_rows", "hidden", "keep_names", "key", "lineage", "mode", "on_duplicate",
         "timezone",
     }  # fmt: skip
+
+
+def test_key_of_an_import_stays_what_it_is() -> None:
+    """The ledgers of users hold it: another spelling of the same parts would load every workbook once more."""
+    from importer.plan.target import Target
+
+    sheet: Any = SimpleNamespace(name="Übersicht")
+    workbook: Any = SimpleNamespace(sha256="0" * 64)
+    key, _ = run_key(Settings(workbook=Path("a.xlsx")), workbook, sheet, None, Target("public", "t", None))
+    assert key == "264d17942a8de2d8437e477016a373c0ccd6282d070cccb3e7ec21e15bbdee90"
+    assert len({random_key() for _ in range(3)}) == 3
 
 
 def test_key_has_every_setting_that_changes_rows(db: Database, book: Path) -> None:
