@@ -239,17 +239,26 @@ def _tables_beside(source: SheetSource) -> SheetTables:
     end = max(w.last_row for w in source.windows)
     head = _rows_from(source, header.first, header.first + _HEAD_ROWS)
     starts: list[_Start] = []
+    pieces: list[CellRange] = []
     for group in groups:
         grid = make_grid(select_columns(head, group[0], group[-1]))
         last = last_row_of(source.windows, lambda n: _read(source, n), (group[0], group[-1]), end)
         start = _start_in(grid, source.cut.merges, last)
-        if start is None:
-            return SheetTables()  # a part of the table, or notes
-        starts.append(start)
+        pieces.append(CellRange(header.first, group[0], last, group[-1]))
+        starts += [start] if start is not None else []
+    if len(starts) < len(groups):
+        return SheetTables(doubtful=_shorter(pieces))  # parts of the table, or notes
     areas = [start.area for start in starts]
     if not all(_is_apart(source, starts[0], other) for other in starts[1:]):
         return SheetTables(doubtful=tuple(areas[1:]), candidates=tuple(areas))
     return _largest_of(source, areas)
+
+
+def _shorter(pieces: Sequence[CellRange]) -> tuple[CellRange, ...]:
+    """Return the pieces beside the first that end far above it, as a legend does, or right below their labels."""
+    rows = pieces[0].bottom - pieces[0].top
+    most = _SHORTER * rows if rows >= _LEAST_ROWS else -1
+    return tuple(piece for piece in pieces[1:] if piece.bottom - piece.top <= most)
 
 
 def _is_apart(source: SheetSource, first: _Start, other: _Start) -> bool:
