@@ -9,7 +9,7 @@ from unicodedata import normalize
 import openpyxl
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.rawbook import formula, inline, number, row, write_rows
 from support.reading import reading
@@ -146,6 +146,7 @@ LABEL_PARTS = [
 ]  # fmt: skip
 
 
+@example(text="総total* * * ")
 @given(text=st.lists(st.sampled_from(LABEL_PARTS), max_size=5).map("".join))
 def test_no_label_is_overlooked(text: str) -> None:
     """What is searched first, fast and in all texts, finds every text that is a label."""
