@@ -87,6 +87,8 @@ class History(RuleBasedStateMachine):
         self.books: dict[str, list[tuple[Any, str]]] = {}
         #: Rejects file that was not mended yet -> table and mode of its run.
         self.rejected: dict[str, tuple[str, str]] = {}
+        #: Ids of runs whose rejects file, if they had one, is not where they wrote it.
+        self.lost: set[str] = set()
         #: Further files that belong to somebody.
         self.files: set[str] = set()
         self.numbers = itertools.count()
@@ -185,6 +187,8 @@ class History(RuleBasedStateMachine):
             self.refused(name, load, exc, before, rejects=rejects, options=options)
             return
         assert report is not None
+        if report.outcome == "already-imported":
+            self.restored(rejects, before)
         self.finished(name, load, report.outcome, report.error_count, before, again=bool(options.get("again")))
         if report.outcome == "published" and report.error_count:
             self.files.add(rejects)
@@ -201,12 +205,19 @@ class History(RuleBasedStateMachine):
                 # The run that published it had the rejects, and their file.
                 assert before is not None
                 assert not options["again"]
+                self.restored(rejects, before)
                 return
             assert self.after(name, load)[1] > 0
             self.files.add(rejects)
         else:
             assert load == ("n", "create"), exc
             assert "n" in self.tables, exc
+
+    def restored(self, rejects: str, before: str | None) -> None:
+        """A run that had nothing to do writes the rejects of the run that did it, if their file is gone."""
+        if (self.home / rejects).exists():
+            assert before in self.lost
+            self.files.add(rejects)
 
     def finished(
         self, name: str, load: tuple[str, str], outcome: str, errors: int, before: str | None, *, again: bool = False
@@ -268,7 +279,7 @@ class History(RuleBasedStateMachine):
     @rule(data=st.data(), load=LOADS, stop=st.sampled_from(KILLS))
     def kill(self, data: st.DataObject, load: tuple[str, str], stop: str) -> None:
         """kill -9 of all processes of a run when it is about to send a certain statement."""
-        name = self.draw_book(data)
+        name, published = self.draw_book(data), set(self.published)
         before, killed = self.newest(name, load), []
 
         def on_stop(name: str) -> None:
@@ -298,6 +309,7 @@ class History(RuleBasedStateMachine):
             assert (load, "n" in self.tables) == (("n", "create"), True), ran
         else:
             self.finished(name, load, ran.json["outcome"], ran.json["stats"]["error_count"], before)
+        self.lost |= set(self.published) - published
 
     @precondition(lambda self: self.idle < 2)
     @rule(how=st.sampled_from(["fast", "immediate"]))
