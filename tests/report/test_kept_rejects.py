@@ -67,7 +67,7 @@ def _runs(db: Database, *arguments: object, **options: Any) -> Any:
 
 
 def _kept(db: Database) -> list[str]:
-    asked = "select distinct run::text from importer.rejects join importer.runs on id = run where target_schema = '{}'"
+    asked = "select distinct run::text from importer.rejects join importer.runs on id = run where target_schema ^@ '{}'"
     return [run for (run,) in db.rows(asked.format(db.schema))]
 
 
@@ -121,9 +121,11 @@ def test_rows_that_the_database_refused_are_kept(db: Database, tmp_path: Path) -
 
 
 def test_until_the_next_run_of_the_table(db: Database, tmp_path: Path) -> None:
-    db.run("create table t (n bigint)", "create table u (n bigint)")
+    # Another table of that name, in another schema, is another table.
+    schema = f"{db.schema}_other"
+    db.run("create table t (n bigint)", f"create schema {schema}", f"create table {schema}.t (n bigint)")
     one = db.load(save(tmp_path / "one.xlsx", ["n"], ["x"]), table="t").run["id"]
-    other = db.load(save(tmp_path / "other.xlsx", ["n"], ["x"]), table="u").run["id"]
+    other = db.load(save(tmp_path / "other.xlsx", ["n"], ["x"]), table=f"{schema}.t").run["id"]
     with pytest.raises(BudgetExceeded):
         db.load(save(tmp_path / "over.xlsx", ["n"], ["y"]), table="t", max_rejects=0)
     db.load(tmp_path / "over.xlsx", table="t", dry_run=True)
@@ -138,6 +140,7 @@ def test_until_the_next_run_of_the_table(db: Database, tmp_path: Path) -> None:
     assert str(tmp_path / "two.rejects.xlsx") in ran.err
     _runs(db, "forget", other)
     assert _kept(db) == []
+    db.run(f"drop schema {schema} cascade")
 
 
 def test_until_they_are_pruned(db: Database, tmp_path: Path) -> None:
