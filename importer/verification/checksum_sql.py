@@ -6,6 +6,9 @@ a hash of each text, and detects texts that were swapped between rows. The hash 
 (PostgreSQL 18), because both sides have a CPU instruction for it, else `hashtext`; rows of long texts, if any were
 read, then have a second sum over a part of their SHA-256, because our `hashtext` takes a step for every 12 bytes. All
 are over the bytes of UTF-8, whatever the encoding of the database.
+
+Numbers have no hash of a whole row: `hash_record` over ten columns takes the server 0.24 s for 1,000,000 rows, some 4 %
+of the load, PostgreSQL 13 lacks it, and all it adds is that somebody who may write to staging swaps its numbers.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ TESTS = {
     "importer/columns/values.py": _DECODE,
     "importer/decoding/date_serials.py": ["tests/columns", "tests/decoding"],
     "importer/decoding/iso_dates.py": ["tests/decoding/test_iso_dates.py"],
-    "importer/decoding/tag_scan.py": _DECODE,
+    "importer/decoding/tag_scan.py": [*_DECODE, "tests/excel/test_foreign.py", "tests/excel/test_hostile.py"],
     "importer/number_formats/number_format.py": _FORMATS,
     "importer/number_formats/tokens.py": _FORMATS,
     "importer/ledger/history.py": [
