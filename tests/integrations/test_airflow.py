@@ -93,7 +93,7 @@ def run_dags(db: Database, folder: Path, day: dict[str, Any]) -> dict[str, Any]:
         "AIRFLOW_CONN_DOWN": connection(db, host="127.0.0.1", port=1),
     }  # fmt: skip
     command = [python, str(home / "dags" / DAGS.name), str(home / "result.json")]
-    ran = subprocess.run(command, env=env, capture_output=True, text=True, timeout=500)
+    ran = subprocess.run(command, env=env, capture_output=True, text=True, timeout=1000)
     assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr[-3000:]
     found: dict[str, Any] = json.loads((home / "result.json").read_text())
     return {**found, "log": ran.stdout + ran.stderr}
