@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime, time, timedelta
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
 import polars as pl
 
 from .frame import (
@@ -121,13 +120,8 @@ def profile(frame: pl.DataFrame, missing: tuple[str, ...] = ("",), *, textual: b
     columns = kinds_by_column(frame.columns)
     if not columns:
         return {}
-    # All plain numbers, and all texts, at once: each aggregate of a query costs 20 µs, and there may be hundreds.
-    arrays = frame.to_dict(as_series=True)
-    row: dict[str, Any] = {name: len(array) - array.null_count() for name, array in arrays.items()}
-    row |= _count_blanks(arrays, [column for column, kinds in columns.items() if "text" in kinds], missing)
-    row |= _sum_numbers(arrays, [column for column, kinds in columns.items() if _holds_plain_numbers(kinds)])
-    asked = [each for column, kinds in columns.items() for each in _questions(column, kinds)]
-    row |= frame.select(asked).row(0, named=True) if asked else {}
+    asked = [each for column, kinds in columns.items() for each in _questions(column, kinds, missing)]
+    row = frame.select(asked).row(0, named=True)
     examples = _Examples(frame, missing)
     facts = {column: _facts(examples, column, kinds, row) for column, kinds in columns.items()}
     if textual:
@@ -145,41 +139,18 @@ def _text_form(texts: pl.Series | None, facts: ColumnFacts, missing: tuple[str, 
     return find_form(texts.filter(~texts.is_in(list(missing))))
 
 
-def _holds_plain_numbers(kinds: list[str]) -> bool:
-    """Return whether a column has numbers of which nothing is said beside their values."""
-    return "number" in kinds and not any(isinstance(kind, MarkedNumberKind) for kind in kinds)
-
-
-def _count_blanks(arrays: dict[str, pl.Series], columns: list[int], missing: tuple[str, ...]) -> dict[str, int]:
-    """Return the numbers of texts that mean a missing value, under `column:blank`."""
-    if not columns:
-        return {}
-    texts = pl.concat([arrays[part(column, "text")] for column in columns])
-    # A comparison takes a tenth of the time of a set lookup.
-    found = texts == missing[0] if len(missing) == 1 else texts.is_in(list(missing))
-    blank = found.fill_null(value=False).to_numpy().reshape(len(columns), -1).sum(axis=1)
-    return {f"{column}:blank": n for column, n in zip(columns, blank.tolist(), strict=True)}
-
-
-def _sum_numbers(arrays: dict[str, pl.Series], columns: list[int]) -> dict[str, Any]:
-    """Return whether all plain numbers are whole, under `column:integral`, and their sums, under `column:total`."""
-    if not columns:
-        return {}
-    values = pl.concat([arrays[part(column, "number")] for column in columns]).fill_null(0.0)
-    numbers = values.to_numpy().reshape(len(columns), -1)
-    whole = ((numbers == np.floor(numbers)) & (np.abs(numbers) <= MAX_EXACT_INTEGER)).all(axis=1)
-    totals = {f"{c}:total": n for c, n in zip(columns, numbers.sum(axis=1).tolist(), strict=True)}
-    return totals | {f"{c}:integral": each for c, each in zip(columns, whole.tolist(), strict=True)}
-
-
-def _questions(column: int, kinds: list[str]) -> Iterator[pl.Expr]:
-    """Yield the other aggregates that `_facts` needs of a column, under the names `column:what`."""
+def _questions(column: int, kinds: list[str], missing: tuple[str, ...]) -> Iterator[pl.Expr]:
+    """Yield the aggregates that `_facts` needs of a column, under the names of its arrays or `column:what`."""
+    for kind in kinds:
+        yield pl.col(part(column, kind)).count().alias(part(column, kind))
     if "datetime" in kinds:
         stamp = pl.col(part(column, "datetime"))
         yield (stamp == stamp.dt.truncate("1d")).sum().alias(f"{column}:dates")
     if "instant" in kinds:
         yield pl.col(part(column, "instant")).str.ends_with(UTC_MIDNIGHT).sum().alias(f"{column}:days")
-    if "number" in kinds and not _holds_plain_numbers(kinds):
+    if "text" in kinds:
+        yield _is_missing(pl.col(part(column, "text")), missing).sum().alias(f"{column}:blank")
+    if "number" in kinds:
         yield from _number_questions(column, kinds)
 
 
@@ -198,7 +169,12 @@ def _number_questions(column: int, kinds: list[str]) -> Iterator[pl.Expr]:
     yield number.sum().alias(f"{column}:total")
 
 
-def _facts(examples: _Examples, column: int, present: list[str], row: dict[str, Any]) -> ColumnFacts:
+def _is_missing(text: pl.Expr, missing: tuple[str, ...]) -> pl.Expr:
+    # A comparison takes a tenth of the time of a set lookup.
+    return text == missing[0] if len(missing) == 1 else text.is_in(list(missing))
+
+
+def _facts(examples: _Examples, column: int, present: list[str], row: dict[str, int]) -> ColumnFacts:
     kinds = {str(kind): n for kind in present if (n := row[part(column, kind)])}  # without a number's marks
     dates, blank = row.get(f"{column}:dates", 0), row.get(f"{column}:blank", 0)
     held = {kind: n - (blank if kind == "text" else 0) for kind, n in kinds.items() if kind in VALUE_KINDS}
