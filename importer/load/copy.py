@@ -16,7 +16,7 @@ from importer.cells.frame import ROW
 from importer.errors import DatabaseError
 from importer.ledger.tables import Chunk, chunk_insert_sql
 from importer.postgres.session import Session
-from importer.postgres.sql import DURABLE_LATER, quote, quoted_list
+from importer.postgres.sql import quote, quoted_list
 from importer.runtime.retry import Retry
 
 from .worker_session import close_session, worker_session
@@ -120,12 +120,8 @@ def _copy(target: CopyTarget, chunk: Chunk, data: pl.DataFrame) -> None:
 def _copy_rows(session: Session, target: CopyTarget, chunk: Chunk, data: pl.DataFrame) -> None:
     # The ledger row comes first: it waits for any other session that may still be writing this chunk (one whose client
     # was killed, or whose commit was not answered), and fails if that session commits.
-    # Both are in one transaction, and only publishing makes them count; waiting for the disk takes 30 ms a chunk.
-    statements = [] if session.is_joined else [DURABLE_LATER]
     if statement := target.ledger_statement(chunk._replace(rows=len(data))):
-        statements.append(statement)
-    if statements:
-        session.run("; ".join(statements))
+        session.run(statement)
     session.copy(data, target.schema, target.table)
     session.commit()
 

@@ -60,11 +60,6 @@ def sql_value(value: Any) -> str:
     return literal(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
-#: Lets the commit of the open transaction return before it is on disk: for what is of no use without a later one
-#: that waits: the server writes its log in order, so after a crash the later one is never there without this one.
-DURABLE_LATER = "SET LOCAL synchronous_commit = off"
-
-
 def set_target_path(session: _Session, *, own_first: bool = False) -> None:
     """Set the user's search path, for statements that write to the target.
 

@@ -14,7 +14,6 @@ from importer.ledger.locks import new_staging_name
 from importer.ledger.schema import create_in_schema
 from importer.ledger.trust import is_own_staging
 from importer.load.staging import Staging, define_staging, plan_staging
-from importer.postgres.sql import DURABLE_LATER
 from importer.version import __version__
 
 from .outcome import end_run, is_resumable, undo_run
@@ -174,7 +173,7 @@ def _create_staging(
     def create() -> None:
         if replaced is not None and about is not None:
             ledger.delete_chunks(session, lease.run_id)
-        session.run(statement if session.is_joined else f"{DURABLE_LATER}; {statement}")
+        session.run(statement)
         if about is not None:
             ledger.open_run(session, {"id": lease.run_id, "key": lease.key, "staging": staging.name, **about})
 
