@@ -38,7 +38,7 @@ _END = b"</row>"
 _STEP = 0.618
 _ANY_DAY = date(1970, 1, 1)
 _MAX_SHOWN = 40
-#: Cells for which the engine takes less than 40 MB and 20 ms.
+#: Cells that the engine may hold in this process: 40 bytes each, by estimate, which is far below any limit of memory.
 _FEW_CELLS = 1 << 20
 _MILLISECOND = timedelta(milliseconds=1)
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     #: What is known of a sheet, or the error of its survey.
     Survey = SheetSurvey | dict[str, Any]
 
-#: Most bytes that are kept. 1,000,000 rows x 9 of texts have 120 MB; where the folder is in memory, they are, too.
+#: Most bytes that are kept. 1,000,000 rows x 9 of texts have some 120 MB, by estimate; where the folder is in memory,
+#: they are, too.
 _MOST_BYTES = 512 << 20
 #: Of the bytes that are free on the disk, this part may be used.
 _SHARE_OF_FREE = 4
