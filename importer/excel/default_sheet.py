@@ -22,6 +22,8 @@ _FORMULA = re.compile(rb"<(?:\w+:)?f(?:\s[^>]*)?>")
 _LEAST_CELLS = 2
 #: Longest text between two tags that is held while cells are counted.
 _LONGEST_TEXT = 1 << 18
+#: Size of the blocks in which a sheet is looked through: the first one nearly always has the cells.
+_BLOCK_BYTES = 64 << 10
 
 
 def find_sheet(workbook: Workbook, name: str | None, limits: Limits) -> tuple[Workbook, Sheet]:
@@ -63,8 +65,8 @@ def count_cells(package: Package, part: str) -> int:
 
     A part without rows element is no sheet; it counts as one with rows, so that its reader says what is wrong.
     """
-    before, cells, is_sheet = b"", 0, False
-    for block in package.stream(part):
+    before, marks, formulas, is_sheet = b"", 0, 0, False
+    for block in package.stream(part, _BLOCK_BYTES):
         data = before + block
         # In UTF-16 every other byte is zero; such a sheet is taken to have rows.
         if b"\0" in data[:64]:
@@ -72,8 +74,7 @@ def count_cells(package: Package, part: str) -> int:
         is_sheet = is_sheet or b"sheetData" in data
         end = data.rfind(b"<")
         counted, before = (data[:end], data[end:]) if end >= 0 else (b"", data)
-        marks, formulas = len(_CONTENT.findall(counted)), len(_FORMULA.findall(counted))
-        cells += max(marks - formulas, formulas)
-        if cells >= _LEAST_CELLS or len(before) > _LONGEST_TEXT:
+        marks, formulas = marks + len(_CONTENT.findall(counted)), formulas + len(_FORMULA.findall(counted))
+        if max(marks - formulas, formulas) >= _LEAST_CELLS or len(before) > _LONGEST_TEXT:
             return _LEAST_CELLS
-    return cells if is_sheet else _LEAST_CELLS
+    return max(marks - formulas, formulas) if is_sheet else _LEAST_CELLS

@@ -169,8 +169,12 @@ class Package:
             raise self._refusal(name, f"is {self.size(name):,} bytes, far more than such a part needs")
         return b"".join(self.stream(name))
 
-    def stream(self, name: str) -> Iterator[bytes]:
-        """Yield the inflated bytes of a part in blocks of at most 4 MiB, checking CRC, declared size and ratio.
+    def stream(self, name: str, block_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
+        """Yield the inflated bytes of a part in blocks, checking CRC, declared size and ratio.
+
+        Args:
+            name: name of the part.
+            block_bytes: maximum size of a block; stored parts come in blocks as they are read.
 
         Raises:
             WorkbookRefused: the part is damaged, larger than declared, over the limits, or has a document type
@@ -182,7 +186,7 @@ class Package:
                 name, f"would be {info.file_size:,} bytes inflated, over the limit of {self._limits.part_bytes:,}"
             )
         total, crc, tail, doctype, prolog = 0, 0, b"", b"", True
-        for block in self._inflate(name, info):
+        for block in self._inflate(name, info, block_bytes):
             total += len(block)
             if total > info.file_size:
                 raise self._refusal(name, f"declares {info.file_size:,} bytes but holds more")
@@ -203,7 +207,7 @@ class Package:
         if total != info.file_size or crc != info.CRC:
             raise self._refusal(name, "fails its checksum: the file was altered or damaged after it was saved")
 
-    def _inflate(self, name: str, info: zipfile.ZipInfo) -> Iterator[bytes]:
+    def _inflate(self, name: str, info: zipfile.ZipInfo, block_bytes: int) -> Iterator[bytes]:
         """Yield the inflated blocks of a part; only the deflate format is checked."""
         if info.flag_bits & _ENCRYPTED:
             raise self._refusal(name, "is encrypted", "remove the password and save it again")
@@ -217,11 +221,11 @@ class Package:
             for raw in self._stored_blocks(info):
                 data = raw
                 while data:
-                    block = inflater.decompress(data, BLOCK_BYTES)
+                    block = inflater.decompress(data, block_bytes)
                     data = inflater.unconsumed_tail
                     if block:
                         yield block
-            while block := inflater.decompress(b"", BLOCK_BYTES):
+            while block := inflater.decompress(b"", block_bytes):
                 yield block
         except isal_zlib.error as exc:  # type: ignore[misc]  # its stub calls the class an instance
             raise self._refusal(name, f"cannot be inflated ({exc})") from None

@@ -59,3 +59,11 @@ def test_cover_of_one_cell_has_no_rows(tmp_path: Path, more: bool) -> None:
     with reading(RawBook(sheets).write(tmp_path / "b.xlsx")) as source:
         assert (source.sheet.name, source.rows) == (("Data", 1) if more else ("Cover", 0))
         assert any("without rows: Cover" in note for note in source.notes()) == more
+
+
+def test_formula_that_is_cut_from_its_value_is_one_cell(tmp_path: Path) -> None:
+    """A sheet is looked through in blocks; a long formula ends in another one than it begins in."""
+    title = f'<c r="A1"><f>{"1+" * 40_000}1</f><v>40001</v></c>'
+    sheets = [RawSheet(row(1, title), "Cover"), RawSheet(ROWS, "Data")]
+    with reading(RawBook(sheets).write(tmp_path / "b.xlsx")) as source:
+        assert source.sheet.name == "Data"
