@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from importer.cells.arrow import series_from_arrow
+from importer.cells.arrow import series_from_arrow, series_from_numpy
 from importer.cells.frame import PARTS, ROW, digits_name, part, pattern_name
 from importer.errors import WorkbookRefused
 from importer.workers.own_process import require_worker
@@ -54,7 +54,7 @@ class Values(NamedTuple):
 
     def in_order(self) -> pl.Series:
         """Return the value of each cell."""
-        return self.values if self.picks is None else self.values.gather(pl.Series(self.picks))
+        return self.values if self.picks is None else self.values.gather(series_from_numpy(self.picks))
 
 
 class Grid(NamedTuple):
@@ -93,7 +93,7 @@ def make_frame(grid: Grid, found: Iterable[Values]) -> pl.DataFrame:
     arrays: dict[tuple[int, int], pl.Series] = {}
     for order, each in enumerate(placed):
         arrays |= {(c, order): array.alias(_name(c, each.kind)) for c, array in each.spread().items()}
-    rows = pl.Series(ROW, grid.numbers, pl.Int64)
+    rows = series_from_numpy(grid.numbers, ROW)
     return pl.DataFrame([rows, *(arrays[place] for place in sorted(arrays))])
 
 
@@ -156,7 +156,7 @@ class _Placed:
         places = firsts[mine] + self._lines[mine]
         picks = np.zeros(len(group) * height, np.uint32)
         picks[places] = np.arange(len(firsts), dtype=np.uint32)[mine] if self._picks is None else self._picks[mine]
-        spread = self._values.gather(pl.Series(picks))
+        spread = self._values.gather(series_from_numpy(picks))
         if len(places) < len(picks):
             held = np.zeros(len(picks), np.bool_)
             held[places] = True

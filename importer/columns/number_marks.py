@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import polars as pl
 
+from importer.cells.arrow import series_from_numpy
 from importer.numbers.exact_digits import exact_digits, find_long
 
 from .arrays import DIGITS, PATTERN, Values
@@ -18,6 +18,7 @@ from .arrays import DIGITS, PATTERN, Values
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import polars as pl
     from numpy.typing import NDArray
 
     from importer.decoding.string_views import Positions
@@ -43,7 +44,7 @@ class Numbers(NamedTuple):
 
     def pick(self, which: Positions) -> Numbers:
         """Return some of them."""
-        texts = self.texts.gather(pl.Series(which.astype(np.uint32)))
+        texts = self.texts.gather(series_from_numpy(which.astype(np.uint32)))
         return Numbers(self.cells[which], texts, self.lengths[which], self.floats[which], self.styles[which])
 
 
@@ -52,10 +53,12 @@ def find_marks(numbers: Numbers, formats: CellFormats) -> Iterator[Values]:
     which = find_long(numbers.texts, numbers.lengths, numbers.floats)
     if len(which):
         long = numbers.pick(which)
-        yield from _marks(DIGITS, long.cells, exact_digits(long.texts, pl.Series(long.floats)))
+        yield from _marks(DIGITS, long.cells, exact_digits(long.texts, series_from_numpy(long.floats)))
     if formats.with_patterns:
         styled = np.flatnonzero(np.isin(numbers.styles, list(formats.with_patterns)))
-        shown = formats.digit_patterns(pl.Series(numbers.styles[styled]), pl.Series(numbers.floats[styled]))
+        shown = formats.digit_patterns(
+            series_from_numpy(numbers.styles[styled]), series_from_numpy(numbers.floats[styled])
+        )
         yield from _marks(PATTERN, numbers.cells[styled], shown)
 
 

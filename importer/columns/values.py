@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import polars as pl
 
+from importer.cells.arrow import series_from_numpy
 from importer.cells.frame import VALUE_KINDS
 from importer.decoding.iso_dates import parse_iso
 from importer.decoding.string_views import words
@@ -88,7 +89,7 @@ def decode_numbers(texts: Texts, styles: NDArray[np.int32], formats: CellFormats
             found += convert(texts.cells[mine], floats[mine], epoch) if len(mine) else ()
     numbers = Numbers(texts.cells, views, texts.lengths, floats, styles)
     numbers = numbers if plain.all() else numbers.pick(np.flatnonzero(plain))
-    found += [Values("number", numbers.cells, pl.Series(numbers.floats)), *find_marks(numbers, formats)]
+    found += [Values("number", numbers.cells, series_from_numpy(numbers.floats)), *find_marks(numbers, formats)]
     return Decoded(found, texts.cells[bad])
 
 
@@ -104,15 +105,15 @@ def _format_kinds(styles: NDArray[np.int32], formats: CellFormats) -> Codes | No
 def _dates(cells: Positions, serials: Floats, epoch: DateSystem) -> Iterator[Values]:
     stamps, is_time, valid = epoch.stamps(serials)
     dates, times = np.flatnonzero(valid & ~is_time), np.flatnonzero(valid & is_time)
-    yield Values("datetime", cells[dates], pl.Series(stamps[dates] * _US_PER_MS).cast(VALUE_KINDS["datetime"]))
-    yield Values("time", cells[times], pl.Series(stamps[times] * _NS_PER_MS).cast(pl.Time))
+    yield Values("datetime", cells[dates], series_from_numpy(stamps[dates] * _US_PER_MS).cast(VALUE_KINDS["datetime"]))
+    yield Values("time", cells[times], series_from_numpy(stamps[times] * _NS_PER_MS).cast(pl.Time))
     yield _invalid(cells, serials, ~valid, epoch, elapsed=False)
 
 
 def _durations(cells: Positions, serials: Floats, epoch: DateSystem) -> Iterator[Values]:
     sizes, valid = epoch.durations(serials)
     mine = np.flatnonzero(valid)
-    yield Values("duration", cells[mine], pl.Series(sizes[mine] * _US_PER_MS).cast(VALUE_KINDS["duration"]))
+    yield Values("duration", cells[mine], series_from_numpy(sizes[mine] * _US_PER_MS).cast(VALUE_KINDS["duration"]))
     yield _invalid(cells, serials, ~valid, epoch, elapsed=True)
 
 
@@ -134,7 +135,7 @@ def decode_shared(texts: Texts, strings: pl.Series | None) -> Decoded:
     if strings is None or not good.any():
         return Decoded([], texts.cells)
     picks = (indexes if good.all() else indexes[good]).astype(np.uint32)
-    if is_own_process() and strings.gather(pl.Series(picks)).str.len_bytes().sum() > _OWN_PROCESS_TEXT_BYTES:
+    if is_own_process() and strings.gather(series_from_numpy(picks)).str.len_bytes().sum() > _OWN_PROCESS_TEXT_BYTES:
         require_worker()
     found = Values("text", texts.cells[good], strings, picks)
     return Decoded([found], texts.cells[~good])
@@ -167,7 +168,7 @@ def decode_booleans(texts: Texts) -> Decoded:
             known |= found
             if known.all():
                 break
-    return Decoded([Values("boolean", texts.cells[known], pl.Series(values[known]))], texts.cells[~known])
+    return Decoded([Values("boolean", texts.cells[known], series_from_numpy(values[known]))], texts.cells[~known])
 
 
 def decode_iso_dates(texts: Texts) -> Decoded:

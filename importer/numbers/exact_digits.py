@@ -62,7 +62,10 @@ def exact_digits(texts: pl.Series, numbers: pl.Series) -> pl.Series:
     if not frame.select(is_long.any()).item():
         return found
     long = frame.with_row_index().filter(is_long)
-    long = long.filter(~pl.Series(_are_printed_floats(long["text"], long["number"].to_numpy())))
+    printed = _are_printed_floats(long["text"], long["number"].to_numpy())
+    if printed.all():
+        return found
+    long = long.filter(~pl.Series(printed))
     is_whole = (number.abs() >= _EXACT_INTEGERS) & text.str.contains("^-?[1-9][0-9]*$")
     whole = long.filter(is_whole)
     rest = long.filter(~is_whole).filter(text.str.replace("E", "e", literal=True) != number.cast(pl.String))
