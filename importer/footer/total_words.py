@@ -18,7 +18,8 @@ ONLY_TOTALS = (
     "sub total", "sub totals", "grand total", "grand totals", "overall total", "overall totals", "report total",
     "report totals",  # English
     "zwischensumme", "zwischentotal", "endsumme", "teilsumme", "gesamtsumme", "gesamtergebnis", "gesamttotal",
-    "insgesamt", "summe gesamt",  # German
+    "insgesamt", "summe gesamt", "nettosumme", "bruttosumme", "rechnungssumme", "monatssumme", "jahressumme",
+    "gesamtbetrag", "rechnungsbetrag", "endbetrag", "nettobetrag gesamt",  # German
     "sous total", "sous totaux", "total général", "total partiel", "totaux généraux",  # French
     "total general", "gran total", "suma total", "total parcial",  # Spanish, Romanian
     "sub totale", "totale complessivo", "totale generale", "totale parziale",  # Italian
@@ -31,26 +32,31 @@ ONLY_TOTALS = (
     "celkem", "celkový součet", "mezisoučet", "spolu", "celkový súčet", "medzisúčet",  # Czech, Slovak
     "összesen", "mindösszesen", "végösszeg", "részösszeg",  # Hungarian
     "ukupno", "sveukupno", "skupaj", "skupna vsota",  # Croatian, Slovene
+    "iš viso", "pavisam", "kokku", "samtals",  # Lithuanian, Latvian, Estonian, Icelandic
     "итого", "всего", "общий итог", "промежуточный итог", "разом", "усього", "загальний підсумок",  # Russian, Ukrainian
+    "общо", "всичко", "укупно", "вкупно",  # Bulgarian, Serbian, Macedonian
     "genel toplam", "ara toplam",  # Turkish
     "σύνολο", "γενικό σύνολο", "μερικό σύνολο", "γενικό άθροισμα",  # Greek
-    "tổng cộng", "الإجمالي", "الإجمالي الكلي", "المجموع", "المجموع الكلي", "סך הכל", 'סה"כ', "סה״כ",  # others
+    "รวม", "รวมทั้งสิ้น", "รวมทั้งหมด", "कुल", "कुल योग", "جمع", "جمع کل", "مجموع", "tổng cộng", "الإجمالي", "الإجمالي الكلي", "المجموع", "المجموع الكلي", "סך הכל", 'סה"כ', "סה״כ",  # others
 )  # fmt: skip
 #: The same in languages that write words without blanks between.
 ONLY_TOTALS_CJK = (
-    "総合計", "合計", "小計", "総計", "合计", "小计", "总计", "總計", "共计", "共計", "总和",
-    "합계", "소계", "총계", "총합계",
+    "総 合 計", "合 計", "小 計", "総 計", "合 计", "小 计", "总 计", "總 計", "共 计", "共 計", "总 和", "総 額", "總 額", "总 额",
+    "合 計 額", "合 計 金 額", "合 计 金 额", "합 계", "소 계", "총 계", "총 합 계",
 )  # fmt: skip
 #: Name totals, and other things, too: `Total` is a company.
 TOTALS = (
     "total", "totals", "net total", "net totals", "gross total", "gross totals", "sum", "summe", "summa", "suma",
     "somme", "soma", "somma", "gesamt", "totaux", "totale", "totali", "totaal", "toplam", "součet", "súčet", "итог",
-    "jumlah", "計",
+    "jumlah", "kopā", "tổng", "計",
 )  # fmt: skip
 #: Signs of totals, alone in their cell: those of lists of SAP, and a sum.
 SIGNS = r"\*{1,3}|[Σ∑]"
 #: Stand at the end of a label: `North total`, `Nord Ergebnis`.
-AT_END = ("total", "totaal", "totale", "ergebnis", "итог", "汇总", "匯總", "集計", "小計", "小计", "計")
+AT_END = (
+    "total", "totaal", "totale", "ergebnis", "итог", "汇总", "匯總", "集計", "小計", "小计", "計",
+    "average", "mean", "durchschnitt", "moyenne",
+)  # fmt: skip
 #: Are names, too, and only count alone: means, extremes, counts, carried sums.
 ALONE = (
     "average", "mean", "avg", "durchschnitt", "mittelwert", "schnitt", "moyenne", "promedio", "media", "média",
@@ -58,6 +64,8 @@ ALONE = (
     "среднее", "ortalama", "平均", "平均值", "평균",
     "min", "max", "minimum", "maximum", "minimo", "massimo", "mínimo", "máximo", "median", "médiane", "mediana",
     "std dev", "stdev", "standard deviation", "standardabweichung", "écart type",
+    "saldo", "endsaldo", "schlusssaldo", "anfangssaldo", "kontostand", "balance", "closing balance", "opening balance",
+    "ending balance", "balance forward", "amount due", "balance due", "solde", "saldo final", "saldo finale", "сальдо",
     "anzahl", "count", "nombre", "cantidad", "conteggio", "aantal", "antal", "件数", "个数",
     "übertrag", "uebertrag", "vortrag", "saldovortrag", "carried forward", "carry forward", "carried over",
     "brought forward", "b/f", "c/f", "b/d", "c/d", "à reporter", "report", "suma y sigue", "suma anterior",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from importer.table.grid import BLANK, NUMBER
+from importer.table.grid import BLANK, NUMBER, TEXT
 
 from .judged_rows import LEAST_ROWS
 from .total_words import BEHIND, ONLY_TOTALS, ONLY_TOTALS_CJK, SIGNS, TOTALS, normalize_label, spellings
@@ -72,12 +72,23 @@ def _says_all(rows: JudgedRows, position: int, label: str) -> bool:
 
 
 def judge_unlabelled(rows: JudgedRows, position: int) -> Verdict | None:
-    """Return whether the last row is a sum without a label: numbers, without the cell that every row begins with."""
+    """Return whether the last row is a sum without a label that is known.
+
+    It has numbers only, without the cell that every row begins with; or one text before them, in whatever language.
+    """
     kinds, keys = rows.grid.kinds[position], np.flatnonzero(rows.keys)
-    numbers_only = bool((kinds[kinds != BLANK] == NUMBER).all())
-    if not len(keys) or kinds[keys[0]] != BLANK or not numbers_only or not rows.sums_rows_above(position):
+    others = np.flatnonzero((kinds != BLANK) & (kinds != NUMBER)).tolist()
+    if not len(keys) or len(others) > 1 or not rows.sums_rows_above(position):
         return None
-    return "certain" if _is_no_chance(rows, position) else "likely"
+    no_chance = _is_no_chance(rows, position)
+    if others:
+        leads = kinds[others[0]] == TEXT and not (kinds[: others[0]] == NUMBER).any()
+        if not leads or not no_chance:
+            return None
+        return "certain" if rows.lacks_key(position) else "likely"
+    if kinds[keys[0]] != BLANK:
+        return None
+    return "certain" if no_chance else "likely"
 
 
 def _is_no_chance(rows: JudgedRows, position: int) -> bool:

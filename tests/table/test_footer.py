@@ -64,6 +64,15 @@ CASES: dict[str, tuple[list[list[Any]], list[int], list[int]]] = {
     "a mean": ([["key", "n", "m"], *[[f"k{n}", n, n * 2] for n in range(1, 10)], ["Mittelwert", 5, 10]], [], [11]),
     "a mean and extremes": ([HEADER, *BODY, ["Average", None, 8.25], ["Min", None, 1.5], ["Max", None, 15.0]], [], [12, 13, 14]),
     "names that begin like extremes": ([["key", "n", "m"], *[[f"k{n}", n, n * 2] for n in range(1, 10)], ["Maximilian", 5, 10]], [], []),
+    "a mean of a kind": ([["key", "n", "m"], *[[f"k{n}", n, n * 2] for n in range(1, 10)], ["Weighted average", 5, None]], [], [11]),
+    "a closing balance": ([HEADER, *BODY, ["Closing balance", None, 900.5]], [], [12]),
+    "an opening balance": ([HEADER, ["Saldo", None, 900.5], *BODY], [], [2]),
+    "tax between two totals": ([HEADER, *BODY, ["Zwischensumme", None, 82.5], ["MwSt 20%", None, 16.5], ["Gesamtbetrag", None, 99.0]], [12, 14], []),
+    "a total in a language that nobody knows": ([HEADER, *BODY, ["Tutti", None, 82.5]], [12], []),
+    "a sum with a text that is no word for it": ([["key", "n"], *[[f"k{n}", n * 1.5] for n in range(1, 11)], ["Tutti", 82.5]], [], [12]),
+    "no sum, with a text that is no word for it": ([HEADER, *BODY, ["Tutti", None, 82.25]], [], []),
+    "few rows and their sum, with a text that is no word for it": ([*PAIRS, ["Tutti", 6]], [], []),
+    "a sum after an id": ([["id", "name", "day", "n"], *[[n, f"k{n}", DAY, n * 1.5] for n in range(1, 11)], [55, "x", None, 82.5]], [], []),
     "a count of rows": ([HEADER, *BODY, ["10 records"]], [], [12]),
     "a count of rows after a blank row": ([HEADER, *BODY, [], ["(10 rows)"]], [13], []),
     "a count": ([HEADER, *BODY, ["Anzahl:", None, 10]], [], [12]),
@@ -125,7 +134,8 @@ TOTAL_LABELS = (
     "Grand Total", "Gesamtergebnis", "Total général", "Total general", "Totale complessivo", "Eindtotaal", "Suma końcowa",
     "Total Geral", "Totalsumma", "Hovedtotal", "Totalsum", "Kaikki yhteensä", "Celkový součet", "Celkový súčet", "Végösszeg",
     "Общий итог", "Загальний підсумок", "Genel Toplam", "Γενικό άθροισμα", "総計", "总计", "總計", "총합계", "Skupna vsota",
-    "Celkovy soucet", "TOTALE GENERALE", "Summe gesamt", "Total TTC", "Summa", "Razem:", "\uff34\uff2f\uff34\uff21\uff2c", "計", "סך הכל", "Sous total",
+    "Celkovy soucet", "TOTALE GENERALE", "Summe gesamt", "Total TTC", "Summa", "Razem:", "\uff34\uff2f\uff34\uff21\uff2c", "計", "סך הכל", "Sous total", "Gesamtbetrag", "Nettosumme",
+    "Kopā", "Iš viso", "Kokku", "Samtals", "Общо", "Всичко", "รวม", "कुल", "جمع", "Tổng", "總額", "合 计", "합 계", "小　計",
 )  # fmt: skip
 
 
