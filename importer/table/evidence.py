@@ -110,6 +110,35 @@ def _weigh_text(text: str, below: list[str]) -> float:
     return -0.1 if len(text) > max(2 * longest, 30) else 0.1
 
 
+def has_sums_above(grid: HeadGrid, position: int, body: HeadGrid) -> bool:
+    """Return whether the row above a candidate sums the rows below it, as people put totals above a header.
+
+    The row has numbers, no fewer than the largest below them, at most one text, and lacks a cell that all rows below
+    have; the candidate names every column of the body by a text of its own.
+
+    Args:
+        grid: the first rows of the sheet.
+        position: position of the candidate.
+        body: rows below it that differ from it.
+    """
+    used = (body.kinds != BLANK).mean(axis=0) >= DOMINANT
+    labels, kinds = grid.values[position][used].tolist(), grid.kinds[position]
+    if (kinds[used] != TEXT).any() or len(set(labels)) < len(labels) or (kinds[~used] != BLANK).any():
+        return False
+    above, values = grid.kinds[position - 1], grid.values[position - 1]
+    numbers = np.flatnonzero(above == NUMBER).tolist()
+    texts, filled = int((above == TEXT).sum()), int((above != BLANK).sum())
+    lacks = ((body.kinds != BLANK).all(axis=0) & (above == BLANK)).any()
+    if not lacks or not numbers or texts > 1 or texts + len(numbers) < filled:
+        return False
+    return all(_reaches(values[c], body.values[body.kinds[:, c] == NUMBER, c].tolist()) for c in numbers)
+
+
+def _reaches(total: float, numbers: list[float]) -> bool:
+    """Return whether a number is at least as large as each of two or more others."""
+    return len(numbers) > 1 and abs(total) >= max(map(abs, numbers))
+
+
 def pattern_of(text: str) -> str:
     """Return the pattern of a text: `9` for digits, `a` for words; `AB-12` is `a-9`."""
     return re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "9", text))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .evidence import DOMINANT, named_series, weigh
+from .evidence import DOMINANT, has_sums_above, named_series, weigh
 from .grid import BLANK, TEXT, HeadGrid
 from .header_depth import extend_header
 
@@ -238,7 +238,10 @@ def _leaves_rows_out(grid: HeadGrid, position: int, body: HeadGrid) -> bool:
     here = above[:, other]
     alike = ((here != BLANK) & (here != TEXT)).sum(axis=1)
     same = (alike > 0) & (alike >= _ALIKE * (here != BLANK).sum(axis=1))
-    return bool((same & ((above != BLANK).sum(axis=1) >= DOMINANT * np.median(body.widths))).any())
+    same &= (above != BLANK).sum(axis=1) >= DOMINANT * np.median(body.widths)
+    if same[-1] and same.sum() == 1:
+        return not has_sums_above(grid, position, body)
+    return bool(same.any())
 
 
 def _place_bonus(grid: HeadGrid, position: int, wide: Mask, *, full: bool) -> float:
@@ -261,10 +264,19 @@ def _without_header(grid: HeadGrid, start: int, found: list[_Candidate]) -> Head
     return HeaderRows(0, 0, after, doubt)
 
 
+def _leaves_totals_out(grid: HeadGrid, first: int) -> bool:
+    """Return whether the row above the header is as wide as the rows below it, and taken for totals of these."""
+    body = grid.only(np.arange(len(grid.rows)) > first)
+    wide = body.rows and first and grid.widths[first - 1] >= DOMINANT * np.median(body.widths)
+    return bool(wide) and has_sums_above(grid, first, body)
+
+
 def _doubt(grid: HeadGrid, found: list[_Candidate], chosen: tuple[int, int]) -> str | None:
     """Return why the best candidate is a guess, or None."""
     best = found[0]
     what = f"header row {grid.rows[chosen[1]]} is a guess"
+    if _leaves_totals_out(grid, chosen[0]):
+        return f"{what}: the row above it is taken for totals; --header-row 0 if it is data"
     rival = next((c for c in found[1:] if not chosen[0] <= c.position <= chosen[1]), None)
     if rival is not None and best.score - rival.score < _LEAD and rival.score > 0:
         row = grid.rows[rival.position]

@@ -62,7 +62,7 @@ def labelled_sheets() -> list[Labelled]:
     return list(
         itertools.chain(
             plain(), titles(), preambles(), years(), several_rows(), merged(), units(), gaps(), keys_without_title(),
-            one_column(), sparse(), headerless(), label_merged_down(), odd_ones(),
+            one_column(), sparse(), headerless(), totals_above(), label_merged_down(), odd_ones(),
         )
     )  # fmt: skip
 
@@ -310,6 +310,18 @@ def headerless() -> Iterator[Labelled]:
         "no header: some missing", tuple([n, None if n % 3 == 0 else n * 2, NAMES[n]] for n in range(1, 9)), (0, 0)
     )
     yield Labelled("no header: text of numbers", tuple([f"{n:04}", f"{n},50"] for n in range(1, 9)), (0, 0))
+
+
+def totals_above() -> Iterator[Labelled]:
+    for name, total in (("orders", ["Total", None, None, 900.0]), ("numbers", ["Sum", 150.0, None])):
+        yield Labelled(f"totals above a header: {name}", (total, TABLES[name][0], *body(name)), (2, 2))
+    days = tuple([f"k{n}", DAY + timedelta(n), n, n * 2.5] for n in range(1, 9))
+    for label in ("Total", None):
+        sums = [label, None, 36, 90.0]
+        yield Labelled(f"totals above a header: {label}", (sums, ["Item", "Date", "Qty", "Amount"], *days), (2, 2))
+        titled = (["Report"], [], sums, ["Item", "Date", "Qty", "Amount"], *days)
+        yield Labelled(f"totals above a header, below a title: {label}", titled, (4, 4))
+    yield Labelled("no header: a late row of texts below a gap", (["k", None, 3, 7.5], ["a", "b", "c", "d"], *days), (0, 0))
 
 
 def label_merged_down() -> Iterator[Labelled]:
