@@ -34,7 +34,10 @@ if TYPE_CHECKING:
 _BESIDE: dict[str | None, tuple[str, ...]] = {
     None: ("number", "integer", "date", "datetime", "time", "boolean"), "number": ("number", "integer"),
     "date": ("date", "datetime"), "datetime": ("date", "datetime"), "time": ("time",), "boolean": ("boolean",),
+    "duration": ("duration",),
 }  # fmt: skip
+#: What a column is, as far as its texts say, where all of these stand for missing values: beside its other cells.
+_MISSING_BESIDE = {kind: types[-1] for kind, types in _BESIDE.items() if kind} | {"date": "date"}
 #: Types of a table's columns about whose texts a proposal of a type says something; else only its own.
 _SAYS_OF = {
     "number": ("number", "integer"),
@@ -42,6 +45,8 @@ _SAYS_OF = {
     "date": ("date", "datetime"),
     "datetime": ("datetime", "date"),
 }
+#: What texts are that all stand for missing values.
+_ONLY_MISSING = "missing values"
 #: Most texts for a missing value that a note lists.
 _SHOWN = 5
 #: Rows whose texts are looked at for a hint.
@@ -72,7 +77,10 @@ class Proposals:
             return f"{column.name}: its texts are {most.what}, but for {others}"
         if proposal is None:
             return None
-        missing = f", {', '.join(map(repr, proposal.missing[:_SHOWN]))} missing values" if proposal.missing else ""
+        words = ", ".join(map(repr, proposal.missing[:_SHOWN]))
+        if proposal.what == _ONLY_MISSING:
+            return f"{column.name}: its texts are {_ONLY_MISSING} ({words})"
+        missing = f", {words} missing values" if proposal.missing else ""
         return f"{column.name}: its texts are {proposal.what}{missing}"
 
     def notes(self, columns: Iterable[SheetColumn]) -> list[str]:
@@ -122,7 +130,7 @@ def propose(
             continue
         texts = distinct_texts(source, column.index, hint=hint)
         texts = texts.filter(~texts.is_in(list(settings.missing)))
-        answer = _propose(texts, settings)
+        answer = _propose(texts, settings) or _only_missing(texts, others)
         if answer is None and not hint and not others:
             answer = _nearly(settings, source, column, texts, proposals)
         if isinstance(answer, Question):
@@ -149,9 +157,18 @@ def _nearly(
     return None
 
 
+def _only_missing(texts: pl.Series, others: list[str]) -> Proposal | None:
+    """Return that texts beside values of one kind are nothing but words for missing ones; None if they are not."""
+    kind = _MISSING_BESIDE.get(others[0]) if others else None
+    missing = missing_words(texts)
+    if kind is None or texts.is_empty() or len(missing) < len(texts):
+        return None
+    return Proposal(kind, _ONLY_MISSING, missing=tuple(missing))
+
+
 def _fits_beside(answer: Proposal, others: list[str]) -> bool:
     """Return whether texts may be proposed to be that beside cells of other kinds, of which there is one at most."""
-    return answer.type in _BESIDE[others[0] if others else None] and (answer.pg_type is None or not others)
+    return answer.type in _BESIDE.get(others[0] if others else None, ()) and (answer.pg_type is None or not others)
 
 
 def _comes_into_question(facts: ColumnFacts, settings: Settings) -> bool:

@@ -44,6 +44,8 @@ _BETWEEN = (" ", "T", ", ", "  ")
 _STANDARD = {"%Y-%m-%d": "date", **{f"%Y-%m-%d{t}{clock}": "datetime" for t in " T" for clock in _CLOCKS[:3]}}
 #: Longest text that may be a date with a time.
 _LONGEST = 40
+#: Texts whose patterns are tried on the others.
+_TRIED = 3
 #: Minutes or seconds of one digit, which no clock shows: `1:2` is a ratio.
 _ODD_MINUTES = r":\d(?:\D|$)"
 #: Directives that stand for letters.
@@ -70,6 +72,28 @@ def propose_date(texts: pl.Series, order: str | None) -> Proposal | Question | N
     if len({its for its, _ in fitting if its}) > 1:
         return _ask(texts, {its: proposal for its, proposal in reversed(fitting) if its})
     return fitting[0][1] if fitting else None
+
+
+def find_dates(texts: pl.Series, most: int) -> pl.Series | None:
+    """Return which distinct texts are dates by one pattern, where all but a few are; None if they are not.
+
+    Nor if one of the few is a date by another pattern: then the order of day and month is not the same everywhere.
+
+    Args:
+        texts: the texts.
+        most: most texts that may be others.
+    """
+    for text in texts.head(_TRIED).to_list():
+        for _, proposal in _proposals(text):
+            fits = proposal.converted(texts).is_not_null()
+            others = texts.filter(~fits).to_list()
+            if fits.any() and len(others) <= most:
+                return None if any(map(_is_date, others)) else fits
+    return None
+
+
+def _is_date(text: str) -> bool:
+    return any(proposal.fits(pl.Series([text])) for _, proposal in _proposals(text))
 
 
 def _ask(texts: pl.Series, by_order: dict[str, Proposal]) -> Question:

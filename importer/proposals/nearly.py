@@ -9,7 +9,9 @@ import polars as pl
 from importer.cells import spool
 from importer.cells.frame import ROW, part
 
+from .dates import find_dates
 from .model import Proposal, Question
+from .words import find_booleans
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,12 +37,14 @@ def propose_nearly(
         most: most distinct texts that may be others.
         propose: returns what distinct texts are.
     """
-    looks = texts.str.contains(_VALUE)
-    others = texts.filter(~looks)
-    if others.is_empty() or len(others) > min(most, len(texts) - len(others)):
-        return None
-    found = propose(texts.filter(looks))
-    return (found, others) if isinstance(found, Proposal) else None
+    for looks in (texts.str.contains(_VALUE), find_dates(texts, most), find_booleans(texts)):
+        others = texts.filter(~looks) if looks is not None else texts
+        if others.is_empty() or len(others) > min(most, len(texts) - len(others)):
+            continue
+        found = propose(texts.filter(~texts.is_in(others.to_list())))
+        if isinstance(found, Proposal):
+            return found, others
+    return None
 
 
 def find_others(source: SheetSource, column: SheetColumn, others: pl.Series) -> tuple[int, str]:

@@ -65,6 +65,11 @@ def is_boolean_word(texts: pl.Series) -> bool:
     return {text.strip().casefold() for text in texts.to_list()} <= _WORDS
 
 
+def find_booleans(texts: pl.Series) -> pl.Series:
+    """Return which texts are words for yes or no."""
+    return texts.str.strip_chars().str.to_lowercase().is_in(list(_WORDS))
+
+
 def propose_boolean(texts: pl.Series) -> Proposal | None:
     """Return that distinct texts are booleans: both words of one pair, whatever their case, and no other."""
     if len(texts) > 8:  # noqa: PLR2004 - two words in four spellings each

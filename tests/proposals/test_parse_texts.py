@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import date
+from datetime import date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -12,7 +12,11 @@ from support.tables import save
 
 from importer.errors import SheetError, UsageError
 from importer.inspection import inspect_workbook, suggest_contract
+from importer.proposals.dates import propose_date
+from importer.proposals.nearly import propose_nearly
+from importer.proposals.numbers import propose_number
 from importer.proposals.points import find_unclear_points
+from importer.proposals.words import propose_boolean
 from importer.settings import make_settings
 
 if TYPE_CHECKING:
@@ -231,3 +235,41 @@ def test_a_few_other_texts_are_said_and_rejected_where_that_is_asked_for(db: Dat
     assert db.rows("select max(day)::text, sum(sum)::float8, (min(at) at time zone 'UTC')::text from vals") == [
         ("2024-01-28", 37 * 1000.5 + sum(range(40)) - 27, "2024-01-01 08:00:00")
     ]
+
+
+def test_texts_beside_values_of_another_kind(db: Database, tmp_path: Path) -> None:
+    """Words for missing values beside values of any kind are just that; a text beside elapsed times is a text."""
+    day, long = datetime(2024, 1, 1), timedelta(hours=30)
+    rows = [
+        [1, 2.5, day, day.replace(hour=5), True, time(5), long, long, long],
+        ["n/a", "\u00a0", "-", "k.A.", "?", "-", "n/a", "12:30", "5"],
+    ]
+    path = tmp_path / "t.xlsx"
+    save(path, [f"c{n}" for n in range(9)], *rows, rows[0])
+    assert sum("missing values" in str(note) for note in db.load(path, table="texts").notes) == 7
+    db.load(path, table="t", parse_texts=True)
+    assert list(types_of(db, "t").values()) == [
+        "bigint", "double precision", "date", "timestamp without time zone", "boolean", "time without time zone",
+        "interval", "text", "text",
+    ]  # fmt: skip
+    assert db.rows("select count(*), count(c0), count(c1), count(c5), count(c6) from t") == [(3, 2, 2, 2, 2)]
+
+
+@pytest.mark.parametrize(
+    ("main", "odd", "what"),
+    [
+        ([f"{n:02d}.01.2024" for n in range(1, 29)], "30.02.2024", "dates written as %d.%m.%Y"),
+        ([f"01/{n:02d}/2024" for n in range(1, 29)], "31/01/2024", None),
+        (["ja", "nein"] * 14, "vielleicht", "booleans (ja, nein)"),
+        ([f"{n:02d}:30" for n in range(24)], "24:75", "times of day written as %H:%M"),
+        ([f"{n}.5" for n in range(28)], "x", "numbers"),
+        (["Bern", "Rom"] * 14, "ja", None),
+    ],
+)
+def test_what_nearly_all_texts_are(main: list[str], odd: str, what: str | None) -> None:
+    """One that looks like the others, but is no value, keeps them from nothing; where orders mix, nothing is guessed."""
+    texts = pl.Series([*main, odd]).unique(maintain_order=True)
+    found = propose_nearly(
+        texts, 1, lambda some: propose_boolean(some) or propose_date(some, None) or propose_number(some, None)
+    )
+    assert (found and (found[0].what, found[1].to_list())) == (what and (what, [odd]))

@@ -321,7 +321,9 @@ def totals_above() -> Iterator[Labelled]:
         yield Labelled(f"totals above a header: {label}", (sums, ["Item", "Date", "Qty", "Amount"], *days), (2, 2))
         titled = (["Report"], [], sums, ["Item", "Date", "Qty", "Amount"], *days)
         yield Labelled(f"totals above a header, below a title: {label}", titled, (4, 4))
-    yield Labelled("no header: a late row of texts below a gap", (["k", None, 3, 7.5], ["a", "b", "c", "d"], *days), (0, 0))
+    yield Labelled(
+        "no header: a late row of texts below a gap", (["k", None, 3, 7.5], ["a", "b", "c", "d"], *days), (0, 0)
+    )
 
 
 def label_merged_down() -> Iterator[Labelled]:
