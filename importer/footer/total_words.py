@@ -38,7 +38,8 @@ ONLY_TOTALS = (
     "genel toplam", "ara toplam",  # Turkish
     "σύνολο", "γενικό σύνολο", "μερικό σύνολο", "γενικό άθροισμα",  # Greek
     "รวม", "รวมทั้งสิ้น", "รวมทั้งหมด", "कुल", "कुल योग",  # Thai, Hindi
-    "جمع", "جمع کل", "مجموع", "tổng cộng", "الإجمالي", "الإجمالي الكلي", "المجموع", "المجموع الكلي", "סך הכל", 'סה"כ', "סה״כ",  # others
+    "جمع", "جمع کل", "مجموع", "tổng cộng",  # Persian, Vietnamese
+    "الإجمالي", "الإجمالي الكلي", "المجموع", "المجموع الكلي", "סך הכל", 'סה"כ', "סה״כ",  # others
 )  # fmt: skip
 #: The same in languages that write words without blanks between.
 ONLY_TOTALS_CJK = (
