@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import itertools
 import mmap
-import re
-from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -118,6 +116,7 @@ class StringViewWriter:
         #: Offset of each buffer in the file of bytes.
         self._buffers = [0]
         self._end = 0
+        self._nul = False
         self._file = path.with_suffix(".bytes").open("wb")
 
     def __enter__(self) -> Self:
@@ -140,16 +139,18 @@ class StringViewWriter:
         if self._end - self._buffers[-1] + len(data) > _MAX_BUFFER_BYTES:
             self._buffers.append(self._end)
         views = rebase(views, len(self._buffers) - 1, self._end - self._buffers[-1])
+        # Looked for here, where the bytes are at hand: a reader would have to map all of the file for it.
+        self._nul = self._nul or b"\0" in data
         self._file.write(data)
         self._end += len(data)
         return views
 
     def finish(self) -> int:
-        """Write the views and the buffer bounds, and return the number of texts."""
+        """Write the views, the buffer bounds and whether there is a NUL; return the number of texts."""
         self._file.flush()
         with self._path.open("wb") as file:
             file.writelines(views.tobytes() for views in self._views)
-        np.save(self._path.with_suffix(".npy"), np.array([*self._buffers, self._end], np.int64))
+        np.save(self._path.with_suffix(".npy"), np.array([self._nul, *self._buffers, self._end], np.int64))
         return sum(map(len, self._views))
 
 
@@ -161,18 +162,15 @@ class StringViewReader:
 
     Attributes:
         texts: the column's texts.
+        may_hold_nul: whether a text may hold the character NUL; all texts are among the bytes, short ones too.
     """
 
     def __init__(self, path: Path) -> None:
         self._maps = [_map_file(file) for file in (path, path.with_suffix(".bytes"))]
         views, data = (pa.py_buffer(b"" if each is None else each) for each in self._maps)
-        bounds = np.load(path.with_suffix(".npy")).tolist()
+        nul, *bounds = np.load(path.with_suffix(".npy")).tolist()
+        self.may_hold_nul = bool(nul)
         self.texts = _series(views, [data.slice(low, high - low) for low, high in itertools.pairwise(bounds)])
-
-    @cached_property
-    def may_hold_nul(self) -> bool:
-        """Whether a text may hold the character NUL: all texts are among the bytes, short ones too."""
-        return self._maps[1] is not None and re.search(b"\0", self._maps[1]) is not None
 
     def forget(self) -> None:
         """Release the pages that were accessed; they are loaded again when needed."""
