@@ -16,8 +16,19 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MAX_MMAP_THRESHOLD = -1, -3, 32 << 20
 _KEEP_BYTES = 256 << 20
 
 
-def keep_freed_memory() -> None:
-    """Make this process, and those forked from it, keep freed memory (Linux with glibc; elsewhere a no-op)."""
+class _ThisProcess:
+    """Whether this process keeps what it frees for the next import, too."""
+
+    keeps_always = False
+
+
+def keep_freed_memory(*, always: bool = False) -> None:
+    """Make this process, and those forked from it, keep freed memory (Linux with glibc; elsewhere a no-op).
+
+    Args:
+        always: whether `release_memory` keeps it, too, because the next import needs as much.
+    """
+    _ThisProcess.keeps_always = _ThisProcess.keeps_always or always
     if sys.platform.startswith("linux"):
         with contextlib.suppress(OSError, AttributeError):
             library = ctypes.CDLL(None)
@@ -26,7 +37,11 @@ def keep_freed_memory() -> None:
 
 
 def release_memory() -> None:
-    """Return freed memory to the system after all, because what follows needs less."""
-    if sys.platform.startswith("linux"):
+    """Return freed memory to the system after all, because what follows needs less.
+
+    A process of one import after the other keeps it: faulting it in again took 0.06 of the 0.37 s of CPU in which
+    50,000 rows x 9 are read.
+    """
+    if not _ThisProcess.keeps_always and sys.platform.startswith("linux"):
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).malloc_trim(0)

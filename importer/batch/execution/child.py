@@ -42,7 +42,7 @@ def main() -> None:
 
         declare_own_program()
         declare_beside_others()
-        keep_freed_memory()
+        keep_freed_memory(always=True)
         keep_sessions()
         from importer.batch import survey  # noqa: F401 - imported while the parent still prepares the first task
 
