@@ -9,7 +9,7 @@
     │   ├── ContractError        the contract is wrong, or does not fit the sheet
     │   ├── SourceUnseen         a worker on another machine does not see the workbook
     │   ├── SourceRefused        no such file at the address, no permission, or its server cannot be used
-    │   ├── ReaderDied           the worker that read some rows was killed, or ran out of memory or time
+    │   ├── ReaderDied           the worker that read some rows crashed, or ran out of memory or time
     │   ├── LimitExceeded        the workbook exceeds a limit that was set on it
     │   └── ConservationError    a cell is not accounted for
     ├── DatabaseError         4  PostgreSQL refused a statement
@@ -23,6 +23,7 @@
     ├── CellsDisputed         4  decoder and engine differ, the sheet is read again by the engine; never shown
     ├── MachineError          4  the machine failed: disk full
     │   ├── NotDelivered         a file could not be sent to its address; it is kept here
+    │   ├── ReaderKilled         the worker that read some rows was killed by others, twice
     │   └── WriterDied           the worker that wrote some rows was killed; retried once
     ├── SourceUnavailable     4  transient: the server of an address failed, or its answer was cut
     │   └── SourceChanged        the file at the address was changed while it was fetched
@@ -36,14 +37,9 @@ Every error can be pickled, because it may be raised in one process and shown by
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from typing import Any
-
-
-#: SQLSTATE classes that concern the server and not the data: connection, resources (disk full), operator
-#: intervention, system and internal errors.
+#: SQLSTATE classes of the server and not the data: connection, resources, operator intervention, system, internal.
 _SERVER_TROUBLE = ("08", "53", "57", "58", "XX")
 
 
@@ -150,7 +146,7 @@ class SourceRefused(InputError):
 
 
 class ReaderDied(InputError):
-    """The worker that read some rows was killed, or ran out of memory or time."""
+    """The worker that read some rows crashed, or ran out of memory or time."""
 
 
 class ConservationError(InputError):
@@ -228,6 +224,10 @@ class MachineError(ImporterError):
     """The machine failed: the disk is full, or no process can be started."""
 
     resumable = True
+
+
+class ReaderKilled(MachineError):
+    """The worker that read some rows was killed by others, twice: by users, or by a system that is short of memory."""
 
 
 class WriterDied(MachineError):

@@ -29,7 +29,7 @@ FOREIGN = sorted(
 CODES = {
     "UsageError": 2, "InputError": 3, "WorkbookRefused": 3, "SheetError": 3, "ContractError": 3, "ReaderDied": 3, "SourceUnseen": 3, "LimitExceeded": 3, "ConservationError": 3,
     "DatabaseError": 4, "ConnectionFailed": 4, "Conflict": 4, "TargetChanged": 4, "TargetRefused": 4, "VerificationFailed": 4, "MachineError": 4,
-    "LoginRefused": 4, "WriterDied": 4, "TimedOut": 4, "ImporterError": 4, "BudgetExceeded": 5, "Interrupted": 130,
+    "LoginRefused": 4, "ReaderKilled": 4, "WriterDied": 4, "TimedOut": 4, "ImporterError": 4, "BudgetExceeded": 5, "Interrupted": 130,
     "NotSpooled": 4,
     "CellsDisputed": 4, "CellsDisagree": 3, "CommitUnknown": 4,
     "SourceRefused": 3, "SourceUnavailable": 4, "SourceChanged": 4, "NotDelivered": 4,

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from importer.run.lease import RunLease
     from importer.run.staging_state import StagingState
     from importer.validation.tasks import WindowChecked
+    from importer.workers.task_result import Death
 
     from .workspace import RunContext
 
@@ -178,7 +179,7 @@ def _write(
     run.pool.retire()
 
 
-def _writer_error(lease: RunLease, task: WriteTask, how: str) -> ImporterError:
+def _writer_error(lease: RunLease, task: WriteTask, how: Death) -> ImporterError:
     return WriterDied(
         f"the process that wrote sheet {lease.sheet.name!r}, rows {task.chunk.first_row}-{task.chunk.last_row}, {how}; "
         "nothing was published"

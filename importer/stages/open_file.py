@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from importer.errors import MachineError, ReaderDied
+from importer.errors import ImporterError, MachineError, ReaderDied, ReaderKilled
 from importer.excel.addresses import MAX_COLUMNS
 from importer.excel.sniff import check_magic
 from importer.excel.workbook import Workbook, find_format, hash_file, open_workbook
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from importer.conversion.model import ConvertTask, OtherFormat
-    from importer.settings import Settings
+    from importer.settings import Limits, Settings
     from importer.workers.pool import Pool
+    from importer.workers.task_result import Death
 
 #: The pool and the spool folder of a run.
 Place = tuple["Path", "Pool"]
@@ -64,6 +65,15 @@ def _open(settings: Settings, place: Place | None, until: contextlib.ExitStack |
         return _convert(settings, other, folder, pool)
 
 
+def reader_error(who: str, how: Death, path: Path, limits: Limits) -> ImporterError:
+    """Return the error for a worker that failed while it read: of the workbook, unless others killed it."""
+    if how.by_others:
+        choice = "nothing was loaded; run again, with fewer --workers if the machine is short of memory"
+        return ReaderKilled(f"{who} {how}", place=str(path), choice=choice)
+    allowed = f"{limits.memory_bytes >> 20:,} MiB (--memory) and {limits.task_seconds:g} s"
+    return ReaderDied(f"{who} {how}", place=str(path), choice=f"nothing was loaded; a worker may use {allowed}")
+
+
 def _most_columns(settings: Settings) -> int:
     """Return the most columns of the sheet, which need not be a table's if only a piece of it is read."""
     return settings.limits.columns if settings.range is None and settings.excel_table is None else MAX_COLUMNS
@@ -76,16 +86,14 @@ def _convert(settings: Settings, form: OtherFormat, folder: Path, pool: Pool) ->
     path, out = settings.workbook, folder / "converted.xlsx"
     digest, size = hash_file(path), path.stat().st_size
 
-    def died(_: ConvertTask, how: str) -> ReaderDied:
-        limits = settings.limits
-        allowed = f"{limits.memory_bytes >> 20:,} MiB (--memory) and {limits.task_seconds:g} s"
-        return ReaderDied(
-            f"the process that read the workbook {how}", place=str(path),
-            choice=f"nothing was loaded; a worker may use {allowed}; or save it as .xlsx",
-        )  # fmt: skip
+    def died(_: ConvertTask, how: Death) -> ImporterError:
+        error = reader_error("the process that read the workbook", how, path, settings.limits)
+        if not how.by_others:
+            error.choice = f"{error.choice}; or save it as .xlsx"
+        return error
 
     task = ConvertTask(path, form, out, settings.sheet, settings.limits, _most_columns(settings))
-    (converted,) = pool.run(convert_sheet, [task], died)
+    (converted,) = pool.run(convert_sheet, [task], died, again=True)
     note = f"read as .{form}: by {converted.reader}, and by calamine, which agree in {converted.compared:,} cells"
     if converted.ignored:
         note += f"; it gives no error values and formulas, of which there are {converted.ignored:,}"

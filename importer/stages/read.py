@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from importer.decoding.tasks import ReadTask, StringsTask, WindowRead
-from importer.errors import CellsDisputed, ImporterError, LimitExceeded, ReaderDied
+from importer.errors import CellsDisputed, ImporterError, LimitExceeded
 from importer.footer.footer import TAIL_ROWS
 from importer.number_formats.styles import read_cell_formats
 from importer.pieces.known_table import settle_table
@@ -22,7 +22,7 @@ from importer.runtime.prefetch import ahead
 from importer.runtime.stage import Stage
 from importer.workers.file_size import is_small_part
 
-from .open_file import Place, open_file
+from .open_file import Place, open_file, reader_error
 from .tasks import parse_strings, read_window
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from importer.runtime.progress import Clock
     from importer.settings import Dsn, Settings
     from importer.workers.pool import Pool
+    from importer.workers.task_result import Death
 
     from .stream import Stream
     from .streamed_load import StreamedLoad
@@ -180,7 +181,7 @@ class _SheetReader:
         """Read the whole sheet."""
         with self._tasks_ahead() as tasks, self._clock.stage(Stage.READ):
             self._parse_strings(None)
-            self._take(self._pool.run(read_window, tasks, self._task_error), between_windows)
+            self._take(self._read(tasks), between_windows)
             return self._whole_source()
 
     def read_and_load(
@@ -194,13 +195,13 @@ class _SheetReader:
                 self._parse_strings(stream.dsn())
                 first = head_windows(self._settings) + stream.extra_windows()
                 early = (self._with_dsn(task, stream) for task in itertools.islice(tasks, first))
-                self._take(self._pool.run(read_window, early, self._task_error), between_windows)
+                self._take(self._read(early), between_windows)
                 later = list(itertools.islice(tasks, 1))  # one is drawn to see whether there are more
                 left = itertools.chain(later, tasks)
                 size = self._splitter.xml_bytes
                 streamed = stream.begin(self._source_so_far, big=self._is_big(), xml_bytes=size) if later else None
                 if streamed is None:
-                    self._take(self._pool.run(read_window, left, self._task_error), between_windows)
+                    self._take(self._read(left), between_windows)
                     return self._whole_source(), None
                 unfinished.enter_context(streamed)
             with self._clock.stage(Stage.LOAD):
@@ -208,7 +209,7 @@ class _SheetReader:
                 self._take(streamed.load(_hold_back(left, tail), self._rows_error), between_windows)
                 # Totals and remarks at the end are known only now: its rows are checked and written like those of a
                 # sheet that was read before.
-                self._take(self._pool.run(read_window, tail, self._task_error), between_windows)
+                self._take(self._read(tail), between_windows)
                 return self._whole_source(), streamed
 
     @contextlib.contextmanager
@@ -248,6 +249,9 @@ class _SheetReader:
             dialect=self._workbook.dialect,
         )  # fmt: skip
 
+    def _read(self, tasks: Iterable[ReadTask]) -> Iterator[WindowRead]:
+        return self._pool.run(read_window, tasks, self._task_error, again=True)
+
     def _take(self, results: Iterator[WindowRead], between_windows: Callable[[], None]) -> None:
         for result in results:
             if result.dispute:
@@ -273,25 +277,19 @@ class _SheetReader:
             return
         limits = self._settings.limits
         task = StringsTask(self._workbook.container, self._workbook.shared_strings, limits, self._strings, dsn)
-        for _ in self._pool.run(parse_strings, [task], self._strings_error):
+        for _ in self._pool.run(parse_strings, [task], self._strings_error, again=True):
             pass
 
-    def _strings_error(self, _: StringsTask, how: str) -> ImporterError:
+    def _strings_error(self, _: StringsTask, how: Death) -> ImporterError:
         return self._reader_error("the process that read the shared strings", how)
 
-    def _task_error(self, task: ReadTask, how: str) -> ImporterError:
+    def _task_error(self, task: ReadTask, how: Death) -> ImporterError:
         return self._rows_error(task.window.first_row, task.window.last_row, how)
 
-    def _rows_error(self, first_row: int, last_row: int, how: str) -> ImporterError:
+    def _rows_error(self, first_row: int, last_row: int, how: Death) -> ImporterError:
         return self._reader_error(
             f"the process that read sheet {self._sheet.name!r}, rows {first_row}-{last_row},", how
         )
 
-    def _reader_error(self, who: str, how: str) -> ImporterError:
-        limits = self._settings.limits
-        return ReaderDied(
-            f"{who} {how}",
-            place=str(self._workbook.path),
-            choice=f"nothing was loaded; a worker may use {limits.memory_bytes >> 20:,} MiB (--memory) "
-            f"and {limits.task_seconds:g} s",
-        )
+    def _reader_error(self, who: str, how: Death) -> ImporterError:
+        return reader_error(who, how, self._workbook.path, self._settings.limits)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from importer.settings import Dsn
     from importer.table.data_rows import DataRows
     from importer.validation.tasks import WindowChecked
+    from importer.workers.task_result import Death
 
     from .workspace import RunContext
 
@@ -144,7 +145,7 @@ class StreamedLoad:
         begin_staging(self.state, contract, plan, about)
 
     def load(
-        self, tasks: Iterable[ReadTask], rows_error: Callable[[int, int, str], ImporterError]
+        self, tasks: Iterable[ReadTask], rows_error: Callable[[int, int, Death], ImporterError]
     ) -> Iterator[WindowRead]:
         """Load the windows that were read before and those of `tasks`; yield the read results of the latter.
 
@@ -160,13 +161,12 @@ class StreamedLoad:
         direct, template = self.state.direct, self._make_template()
         written = template.target is not None
 
-        def worker_died_error(task: LoadTask, how: str) -> ImporterError:
+        def worker_died_error(task: LoadTask, how: Death) -> ImporterError:
             error = rows_error(*task.rows, how)
             error.resumable = written
             return error
 
-        again = written or direct is not None
-        for window in self._run.pool.run(load_window, self._tasks(tasks, template), worker_died_error, again=again):
+        for window in self._run.pool.run(load_window, self._tasks(tasks, template), worker_died_error, again=True):
             if window.checked is not None:
                 self.results.windows[window.checked.number] = window.checked
                 if direct is not None:

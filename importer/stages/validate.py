@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from importer.plan.model import LoadPlan
     from importer.reading.sheet_source import SheetSource
     from importer.settings import Dsn
+    from importer.workers.task_result import Death
 
     from .workspace import RunContext
 
@@ -48,10 +49,10 @@ def validate(
         raise NotSpooled("windows that were not kept must be checked against another plan")
     clock.advance(sum(w.rows for w in windows.values()))
     checker_error = partial(_checker_error, source)
-    for checked in pool.run(check_window, left, checker_error):
+    for checked in pool.run(check_window, left, checker_error, again=True):
         clock.advance(checked.rows)
         windows[checked.number] = checked
-    for checked in pool.run(check_window, _recheck_tasks(tasks, windows, plan, source), checker_error):
+    for checked in pool.run(check_window, _recheck_tasks(tasks, windows, plan, source), checker_error, again=True):
         windows[checked.number] = checked
     check_conservation(source, windows)
     return windows
@@ -75,7 +76,7 @@ def _recheck_tasks(
     ]
 
 
-def _checker_error(source: SheetSource, task: CheckTask, how: str) -> ImporterError:
+def _checker_error(source: SheetSource, task: CheckTask, how: Death) -> ImporterError:
     rows = next(f"{w.first_row}-{w.last_row}" for w in source.windows if w.number == task.number)
     return MachineError(
         f"the process that validated sheet {source.sheet.name!r}, rows {rows}, {how}",

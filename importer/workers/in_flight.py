@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from importer.runtime.interruptible import POLL_SECONDS
 
-from .task_result import TaskResult
+from .task_result import Death, TaskResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from .worker_process import WorkerProcess
 
-    Died = Callable[[Any, str], ImporterError]
+    Died = Callable[[Any, Death], ImporterError]
 
 #: Seconds after which a worker that has not responded is taken for stuck; a start takes a fraction of one.
 _START_SECONDS = 30.0
@@ -68,7 +68,7 @@ class TasksInFlight:
         tasks: drawn one by one as workers become free.
         workers: number of the pool's workers to use.
         seconds: wall time limit of a task.
-        again: repeat a task once, on a fresh worker, if its worker was killed.
+        again: repeat a task once, on a fresh worker, if its worker was killed by others.
     """
 
     def __init__(
@@ -96,8 +96,8 @@ class TasksInFlight:
         """Give each free worker a task, as long as tasks are left."""
         while self._free and (task := next(self._waiting, _NOTHING)) is not _NOTHING:
             number = self._free.pop(0)
-            flight = _RunningTask(number, task, time.monotonic() + self._seconds)
-            self._running[self._submit(number, task)] = flight
+            future = self._submit(number, task)  # which may wait for the start of a worker
+            self._running[future] = _RunningTask(number, task, time.monotonic() + self._seconds)
 
     def collect(self, died: Died, deadline: Deadline) -> list[FinishedTask]:
         """Wait until a task ends; return the finished tasks, without those to be repeated.
@@ -110,7 +110,8 @@ class TasksInFlight:
             flight = self._running.pop(future)
             self._free.append(flight.worker)
             outcome = self._outcome(future, flight.worker)
-            if self._again and outcome.killed and not any(flight.task is other for other in self._retried):
+            by_others = outcome.died is not None and outcome.died.by_others
+            if self._again and by_others and not any(flight.task is other for other in self._retried):
                 self._retried.append(flight.task)
                 self._waiting = itertools.chain([flight.task], self._waiting)
             else:
@@ -130,7 +131,9 @@ class TasksInFlight:
                 # The worker died while it was idle, so no work was lost.
                 self._pool.drop(number)
         failed: Future[TaskResult] = Future()
-        failed.set_result(TaskResult(died="was killed, or ran out of memory, every time it was started"))
+        failed.set_result(
+            TaskResult(died=Death("was killed, or ran out of memory, every time it was started", by_others=True))
+        )
         return failed
 
     def _wait(self, died: Died, deadline: Deadline) -> Iterable[Future[TaskResult]]:
@@ -145,7 +148,7 @@ class TasksInFlight:
                 return done
             if time.monotonic() >= end:
                 late = min(self._running.values(), key=lambda flight: flight.end)
-                raise died(late.task, f"took longer than {self._seconds:g} s")
+                raise died(late.task, Death(f"took longer than {self._seconds:g} s"))
             self._replace_stuck()
 
     def _start_seconds(self) -> float:
@@ -172,6 +175,4 @@ class TasksInFlight:
             return future.result()
         except BrokenProcessPool:
             worker = self._pool.drop(number)
-            return TaskResult(
-                died=f"was killed, or ran out of memory{worker.describe_exit() if worker else ''}", killed=True
-            )
+            return TaskResult(died=worker.death() if worker else Death("was killed", by_others=True))

@@ -20,7 +20,7 @@ from importer.runtime.timeline import Span
 
 from .own_process import NeedsWorker, own_process
 from .remote_function import RemoteFunction
-from .task_result import TaskResult, WorkerTraceback, run_timed
+from .task_result import Death, TaskResult, WorkerTraceback, run_timed
 
 if TYPE_CHECKING:
     import types
@@ -127,7 +127,7 @@ class Pool:
         self,
         function: Callable[[Task], Result],
         tasks: Iterable[Task],
-        died: Callable[[Task, str], ImporterError],
+        died: Callable[[Task, Death], ImporterError],
         *,
         workers: int | None = None,
         again: bool = False,
@@ -139,7 +139,8 @@ class Pool:
             tasks: drawn one by one as workers become free.
             died: makes the error for a task whose worker died, from the task and how it died.
             workers: number of workers to use at most; None: all.
-            again: repeat a task once, on a fresh worker, if its worker was killed.
+            again: repeat a task once, on a fresh worker, if its worker was killed by others; for tasks that can be
+                done twice.
 
         Raises:
             ImporterError: the error of the first task that failed; no more tasks are started.
@@ -158,7 +159,7 @@ class Pool:
         self,
         function: Callable[[Task], Result],
         tasks: Iterable[Task],
-        died: Callable[[Task, str], ImporterError],
+        died: Callable[[Task, Death], ImporterError],
         workers: int,
         *,
         again: bool,
@@ -186,7 +187,7 @@ class Pool:
             work.drop()
 
     def _run_here(
-        self, function: Callable[[Task], Result], tasks: Iterable[Task], died: Callable[[Task, str], ImporterError]
+        self, function: Callable[[Task], Result], tasks: Iterable[Task], died: Callable[[Task, Death], ImporterError]
     ) -> Generator[Result, None, Iterable[Task]]:
         """Run tasks in this process and yield their results; return those that are left for workers."""
         left, self._ran_here = iter(tasks), True
@@ -236,7 +237,7 @@ class Pool:
         return worker
 
 
-def _unwrap(outcome: TaskResult, task: Any, died: Callable[[Any, str], ImporterError]) -> Any:
+def _unwrap(outcome: TaskResult, task: Any, died: Callable[[Any, Death], ImporterError]) -> Any:
     if outcome.error is not None:
         raise outcome.error
     if outcome.died is not None:

@@ -15,24 +15,37 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+class Death(NamedTuple):
+    """How a task failed without an error of ours.
+
+    Attributes:
+        how: what happened, as the end of a sentence (such as `ran out of memory`).
+        by_others: whether the worker was killed by somebody else: a user, or a system that is short of memory.
+    """
+
+    how: str
+    by_others: bool = False
+
+    def __str__(self) -> str:
+        return self.how
+
+
 class TaskResult(NamedTuple):
     """The result of a task.
 
     Attributes:
         value: return value of the task.
         error: the ImporterError that the task raised, or None.
-        died: how the task failed otherwise (such as `ran out of memory`), or None.
+        died: how the task failed otherwise, or None.
         trace: the traceback of that failure, for `--debug`.
-        killed: whether the worker process died, which may have nothing to do with the task.
         began: start of the task, in seconds on the monotonic clock.
         ended: end of the task, in seconds on the monotonic clock.
     """
 
     value: Any = None
     error: ImporterError | None = None
-    died: str | None = None
+    died: Death | None = None
     trace: str = ""
-    killed: bool = False
     began: float = 0.0
     ended: float = 0.0
 
@@ -62,14 +75,14 @@ def _run_task(function: Callable[[Any], Any], task: Any) -> TaskResult:
         raise  # only in the process of the caller: workers ignore Ctrl-C
     except OSError as exc:
         if exc.errno == errno.ENOMEM:
-            return TaskResult(died="ran out of memory")
+            return TaskResult(died=Death("ran out of memory"))
         return TaskResult(
             error=MachineError(
                 f"the machine refused: {exc.strerror or exc}", place=exc.filename, choice="is the disk full?"
             )
         )
     except MemoryError:
-        return TaskResult(died="ran out of memory")
+        return TaskResult(died=Death("ran out of memory"))
     except BaseException as exc:  # noqa: BLE001 - a Rust panic is a BaseException
         fact = str(exc).split("\n", 1)[0][:300]
-        return TaskResult(died=f"failed ({type(exc).__name__}: {fact})", trace=traceback.format_exc())
+        return TaskResult(died=Death(f"failed ({type(exc).__name__}: {fact})"), trace=traceback.format_exc())

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from .fork_server import begin, context, isolated_start, kill_fork_server, set_up
 from .remote_function import RemoteFunction
-from .task_result import TaskResult, run_timed
+from .task_result import Death, TaskResult, run_timed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Errors at the start of a worker: no process or memory for it; the fork server was killed; the worker died at once.
 CANNOT_START = (OSError, EOFError, BrokenProcessPool)
+#: Signals that a process is sent by others; what is wrong in itself ends it by another one, or by none.
+_SIGNALS_OF_OTHERS = {"SIGKILL", "SIGTERM"}
 _WARM_UP: RemoteFunction[None, None] = RemoteFunction("importer.stages.worker", "warm_up_libraries")
 
 
@@ -96,10 +98,11 @@ class WorkerProcess:
             self._ending.join()
         self._executor.shutdown(wait=True, cancel_futures=True)
 
-    def describe_exit(self) -> str:
-        """Return the signal that ended the worker, as ` (SIGKILL)`, or an empty text if it is not known."""
+    def death(self) -> Death:
+        """Return how the worker ended in the middle of a task, with the signal if it is known."""
         code = next((p.exitcode for p in self._context.processes if p.exitcode), 0)
-        return f" ({signal.Signals(-code).name})" if -code in set(signal.Signals) else ""
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else ""
+        return Death("was killed, or ran out of memory" + f" ({name})" * bool(name), name in _SIGNALS_OF_OTHERS)
 
 
 class _PrestartedWorkers:

@@ -145,7 +145,7 @@ def test_killed_at_any_point(
 
 
 def test_one_worker_killed(own: Server, book: Path, seed: int, injected: Injected, times: Callable[[int], int]) -> None:
-    """Its window is read by a fresh worker, once."""
+    """Its window is read by a fresh worker, once, whether it was read already, or waited for, or begun."""
     chance = random.Random(seed)
     injected.moments = "a COPY that the run is held at"
     for _ in range(times(1)):

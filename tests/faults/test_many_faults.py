@@ -188,8 +188,7 @@ def check_faulty(place: Place, ran: Ran, where: str) -> None:
     if ran.code == -signal.SIGKILL:
         return
     assert not {"Traceback", "unexpected"} & set(ran.err.split()), where
-    # A child that is killed while it reads may have been by its workbook.
-    assert ran.code in {1, 4, *([3] if "kill-one" in where else [])}, where
+    assert ran.code in {1, 4}, where
     assert (ran.code == 1) == (found == states(place.way)[-1]), where
 
 

@@ -238,9 +238,7 @@ def try_fault(place: Place, fault: Fault, wanted: Any) -> bool:
     if ran is not None:
         assert not {"Traceback", "unexpected"} & set(ran.err.split()), where
         assert (ran.left, ran.orphans) == ([], []), where
-        # A worker that dies while it reads may do so again, because of the workbook: that ends the run.
-        unread = kind == "kill-one" and ran.code == 3 and ran.json["error"]["type"] == "ReaderDied"
-        if kind != "error" and not unread:
+        if kind != "error":
             # All of these are over by the time of a second connection.
             assert ran.code == 1, where
         if ran.code <= 1 and scenario.mode != "check":

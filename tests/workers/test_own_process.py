@@ -28,10 +28,12 @@ if TYPE_CHECKING:
 
     from conftest import Database
 
+    from importer.workers.task_result import Death
+
 HEAD = row(1, inline("A1", "number"), inline("B1", "name"))
 
 
-def died(failed: Task, how: str) -> ImporterError:
+def died(failed: Task, how: Death) -> ImporterError:
     return ImporterError(f"{failed.name} {how}")
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 from support.commandline import MIB, SECONDS, Running, assert_clean, importer, started
+from support.inworkers import in_workers
 from support.rawbook import inline, number, row, write_rows
 from support.workertasks import Task, stuck_once, task
 
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
     from conftest import Database
 
+    from importer.workers.task_result import Death
+
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and limits are POSIX")
 GOOD = row(1, inline("A1", "a")) + row(2, inline("A2", "x"))
 
@@ -43,7 +46,7 @@ class Died(ImporterError):
     """The error of the pool's user for a task whose worker died."""
 
 
-def died(failed: Task, how: str) -> ImporterError:
+def died(failed: Task, how: Death) -> ImporterError:
     return Died(f"{failed.name} {how}")
 
 
@@ -113,6 +116,26 @@ def test_pool_survives_a_death(make_pool: Any, workers: int, name: str, how: str
         run(pool, Task("echo", 1), Task(name))
     assert caught.value.fact == how
     assert sorted(run(pool, *(Task("echo", n) for n in range(8)))) == list(range(8))
+
+
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS])
+def test_pool_repeats_once_what_others_killed(make_pool: Any, tmp_path: Path, sent: signal.Signals) -> None:
+    """What crashes by itself would crash again; what can be done once only is not repeated."""
+    pool, by_others = make_pool(1), sent in {signal.SIGKILL, signal.SIGTERM}
+    wanted, deaths = Task("killed-first", sent, str(tmp_path / "flag")), []
+
+    def died(failed: Task, how: Death) -> ImporterError:
+        deaths.append(how.by_others)
+        return Died(f"{failed.name} {how}")
+
+    with contextlib.nullcontext() if by_others else pytest.raises(Died, match=sent.name):
+        assert list(pool.run(task, [wanted], died, again=True))
+    with pytest.raises(Died, match="SIGKILL"):
+        list(pool.run(task, [Task("kill")], died, again=True))
+    (tmp_path / "flag").unlink()
+    with pytest.raises(Died, match=sent.name):
+        list(pool.run(task, [wanted], died))
+    assert deaths == [False] * (not by_others) + [True, by_others]
 
 
 def test_pool_death_of_one_kills_what_still_runs(make_pool: Any) -> None:
@@ -224,7 +247,7 @@ def test_lane_knows_its_process_and_how_it_ended(make_pool: Any) -> None:
     assert [process.pid for process in worker._context.processes] == [pid]
     os.kill(pid, signal.SIGSTOP)  # hears nothing but the one signal
     pool.drop(0)
-    assert (gone(pid), worker.describe_exit()) == (True, " (SIGKILL)")
+    assert (gone(pid), worker.death()) == (True, ("was killed, or ran out of memory (SIGKILL)", True))
 
 
 def test_lane_whose_process_did_not_start_closes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,7 +259,7 @@ def test_lane_whose_process_did_not_start_closes(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(OSError, match="no process"):
         worker.start()
     worker.close(kill=True)
-    assert worker.describe_exit() == ""
+    assert worker.death() == ("was killed, or ran out of memory", False)
 
 
 def test_fork_server_is_killed_while_it_imports() -> None:
@@ -245,7 +268,7 @@ def test_fork_server_is_killed_while_it_imports() -> None:
         "import psutil\nfrom importer.workers.fork_server import kill_fork_server, warm_up\n"
         "def servers(): return [c for c in psutil.Process().children() if 'multiprocessing.forkserver' in ' '.join(c.cmdline())]\n"
         "kill_fork_server()\n"  # there is none
-        "warm_up()\n(server,) = servers()\nkill_fork_server()\nprint(server.wait(20))"
+        "warm_up()\n(server,) = servers()\nkill_fork_server()\nprint(server.wait(200))"
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "-9\n", "")
@@ -273,7 +296,7 @@ def spares(number: int) -> list[int]:
 def wait_until_noticed(worker: processes.WorkerProcess) -> None:
     """Wait until the executor knows that its worker, which was killed, is dead."""
     with pytest.raises(BrokenProcessPool):
-        worker.submit(task, Task("echo")).result(30)
+        worker.submit(task, Task("echo")).result(SECONDS)
 
 
 def gone(pid: int) -> bool:
@@ -381,7 +404,7 @@ def test_limits_must_be_positive(limits: dict[str, Any]) -> None:
         Settings(workbook=Path("x.xlsx"), limits=Limits(**limits))
 
 
-def wait_until(condition: Any, seconds: float = 30) -> None:
+def wait_until(condition: Any, seconds: float = SECONDS) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
@@ -393,12 +416,12 @@ def wait_until(condition: Any, seconds: float = 30) -> None:
 
 @pytest.fixture(scope="module")
 def big(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workbook of 400,000 rows: enough for a second in every stage, in several windows."""
+    """A workbook of 80,000 rows: several windows, and more than is read without workers."""
     head = row(1, inline("A1", "number"), inline("B1", "name"), inline("C1", "city"))
     number = '<c r="A{0}"><v>{0}</v></c>'
     rows = "".join(
         row(n, number.format(n), inline(f"B{n}", f"name {n}"), inline(f"C{n}", f"city {n % 99}"))
-        for n in range(2, 400_002)
+        for n in range(2, 80_002)
     )
     return write_rows(tmp_path_factory.mktemp("big") / "big.xlsx", head + rows, name="Orders")
 
@@ -432,13 +455,6 @@ def loading(db: Database, path: Path, *options: str, **started_options: Any) -> 
 UNWARNED = {"PYTHONWARNINGS": "ignore::ResourceWarning"}
 
 
-def stage_is(running: Running, stage: str) -> bool:
-    """Whether a run has come that far, by what lies in its spool."""
-    names = {path.name for path in running.temp.glob("importer-*/*")}
-    marks = {"read": "windows", "validate": "chunk-0.arrow"}
-    return any(name.startswith(marks[stage]) for name in names)
-
-
 def assert_nothing_published(db: Database) -> None:
     assert db.rows("select number, name from t") == [(0, "before")]
 
@@ -448,49 +464,31 @@ def assert_untouched(db: Database) -> None:
     wait_until(lambda: db.leftovers() == [])
 
 
-def kill_workers(running: Running) -> None:
-    """Kill the workers, and the new ones: one killed between two tasks is replaced, and nothing is lost."""
-    end = time.monotonic() + SECONDS
-    while running.process.poll() is None and time.monotonic() < end:
-        for victim in running.workers():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                victim.kill()
-        running.look()
-
-
-def test_worker_killed_while_reading(db: Database, big: Path) -> None:
-    with loading(db, big) as running:
-        running.wait_for(lambda: stage_is(running, "read"))
-        kill_workers(running)
+@pytest.mark.parametrize(
+    ("task", "done", "options"),
+    [
+        ("read_window", "read", ()),
+        ("check_window", "validated", ("--chunk-rows", "500", "--method", "concurrent")),
+        ("write_chunk", "wrote", ("--method", "concurrent")),
+        ("load_window", "read", ()),
+    ],
+)
+def test_worker_killed_every_time(
+    db: Database, big: Path, tmp_path: Path, task: str, done: str, options: tuple[str, ...]
+) -> None:
+    """Whatever it was doing, the command may pass when nobody kills its workers."""
+    killing, reached = in_workers(tmp_path, "kill", task)
+    with loading(db, big, *options, env=killing) as running:
         ran = running.finish()
-    assert ran.code == 3
-    assert "importer: the process that read sheet 'Orders', rows " in ran.err
-    assert "was killed, or ran out of memory" in ran.err
+    assert (ran.code, reached.exists()) == (4, True), ran
+    assert f"importer: the process that {done} sheet 'Orders', rows " in ran.err
+    assert "was killed, or ran out of memory (SIGKILL)" in ran.err
     assert_clean(ran)
-    assert_untouched(db)
-
-
-def test_worker_killed_while_validating(db: Database, big: Path) -> None:
-    with loading(db, big, "--chunk-rows", "500", "--method", "concurrent") as running:
-        running.wait_for(lambda: stage_is(running, "validate"))
-        kill_workers(running)
-        ran = running.finish()
-    assert ran.code == 4, ran
-    assert "importer: the process that validated sheet 'Orders', rows " in ran.err
-    assert_clean(ran)
-    assert_untouched(db)
-
-
-def test_worker_killed_while_writing(db: Database, big: Path) -> None:
-    with loading(db, big, "--method", "concurrent") as running:
-        running.wait_for(db.leftovers)
-        kill_workers(running)
-        ran = running.finish()
-    assert ran.code == 4
-    assert "importer: the process that wrote sheet 'Orders', rows " in ran.err
-    assert "run the same command again: it goes on where this one stopped" in ran.err
-    assert_clean(ran)
-    assert_nothing_published(db)
+    if task in {"write_chunk", "load_window"}:
+        assert "run the same command again: it goes on where this one stopped" in ran.err
+        assert_nothing_published(db)
+    else:
+        assert_untouched(db)
 
 
 def test_worker_out_of_memory(db: Database, tmp_path: Path) -> None:
@@ -515,10 +513,10 @@ def test_worker_wall_limit(db: Database, big: Path) -> None:
     assert_untouched(db)
 
 
-def test_parent_killed_leaves_no_worker(db: Database, big: Path) -> None:
-    with loading(db, big) as running:
-        running.wait_for(running.workers)
-        running.wait_for(lambda: stage_is(running, "read"))
+def test_parent_killed_leaves_no_worker(db: Database, big: Path, tmp_path: Path) -> None:
+    holding, reached = in_workers(tmp_path, "hold", "read_window")
+    with loading(db, big, env=holding) as running:
+        running.wait_for(reached.exists)
         running.look()
         running.process.kill()
         running.process.wait()
@@ -526,28 +524,28 @@ def test_parent_killed_leaves_no_worker(db: Database, big: Path) -> None:
     assert db.rows("select number, name from t") == [(0, "before")]
 
 
+#: The task that workers are held in. With the default method rows are read, judged and written at once.
 STAGES = {
-    "read": lambda running, db: stage_is(running, "read"),
-    "validate": lambda running, db: stage_is(running, "validate"),
-    "write": lambda running, db: db.leftovers(),
+    "read": ("read_window", "batch"),
+    "validate": ("check_window", "concurrent"),
+    "write": ("load_window", "batch"),
+    "write row by row": ("write_chunk", "concurrent"),
 }
 
 
-@pytest.mark.parametrize("stage", ["read", "validate", "write"])
+@pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_signal_stops_a_run(db: Database, big: Path, stage: str, number: int, code: int) -> None:
+def test_signal_stops_a_run(db: Database, big: Path, tmp_path: Path, stage: str, number: int, code: int) -> None:
     """As from a terminal, the signal reaches every process of the run."""
-    # With the default method rows are read, judged and written at once.
-    method = "concurrent" if stage == "validate" else "batch"
-    with loading(db, big, "--json", "--method", method, env=UNWARNED) as running:
-        running.wait_for(lambda: STAGES[stage](running, db))
+    task, method = STAGES[stage]
+    holding, reached = in_workers(tmp_path, "hold", task)
+    with loading(db, big, "--json", "--method", method, env=UNWARNED | holding) as running:
+        running.wait_for(reached.exists)
         os.killpg(running.process.pid, number) if number == signal.SIGINT else running.process.send_signal(number)
         ran = running.finish()
     word = "interrupted" if number == signal.SIGINT else "terminated"
     go_on = "run the same command again: it goes on where this one stopped"
-    # From the first judged window it is not far to the first written chunk.
-    began = stage == "write" or (stage == "validate" and go_on in ran.err)
-    choice = go_on if began else None
+    choice = go_on if stage.startswith("write") else None
     advice = f"  try:   {choice}\n" if choice else ""
     assert (ran.code, ran.err) == (code, f"importer: {word}; nothing was published\n{advice}")
     assert ran.json["error"] == {
@@ -653,9 +651,10 @@ def test_ctrl_c_at_any_moment_shows_no_traceback(tmp_path: Path, delay: float) -
     assert ran.orphans == []
 
 
-def test_second_ctrl_c_in_a_row_does_not_disturb_the_tidying(db: Database, big: Path) -> None:
-    with loading(db, big, env=UNWARNED) as running:
-        running.wait_for(lambda: STAGES["write"](running, db))
+def test_second_ctrl_c_in_a_row_does_not_disturb_the_tidying(db: Database, big: Path, tmp_path: Path) -> None:
+    holding, reached = in_workers(tmp_path, "hold", "load_window")
+    with loading(db, big, env=UNWARNED | holding) as running:
+        running.wait_for(reached.exists)
         for _ in range(3):
             os.killpg(running.process.pid, signal.SIGINT)
             time.sleep(0.02)

@@ -99,7 +99,9 @@ async def _run_inspection(service: Service, options: InspectOptions, upload: Upl
         raise RequestError(422, f"not done within {service.config.seconds:g} s", kind="TimedOut",
                       choice="send a smaller workbook") from None  # fmt: skip
     except ChildDied as exc:
-        raise RequestError(422, f"the process that read the workbook {exc.how}", kind="ReaderDied") from None
+        by_others = "SIGKILL" in exc.how  # also by a system that is short of memory
+        status, kind = (500, "ReaderKilled") if by_others else (422, "ReaderDied")
+        raise RequestError(status, f"the process that read the workbook {exc.how}", kind=kind) from None
     finally:
         service.uploads.release(upload.id, user)
     if isinstance(event, ErrorEvent):
