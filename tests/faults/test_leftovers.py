@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 from support.asking import user_session
-from support.commandline import Ran, Running, importer, started
+from support.commandline import SECONDS, Ran, Running, importer, started
 from support.faults import kill_tree
 from support.holding import holding
 from support.tables import save
@@ -137,7 +137,7 @@ def test_worker_that_outlives_its_run_keeps_the_folder(own: Server, tmp_path: Pa
             ran = importer("check", book, "--to", own.dsn.text, "--table", "other", env=environment, cwd=tmp_path)
             assert (ran.code, ran.err, len(_spools(temp))) == (0, "", 1)
             worker.kill()
-            psutil.wait_procs([worker], timeout=10)
+            psutil.wait_procs([worker], timeout=SECONDS)
             assert running.orphans() == []
     ran = importer("check", book, "--to", own.dsn.text, "--table", "other", env=environment, cwd=tmp_path)
     assert len(re.findall(SAID, ran.err)) == 1, ran.err

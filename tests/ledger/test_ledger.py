@@ -29,6 +29,7 @@ from importer.ledger.schema import SCHEMA
 from importer.postgres.session import Session
 from importer.run.import_key import random_key, run_key
 from importer.run.lease_holder import LeaseHolder
+from importer.runtime import retry
 from importer.runtime.progress import Clock
 from importer.runtime.retry import Deadline, Retry
 from importer.settings import Dsn, Settings, make_settings
@@ -268,6 +269,12 @@ def test_second_run_says_who_it_waits_for(db: Database, book: Path) -> None:
         def say(self, text: str) -> None:
             said.append(text)
 
+    class UntilSaid(Deadline):
+        """Over once something was said."""
+
+        def left(self) -> float:
+            return 0.0 if said else 60.0
+
     settings = Settings(workbook=book, dsn=db.dsn, workers=0, timeout=30)
     from importer.stages.read import open_source
 
@@ -279,7 +286,7 @@ def test_second_run_says_who_it_waits_for(db: Database, book: Path) -> None:
     with Session(db.dsn) as other:
         other.query("select pg_advisory_lock($1::bigint)", [lock_number(key())])
         backend = other.value("select pg_backend_pid()")
-        with LeaseHolder(settings, None, Listening(deadline=Deadline(1)), dry_run=False) as holder:
+        with LeaseHolder(settings, None, Listening(deadline=UntilSaid(1)), dry_run=False) as holder:
             holder.set_source(*open_source(settings, Clock()))
             with pytest.raises(TimedOut):
                 holder.get()
@@ -365,7 +372,13 @@ def test_key_has_every_setting_that_changes_rows(db: Database, book: Path) -> No
 
 
 @pytest.mark.parametrize("kind", [ConnectionFailed, Conflict])
-def test_patience_bears_what_may_pass(kind: type[ImporterError]) -> None:
+def test_patience_bears_what_may_pass(kind: type[ImporterError], monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    monkeypatch.setattr(retry, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
     patience = Retry(0.4)
     tries = 0
     with pytest.raises(kind):

@@ -44,7 +44,7 @@ def command(home: Path, *arguments: object) -> Ran:
     return importer(*arguments, env={"IMPORTER_DATA_DIR": str(home)}, cwd=home)
 
 
-def wait_until(condition: object, seconds: float = 30) -> None:
+def wait_until(condition: object, seconds: float = 240) -> None:
     end = time.monotonic() + seconds
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < end, "waited in vain"

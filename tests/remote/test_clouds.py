@@ -74,7 +74,7 @@ def microsoft(folder: Path) -> Iterator[Any]:
             yield adlfs.AzureBlobFileSystem(connection_string=os.environ["AZURE_STORAGE_CONNECTION_STRING"])
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(240)
 
 
 @pytest.mark.filterwarnings("default")

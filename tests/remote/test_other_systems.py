@@ -78,7 +78,7 @@ def rclone(kind: str, folder: Path, *options: str) -> Iterator[int]:
         yield port
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(240)
 
 
 def test_sftp(book: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import sys
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.commandline import Ran, assert_clean, importer, importer_here, started
+from support.commandline import SECONDS, Ran, assert_clean, importer, importer_here, started
 from support.tables import save
 from support.webserver import Handler, WebFolder, statuses
 
@@ -244,16 +243,14 @@ def test_a_run_of_its_own_process_and_a_disk_that_is_full(db: Database, here: Pa
 
 def test_ctrl_c_ends_a_fetch(db: Database, here: Path, web: WebFolder) -> None:
     held = threading.Event()
-    web.faults["/in/jan.xlsx"] = lambda *_: held.wait(60) or True
+    web.faults["/in/jan.xlsx"] = lambda *_: held.wait(2 * SECONDS) or True
     command = ("-m", "importer", "run", secret(web, "/in/jan.xlsx"), "--to", db.dsn.text, "--workers", "1")
     with started(sys.executable, *command) as running:
         running.wait_for(lambda: web.asked)
-        began = time.monotonic()
         running.process.terminate()
-        ran = running.finish()
+        ran = running.finish()  # before the server answers
     held.set()
     assert ran.code == 143, ran.err
-    assert time.monotonic() - began < 10  # two seconds, on a machine that does nothing else
     assert_clean(ran)
 
 

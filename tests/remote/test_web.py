@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import random
-import time
+import threading
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -182,12 +182,16 @@ def test_limits_of_size_and_time(web: WebFolder, tmp_path: Path, monkeypatch: py
     assert len(web.asked) == 1
     web.ranges, web.faults[PATH] = False, lambda handler, _: endless(handler)
     assert isinstance(error_of(web.url(PATH), source_bytes=300_000), LimitExceeded)
-    web.faults[PATH] = lambda _, __: time.sleep(1) or True
-    assert isinstance(error_of(web.url(PATH), source_seconds=0.2), TimedOut)
-    with pytest.raises(TimedOut, match="--timeout"):
-        fetch_into(io.BytesIO(), Url(web.url(PATH)), FetchRules(Limits(), deadline=Deadline(0.2)))
-    monkeypatch.setattr(web_client, "SILENCE_SECONDS", 0.2)
-    assert "silent" in error_of(web.url(PATH), 0).fact
+    held = threading.Event()
+    web.faults[PATH] = lambda _, __: held.wait(60) or True
+    try:
+        assert isinstance(error_of(web.url(PATH), source_seconds=0.2), TimedOut)
+        with pytest.raises(TimedOut, match="--timeout"):
+            fetch_into(io.BytesIO(), Url(web.url(PATH)), FetchRules(Limits(), deadline=Deadline(0.2)))
+        monkeypatch.setattr(web_client, "SILENCE_SECONDS", 0.2)
+        assert "silent" in error_of(web.url(PATH), 0).fact
+    finally:
+        held.set()
     web.faults.clear()
     monkeypatch.setattr(fetch.shutil, "disk_usage", lambda _: SimpleNamespace(free=449_999))
     with pytest.raises(MachineError, match="free"):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from importer.settings import Dsn, Settings
 
 #: Nothing that a step waits for takes longer.
-_SECONDS = 60
+_SECONDS = 240
 _POLL_SECONDS = 0.005
 #: The sessions that wait for a lock, by the port of their clients.
 _WAITING = """
