@@ -40,8 +40,8 @@ def home() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def command(home: Path, *arguments: object) -> Ran:
-    return importer(*arguments, env={"IMPORTER_DATA_DIR": str(home)}, cwd=home)
+def command(home: Path, *arguments: object, **options: object) -> Ran:
+    return importer(*arguments, env={"IMPORTER_DATA_DIR": str(home)}, cwd=home, **options)
 
 
 def wait_until(condition: object, seconds: float = 240) -> None:
@@ -67,7 +67,7 @@ def test_embedded_starts_and_stops_with_the_program(home: Path) -> None:
 
 
 def test_embedded_kept_by_db_start(home: Path) -> None:
-    shown = command(home, "db", "start")
+    shown = command(home, "db", "start", orphan_seconds=0)  # the server stays
     assert shown.code == 0
     assert shown.out.startswith("running: postgresql://postgres:@/postgres?host=")
     assert EmbeddedServer(home).is_running

@@ -99,8 +99,8 @@ class Running:
             time.sleep(0.01)
         raise AssertionError(f"not within {seconds} s")
 
-    def finish(self, seconds: float = SECONDS) -> Ran:
-        """The ended run."""
+    def finish(self, seconds: float = SECONDS, orphan_seconds: float = SECONDS) -> Ran:
+        """The ended run, whose other processes have that long to end, too."""
         end = time.monotonic() + seconds
         while self.process.poll() is None:
             self.look()
@@ -108,9 +108,8 @@ class Running:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(0.03)
         out, err = (Path(self.temp.parent, name).read_text(encoding="utf-8") for name in ("out", "err"))
-        return Ran(
-            self.process.wait(), out, err, self.peak, sorted(p.name for p in self.temp.iterdir()), self.orphans()
-        )
+        left = sorted(p.name for p in self.temp.iterdir())
+        return Ran(self.process.wait(), out, err, self.peak, left, self.orphans(orphan_seconds))
 
     def orphans(self, seconds: float = SECONDS) -> list[str]:
         """The processes of the run that are still alive after that time."""
@@ -174,9 +173,9 @@ def tracked(process: subprocess.Popen[str] | WarmProcess, temp: Path) -> Iterato
 
 def importer(*arguments: object, **options: Any) -> Ran:
     """`python -m importer` with these arguments, to its end."""
-    seconds = options.pop("seconds", SECONDS)
+    seconds, orphan_seconds = options.pop("seconds", SECONDS), options.pop("orphan_seconds", SECONDS)
     with started(sys.executable, "-m", "importer", *map(str, arguments), **options) as running:
-        return running.finish(seconds)
+        return running.finish(seconds, orphan_seconds)
 
 
 def importer_here(*arguments: object, temp: Path) -> Ran:
