@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from importer.cells import spool
-from importer.cells.frame import ROW
+from importer.cells.frame import ROW, part
 from importer.errors import SheetError
 from importer.excel.addresses import refuse_columns
 from importer.table.cell_range import CellRange, parse_range
 from importer.table.data_rows import select_columns
 
+from .header import REJECT_COLUMNS
 from .windows import HEAD_ROWS
 
 if TYPE_CHECKING:
@@ -80,6 +82,28 @@ def read_head(windows: Sequence[WindowRead], piece: Piece | None, settings: Sett
         chosen += [w for w in windows[len(chosen) :] if w.rows and w.first_row <= last and w.last_row >= piece.top]
     head = pl.concat([spool.read(w.path) for w in chosen], how="diagonal")
     return head if piece is None else select_columns(head, piece.left, piece.right)
+
+
+def for_rejects(settings: Settings, head: pl.DataFrame, *, known: bool) -> Settings:
+    """Return the settings by which a sheet is read; one with rejects is read whole, its first row is the header.
+
+    What a contract says of header and rows is true of the workbook that the rejects came from.
+
+    Args:
+        settings: settings of the run.
+        head: the first rows of the sheet.
+        known: whether the workbook says of itself that it holds rejects; its labels say it, too.
+    """
+    given = settings.header_rows[0] if settings.header_rows else 1
+    row = given if _is_header_of_rejects(head, given) else 1
+    if not known and not _is_header_of_rejects(head, row):
+        return settings
+    return replace(settings, header_rows=(row, row), rows=None, last_row=None, until_blank=False, footer="keep")
+
+
+def _is_header_of_rejects(head: pl.DataFrame, row: int) -> bool:
+    labels = [part(column, "text") for column in range(len(REJECT_COLUMNS))]
+    return set(labels) <= set(head.columns) and REJECT_COLUMNS in head.filter(pl.col(ROW) == row).select(labels).rows()
 
 
 def check_area(area: CellRange, first_row: int, windows: Sequence[WindowRead], cut: SheetFacts) -> None:

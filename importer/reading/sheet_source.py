@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -17,7 +17,7 @@ from importer.footer.footer import describe_rows
 from importer.table.cell_range import CellRange, clip_merges, parse_typed_range
 from importer.table.window_rows import keeping_rows
 
-from .area import area_of, check_area, read_head
+from .area import area_of, check_area, for_rejects, read_head
 from .edges import TableEdges, find_edges
 from .header import Header, read_header
 from .places import CellAddresses, find_places
@@ -253,9 +253,8 @@ def make_source(
         SheetError: too many columns, or hidden rows or columns, or totals, that the settings forbid.
     """
     workbook, sheet = opened
-    if workbook.origin is not None:  # a rejects workbook: all of its rows are to be loaded
-        settings = replace(settings, header_rows=settings.header_rows or (1, 1), footer="keep")
     head, area = read_head(windows, cut.piece, settings), area_of(cut.piece)
+    settings = for_rejects(settings, head, known=workbook.origin is not None)
     with keeping_rows():
         edges = find_edges(head, windows, cut, settings, complete=complete)
     facts = merge_windows(part.facts for part in edges.parts)

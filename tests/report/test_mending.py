@@ -98,12 +98,27 @@ def test_rows_keep_their_number_in_any_order(db: Database, tmp_path: Path, loade
 
 def test_rejects_without_properties(db: Database, tmp_path: Path, loaded: tuple[Path, Path]) -> None:
     """Another program may drop what the workbook says of itself: the rows keep their numbers, the name tells the table."""
-    described, rejects = loaded
-    rows = _sheet(rejects)
+    rows = _sheet(loaded[1])
     plain = save(tmp_path / "people.rejects-2.xlsx", *[list(row) for row in rows], sheet="HR")
+    described = contract(tmp_path / "e.json", **DESCRIBED, excel={"headerRow": 3})
     report = db.load(plain, contract=described, rejects=tmp_path / "again.xlsx")
     assert (report.target["table"], report.target["created"]) == ("people", False)
     assert [row[0] for row in _sheet(tmp_path / "again.xlsx")] == ["_row", 5, 6, 7, 8]
+
+
+@pytest.mark.parametrize(
+    "excel",
+    [{"headerRow": 3, "footer": "skip"}, {"headerRow": 2}, {"rows": "5-8"}, {"lastRow": 2}, {"range": "A3:D9"}],
+)
+def test_what_a_contract_says_of_the_rows_is_said_of_the_first_workbook(
+    db: Database, tmp_path: Path, loaded: tuple[Path, Path], excel: dict[str, Any]
+) -> None:
+    """The suggested contract of a sheet with a title has its header row; the rejects have theirs in row 1."""
+    described = contract(tmp_path / "e.json", **DESCRIBED, excel={"sheet": "HR", **excel})
+    _mend(loaded[1], {"C2": 2, "C4": 4, "E3": 33, "E5": 35})
+    report = db.load(loaded[1], contract=described)
+    assert (report.success_count, report.error_count) == (4, 0)
+    assert db.rows("select id, age from people order by id") == [(1, 30), (2, 31), (3, 33), (4, 40), (5, 35), (6, 60)]
 
 
 def test_rejects_of_an_upsert(db: Database, tmp_path: Path) -> None:
