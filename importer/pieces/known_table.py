@@ -45,17 +45,19 @@ def settle_for_table(source: SheetSource, settings: Settings, columns: tuple[str
     """
     settings = replace(settings, wanted=tuple((name,) for name in columns), wanted_by="the table")
     known = known_labels(settings)
-    named, labels = _count_named(source, known), sum(c.header is not None for c in source.header.columns)
-    if named == len(columns) or (labels and named == labels):
+    named, labels = _count_named(source, known), _count_labels(source)
+    several = source.cut.other_tables or source.cut.doubtful_tables
+    if (named == len(columns) and not several) or (labels and named == labels):
         return source
     cut, other = source.cut, source
-    if cut.other_tables or cut.doubtful_tables:
+    if several:
         piece = None if cut.other_tables else cut.piece
         whole = replace(cut, piece=piece, other_tables=(), doubtful_tables=(), fits="", header=None)
         other = settle_table(_made_again(source, whole, settings), settings)
     else:
         other = _made_again(source, _with_named_header(source, settings), settings)
-    return other if _count_named(other, known) > named else source
+    # One that has no other columns is no less the table's own.
+    return other if (_count_named(other, known), -_count_labels(other)) > (named, -labels) else source
 
 
 def _made_again(source: SheetSource, cut: SheetFacts, settings: Settings) -> SheetSource:
@@ -65,6 +67,10 @@ def _made_again(source: SheetSource, cut: SheetFacts, settings: Settings) -> She
 
 def _count_named(source: SheetSource, known: KnownLabels) -> int:
     return len(known.match([c.header for c in source.header.columns]))
+
+
+def _count_labels(source: SheetSource) -> int:
+    return sum(column.header is not None for column in source.header.columns)
 
 
 def _with_named_header(source: SheetSource, settings: Settings) -> SheetFacts:

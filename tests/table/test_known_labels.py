@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import openpyxl
@@ -102,6 +103,16 @@ def test_existing_table_picks_the_table_of_a_sheet(db: Database, tmp_path: Path)
     report = db.load(tmp_path / "s.xlsx", table="t", workers=0)
     assert (report.header_rows, report.success_count) == ((12, 12), 2)
     assert any("only the one that fits the table, A12:C14, was read" in note for note in report.notes)
+
+
+def test_existing_table_picks_one_of_two_tables_beside_each_other(db: Database, tmp_path: Path) -> None:
+    """Where it is in doubt whether they are two: read as one, the columns of the other would be refused."""
+    db.run("create table t (item text, day date, qty bigint)")
+    days = [[n, n * 2, None, f"i{n}", date(2024, 1, n), n] for n in range(1, 6)]
+    path = save(tmp_path / "s.xlsx", ["x", "y", None, "item", "day", "qty"], *days)
+    report = db.load(path, table="t", workers=0)
+    assert report.success_count == 5
+    assert any("only the one that fits the table, D1:F6, was read" in str(note) for note in report.notes)
 
 
 def test_sheet_without_header_is_no_other_for_a_table(db: Database, tmp_path: Path) -> None:
