@@ -36,7 +36,8 @@ def present_notes(settings: Settings, lease: RunLease, published: PublishResult 
         key = constraint_columns(lease.session, target.schema, target.name, constraint)
         same = f" with the same {', '.join(key)}" if key else f" by constraint {constraint}"
         there = "1 row is" if rows == 1 else f"{rows:,} rows are"
-        notes.append(f"{there} there already{same}{_advice(settings, lease, key)}")
+        advice = _advice(settings, lease, key)
+        notes.append(f"{there} there already{same}" + (advice and f": {advice} {'it' if rows == 1 else 'them'}"))
     return notes
 
 
@@ -46,4 +47,4 @@ def _advice(settings: Settings, lease: RunLease, key: tuple[str, ...]) -> str:
         return ""
     primary = next((columns for is_primary, columns in table.keys if is_primary), ())
     named = "" if set(key) == set(primary) else f" --key {','.join(key)}"
-    return f": --mode upsert{named} updates them"
+    return f"--mode upsert{named} updates"

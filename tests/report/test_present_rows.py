@@ -19,4 +19,4 @@ def test_keys_that_are_there_already(db: Database, tmp_path: Path) -> None:
     notes = report.to_dict()["notes"]
     assert report.error_count == 3
     assert "2 rows are there already with the same order_id: --mode upsert updates them" in notes
-    assert "1 row is there already with the same code: --mode upsert --key code updates them" in notes
+    assert "1 row is there already with the same code: --mode upsert --key code updates it" in notes
