@@ -29,8 +29,9 @@ PLACEHOLDERS = frozenset({
 })  # fmt: skip
 #: Years that a column may be named after, if its cells are no years themselves.
 _YEARS = (1900, 2100)
-#: Least numbers that count up by one in a row (days of a month) for them to be names.
-_LEAST_COUNT = 5
+#: Least numbers that count up by one in a row (days of a month) for them to be names; fewer, if they begin with 1 and
+#: a text beside them stands above numbers.
+_LEAST_COUNT, _LEAST_FROM_ONE = 5, 3
 #: Share of a column's cells that makes a kind, or a pattern, that of the column.
 DOMINANT = 0.6
 #: Weight of a missing title.
@@ -153,13 +154,24 @@ def named_series(kinds: NDArray[np.int8], values: NDArray[Any], body: HeadGrid) 
         found |= set(years)
     counted = [values[c] for c in numbers]
     steps = {b - a for a, b in itertools.pairwise(counted)}
-    if len(counted) >= _LEAST_COUNT and steps == {1.0} and (kinds == TEXT).any() and not _counts(body, numbers):
+    least = _LEAST_FROM_ONE if counted[:1] == [1.0] and _names_numbers(kinds, body) else _LEAST_COUNT
+    if len(counted) >= least and steps == {1.0} and (kinds == TEXT).any() and not _counts(body, numbers):
         found |= set(numbers)
     moments = [c for c in np.flatnonzero(kinds == MOMENT).tolist() if isinstance(values[c], datetime)]
     others = not any((body.kinds[:, c] == MOMENT).any() for c in moments)
     if moments and others and _is_rising([values[c] for c in moments]):
         found |= set(moments)
     return found
+
+
+def _names_numbers(kinds: NDArray[np.int8], body: HeadGrid) -> bool:
+    """Return whether a text of the row stands above nothing but numbers."""
+    return any((held == NUMBER).all() for c in np.flatnonzero(kinds == TEXT).tolist() if len(held := _filled(body, c)))
+
+
+def _filled(body: HeadGrid, column: int) -> NDArray[np.int8]:
+    kinds = body.kinds[:, column]
+    return np.asarray(kinds[kinds != BLANK])
 
 
 def _counts(body: HeadGrid, columns: list[Any]) -> bool:

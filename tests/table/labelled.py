@@ -122,6 +122,11 @@ def years() -> Iterator[Labelled]:
         (1, 1),
     )
     yield Labelled("days", (["Name", *range(1, 32)], *[[name, *[8.0] * 31] for name in NAMES]), (1, 1))
+    weeks = [[f"p{n}", n * 5, n * 5 + 3, n * 5 + 1, n * 15 + 4] for n in range(1, 4)]
+    yield Labelled("weeks and their total", (["Item", 1, 2, 3, "Total"], *weeks), (1, 1))
+    yield Labelled(
+        "numbers that count up, of data", (["a", 1, 2, 3, "x"], ["b", 4, 4, 6, "y"], ["c", 3, 8, 9, "x"]), (0, 0)
+    )
     yield Labelled(
         "years and texts",
         (
