@@ -37,7 +37,7 @@ _T, _T_SPACED, _T_END, _T_TAG = word(b"<t>"), word(b"<t x"), word(b"</t>"), b'<t
 _F, _F_END = word(b"<f"), word(b"</f>")
 _NO_TAG = word(b"<\0\0\0")
 #: Whether a byte may come after the name of a tag.
-_ENDS_NAME = np.isin(np.arange(256), np.frombuffer(b" \t\r\n/>", np.uint8))
+ENDS_NAME = np.isin(np.arange(256), np.frombuffer(b" \t\r\n/>", np.uint8))
 
 
 class CellTags(NamedTuple):
@@ -86,7 +86,7 @@ def find_cells(tags: Tags) -> CellTags | None:
 
 def _are_named(data: Bytes, at: Positions, size: int) -> bool:
     """Return whether the names of these tags end after `size` bytes."""
-    return bool(_ENDS_NAME[data[at + size]].all())
+    return bool(ENDS_NAME[data[at + size]].all())
 
 
 def _are_values(is_cell: Mask, three: Words, names: Words, gaps: Positions) -> Mask:
@@ -154,7 +154,7 @@ class _Others:
         closed = names[tags + 1] == _F_END
         following = at[tags + 2] == at[tags + 1] + len(b"</f>")
         alone = ~closed & (self._data[at[tags + 1] - 2] == ord("/")) & (self._data[at[tags + 1] - 1] == ord(">"))
-        good = ((closed & following) | alone) & _ENDS_NAME[self._data[at[tags] + 2]]
+        good = ((closed & following) | alone) & ENDS_NAME[self._data[at[tags] + 2]]
         self._formula[mine] = good
         inner[mine] += np.where(good, np.where(closed, 2, 1), 0)
 

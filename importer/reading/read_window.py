@@ -130,7 +130,8 @@ def _read_plain(task: ReadTask, rows: bytes, data: Bytes) -> _WindowXml | None:
     decoded = decode_cells(rows, data, plain.cells, _conventions(task), lambda cells: read_apart(task, cells))
     if decoded is None or not _is_complete(decoded, rows, data, task.window.first_row):
         return None
-    return _WindowXml(rows, decoded, decoded.frame, is_any_hidden(rows, data, plain.rows, plain.row_ends), 0)
+    hides_rows = is_any_hidden(rows, data, plain.rows, plain.row_ends)
+    return _WindowXml(rows, decoded, decoded.frame, hides_rows, plain.formulas)
 
 
 def _read_any(task: ReadTask, rows: bytes, tags: Tags) -> _WindowXml:

@@ -18,6 +18,9 @@ ROWS = [
     b'<row r="9" ht="9"><c r="AB9" s="4" t="inlineStr"><is><t xml:space="preserve"> b </t></is></c></row>',
     b'<row r="10"></row>',
     b'<row r="11" ht="15" hidden="1"><c r="B11" s="65000" t="str"><v></v></c><c r="ZZ11" t="b"><v>1</v></c></row>',
+    b'<row r="12"><c r="A12" s="2"><f>B1&lt;2</f><v>1</v></c><c r="B12" t="str"><f t="shared" si="0"/><v>x</v></c></row>',
+    b'<row r="13"><c r="C13"><f/><v></v></c><c r="D13" t="inlineStr"><is><t>y</t></is></c></row>',
+    b'<row r="14"><c r="E14"><f ca="1"></f><v>2</v></c></row>',
     b'<row r="1048576"><c r="A1048576"><v xml:space="preserve"> 2 </v></c><c r="B1048576" t="e"><v>#N/A</v></c></row>',
 ]
 WINDOW = b"".join(ROWS)
@@ -26,6 +29,7 @@ PIECES = [
     b"<", b">", b'"', b" ", b"/", b"\n", b"<f>A1</f>", b"<!--x-->", b"<row>", b"</row>", b"<c>", b'<c r="B7"/>', b"</c>", b"<v>",
     b"</v>", b"<is>", b"<t>", b"</t>", b' t="s"', b' r="A7"', b' hidden="1"', b"<![CDATA[x]]>", b'<row r="8"/>', b"<v/>", b"\0",
     b"</v></c>", b"</t></is></c>", b'<c r="A7"><v>1</v></c>',
+    b"<f/>", b"</f>", b"<f", b'<f t="shared" si="0"/>', b"<fx>", b"</f><v>", b"<v",
 ]  # fmt: skip
 
 
@@ -34,7 +38,8 @@ def assert_same(found: FoundCells, by_tags: FoundCells) -> None:
         assert np.array_equal(getattr(found, name), getattr(by_tags, name)), name
     for mine, theirs in zip((*found.attributes, *found.numbers), (*by_tags.attributes, *by_tags.numbers), strict=True):
         assert np.array_equal(mine, theirs)
-    assert found.has_formula is None or not found.has_formula.any()
+    none = np.zeros(len(found.form), np.bool_)
+    assert np.array_equal(*(none if c.has_formula is None else c.has_formula for c in (found, by_tags)))
     for index in range(len(found.form)):
         assert tuple(found.bounds(index)) == by_tags.bounds(index)
 
@@ -44,6 +49,7 @@ def compare(rows: bytes) -> bool:
     tags = find_tags(rows)
     found = find_plain_cells(tags.data, len(rows))
     if found is not None:
+        assert found.formulas == rows.count(b"<f")
         by_tags = find_by_tags(tags, 1)
         assert by_tags is not None
         assert_same(found.cells, by_tags)
@@ -58,7 +64,10 @@ def test_plain_cells_are_found(rows: bytes) -> None:
 
 @pytest.mark.parametrize("rows", [
     b"", b"<row", ROWS[3], WINDOW + b"\n", WINDOW.replace(b"><c", b"> <c", 1).replace(b"</c></row>", b"</c> </row>", 1),
-    WINDOW.replace(b"</c><c", b"</c> <c", 1), WINDOW.replace(b"<v>1.5</v>", b"<f>A1</f><v>1.5</v>"),
+    WINDOW.replace(b"</c><c", b"</c> <c", 1), WINDOW.replace(b"<v>1.5</v>", b"<f>A1<v>1.5</v>"),
+    WINDOW.replace(b"<f/>", b"<f>"), WINDOW.replace(b"<f/>", b"<fx/>"), WINDOW.replace(b"<f/>", b"<f/> "),
+    WINDOW.replace(b"<f/><v></v>", b"<f>A1</f>"), WINDOW.replace(b"<v>2</v></c></row>", b"<v>2</v></c><v></row>"),
+    WINDOW.replace(b'si="0"/><v>', b'si="0"/><v xml:space="preserve">'), WINDOW.replace(b"<is><t>y", b"<f/><is><t>y"),
     WINDOW.replace(b"<v>1.5</v>", b""), WINDOW.replace(b"1.5", b"<b>"), WINDOW.replace(b'r="A7"', b"r='A7'"),
     WINDOW.replace(b'r="A7"', b'r="A8"'), WINDOW.replace(b' r="A7"', b""), WINDOW.replace(b"12", b"1<!-- -->2"),
     WINDOW.replace(b"</t></is></c>", b"</v></c>", 1).replace(b"12</v></c>", b"12</t></is></c>"),
