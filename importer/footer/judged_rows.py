@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _KEYS_EXCEPT = 50
 #: Share of a column's cells that makes a kind that of the column.
 _DOMINANT = 0.6
+#: Fewest rows above narrow ones that show that these are no rows.
+_SHOWN = 5
 #: Totals above a row from which on it may sum: groups within groups.
 _GROUPS = 16
 #: Fewer rows than this above a number make no total of it.
@@ -76,15 +78,28 @@ class JudgedRows:
         self.numeric = np.array([f is not None and f.kinds.get("number", 0) >= _DOMINANT * f.cells for f in facts])
 
     def _doubtful(self) -> NDArray[np.bool_]:
-        """Return which rows of the grid may be no data: marked ones, single cells at the end, the one before these."""
+        """Return which rows of the grid may be no data: marked ones, remarks at the end, the one before these."""
         doubtful = np.array([row in self.marks for row in self.grid.rows])
         if self.complete:
-            for position in range(len(self.grid.rows) - 1, -1, -1):
+            below = self.narrow_below()
+            doubtful[below:] = True
+            for position in range(below - 1, -1, -1):
                 if not doubtful[position]:
                     doubtful[position] = True
                     if self.grid.widths[position] > 1:
                         break
         return doubtful
+
+    def narrow_below(self) -> int:
+        """Return the position of the first row below the last blank one, if all from there on are narrow; else the end.
+
+        A narrow row has several cells, but in no more than half of the columns, as a line for signatures has.
+        """
+        rows, end = self.grid.rows, len(self.grid.rows)
+        first = next((p for p in range(end - 1, 0, -1) if rows[p] > rows[p - 1] + 1), end)
+        widths = self.grid.widths[first:]
+        few = _SHOWN <= first < end and (widths * 2 <= len(self.grid.columns)).all() and (widths > 1).any()
+        return first if few and self.complete else end
 
     def leave_out(self, position: int) -> None:
         """Leave a total out of the sums of the rows below it."""

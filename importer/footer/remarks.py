@@ -1,4 +1,8 @@
-"""Finds remarks below a table: single texts after a blank row or totals that are no rows of it, or may be none."""
+"""Finds remarks below a table: single texts after a blank row or totals that are no rows of it, or may be none.
+
+A line below a blank row may have several cells: who signs it, when it was made. It may be a row with gaps as well, and
+is never certain.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ if TYPE_CHECKING:
 
 #: How remarks begin, in a way that names do not: signs of footnotes, a word and a colon, phrases of reports.
 _REMARK = re.compile(
-    r"(?i)\*|[†‡§¹²³⁴©※]|\(?\d{1,2}\)|--+|==+|[注備]|[^\W\d_][\w. -]{0,30}:(?:\s|$)|"
+    r"(?i)\*|[†‡§¹²³⁴©※]|\(?\d{1,2}\)|--+|==+|__+|[注備]|[^\W\d_][\w. -]{0,30}:(?:\s|$)|"
     r"\(?\d[\d.,' ]* (?:records?|rows?|items?|entries|results?|zeilen|einträge|datensätze|lignes|enregistrements|"
     r"filas|registros|righe|rijen|wierszy|rader)\b(?! \w)|"
     r"(?:page|seite|página|pagina|as of|as at|stand(?: vom)?|version) \d|copyright\b|disclaimer\b|confidential\b|"
@@ -50,7 +54,8 @@ def find_remarks(rows: JudgedRows, totals: set[int]) -> list[tuple[int, bool]]:
         after_totals = numbers[position - 1] in totals
         if after_totals or numbers[position] > numbers[position - 1] + 1:
             beside = len(rows.grid.columns) > 2 and rows.lacks_key(position)  # noqa: PLR2004 - else it may be a row
-            certain = beside and (after_totals or _is_certain(rows, position))
+            alone = all(rows.grid.widths[p] == 1 for p in below[n:])  # several cells may be a row with gaps
+            certain = beside and alone and (after_totals or _is_certain(rows, position))
             return [*doubtful, *((p, certain) for p in below[n:])]
         if doubtful or _begins_as_remark(rows, position):
             doubtful.append((position, False))
@@ -63,9 +68,14 @@ def _begins_as_remark(rows: JudgedRows, position: int) -> bool:
 
 
 def _is_alone(rows: JudgedRows, position: int) -> bool:
-    """Return whether a row is a single text, and lacks what the others have, or begins as remarks do."""
+    """Return whether a row is a single text, and lacks what the others have, or begins as remarks do.
+
+    Below a blank row, one with several cells may be a remark, too, if it lacks such a cell and begins so.
+    """
     kinds = rows.grid.kinds[position]
     filled = np.flatnonzero(kinds != BLANK)
+    if len(filled) > 1:
+        return position >= rows.narrow_below() and rows.lacks_key(position) and _begins_as_remark(rows, position)
     if len(filled) != 1 or kinds[filled[0]] != TEXT or len(rows.grid.columns) < 2:  # noqa: PLR2004
         return False
     missing = int((rows.keys & (kinds == BLANK)).sum())
