@@ -114,14 +114,17 @@ def _weigh_text(text: str, below: list[str]) -> float:
 def has_sums_above(grid: HeadGrid, position: int, body: HeadGrid) -> bool:
     """Return whether the row above a candidate sums the rows below it, as people put totals above a header.
 
-    The row has numbers, no fewer than the largest below them, at most one text, and lacks a cell that all rows below
-    have; the candidate names every column of the body by a text of its own.
+    Nothing but titles is above it: below a header of its own, it is data. It has numbers, none smaller than the largest
+    below it, at most one text, and lacks a cell that all rows below have; the candidate names every column of the
+    body by a text of its own.
 
     Args:
         grid: the first rows of the sheet.
         position: position of the candidate.
         body: rows below it that differ from it.
     """
+    if (grid.widths[: position - 1] > 1).any():
+        return False
     used = (body.kinds != BLANK).mean(axis=0) >= DOMINANT
     labels, kinds = grid.values[position][used].tolist(), grid.kinds[position]
     if (kinds[used] != TEXT).any() or len(set(labels)) < len(labels) or (kinds[~used] != BLANK).any():

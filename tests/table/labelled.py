@@ -326,6 +326,15 @@ def totals_above() -> Iterator[Labelled]:
         yield Labelled(f"totals above a header: {label}", (sums, ["Item", "Date", "Qty", "Amount"], *days), (2, 2))
         titled = (["Report"], [], sums, ["Item", "Date", "Qty", "Amount"], *days)
         yield Labelled(f"totals above a header, below a title: {label}", titled, (4, 4))
+    late = (
+        ["number", "name"],
+        [70, None],
+        ["abc", "zzz"],
+        *[[n, f"x{n}"] for n in (1, 2, 3)],
+        ["de", "f"],
+        ["ghi", "j"],
+    )
+    yield Labelled("a row of texts below a large number with a gap", late, (1, 1))
     yield Labelled(
         "no header: a late row of texts below a gap", (["k", None, 3, 7.5], ["a", "b", "c", "d"], *days), (0, 0)
     )
