@@ -39,6 +39,8 @@ class TableColumn:
     filled_by_database: str | None
 
 
+#: `server_version_num` of the oldest server whose catalog and syntax our SQL supports.
+MIN_SERVER = 130_000
 #: Name of a trigger that is enabled and runs before each row is inserted, in the definition of a table.
 _BEFORE_ROW = re.compile(
     r'^[OA] \d+ CREATE TRIGGER ("(?:[^"]|"")+"|\S+) BEFORE INSERT\b[^\n]*? FOR EACH ROW\b', re.MULTILINE
@@ -263,3 +265,20 @@ def constraint_columns(session: Session, schema: str, table: str, constraint: st
         [quote(schema, table), constraint],
     )
     return tuple(rows[0][0]) if rows else ()
+
+
+def check_server(session: Session) -> str:
+    """Check that the server is supported, and return its version (`15.8`).
+
+    Raises:
+        TargetRefused: the server is older than 13, or read-only (a standby).
+    """
+    number, version, recovering = session.query(
+        "select current_setting('server_version_num')::int as number, current_setting('server_version') as version, "
+        "pg_is_in_recovery()"
+    )[0]
+    if number < MIN_SERVER:
+        raise TargetRefused(f"the server is PostgreSQL {version}, but 13 is the oldest supported version")
+    if recovering:
+        raise TargetRefused("the server is a standby and accepts no writes", choice="connect to the primary")
+    return str(version).split()[0]

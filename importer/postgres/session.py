@@ -13,7 +13,7 @@ import adbc_driver_manager
 import adbc_driver_postgresql
 import polars as pl
 
-from importer.errors import Conflict, ConnectionFailed, DatabaseError, ImporterError, TargetRefused
+from importer.errors import Conflict, ConnectionFailed, DatabaseError, ImporterError
 from importer.runtime.interruptible import InterruptibleCaller
 
 from .connect_errors import connection_error, pooler_error
@@ -37,6 +37,8 @@ _DENIED, _DISK_FULL = "42501", "53100"
 _CHOICES = {
     _DENIED: "ask for the privilege, or name another target",
     _DISK_FULL: "free space on the server",
+    "25006": "connect to a server that takes writes, as a role with default_transaction_read_only = off",
+    "57014": "if statement_timeout ended it: PGOPTIONS='-c statement_timeout=0'",
     "23505": "rows with such a key are in the table already: load only new rows, or use --mode replace",
     "23503": "load the referenced rows first",
     "22021": "a name or text in the database is not in UTF-8: rename or rewrite it",
@@ -44,18 +46,19 @@ _CHOICES = {
 }
 #: What PgBouncer says as it cuts a connection that begins a transaction; always in English, and here without SQLSTATE.
 _STATEMENT_MODE = "statement pooling mode"
-#: `server_version_num` of the oldest server whose catalog and syntax our SQL supports.
-MIN_SERVER = 130_000
-
-#: What every session sets; it returns the encoding of the database. Sessions wait in transactions while the workbook is
-#: read; and compiling what runs once, checksums of 200 columns, takes 0.4-5 s, which is more than 100,000 rows take.
+#: What every session sets, if the server has it; it returns the encoding of the database. Sessions wait while the
+#: workbook is read, also in transactions. Compiling what runs once, checksums of 200 columns, takes 0.4-5 s, which is
+#: more than 100,000 rows take. Types and expressions that the catalog prints are compared, so without needless quotes.
 _SET_UP = """
 select pg_catalog.getdatabaseencoding()::pg_catalog.text as encoding,
        pg_catalog.current_setting('search_path') as path,
        pg_catalog.array_to_json(pg_catalog.current_schemas(false))::pg_catalog.text as schemas,
        pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false) as own,
-       pg_catalog.set_config('jit', 'off', false) as jit, pg_catalog.set_config('client_encoding', 'UTF8', false) as u8,
-       pg_catalog.set_config('idle_in_transaction_session_timeout', '0', false) as idle
+       (select pg_catalog.count(pg_catalog.set_config(name, value, false))
+        from (values ('jit', 'off'), ('client_encoding', 'UTF8'), ('quote_all_identifiers', 'off'),
+                     ('idle_in_transaction_session_timeout', '0'), ('idle_session_timeout', '0'),
+                     ('transaction_timeout', '0')) as ours (name, value)
+        where pg_catalog.current_setting(name, true) is not null) as ours
 """
 
 
@@ -156,7 +159,8 @@ class Session:
             self._database = opened.enter_context(_open_database(in_utf8(dsn.text)))
             self._connection = opened.enter_context(adbc_driver_manager.AdbcConnection(self._database))
             self.encoding_name, self.user_path, schemas = map(str, self.query(_SET_UP)[0][:3])
-            self.schemas: tuple[str, ...] = tuple(json.loads(schemas))
+            # What is in a temporary schema is gone with the session.
+            self.schemas = tuple(n for n in map(str, json.loads(schemas)) if not n.startswith("pg_temp_"))
             # Only now: a setting that is made in a transaction goes away with it.
             self._connection.set_autocommit(autocommit)
             opened.pop_all()
@@ -281,20 +285,3 @@ def _rows(stream: Any) -> list[tuple[Any, ...]]:
 def _one_row(values: Sequence[Any]) -> pl.DataFrame:
     """Return parameters as a one-row frame; None becomes text, because the driver cannot bind a column of no type."""
     return pl.DataFrame([pl.Series(f"{n}", [v], dtype=pl.String if v is None else None) for n, v in enumerate(values)])
-
-
-def check_server(session: Session) -> str:
-    """Check that the server is supported, and return its version (`15.8`).
-
-    Raises:
-        TargetRefused: the server is older than 13, or read-only (a standby).
-    """
-    number, version, recovering = session.query(
-        "select current_setting('server_version_num')::int as number, current_setting('server_version') as version, "
-        "pg_is_in_recovery()"
-    )[0]
-    if number < MIN_SERVER:
-        raise TargetRefused(f"the server is PostgreSQL {version}, but 13 is the oldest supported version")
-    if recovering:
-        raise TargetRefused("the server is a standby and accepts no writes", choice="connect to the primary")
-    return str(version).split()[0]

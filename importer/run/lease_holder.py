@@ -18,10 +18,10 @@ from importer.ledger.migrations import ensure_ledger
 from importer.ledger.tables import find_runs
 from importer.load.privileges import check_privileges
 from importer.plan.target import find_target
+from importer.postgres.catalog import check_server
 from importer.postgres.embedded import EmbeddedServer
 from importer.postgres.kept_sessions import ask_once, give_back, take_session
 from importer.postgres.pooler import check_pooler
-from importer.postgres.session import check_server
 from importer.runtime.interruptible import CallThread, await_result
 from importer.runtime.retry import Retry
 

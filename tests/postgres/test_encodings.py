@@ -348,6 +348,54 @@ def test_sessions_may_be_idle(db: Database, odd_role: str, tmp_path: Path) -> No
     assert report.success_count == 2
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("quote_all_identifiers = on", "standard_conforming_strings = off", "DateStyle = 'German'"),
+        ("idle_session_timeout = 5000", "transaction_timeout = 5000", "idle_in_transaction_session_timeout = 5000"),
+    ],
+    ids=str,
+)
+def test_settings_of_a_role_change_nothing(
+    db: Database, odd_role: str, tmp_path: Path, settings: tuple[str, ...]
+) -> None:
+    """Neither what the catalog's texts look like to us, nor how long a session may wait."""
+    known = {name for (name,) in db.rows("select name from pg_settings")}
+    for setting in settings:
+        if setting.partition(" ")[0] in known | {"DateStyle"}:
+            db.run(f"ALTER ROLE {odd_role} SET {setting}")
+    odd = Database(_with(db.dsn, f"user={odd_role}"), db.schema, db.server)
+    for number in (1, 2):  # the second finds the ledger of the first
+        assert (
+            odd.load(column(tmp_path / f"{number}.xlsx", "text", [number]), table=f"{db.schema}.t").success_count == 1
+        )
+    assert db.rows("select count(*) from t") == [(2,)]
+    with Session(odd.dsn) as session:
+        waits = "select count(*) from pg_settings where name ~ '^(idle|transaction).*_timeout' and setting <> '0'"
+        assert session.value(waits) == 0
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("default_transaction_read_only = on", "takes writes"),
+        ("statement_timeout = 1", "PGOPTIONS"),
+        ("search_path = pg_temp", "schema.table"),
+    ],
+)
+def test_limits_of_a_role_are_told_with_a_way_out(
+    db: Database, server: Dsn, odd_role: str, tmp_path: Path, setting: str, said: str
+) -> None:
+    db.run(f"ALTER ROLE {odd_role} SET {setting}")
+    table = "u" if "search_path" in setting else f"{db.schema}.u"
+    with pytest.raises(DatabaseError) as caught:
+        import_workbook(
+            column(tmp_path / "t.xlsx", "text", ["a"]), to=_with(server, f"user={odd_role}").text, table=table,
+            retry_for=0, workers=0,
+        )  # fmt: skip
+    assert said in str(caught.value.choice)
+
+
 def test_ledger_texts_that_fit_stay(db: Database, tmp_path: Path) -> None:
     book = save(tmp_path / "日本 \\u65e5.xlsx", ["a"], [1])
     db.load(book, table="t")
