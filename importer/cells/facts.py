@@ -136,7 +136,7 @@ def _text_form(texts: pl.Series | None, facts: ColumnFacts, missing: tuple[str, 
     first = facts.examples.get("text")
     if texts is None or (first and not may_have_form(str(first[0][1]))):
         return TEXT
-    return find_form(texts.filter(~texts.is_in(list(missing))))
+    return find_form(texts.filter(~_are_missing(texts, missing)))
 
 
 def _questions(column: int, kinds: list[str], missing: tuple[str, ...]) -> Iterator[pl.Expr]:
@@ -172,6 +172,10 @@ def _number_questions(column: int, kinds: list[str]) -> Iterator[pl.Expr]:
 def _is_missing(text: pl.Expr, missing: tuple[str, ...]) -> pl.Expr:
     # A comparison takes a tenth of the time of a set lookup.
     return text == missing[0] if len(missing) == 1 else text.is_in(list(missing))
+
+
+def _are_missing(texts: pl.Series, missing: tuple[str, ...]) -> pl.Series:
+    return texts == missing[0] if len(missing) == 1 else texts.is_in(list(missing))
 
 
 def _facts(examples: _Examples, column: int, present: list[str], row: dict[str, int]) -> ColumnFacts:

@@ -38,16 +38,16 @@ def check_second_reader(rows: bytes, dialect: TextDialect, frame: pl.DataFrame, 
         raise CellsDisagree(f"two readers find {len(lines):,} and {len(theirs):,} rows", choice=_CHOICE)
     numbers = pl.Series(ROW, lines, dtype=pl.Int64)
     ours = pl.DataFrame([numbers]).join(frame, on=ROW, how="left", maintain_order="left")
-    for column in range(dialect.width):
-        name, read = part(column, "text"), theirs[str(column)]
-        texts = ours[name] if name in ours.columns else pl.Series([None] * len(ours), dtype=pl.String)
-        differs = texts.ne_missing(read)
-        if (unreadable := part(column, "unreadable")) in ours.columns:
-            differs &= ours[unreadable].is_null()
+    arrays = ours.to_dict()  # asking a frame for the names of its columns takes longer the more it has
+    for column, read in enumerate(theirs.get_columns()):
+        texts = arrays.get(part(column, "text"))
+        differs = read.is_not_null() if texts is None else texts.ne_missing(read)
+        if (unreadable := arrays.get(part(column, "unreadable"))) is not None:
+            differs &= unreadable.is_null()
         if differs.any():
             at = differs.arg_max() or 0
             raise CellsDisagree(
-                f"two readers read {texts[at]!r} and {read[at]!r}",
+                f"two readers read {None if texts is None else texts[at]!r} and {read[at]!r}",
                 place=f"{column_letters(column)}{numbers[at]}", choice=_CHOICE,
             )  # fmt: skip
 
@@ -69,12 +69,13 @@ def read_alike(rows: bytes, dialect: TextDialect, fields: Fields) -> list[pl.Ser
     if len(theirs) != len(fields.counts):
         return None
     columns = theirs.get_columns()
+    lengths = theirs.select(pl.all().str.len_bytes().fill_null(0)).get_columns()
     even = bool((fields.counts == dialect.width).all())
     for column, texts in enumerate(columns):
         held = True if even else fields.counts > column
         # In lines of one width the fields of a column are every so many-th: slices, which nothing is copied for.
         at = slice(column, None, dialect.width) if even else np.where(held, fields.firsts + column, 0)
-        ours, read = fields.lengths[at], texts.str.len_bytes().fill_null(0).to_numpy()
+        ours, read = fields.lengths[at], lengths[column].to_numpy()
         ours = ours if even else np.where(held, ours, 0)
         others = np.flatnonzero(ours != read)
         if len(others) and not np.array_equal(_unquoted_lengths(fields, at, others), read[others]):

@@ -202,7 +202,9 @@ def _data_part(window: WindowRead, data: DataRows, missing: tuple[str, ...]) -> 
     hidden = int(rows[HIDDEN].sum()) if HIDDEN in rows.columns else 0
     cells = {column: facts.cells for column, facts in profile(out).items()} if len(out) else {}
     first, last = (int(rows[ROW][0]), int(rows[ROW][-1])) if len(rows) else (0, 0)
-    facts = profile(kept, missing, textual=window.textual)
+    facts = profile(kept, missing, textual=window.textual and data.columns is None)
+    if window.textual and data.columns is not None:  # beside the table cells are only counted
+        facts |= profile(data.within(kept), missing, textual=True)
     return DataPart(facts, len(rows), hidden, {c: n for c, n in cells.items() if n}, first, last)
 
 

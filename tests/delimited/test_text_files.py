@@ -342,6 +342,12 @@ def test_types_are_decided_from_all_rows(tmp_path: Path) -> None:
     }
 
 
+def test_a_range_has_types_of_its_own_and_cells_beside_it_are_counted(tmp_path: Path) -> None:
+    source = read(tmp_path, b"a,b,c\n1,2024-01-01,x\n2,,y\n3,2024-01-03,\n4,z,q\n", range="A1:B4", chunk_rows=2)[1]
+    assert [infer_type(source.facts[c.index]) for c in source.header.columns] == ["integer", "date"]
+    assert (source.rows, source.edges.outside) == (3, 5)
+
+
 def test_missing_values_do_not_decide(tmp_path: Path) -> None:
     source = read(tmp_path, b'a,b\n1,x\nn/a,y\n"",z\n', null=("n/a",))[1]
     assert infer_type(source.facts[0]) == "integer"
