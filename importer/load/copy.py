@@ -69,6 +69,13 @@ class CopyTarget:
         return None if self.run is None else chunk_insert_sql(self.run, self.table, chunk)
 
 
+#: The commit of a chunk does not wait for the disk. A chunk and its row in the ledger are one transaction, so that a
+#: server that crashes loses both or none, and what is lost is written again. The server writes its log in order, and
+#: the commits of the run's row before and of publishing after wait: chunks are never there without the former, nor
+#: the latter without the chunks.
+_DURABLE_LATER = "SET LOCAL synchronous_commit = off"
+
+
 class WriteTask(NamedTuple):
     """A spooled chunk to write.
 
@@ -121,7 +128,7 @@ def _copy_rows(session: Session, target: CopyTarget, chunk: Chunk, data: pl.Data
     # The ledger row comes first: it waits for any other session that may still be writing this chunk (one whose client
     # was killed, or whose commit was not answered), and fails if that session commits.
     if statement := target.ledger_statement(chunk._replace(rows=len(data))):
-        session.run(statement)
+        session.run(statement if session.is_joined else f"{_DURABLE_LATER}; {statement}")
     session.copy(data, target.schema, target.table)
     session.commit()
 
