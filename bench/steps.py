@@ -150,7 +150,7 @@ def _load(workbook: Path, folder: Path, session: Session, steps: Steps, engine: 
                 head = frame
                 continue
             plan = plan or _plan(head, told.columns, session)
-            _write(DataRows(after=1).of(frame), plan, session, steps, backend)
+            _write((DataRows(after=1).of(frame), told.nul), plan, session, steps, backend)
 
 
 def _plan(head: pl.DataFrame, facts: Any, session: Session) -> LoadPlan:
@@ -166,9 +166,13 @@ def _plan(head: pl.DataFrame, facts: Any, session: Session) -> LoadPlan:
     return plan
 
 
-def _write(rows: pl.DataFrame, plan: LoadPlan, session: Session, steps: Steps, backend: psutil.Process | None) -> None:
+def _write(
+    read: tuple[pl.DataFrame, bool], plan: LoadPlan, session: Session, steps: Steps, backend: psutil.Process | None
+) -> None:
+    """Check and write the rows of a window, given with whether a text may hold NUL."""
+    rows, nul = read
     with steps.step("check"):
-        accepted = check_rows(rows, plan, []).accepted.drop("_row")
+        accepted = check_rows(rows, plan, [], may_hold_nul=nul).accepted.drop("_row")
     with steps.step("checksums"):
         source_checksums(accepted, "crc32c")
     before = _seconds(backend)
