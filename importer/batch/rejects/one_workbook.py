@@ -112,6 +112,7 @@ class SharedRejects:
 
     def __init__(self, places: Mapping[Path | Url, list[int]], folder: Path) -> None:
         self._places, self._folder = places, folder
+        self._shared = {number for numbers in places.values() for number in numbers}
         self._known: dict[Path | Url, FileIdentity | None] = {}
         for place in places:
             if isinstance(place, Url):
@@ -121,8 +122,7 @@ class SharedRejects:
 
     def folder_of(self, number: int) -> str | None:
         """Return where an import packs its rejects; None if they go into a file of their own."""
-        shared = any(number in numbers for numbers in self._places.values())
-        return str(self._packed(number)) if shared else None
+        return str(self._packed(number)) if number in self._shared else None
 
     def write(self, reports: Mapping[int, ImportReport], dsn: Dsn, *, dry_run: bool) -> Written:
         """Write what the imports packed, and record in the ledger where it is."""
