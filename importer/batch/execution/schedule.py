@@ -6,10 +6,11 @@ What an executor loses is handed out again, because an import that runs twice lo
 from __future__ import annotations
 
 import contextlib
+import queue
 import signal
-from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, wait
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from importer.batch.one_import import describe
 from importer.batch.report import ImportReport, failed_report, not_started_report, stopped_report
@@ -36,7 +37,7 @@ Answer = TypeVar("Answer")
 Order = Literal["free", "first", "serial"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # else each look into a dict would hash all its numbers
 class Chain:
     """Imports into the same table.
 
@@ -76,6 +77,7 @@ class Schedule:
         self._waiting = {chain: list(chain.imports) for chain in chains}
         self._ready: list[int] = []
         self._running: dict[Future[ImportReport], int] = {}
+        self._ended: EndedFutures[ImportReport] = EndedFutures()
         self.reports: dict[int, ImportReport] = {}
         self.stopped_by: int | None = None
         for chain in chains:
@@ -86,7 +88,8 @@ class Schedule:
         try:
             while self._ready or self._running:
                 self._fill()
-                self._take(wait_for(self._running, FIRST_COMPLETED))
+                if self._running:  # none of those that were ready runs after a failure, with `stop_on_error`
+                    self._take(self._ended.next())
         except KeyboardInterrupt as exc:
             self.stopped_by = signal_number(exc)
             self._stop()
@@ -106,7 +109,7 @@ class Schedule:
         slots = self._workplace.slots
         while self._ready and not self._stopping and (slots is None or len(self._running) < slots):
             number = self._ready.pop(0)
-            self._running[hand_out(self._workplace.run, self._tasks[number])] = number
+            self._running[self._ended.of(hand_out(self._workplace.run, self._tasks[number]))] = number
         if self._stopping:
             self._ready.clear()
 
@@ -117,7 +120,7 @@ class Schedule:
                 self._hand_out_again(number)
                 continue
             report = self._report(future, number)
-            self.reports[number] = report
+            self.reports[number] = report.packed()
             self._on_report(report)
             if self._workplace.is_serial and report.outcome == _INTERRUPTED:
                 raise KeyboardInterrupt
@@ -133,7 +136,7 @@ class Schedule:
         """Hand out an import that was cancelled, unless it was so by us."""
         if not self._stopping:
             task = self._tasks[number] = replace(self._tasks[number], attempt=self._tasks[number].attempt + 1)
-            self._running[hand_out(self._workplace.run, task)] = number
+            self._running[self._ended.of(hand_out(self._workplace.run, task))] = number
 
     def _report(self, future: Future[ImportReport], number: int) -> ImportReport:
         task = self._tasks[number]
@@ -181,14 +184,15 @@ def given_up_error(exc: Exception) -> dict[str, Any]:
 def survey_all(tasks: dict[int, ImportTask], workplace: Workplace) -> dict[int, SheetSurvey | dict[str, Any]]:
     """Survey the sheets of imports; return the survey or the error of each, by number. A signal stops it."""
     answers: dict[int, SheetSurvey | dict[str, Any]] = {}
-    running = {hand_out(workplace.survey, task): (number, task) for number, task in tasks.items()}
+    ended: EndedFutures[SheetSurvey | dict[str, Any]] = EndedFutures()
+    running = {ended.of(hand_out(workplace.survey, task)): (number, task) for number, task in tasks.items()}
     try:
         while running:
-            for future in wait_for(running, FIRST_COMPLETED):
+            for future in ended.next():
                 number, task = running.pop(future)
                 if future.cancelled():
                     task = replace(task, attempt=task.attempt + 1)
-                    running[hand_out(workplace.survey, task)] = (number, task)
+                    running[ended.of(hand_out(workplace.survey, task))] = (number, task)
                 else:
                     exc = future.exception()
                     answer = given_up_error(exc) if isinstance(exc, Exception) else future.result()
@@ -199,16 +203,40 @@ def survey_all(tasks: dict[int, ImportTask], workplace: Workplace) -> dict[int, 
     return answers
 
 
-def wait_for(futures: Collection[Future[Answer]], until: str = ALL_COMPLETED) -> set[Future[Answer]]:
-    """Wait for all futures, or the first, and return those that are done; a signal ends the wait.
+class EndedFutures(Generic[Answer]):
+    """Futures in the order in which they end; of thousands, none that has not ended is looked at again and again."""
+
+    def __init__(self) -> None:
+        self._ended: queue.SimpleQueue[Future[Answer]] = queue.SimpleQueue()
+
+    def of(self, future: Future[Answer]) -> Future[Answer]:
+        """Await a future, too, and return it."""
+        future.add_done_callback(self._ended.put)
+        return future
+
+    def next(self) -> list[Future[Answer]]:
+        """Wait for a future to end, and return it with the others that have ended since the last call; see `wait_for`.
+
+        Each future is returned once. One of them must not have been returned yet.
+        """
+        found: list[Future[Answer]] = []
+        while not found:
+            with contextlib.suppress(queue.Empty):
+                found.append(self._ended.get(timeout=_POLL_SECONDS))
+        with contextlib.suppress(queue.Empty):
+            while True:
+                found.append(self._ended.get_nowait())
+        return found
+
+
+def wait_for(futures: Collection[Future[Answer]]) -> None:
+    """Wait for all futures; a signal ends the wait.
 
     The wait is short and repeated: polars has a handler of its own for Ctrl-C, with which the system restarts what it
     interrupts, so that Python would not learn of it before the wait is over.
     """
-    while True:
-        done, left = wait(futures, _POLL_SECONDS, until)
-        if not left or (done and until == FIRST_COMPLETED):
-            return done
+    while wait(futures, _POLL_SECONDS).not_done:
+        pass
 
 
 def signal_number(exc: KeyboardInterrupt) -> int:
