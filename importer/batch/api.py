@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def import_many(
             report = run_many(request, executor=found, on_report=on_report or _ignore)
     if report.stopped_by is not None:
         raise _interrupt(report, report.stopped_by)
-    return report
+    return replace(report, reports=tuple(each.unpacked() for each in report.reports))
 
 
 def _interrupt(report: ManyReport, number: int) -> KeyboardInterrupt:

@@ -216,7 +216,7 @@ class _Batch:
         return signal.SIGINT if interrupted and stopped is None else stopped
 
     def _record(self, ended: dict[int, ImportReport]) -> None:
-        self.reports |= ended
+        self.reports |= {number: report.packed() for number, report in ended.items()}
         for report in ended.values():
             self._on_report(report)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from importer.report.packed_json import PackedJson
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -19,6 +21,8 @@ NOT_STARTED = "not-started"
 #: Outcome of an import that could have been published, but another one of its set could not.
 NOT_PUBLISHED = "not-published"
 _FAILED = ("failed", "over-budget")
+#: What the line and the sums are made of.
+_AT_HAND = ("stats", "target")
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class ImportReport:
     exit_code: int | None
     seconds: float = 0.0
     error: dict[str, Any] | None = None
-    report: dict[str, Any] = field(default_factory=dict)
+    report: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def total_records(self) -> int:
@@ -80,6 +84,15 @@ class ImportReport:
     def _stats(self) -> Mapping[str, Any]:
         stats: Mapping[str, Any] = self.report.get("stats", {})
         return stats
+
+    def packed(self) -> ImportReport:
+        """Return the same report in a fifth of the memory: a command holds those of all its imports to its end."""
+        is_packed = isinstance(self.report, PackedJson) or not self.report
+        return self if is_packed else replace(self, report=PackedJson(self.report, _AT_HAND))
+
+    def unpacked(self) -> ImportReport:
+        """Return the same report with dicts."""
+        return replace(self, report=dict(self.report))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as in the JSON of `importer run`, with the source and the exit code."""
