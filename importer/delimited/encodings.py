@@ -47,9 +47,6 @@ _WESTERN = tuple(map(set, (
 _CENTRAL = tuple(map(set, (
     "áčďéěíňóřšťúůýžäöü", "áäčďéíľňóôšťúýžöü", "ąćęłńóśźżäöüé", "áéíóöőúüű", "čćđšžäöü", "ăâîşţáéö",
 )))  # fmt: skip
-_WORD = re.compile(rb"[a-z][\x80-\x89\x8b\x95\xa1-\xac\xae-\xaf\xb1-\xb6\xb8-\xbf\xd7\xf7][a-z]")
-#: Most of the letters of a word with an accent that have one: in Western texts a half at most.
-_MOST_ACCENTS = 0.5
 _WORD = re.compile(rb"[A-Za-z\x80-\xff]{2,40}")
 #: Bytes around one that is not UTF-8 that are looked at.
 _AROUND = 24

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from importer.errors import SheetError, WorkbookRefused
 from importer.excel.addresses import MAX_COLUMNS
-from importer.excel.workbook import Sheet, Workbook
+from importer.excel.workbook import Sheet, Workbook, hash_file
 from importer.text_files import TEXT_SUFFIXES, WORKBOOK_SUFFIXES, TextDialect
 
 from .dialect import NAMES, FoundDialect, find_dialect
@@ -36,9 +36,10 @@ def open_text(path: Path, encoding: str | None, delimiter: str | None, most_colu
         SheetError: it has no rows, or more columns.
         WorkbookRefused: the text could be read in several ways, or not at all.
     """
-    found = find_encoding(path, encoding)
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    # Both read all bytes, most of the time without the lock of the interpreter.
+    with ThreadPoolExecutor(1) as beside:
+        hashed = beside.submit(hash_file, path)
+        found = find_encoding(path, encoding)
     blocks = stream_utf8(path, found.name, found.skip)
     start = next(blocks, b"")
     sample, complete = start[:_SAMPLE_BYTES], len(start) <= _SAMPLE_BYTES and not next(blocks, b"")
@@ -52,7 +53,7 @@ def open_text(path: Path, encoding: str | None, delimiter: str | None, most_colu
     quotes = ", quoted by '\"'" if b'"' in sample else ""
     return Workbook(
         path=path,
-        sha256=digest,
+        sha256=hashed.result(),
         size=path.stat().st_size,
         sheets=(Sheet(SHEET, "worksheet", "visible", ""),),
         epoch_1904=False,
