@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -163,6 +164,15 @@ def _system_server(folder: Path, version: str) -> Iterator[Dsn]:
         subprocess.run([*control, "-m", "immediate", "stop"], **quiet)
 
 
+#: How long a server may take to end sessions that were closed, and whether they may still hold staging tables.
+_ENDING_SECONDS = 20
+_IS_HELD = """
+select exists (select from pg_class c join pg_namespace n on n.oid = relnamespace
+               where nspname = 'importer' and relname like 'stage%')
+   and exists (select from pg_locks where locktype = 'advisory' and pid <> pg_backend_pid())
+"""
+
+
 @dataclass(frozen=True)
 class Database:
     """A fresh schema on a server, first on the search path."""
@@ -205,10 +215,22 @@ def db(server: Dsn) -> Iterator[Database]:
     made = Database(Dsn(f"{server.text}{joint}options=-csearch_path%3D{schema},public"), schema, server)
     yield made
     with held_session(server) as session:
-        # What a failed run left for its next try is not the business of the next test.
-        clean(session)
+        _clean(session)
         session.run(f"DROP SCHEMA {schema} CASCADE")
         session.commit()
+
+
+def _clean(session: Session) -> None:
+    """Drop what a failed run left for its next try: that is not the business of the next test.
+
+    A session that was closed holds its lock, and by that its staging, until the server has ended it.
+    """
+    end = time.monotonic() + _ENDING_SECONDS
+    clean(session)
+    while session.value(_IS_HELD) and time.monotonic() < end:
+        session.commit()
+        time.sleep(0.02)
+        clean(session)
 
 
 @pytest.fixture(scope="session")
