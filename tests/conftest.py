@@ -165,7 +165,7 @@ def _system_server(folder: Path, version: str) -> Iterator[Dsn]:
 
 
 #: How long a server may take to end sessions that were closed, and whether they may still hold staging tables.
-_ENDING_SECONDS = 20
+_ENDING_SECONDS = 2
 _IS_HELD = """
 select exists (select from pg_class c join pg_namespace n on n.oid = relnamespace
                where nspname = 'importer' and relname like 'stage%')
