@@ -1,14 +1,18 @@
-"""Measures commands as whole processes: seconds, CPU seconds and peak memory of the process tree."""
+"""Measures commands as whole processes: seconds, CPU seconds and peak memory of the process tree; finds the server."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import tempfile
 import time
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 #: Between two looks at the process tree. What a process used after the last look is missed.
 _LOOK_SECONDS = 0.05
@@ -36,6 +40,17 @@ class Measured(NamedTuple):
     output: str
     errors: str
     code: int
+
+
+@contextlib.contextmanager
+def running_server(to: str | None) -> Iterator[str]:
+    """Provide the connection string of the server to use: that one, else the environment's, else the embedded one."""
+    from importer.postgres.embedded import EmbeddedServer
+    from importer.settings import find_dsn
+
+    given = find_dsn(to)
+    with contextlib.nullcontext(given) if given is not None else EmbeddedServer().running() as dsn:
+        yield dsn.text
 
 
 def measure(command: list[str]) -> Measured:

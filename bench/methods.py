@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from contestants import CONTESTANTS
-from measuring import measure
+from measuring import measure, running_server
 
 ROOT = Path(__file__).resolve().parent.parent
 METHODS = ("sequential", "concurrent", "batch")
@@ -37,15 +37,8 @@ class Runs:
 def main() -> None:
     """Run the comparison and print it as a table."""
     options = _arguments()
-    from importer.postgres.embedded import EmbeddedServer
-    from importer.settings import find_dsn
-
-    given = find_dsn(options.to)
-    if given is not None:
-        _compare(options, given.text)
-        return
-    with EmbeddedServer().running() as dsn:
-        _compare(options, dsn.text)
+    with running_server(options.to) as dsn:
+        _compare(options, dsn)
 
 
 def _arguments() -> argparse.Namespace:

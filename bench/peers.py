@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from contestants import CONTESTANTS, is_here
-from measuring import Measured, measure
+from measuring import Measured, measure, running_server
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
@@ -80,15 +80,8 @@ class Figures:
 def main() -> None:
     """Run the comparison, print it, and write it down."""
     options = _arguments()
-    from importer.postgres.embedded import EmbeddedServer
-    from importer.settings import find_dsn
-
-    given = find_dsn(options.to)
-    if given is not None:
-        figures = _compare(options, given.text)
-    else:
-        with EmbeddedServer().running() as dsn:
-            figures = _compare(options, dsn.text)
+    with running_server(options.to) as dsn:
+        figures = _compare(options, dsn)
     _write(figures, options)
 
 

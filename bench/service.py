@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Self
 import httpx
 import psutil
 import xlsxwriter
-from measuring import measure
+from measuring import measure, running_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,12 +41,8 @@ ROWS = 1_000
 def main() -> None:
     """Measure, and print the figures as tables."""
     options = _arguments()
-    from importer.postgres.embedded import EmbeddedServer
-    from importer.settings import find_dsn
-
-    given = find_dsn(options.to)
     with contextlib.ExitStack() as stack:
-        dsn = (given or stack.enter_context(EmbeddedServer().running())).text
+        dsn = stack.enter_context(running_server(options.to))
         _sql(dsn, f"DROP TABLE IF EXISTS public.{SMALL}, public.{LARGE}")
         url, memory = stack.enter_context(_service(dsn))
         load = f"load average {os.getloadavg()[0]:.2f} before, "

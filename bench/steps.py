@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 os.environ["POLARS_MAX_THREADS"] = "1"
 
 import psutil
+from measuring import running_server
 
 from importer.cells.facts import profile
 from importer.decoding.engine import Engine
@@ -33,12 +34,11 @@ from importer.number_formats.styles import read_cell_formats
 from importer.plan.infer import infer_contract
 from importer.plan.model import LoadPlan, match_fields
 from importer.plan.target import Target, plan_columns
-from importer.postgres.embedded import EmbeddedServer
 from importer.postgres.session import Session
 from importer.reading import read_window as read
 from importer.reading.header import read_header
 from importer.reading.windows import HEAD_ROWS, WindowSizes, WindowSplitter
-from importer.settings import Dsn, Limits, find_dsn
+from importer.settings import Dsn, Limits
 from importer.stages import preload  # noqa: F401 - as a worker is set up
 from importer.table.data_rows import DataRows
 from importer.table.header_rows import given_header
@@ -92,9 +92,8 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--engine", default="builtin", help="builtin (default) or calamine")
     options = parser.parse_args()
-    given = find_dsn(options.to)
-    with contextlib.nullcontext(given) if given else EmbeddedServer().running() as dsn:
-        runs = [_measured(options.workbook, Dsn(dsn.text), options.engine) for _ in range(options.runs)]
+    with running_server(options.to) as dsn:
+        runs = [_measured(options.workbook, Dsn(dsn), options.engine) for _ in range(options.runs)]
     if not all("COPY" in run for run in runs):
         raise SystemExit(
             f"{options.workbook} has no more rows than the {HEAD_ROWS} of the first window: too few to measure"

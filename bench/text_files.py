@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 from contestants import CONTESTANTS
-from measuring import Measured, measure
+from measuring import Measured, measure, running_server
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "data"))
@@ -32,15 +32,8 @@ CONTESTED = ("importer", "copy", "workbook")
 def main() -> None:
     """Run the comparison and print it as a table."""
     options = _arguments()
-    from importer.postgres.embedded import EmbeddedServer
-    from importer.settings import find_dsn
-
-    given = find_dsn(options.to)
-    if given is not None:
-        _compare(options, given.text)
-        return
-    with EmbeddedServer().running() as dsn:
-        _compare(options, dsn.text)
+    with running_server(options.to) as dsn:
+        _compare(options, dsn)
 
 
 def _arguments() -> argparse.Namespace:
