@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import Phase, given, settings
@@ -16,9 +16,12 @@ from importer.inspection import suggest_contract
 from importer.settings import Limits
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
     from conftest import Database
+
+    from importer.report.model import Report
 
 pytestmark = pytest.mark.timeout(1800)  # with --long
 
@@ -57,11 +60,31 @@ def test_load_keeps_every_cell(sheet: Sheet, db: Database, tmp_path_factory: pyt
     check_loaded(db, inferred, sheet.cells)
     suggestion = suggest_contract(path, **options)
     suggested = db.load(path, table="suggested", contract=_contract(folder, suggestion), **options)
-    check_loaded(db, suggested, sheet.cells)
-    assert [(c.name, c.type) for c in suggested.columns] == [(c.name, c.type) for c in inferred.columns]
-    assert table_rows(db, suggested) == table_rows(db, inferred)
+    missing = {c.letter: set(field.get("missingValues", ())) for c, field in _fields(suggested, suggestion)}
+    check_loaded(db, suggested, sheet.cells, missing=missing)
+    # Where texts beside values are declared missing, the type is that of the values; all else is as without a contract.
+    same = [letter for letter, texts in missing.items() if not texts]
+    assert _types(suggested, same) == _types(inferred, same)
+    assert [c.name for c in suggested.columns] == [c.name for c in inferred.columns]
+    assert _only(table_rows(db, suggested), same) == _only(table_rows(db, inferred), same)
     strings = {"fields": [{**field, "type": "string"} for field in suggestion["fields"]]}
-    check_loaded(db, db.load(path, table="strings", contract=_contract(folder, strings), **options), sheet.cells)
+    check_loaded(
+        db, db.load(path, table="strings", contract=_contract(folder, strings), **options), sheet.cells, missing=missing
+    )
+
+
+def _fields(report: Report, descriptor: dict[str, Any]) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """The columns of a report, with their fields in the contract."""
+    fields = {field["name"]: field for field in descriptor["fields"]}
+    return ((column, fields[column.name]) for column in report.columns if column.type and column.name in fields)
+
+
+def _types(report: Report, letters: Collection[str]) -> list[tuple[str, str]]:
+    return [(c.name, c.type) for c in report.columns if c.letter in letters]
+
+
+def _only(rows: list[dict[str, Any]], letters: Collection[str]) -> list[dict[str, Any]]:
+    return [{letter: row[letter] for letter in letters} for row in rows]
 
 
 def _contract(folder: Path, descriptor: dict[str, object]) -> Path:

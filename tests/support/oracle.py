@@ -124,8 +124,11 @@ def check_loaded(
     unreadable: Collection[str] = (),
     nulls: bool = False,
     blanks: Mapping[str, int] | None = None,
+    missing: Mapping[str, Collection[str]] | None = None,
 ) -> None:
     """Fail, naming the guilty cell, unless every data cell is in the table with its value or in the rejects.
+
+    A row that holds nothing but empty texts looks blank, and must not be there.
 
     Args:
         db: with the table.
@@ -134,13 +137,15 @@ def check_loaded(
         unreadable: addresses of cells that must be rejected although openpyxl has a value for them.
         nulls: error cells and uncalculated formulas were to be loaded as nulls.
         blanks: formulas that returned an empty text by column letter: openpyxl shows none of them.
+        missing: texts by column letter that the contract declares to mean a missing value.
     """
     data = {address: cell for address, cell in cells.items() if address[0] > report.header_rows[1]}
     kept = {c.letter for c in report.columns if c.type}
     bad = {a for a, cell in data.items() if _is_bad(cell, nulls=nulls) and get_column_letter(a[1] + 1) in kept} | {
         at(ref) for ref in unreadable
     }
-    rows, rejects, table = sorted({row for row, _ in data}), rejected_rows(report), table_rows(db, report)
+    rows = sorted({row for (row, _), cell in data.items() if cell.kind != "text" or cell.value})
+    rejects, table = rejected_rows(report), table_rows(db, report)
     assert {row for row, _ in bad} == set(rejects)
     assert (report.total_records, report.error_count) == (len(rows), len(rejects))
     good = [row for row in rows if row not in rejects]
@@ -150,8 +155,9 @@ def check_loaded(
         letter = get_column_letter(column + 1)
         if row in rejects:
             _check_rejected(f"{letter}{row}", cell, rejects[row], bad=(row, column) in bad)
-        elif letter in kept:
-            expected = Cell("text", "") if cell.kind in PROBLEMS else cell
+        elif letter in kept and row in loaded:
+            declared = cell.kind == "text" and cell.value in (missing or {}).get(letter, ())
+            expected = Cell("text", "") if cell.kind in PROBLEMS or declared else cell
             assert same_loaded(expected, loaded[row][letter]), (
                 f"{letter}{row} {cell} was loaded as {loaded[row][letter]!r}"
             )
