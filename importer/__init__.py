@@ -118,7 +118,7 @@ def import_workbook(
             is searched in it, and cells outside count as ignored; None: the whole sheet.
         excel_table: name of an Excel table to read, on any sheet; its header and totals rows are known.
         header_row: 1-based row, or a range such as `"2-4"`; 0: no header; None: detect it.
-        rows: first and last data row, such as `"5-205"`; None: all below the header.
+        rows: first and last data row, such as `"5-205"` or `"5-"`; None: all below the header.
         last_row: last data row; None: the last one that is data.
         until_blank: end the data before the first blank row.
         footer: what to do with totals and remarks below and between the data: `keep` loads them, `skip` leaves them out

@@ -65,12 +65,12 @@ class TableOptions:
 
 
 def parse_rows(text: str) -> tuple[int, int]:
-    """Parse the first and last data row from `5-205` (1-based).
+    """Parse the first and last data row from `5-205`, or `5-` for all from row 5 on (1-based).
 
     Raises:
         UsageError: the text is no range of rows.
     """
-    match = re.fullmatch(r"\s*(\d{1,10})\s*[-:]\s*(\d{1,10})\s*", text)
+    match = re.fullmatch(r"\s*(\d{1,10})\s*[-:]\s*(\d{1,10})?\s*", text)
     if not match:
-        raise UsageError(f"--rows takes a range of rows, not {text!r}", choice="5-205")
-    return int(match[1]), int(match[2])
+        raise UsageError(f"--rows takes a range of rows, not {text!r}", choice="5-205, or 5- for all from row 5 on")
+    return int(match[1]), int(match[2] or MOST_LINES)

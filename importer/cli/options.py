@@ -61,7 +61,7 @@ sheet_options = combine_options([
     click.option("--excel-table", metavar="NAME", help="Excel table (list object) to read, on any sheet."),
     click.option("--header-row", metavar="N|N-M", help="Header row or rows, 1-based; 0 if there is none.  [default: detected]"),
     click.option("--no-header", is_flag=True, help="The table has no header row: the same as --header-row 0."),
-    click.option("--rows", metavar="N-M", help="First and last data row.  [default: all below the header]"),
+    click.option("--rows", metavar="N-M", help="First and last data row; 5-: all from row 5 on.  [default: all below the header]"),
     click.option("--last-row", type=click.IntRange(1), metavar="N", help="Last data row.  [default: the last one that is data]"),
     click.option("--until-blank", is_flag=True, help="End the data before the first blank row."),
     click.option("--footer", type=click.Choice(["keep", "skip", "error"]), help="What to do with totals and remarks below and between the data.  [default: leave out those that are certain, load those that are not]"),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 TAIL_ROWS = 64
 #: Most runs of rows that a note lists.
 _MAX_RUNS = 8
-Reason = Literal["totals", "remarks", "repeated header"]
+Reason = Literal["totals", "remarks", "repeated header", "column numbers"]
 
 
 class FooterRow(NamedTuple):

@@ -14,6 +14,7 @@ from importer.cells.frame import HIDDEN, ROW
 from importer.cells.frame import part as part_name
 from importer.errors import SheetError
 from importer.excel.addresses import MAX_COLUMNS, MAX_ROWS
+from importer.footer.column_numbers import find_column_numbers
 from importer.footer.footer import TAIL_ROWS, FooterRow, describe_rows, find_footer
 from importer.footer.judged_rows import Columns, RowsAbove
 from importer.footer.repeated_header import find_repeated, read_labels
@@ -77,7 +78,8 @@ def find_edges(
     Raises:
         SheetError: there are totals or remarks, and the settings forbid them.
     """
-    header = _header_rows(head, cut, settings, textual=any(window.textual for window in windows))
+    textual = any(window.textual for window in windows)
+    header = _header_rows(head, cut, settings, textual=textual)
     data = _given_rows(header, windows, cut, settings)
     parts = [_data_part(window, data, settings.missing) for window in windows]
     outside = _count_outside(parts, data)
@@ -85,6 +87,8 @@ def find_edges(
     if settings.footer != "keep":
         footer = _with_totals_row(_find_footer(windows, data, parts, complete=complete), cut, data)
         footer = _with_repeated(footer, windows, data, read_labels(head, header.first, header.last))
+        numbers = find_column_numbers(data.within(data.of(head)), header.last, textual=textual)
+        footer = [*(each for each in numbers if all(each.row != other.row for other in footer)), *footer]
     if settings.footer == "error" and footer and complete:
         raise SheetError(
             f"rows below or between the data are no data: {describe_rows(footer)}",

@@ -99,7 +99,7 @@ class SheetSource:
             found.append(f"the rows are fixed rejects: addresses are those of sheet {self.places.sheet}{book}")
         found += self._other_sheet_notes()
         if self.above_header:
-            place = "header row" if self.header.last_row else "table"
+            place = "header row" if 0 < self.header.last_row == self.data.after else "first row of the table"
             rows = _counted(self.above_header, "row")
             found.append(f"not read as data: {rows} above the {place}")
         found += self._piece_notes() + self._footer_notes() + self._merged_notes() + self._hidden_notes()

@@ -15,9 +15,10 @@ from support.rawbook import formula, inline, number, row, write_rows
 from support.reading import reading
 
 from importer.cli.render import describe_table
-from importer.errors import SheetError
+from importer.errors import SheetError, UsageError
 from importer.footer.row_marks import _MAY_BE_LABEL, _total_label
 from importer.footer.total_words import ALONE, ONLY_TOTALS, ONLY_TOTALS_CJK, TOTALS, normalize_label
+from importer.table_options import parse_rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +27,8 @@ HEADER = ["key", "day", "amount"]
 DAY = datetime(2024, 1, 1)
 BODY = [[f"k{n}", datetime(2024, 1, n), n * 1.5] for n in range(1, 11)]
 AMOUNTS = [[f"k{n}", f"{n:02d}.01.2024", f"1.0{n:02d},50"] for n in range(1, 11)]
+NUMBERED = ["kind", "price", "place", "rate"]
+NUMBERS = [[7.5, 3, 2, 9], [4, 8, 1.5, 6], [2, 2, 7, 1]]
 PAIRS = [["a", "b"], ["x", 1], ["y", 2], ["z", 3]]
 
 #: Rows of a sheet; those that are left out; those that are loaded with a warning.
@@ -110,6 +113,14 @@ CASES: dict[str, tuple[list[list[Any]], list[int], list[int]]] = {
     "a remark in a column of numbers": ([["n", "town", "m"], *[[1, "Bern", 1]] * 4, [], ["by phone"]], [7], []),
     "a footnote": ([["name", "town", "n"], *[["Ann Lee", "Bern", 1]] * 4, [], ["* by phone"], ["and by mail"]], [7, 8], []),
     "texts with gaps": ([["task", "owner", "note"], ["a", None, None], [], ["b", None, "c"], ["d", None, None]], [], []),
+    "numbers of the columns over numbers": ([NUMBERED, [1, 2, 3, 4], *NUMBERS], [], [2]),
+    "numbers of the columns over texts": ([NUMBERED, ["1", "2", "3", "4"], *[["x", "y", "z", "w"], ["w", "z", "y", "x"]] * 3], [], [2]),
+    "letters of the columns": ([NUMBERED, ["A", "B", "C", "D"], *[["x", "y", "z", "w"], ["w", "z", "y", "x"]] * 3], [], [2]),
+    "numbers of some columns": ([NUMBERED, [1, 2, 3, None, 5], *[[*line, "x"] for line in NUMBERS]], [], [2]),
+    "a table of products": ([NUMBERED, [1, 2, 3, 4], [2, 4, 6, 8], [3, 6, 9, 12]], [], []),
+    "numbers that count from two": ([NUMBERED, [2, 3, 4, 5], *NUMBERS], [], []),
+    "numbers with a gap": ([NUMBERED, [1, 2, 3, 5], *NUMBERS], [], []),
+    "numbers further down": ([NUMBERED, NUMBERS[0], [1, 2, 3, 4], *NUMBERS], [], []),
     "words with a blank row": ([["word"], ["total"], ["sum"], [], ["remark"]], [], []),
 }  # fmt: skip
 
@@ -322,3 +333,13 @@ def test_exactly_the_table_arrives(
         assert source.rows == rows
         assert max(part.last_row for part in source.edges.parts) == first + rows - 1
         assert [c.header for c in source.header.columns][:3] == HEADER
+
+
+def test_rows_from_one_on(tmp_path: Path) -> None:
+    path = save(tmp_path, [NUMBERED, [1, 2, 3, 4], *NUMBERS])
+    with reading(path, rows=parse_rows("3-")) as source:
+        assert (source.header.last_row, source.rows) == (1, 3)
+        assert source.notes() == ["not read as data: 1 row above the first row of the table"]
+    for text in ("-3", "3", "3-x"):
+        with pytest.raises(UsageError):
+            parse_rows(text)
