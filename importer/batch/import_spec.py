@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from importer.errors import UsageError
 from importer.remote.local_copy import fetch_text
-from importer.sources.stdin import STDIN
+from importer.sources.stdin import STDIN, is_from_stdin
 from importer.urls import Url, as_url, hide_secrets, path_or_url
 
 _KEYS = ("source", "sheet", "table", "options")
@@ -42,8 +42,8 @@ class ImportSpec:
 
     @property
     def shown_source(self) -> str:
-        """The source as it is shown: an address without its secrets."""
-        return str(as_url(self.source) or self.source)
+        """The source as it is shown: an address without its secrets, standard input as `-`."""
+        return STDIN if is_from_stdin(self.source) else str(as_url(self.source) or self.source)
 
     def with_options(self, **options: Any) -> Self:
         """Return the import with more options."""

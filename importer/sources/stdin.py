@@ -9,12 +9,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from importer.errors import MachineError, UsageError
-from importer.runtime.locked_folder import LockedFolder
+from importer.runtime.locked_folder import PREFIX, LockedFolder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 STDIN = "-"
+_NAME = "stdin.xlsx"
+
+
+def is_from_stdin(source: str) -> bool:
+    """Return whether a path is that of standard input, which goes when the command ends."""
+    path = Path(source)
+    return path.name == _NAME and path.parent.name.startswith(PREFIX)
 
 
 @contextlib.contextmanager
@@ -37,7 +44,7 @@ def with_stdin(sources: tuple[str, ...], temp_dir: str | None = None) -> Iterato
     if sys.stdin is None or sys.stdin.isatty():
         raise UsageError("standard input (-) is not a workbook", choice="importer run - --table NAME < data.xlsx")
     with LockedFolder(Path(temp_dir) if temp_dir else None) as folder:
-        path = folder.path / "stdin.xlsx"
+        path = folder.path / _NAME
         try:
             with path.open("wb") as file:
                 shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from importer.errors import UsageError
 from importer.excel.rejects_origin import original_stem
+from importer.sources.stdin import is_from_stdin
 from importer.table.labels import to_identifier
 from importer.urls import Url, as_url, file_name, hide_secrets, path_or_url
 
@@ -61,9 +62,9 @@ def is_same_place(source: str, place: Path | Url) -> bool:
 def with_rejects_names(specs: list[ImportSpec]) -> tuple[ImportSpec, ...]:
     """Return the imports with names for their rejects files: beside the workbooks, or in the folder `rejects`.
 
-    Those of workbooks at addresses are in the current folder, unless a folder is given. No two imports get the same
-    name: a sheet is added where a workbook has several, and the workbook's folder where two have the same name. Imports
-    whose rejects go into one workbook need none.
+    Those of workbooks at addresses and of standard input are in the current folder, unless a folder is given. No two
+    imports get the same name: a sheet is added where a workbook has several, and the workbook's folder where two have
+    the same name. Imports whose rejects go into one workbook need none.
     """
     per_source = Counter(spec.source for spec in specs)
     per_stem = Counter(_stem(source) for source in per_source)
@@ -76,11 +77,12 @@ def with_rejects_names(specs: list[ImportSpec]) -> tuple[ImportSpec, ...]:
         options = dict(spec.options)
         folder, url, stem = options.pop("rejects", None), as_url(spec.source), _stem(spec.source)
         source = Path(url.path) if url else Path(spec.source).absolute()
-        if (folder is not None or url) and per_stem[stem] > 1:
+        is_apart = url is not None or is_from_stdin(spec.source)
+        if (folder is not None or is_apart) and per_stem[stem] > 1:
             stem = f"{source.parent.name}_{stem}"
         if per_source[spec.source] > 1:
             stem = f"{stem}_{to_identifier(spec.sheet or '') or 'sheet'}"
-        parent = as_url(folder) or Path(folder or ("" if url else Path(spec.source).parent))
+        parent = as_url(folder) or Path(folder or ("" if is_apart else Path(spec.source).parent))
         name = next(n for n in _numbered(stem) if _in(parent, n) not in taken)
         taken.add(_in(parent, name))
         place = _in(parent, f"{name}.rejects.xlsx")
