@@ -45,6 +45,7 @@ class SourceGroup:
         table: table or template; None: as for one workbook.
         options: further keywords of `importer.import_workbook`; `rejects` is a folder, or a
             workbook for the rejects of all.
+        place: where a file names them, such as `jobs.yaml:3:1`; None: the command line does.
     """
 
     sources: tuple[str, ...]
@@ -52,6 +53,7 @@ class SourceGroup:
     sheets: str | None = None
     table: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    place: str | None = None
 
 
 class Expanded(NamedTuple):
@@ -86,6 +88,7 @@ def expand(group: SourceGroup, copies: Path | None = None) -> Expanded:
     specs: list[ImportSpec] = []
     failed: dict[int, ImportReport] = {}
     notes = list(found.notes)
+    meant: dict[str, dict[tuple[str, str], str]] = {}
     rejects = shared_workbook(options)
     check_no_source(rejects, group.sources)
     for path in found.paths:
@@ -99,24 +102,39 @@ def expand(group: SourceGroup, copies: Path | None = None) -> Expanded:
         except (ImporterError, OSError) as exc:
             failed[len(specs)] = failed_report(ImportSpec(path, group.sheet), describe(exc))
         for asked, name, origin in names:
-            specs.append(ImportSpec(path, asked, table_for(group.table, path, name or asked) or origin, dict(own)))
-    notes += _notes_on_same_tables(group, specs)
+            spec = ImportSpec(path, asked, table_for(group.table, path, name or asked) or origin, dict(own))
+            specs.append(spec)
+            if origin is None or group.table is not None:
+                meant.setdefault(_target(spec), {}).setdefault(*_parts(group.table, path, name or asked))
+    notes += _notes_on_same_tables(group, meant)
     return Expanded(tuple(specs), failed, tuple(notes))
 
 
-def _notes_on_same_tables(group: SourceGroup, specs: list[ImportSpec]) -> list[str]:
-    """Return a note on each table that workbooks of different names go to, where nobody named one table for all."""
-    if group.options.get("contract") is not None or not (group.table is None or "{stem}" in group.table):
+def _target(spec: ImportSpec) -> str:
+    return target_of(spec.table, None, spec.source, spec.sheet)
+
+
+def _parts(template: str | None, path: str, sheet: str | None) -> tuple[tuple[str, str], str]:
+    """Return what of a workbook and a sheet the name of the table is made of, to compare and to show."""
+    stem = file_name(path) if template is None or "{stem}" in template else ""
+    sheet = sheet if sheet and (template is None or "{sheet}" in template) else ""
+    return (stem, sheet.casefold()), " ".join(part for part in (stem, f"[{sheet}]" if sheet else "") if part)
+
+
+def _notes_on_same_tables(group: SourceGroup, meant: dict[str, dict[tuple[str, str], str]]) -> list[str]:
+    """Return a note on each table that is made of different names, where nobody named one table for all.
+
+    Args:
+        group: the sources.
+        meant: by table, what its name was made of, as it is shown.
+    """
+    if group.options.get("contract") is not None:
         return []
-    named: dict[str, set[str]] = {}
-    for spec in specs:
-        if spec.table is None or group.table is not None:
-            named.setdefault(target_of(spec.table, None, spec.source, spec.sheet), set()).add(file_name(spec.source))
+    shown = {table: sorted(names.values()) for table, names in meant.items() if len(names) > 1}
     return [
-        f"{', '.join(sorted(names)[:_MOST_NAMES])}{', …' if len(names) > _MOST_NAMES else ''} go to the same table, "
+        f"{', '.join(names[:_MOST_NAMES])}{', …' if len(names) > _MOST_NAMES else ''} go to the same table, "
         f"{table}; --table names another one"
-        for table, names in named.items()
-        if len(names) > 1
+        for table, names in shown.items()
     ]
 
 

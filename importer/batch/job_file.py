@@ -1,4 +1,4 @@
-"""Reads a job file: many imports in YAML, with the keys of the options; refuses a key that nobody knows, with its line.
+"""Reads a job file: many imports in YAML, JSON or TOML, with the keys of the options; refuses unknown keys, with lines.
 
 A file is a list of imports, or an object with `imports`, whose other keys hold for all of them. An import has a
 `source` (or a list `sources`) besides its options. A list file (.txt) has a source on each line. Both may be at
@@ -7,6 +7,7 @@ addresses; then relative paths in them are addresses of the same folder.
 
 from __future__ import annotations
 
+import codecs
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _IMPORTS, _SOURCES = "imports", ("source", "sources")
 #: Options whose values are paths, which are those of the file's own folder.
 _PATHS = ("contract", "rejects", "temp_dir", "timeline")
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _LIST_SUFFIXES = frozenset({".txt", ".lst"})
 
 
@@ -46,13 +48,14 @@ class _JobFile:
     def __init__(self, path: Path | Url, known: Collection[str], convert: Callable[[str, Any], Any]) -> None:
         try:
             content = fetch_text(path) if isinstance(path, Url) else path.read_bytes()
-            self._text = content.decode("utf-8-sig")
+            # `>` of Windows PowerShell writes UTF-16.
+            self._text = content.decode("utf-16" if content[:2] in _UTF_16 else "utf-8-sig")
         except (OSError, UnicodeDecodeError) as exc:
             reason = exc.strerror if isinstance(exc, OSError) else str(exc)
             raise UsageError(f"cannot read the job file {str(path)!r} ({reason})") from None
         self._path, self._known, self._convert = path, known, convert
         self._is_list = path.suffix.lower() in _LIST_SUFFIXES
-        self._suffix = path.suffix.lower() if path.suffix.lower() == ".json" else ".yaml"
+        self._suffix = path.suffix.lower() if path.suffix.lower() in {".json", ".toml"} else ".yaml"
 
     def jobs(self) -> list[Job]:
         """Return the entries of the file."""
@@ -100,7 +103,8 @@ class _JobFile:
     def _options(self, given: dict[Any, Any], at: tuple[Any, ...]) -> dict[str, Any]:
         options = {}
         for key, value in given.items():
-            name = str(key).replace("-", "_")
+            # YAML reads a bare `null:` as the value of that name.
+            name = "null" if key is None else str(key).replace("-", "_")
             if name not in self._known:
                 words = [word.replace("_", "-") for word in (*self._known, *_SOURCES, *(() if at else (_IMPORTS,)))]
                 near = nearest(str(key), words)
@@ -130,7 +134,7 @@ class _JobFile:
 
 
 def read_job_file(path: str | Path, known: Collection[str], convert: Callable[[str, Any], Any]) -> list[Job]:
-    """Return the entries of a job file (YAML or JSON), or of a list file.
+    """Return the entries of a job file (YAML, JSON or TOML), or of a list file.
 
     Args:
         path: the file, or its address.

@@ -99,7 +99,11 @@ def prepare(request: ManyRequest) -> Prepared:
     failed: dict[int, ImportReport] = {}
     notes: list[str] = []
     for group in request.groups:
-        expanded = expand(group, request.copies)
+        try:
+            expanded = expand(group, request.copies)
+        except UsageError as exc:
+            exc.place = exc.place or group.place
+            raise
         failed |= {len(specs) + number: report for number, report in expanded.failed.items()}
         specs += expanded.specs
         notes += expanded.notes

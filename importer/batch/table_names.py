@@ -27,6 +27,8 @@ def needs_sheet(template: str | None) -> bool:
     for name in names:
         if name not in _PLACEHOLDERS:
             raise UsageError(f"--table has an unknown placeholder {{{name}}}", choice="{stem} and {sheet}")
+    if re.search(r"[{}]", _BRACES.sub("", template or "")):
+        raise UsageError(f"--table {template!r} has a brace without its other one", choice="{stem} and {sheet}")
     return "sheet" in names
 
 

@@ -134,7 +134,7 @@ def request_groups(sources: tuple[str, ...], options: dict[str, Any]) -> list[So
         given = _given(options)
         jobs = _jobs(options["jobs"], click.get_current_context().command.params)
         options["together"] = _is_together(jobs, given=options["together"])
-        return [source_group(job.sources, {**job.options, **given}) for job in jobs]
+        return [source_group(job.sources, {**job.options, **given}, job.place) for job in jobs]
     return [source_group(sources, options)]
 
 
@@ -159,14 +159,14 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
     return {n: v for n, v in options.items() if context.get_parameter_source(n) is ParameterSource.COMMANDLINE}
 
 
-def source_group(sources: tuple[str, ...], options: dict[str, Any]) -> SourceGroup:
+def source_group(sources: tuple[str, ...], options: dict[str, Any], place: str | None = None) -> SourceGroup:
     """Return sources with the options of a command line that are those of an import."""
     from importer.batch.expand import SourceGroup
 
     own = split_lists({name: value for name, value in options.items() if name not in _OF_COMMAND})
     if (memory := own.pop("memory", None)) is not None:
         own["limits"] = {"memory_bytes": memory << 20}
-    return SourceGroup(sources, options.get("sheet"), options.get("sheets"), options.get("table"), own)
+    return SourceGroup(sources, options.get("sheet"), options.get("sheets"), options.get("table"), own, place)
 
 
 def import_all(

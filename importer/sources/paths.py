@@ -51,8 +51,9 @@ def is_single(source: str) -> bool:
 def find_sources(given: Iterable[str]) -> FoundSources:
     """Return the workbooks that paths, patterns and folders name, here or at addresses.
 
-    A folder stands for the workbooks directly in it. Lock files and rejects files are left out where a pattern or
-    folder finds them. A path is taken as it is: whether it can be read is said by its import.
+    A folder stands for the workbooks directly in it, but for hidden ones. Lock files and rejects files are left out
+    where a pattern or folder finds them, lock files also where a shell named them among others. Any other path is taken
+    as it is: whether it can be read is said by its import.
 
     Raises:
         UsageError: a pattern matches no workbook, or a folder has none.
@@ -61,12 +62,16 @@ def find_sources(given: Iterable[str]) -> FoundSources:
     found: dict[str, str] = {}
     notes: list[str] = []
     again: list[str] = []
+    given = list(given)
     for source in given:
         url = as_url(source)
         if is_single(source):
             paths = [source]
+            if len(given) > 1 and _LOCK_FILE.match(file_name(source)):
+                notes.append(_lock_file_note(source))
+                continue
         else:
-            paths, left_out = _without_byproducts(_of_url(url) if url else _of_path(source))
+            paths, left_out = _without_byproducts(_of_url(url) if url else _of_path(source), is_pattern(source))
             if not paths and not left_out and url is None and _is_named_as_workbook(source):
                 paths = [source]
             if not paths:
@@ -120,12 +125,19 @@ def _files(paths: Iterable[str]) -> list[str]:
     return [p for p in paths if p.lower().endswith(WORKBOOK_SUFFIXES) and Path(p).is_file()]
 
 
-def _without_byproducts(paths: list[str]) -> tuple[list[str], list[str]]:
+def _lock_file_note(path: str) -> str:
+    return f"{_shown(path)} is left out: it is the lock file of a workbook that is open"
+
+
+def _without_byproducts(paths: list[str], by_pattern: bool) -> tuple[list[str], list[str]]:
     kept, notes = [], []
     for path in paths:
         name = file_name(path)
         if _LOCK_FILE.match(name):
-            notes.append(f"{_shown(path)} is left out: it is the lock file of a workbook that is open")
+            notes.append(_lock_file_note(path))
+        elif name.startswith(".") and not by_pattern:
+            # Among them what macOS keeps beside each file on a foreign disk, `._a.xlsx`. A pattern has to ask for them.
+            notes.append(f"{_shown(path)} is left out: it is hidden; name it to load it")
         elif _REJECTS_FILE.search(name):
             notes.append(f"{_shown(path)} is left out: it holds rejects; name it to load it")
         else:

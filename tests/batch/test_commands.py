@@ -107,6 +107,7 @@ def test_job_file(db: Database, here: Path) -> None:
         ("- source: a.xlsx\n  mode: apend\n", "jobs.yaml:2:3", "'apend' is not one of"),
         ("- source: a.xlsx\n  lineage: 5\n", "jobs.yaml:2:3", "neither true nor false"),
         ("- table: t\n", "jobs.yaml:1", "needs a 'source'"),
+        ("- a.xlsx\n- source: none*.xlsx\n", "jobs.yaml:2", "matches no workbook"),
         ("5\n", "jobs.yaml", "is a list of imports"),
         ("- [\n", "jobs.yaml", "the job file is not well-formed"),
     ):
@@ -115,6 +116,21 @@ def test_job_file(db: Database, here: Path) -> None:
         assert ran.code == 2
         assert place in ran.err
         assert message in ran.err
+
+
+def test_job_file_as_people_write_it(db: Database, here: Path) -> None:
+    """YAML takes a bare `null` for no name at all; PowerShell writes UTF-16; TOML is a language of contracts, too."""
+    for name, text, encoding in (
+        ("a.yaml", "- source: a.xlsx\n  null: [x]\n  table: t\n", "utf-8"),
+        ("b.toml", '[[imports]]\nsource = "b.xlsx"\ntable = "t"\n', "utf-8"),
+        ("c.txt", "# of a shell\r\n a.xlsx \r\nb.xlsx", "utf-16"),
+    ):
+        (here / name).write_text(text, encoding)
+    for arguments, loaded in ((["a.yaml"], [(1, None)]), (["b.toml"], [(1, None), (2, "5"), (3, "6")])):
+        ran = run_here(here, "run", "-f", *arguments, "--to", db.dsn.text)
+        assert ran.code == 0, ran.err + ran.out
+        assert db.rows("select id, v from t order by id") == loaded
+    assert run_here(here, "plan", "-f", "c.txt", "--table", "t", "--to", db.dsn.text).out.count(".xlsx") == 2
 
 
 def test_list_file_and_imports_of_a_plan_by_a_pipe(db: Database, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,6 +182,17 @@ def test_standard_input(db: Database, here: Path) -> None:
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout)["workbook"]["name"] == "stdin.xlsx"
     assert db.rows("select count(*) from t") == [(2,)]
+
+
+def test_rejects_of_standard_input_beside_other_workbooks_are_kept(db: Database, here: Path) -> None:
+    db.run("create table t (id bigint, v bigint)")
+    command = [sys.executable, "-m", "importer", "run", "-", "b.xlsx", "--table", "t", "--to", db.dsn.text, "--json"]
+    with (here / "a.xlsx").open("rb") as file:
+        ran = subprocess.run(command, stdin=file, capture_output=True, text=True, env=os.environ)
+    assert ran.returncode == 1, ran.stderr
+    first = json.loads(ran.stdout)["reports"][0]
+    assert (first["source"], first["rejects"]["file"]) == ("-", str(here / "stdin.rejects.xlsx"))
+    assert (here / "stdin.rejects.xlsx").is_file()
 
 
 def test_one_plain_workbook_imports_nothing_of_this(db: Database, here: Path) -> None:

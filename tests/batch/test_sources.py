@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import openpyxl
 import pytest
 
 from importer.batch.agreed_types import agree
@@ -47,6 +48,19 @@ def test_patterns_and_folders_are_sorted_and_each_file_comes_once(folder: Path) 
     assert any("lock file" in note for note in found.notes)
     assert any("b.rejects-2.xlsx is left out" in note for note in found.notes)
     assert any("named twice" in note for note in found.notes)
+
+
+def test_hidden_files_and_lock_files_that_a_shell_names_are_left_out(folder: Path) -> None:
+    for name in ("in/.a.xlsx", "in/._b.xlsx"):
+        (folder / name).touch()
+    found = find_sources(["in"])
+    assert found.paths == ("in/a.XLSM", "in/b.xlsx")
+    assert sum("it is hidden" in note for note in found.notes) == 2
+    assert find_sources(["in/.*.xlsx"]).paths == ("in/._b.xlsx", "in/.a.xlsx")
+    assert find_sources(["in/.a.xlsx"]).paths == ("in/.a.xlsx",)
+    named = find_sources(["in/b.xlsx", "in/~$b.xlsx"])
+    assert (named.paths, "lock file" in named.notes[0]) == (("in/b.xlsx",), True)
+    assert find_sources(["in/~$b.xlsx"]).paths == ("in/~$b.xlsx",)  # which its import refuses
 
 
 def test_a_file_with_the_letters_of_a_pattern_is_a_file(folder: Path) -> None:
@@ -110,8 +124,9 @@ def test_tables_from_templates() -> None:
     assert table_for(None, "a.xlsx", "S") is None
     assert table_for("{stem}", "x.rejects.xlsx", None) == "x"
     assert table_for("{stem}_{sheet}", f"{'a' * 70}.xlsx", "S") == f'"{"a" * 63}"'
-    with pytest.raises(UsageError, match="unknown placeholder"):
-        expand(SourceGroup(("a.xlsx",), table="{file}"))
+    for template, message in (("{file}", "unknown placeholder"), ("{stem", "without its other one")):
+        with pytest.raises(UsageError, match=message):
+            expand(SourceGroup(("a.xlsx",), table=template))
 
 
 def test_rejects_files_have_names_of_their_own() -> None:
@@ -229,3 +244,22 @@ def test_names_that_become_one_table_are_told() -> None:
     assert len(notes("e\u0301.xlsx", "\u00e9.xlsx", table="t_{stem}")) == 1
     for given in ({"table": "a_b"}, {"table": "x{stem}", "sources": ("x/a.xlsx", "y/a.xlsx")}):
         assert notes(*given.pop("sources", ("a-b.xlsx", "a_b.xlsx")), **given) == ()
+
+
+def test_sheets_that_become_one_table_are_told(tmp_path: Path) -> None:
+    for name in ("x.xlsx", f"{'y' * 60}.xlsx"):
+        book = openpyxl.Workbook()
+        for title in ("a b", "A_B", "z"):
+            book.create_sheet(title).append(["id"])
+        book.save(tmp_path / name)
+
+    def notes(*names: str, table: str | None) -> list[str]:
+        sources = tuple(str(tmp_path / name) for name in names)
+        found = expand(SourceGroup(sources, sheets="a b,A_B,z", table=table)).notes
+        return [note for note in found if "same table" in note]
+
+    assert notes("x.xlsx", table="{sheet}") == ['[A_B], [a b] go to the same table, "a_b"; --table names another one']
+    assert len(notes("x.xlsx", table=None)) == 1
+    assert len(notes("x.xlsx", f"{'y' * 60}.xlsx", table="{sheet}")) == 1  # the z of both is meant
+    assert "y.xlsx [z] go to" in notes(f"{'y' * 60}.xlsx", table="t_{stem}_{sheet}")[0]  # cut to 63 bytes
+    assert notes("x.xlsx", table="{stem}") == []
