@@ -72,10 +72,11 @@ class Forked:
         self._process.communicate()
 
     def begin(self) -> bool:
-        """Run all tests without a mutant, to learn which functions each calls; False if one fails."""
+        """Run all tests without a mutant, to learn which functions each calls; False if one fails, which is printed."""
         begun = time.monotonic()
-        with tempfile.NamedTemporaryFile(suffix=".json") as file:
-            if self._ask(self._all, calls_of=self._module, to=file.name) != 0:
+        with tempfile.NamedTemporaryFile(suffix=".json") as file, tempfile.NamedTemporaryFile(suffix=".txt") as shown:
+            if self._ask(self._all, calls_of=self._module, to=file.name, shown=shown.name) != 0:
+                print(Path(shown.name).read_text()[-4000:])
                 return False
             self.tests = {int(line): names for line, names in json.loads(Path(file.name).read_text()).items()}
         self._seconds = _LEAST_SECONDS + 3 * int(time.monotonic() - begun)
@@ -161,9 +162,10 @@ def _run(asked: dict[str, Any]) -> int:
 
     os.setsid()
     signal.alarm(asked["seconds"])
-    nothing = os.open(os.devnull, os.O_RDWR)
-    for number in (0, 1, 2):
-        os.dup2(nothing, number)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    shown = os.open(asked.get("shown", os.devnull), os.O_WRONLY)
+    os.dup2(shown, 1)
+    os.dup2(shown, 2)
     plugin = _Calls(asked.get("calls_of"), asked.get("to"))
     # Libraries with plugins of pytest are loaded before it could rewrite their assertions, of which none is asked.
     options = ["-x", "-q", "-n0", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]

@@ -1,6 +1,7 @@
 """Runs the tests of a module against its mutants, and prints those that no test noticed.
 
     python tests/mutation/run.py [--sample 40] [--seed 1] [importer/ledger/history.py ...]
+    python tests/mutation/run.py importer/ledger/history.py:88,120    # those of two lines
 
 Each mutant stands in a copy of the checkout, and has an empty database on a server of its own. What fails, hangs or
 cannot be imported was noticed.
@@ -34,9 +35,17 @@ _PUBLISH = [
     "tests/load/test_publish.py",
     "tests/load/test_upsert.py",
     "tests/plan/test_drift.py",
+    "tests/postgres/test_privileges.py",
     "-k",
     "not sampling and not many_first",
 ]
+_STREAMED = [
+    "tests/load/test_direct.py",
+    "tests/load/test_few_rows.py",
+    "tests/stages/test_streamed_load.py",
+    "tests/stages/test_streaming.py",
+]
+_REFUSALS = ["tests/load/test_insert_bisect.py", "tests/load/test_upsert.py", "tests/stages/test_refusals.py"]
 _CHECKSUMS = ["tests/verification/test_checksums.py", "tests/postgres/test_encodings.py"]
 _RESUME = ["tests/ledger/test_ledger.py", "tests/run", "tests/faults/test_faults.py"]
 _DECODE = ["tests/columns", "tests/reading/test_windows.py", "tests/decoding/test_traps.py"]
@@ -67,7 +76,12 @@ TESTS = {
     "importer/ledger/locks.py": _LEDGER,
     "importer/ledger/rejects.py": _KEPT,
     "importer/ledger/tables.py": _RESUME,
+    "importer/load/direct_copy.py": _STREAMED,
+    "importer/load/insert_bisect.py": _REFUSALS,
+    "importer/load/insert_select.py": [*_REFUSALS, "tests/plan/test_lineage.py"],
     "importer/load/publish.py": _PUBLISH,
+    "importer/load/staging.py": [*_PUBLISH, *_STREAMED, "tests/contract/test_contract.py"],
+    "importer/load/target_lock.py": ["tests/load/test_changed_target.py", "tests/faults/test_isolation.py"],
     "importer/verification/checksum_frame.py": _CHECKSUMS,
     "importer/verification/checksum_sql.py": _CHECKSUMS,
     "importer/verification/verify.py": [
@@ -87,9 +101,14 @@ TESTS = {
         "-k",
         "another or how_it or contract_is or setting or key_of",
     ],
+    "importer/run/lease.py": [*_RESUME, *_STREAMED],
+    "importer/run/lease_holder.py": [*_RESUME, *_STREAMED],
     "importer/run/outcome.py": _RESUME,
     "importer/run/recovery.py": _RESUME,
     "importer/run/staging_state.py": _RESUME,
+    "importer/stages/commit.py": [*_STREAMED, *_REFUSALS, "tests/report/test_rejects.py"],
+    "importer/stages/load.py": [*_STREAMED, *_REFUSALS],
+    "importer/stages/streamed_load.py": _STREAMED,
 }
 _COPIED = ("importer", "tests", "data", ".github", "README.md", "pyproject.toml")
 
@@ -111,10 +130,17 @@ def main() -> int:
         return max(_try_module(server, copy, module, given.sample, given.seed) for module in given.modules)
 
 
-def _try_module(server: Server, copy: Path, module: str, sample: int | None, seed: int) -> int:
+def _choose(source: str, lines: str, sample: int | None, seed: int) -> list[Mutant]:
+    """Mutants of a module: of the given lines (`7,9`), or else all or so many of them."""
+    wanted = {int(line) for line in lines.split(",") if line}
+    every = [m for m in mutants(source) if not wanted or m.line in wanted]
+    return every if sample is None or sample >= len(every) else random.Random(seed).sample(every, sample)
+
+
+def _try_module(server: Server, copy: Path, given: str, sample: int | None, seed: int) -> int:
+    module, _, lines = given.partition(":")
     source = (copy / module).read_text()
-    every = mutants(source)
-    chosen = every if sample is None or sample >= len(every) else random.Random(seed).sample(every, sample)
+    chosen = _choose(source, lines, sample, seed)
     begun, survivors = time.monotonic(), 0
     with Forked(copy, module, TESTS[module], "--dsn", server.dsn.text) as forked:
         _empty(server)
@@ -128,7 +154,7 @@ def _try_module(server: Server, copy: Path, module: str, sample: int | None, see
                 survivors += 1
                 print(f"{module}:{mutant.show(source)}", flush=True)
     spent = time.monotonic() - begun
-    print(f"{module}: {survivors} of {len(chosen)} survive ({len(every)} in all), {spent:.0f} s", flush=True)
+    print(f"{module}: {survivors} of {len(chosen)} survive ({len(mutants(source))} in all), {spent:.0f} s", flush=True)
     return 0
 
 
