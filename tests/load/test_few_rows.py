@@ -84,6 +84,19 @@ def test_the_server_ends_the_session_before_each_statement(
     assert ended == {"ConnectionFailed", "published"}
 
 
+def test_what_is_no_plain_append(db: Database, tmp_path: Path) -> None:
+    """Other modes, a dry run and columns that are added, in a table that few rows could go straight into."""
+    db.run(TABLE, "insert into t values (9, 'old')")
+    book = save(tmp_path / "a.xlsx", ["id", "v"], [1, "x"], [2, None])
+    assert db.load(book, table="t", dry_run=True).success_count == 2
+    assert db.rows("select * from t") == [(9, "old")]
+    assert db.load(book, table="t", mode="replace").outcome == "published"
+    assert loaded(db) == ([(1, "x"), (2, None)], [("published", 1)])
+    db.load(save(tmp_path / "b.xlsx", ["id", "v", "more"], [3, "y", "z"]), table="t", drift="add-columns")
+    db.load(save(tmp_path / "c.xlsx", ["id", "v", "more"], [4, "y", "z"]), table="t", method="concurrent")
+    assert db.rows("select * from t order by id") == [(1, "x", None), (2, None, None), (3, "y", "z"), (4, "y", "z")]
+
+
 def test_the_ledger_is_checked_again_once_it_was_altered(db: Database, tmp_path: Path) -> None:
     """What a session found out is believed only as long as nobody alters the tables."""
     db.run(TABLE)

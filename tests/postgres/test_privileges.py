@@ -10,7 +10,7 @@ from support.roles import Roles, database_with_roles
 from support.tables import save
 
 from importer import import_workbook
-from importer.errors import TargetRefused
+from importer.errors import DatabaseError, TargetRefused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,6 +120,19 @@ def test_role_that_may_do_nothing(shop: Roles, book: Path) -> None:
     report = import_workbook(again, to=shop.dsn_of("clerk").text, table="shop.t", workers=0)
     assert not [note for note in report.notes if "was not moved" in note]
     assert shop.rows("select last_value from shop.t_id_seq") == [(7,)]
+
+
+def test_trigger_that_needs_another_table(shop: Roles, book: Path) -> None:
+    """No GRANT on the target helps: the message has what the server said, and who wrote to what."""
+    body = "begin insert into shop.ids values (new.id + 9); return new; end"
+    shop.run(
+        f"create function shop.log() returns trigger language plpgsql as '{body}'",
+        "create trigger log before insert on shop.parts for each row execute function shop.log()",
+        "grant insert on shop.parts to {clerk}",
+    )
+    said = shop.named(r"permission denied for table ids.*, as role .*{clerk}.* wrote to \"shop\"\.\"parts\"")
+    with pytest.raises(DatabaseError, match=said):
+        import_workbook(book, to=shop.dsn_of("clerk").text, workers=0, table="shop.parts")
 
 
 def test_what_is_imported_already_needs_no_privilege(shop: Roles, book: Path) -> None:

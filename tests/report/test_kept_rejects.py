@@ -101,10 +101,13 @@ def test_other_formats(db: Database, tmp_path: Path, book: Path, options: dict[s
 def test_rejects_of_rejects_keep_their_addresses(
     db: Database, tmp_path: Path, book: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In many small pieces, as large ones are kept."""
+    """In many small pieces, as large ones are kept, wherever the server has stored each."""
     monkeypatch.setattr(kept, "_PIECE_BYTES", 100)
     first = db.load(book, table="t", **options)
     second = db.load(Path(str(first.rejects_file)), rejects=tmp_path / "second.xlsx", **options)
+    its = f"importer.rejects where run = '{second.run['id']}'"
+    pieces, columns = f"{db.schema}.pieces", "run, part, number, content"
+    db.run(f"create table {pieces} as select * from {its}", f"delete from {its}", f"insert into importer.rejects ({columns}) select {columns} from {pieces} order by number desc")  # fmt: skip
     assert _runs(db, second.run["id"], "--rejects", tmp_path / "again.xlsx").code == 0
     assert _cells(tmp_path / "again.xlsx") == _cells(tmp_path / "second.xlsx")
     assert "A2 type-error" in str(_cells(tmp_path / "again.xlsx"))
@@ -270,6 +273,24 @@ def test_killed_and_its_file_mended_before_the_next_run(db: Database, tmp_path: 
     assert (tmp_path / "r.csv").read_text() == "mended"
     assert ran.json["rejects"]["file"] == str(tmp_path / "r-2.csv")
     assert "bad" in (tmp_path / "r-2.csv").read_text()
+    # They are kept as before.
+    assert _runs(db, ran.json["run"]["id"], "--rejects", tmp_path / "again.csv").code == 0
+    assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "r-2.csv").read_bytes()
+
+
+def test_killed_twice_before_the_file_has_its_name(db: Database, tmp_path: Path) -> None:
+    """The file of the second run, which was killed before it could record the name, is the only one."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    db.run("create table t (n bigint)")
+    book = save(tmp_path / "t.xlsx", ["n"], [1], ["bad"])
+    arguments = ["run", str(book), "--to", db.dsn.text, "--json", "--workers", "0"]
+    _kill_at("place", arguments, folder)
+    _kill_at("record_rejects_file", arguments, folder)
+    ran = importer(*arguments, cwd=folder)
+    assert ran.json["rejects"]["file"] == str(folder / "t.rejects.xlsx")
+    assert _names(folder) == ["t.rejects.xlsx"]
+    assert db.rows("select n from t") == [(1,)]
 
 
 def test_interrupted_before_the_file_has_its_name(
