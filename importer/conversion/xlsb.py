@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from importer.errors import LimitExceeded, WorkbookRefused
 from importer.excel.addresses import MAX_COLUMNS, MAX_ROWS, column_letters
 from importer.excel.package import Package
-from importer.excel.workbook import read_relations
+from importer.excel.workbook import find_related, read_relations
 from importer.number_formats.builtin import CODES
 
 from . import biff12
@@ -71,8 +71,8 @@ class XlsbBook:
 
     def _read_book(self, package: Package) -> None:
         relations = read_relations(package, _MAIN)
-        self._strings = next((part for kind, part in relations.values() if kind == "sharedStrings"), None)
-        self._styles = next((part for kind, part in relations.values() if kind == "styles"), None)
+        self._strings = find_related(package, relations, "sharedStrings")
+        self._styles = find_related(package, relations, "styles")
         for kind, content in read_records(package, _MAIN):
             if kind == biff12.BOOK_PROPERTIES:
                 self.epoch_1904 = bool(content[0] & 1)
@@ -89,7 +89,7 @@ class XlsbBook:
 
     def _read_formats(self, package: Package) -> list[str]:
         """Return the number format of each cell format."""
-        if self._styles is None or self._styles not in package:
+        if self._styles is None:
             return ["General"]
         codes, used, inside = dict(CODES), list[int](), False
         for kind, content in read_records(package, self._styles):
@@ -116,7 +116,7 @@ class XlsbBook:
                 raise self._damaged(exc) from None
 
     def _read_strings(self, package: Package) -> list[str]:
-        if self._strings is None or self._strings not in package:
+        if self._strings is None:
             return []
         records = read_records(package, self._strings)
         return [wide_string(content, 1)[0] for kind, content in records if kind == biff12.SHARED_ITEM]

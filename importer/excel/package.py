@@ -38,7 +38,7 @@ _END, _LEAST_END_BYTES, _END_BYTES = b"PK\x05\x06", 22, 22 + 0xFFFF
 #: Maximum average size of a directory entry: 46 bytes and the name; names of parts are below 100 bytes.
 _ENTRY_BYTES = 512
 _ELEMENT = re.compile(rb"<[A-Za-z_]")
-_ENCRYPTED = 0x1
+_ENCRYPTED, _UTF8 = 0x1, 0x800
 _RESAVE = "open it in the program that made it and save it again as .xlsx"
 
 
@@ -84,19 +84,16 @@ class Package:
         try:
             infos = self._entries()
         except (zipfile.BadZipFile, struct.error, ValueError, NotImplementedError, EOFError) as exc:
-            raise WorkbookRefused(
-                "the zip container is damaged or cut short",
-                place=f"{self.path.name} ({exc})",
-                choice="copy or download it again",
-            ) from None
+            place, choice = f"{self.path.name} ({exc})", "copy or download it again"
+            raise WorkbookRefused("the zip container is damaged or cut short", place=place, choice=choice) from None
         if len(infos) > self._limits.part_count:
-            raise WorkbookRefused(
-                f"the workbook has {len(infos):,} parts, more than {self._limits.part_count:,}", place=self.path.name
-            )
+            fact = f"the workbook has {len(infos):,} parts, more than {self._limits.part_count:,}"
+            raise WorkbookRefused(fact, place=self.path.name)
         parts: dict[str, zipfile.ZipInfo] = {}
         for info in infos:
             if parts.setdefault(_key(info.filename), info) is not info:
                 raise WorkbookRefused(f"two parts are named {info.filename!r}", place=self.path.name, choice=_RESAVE)
+            self._content_start(info)
         return parts
 
     def _entries(self) -> list[zipfile.ZipInfo]:
@@ -182,9 +179,8 @@ class Package:
         """
         info = self._parts[_key(name)]
         if info.file_size > self._limits.part_bytes:
-            raise self._refusal(
-                name, f"would be {info.file_size:,} bytes inflated, over the limit of {self._limits.part_bytes:,}"
-            )
+            fact = f"would be {info.file_size:,} bytes inflated, over the limit of {self._limits.part_bytes:,}"
+            raise self._refusal(name, fact)
         total, crc, tail, doctype, prolog = 0, 0, b"", b"", True
         for block in self._inflate(name, info, block_bytes):
             total += len(block)
@@ -234,12 +230,7 @@ class Package:
 
     def _stored_blocks(self, info: zipfile.ZipInfo) -> Iterator[bytes]:
         """Yield the bytes of a part as stored in the file, in blocks."""
-        self._file.seek(info.header_offset)
-        header = self._file.read(_LOCAL_HEADER.size)
-        if len(header) < _LOCAL_HEADER.size or header[:4] != b"PK\x03\x04":
-            raise self._refusal(info.filename, "is not where the zip directory says")
-        *_, name_length, extra_length = _LOCAL_HEADER.unpack(header)
-        start = info.header_offset + _LOCAL_HEADER.size + name_length + extra_length
+        start = self._content_start(info)
         position, end = start, start + info.compress_size
         while position < end:
             # Seek every time: another part may have been read between two blocks of this one.
@@ -249,6 +240,18 @@ class Package:
                 raise self._refusal(info.filename, "is cut short")
             position += len(raw)
             yield raw
+
+    def _content_start(self, info: zipfile.ZipInfo) -> int:
+        """Return where the bytes of a part begin; refuse one with another name there, which other readers would see."""
+        self._file.seek(info.header_offset)
+        header = self._file.read(_LOCAL_HEADER.size)
+        if len(header) < _LOCAL_HEADER.size or not header.startswith(_LOCAL):
+            raise self._refusal(info.filename, "is not where the zip directory says")
+        *_, length, extra_length = _LOCAL_HEADER.unpack(header)
+        name = self._file.read(length).decode("utf-8" if info.flag_bits & _UTF8 else "cp437", "replace")
+        if _key(name) != _key(info.orig_filename):
+            raise self._refusal(info.filename, f"has another name in the file than in its directory: {name!r}")
+        return info.header_offset + _LOCAL_HEADER.size + int(length + extra_length)
 
     def _check_ratio(self, name: str, info: zipfile.ZipInfo, total: int) -> None:
         if total > self._limits.ratio_grace_bytes and total > self._limits.inflate_ratio * max(info.compress_size, 1):

@@ -148,16 +148,16 @@ class Workbook:
             if chosen is None:
                 self._refuse_missing(self.sheets)
                 raise SheetError("the workbook has no worksheet", place=self.path.name, choice=SAVE_AS)
-            # A later sheet must not be read in place of the first one that users see.
-            self._refuse_missing(s for s in self.sheets[: self.sheets.index(chosen)] if s.visibility == "visible")
+            # A later sheet, or a hidden one, must not be read in place of the first one that users see.
+            before = self.sheets[: self.sheets.index(chosen)] if chosen.visibility == "visible" else self.sheets
+            self._refuse_missing(s for s in before if s.visibility == "visible")
             return chosen
         for sheet in self.sheets:
             if sheet.name == name or sheet.name.casefold() == name.casefold():
                 if sheet.kind != "worksheet":
                     self._refuse_missing([sheet])
-                    raise SheetError(
-                        f"sheet {name!r} is a {sheet.kind}, it has no cells", choice=f"worksheets: {listed}"
-                    )
+                    fact = f"sheet {name!r} is a {sheet.kind}, it has no cells"
+                    raise SheetError(fact, choice=f"worksheets: {listed}")
                 return sheet
         raise SheetError(f"no sheet {name!r}", place=self.path.name, choice=f"worksheets: {listed}")
 
@@ -165,9 +165,8 @@ class Workbook:
         """Raise WorkbookRefused if one of these sheets has no part in the file."""
         for sheet in sheets:
             if sheet.kind == _WITHOUT_PART:
-                raise WorkbookRefused(
-                    f"sheet {sheet.name!r} has no part in the file", place=self.path.name, choice=SAVE_AS
-                )
+                fact = f"sheet {sheet.name!r} has no part in the file"
+                raise WorkbookRefused(fact, place=self.path.name, choice=SAVE_AS)
 
 
 def hash_file(path: Path) -> str:
@@ -186,7 +185,7 @@ def find_format(path: Path, limits: Limits) -> Literal["ods", "xlsb"] | None:
         if "[Content_Types].xml" not in package:
             is_ods = "mimetype" in package and package.read("mimetype").strip().startswith(_OPEN_DOCUMENT)
             return "ods" if is_ods else None
-        main = _find_related(package, read_relations(package, ""), "officeDocument")
+        main = find_related(package, read_relations(package, ""), "officeDocument")
         return "xlsb" if main is not None and _content_type(package, main).endswith(_BINARY) else None
 
 
@@ -211,8 +210,8 @@ def open_workbook(path: Path, limits: Limits) -> Workbook:
             sheets=tuple(_sheets(package, elements, relations)),
             epoch_1904=_has_flag(elements, "workbookPr", "date1904"),
             recalculate_on_load=_has_flag(elements, "calcPr", "fullCalcOnLoad"),
-            shared_strings=_find_related(package, relations, "sharedStrings"),
-            styles=_find_related(package, relations, "styles"),
+            shared_strings=find_related(package, relations, "sharedStrings"),
+            styles=find_related(package, relations, "styles"),
             origin=origin,
             sheet_origins=sheet_origins,
         )
@@ -226,10 +225,9 @@ def main_part(package: Package) -> str:
             raise WorkbookRefused("the file is an OpenDocument document", place=place, choice=SAVE_AS)
         if any(name.startswith("Index/") for name in package.names):
             raise WorkbookRefused("the file is an Apple Numbers document", place=place, choice="export it as Excel")
-        raise WorkbookRefused(
-            "the file is a zip archive, not a workbook", place=place, choice="unpack it and name the workbook in it"
-        )
-    main = _find_related(package, read_relations(package, ""), "officeDocument")
+        choice = "unpack it and name the workbook in it"
+        raise WorkbookRefused("the file is a zip archive, not a workbook", place=place, choice=choice)
+    main = find_related(package, read_relations(package, ""), "officeDocument")
     if main is None:
         raise WorkbookRefused("the package has no workbook part", place=place, choice=SAVE_AS)
     kind = _content_type(package, main)
@@ -268,16 +266,19 @@ def read_relations(package: Package, part: str) -> dict[str, tuple[str, str]]:
         absolute = target.lstrip("/") if target.startswith("/") else posixpath.normpath(posixpath.join(folder, target))
         relation = (attributes.get("Type", "").rsplit("/", 1)[-1], absolute)
         if found.setdefault(attributes.get("Id", ""), relation) != relation:
-            raise WorkbookRefused(
-                f"two relationships in part {rels!r} have the id {attributes.get('Id', '')!r}",
-                place=package.path.name,
-                choice=SAVE_AS,
-            )
+            fact = f"two relationships in part {rels!r} have the id {attributes.get('Id', '')!r}"
+            raise WorkbookRefused(fact, place=package.path.name, choice=SAVE_AS)
     return found
 
 
-def _find_related(package: Package, relations: dict[str, tuple[str, str]], kind: str) -> str | None:
-    return next((part for name, part in relations.values() if name == kind and part in package), None)
+def find_related(package: Package, relations: dict[str, tuple[str, str]], kind: str) -> str | None:
+    """Return the part of that kind; None if none is named. Refuse one that is not there: dates would be numbers."""
+    named = [part for name, part in relations.values() if name == kind]
+    found = next((part for part in named if part in package), None)
+    if named and found is None:
+        fact = f"part {named[0]!r} is named, but not in the file"
+        raise WorkbookRefused(fact, place=package.path.name, choice=SAVE_AS)
+    return found
 
 
 def _sheets(package: Package, elements: list[Element], relations: dict[str, tuple[str, str]]) -> list[Sheet]:

@@ -234,14 +234,35 @@ def no_rows_element(path: Path) -> Path:
 
 
 def missing_part(path: Path) -> Path:
-    book = RawBook([RawSheet(GOOD), RawSheet(GOOD, name="Other")])
+    RawBook([RawSheet(GOOD), RawSheet(GOOD, name="Other")]).write(path)
+    return without(path, SHEET)
+
+
+def without(path: Path, part: str) -> Path:
+    """The package without a part."""
     buffer = io.BytesIO()
-    book.write(path)
     with zipfile.ZipFile(path) as package, zipfile.ZipFile(buffer, "w") as out:
         for name in package.namelist():
-            if name != SHEET:
+            if name != part:
                 out.writestr(name, package.read(name))
     path.write_bytes(buffer.getvalue())
+    return path
+
+
+def hidden_beside_missing(path: Path) -> Path:
+    RawBook([RawSheet(GOOD), RawSheet(GOOD, name="Secret", state="hidden")]).write(path)
+    return without(path, SHEET)
+
+
+def missing_styles(path: Path) -> Path:
+    return without(write_rows(path, GOOD), "xl/styles.xml")
+
+
+def other_name_in_the_directory(path: Path) -> Path:
+    """As a flipped bit makes it, or who shows one part to one reader and another one to the next."""
+    write_rows(path, GOOD)
+    before, name, after = path.read_bytes().rpartition(b"xl/styles.xml")
+    path.write_bytes(before + name.replace(b".xml", b".xmm") + after)
     return path
 
 
@@ -288,6 +309,9 @@ REFUSED = {
     sheet_cut_short: "ends in the middle of its rows",
     no_rows_element: "has no rows element",
     missing_part: "sheet 'Data' has no part in the file",
+    hidden_beside_missing: "sheet 'Data' has no part in the file",
+    missing_styles: "part 'xl/styles.xml' is named, but not in the file",
+    other_name_in_the_directory: "part 'xl/styles.xmm' has another name in the file than in its directory",
     encrypted_part: "is encrypted",
 }
 #: Files that would take much memory or time: run as a process of its own, and watched.
