@@ -22,6 +22,8 @@ from importer.errors import DatabaseError, VerificationFailed
 from importer.ledger.schema import SCHEMA
 from importer.postgres.sql import OWN_PATH, literal, path_sql, quote, set_own_path, set_target_path
 
+from .insert_select import KEY_TAKEN
+
 if TYPE_CHECKING:
     from importer.postgres.catalog import Table
     from importer.postgres.session import Session
@@ -36,6 +38,8 @@ _FIRST_BATCH, _LARGEST_BATCH = 256, 8192
 _MAX_ROW = 1 << 40
 #: Our own SQLSTATE: a trigger or rule left a row out without an error.
 ROW_SKIPPED = "IM001"
+#: Another one: the row's key equals that of a row above it, though only to the server.
+KEY_REPEATED = "IM003"
 #: SQLSTATE classes no row can cause: connection, transaction state, conflicts, resources, operator, system, internal.
 _GLOBAL_CLASSES = ("08", "25", "26", "40", "53", "57", "58", "F0", "XX")
 #: SQLSTATE classes that a row causes only if a trigger or policy may raise them: privileges and invalid SQL.
@@ -170,7 +174,8 @@ def _diagnose_sql(table: Table) -> str:
     """Return the PL/pgSQL that raises the error of a batch again if no row of it can be the cause."""
     never, rarely = (", ".join(map(literal, classes)) for classes in (_GLOBAL_CLASSES, _TRIGGER_CLASSES))
     hopeless = _MAX_FIRST_REFUSALS if table.may_refuse_rows else 0
-    return _sql("diagnose", never=never, rarely=rarely, hopeless=hopeless)
+    taken = {"key_taken": KEY_TAKEN, "key_repeated": KEY_REPEATED}
+    return _sql("diagnose", never=never, rarely=rarely, hopeless=hopeless, **taken)
 
 
 def _attempt_sql(statement: InsertSelect, staging: Staging, rows: str, table: Table, paths: dict[str, str]) -> str:
@@ -183,7 +188,11 @@ def _attempt_sql(statement: InsertSelect, staging: Staging, rows: str, table: Ta
     check = ""
     if table.may_skip_rows:
         check = _sql("check_unchanged", forced=statement.build_forced_insert(rows), lost=lost, **paths)
-    return _sql("upsert", statement=statement.insert(rows), count=count, check=check, **paths)
+    first, later = (
+        _sql("upsert_counts", statement=statement.insert(rows, is_first=is_first), is_new=statement.is_new)
+        for is_first in (True, False)
+    )
+    return _sql("upsert", first_upsert=first, later_upsert=later, count=count, check=check, **paths)
 
 
 def _probe_cast_sql(cast: tuple[str, str], staging: Staging, number: str, paths: dict[str, str]) -> str:

@@ -104,6 +104,10 @@ END
       GET STACKED DIAGNOSTICS importer_state = RETURNED_SQLSTATE, importer_text = MESSAGE_TEXT,
         importer_schema = SCHEMA_NAME, importer_table = TABLE_NAME, importer_constraint = CONSTRAINT_NAME,
         importer_column = COLUMN_NAME;
+      IF importer_state = '22P02' AND strpos(importer_text, '{key_taken}') > 0 THEN
+        importer_state := '{key_repeated}';
+        importer_text := 'to the database its key equals that of another row of the sheet';
+      END IF;
       IF left(importer_state, 2) IN ({never}) OR importer_state = '55P03' OR left(importer_state, 2) IN ({rarely})
         AND ({hopeless} = 0 OR importer_taken = 0 AND importer_refusals >= {hopeless}) THEN RAISE; END IF;
 
@@ -135,11 +139,14 @@ END
 -- Tries some rows and counts those inserted, updated and unchanged.
 -- fragment: upsert
       {target_path}
-      WITH importer_done AS ({statement} RETURNING xmax OPERATOR(pg_catalog.=) 0 AS importer_is_new)
-      SELECT pg_catalog.count(*) FILTER (WHERE importer_is_new), pg_catalog.count(*) FILTER (WHERE NOT importer_is_new)
-      INTO importer_new, importer_changed FROM importer_done;
+      IF importer_size IS NULL THEN {first_upsert} ELSE {later_upsert} END IF;
       {own_path}
       {count} importer_same := importer_count - importer_new - importer_changed; {check}
+
+-- fragment: upsert_counts
+      WITH importer_done AS ({statement} RETURNING {is_new} AS importer_is_new)
+      SELECT pg_catalog.count(*) FILTER (WHERE importer_is_new), pg_catalog.count(*) FILTER (WHERE NOT importer_is_new)
+      INTO importer_new, importer_changed FROM importer_done;
 
 -- A row that is not written is unchanged, or a trigger prevented the write: then it prevents this one, too. What this
 -- one writes is rolled back.

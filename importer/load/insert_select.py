@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from importer.postgres.sql import quote, quoted_list
 from importer.postgres.types import wire_type_of
 
 if TYPE_CHECKING:
+    from importer.plan.model import ColumnPlan
     from importer.postgres.catalog import Table, TableColumn
     from importer.postgres.types import PgType
     from importer.settings import Mode
@@ -25,6 +26,19 @@ _COMPARED_BY_VALUE = {
     "timestamp with time zone", "uuid", "jsonb", "bit", "bit varying", "character", "name", "inet", "cidr", "macaddr",
     "macaddr8", "int4range", "int8range", "numrange", "daterange", "tsrange", "tstzrange",
 }  # fmt: skip
+#: What the server's message has in it when a row would update one that this load has written: their keys differ here
+#: and are equal there, by a type, a collation or a trigger. In one statement the server itself refuses that (21000).
+KEY_TAKEN = "importer-key-taken"
+#: Whether a row with this `xmin` was written by this transaction or a savepoint in it: since it began, and not ended.
+_WRITTEN_BY_US = """pg_catalog.age({xmin}) OPERATOR(pg_catalog.<=)
+        pg_catalog.age(pg_catalog.pg_current_xact_id()::pg_catalog.xid)
+    AND pg_catalog.pg_xact_status((
+        pg_catalog.pg_current_xact_id()::pg_catalog.text::pg_catalog.int8
+        OPERATOR(pg_catalog.+) pg_catalog.age(pg_catalog.pg_current_xact_id()::pg_catalog.xid)::pg_catalog.int8
+        OPERATOR(pg_catalog.-) pg_catalog.age({xmin})::pg_catalog.int8
+    )::pg_catalog.text::pg_catalog.xid8) OPERATOR(pg_catalog.=) 'in progress'"""
+#: Further types with an `=` of the server, by which an index finds a value.
+_TEXTS = ("text", "character varying")
 
 
 @dataclass(frozen=True)
@@ -40,6 +54,8 @@ class InsertSelect:
         key: columns that identify an existing row; if empty, every row is new.
         updates: (column, expression over `excluded`) pairs that update an existing row.
         differs: condition over `importer_target` and `excluded` under which an existing row is updated.
+        old_xmin: expression over `importer_target`: the `xmin` of the existing row.
+        is_new: expression for RETURNING: whether the row was inserted.
     """
 
     source: str
@@ -50,19 +66,23 @@ class InsertSelect:
     key: tuple[str, ...] = ()
     updates: tuple[tuple[str, str], ...] = ()
     differs: str = ""
+    old_xmin: str = "importer_target.xmin"
+    is_new: str = "xmax OPERATOR(pg_catalog.=) 0"
 
-    def insert(self, rows: str) -> str:
+    def insert(self, rows: str, *, is_first: bool = True) -> str:
         """Return the INSERT of the staging rows that meet a condition; it updates an existing row only if it differs.
 
         Args:
             rows: SQL condition on the staging table.
+            is_first: whether no earlier statement of the load wrote rows. A later one fails, with SQLSTATE 22P02 and
+                `KEY_TAKEN` in its message, where it would update one of those.
         """
         if not self.key:
             return self._build_insert(rows)
         action = "NOTHING"
         if self.updates:
             assigned = ", ".join(f"{quote(name)} = {value}" for name, value in self.updates)
-            action = f"UPDATE SET {assigned} WHERE {self.differs}"
+            action = f"UPDATE SET {assigned} WHERE {self.differs if is_first else self._differs_or_fails()}"
         return f"{self._build_insert(rows)} ON CONFLICT ({quoted_list(self.key)}) DO {action}"
 
     def build_forced_insert(self, rows: str) -> str:
@@ -70,6 +90,12 @@ class InsertSelect:
         updates = self.updates or tuple((name, f"excluded.{quote(name)}") for name in self.key)
         assigned = ", ".join(f"{quote(name)} = {value}" for name, value in updates)
         return f"{self._build_insert(rows)} ON CONFLICT ({quoted_list(self.key)}) DO UPDATE SET {assigned}"
+
+    def _differs_or_fails(self) -> str:
+        """Return `differs`, which fails for a row that this load has written; SQL can only raise errors by a cast."""
+        ours = _WRITTEN_BY_US.format(xmin=self.old_xmin)
+        fails = f"pg_catalog.concat('{KEY_TAKEN} ', {self.old_xmin})::pg_catalog.bool"
+        return f"CASE WHEN {ours} THEN {fails} ELSE {self.differs} END"
 
     def _build_insert(self, rows: str) -> str:
         # All runs write the same keys in the same order, so that two of them cannot deadlock.
@@ -106,7 +132,24 @@ def make_insert(
     updates = [(name, f"excluded.{quote(name)}") for name in written]
     updates += [(name, "DEFAULT") for name in _updated_at_columns(table, set(values))] if updates else []
     differs = " OR ".join(_differs_sql(c.field.name, c.pg_type) for c in compared)
-    return InsertSelect(staging.quoted, target, values | (extra or {}), casts, False, key, tuple(updates), differs)
+    insert = InsertSelect(staging.quoted, target, values | (extra or {}), casts, False, key, tuple(updates), differs)
+    return _in_partitions(insert, [c for c in columns if c.field.name in key]) if table.is_partitioned else insert
+
+
+def _in_partitions(insert: InsertSelect, key: list[ColumnPlan]) -> InsertSelect:
+    """Return the upsert of a partitioned table, where ON CONFLICT and RETURNING have no system columns.
+
+    The table is asked for the row by the key that it holds; it answers with what it had before the statement.
+    """
+    row = f"FROM {insert.target} AS importer_old WHERE {' AND '.join(_same_key_sql(c) for c in key)}"
+    return replace(insert, old_xmin=f"(SELECT importer_old.xmin {row})", is_new=f"NOT EXISTS (SELECT {row})")
+
+
+def _same_key_sql(column: ColumnPlan) -> str:
+    has_index = not column.pg_type.array and column.pg_type.name in {*_COMPARED_BY_VALUE, *_TEXTS}
+    cast = "" if has_index else '::pg_catalog.text COLLATE pg_catalog."C"'
+    old, new = (f"{table}.{quote(column.field.name)}{cast}" for table in ("importer_old", "importer_target"))
+    return f"{old} OPERATOR(pg_catalog.=) {new}"
 
 
 def _updated_at_columns(table: Table, loaded: set[str]) -> list[str]:

@@ -80,6 +80,11 @@ class Table:
         return next((c for c in self.columns if c.name == name), None)
 
     @property
+    def is_partitioned(self) -> bool:
+        """Whether the table is one of partitions."""
+        return (self.definition.get("the table itself") or "").split()[1:2] == ["p"]
+
+    @property
     def changing_triggers(self) -> tuple[str, ...]:
         """The names, as SQL quotes them, of the triggers that see a row before it is inserted, and may change it."""
         return tuple(_BEFORE_ROW.findall(self.definition.get("triggers") or ""))

@@ -10,7 +10,7 @@ import polars as pl
 from importer.cells import spool
 from importer.cells.frame import ROW
 from importer.errors import ConservationError, NotSpooled
-from importer.load.insert_bisect import ROW_SKIPPED, RefusedRow
+from importer.load.insert_bisect import KEY_REPEATED, ROW_SKIPPED, RefusedRow
 from importer.postgres.catalog import constraint_columns
 from importer.validation.check_window import CheckedWindow, check_rows
 from importer.validation.errors_frame import WHOLE_ROW, RowError, summarize_by_rule
@@ -130,7 +130,7 @@ def _is_target(session: Session, target: Target, row: RefusedRow) -> bool:
 
 
 def _reason(row: RefusedRow) -> str:
-    if row.sqlstate == ROW_SKIPPED:
+    if row.sqlstate in {ROW_SKIPPED, KEY_REPEATED}:
         return f"was not loaded: {row.message}"
     constraint = f", constraint {row.constraint}" if row.constraint else ""
     return f"was refused by the database: {row.message} (SQLSTATE {row.sqlstate}{constraint})"

@@ -219,12 +219,66 @@ def test_values_that_are_equal_and_not_the_same(db: Database, tmp_path: Path) ->
 # ---- TABLES WITH AN OPINION -------------------------------------------------------------------------------------
 
 
-def test_partitioned_table(db: Database, tmp_path: Path) -> None:
+_LOWER = "LANGUAGE plpgsql AS 'BEGIN new.k := lower(new.k); RETURN new; END'"
+
+
+@pytest.mark.parametrize("refused", [False, True], ids=["at once", "in batches"])
+@pytest.mark.parametrize(
+    ("made", "keys", "on_duplicate"),
+    [
+        (["CREATE TABLE t (k inet PRIMARY KEY, n int CHECK (n < 999))"], "10.0.0.{}/32", "reject"),
+        (["CREATE TABLE t (k inet PRIMARY KEY, n int CHECK (n < 999))"], "10.0.0.{}/32", "last"),
+        (
+            [
+                "CREATE TABLE t (k inet PRIMARY KEY, n int CHECK (n < 999)) PARTITION BY HASH (k)",
+                "CREATE TABLE t1 PARTITION OF t FOR VALUES WITH (MODULUS 1, REMAINDER 0)",
+            ],
+            "10.0.0.{}/32",
+            "reject",
+        ),
+        (
+            [
+                "CREATE TABLE t (k text PRIMARY KEY, n int CHECK (n < 999))",
+                f"CREATE FUNCTION lower_k() RETURNS trigger {_LOWER}",
+                "CREATE TRIGGER lowers BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION lower_k()",
+            ],
+            "a{}/32",
+            "reject",
+        ),
+    ],
+    ids=["type", "last", "partitions", "trigger"],
+)
+def test_keys_that_only_the_server_takes_for_equal(
+    db: Database, tmp_path: Path, made: list[str], keys: str, on_duplicate: Any, refused: bool
+) -> None:
+    """No row of the sheet takes the place of another one without a word, in one statement or batch by batch."""
+    same = str.upper if keys.startswith("a") else lambda key: key.removesuffix("/32")
+    db.run(*made, f"INSERT INTO t VALUES ('{keys.format(1)}', 1), ('{keys.format(2)}', 2)")
+    lines = [[keys.format(9), 999]] if refused else []
+    lines += [[keys.format(1), 3], [keys.format(2), 2], [keys.format(3), 5], [keys.format(4), 6]]
+    path = save(tmp_path / "t.xlsx", ["k", "n"], *lines, [same(keys.format(1)), 7], [same(keys.format(3)), 8])
+    report = db.load(path, mode="upsert", key=["k"], on_duplicate=on_duplicate)
+    errors, last = _errors(path.with_suffix(".rejects.xlsx")), 1 + len(lines)
+    assert set(errors) == {last + 1, last + 2} | ({2} if refused else set())
+    assert "its key equals that of another row of the sheet" in errors[last + 1]
+    assert db.rows("select n from t order by 1") == [(2,), (3,), (5,), (6,)]
+    assert _moved(report) == (2, 1, 1)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        ["create table t2 partition of t for values from (0) to (100)"],
+        [
+            "create table t2 (n int, k int not null)",
+            "alter table t attach partition t2 for values from (0) to (100)",
+        ],
+    ],
+    ids=["alike", "other order"],
+)
+def test_partitioned_table(db: Database, tmp_path: Path, made: list[str]) -> None:
     db.run(
-        "create table t (k int primary key, n int) partition by range (k)",
-        "create table t2 (n int, k int not null)",
-        "alter table t attach partition t2 for values from (0) to (100)",
-        "insert into t values (1, 1), (2, 2)",
+        "create table t (k int primary key, n int) partition by range (k)", *made, "insert into t values (1, 1), (2, 2)"
     )
     path = save(tmp_path / "t.xlsx", ["k", "n"], [1, 1], [2, 9], [3, 3], [500, 1])
     assert _moved(db.load(path, mode="upsert")) == (1, 1, 1)
