@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.ipc
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +34,10 @@ def write_if_nonempty(frame: pl.DataFrame | None, path: Path) -> Path | None:
 
 def read(path: Path) -> pl.DataFrame:
     """Return a spooled frame as it was written."""
-    return pl.read_ipc(path)
+    # Polars' own reader is a query, which takes 1.2 ms for a small frame; this takes 0.2.
+    with pa.memory_map(str(path)) as file:
+        frame = pl.from_arrow(pa.ipc.open_file(file).read_all(), rechunk=False)
+    return cast("pl.DataFrame", frame)
 
 
 def names(path: Path) -> list[str]:

@@ -158,6 +158,11 @@ class WindowRead(NamedTuple):
         return self.text is not None
 
     @property
+    def may_hold_nul(self) -> bool:
+        """Whether a text may hold the character NUL; false only if none does."""
+        return self.nul if self.text is None else self.text.nul
+
+    @property
     def plain(self) -> bool:
         """Whether no row of it may be something else than data."""
         return not self.marks and not self.blank_rows and not self.gap

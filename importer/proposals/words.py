@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from .model import Proposal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import polars as pl
 
 #: Words for yes and no that belong together.
@@ -44,13 +46,19 @@ _MISSING = frozenset({
     "tba", "unknown", "unbekannt", "inconnu", "desconocido", "missing", "not available", "not applicable",
     "nicht vorhanden", "entfällt", "\\n",
 })  # fmt: skip
+#: Characters of such a text at most, with a blank on each side.
+_LONGEST_MISSING = max(map(len, _MISSING)) + 2
 _DASHES = frozenset({"-", "--", "\N{EN DASH}", "\N{EM DASH}"})
 
 
 def missing_words(texts: pl.Series) -> list[str]:
     """Return those of some texts that stand for a missing value, as they are written."""
-    short = texts.filter(texts.str.len_chars() <= max(map(len, _MISSING)) + 2)
-    return [text for text in short.to_list() if not text.strip() or _bare(text) in _MISSING]
+    return list(filter(is_missing_word, texts.filter(texts.str.len_chars() <= _LONGEST_MISSING).to_list()))
+
+
+def is_missing_word(text: str) -> bool:
+    """Return whether a text stands for a missing value."""
+    return len(text) <= _LONGEST_MISSING and (not text.strip() or _bare(text) in _MISSING)
 
 
 def _bare(text: str) -> str:
@@ -60,9 +68,9 @@ def _bare(text: str) -> str:
     return dash if dash in _DASHES else folded
 
 
-def is_boolean_word(texts: pl.Series) -> bool:
+def is_boolean_word(texts: Iterable[str]) -> bool:
     """Return whether texts are words for yes or no, though perhaps not both of a pair."""
-    return {text.strip().casefold() for text in texts.to_list()} <= _WORDS
+    return all(text.strip().casefold() in _WORDS for text in texts)
 
 
 def find_booleans(texts: pl.Series) -> pl.Series:

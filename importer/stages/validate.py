@@ -39,7 +39,7 @@ def validate(
     writers = max_writers(source.rows * len(plan.columns))
     # The first tasks go to the first workers, which will write.
     tasks = [
-        CheckTask(w.number, w.path, run.folder, plan, source.data, dsn=dsn if n < writers else None)
+        CheckTask(w.number, w.path, run.folder, plan, source.data, dsn=dsn if n < writers else None, nul=w.may_hold_nul)
         for n, w in enumerate(w for w in source.windows if w.rows)
     ]
     clock.expect(source.rows)

@@ -61,7 +61,7 @@ def read_window(task: ReadTask) -> WindowRead:
 def check_window(task: CheckTask) -> WindowChecked:
     """Check one window against the plan and spool the results."""
     _connect(task.dsn)
-    checked, answer = _check_frame(spool.read(task.frame), task)
+    checked, answer = _check_frame(spool.read(task.frame), task, may_hold_nul=task.nul)
     return answer._replace(chunk=spool.write_if_nonempty(checked.accepted, task.folder / f"chunk-{task.number}.arrow"))
 
 
@@ -78,7 +78,7 @@ def load_window(task: LoadTask) -> WindowLoaded:
             spool.write(frame, task.read.out)
     if frame.is_empty() or (read is not None and not read.plain):
         return WindowLoaded(read, None)
-    nul = read is None or (read.nul if read.text is None else read.text.nul)
+    nul = task.check.nul if read is None else read.may_hold_nul
     checked, answer = _check_frame(frame, task.check, may_hold_nul=nul)
     if task.target is None:
         chunk = spool.write_if_nonempty(checked.accepted, task.check.folder / f"chunk-{task.check.number}.arrow")
@@ -88,9 +88,7 @@ def load_window(task: LoadTask) -> WindowLoaded:
     return WindowLoaded(read, answer)
 
 
-def _check_frame(
-    frame: pl.DataFrame, task: CheckTask, *, may_hold_nul: bool = True
-) -> tuple[CheckedWindow, WindowChecked]:
+def _check_frame(frame: pl.DataFrame, task: CheckTask, *, may_hold_nul: bool) -> tuple[CheckedWindow, WindowChecked]:
     """Check a frame; return the result in memory and as an answer, whose accepted rows are not spooled yet."""
     frame, left_out = task.rows.split(frame)
     nul = may_hold_nul or bool(task.rows.merged)  # the value of a merged range may come from another window

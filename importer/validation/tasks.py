@@ -29,6 +29,7 @@ class CheckTask:
         refusals: errors found outside this window's check, such as repeated keys.
         superseded: sheet rows to leave out although they are good.
         dsn: server to connect to meanwhile, or None.
+        nul: whether a text of the window may hold the character NUL; if that is not known, all are searched.
     """
 
     number: int
@@ -39,6 +40,7 @@ class CheckTask:
     refusals: tuple[RowError, ...] = ()
     superseded: tuple[int, ...] = ()
     dsn: Dsn | None = None
+    nul: bool = True
 
 
 class WindowChecked(NamedTuple):
