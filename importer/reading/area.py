@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from importer.settings import Settings
 
     from .windows import SheetFacts
+
+
+#: Fewer rows with cells among the first ones do not show where the header is: the others have formats and are blank.
+_LEAST_HEAD = 32
 
 
 def area_of(piece: Piece | None) -> CellRange | None:
@@ -59,6 +64,11 @@ def head_windows(settings: Settings) -> int:
     return -(-rows // min(settings.chunk_rows or rows, rows))
 
 
+def is_head_blank(windows: Sequence[WindowRead], settings: Settings) -> bool:
+    """Return whether the head windows hold too few rows with cells to find the header in them."""
+    return sum(window.rows for window in windows[: head_windows(settings)]) < _LEAST_HEAD
+
+
 def refuse_wide_head(first: WindowRead, piece: Piece | None, most: int) -> None:
     """Refuse a sheet with more than so many columns by its first window: it may have millions of cells below it.
 
@@ -77,11 +87,22 @@ def begins_far_down(piece: Piece | None) -> bool:
 def read_head(windows: Sequence[WindowRead], piece: Piece | None, settings: Settings) -> pl.DataFrame:
     """Return the first rows of a sheet, or of the piece of it that is read, with the header rows that are given."""
     chosen = list(windows[: head_windows(settings)])
+    later = windows[len(chosen) :]
     if piece is not None and begins_far_down(piece):
         last = piece.top + HEAD_ROWS - 1
-        chosen += [w for w in windows[len(chosen) :] if w.rows and w.first_row <= last and w.last_row >= piece.top]
-    head = pl.concat([spool.read(w.path) for w in chosen], how="diagonal")
+        chosen += [w for w in later if w.rows and w.first_row <= last and w.last_row >= piece.top]
+        head = _joined(chosen)
+    elif is_head_blank(windows, settings):
+        rows = itertools.accumulate(later, lambda sum_, w: sum_ + w.rows, initial=sum(w.rows for w in chosen))
+        chosen += [w for w, before in zip(later, rows, strict=False) if before < _LEAST_HEAD]
+        head = _joined(chosen).head(HEAD_ROWS)
+    else:
+        head = _joined(chosen)
     return head if piece is None else select_columns(head, piece.left, piece.right)
+
+
+def _joined(windows: Sequence[WindowRead]) -> pl.DataFrame:
+    return pl.concat([spool.read(window.path) for window in windows], how="diagonal")
 
 
 def for_rejects(settings: Settings, head: pl.DataFrame, *, known: bool) -> Settings:

@@ -14,7 +14,7 @@ from importer.footer.footer import TAIL_ROWS
 from importer.number_formats.styles import read_cell_formats
 from importer.pieces.known_table import settle_table
 from importer.pieces.piece import find_piece
-from importer.reading.area import begins_far_down, head_rows, head_windows, refuse_wide_head
+from importer.reading.area import begins_far_down, head_rows, head_windows, is_head_blank, refuse_wide_head
 from importer.reading.sheet_source import SheetSource, make_source, sort_windows
 from importer.reading.text_windows import TextSplitter
 from importer.reading.windows import WINDOWS_AHEAD, WindowSizes, WindowSplitter, judged_bytes
@@ -199,7 +199,8 @@ class _SheetReader:
                 later = list(itertools.islice(tasks, 1))  # one is drawn to see whether there are more
                 left = itertools.chain(later, tasks)
                 size = self._splitter.xml_bytes
-                streamed = stream.begin(self._source_so_far, big=self._is_big(), xml_bytes=size) if later else None
+                can = later and not is_head_blank(self._windows, self._settings)
+                streamed = stream.begin(self._source_so_far, big=self._is_big(), xml_bytes=size) if can else None
                 if streamed is None:
                     self._take(self._read(left), between_windows)
                     return self._whole_source(), None

@@ -369,3 +369,21 @@ def test_header_with_more_columns_than_a_table_can_have(tmp_path: Path) -> None:
     with pytest.raises(SheetError, match="12 columns, a table can have 10"):
         header_of(path, limits=Limits(columns=10))
     assert len(header_of(path, limits=Limits(columns=10), range="C1:L2").columns) == 10
+
+
+@pytest.mark.parametrize("chunk_rows", [50, 100_000])
+@pytest.mark.parametrize("title", [True, False])
+def test_header_below_many_rows_that_have_only_a_format(
+    db: Database, tmp_path: Path, chunk_rows: int, title: bool
+) -> None:
+    """A sheet of a form often has hundreds of them; they are rows of its XML, but there is nothing in them."""
+    rows = row(1, inline("A1", "a title")) if title else ""
+    rows += "".join(row(n, f'<c r="A{n}" s="1"/>') for n in range(2, 400))
+    rows += row(400, inline("A400", "id"), inline("B400", "word"))
+    rows += "".join(row(n, number(f"A{n}", n), inline(f"B{n}", "x")) for n in range(401, 800))
+    path = write_rows(tmp_path / "b.xlsx", rows)
+    with reading(path, chunk_rows=chunk_rows) as source:
+        assert (source.header.first_row, [c.name for c in source.header.columns]) == (400, ["id", "word"])
+    report = db.load(path, table="t", workers=0, chunk_rows=chunk_rows)
+    assert report.success_count == 399
+    assert db.rows("select min(id), max(id), count(*) from t where word = 'x'") == [(401, 799, 399)]
