@@ -183,7 +183,7 @@ def suggest_contract(workbook: str | Path, **options: Any) -> dict[str, Any]:
         InputError: the workbook, the sheet or the header is refused.
     """
     with local_copy(_settings(workbook, **options)) as settings, open_workspace(settings) as (folder, pool):
-        source = read_source(settings, pool, folder, Clock())
+        source, _ = read_sheet(settings, pool, folder)
         columns, contract, proposals = _infer(settings, source, parse=True)
         decimals = propose_decimals(source, undecided(settings, source.header))
         contract = with_decimals(contract, {c.name: c for c in columns}, decimals)

@@ -46,6 +46,8 @@ class TextDialect:
         skip: number of bytes before the first line that is read: a byte order mark, a line `sep=;`.
         first_line: number of that line, 1-based.
         width: number of fields of a line of the table.
+        checked: whether all bytes were found to be in that encoding, which is UTF-8.
+        modified: when the file was last written to before it was hashed, in nanoseconds since 1970; None: not known.
     """
 
     encoding: str
@@ -54,6 +56,8 @@ class TextDialect:
     skip: int
     first_line: int
     width: int
+    checked: bool = False
+    modified: int | None = None
 
 
 def normalize_encoding(name: str) -> str:

@@ -59,11 +59,13 @@ class TextEncoding(NamedTuple):
         name: Python's name of it.
         skip: number of bytes of the byte order mark.
         note: how it was found, for the report: `UTF-8`, `Windows-1252, as in "Zürich" in line 3`.
+        checked: whether all bytes were found to be in it.
     """
 
     name: str
     skip: int
     note: str
+    checked: bool = False
 
 
 def find_encoding(path: Path, given: str | None) -> TextEncoding:
@@ -91,7 +93,7 @@ def find_encoding(path: Path, given: str | None) -> TextEncoding:
     if wide:
         return TextEncoding(wide, 0, f"{wide.upper()} by its line ends")
     bad = _first_not_utf8(path)
-    return TextEncoding("utf-8", 0, "UTF-8") if bad is None else _propose(path, bad)
+    return TextEncoding("utf-8", 0, "UTF-8", checked=True) if bad is None else _propose(path, bad)
 
 
 def _wide(head: bytes) -> str:

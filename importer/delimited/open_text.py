@@ -36,11 +36,12 @@ def open_text(path: Path, encoding: str | None, delimiter: str | None, most_colu
         SheetError: it has no rows, or more columns.
         WorkbookRefused: the text could be read in several ways, or not at all.
     """
+    stat = path.stat()
     # Both read all bytes, most of the time without the lock of the interpreter.
     with ThreadPoolExecutor(1) as beside:
         hashed = beside.submit(hash_file, path)
         found = find_encoding(path, encoding)
-    blocks = stream_utf8(path, found.name, found.skip)
+    blocks = stream_utf8(path, found.name, found.skip, checked=found.checked)
     start = next(blocks, b"")
     sample, complete = start[:_SAMPLE_BYTES], len(start) <= _SAMPLE_BYTES and not next(blocks, b"")
     if complete and not start.strip():
@@ -54,14 +55,15 @@ def open_text(path: Path, encoding: str | None, delimiter: str | None, most_colu
     return Workbook(
         path=path,
         sha256=hashed.result(),
-        size=path.stat().st_size,
+        size=stat.st_size,
         sheets=(Sheet(SHEET, "worksheet", "visible", ""),),
         epoch_1904=False,
         recalculate_on_load=False,
         shared_strings=None,
         styles=None,
         dialect=TextDialect(
-            found.name, dialect.delimiter, dialect.eol, skip, 2 if dialect.skip else 1, dialect.width
+            found.name, dialect.delimiter, dialect.eol, skip, 2 if dialect.skip else 1, dialect.width,
+            checked=found.checked, modified=stat.st_mtime_ns,
         ),
         notes=(f"read as text: {found.note}, {_columns(dialect)}{quotes}", *filter(None, [dialect.note])),
     )  # fmt: skip

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from importer.errors import LimitExceeded
+from importer.errors import CellsDisputed, LimitExceeded, WorkbookRefused
 
 from .bare_quotes import BareQuotes
 
@@ -23,12 +23,38 @@ if TYPE_CHECKING:
 QUOTE, RETURN = 0x22, 0x0D
 #: Bytes whose quotes and line ends are looked for at once.
 _PIECE_BYTES = 1 << 20
+#: Bytes at the end of a run in which its last record may end.
+_TAIL_BYTES = 1 << 16
 _NONE = np.empty(0, np.int64)
 
 
-def count_byte(data: bytes, byte: bytes) -> int:
+def count_byte(data: bytes | memoryview, byte: bytes) -> int:
     """Return how often a byte occurs: `bytes.count` takes five times as long where it is frequent."""
     return int(np.count_nonzero(np.frombuffer(data, np.uint8) == byte[0]))
+
+
+def are_quotes_valid(data: Bytes, quotes: Positions, dialect: TextDialect, *, inside: bool = False) -> bool:
+    """Return whether every quote opens a field, closes one, or is one of two that stand for one.
+
+    Args:
+        data: the bytes.
+        quotes: places of the quotes.
+        dialect: how the text is written.
+        inside: whether the first of them closes a field.
+    """
+    eol = dialect.eol[0]
+    borders = np.zeros(256, bool)
+    borders[[dialect.delimiter[0], eol, QUOTE]] = True
+    opening, closing = quotes[inside::2], quotes[1 - inside :: 2]
+    opens = borders[data[opening[opening > 0] - 1]]
+    closing = closing[closing + 1 < len(data)]
+    after = data[closing + 1]
+    closes = borders[after]
+    if dialect.eol == b"\n" and not closes.all():
+        returns = np.flatnonzero(~closes & (after == RETURN) & (closing + 2 < len(data)))
+        closes[returns] = data[closing[returns] + 2] == eol
+        closes |= (after == RETURN) & (closing + 2 >= len(data))
+    return bool(opens.all() and closes.all())
 
 
 class Cut(NamedTuple):
@@ -38,11 +64,13 @@ class Cut(NamedTuple):
         rows: their bytes, in UTF-8; the last one ends with a line end.
         first_line: line of the first one, 1-based.
         lines: number of lines that they take.
+        offset: where they stand in the text that was cut, in bytes; None if they are written otherwise there.
     """
 
-    rows: bytes
+    rows: memoryview
     first_line: int
     lines: int
+    offset: int | None
 
 
 class CutSizes(NamedTuple):
@@ -69,29 +97,50 @@ class RecordCutter:
         dialect: how it is written.
         sizes: how large the runs are.
         place: name of the file, for messages.
+        quick: whether runs after the first are cut at a line end that an even number of quotes precedes. Whoever reads
+            them has to look whether every quote in them has a meaning.
 
     Attributes:
         bare: what was rewritten of quotes that quote nothing.
     """
 
-    def __init__(self, blocks: Iterator[bytes], dialect: TextDialect, sizes: CutSizes, place: str) -> None:
+    def __init__(
+        self, blocks: Iterator[bytes], dialect: TextDialect, sizes: CutSizes, place: str, *, quick: bool = False
+    ) -> None:
         self._blocks, self._sizes, self._place = blocks, sizes, place
-        self._delimiter, self._eol = dialect.delimiter, dialect.eol
+        self._dialect, self._eol = dialect, dialect.eol
         self.bare = BareQuotes(dialect.delimiter, dialect.eol, place)
         self._line = dialect.first_line
         self._data, self._complete = b"", False
+        #: Where the data begins in the text; how many of its bytes were rewritten, and how many those had before.
+        self._offset, self._rewritten, self._replaced = 0, 0, 0
+        #: Whether the last line end of the data is not in the text.
+        self._ended = False
+        #: Whether runs may be cut like that, whether the next one may, and whether one was.
+        self._quick, self._may_trust, self._trusted = quick, False, False
 
     def cuts(self) -> Iterator[Cut]:
         """Yield the runs.
 
         Raises:
+            CellsDisputed: one of the next two, after runs that were cut quickly: they may have been cut wrongly.
             LimitExceeded: a record is too long.
             WorkbookRefused: a quoted text is never closed, or followed by more text.
         """
+        try:
+            yield from self._cuts()
+        except (LimitExceeded, WorkbookRefused) as exc:
+            if self._trusted:
+                raise CellsDisputed(exc.fact, choice="the whole file was read again, quote by quote") from None
+            raise
+
+    def _cuts(self) -> Iterator[Cut]:
         records = min(self._sizes.head, self._sizes.most or self._sizes.head)
         while self._data or not self._complete:
             self._fill(self._sizes.size)
-            ends = self._record_ends()
+            ends = self._quick_end()
+            if not len(ends):
+                ends = self._record_ends()
             while not len(ends) and not self._complete:
                 self._check_length()
                 self._fill(min(2 * len(self._data), self._sizes.record + 1))
@@ -100,14 +149,18 @@ class RecordCutter:
             while len(ends):
                 last = int(ends[min(records, len(ends)) - 1]) + 1
                 ends = ends[records:]
-                yield self._cut(self._data[start:last])
+                yield self._cut(start, last)
                 start, records = last, self._sizes.most or self._sizes.size
-            self._data = self._data[start:]
+            self._offset += start - self._rewritten + self._replaced
+            self._data, self._rewritten, self._replaced = self._data[start:], 0, 0
+            self._may_trust = self._quick and self._sizes.most is None and not self.bare.count
 
-    def _cut(self, rows: bytes) -> Cut:
+    def _cut(self, start: int, end: int) -> Cut:
+        rows = memoryview(self._data)[start:end]
         first, lines = self._line, count_byte(rows, self._eol)
         self._line += lines
-        return Cut(rows, first, lines)
+        is_same = not self._rewritten and not (self._ended and end == len(self._data))
+        return Cut(rows, first, lines, self._offset + start if is_same else None)
 
     def _fill(self, size: int) -> None:
         """Read on until the data has that size."""
@@ -120,6 +173,7 @@ class RecordCutter:
         self._data = b"".join(parts)
         if self._complete and self._data and not self._data.endswith(self._eol):
             self._data += self._eol
+            self._ended = True
 
     def _check_length(self) -> None:
         if len(self._data) > self._sizes.record:
@@ -132,12 +186,24 @@ class RecordCutter:
             choice="name a text file whose lines are rows",
         )
 
+    def _quick_end(self) -> Positions:
+        """Return the last line end that is in no quoted text if all quotes quote; nothing if that is not clear."""
+        data, eol = self._data, self._eol
+        if not self._may_trust or len(data) > self._sizes.record:
+            return _NONE
+        quotes, end = count_byte(data, b'"'), data.rfind(eol)
+        while end >= 0 and len(data) - end < _TAIL_BYTES and (quotes - data.count(b'"', end)) % 2:
+            end = data.rfind(eol, 0, end)
+        is_clear = end >= 0 and len(data) - end < _TAIL_BYTES and not (self._complete and end + 1 < len(data))
+        self._trusted |= is_clear
+        return np.array([end]) if is_clear else _NONE
+
     def _record_ends(self) -> Positions:
         """Return the position of the line end after each whole record of the data."""
         ends = self._find_ends(len(self._data), check=True)
         if ends is None:
             rows, used = self.bare.rewrite(self._data, self._line, complete=self._complete)
-            self._data = rows + self._data[used:]
+            self._data, self._rewritten, self._replaced = rows + self._data[used:], len(rows), used
             ends = self._find_ends(len(rows), check=False)
         if ends is None or not len(ends):
             return _NONE
@@ -159,7 +225,7 @@ class RecordCutter:
             ends = np.flatnonzero(piece == self._eol[0])
             quotes = np.flatnonzero(piece == QUOTE) if has_quotes else _NONE
             if len(quotes):
-                if check and not self._all_valid(data, quotes + start, inside=inside):
+                if check and not are_quotes_valid(data, quotes + start, self._dialect, inside=inside):
                     return None
                 ends = ends[(np.searchsorted(quotes, ends) & 1) == inside]
                 inside ^= bool(len(quotes) & 1)
@@ -167,24 +233,3 @@ class RecordCutter:
                 continue
             found.append(ends + start)
         return None if check and inside and self._complete else np.concatenate(found or [_NONE])
-
-    def _all_valid(self, data: Bytes, quotes: Positions, *, inside: bool) -> bool:
-        """Return whether every quote opens a field, closes one, or is one of two that stand for one.
-
-        Args:
-            data: the bytes.
-            quotes: places of the quotes.
-            inside: whether the first of them closes a field.
-        """
-        borders = np.zeros(256, bool)
-        borders[[self._delimiter[0], self._eol[0], QUOTE]] = True
-        opening, closing = quotes[inside::2], quotes[1 - inside :: 2]
-        opens = borders[data[opening[opening > 0] - 1]]
-        closing = closing[closing + 1 < len(data)]
-        after = data[closing + 1]
-        closes = borders[after]
-        if self._eol == b"\n" and not closes.all():
-            returns = np.flatnonzero(~closes & (after == RETURN) & (closing + 2 < len(data)))
-            closes[returns] = data[closing[returns] + 2] == self._eol[0]
-            closes |= (after == RETURN) & (closing + 2 >= len(data))
-        return bool(opens.all() and closes.all())

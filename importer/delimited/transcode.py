@@ -15,20 +15,30 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def stream_utf8(path: Path, encoding: str, skip: int) -> Generator[bytes, None, None]:
+def stream_utf8(path: Path, encoding: str, skip: int, *, checked: bool = False) -> Generator[bytes, None, None]:
     """Yield the text of a file as UTF-8 in blocks of some 4 MiB.
 
     Args:
         path: the file.
         encoding: Python's name of its encoding.
         skip: number of bytes at its start that are left out.
+        checked: whether they are known to be UTF-8.
 
     Raises:
         WorkbookRefused: the bytes are not in that encoding.
     """
     plain = encoding in {"utf-8", "ascii"}
-    pieces = _checked(path, encoding, skip) if plain else _decoded(path, encoding, skip)
+    read = _read if checked else _checked if plain else _decoded
+    pieces = read(path, encoding, skip)
     yield from pieces
+
+
+def _read(path: Path, _: str, skip: int) -> Generator[bytes, None, None]:
+    """Yield bytes as they are, in blocks that may end within a character."""
+    with path.open("rb") as file:
+        file.seek(skip)
+        while block := file.read(BLOCK_BYTES):
+            yield block
 
 
 def _checked(path: Path, encoding: str, skip: int) -> Generator[bytes, None, None]:

@@ -53,7 +53,7 @@ _JUDGED_EVERY = 8
 #: Of a hundred bytes one is judged: the engine takes up to five times as long for it as our decoder.
 _JUDGED_SHARE, _JUDGED_HEAD = 100, 64 << 10
 #: Cutting so much XML would fault in more memory anew than our program keeps for it.
-_LARGE_BYTES = 32 << 20
+LARGE_BYTES = 32 << 20
 #: Number of windows that are cut before a worker asks for them.
 WINDOWS_AHEAD = 2
 
@@ -198,7 +198,7 @@ class WindowSplitter:
 
     def windows(self) -> Iterator[Window]:
         """Yield each window as soon as its rows are in the file."""
-        if self.xml_bytes >= _LARGE_BYTES and is_own_program():
+        if self.xml_bytes >= LARGE_BYTES and is_own_program():
             keep_freed_memory()  # each block of XML needs as much as the one before it
         previous = 0
         cuts = (rows for n, rows in enumerate(self._splitter.cuts()) if n == 0 or rows.strip())
@@ -227,8 +227,10 @@ class WindowSplitter:
 
 
 def check_unchanged(workbook: Workbook) -> None:
-    """Raise WorkbookRefused if the file has another size than when it was opened."""
-    if workbook.path.stat().st_size != workbook.size:
+    """Raise WorkbookRefused if the file has another size than when it was opened, or was written to since."""
+    found = workbook.path.stat()
+    modified = workbook.dialect.modified if workbook.dialect is not None else None
+    if found.st_size != workbook.size or modified not in {None, found.st_mtime_ns}:
         raise WorkbookRefused("the file was changed while it was read", place=str(workbook.path), choice="run again")
 
 
@@ -248,7 +250,7 @@ class Slots:
         self._held: dict[int, int] = {}
         path.touch()
 
-    def put(self, number: int, rows: bytes) -> tuple[Path, int]:
+    def put(self, number: int, rows: bytes | memoryview) -> tuple[Path, int]:
         """Write a window and return the file and the window's offset in it."""
         fits = len(rows) <= self._room
         if fits and self._free:

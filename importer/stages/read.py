@@ -97,7 +97,7 @@ def read_source(
 
 def dispute_note(exc: CellsDisputed) -> str:
     """Return the note of a report on a sheet that the engine has to read."""
-    return f"{exc.fact}; so the whole sheet was read by the engine"
+    return f"{exc.fact}; so {exc.choice or 'the whole sheet was read by the engine'}"
 
 
 def read_and_load(
@@ -137,7 +137,8 @@ def _open_reader(
         workbook, sheet = opened
         splitter: WindowSplitter | TextSplitter
         if workbook.dialect is not None:
-            splitter = TextSplitter(workbook, workbook.dialect, folder, settings.limits, sizes)
+            quick = settings.engine != "calamine"  # there is no engine for texts, but a second, slower look
+            splitter = TextSplitter(workbook, workbook.dialect, folder, settings.limits, sizes, quick=quick)
         else:
             splitter = WindowSplitter(workbook, sheet, folder, settings.limits, sizes)
     with splitter:
@@ -256,7 +257,8 @@ class _SheetReader:
     def _take(self, results: Iterator[WindowRead], between_windows: Callable[[], None]) -> None:
         for result in results:
             if result.dispute:
-                raise CellsDisputed(result.dispute)
+                again = "the whole file was read again, quote by quote" if result.textual else None
+                raise CellsDisputed(result.dispute, choice=again)
             self._splitter.release(result.number)
             self._count(result)
             self._clock.advance(result.rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import itertools
 import random
 import tracemalloc
 from typing import TYPE_CHECKING, Any
@@ -16,16 +17,20 @@ from support.reading import read_cells, reading
 from importer.cells.text_forms import find_form, widest
 from importer.delimited.encodings import find_encoding
 from importer.delimited.open_text import open_text
-from importer.delimited.records import CutSizes, RecordCutter
+from importer.delimited.records import Cut, CutSizes, RecordCutter
 from importer.delimited.second_reader import check_second_reader
 from importer.delimited.utf8 import check_utf8
 from importer.errors import CellsDisagree, ImporterError, InputError, SheetError, UsageError
-from importer.inspection import inspect_workbook
+from importer.inspection import inspect_workbook, suggest_contract
 from importer.plan.infer import infer_type
-from importer.settings import Limits
+from importer.runtime.progress import Clock
+from importer.settings import Limits, Settings
+from importer.stages.read import read_source
 from importer.text_files import TextDialect, normalize_delimiter, normalize_encoding
+from importer.workers.pool import Pool
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -277,16 +282,90 @@ def test_random_files_are_read_as_python_reads_them(tmp_path: Path) -> None:
 def test_records_are_cut_alike_whatever_the_blocks(tmp_path: Path) -> None:
     text = b'a,b\n"x\n""y""",2\n5" z,3\n"q",\r\nlast,"1"'
     dialect = TextDialect("utf-8", b",", b"\n", 0, 1, 2)
-    cuts = {
-        size: b"".join(
-            cut.rows
-            for cut in RecordCutter(
-                iter([text[n : n + size] for n in range(0, len(text), size)]), dialect, CutSizes(4, 1, 2, 99), "t"
-            ).cuts()
-        )
-        for size in range(1, len(text) + 1)
-    }
-    assert set(cuts.values()) == {b'a,b\n"x\n""y""",2\n"5"" z",3\n"q",\r\nlast,"1"\n'}
+    for size in range(1, len(text) + 1):
+        blocks = iter([text[n : n + size] for n in range(0, len(text), size)])
+        cuts = list(RecordCutter(blocks, dialect, CutSizes(4, 1, 2, 99), "t").cuts())
+        assert b"".join(cut.rows for cut in cuts) == b'a,b\n"x\n""y""",2\n"5"" z",3\n"q",\r\nlast,"1"\n'
+        in_place = [cut for cut in cuts if cut.offset is not None]
+        assert in_place or size > 9
+        assert all(text[cut.offset :].startswith(cut.rows) for cut in in_place)
+
+
+def test_quick_cuts_end_where_records_end() -> None:
+    """Where all quotes quote, counting them says as much as looking at each."""
+    quick_cuts = 0
+    for seed in range(60):
+        dice = random.Random(seed)
+        fields = ["".join(dice.choices('ab ,"\r\n', k=dice.randint(0, 9))) for _ in range(300)]
+        quoted = [f'"{each.replace(chr(34), chr(34) * 2)}"' if dice.random() < 0.9 else "plain" for each in fields]
+        text = "".join(f"{a},{b}\n" for a, b in zip(quoted[::2], quoted[1::2], strict=True)).encode()
+        dialect, size = TextDialect("utf-8", b",", b"\n", 0, 1, 2), dice.randint(40, 900)
+        ends = set(itertools.accumulate(len(cut.rows) for cut in _cuts(text, dialect, CutSizes(size, 1, 1, 9999))))
+        quick = list(_cuts(text, dialect, CutSizes(size, 1, None, 9999), quick=True))
+        assert set(itertools.accumulate(len(cut.rows) for cut in quick)) <= ends
+        assert b"".join(cut.rows for cut in quick) == text
+        lines = [cut.first_line for cut in quick]
+        assert lines == [1, *(1 + text[: cut.offset].count(b"\n") for cut in quick[1:])]
+        quick_cuts += len(quick)
+    assert quick_cuts > 500
+
+
+def _cuts(text: bytes, dialect: TextDialect, sizes: CutSizes, *, quick: bool = False) -> Iterator[Cut]:
+    blocks = iter([text[n : n + 100] for n in range(0, len(text), 100)])
+    return RecordCutter(blocks, dialect, sizes, "t", quick=quick).cuts()
+
+
+_LATE_QUOTES = {
+    "odd": b'5" pipe,x\n"q","r"\n', "even": b'5" pipe,6"\n"q,\n","r"\n', "last": b'"q",5"\n', "after": b'a "b" c,d\n',
+}  # fmt: skip
+
+
+def _make_windows_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importer.reading.text_windows.window_bytes", lambda *_: 50_000)
+    monkeypatch.setattr("importer.delimited.transcode.BLOCK_BYTES", 20_000)
+
+
+@pytest.mark.parametrize("end", _LATE_QUOTES.values(), ids=_LATE_QUOTES)
+def test_quotes_that_quote_nothing_in_a_late_window(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: bytes
+) -> None:
+    """Windows are cut in good faith until a worker finds one; then the file is cut again."""
+    _make_windows_small(monkeypatch)
+    path = tmp_path / "t.csv"
+    start = b"".join(b'"t ""%d"",\n",u\n' % n for n in range(9_000))
+    path.write_bytes(b"a,b\n" + start + end + start)
+    found = inspect_workbook(path, workers=0)
+    assert "so the whole file was read again, quote by quote" in found.disputes[0]
+    with reading(path, engine="calamine") as source:
+        assert "quotes that quote nothing" in "\n".join(source.notes())
+        assert (found.source.rows, found.source.facts) == (source.rows, source.facts)
+    assert found.source.rows == 18_000 + end.count(b"\n") - end.count(b"q,\n")
+    assert suggest_contract(path, workers=0)["fields"][1]["name"] == "b"
+
+
+def test_quote_that_is_never_closed_in_a_late_window(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _make_windows_small(monkeypatch)
+    path = tmp_path / "t.csv"
+    lines = b'"t",u\n' * 20_000
+    for end, what in ((b'x,"open\n' + lines, "followed by more text"), (b'x,"open\nx,y\n', "never closed")):
+        path.write_bytes(b"a,b\n" + lines + end)
+        with pytest.raises(InputError, match=what) as caught:
+            inspect_workbook(path, workers=0)
+        assert "line 20002" in str(caught.value.place)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, encoding: str) -> None:
+    """Windows of UTF-8 are read where they stand in it."""
+    path = tmp_path / "t.csv"
+    path.write_bytes("".join(f"{n:04},x\n" for n in range(99)).encode(encoding))
+    settings = Settings(workbook=path, workers=0, chunk_rows=9)
+
+    def change() -> None:
+        path.write_bytes(path.read_bytes().replace("x".encode(encoding[:6]), "y".encode(encoding[:6])))
+
+    with Pool(0, settings.limits, tmp_path / "log") as pool, pytest.raises(InputError, match="changed while it was"):
+        read_source(settings, pool, tmp_path, Clock(), between_windows=change)
 
 
 def test_second_reader_names_the_cell() -> None:

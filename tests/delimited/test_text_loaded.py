@@ -71,3 +71,20 @@ def test_commands_and_what_they_say(tmp_path: Path) -> None:
     ran = importer("contract", "t.csv", "--delimiter", ";", cwd=tmp_path)
     assert ran.json["excel"] == {"sheet": "CSV", "headerRow": 1, "encoding": "utf-8", "delimiter": ";"}
     assert importer("inspect", "t.csv", "--delimiter", "ab", cwd=tmp_path).code == 2
+
+
+def test_quotes_that_quote_nothing_are_found_while_rows_are_written(
+    db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was written before is written again, of a file that is cut quote by quote."""
+    monkeypatch.setattr("importer.reading.text_windows.window_bytes", lambda *_: 200_000)
+    monkeypatch.setattr("importer.delimited.transcode.BLOCK_BYTES", 100_000)
+    path = tmp_path / "t.csv"
+    lines = [f'{n},"text ""{n}"", {"x" * 60}"\n' for n in range(30_000)]
+    path.write_text("".join(["id,text\n", *lines[:20_000], '-1,5" by 6"\n', *lines[20_000:]]))
+    report = db.load(path, table="t", workers=2)
+    assert report.success_count == 30_001
+    assert "quotes that quote nothing: 1, read as they are, the first in line 20002" in "\n".join(report.notes)
+    assert "so the whole file was read again, quote by quote" in "\n".join(report.notes)
+    assert db.rows("select count(*), count(distinct id), sum(id)::bigint from t") == [(30_001, 30_001, 449_984_999)]
+    assert db.rows("select text from t where id in (-1, 7) order by id") == [('5" by 6"',), (f'text "7", {"x" * 60}',)]
