@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from importer.decoding.date_serials import DateSystem
     from importer.decoding.string_views import Bytes, Positions, StringViewReader
     from importer.decoding.tag_scan import Tags
+    from importer.number_formats.date_serials import DateSystem
     from importer.number_formats.styles import CellFormats
 
     from .found_cells import FoundCells

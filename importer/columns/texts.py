@@ -13,16 +13,17 @@ import polars as pl
 import pyarrow as pa
 
 from importer.cells.arrow import series_from_arrow
-from importer.decoding.string_views import make_views, rebase, series_to_views, words
+from importer.decoding.entities import are_entities, find_char, resolve_entities
+from importer.decoding.string_views import make_views, rebase, series_to_views, views_to_series
+from importer.excel.byte_search import holds_pair
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from importer.decoding.string_views import Bytes, Positions, Views
+    from importer.decoding.string_views import Bytes, Positions
 
     Codes = NDArray[np.uint8]
 
-_ENTITIES = {"&amp;": "&", "&lt;": "<", "&gt;": ">", "&quot;": '"', "&apos;": "'"}
 _REPLACEMENT = "\ufffd".encode()
 _REFERENCE = re.compile(rb"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|amp|lt|gt|quot|apos);")
 #: Both halves of a surrogate pair are one match, so that they can be joined.
@@ -42,14 +43,12 @@ def find_encodings(rows: bytes, data: Bytes, starts: Positions, ends: Positions)
         starts: offset of each text, ascending.
         ends: offset of its end.
     """
-    escapes, references = _find(b"_", rows, data), _find(b"&", rows, data)
-    known = _are_entities(data, references)
-    marks = [
-        (ENTITIES, references[known]),
-        (ENCODED, references[~known]),
-        (ENCODED, escapes[data[escapes + 1] == ord("x")]),
-        (ENCODED, _find(b"\r", rows, data)),
-    ]
+    references = find_char(b"&", rows, data)
+    known = are_entities(data, references)
+    marks = [(ENTITIES, references[known]), (ENCODED, references[~known]), (ENCODED, find_char(b"\r", rows, data))]
+    if holds_pair(rows, b"_x"):
+        escapes = find_char(b"_", rows, data)
+        marks.append((ENCODED, escapes[data[escapes + 1] == ord("x")]))
     codes = None
     for code, found in marks:
         owners = np.searchsorted(starts, found, side="right") - 1
@@ -58,19 +57,6 @@ def find_encodings(rows: bytes, data: Bytes, starts: Positions, ends: Positions)
             codes = np.zeros(len(starts), np.uint8) if codes is None else codes
             codes[owners] = code
     return codes
-
-
-def _are_entities(data: Bytes, references: Positions) -> NDArray[np.bool_]:
-    """Return which references are to the five entities that XML names."""
-    held, known = words(data, 8)[references], np.zeros(len(references), np.bool_)
-    for name in _ENTITIES:
-        text = name.encode()
-        known |= held & np.uint64((1 << 8 * len(text)) - 1) == np.uint64(int.from_bytes(text, "little"))
-    return known
-
-
-def _find(char: bytes, rows: bytes, data: Bytes) -> Positions:
-    return np.flatnonzero(data == ord(char)) if char in rows else np.empty(0, np.int64)
 
 
 def view_texts(data: Bytes, starts: Positions, lengths: Positions) -> pl.Series:
@@ -91,26 +77,29 @@ def make_texts(data: Bytes, starts: Positions, lengths: Positions, codes: Codes 
     """
     if codes is None or not codes.any():
         return view_texts(data, starts, lengths)
+    views = make_views(data, starts, lengths)
     simple, hard = np.flatnonzero(codes == ENTITIES), np.flatnonzero(codes == ENCODED)
-    raw = view_texts(data, starts[simple], lengths[simple])
-    results = [decode_text(data[starts[n] : starts[n] + lengths[n]].tobytes()) for n in hard.tolist()]
-    decoded = pl.concat([
-        raw.str.replace_many(list(_ENTITIES), list(_ENTITIES.values())), pl.Series(results, dtype=pl.String)
-    ])  # fmt: skip
-    return _patch(data, make_views(data, starts, lengths), np.concatenate([simple, hard]), decoded)
-
-
-def _patch(data: Bytes, views: Views, places: Positions, texts: pl.Series) -> pl.Series:
-    """Return texts as they stand in a window, but for some that are given, or null; only these are copied."""
-    validity = None
-    if texts.null_count():
-        held = np.ones(len(views), np.bool_)
-        held[places] = texts.is_not_null().to_numpy()
-        validity = pa.py_buffer(np.packbits(held, bitorder="little"))
-    others, copied = series_to_views(texts.fill_null(""))
-    views[places] = rebase(others, 1, 0)
-    buffers = [validity, pa.py_buffer(views), pa.py_buffer(data), pa.py_buffer(copied)]
+    copied, validity = [b""], None
+    if len(simple):
+        others, copied[0] = resolve_entities(views_to_series(views[simple], [data]))
+        views[simple] = rebase(others, 1, 0)
+    if len(hard):
+        texts = [decode_text(data[starts[n] : starts[n] + lengths[n]].tobytes()) for n in hard.tolist()]
+        others, decoded = series_to_views(pl.Series([text or "" for text in texts], dtype=pl.String))
+        views[hard] = rebase(others, 1, len(copied[0]))
+        copied.append(decoded)
+        validity = _without(len(views), hard[[text is None for text in texts]])
+    buffers = [validity, pa.py_buffer(views), pa.py_buffer(data), pa.py_buffer(b"".join(copied))]
     return series_from_arrow(pa.Array.from_buffers(pa.string_view(), len(views), buffers))
+
+
+def _without(count: int, nulls: Positions) -> pa.Buffer | None:
+    """Return the validity of so many texts, of which these are null; None if none is."""
+    if not len(nulls):
+        return None
+    held = np.ones(count, np.bool_)
+    held[nulls] = False
+    return pa.py_buffer(np.packbits(held, bitorder="little"))
 
 
 def decode_text(xml: bytes) -> str | None:

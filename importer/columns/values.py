@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from importer.decoding.date_serials import DateSystem
     from importer.decoding.string_views import Bytes, Positions
+    from importer.number_formats.date_serials import DateSystem
     from importer.number_formats.styles import CellFormats
 
     Codes = NDArray[np.uint8]

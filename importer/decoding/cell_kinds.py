@@ -17,7 +17,7 @@ from importer.excel import sheet_xml as sheetxml
 from .engine import Cells, Engine, engine_errors, mixed_kind_errors
 
 if TYPE_CHECKING:
-    from .date_serials import DateSystem
+    from importer.number_formats.date_serials import DateSystem
 
 _DATE_DETAIL = re.compile(r"value: (\S+), datetime_type: (\w+)")
 _QUOTED = re.compile(r'\("(.*)"\)', re.DOTALL)

@@ -15,9 +15,9 @@ import numpy as np
 import polars as pl
 
 from importer.errors import WorkbookRefused
+from importer.number_formats.date_serials import DateSystem
 
 from .cell_kinds import read_columns
-from .date_serials import DateSystem
 from .engine import Cells, open_rows, read_single_dtype
 from .shared_strings import map_strings
 from .string_views import words

@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 
 from importer.errors import WorkbookRefused
+from importer.excel.byte_search import holds_pair
 from importer.excel.normalize_xml import decode_wide_escapes, normalize_strings
 from importer.excel.package import Package
 from importer.runtime.prefetch import map_in_threads
@@ -24,6 +25,7 @@ from importer.workers.allocator import release_memory
 from importer.workers.own_process import require_worker
 
 from .engine import read_strings
+from .entities import ENTITIES, are_entities, find_char, resolve_entities
 from .string_views import (
     PADDING,
     StringViewReader,
@@ -39,8 +41,6 @@ from .tag_scan import find_tags, has_marks, is_spelled_oddly
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
     from .string_views import Bytes, Positions, Views
     from .tasks import StringsTask
@@ -62,8 +62,7 @@ _PRESERVE_WORDS = [
 _BLOCK_BYTES = 2 << 20
 #: A plain item without its end tag, in a block where not all items are plain.
 _PLAIN_ITEM = r"^\s*<si><t>([^<]*)</t>$"
-_ENTITIES = {"&amp;": "&", "&lt;": "<", "&gt;": ">", "&quot;": '"', "&apos;": "'"}
-_ENTITY = "|".join(_ENTITIES)
+_ENTITY = "|".join(ENTITIES)
 _HINT = re.compile(rb"<rPh\b.*?</rPh>", re.DOTALL)
 #: Whatever it is searched in, this looks at no byte more than twice: an item ends where the next one begins.
 _ITEM = re.compile(rb"<si\b[^<>]*/>|<si\b[^<>]*+>(?:(?!<si\b).)*?</si>", re.DOTALL)
@@ -75,6 +74,7 @@ class _Block(NamedTuple):
     Attributes:
         views: string views of the items' texts.
         data: bytes that the views point into.
+        decoded: those that come after them.
         at: positions of the items that are left to the engine.
         others: XML of these items.
     """
@@ -83,6 +83,7 @@ class _Block(NamedTuple):
     data: bytes
     at: Positions
     others: list[bytes]
+    decoded: bytes = b""
 
 
 def parse_strings(task: StringsTask) -> int:
@@ -108,7 +109,7 @@ def _parse(task: StringsTask, *, rewritten: bool) -> int:
     with Package(task.workbook, task.limits) as package, StringViewWriter(task.out) as column:
         items = _split_at_items(normalize_strings(package, task.part, rewritten=rewritten), task.limits.row_bytes)
         for block in map_in_threads(_parse_block, items, os.cpu_count() or 1):
-            column.add(block.views, block.data)
+            column.add(block.views, block.data, block.decoded)
             at.append(block.at + count)
             others += block.others
             count += len(block.views)
@@ -227,10 +228,11 @@ def _parse_plain_block(body: bytes) -> _Block | None:
 
 def _decode_entities(block: _Block, data: Bytes, starts: Positions) -> _Block:
     """Return a block of plain items with entities decoded, and items with escapes left to the engine."""
-    and_signs, escapes, returns = (_find_char(char, block.data, data) for char in (b"&", b"_", b"\r"))
+    and_signs, returns = (find_char(char, block.data, data) for char in (b"&", b"\r"))
+    escapes = find_char(b"_", block.data, data) if holds_pair(block.data, b"_x") else returns[:0]
     if not (len(and_signs) or len(escapes) or len(returns)):
         return block
-    known = _starts_entity(words(data, 8)[and_signs])
+    known = are_entities(data, and_signs)
     strange = [and_signs[~known], returns, escapes[data[escapes + 1] == ord("x")]]
     marked, left = np.zeros(len(starts), bool), np.zeros(len(starts), bool)
     for found, marks in ((marked, and_signs), *((left, marks) for marks in strange)):
@@ -240,24 +242,10 @@ def _decode_entities(block: _Block, data: Bytes, starts: Positions) -> _Block:
         raw = views_to_series(block.views[others], [block.data])
         block = block._replace(at=others, others=[_ITEM_START + text.encode() + _ITEM_END for text in raw])
     if len(at):
-        views, decoded = series_to_views(_replace_entities(views_to_series(block.views[at], [block.data])))
+        views, decoded = resolve_entities(views_to_series(block.views[at], [block.data]))
         block.views[at] = rebase(views, 0, len(block.data))
-        block = block._replace(data=block.data + decoded)
+        block = block._replace(decoded=decoded)
     return block
-
-
-def _starts_entity(at: NDArray[np.unsignedinteger]) -> NDArray[np.bool_]:
-    """Return a mask of the words that start with a predefined XML entity; all others are left to the engine."""
-    known = np.zeros(len(at), bool)
-    for name in _ENTITIES:
-        mask, word = (np.uint64(int.from_bytes(text, "little")) for text in (b"\xff" * len(name), name.encode()))
-        known |= (at & mask) == word
-    return known
-
-
-def _find_char(char: bytes, body: bytes, data: Bytes) -> Positions:
-    """Return the offsets of a character in `body`, whose bytes `data` holds."""
-    return np.flatnonzero(data == ord(char)) if char in body else np.empty(0, np.int64)
 
 
 def _parse_any_block(body: bytes) -> _Block:
@@ -286,7 +274,7 @@ def _make_block(texts: pl.Series, items: pl.Series) -> _Block:
 
 def _replace_entities(raw: pl.Series) -> pl.Series:
     """Return texts with their entities replaced by characters."""
-    return raw.str.replace_many(list(_ENTITIES), list(_ENTITIES.values()))
+    return raw.str.replace_many(list(ENTITIES), list(ENTITIES.values()))
 
 
 def _check_spelling(xml: bytes) -> None:

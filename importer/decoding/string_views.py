@@ -18,6 +18,7 @@ import pyarrow as pa
 from importer.cells.arrow import series_from_arrow
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -91,7 +92,7 @@ def series_to_views(texts: pl.Series) -> tuple[Views, bytes]:
     return make_views(padded, ends[:-1], np.diff(ends)), held
 
 
-def views_to_series(views: Views, data: list[bytes]) -> pl.Series:
+def views_to_series(views: Views, data: Sequence[bytes | Bytes]) -> pl.Series:
     """Return views and their buffers as a text column; the caller guarantees valid UTF-8."""
     return _series(pa.py_buffer(views.tobytes()), [pa.py_buffer(each) for each in data])
 
@@ -125,24 +126,26 @@ class StringViewWriter:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._file.close()
 
-    def add(self, views: Views, data: bytes) -> None:
-        """Append texts, given as views and the bytes that these use as buffer 0."""
+    def add(self, views: Views, *data: bytes) -> None:
+        """Append texts, given as views and the bytes that these use as buffer 0, in parts."""
         self._views.append(self._write_bytes(views, data))
 
     def replace(self, positions: Positions, texts: pl.Series) -> None:
         """Replace the texts at `positions`."""
         self._views = [np.concatenate(self._views)]
-        self._views[0][positions] = self._write_bytes(*series_to_views(texts))
+        views, data = series_to_views(texts)
+        self._views[0][positions] = self._write_bytes(views, [data])
 
-    def _write_bytes(self, views: Views, data: bytes) -> Views:
+    def _write_bytes(self, views: Views, data: Sequence[bytes]) -> Views:
         """Write the bytes of some views, and return the views rebased to their place in the file."""
-        if self._end - self._buffers[-1] + len(data) > _MAX_BUFFER_BYTES:
+        size = sum(map(len, data))
+        if self._end - self._buffers[-1] + size > _MAX_BUFFER_BYTES:
             self._buffers.append(self._end)
         views = rebase(views, len(self._buffers) - 1, self._end - self._buffers[-1])
         # Looked for here, where the bytes are at hand: a reader would have to map all of the file for it.
-        self._nul = self._nul or b"\0" in data
-        self._file.write(data)
-        self._end += len(data)
+        self._nul = self._nul or any(b"\0" in part for part in data)
+        self._file.writelines(data)
+        self._end += size
         return views
 
     def finish(self) -> int:

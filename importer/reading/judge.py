@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import polars as pl
 
 from importer.cells.frame import ROW, sheet_columns_of
-from importer.decoding.date_serials import DateSystem
 from importer.decoding.tag_scan import find_tags
 from importer.errors import InputError
 from importer.excel.addresses import column_letters
+from importer.number_formats.date_serials import DateSystem
 from importer.workers.own_process import bounded_work
 
 from .read_by_engine import read_rows

@@ -17,7 +17,6 @@ from importer.cells.facts import profile
 from importer.cells.frame import HIDDEN, ROW
 from importer.columns.decode import Conventions, DecodedWindow, decode_cells, decode_window
 from importer.columns.plain_cells import find_plain_cells
-from importer.decoding.date_serials import DateSystem
 from importer.decoding.number_marks import mark_numbers
 from importer.decoding.shared_strings import map_strings
 from importer.decoding.tag_scan import (
@@ -38,6 +37,7 @@ from importer.excel import sheet_xml as sheetxml
 from importer.excel.addresses import MAX_COLUMNS, MAX_ROWS
 from importer.excel.normalize_xml import rewrite_rows
 from importer.footer.row_marks import find_marks
+from importer.number_formats.date_serials import DateSystem
 from importer.number_formats.shown_scales import find_scales
 from importer.table.data_rows import blank_looking
 from importer.workers.own_process import require_worker

@@ -18,7 +18,7 @@ from importer.cells import spool
 from importer.cells.frame import digits_name, pattern_name
 from importer.columns.digits import read_whole
 from importer.columns.texts import decode_text
-from importer.decoding.date_serials import DateSystem
+from importer.number_formats.date_serials import DateSystem
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -62,7 +62,7 @@ TESTS = {
     "importer/columns/row_numbers.py": _DECODE,
     "importer/columns/texts.py": _DECODE,
     "importer/columns/values.py": _DECODE,
-    "importer/decoding/date_serials.py": ["tests/columns", "tests/decoding"],
+    "importer/number_formats/date_serials.py": ["tests/columns", "tests/decoding"],
     "importer/decoding/iso_dates.py": ["tests/decoding/test_iso_dates.py"],
     "importer/decoding/tag_scan.py": [*_DECODE, "tests/excel/test_foreign.py", "tests/excel/test_hostile.py"],
     "importer/number_formats/number_format.py": _FORMATS,

@@ -11,8 +11,8 @@ from support.rawbook import DATE, ELAPSED, STAMP, inline, number, row, write_row
 from support.reading import read_cells, reading
 
 from importer.cells.frame import ROW
-from importer.decoding.date_serials import DateSystem
 from importer.inspection import inspect_workbook
+from importer.number_formats.date_serials import DateSystem
 from importer.reading import read_window, windows
 from importer.reading.judge import FAULTS, take_sample
 from importer.reading.windows import WINDOW_BYTES, judged_bytes
