@@ -73,10 +73,16 @@ def find_plain_cells(data: Bytes, size: int) -> PlainCells | None:
         size: number of bytes without that.
     """
     opens, names = data[:size] == ord("<"), data[1 : size + 1]
-    found = np.flatnonzero(opens & ((names == ord("c")) | (names == ord("r"))))
+    wanted = names == ord("c")
+    wanted |= names == ord("r")
+    wanted &= opens
+    found = np.flatnonzero(wanted)
     is_cell = data[found + 1] == ord("c")
-    at, rows = found[is_cell], found[~is_cell]
-    numbers = _find_rows(data, at, rows, size)
+    places = np.flatnonzero(~is_cell)
+    at, rows = found[is_cell], found[places]
+    # The cells of a row stand between it and the next one.
+    counts = np.diff(places, append=len(found)) - 1
+    numbers = _find_rows(data, rows, counts, size) if len(at) and len(places) and not places[0] else None
     if numbers is None:
         return None
     row_ends = np.append(rows[1:], size) - len(_ROW_END)
@@ -94,14 +100,12 @@ def find_plain_cells(data: Bytes, size: int) -> PlainCells | None:
     return PlainCells(cells, rows, row_ends, len(formulas.cells))
 
 
-def _find_rows(data: Bytes, at: Positions, rows: Positions, size: int) -> RowNumbers | None:
-    """Return the rows that begin at these offsets; None if one is not usual, or does not end where the next begins."""
-    if not len(at) or not len(rows) or at[0] < rows[0]:
-        return None
+def _find_rows(data: Bytes, rows: Positions, counts: Positions, size: int) -> RowNumbers | None:
+    """Return the rows at these offsets, with so many cells; None if one is not usual, or ends before the next one."""
     ends = np.append(rows[1:], size) - len(_ROW_END)
     if (ends < rows).any() or not (words(data, 8)[ends] & MASKS[len(_ROW_END)] == _word(_ROW_END)).all():
         return None
-    return read_usual_row_numbers(data, rows, np.diff(np.searchsorted(at, rows), append=len(at)))
+    return read_usual_row_numbers(data, rows, counts)
 
 
 def _find_texts(
