@@ -40,6 +40,7 @@ class Fields(NamedTuple):
         counts: number of fields of each record.
         lines: line of each record, 1-based.
         quotes: offset of each quote.
+        inner: number of quotes within each text, two for each of its own; None if there are none.
     """
 
     data: Bytes
@@ -50,6 +51,11 @@ class Fields(NamedTuple):
     counts: Positions
     lines: Positions
     quotes: Positions
+    inner: Positions | None
+
+    def even(self, width: int) -> bool:
+        """Return whether all records have so many fields."""
+        return len(self.starts) == width * len(self.counts) and bool((self.counts == width).all())
 
 
 class TextRows(NamedTuple):
@@ -83,30 +89,31 @@ def split_fields(rows: bytes, dialect: TextDialect, first_line: int) -> Fields:
     data = np.frombuffer(rows + bytes(PADDING), np.uint8)
     text, eol, has_quotes = data[: len(rows)], dialect.eol[0], b'"' in rows
     marks, chars = _find_marks(text, dialect, first_line, quotes=has_quotes)
-    quotes = np.empty(0, np.int64)
-    ends, breaks = marks, None
+    quotes, quoted, inner = np.empty(0, np.int64), None, None
+    ends, kinds = marks, chars
     if has_quotes:
         is_quote = chars == QUOTE
-        quotes, outside = marks[is_quote], (np.cumsum(is_quote) & 1) == 0
-        outside &= ~is_quote
-        breaks = marks[chars == eol]
-        ends, chars = marks[outside], chars[outside]
+        before = np.cumsum(is_quote, dtype=np.int32)
+        outside = np.flatnonzero(~(is_quote | (before & 1).astype(bool)))
+        # Taking by positions takes half the time of taking by a mask.
+        quotes, ends, kinds = marks[is_quote], marks.take(outside), chars.take(outside)
+        inner = np.diff(before.take(outside), prepend=0)
     starts = np.empty_like(ends)
     starts[:1], starts[1:] = 0, ends[:-1] + 1
-    last = np.flatnonzero(chars == eol)
+    last = np.flatnonzero(kinds == eol)
     firsts = np.empty_like(last)
     firsts[:1], firsts[1:] = 0, last[:-1] + 1
     lines = first_line + np.arange(len(firsts))
-    if breaks is not None and len(breaks) > len(firsts):  # some texts have line breaks
-        lines = first_line + np.searchsorted(breaks, starts[firsts])
+    if has_quotes and np.count_nonzero(breaks := chars == eol) > len(firsts):  # some texts have line breaks
+        lines = first_line + np.searchsorted(marks[breaks], starts[firsts])
     if dialect.eol == b"\n" and b"\r" in rows:
         ended = last[ends[last] > starts[last]]
         ends[ended] -= text[ends[ended] - 1] == RETURN
-    quoted = None
-    if has_quotes:
-        quoted = (text[starts] == QUOTE) & (ends > starts)
+    if inner is not None:
+        quoted = inner > 0
         starts, ends = starts + quoted, ends - quoted
-    return Fields(data, starts, ends - starts, quoted, firsts, last - firsts + 1, lines, quotes)
+        inner = inner - 2 * quoted if len(quotes) > 2 * np.count_nonzero(quoted) else None
+    return Fields(data, starts, ends - starts, quoted, firsts, last - firsts + 1, lines, quotes, inner)
 
 
 def _find_marks(text: Bytes, dialect: TextDialect, first_line: int, *, quotes: bool) -> tuple[Positions, Bytes]:
@@ -149,7 +156,7 @@ def make_rows(
     beyond = _rows_beyond(fields, width)
     columns: dict[str, pl.Series] = {}
     for column in range(width):
-        texts = _column(rows, fields, column) if read is None else read[column]
+        texts = _column(fields, column, width) if read is None else read[column]
         if column == width - 1 and len(beyond):
             rest = _rest_of_lines(rows, fields, beyond, width)
             columns[part(column, "unreadable")] = rest
@@ -184,32 +191,32 @@ def _has_text(fields: Fields) -> Mask:
     return (fields.counts > 1) | (fields.lengths[fields.firsts] > 0)
 
 
-def _column(rows: bytes, fields: Fields, column: int) -> pl.Series:
+def _column(fields: Fields, column: int, width: int) -> pl.Series:
     """Return the texts of a column; null where a record has none."""
-    held = fields.counts > column
-    whole = bool(held.all())
-    at = np.where(held, fields.firsts + column, 0) if not whole else fields.firsts + column
+    held = None if fields.even(width) else fields.counts > column
+    # In lines of one width the fields of a column are every so many-th.
+    at = slice(column, None, width) if held is None else np.where(held, fields.firsts + column, 0)
     starts, lengths = fields.starts[at], fields.lengths[at]
     texts = view_texts(fields.data, starts, lengths)
-    quoted = fields.quoted[at] if fields.quoted is not None else None
-    if quoted is not None and b'""' in rows:
-        texts = _without_doubled(texts, quoted)
-    filled = (lengths > 0) if quoted is None else (lengths > 0) | quoted
-    if not whole:
+    if fields.inner is not None:
+        texts = _without_doubled(texts, fields.inner[at] > 0)
+    filled = lengths > 0 if fields.quoted is None else (lengths > 0) | fields.quoted[at]
+    if held is not None:
         filled &= held
     if filled.all():
         return texts
     return pl.select(pl.when(pl.lit(pl.Series(filled))).then(pl.lit(texts))).to_series()
 
 
-def _without_doubled(texts: pl.Series, quoted: Mask) -> pl.Series:
-    """Return texts with one quote for each two, where the field was quoted."""
-    doubled = texts.str.contains('""', literal=True) & pl.Series(quoted)
-    if not doubled.any():
+def _without_doubled(texts: pl.Series, doubled: Mask) -> pl.Series:
+    """Return texts with one quote for each two in some of them."""
+    at = pl.Series(np.flatnonzero(doubled))
+    if not len(at):
         return texts
-    return pl.select(
-        pl.when(pl.lit(doubled)).then(pl.lit(texts).str.replace_all('""', '"', literal=True)).otherwise(pl.lit(texts))
-    ).to_series()
+    single = texts.gather(at).str.replace_all('""', '"', literal=True)
+    order = np.arange(len(texts))
+    order[doubled] = np.arange(len(texts), len(texts) + len(at))
+    return pl.concat([texts, single], rechunk=True).gather(pl.Series(order))
 
 
 def _rows_beyond(fields: Fields, width: int) -> Positions:

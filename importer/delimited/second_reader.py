@@ -36,8 +36,9 @@ def check_second_reader(rows: bytes, dialect: TextDialect, frame: pl.DataFrame, 
         raise CellsDisagree(f"the second reader (polars) cannot read the lines: {exc}", choice=_CHOICE) from None
     if len(theirs) != len(lines):
         raise CellsDisagree(f"two readers find {len(lines):,} and {len(theirs):,} rows", choice=_CHOICE)
-    numbers = pl.Series(ROW, lines, dtype=pl.Int64)
-    ours = pl.DataFrame([numbers]).join(frame, on=ROW, how="left", maintain_order="left")
+    numbers, ours = pl.Series(ROW, lines, dtype=pl.Int64), frame
+    if len(frame) != len(lines):  # some have no cell
+        ours = pl.DataFrame([numbers]).join(frame, on=ROW, how="left", maintain_order="left")
     arrays = ours.to_dict()  # asking a frame for the names of its columns takes longer the more it has
     for column, read in enumerate(theirs.get_columns()):
         texts = arrays.get(part(column, "text"))
@@ -70,7 +71,7 @@ def read_alike(rows: bytes, dialect: TextDialect, fields: Fields) -> list[pl.Ser
         return None
     columns = theirs.get_columns()
     lengths = theirs.select(pl.all().str.len_bytes().fill_null(0)).get_columns()
-    even = bool((fields.counts == dialect.width).all())
+    even = fields.even(dialect.width)
     for column, texts in enumerate(columns):
         held = True if even else fields.counts > column
         # In lines of one width the fields of a column are every so many-th: slices, which nothing is copied for.
@@ -88,10 +89,8 @@ def read_alike(rows: bytes, dialect: TextDialect, fields: Fields) -> list[pl.Ser
 
 def _unquoted_lengths(fields: Fields, at: Positions | slice, others: Positions) -> Positions:
     """Return the lengths of some fields of a column, those of `others`, with one quote for each two."""
-    quotes = fields.quotes
-    starts, lengths = fields.starts[at][others], fields.lengths[at][others]
-    inside = np.searchsorted(quotes, starts + lengths) - np.searchsorted(quotes, starts)
-    return lengths if fields.quoted is None else lengths - np.where(fields.quoted[at][others], inside // 2, 0)
+    lengths = fields.lengths[at][others]
+    return lengths if fields.inner is None else lengths - fields.inner[at][others] // 2
 
 
 _CHOICE = "write the file again, with quotes around texts that hold delimiters, quotes or line ends"
