@@ -120,7 +120,7 @@ class _Watch:
     def run(self) -> int:
         """Look and load until a signal comes, or once; return the exit code."""
         self._arrivals.look()
-        codes: list[int] = []
+        codes: set[int] = set()  # of months of imports
         while True:
             _sleep(self._request.poll)
             ready = [a for a in self._arrivals.look() if self._not_before.get(a, 0.0) <= time.monotonic()]
@@ -129,7 +129,7 @@ class _Watch:
                 stopped, reports = self._round(arrivals)
                 if stopped is not None:
                     return 128 + stopped
-                codes.append(ManyReport(tuple(reports)).exit_code)
+                codes.add(ManyReport(tuple(reports)).exit_code)
             if self._request.once:
                 return next((code for code in WORST_FIRST if code in codes), 0)
 
