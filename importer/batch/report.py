@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from textwrap import indent
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from importer.report.packed_json import PackedJson
@@ -203,15 +205,20 @@ class ManyReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the dict that `--json` prints."""
+        return {**self._head(), "reports": [r.to_dict() for r in self.reports]}
+
+    def _head(self) -> dict[str, Any]:
         outcome = "failed" if self.sums["failed"] else "interrupted" if self.stopped_by else "done"
-        return {
-            "outcome": outcome,
-            "exit_code": self.exit_code,
-            "sums": self.sums,
-            "notes": list(self.notes),
-            "rejects": [each._asdict() for each in self.workbooks],
-            "reports": [r.to_dict() for r in self.reports],
-        }
+        rejects = [each._asdict() for each in self.workbooks]
+        shown = {"outcome": outcome, "exit_code": self.exit_code, "sums": self.sums}
+        return {**shown, "notes": list(self.notes), "rejects": rejects}
+
+    def json_pieces(self) -> Iterator[str]:
+        """Yield the text that `--json` prints, one report after the other: as dicts, thousands take much memory."""
+        yield _json(self._head()).removesuffix("\n}") + ',\n  "reports": ['
+        for number, report in enumerate(self.reports):
+            yield ("," if number else "") + "\n" + indent(_json(report.to_dict()), "    ")
+        yield "\n  ]\n}"
 
     def lines(self, *, only_problems: bool = False) -> Iterator[str]:
         """Yield the report as text: a line for each import (or each that is not simply done), the notes, the sums."""
@@ -231,6 +238,10 @@ class ManyReport:
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
+
+
+def _json(value: dict[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=2)
 
 
 def failed_report(spec: ImportSpec, error: dict[str, Any], seconds: float = 0.0) -> ImportReport:

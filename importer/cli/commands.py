@@ -129,14 +129,14 @@ def _load(workbooks: tuple[str, ...], options: dict[str, Any], *, dry_run: bool)
             specs = given_specs(options)
             if len(specs) > 1:
                 report = import_all([], options, show, dry_run=dry_run, specs=specs)
-                sys.exit(deliver_report(report.to_dict(), report_to, report.exit_code))
+                sys.exit(deliver_report(report.json_pieces, report_to, report.exit_code))
             settings = settings_of_spec(specs[0], options)
             has_budget = settings.max_rejects is not None
             sys.exit(_load_one(settings, show, report_to, dry_run=dry_run, has_budget=has_budget))
         with stdin_as_file(sources, options) as named:
             if not is_plain(named, options):
                 report = import_all(request_groups(named, options), options, show, dry_run=dry_run)
-                sys.exit(deliver_report(report.to_dict(), report_to, report.exit_code))
+                sys.exit(deliver_report(report.json_pieces, report_to, report.exit_code))
             from importer.excel.rejects_origin import rejects_in_folder
             from importer.settings import make_settings
 
@@ -165,7 +165,7 @@ def _load_one(
     # What was imported before is as complete as it was then.
     code = EXIT_REJECTED if report.error_count and not has_budget else 0
     code = MachineError.exit_code if report.undelivered else code
-    return deliver_report(report.to_dict(), report_to, code)
+    return deliver_report(lambda: [json.dumps(report.to_dict(), ensure_ascii=False, indent=2)], report_to, code)
 
 
 @cli.command(cls=SectionedCommand)

@@ -16,7 +16,7 @@ import click
 from importer.errors import BudgetExceeded, CommitUnknown, ImporterError, Interrupted, MachineError, NotDelivered
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from importer.report.model import Report
 
@@ -127,12 +127,12 @@ def _report_and_exit(error: ImporterError, report_to: str | None, *, as_json: bo
     }
     with _ignore_broken_stdout():
         if as_json:
-            click.echo(json.dumps(shown, ensure_ascii=False, indent=2))
+            click.echo(_json(shown))
         elif report:
             show_report(report, as_json=False, quiet=quiet, verbose=False)
     with _ignore_broken_stdout():
         click.echo(f"importer: {error}", err=True)
-    sys.exit(deliver_report(shown, report_to, error.exit_code))
+    sys.exit(deliver_report(lambda: [_json(shown)], report_to, error.exit_code))
 
 
 def check_report_place(place: str | None) -> None:
@@ -147,11 +147,15 @@ def check_report_place(place: str | None) -> None:
         check_destination(url)
 
 
-def deliver_report(shown: dict[str, Any], place: str | None, code: int) -> int:
+def _json(shown: dict[str, Any]) -> str:
+    return json.dumps(shown, ensure_ascii=False, indent=2)
+
+
+def deliver_report(pieces: Callable[[], Iterable[str]], place: str | None, code: int) -> int:
     """Write a report where `--report` says, and return the exit code: 4 if it cannot be written and all else was well.
 
     Args:
-        shown: the report, as `--json` prints it.
+        pieces: returns the report in pieces, as `--json` prints it.
         place: path or address; None: nowhere.
         code: exit code of the run.
     """
@@ -161,7 +165,7 @@ def deliver_report(shown: dict[str, Any], place: str | None, code: int) -> int:
     from importer.urls import path_or_url
 
     try:
-        write_bytes(json.dumps(shown, ensure_ascii=False, indent=2).encode("utf-8", "replace"), path_or_url(place))
+        write_bytes("".join(pieces()).encode("utf-8", "replace"), path_or_url(place))
     except (ImporterError, OSError) as exc:
         kept = f"; it is in {exc.kept}" if isinstance(exc, NotDelivered) else ""
         fact = getattr(exc, "fact", None) or getattr(exc, "strerror", None) or str(exc)
@@ -186,7 +190,7 @@ def _ignore_broken_stdout() -> Iterator[None]:
 def show_report(report: Report, *, as_json: bool, quiet: bool, verbose: bool) -> None:
     """Print a report as JSON or as text, or not at all if `quiet`."""
     if as_json:
-        click.echo(json.dumps(report.to_dict(), ensure_ascii=False, indent=2))
+        click.echo(_json(report.to_dict()))
     elif not quiet:
         from .render import output, print_report
 

@@ -253,7 +253,9 @@ def print_many(report: ManyReport, *, as_json: bool, quiet: bool, verbose: bool)
     A terminal has shown a line as each import ended; then only those that need attention are repeated.
     """
     if as_json:
-        click.echo(json.dumps(report.to_dict(), ensure_ascii=False, indent=2))
+        for piece in report.json_pieces():
+            click.echo(piece, nl=False)
+        click.echo()
         return
     if quiet:
         return

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from importer.batch.execution.schedule import EndedFutures
-from importer.batch.report import ImportReport
+from importer.batch.report import ImportReport, ManyReport, RejectsWorkbook
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,6 +43,17 @@ def test_a_packed_report_says_the_same() -> None:
     assert pickle.loads(pickle.dumps(packed)).to_dict() == report.to_dict()
     with pytest.raises(KeyError):
         packed.report["nothing"]
+
+
+@pytest.mark.parametrize("number", [0, 1, 3])
+def test_the_json_of_many_reports_comes_in_pieces(number: int) -> None:
+    reports = tuple(_report(n).packed() for n in range(number))
+    many = ManyReport(reports, ("a\nnote",), 1.5, None, (RejectsWorkbook("r.xlsx", ("importer run r.xlsx",)),))
+    pieces = list(many.json_pieces())
+    whole = json.dumps(many.to_dict(), ensure_ascii=False, indent=2)
+    assert json.loads("".join(pieces)) == json.loads(whole)
+    assert "".join(pieces) == whole or not number
+    assert len(pieces) == number + 2
 
 
 def test_packed_reports_take_little_memory() -> None:
