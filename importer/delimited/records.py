@@ -25,6 +25,8 @@ QUOTE, RETURN = 0x22, 0x0D
 _PIECE_BYTES = 1 << 20
 #: Bytes at the end of a run in which its last record may end.
 _TAIL_BYTES = 1 << 16
+#: Bytes of a last run that takes a worker long enough for the others to be idle meanwhile.
+_LONG_END_BYTES = 2 << 20
 _NONE = np.empty(0, np.int64)
 
 
@@ -81,12 +83,14 @@ class CutSizes(NamedTuple):
         head: records of the first run.
         most: most records of a run, or None.
         record: most bytes of one record.
+        tail: records of the last run, if it would be long: they are read alone, after all others. 0: no such run.
     """
 
     size: int
     head: int
     most: int | None
     record: int
+    tail: int = 0
 
 
 class RecordCutter:
@@ -112,6 +116,8 @@ class RecordCutter:
         self.bare = BareQuotes(dialect.delimiter, dialect.eol, place)
         self._line = dialect.first_line
         self._data, self._complete = b"", False
+        #: The block after the data, if it was read already.
+        self._next: bytes | None = None
         #: Where the data begins in the text; how many of its bytes were rewritten, and how many those had before.
         self._offset, self._rewritten, self._replaced = 0, 0, 0
         #: Whether the last line end of the data is not in the text.
@@ -146,14 +152,22 @@ class RecordCutter:
                 self._fill(min(2 * len(self._data), self._sizes.record + 1))
                 ends = self._record_ends()
             start = 0
-            while len(ends):
-                last = int(ends[min(records, len(ends)) - 1]) + 1
-                ends = ends[records:]
+            for stop in self._stops(len(ends), records) if len(ends) else ():
+                last = int(ends[stop - 1]) + 1
                 yield self._cut(start, last)
                 start, records = last, self._sizes.most or self._sizes.size
             self._offset += start - self._rewritten + self._replaced
             self._data, self._rewritten, self._replaced = self._data[start:], 0, 0
             self._may_trust = self._quick and self._sizes.most is None and not self.bare.count
+
+    def _stops(self, count: int, first: int) -> list[int]:
+        """Return the number of records before the end of each run; the first has so many at most."""
+        most, tail = self._sizes.most, count - self._sizes.tail
+        stops = [*range(min(first, count), count, most or count), count]
+        is_long = self._complete and most is None and len(self._data) > _LONG_END_BYTES
+        if self._sizes.tail and is_long and tail > (stops[-2] if len(stops) > 1 else 0):
+            stops.insert(-1, tail)
+        return stops
 
     def _cut(self, start: int, end: int) -> Cut:
         rows = memoryview(self._data)[start:end]
@@ -166,8 +180,9 @@ class RecordCutter:
         """Read on until the data has that size."""
         parts, held = [self._data], len(self._data)
         while held < size and not self._complete:
-            block = next(self._blocks, b"")
-            self._complete = not block
+            block = next(self._blocks, b"") if self._next is None else self._next
+            self._next = next(self._blocks, b"") if block else b""
+            self._complete = not self._next
             parts.append(block)
             held += len(block)
         self._data = b"".join(parts)
@@ -189,7 +204,7 @@ class RecordCutter:
     def _quick_end(self) -> Positions:
         """Return the last line end that is in no quoted text if all quotes quote; nothing if that is not clear."""
         data, eol = self._data, self._eol
-        if not self._may_trust or len(data) > self._sizes.record:
+        if not self._may_trust or (self._complete and self._sizes.tail) or len(data) > self._sizes.record:
             return _NONE
         quotes, end = count_byte(data, b'"'), data.rfind(eol)
         while end >= 0 and len(data) - end < _TAIL_BYTES and (quotes - data.count(b'"', end)) % 2:

@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Self
 
 from importer.decoding.tasks import Window
+from importer.footer.footer import TAIL_ROWS
 from importer.workers.allocator import keep_freed_memory
 from importer.workers.own_process import is_own_program
 
@@ -67,7 +68,7 @@ class TextSplitter:
         self._workbook, self._width = workbook, dialect.width
         size = window_bytes(workbook.size, max(sizes.workers, 1), 0)
         self._blocks = stream_utf8(workbook.path, dialect.encoding, dialect.skip, checked=dialect.checked)
-        cuts = CutSizes(size, sizes.head_rows, sizes.chunk_rows, min(limits.row_bytes, _RECORD_BYTES))
+        cuts = CutSizes(size, sizes.head_rows, sizes.chunk_rows, min(limits.row_bytes, _RECORD_BYTES), TAIL_ROWS)
         self._cutter = RecordCutter(self._blocks, dialect, cuts, workbook.path.name, quick=quick)
         self._slots = Slots(folder / "windows.txt", 2 * size)
         #: The file, if a window can be read there, and where its text begins.

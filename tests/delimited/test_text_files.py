@@ -320,6 +320,18 @@ _LATE_QUOTES = {
 }  # fmt: skip
 
 
+def test_last_rows_of_a_large_file_are_a_window_of_their_own() -> None:
+    """The other workers wait for it, because only the end of the file says whether they are data."""
+    text = b"".join(b'%d,"x,\ny"\n' % n for n in range(600_000))
+    dialect = TextDialect("utf-8", b",", b"\n", 0, 1, 2)
+    for quick, size in itertools.product((False, True), (1 << 19, 5 << 20, 9 << 20)):
+        blocks = iter([text[n : n + (1 << 19)] for n in range(0, len(text), 1 << 19)])
+        cuts = list(RecordCutter(blocks, dialect, CutSizes(size, 10, None, 64 << 20, 64), "t", quick=quick).cuts())
+        assert b"".join(cut.rows for cut in cuts) == text
+        assert (cuts[-1].lines == 2 * 64) == (size > 1 << 20)
+        assert cuts[0].lines == 20
+
+
 def _make_windows_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importer.reading.text_windows.window_bytes", lambda *_: 50_000)
     monkeypatch.setattr("importer.delimited.transcode.BLOCK_BYTES", 20_000)
