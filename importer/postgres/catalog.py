@@ -80,9 +80,14 @@ class Table:
         return next((c for c in self.columns if c.name == name), None)
 
     @property
+    def oid(self) -> int:
+        """The table's own number, which it keeps when it is renamed."""
+        return int(self.definition["the table itself"].split()[0])
+
+    @property
     def is_partitioned(self) -> bool:
         """Whether the table is one of partitions."""
-        return (self.definition.get("the table itself") or "").split()[1:2] == ["p"]
+        return self.definition["the table itself"].split()[1] == "p"
 
     @property
     def changing_triggers(self) -> tuple[str, ...]:

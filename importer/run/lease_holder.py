@@ -28,7 +28,7 @@ from importer.runtime.retry import Retry
 from .import_key import contract_sha256, random_key, run_key
 from .import_lock import ImportLock
 from .lease import AlreadyImported, RunLease
-from .reload import reload_reason, require_believable
+from .reload import moved_target_note, reload_reason, require_believable
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -220,10 +220,11 @@ class LeaseHolder:
     def _read_ledger(self, lease: RunLease) -> RunLease:
         """Return the lease with what the ledger says about the same import: a dead run, and whether it is published."""
         published, dead = find_runs(lease.session, lease.key, lease.target.quoted)
-        lease.session.commit()
         if dead is not None:
             self._run_id = dead.id
-            lease = replace(lease, dead_run=dead, run_id=dead.id)
+            note = moved_target_note(lease.session, lease.target, dead)
+            lease = replace(lease, dead_run=dead, run_id=dead.id, notes=(*lease.notes, *([note] if note else [])))
+        lease.session.commit()
         if published is None:
             return lease
         if published.id == self._run_id:

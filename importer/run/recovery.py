@@ -215,6 +215,7 @@ def describe_run(settings: Settings, lease: RunLease, chunks: int | None, counts
     return {
         "workbook": lease.workbook.recorded_name, "sha256": lease.workbook.sha256, "sheet": lease.sheet.name,
         "target_schema": lease.target.schema, "target_table": lease.target.name, "mode": settings.mode,
+        "target_oid": lease.target.table.oid if lease.target.table else None,
         "contract_sha256": lease.contract_sha256,
         "plan": {**method, "options": lease.options},
         "counts": counts,

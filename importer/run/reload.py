@@ -53,6 +53,23 @@ def _rows_unchanged(session: Session, target: Target, published: LedgerRun) -> b
     return bool(count == left and foreign == 0)
 
 
+def moved_target_note(session: Session, target: Target, dead: LedgerRun) -> str | None:
+    """Return the note on a table that an unfinished run began to load into and that has another name now, or is gone.
+
+    Args:
+        session: session with the target server.
+        target: the table that the load goes to, which bears the name.
+        dead: the unfinished run.
+    """
+    if dead.target_oid is None or (target.table is not None and target.table.oid == dead.target_oid):
+        return None
+    named = "select pg_catalog.format('%I.%I', n.nspname, c.relname) from pg_catalog.pg_class c "
+    named += "join pg_catalog.pg_namespace n on n.oid = c.relnamespace where c.oid = $1 and c.relkind in ('r', 'p')"
+    now = session.value(named, [dead.target_oid])
+    what = f"is {now} now, and is left as it is" if now else "is gone"
+    return f"the table that the unfinished run of this import found as {target.quoted} {what}"
+
+
 def require_believable(published: LedgerRun, target: Target) -> None:
     """Refuse to take the ledger's word for a run that it says was published, where that cannot be so.
 

@@ -26,6 +26,7 @@ from importer.errors import (
 from importer.ledger.history import clean, leftovers
 from importer.ledger.locks import lock_number, new_staging_name
 from importer.ledger.schema import SCHEMA
+from importer.pipeline import Hooks, run
 from importer.postgres.session import Session
 from importer.run.import_key import random_key, run_key
 from importer.run.lease_holder import LeaseHolder
@@ -162,6 +163,34 @@ def test_table_made_anew_is_loaded_again(db: Database, book: Path) -> None:
     db.load(book)
     db.run("drop table t", "create table t (id bigint, name text)")
     assert any("was replaced by another table" in note for note in db.load(book).notes)
+    assert _all(db) == LOADED
+
+
+@pytest.mark.parametrize(
+    ("then", "said"),
+    [
+        (["alter table t rename to u"], "is {}.u now, and is left as it is"),
+        (["alter table t rename to u", "create table t (like u)"], "is {}.u now, and is left as it is"),
+        (["drop table t"], "is gone"),
+        (["alter table t add more int"], ""),
+    ],
+    ids=["renamed", "renamed and made anew", "dropped", "altered"],
+)
+def test_table_of_an_unfinished_run_that_moved_is_told(db: Database, book: Path, then: list[str], said: str) -> None:
+    db.run("create table t (id bigint, name text)")
+
+    def fail() -> None:
+        raise ConnectionFailed("the server is gone")
+
+    settings = Settings(workbook=book, dsn=db.dsn, table="t", workers=0, retry_for=0)
+    with pytest.raises(ConnectionFailed):
+        run(settings, hooks=Hooks(before_publish=fail))
+    db.run(*then)
+    report = db.load(book)
+    assert report.outcome == "published"
+    told = [note for note in report.notes if "unfinished run" in note]
+    assert len(told) == bool(said)
+    assert all(note.endswith(said.format(db.schema)) for note in told)
     assert _all(db) == LOADED
 
 
