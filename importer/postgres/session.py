@@ -56,6 +56,7 @@ select pg_catalog.getdatabaseencoding()::pg_catalog.text as encoding,
        pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false) as own,
        (select pg_catalog.count(pg_catalog.set_config(name, value, false))
         from (values ('jit', 'off'), ('client_encoding', 'UTF8'), ('quote_all_identifiers', 'off'),
+                     ('array_nulls', 'on'),
                      ('idle_in_transaction_session_timeout', '0'), ('idle_session_timeout', '0'),
                      ('transaction_timeout', '0')) as ours (name, value)
         where pg_catalog.current_setting(name, true) is not null) as ours

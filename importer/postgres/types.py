@@ -151,7 +151,7 @@ TEXT_WIRE_TYPE = WireType("text", pl.String)
 #: `character` is not one of them: it drops trailing blanks, so staging would not hold what was read.
 TEXT_LIKE = ("text", "character varying", "citext", "json")
 #: Types with binary, composite or otherwise special values, which no cell of a sheet can mean.
-UNFIT = ("bytea", "record", "oid", "xid", "tsvector", "tsquery", "money", '"char"', "time with time zone")
+UNFIT = ("bytea", "record", "oid", "xid", "xid8", "tsvector", "tsquery", "money", '"char"', "time with time zone")
 #: Prefixes of further such types: for `interval hour` and the like, the server's cast drops smaller units.
 UNSUPPORTED_PREFIXES = ("interval ",)
 

@@ -23,6 +23,13 @@ _FLOAT_DIGITS = 17
 _LONGEST_TEXT = 40
 _PLAIN_UUID = r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}"
 _UUID = rf"^(?:{_PLAIN_UUID}|\{{{_PLAIN_UUID}\}})$"
+_DAY, _CLOCK = r"\d{4}-\d\d-\d\d", r"[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?"
+#: Bounds of ranges that mean the same whatever date style and time zone a session has: their forms, and an example.
+_RANGE_BOUNDS = {
+    "date": (_DAY, "[2024-01-31,2024-03-01)"),
+    "ts": (f"{_DAY}(?:{_CLOCK})?", "[2024-01-31 12:00,2024-03-01)"),
+    "tstz": (rf"{_DAY}{_CLOCK}(?:Z|[+-]\d\d(?::?\d\d)?)", "[2024-01-31T12:00Z,2024-03-01T12:00+02:00)"),
+}
 _TEXT_TYPES = {"text", "character varying", "character", "citext", "name"}
 
 
@@ -208,11 +215,22 @@ def _text(text: pl.Expr, pg_type: PgType, *, nul: bool) -> Cast:
         )
     if pg_type.name == "uuid":
         return Cast(pl.when(text.str.contains(_UUID)).then(text), "is not a UUID")
+    for subtype, (bound, example) in _RANGE_BOUNDS.items():
+        if pg_type.name in {f"{subtype}range", f"{subtype}multirange"}:
+            fits = text.str.contains(_range_regex(bound, is_multi="multi" in pg_type.name))
+            return Cast(pl.when(fits).then(text), f"is not a {pg_type.name} with bounds as in {example}")
     if pg_type.name in {"json", "jsonb"}:
         return Cast(text.map_elements(lambda t: t if is_json(t) else None, return_dtype=pl.String), "is not JSON")
     if pg_type.name == "name":
         return Cast(pl.when(clean.str.len_bytes() <= 63).then(clean), "is longer than 63 bytes")  # noqa: PLR2004 - NAMEDATALEN
     return Cast(clean, "holds a NUL character, which PostgreSQL cannot store")
+
+
+def _range_regex(bound: str, *, is_multi: bool) -> str:
+    """Return a regular expression for a range with such bounds, or for several in braces; `(?i:…)` ignores case."""
+    one = rf'(?:"{bound}"|{bound}|(?i:-?infinity))?'
+    single = rf"(?:[\[(]{one},{one}[\])]|(?i:empty))"
+    return rf"^\{{(?:{single}(?:, ?{single})*)?\}}$" if is_multi else rf"^{single}$"
 
 
 def _bits_regex(pg_type: PgType) -> str:

@@ -90,6 +90,14 @@ EXISTING: list[tuple[str, str, list[tuple[Any, Any]]]] = [
     ("bit varying(3)", "x::text", [("10", "10"), ("1010", REJECT)]),
     ("name", "x::text", [("a" * 63, "a" * 63), ("a" * 64, REJECT)]),
     ("inet", "x::text", [("10.0.0.1", "10.0.0.1/32")]),
+    ("int4range", "x::text", [("[1,3)", "[1,3)"), ("empty", "empty")]),
+    ("daterange", "x::text", [("[2024-01-31,2024-03-01)", "[2024-01-31,2024-03-01)"), ("empty", "empty"),
+        ("(,2024-03-01)", "(,2024-03-01)"), ("[01/02/2024,03/04/2024)", REJECT), ("[2024-03-01,2024-01-31)", REJECT),
+        ("[today,infinity)", REJECT), ("[-infinity,Infinity)", "[-infinity,infinity)")]),
+    ("tsrange", "x::text", [('["2024-01-31 12:00",2024-03-01)', '["2024-01-31 12:00:00","2024-03-01 00:00:00")'),
+        ("[31.1.2024,)", REJECT)]),
+    ("tstzrange", "lower(x) at time zone 'UTC'", [("[2024-01-31T12:00+01:00,)", datetime(2024, 1, 31, 11)),
+        ("[2024-01-31 12:00Z,)", datetime(2024, 1, 31, 12)), ("[2024-01-31 12:00,)", REJECT)]),
 ]  # fmt: skip
 
 
@@ -195,6 +203,7 @@ def test_citext(db: Database, tmp_path: Path) -> None:
         "timetz",
         "tsvector",
         "oid",
+        "xid8",
         "interval hour",
         "interval day to second(0)",
     ],

@@ -375,6 +375,24 @@ def test_settings_of_a_role_change_nothing(
         assert session.value(waits) == 0
 
 
+def test_settings_of_a_role_decide_no_value(db: Database, odd_role: str, tmp_path: Path) -> None:
+    """A null in a list stays one, and a range whose meaning depends on the role's date style is a reject."""
+    for setting in ("array_nulls = off", "DateStyle = 'ISO, DMY'", "TimeZone = 'Asia/Kathmandu'"):
+        db.run(f"ALTER ROLE {odd_role} SET {setting}")
+    db.run("CREATE TABLE t (n int, names text[], days daterange, times tstzrange)")
+    rows = [
+        [1, "{a,NULL}", "[2024-02-01,2024-02-03)", "[2024-02-01 00:00Z,)"],
+        [2, "{b}", "[01/02/2024,03/02/2024)", "[2024-02-01 00:00Z,)"],
+        [3, "{c}", "[2024-02-01,2024-02-03)", "[2024-02-01 00:00,)"],
+    ]
+    odd = Database(_with(db.dsn, f"user={odd_role}"), db.schema, db.server)
+    book = save(tmp_path / "t.xlsx", ["n", "names", "days", "times"], *rows)
+    report = odd.load(book, table=f"{db.schema}.t")
+    assert [rule["key"] for rule in report.to_dict()["rejects"]["by_rule"]] == ["days|type-error", "times|type-error"]
+    loaded = "select n, names[2] is null, days::text, extract(epoch from lower(times))::bigint from t"
+    assert db.rows(loaded) == [(1, True, "[2024-02-01,2024-02-03)", 1706745600)]
+
+
 @pytest.mark.parametrize(
     ("setting", "said"),
     [
