@@ -41,6 +41,14 @@ _SERVER_PASSING = re.compile(
     r"|connection slots are reserved|max_client_conn|pgbouncer cannot connect|server login has been failing"
     r"|query_wait_timeout|server_login_retry|connect failed"
 )
+#: What libpq says of a service (PGSERVICE) and of its file, and of options whose values are words of its own. What it
+#: says of other parts of a connection string may quote a password in the wrong place.
+_SERVICE_FAULT = re.compile(r"[^\n]*\bservice\b[^\n]*")
+_OPTION_FAULT = re.compile(
+    r"invalid (?:sslmode|target_session_attrs|channel_binding|gssencmode|load_balance_hosts|require_auth) value[^\n]*"
+    r"|invalid port number|could not match \d+ (?:port|host)[^\n]*"
+    r"|(?:sslmode|gssencmode) value \"\w*\" invalid [^\n]*|Unix-domain socket path [^\n]*too long[^\n]*"
+)
 #: What the server said, as libpq shows it: its word for the severity, a colon and two blanks.
 _SAID_BY_SERVER = re.compile(r"failed: [^\n:]+:  ")
 
@@ -52,6 +60,14 @@ def connection_error(text: str, dsn: Dsn | None) -> ConnectionFailed:
         text: the driver's message, which has libpq's.
         dsn: the connection string, or None if it is not known.
     """
+    said = text.partition("Failed to connect: ")[2]
+    service = None if "connection info string" in said else _SERVICE_FAULT.match(said)
+    if service and not said.startswith("connection to server"):
+        return LoginRefused(
+            f"cannot connect: {service[0]}",
+            place=str(dsn) if dsn else None,
+            choice="check the service's name (PGSERVICE) and its file (PGSERVICEFILE, else ~/.pg_service.conf)",
+        )
     final = (dsn is not None and dsn.misread) or not _may_pass(text, dsn)
     kind = LoginRefused if final else ConnectionFailed
     return kind(
@@ -104,6 +120,7 @@ def _message(text: str, dsn: Dsn | None) -> str:
     if cause:
         return "cannot connect: " + " ".join(cause[1].split())
     known = re.search(r"(?:could not translate host name|timeout expired|no password|server closed)[^\n]*", text)
+    known = known or _OPTION_FAULT.search(text)
     if known or dsn is None:
         return "cannot connect: " + (known[0] if known else text)
     return "the connection string is not one that libpq understands" if "libpq" in text else f"cannot connect: {text}"

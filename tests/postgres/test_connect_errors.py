@@ -162,6 +162,45 @@ def test_what_libpq_says(text: str, passes: bool) -> None:
     assert connection_error(f"IO: [libpq] Failed to connect: {text}", None).transient is passes
 
 
+@pytest.mark.parametrize(
+    ("file", "service", "said"),
+    [
+        (None, "x", "not found"),
+        (b"[y]\nhost=/tmp\n", "x", 'definition of service "x" not found'),
+        (b"[x]\nhost\n", "x", "line 2"),
+        (b"[x]\nservice=y\n", "x", "nested"),
+    ],
+    ids=["missing", "other", "damaged", "nested"],
+)
+def test_service_that_cannot_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: bytes | None, service: str, said: str
+) -> None:
+    path = tmp_path / "services.conf"
+    if file is not None:
+        path.write_bytes(file)
+    monkeypatch.setenv("PGSERVICEFILE", str(path))
+    monkeypatch.setenv("PGSYSCONFDIR", str(tmp_path))
+    with pytest.raises(LoginRefused, match=said) as caught:
+        Session(Dsn(f"service={service}"))
+    assert "PGSERVICEFILE" in str(caught.value.choice)
+
+
+@pytest.mark.parametrize(
+    ("dsn", "said"),
+    [
+        ("host=/tmp sslmode=bogus", "invalid sslmode value"),
+        ("host=/tmp port=99999 password=secret", "invalid port number"),
+        ("postgresql://me:secret/db", "not one that libpq understands"),
+        ("host=a,b,c port=1,2", "could not match 2 port numbers to 3 hosts"),
+        (f"host=/{'s' * 120}", "too long"),
+    ],
+)
+def test_option_that_cannot_be_used(dsn: str, said: str) -> None:
+    with pytest.raises(LoginRefused, match=said) as caught:
+        Session(Dsn(dsn))
+    assert "secret" not in str(caught.value.fact)
+
+
 def test_sqlstate_and_process_of_a_connection(db: Database) -> None:
     """The shared libpq gives what the driver does not; through a pooler the number of the process is another."""
     with libpq.libpq_connection(db.server.text) as connection:
