@@ -75,7 +75,8 @@ def test_rows_go_straight_into_the_table(db: Database, tmp_path: Path) -> None:
     report = load(db, path)
     assert (ways(db), states(db), db.leftovers()) == ({"direct"}, ["published"], [])
     assert rows_of(db) == BOTH
-    assert report.table_rows["inserted"] == report.success_count == LAST - 1
+    assert {k: n for k, n in report.table_rows.items() if n} == {"inserted": LAST - 1}
+    assert report.success_count == LAST - 1
     assert db.rows("select count(distinct id), min(id), max(id) from t") == [(LAST + 1, 1, LAST + 1)]
     assert db.rows("select plan ->> 'chunks', counts ->> 'success_count' from importer.runs "
                    f"where target_schema = '{db.schema}'") == [("10", str(LAST - 1))]  # fmt: skip

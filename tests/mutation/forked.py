@@ -169,7 +169,9 @@ def _run(asked: dict[str, Any]) -> int:
     plugin = _Calls(asked.get("calls_of"), asked.get("to"))
     # Libraries with plugins of pytest are loaded before it could rewrite their assertions, of which none is asked.
     options = ["-x", "-q", "-n0", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
-    return int(pytest.main([*options, *asked["arguments"]], plugins=[plugin]))
+    code = int(pytest.main([*options, *asked["arguments"]], plugins=[plugin]))
+    sys.stdout.flush()
+    return code
 
 
 if __name__ == "__main__":

@@ -107,7 +107,7 @@ TESTS = {
     "importer/run/recovery.py": _RESUME,
     "importer/run/staging_state.py": _RESUME,
     "importer/stages/commit.py": [*_STREAMED, *_REFUSALS, "tests/report/test_rejects.py"],
-    "importer/stages/load.py": [*_STREAMED, *_REFUSALS],
+    "importer/stages/load.py": [*_STREAMED, *_REFUSALS, "tests/load/test_sequences.py"],
     "importer/stages/streamed_load.py": _STREAMED,
 }
 _COPIED = ("importer", "tests", "data", ".github", "README.md", "pyproject.toml")

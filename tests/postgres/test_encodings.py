@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from conftest import Database
@@ -297,8 +298,9 @@ def test_client_encoding_is_ours(
 )
 def test_every_kind_of_session(db: Database, monkeypatch: pytest.MonkeyPatch, text: str, autocommit: bool) -> None:
     monkeypatch.setenv("PGCLIENTENCODING", "SJIS")
-    options = dict(pair.split("=") for pair in db.server.text.partition("?")[2].split("&"))
-    text = text.format(dsn=db.dsn.text, host=options.get("host"), port=options.get("port", 5432))
+    server = urlsplit(db.server.text)
+    options = {"host": server.hostname, "port": server.port or 5432, **dict(parse_qsl(server.query))}
+    text = text.format(dsn=db.dsn.text, **options)
     with Session(Dsn(text), autocommit=autocommit) as session:
         names = ("client_encoding", "idle_in_transaction_session_timeout", "jit")
         ask = f"select {', '.join(f'current_setting({name!r})' for name in names)}"
