@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,9 +14,11 @@ from support.tables import contract, save
 from importer import import_workbook
 from importer.errors import TargetRefused
 from importer.ledger.history import clean, forget, leftovers, list_runs, show_run
+from importer.load import direct_copy
 from importer.postgres.libpq import OPTIONS_REFUSED, with_own_path
 from importer.postgres.session import Session
 from importer.settings import Dsn
+from importer.stages import read as reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -147,6 +150,24 @@ def test_nothing_of_another_role_runs(roles: Roles, book: Path, mode: Any, dry_r
     if not dry_run:
         again = save(book.with_name("u.xlsx"), HEADER, [1, "z", "2026-01-01", 1.5, "ok"], [3, "c", "x", 1, "odd"])
         _load(roles, again, table=table, mode="append" if mode == "create" else mode)
+    assert roles.sprung() == []
+
+
+def test_nothing_of_another_role_runs_beside_a_direct_copy(
+    roles: Roles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its transaction has the user's path behind ours, for the defaults of columns, until the rows are verified."""
+    monkeypatch.setattr(reading, "STREAM_MIN_BYTES", 0)
+    monkeypatch.setattr(direct_copy, "DIRECT_BYTES", 0)
+    roles.run(
+        "create table shop.plain (id bigint, name pg_catalog.text, day pg_catalog.date, share float8, old boolean)"
+    )
+    lines = [[n, f"text {n}", date(2026, 1, 1), n / 7, n > 2] for n in range(500)]
+    header = ["id", "name", "day", "share", "old"]
+    for name in ("one", "two"):
+        _load(roles, save(tmp_path / f"{name}.xlsx", header, *lines, [name]), table="shop.plain", chunk_rows=50)
+    assert roles.rows("select count(*)::int from shop.plain") == [(1000,)]
+    assert roles.rows("select distinct split_part(staging, '_', 1) from importer.chunks") == [("direct",)]
     assert roles.sprung() == []
 
 
