@@ -58,11 +58,14 @@ class Hooks:
         before_publish: called once in every attempt to publish (a dry run makes one too). The rows are in the target
             by then, in a transaction that holds its locks and that no other session sees until it is committed.
         choose_types: returns a type by column name for columns whose kinds mix; called once, by `mixed='ask'`.
+        find_converted: returns the workbook and the sheet if the workbook is of another format, was converted before,
+            with the same settings, and is still the same; called once.
         find_reading: returns the sheet if it was read before, with the same settings; called once.
     """
 
     before_publish: Callable[[], None] | None = None
     choose_types: Callable[[list[MixedColumn]], dict[str, str]] | None = None
+    find_converted: Callable[[Settings], tuple[Workbook, Sheet] | None] | None = None
     find_reading: Callable[[Workbook, Sheet], SheetSource | None] | None = None
 
 
@@ -100,7 +103,8 @@ def run(
         open_workspace(settings, clock.deadline, clock.say) as (folder, pool),
     ):
         context = RunContext(settings, contract, clock, folder, pool, dry_run)
-        opened = open_source(settings, clock, (folder, pool))
+        converted = hooks.find_converted and hooks.find_converted(settings)
+        opened = converted or open_source(settings, clock, (folder, pool))
         holder.set_source(*opened)
         attempt = _Attempt(context, holder, hooks, hooks.find_reading and hooks.find_reading(*opened))
         retry = Retry(settings.retry_for, clock.deadline, clock.say)

@@ -13,7 +13,7 @@ from importer.pipeline import Hooks, run
 from importer.settings import Limits, Settings, make_settings
 from importer.version import __version__
 
-from .readings.saved_sheet import load_sheet
+from .readings.saved_sheet import load_converted, load_sheet
 from .report import ImportReport
 
 if TYPE_CHECKING:
@@ -98,8 +98,11 @@ def spec_settings(spec: ImportSpec, to: str | None) -> Settings:
 
 
 def run_hooks(task: ImportTask) -> Hooks:
-    """Return what the run of an import asks for: the sheet, if its survey kept that."""
-    return Hooks(find_reading=partial(load_sheet, Path(task.reading)) if task.reading is not None else None)
+    """Return what the run of an import asks for: what its survey kept of the sheet, and of a converted workbook."""
+    if task.reading is None:
+        return Hooks()
+    folder = Path(task.reading)
+    return Hooks(find_converted=partial(load_converted, folder), find_reading=partial(load_sheet, folder))
 
 
 def run_here(task: ImportTask, progress: Progress | None = None) -> ImportReport:

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.judging import Formula
+from support.otherbooks import Table, write_ods, write_xls
 from support.tables import save
 from support.warm import PROGRAM, Template
 
 from importer import import_many, pipeline
 from importer.batch.execution.children import ImportProcess
 from importer.batch.readings import kept_readings
+from importer.stages import open_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,6 +131,44 @@ def test_a_workbook_that_changes_between_survey_and_import(db: Database, books: 
     assert db.rows("select id, amount from t where id > 20") == [(31, "3")]
     again = load(db, books, "t")
     assert [r.outcome for r in again.reports] == ["already-imported"] * 3
+
+
+def test_a_workbook_of_another_format_is_converted_once(
+    db: Database, tmp_path: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rows(first: int) -> list[Table]:
+        return [Table([["id", "v"], *([first + n, n / 8] for n in range(5)), [first + 5, "n/a"]])]
+
+    books = [write_ods(tmp_path / "a.ods", rows(0)), write_xls(tmp_path / "b.xls", rows(10))]
+    converted: list[str] = []
+    convert = open_file._convert
+
+    def noted(settings: Any, *args: Any) -> Any:
+        converted.append(settings.workbook.name)
+        return convert(settings, *args)
+
+    monkeypatch.setattr(open_file, "_convert", noted)
+    options = {"workers": 0, "to": db.dsn.text, "types": {"v": "numeric"}, "lineage": True}
+    once = import_many(books, table="once", rejects=str(tmp_path / "once"), **options)
+    assert (converted, reads) == (["a.ods", "b.xls"], [])
+    with monkeypatch.context() as patch:
+        patch.setattr(kept_readings, "_MOST_BYTES", 0)
+        twice = import_many(books, table="twice", rejects=str(tmp_path / "twice"), **options)
+    assert (converted[2:], len(reads)) == (["a.ods", "b.xls"] * 2, 2)
+    assert accounts(once) == accounts(twice)
+    assert [r.report["workbook"]["sha256"] for r in once.reports] == [
+        r.report["workbook"]["sha256"] for r in twice.reports
+    ]
+    assert once.sums["error_count"] == 2
+    select = "select id, v, _source_file, _source_row from {} order by 1"
+    assert db.rows(select.format("once")) == db.rows(select.format("twice"))
+
+    def change(report: Any) -> None:
+        if "a.ods" in report.source:
+            write_xls(books[1], rows(50))
+
+    assert import_many(books, table="t", rejects=str(tmp_path / "t"), on_report=change, **options).exit_code == 1
+    assert (converted[6:], db.rows("select max(id) from t")) == (["a.ods", "b.xls", "b.xls"], [(54,)])
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX")
