@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from importer.contract.excel_options import with_excel
-from importer.contract.loader import load_contract
 from importer.pieces.known_table import settle_for_table
 from importer.plan.lineage import make_lineage
 from importer.plan.make_plan import PlannedLoad, plan_load
@@ -24,7 +23,6 @@ from importer.runtime.output_file import identify_before
 from importer.runtime.progress import Clock, Progress
 from importer.runtime.retry import Deadline, Retry
 from importer.runtime.stage import Stage
-from importer.runtime.timeline import write_timeline
 from importer.stages.commit import RunCommit
 from importer.stages.load import write_and_publish
 from importer.stages.read import dispute_note, open_source, read_and_load, read_source
@@ -38,6 +36,7 @@ from .errors import CellsDisputed, ImporterError, NotSpooled, TargetChanged, Usa
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from importer.contract.model import Contract
     from importer.excel.workbook import Sheet, Workbook
     from importer.plan.mixed import MixedColumn
     from importer.plan.model import LoadPlan
@@ -94,7 +93,7 @@ def run(
     clock = Clock(progress, Deadline(settings.timeout))
     if settings.mixed == "ask" and hooks.choose_types is None:
         raise UsageError("--mixed ask needs a terminal", choice="--mixed text or reject")
-    contract = load_contract(settings.contract) if settings.contract else None
+    contract = _load_contract(settings)
     settings = with_excel(settings, contract.excel, contract.labels) if contract else settings
     drawn = identify_before(settings.timeline)
     with (
@@ -118,10 +117,20 @@ def run(
             holder.reacquire()
 
 
+def _load_contract(settings: Settings) -> Contract | None:
+    if settings.contract is None:
+        return None
+    from importer.contract.loader import load_contract
+
+    return load_contract(settings.contract)
+
+
 def _draw_timeline(context: RunContext, workbook: Workbook, report: Report, before: FileIdentity | None) -> None:
     """Write the file of `--timeline`; before: the file that was there when the run began."""
     settings, clock = context.settings, context.clock
     if settings.timeline:
+        from importer.runtime.timeline import write_timeline
+
         title = f"{workbook.path.name}: {report.total_records:,} rows, {clock.elapsed:.2f} s"
         write_timeline(settings.timeline, [*clock.spans, *context.pool.spans], title, before)
 

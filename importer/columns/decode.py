@@ -10,7 +10,6 @@ import numpy as np
 import polars as pl
 
 from importer.excel.addresses import MAX_COLUMNS
-from importer.excel.cell_elements import CellElement, parse_cell
 from importer.workers.own_process import require_worker
 
 from .arrays import PATTERN, Values, make_frame, make_grid
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
 
     from importer.decoding.string_views import Bytes, Positions, StringViewReader
     from importer.decoding.tag_scan import Tags
+    from importer.excel.cell_elements import CellElement
     from importer.number_formats.date_serials import DateSystem
     from importer.number_formats.styles import CellFormats
 
@@ -186,6 +186,8 @@ class _Window:
 
     def _parse(self, index: int, column: int) -> CellElement:
         """Parse an odd cell; without an address it is in `column`."""
+        from importer.excel.cell_elements import parse_cell  # most windows have no odd cells
+
         start, end = self._cells.bounds(index)
         xml = self._rows[start:end]
         element = self._elements[index] = parse_cell(xml, int(self._row[index]), column)

@@ -12,7 +12,6 @@ import polars as pl
 
 from importer.cells.arrow import series_from_numpy
 from importer.cells.frame import VALUE_KINDS
-from importer.decoding.iso_dates import parse_iso
 from importer.decoding.string_views import words
 from importer.number_formats.number_format import FormatKind
 from importer.workers.own_process import is_own_process, require_worker
@@ -178,6 +177,8 @@ def decode_iso_dates(texts: Texts) -> Decoded:
 
 def read_iso_dates(cells: Positions, texts: Sequence[str]) -> Iterator[Values]:
     """Yield what `parse_iso` makes of the texts of cells, by kind; of equal ones once."""
+    from importer.decoding.iso_dates import parse_iso  # only few programs write such dates
+
     found: dict[str, tuple[list[int], list[object]]] = {}
     known: dict[str, tuple[str, object]] = {}
     for cell, text in zip(cells.tolist(), texts, strict=True):

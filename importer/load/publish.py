@@ -16,7 +16,6 @@ from importer.postgres.types import needs_cast
 
 from .add_columns import added_columns_sql
 from .insert_bisect import PublishResult, fill
-from .insert_select import make_insert
 from .privileges import DENIED, missing_grants, privileges_error
 from .staging import Staging, object_name, target_column_definitions
 
@@ -58,6 +57,8 @@ def publish(
     if (statement := added_columns_sql(target, load.plan)) is not None:
         session.run(statement)
         table = read_table(session, target.schema, target.name)
+    from .insert_select import make_insert
+
     extra = lineage.values(staging.row_column) if lineage and staging.row_column else {}
     return fill(session, staging, table, make_insert(staging, table, mode, load.plan.key, extra), rows)
 

@@ -2,11 +2,12 @@
 
 Its cells are decoded in columns (`columns.decode`); the engine reads those that are written too oddly for that, and the
 whole window where that is asked for or most of them are (`read_by_engine`). Either way the values are counted in the
-XML, too.
+XML, too. What only some windows need is imported when it is needed: the workers have it all (`stages.preload`).
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -17,7 +18,6 @@ from importer.cells.facts import profile
 from importer.cells.frame import HIDDEN, ROW
 from importer.columns.decode import Conventions, DecodedWindow, decode_cells, decode_window
 from importer.columns.plain_cells import find_plain_cells
-from importer.decoding.number_marks import mark_numbers
 from importer.decoding.shared_strings import map_strings
 from importer.decoding.tag_scan import (
     Tags,
@@ -33,7 +33,6 @@ from importer.decoding.tag_scan import (
 )
 from importer.decoding.tasks import ReadTask, Window, WindowRead
 from importer.errors import WorkbookRefused
-from importer.excel import sheet_xml as sheetxml
 from importer.excel.addresses import MAX_COLUMNS, MAX_ROWS
 from importer.excel.normalize_xml import rewrite_rows
 from importer.footer.row_marks import find_marks
@@ -42,14 +41,14 @@ from importer.number_formats.shown_scales import find_scales
 from importer.table.data_rows import blank_looking
 from importer.workers.own_process import require_worker
 
-from .cell_by_cell import read_apart
-from .judge import Verdict, judge_window
-from .read_by_engine import read_rows
-
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
+    from importer.columns.arrays import Values
     from importer.decoding.string_views import Bytes
+    from importer.excel.cell_elements import CellElement
+
+    from .judge import Verdict
 
 
 def read_window(task: ReadTask) -> WindowRead:
@@ -76,9 +75,11 @@ def read_frame(task: ReadTask) -> tuple[pl.DataFrame, WindowRead]:
     data = pad(rows)
     xml = _read_plain(task, rows, data) or _read_any(task, rows, find_tags(rows, data))
     rows, decoded, frame = xml.rows, xml.decoded, xml.frame
-    judged = judge_window(task, rows, frame) if decoded is not None and task.judged else Verdict(0, "")
+    judged = _judge(task, rows, frame) if decoded is not None and task.judged else (0, "")
     if xml.hides_rows:
-        frame = _mark_hidden(frame, sheetxml.hidden_rows(rows, window.first_row))
+        from importer.excel.sheet_xml import hidden_rows
+
+        frame = _mark_hidden(frame, hidden_rows(rows, window.first_row))
     numbers = frame[ROW]
     facts = profile(frame, task.missing)
     _check_bounds(numbers, facts)
@@ -93,6 +94,12 @@ def read_frame(task: ReadTask) -> tuple[pl.DataFrame, WindowRead]:
         0 if blank is None else int(blank.sum()), _first_gap(numbers),
         scales=None if window.number else find_scales(rows, task.formats), nul=decoded is None or decoded.nul,
     )  # fmt: skip
+
+
+def _judge(task: ReadTask, rows: bytes, frame: pl.DataFrame) -> Verdict:
+    from .judge import judge_window
+
+    return judge_window(task, rows, frame)
 
 
 class _WindowXml(NamedTuple):
@@ -127,7 +134,7 @@ def _read_plain(task: ReadTask, rows: bytes, data: Bytes) -> _WindowXml | None:
     plain = find_plain_cells(data, len(rows))
     if plain is None:
         return None
-    decoded = decode_cells(rows, data, plain.cells, _conventions(task), lambda cells: read_apart(task, cells))
+    decoded = decode_cells(rows, data, plain.cells, _conventions(task), partial(_read_apart, task))
     if decoded is None or not _is_complete(decoded, rows, data, task.window.first_row):
         return None
     hides_rows = is_any_hidden(rows, data, plain.rows, plain.row_ends)
@@ -143,7 +150,7 @@ def _read_any(task: ReadTask, rows: bytes, tags: Tags) -> _WindowXml:
     if (decoded is None or decoded.unusual) and is_spelled_oddly(tags):
         rows, tags = _rewritten(rows, window)
         decoded = _decode(task, rows, tags)
-    frame = decoded.frame if decoded is not None else mark_numbers(read_rows(task, rows, tags), rows, task.formats)
+    frame = decoded.frame if decoded is not None else _read_by_engine(task, rows, tags)
     formulas = int(np.count_nonzero((tags.names & _TWO_BYTES) == word(b"<f")))
     return _WindowXml(rows, decoded, frame, has_hidden_row(rows, tags), formulas)
 
@@ -180,8 +187,22 @@ def _decode(task: ReadTask, rows: bytes, tags: Tags) -> DecodedWindow | None:
     if task.engine == "calamine" or not is_utf8(rows):
         return None
     first_row = task.window.first_row
-    decoded = decode_window(rows, tags, first_row, _conventions(task), lambda cells: read_apart(task, cells))
+    decoded = decode_window(rows, tags, first_row, _conventions(task), partial(_read_apart, task))
     return decoded if decoded is not None and _is_complete(decoded, rows, tags.data, first_row) else None
+
+
+def _read_by_engine(task: ReadTask, rows: bytes, tags: Tags) -> pl.DataFrame:
+    from importer.decoding.number_marks import mark_numbers
+
+    from .read_by_engine import read_rows
+
+    return mark_numbers(read_rows(task, rows, tags), rows, task.formats)
+
+
+def _read_apart(task: ReadTask, cells: list[CellElement]) -> Iterator[Values]:
+    from .cell_by_cell import read_apart
+
+    return read_apart(task, cells)
 
 
 def _conventions(task: ReadTask) -> Conventions:
@@ -204,7 +225,9 @@ def _is_complete(decoded: DecodedWindow, rows: bytes, data: Bytes, first_row: in
     if values - decoded.blank == filled:
         return True
     require_worker()
-    return values == sheetxml.count_values_exactly(rows, first_row)
+    from importer.excel.sheet_xml import count_values_exactly
+
+    return values == count_values_exactly(rows, first_row)
 
 
 def _check_bounds(numbers: pl.Series, columns: Iterable[int]) -> None:

@@ -10,7 +10,6 @@ from importer.plan.mixed import find_mixed, identifiers_note, undecided
 from importer.reading.header import REJECT_COLUMNS
 from importer.report.rejects.workbook import Rejects
 from importer.validation.conservation import totals
-from importer.validation.error_groups import group_errors
 from importer.validation.tasks import ColumnCount
 
 from .model import ColumnReport, Report, RuleReport
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from importer.run.lease import RunLease
     from importer.runtime.progress import Clock
     from importer.settings import Settings
+    from importer.validation.error_groups import ErrorGroup
     from importer.validation.tasks import WindowChecked
 
 
@@ -73,12 +73,20 @@ def make_report(
         notes=notes,
         table_rows=_table_rows(published),
         mend_options=mend_options(settings, plan),
-        reasons=group_errors(rejects.errors, source.places) if len(rejects) else (),
+        reasons=_group_errors(rejects, source),
         reading={"engine": settings.engine, **source.read_cells()},
         table=source.table_to_dict(),
         rejected=rejects if len(rejects) else None,
     )
     return report, rejects
+
+
+def _group_errors(rejects: Rejects, source: SheetSource) -> tuple[ErrorGroup, ...]:
+    if not len(rejects):
+        return ()
+    from importer.validation.error_groups import group_errors
+
+    return group_errors(rejects.errors, source.places)
 
 
 def _workbook(book: Workbook) -> dict[str, Any]:

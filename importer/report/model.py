@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .html import html_table
 from .notes import Note, note_text
 from .rerun_command import mend_command
 
@@ -121,6 +120,8 @@ class Report:
 
     def _repr_html_(self) -> str:
         """Return the report as a notebook shows it."""
+        from .html import html_table
+
         titles = ["", "column", "type", "cells", "loaded", "missing", "ignored", "rejected"]
         rows = [
             [c.letter, c.name, c.type or "-", *(f"{getattr(c.count, n):,}" for n in titles[3:])] for c in self.columns

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from importer.errors import DatabaseError, ImporterError, NotSpooled, WriterDied
 from importer.ledger.schema import SCHEMA
 from importer.load.copy import CopyTarget, WriteTask, max_writers, write_chunk
-from importer.load.direct_copy import begin_direct_copy
 from importer.load.insert_bisect import PublishResult
 from importer.load.publish import explain_refusal, publish
 from importer.load.sequences import move_sequences
@@ -78,6 +77,8 @@ def _complete_direct_copy(
 ) -> None:
     """Copy straight into the target what a direct copy still lacks, or few rows from the start; or roll that back."""
     if _is_for_direct_copy(run, state, load, windows):
+        from importer.load.direct_copy import begin_direct_copy
+
         direct = begin_direct_copy(state.lease.session, state.lease.target, load.plan, None, run.clock.spans)
         if direct is not None:
             state.copy_directly(direct)

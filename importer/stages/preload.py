@@ -25,7 +25,9 @@ import_metadata_late()
 
 import pyarrow as pa  # noqa: E402, F401 - the engine returns its arrays
 
+from importer.decoding import iso_dates  # noqa: E402, F401 - windows that need it import it
 from importer.decoding.engine import import_library  # noqa: E402
+from importer.reading import judge  # noqa: E402, F401 - likewise, with the other modules that read cells in another way
 from importer.runtime.locked_folder import hold  # noqa: E402, F401 - sets up every worker
 from importer.workers.allocator import keep_freed_memory  # noqa: E402
 from importer.workers.fork_server import begin  # noqa: E402, F401 - initializes every worker

@@ -10,14 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from importer.errors import ImporterError
-from importer.load import direct_copy
 from importer.plan.make_plan import plan_load
 from importer.plan.target import check_mode
 from importer.reading.header import REJECT_COLUMNS
 from importer.run.lease import AlreadyImported
 from importer.run.staging_state import StagingState
-
-from .streamed_load import StreamedLoad, StreamPlan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +26,7 @@ if TYPE_CHECKING:
     from importer.run.lease_holder import LeaseHolder
     from importer.settings import Dsn
 
+    from .streamed_load import StreamedLoad
     from .workspace import RunContext
 
 
@@ -76,9 +74,13 @@ class Stream:
         planned = self._plan(lease, so_far)
         if planned is None:
             return None
+        from importer.load.direct_copy import DIRECT_BYTES
+
+        from .streamed_load import StreamedLoad, StreamPlan
+
         contract, plan, source = planned
         writes = (big or bool(settings.chunk_rows)) and not self._run.dry_run and not plan.keys
-        directly = xml_bytes >= direct_copy.DIRECT_BYTES and settings.mode == "append" and not plan.added
+        directly = xml_bytes >= DIRECT_BYTES and settings.mode == "append" and not plan.added
         return StreamedLoad(self._run, StagingState(lease), StreamPlan(contract, plan, source, writes, directly))
 
     def _plan(
