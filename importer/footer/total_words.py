@@ -97,6 +97,11 @@ def spellings(words: Iterable[str]) -> str:
     return "|".join(re.escape(word).replace(r"\ ", r"[\s-]*") for word in sorted(every, key=len, reverse=True))
 
 
+def begins_with(word: str, letter: str) -> bool:
+    """Return whether a word, with or without its accents, begins with a letter; every word does with an empty one."""
+    return word.startswith(letter) or _without_accents(word).startswith(letter)
+
+
 def beginnings(words: Iterable[str]) -> str:
     """Return a pattern of how these words begin, with and without their accents, however their parts are joined."""
     every = {word for each in words for word in (each, _without_accents(each))}

@@ -16,7 +16,7 @@ from support.reading import reading
 
 from importer.cli.render import describe_table
 from importer.errors import SheetError, UsageError
-from importer.footer.row_marks import _MAY_BE_LABEL, _total_label
+from importer.footer.row_marks import _MAY_BE_LABEL, _is_total_label, _labels_beginning, _labels_ending
 from importer.footer.total_words import ALONE, ONLY_TOTALS, ONLY_TOTALS_CJK, TOTALS, normalize_label
 from importer.table_options import parse_rows
 
@@ -172,12 +172,18 @@ LABEL_PARTS = [
 ]  # fmt: skip
 
 
+def is_label_by_all(label: str) -> bool:
+    """Return whether a label is one by all words, whatever its first letter."""
+    return any(pattern.search(label) for pattern in (_labels_beginning(""), _labels_ending()))
+
+
 @example(text="総total* * * ")
 @given(text=st.lists(st.sampled_from(LABEL_PARTS), max_size=5).map("".join))
 def test_no_label_is_overlooked(text: str) -> None:
     """What is searched first, fast and in all texts, finds every text that is a label."""
-    is_label = any(_total_label().search(each) for each in (text, normalize_label(text)))
-    assert pl.Series([text]).str.contains(_MAY_BE_LABEL).item() or not is_label
+    found = [is_label_by_all(each) for each in (text, normalize_label(text))]
+    assert pl.Series([text]).str.contains(_MAY_BE_LABEL).item() or not any(found)
+    assert _is_total_label(text) == found[1]
 
 
 def test_few_other_texts_are_searched_in_python() -> None:
@@ -206,7 +212,8 @@ def test_every_word_is_looked_for_in_all_its_spellings() -> None:
         spelled = {word, word.upper(), *(word.replace(" ", blank) for blank in ("-", "", "\x1c", "\u3000"))}
         forms = [normalize(form, each) for form in ("NFC", "NFD", "NFKD") for each in spelled]
         texts += [before + each for before in ("", "* ", "\u00a0-") for each in forms]
-    labels = [text for text in texts if _total_label().search(normalize_label(text))]
+    labels = [text for text in texts if is_label_by_all(normalize_label(text))]
+    assert [text for text in texts if _is_total_label(text)] == labels
     assert len(labels) > len(texts) * 0.8
     assert pl.Series(labels).filter(~pl.Series(labels).str.contains(_MAY_BE_LABEL)).to_list() == []
 
