@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +15,10 @@ from importer.contract.field_loader import parse_field
 from importer.contract.model import dump_field
 from importer.errors import SheetError
 
-from .dates import propose_date
+from .dates import may_be_date, propose_date
 from .model import MAIN_SHARE, Proposal, Question
 from .nearly import find_others, propose_nearly
-from .numbers import propose_number
+from .numbers import may_be_number, propose_number
 from .words import is_boolean_word, is_missing_word, missing_words, propose_boolean
 
 if TYPE_CHECKING:
@@ -52,7 +51,6 @@ _ONLY_MISSING = "missing values"
 _SHOWN = 5
 #: Rows whose texts are looked at for a hint.
 _HINT_ROWS = 200
-_DIGIT = re.compile(r"\d")
 
 
 @dataclass(frozen=True)
@@ -179,8 +177,10 @@ def _comes_into_question(facts: ColumnFacts, settings: Settings) -> bool:
     texts = [text for text in examples if not is_missing_word(text)]
     if len(texts) < len(examples) or is_boolean_word(texts):
         return True
-    # Numbers and dates hold a digit. To find that out from a few texts takes polars a hundred times as long.
-    return all(map(_DIGIT.search, texts)) and _propose(pl.Series(texts, dtype=pl.String), settings) is not None
+    # To find out as much from a few texts takes polars a hundred times as long.
+    if not (all(map(may_be_number, texts)) or all(map(may_be_date, texts))):
+        return False
+    return _propose(pl.Series(texts, dtype=pl.String), settings) is not None
 
 
 def distinct_texts(source: SheetSource, column: int, *, hint: bool = False) -> pl.Series:

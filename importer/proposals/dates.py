@@ -44,6 +44,8 @@ _BETWEEN = (" ", "T", ", ", "  ")
 _STANDARD = {"%Y-%m-%d": "date", **{f"%Y-%m-%d{t}{clock}": "datetime" for t in " T" for clock in _CLOCKS[:3]}}
 #: Longest text that may be a date with a time.
 _LONGEST = 40
+#: What all dates and times begin with, and hold.
+_DATE = re.compile(r"\s*\w.*?\d\D+\d|\s*\d\D+\d", re.DOTALL)
 #: Texts whose patterns are tried on the others.
 _TRIED = 3
 #: Minutes or seconds of one digit, which no clock shows: `1:2` is a ratio.
@@ -52,6 +54,11 @@ _ODD_MINUTES = r":\d(?:\D|$)"
 _NAMES = "bBaAp"
 #: What a directive of a pattern stands for in a text, to see at a glance which patterns come into question.
 _LOOKS = {"Y": r"\d{4}", "y": r"\d{2}", "f": r"\d{1,6}", **dict.fromkeys("bBaA", r"[^\W\d]+"), "p": "[AaPp][Mm]"}
+
+
+def may_be_date(text: str) -> bool:
+    """Return whether a single text may be a date or a time; a column of dates has no others."""
+    return len(text) <= _LONGEST and _DATE.match(text) is not None
 
 
 def propose_date(texts: pl.Series, order: str | None) -> Proposal | Question | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import TYPE_CHECKING, Any
 
@@ -35,10 +36,19 @@ _NO_FRACTION = r"(\d[.,])\s?[-\x{2013}\x{2014}]+"
 _NO_WHOLE = r"^([^\pL\d]*)[.,](\d)"
 #: An id: digits with a leading zero, or more digits than a number keeps; a telephone number of any country.
 _ID = r"^\s*[+-]?0\d|\d{16}|^\s*\+\d[\d\s]{6,}$"
+_IS_ID = re.compile(_ID).search
+_HAS_DIGIT = re.compile(r"\d")
+#: Letters beside a number, at most: those of the longest code in `_CODES`.
+_MOST_LETTERS = max(sum(map(str.isalpha, code)) for code in _CODES)
 #: A number in parentheses, and nothing of it outside.
 _IN_PARENTHESES = r"^[^\d()]*\([^()]*\d[^()]*\)[^\d()]*$"
 #: Least digits of texts of one length that are taken for ids; least characters, if blanks are between the digits.
 _ID_LENGTH, _SPACED_ID_LENGTH = 4, 11
+
+
+def may_be_number(text: str) -> bool:
+    """Return whether a single text may be a number, with what stands beside it; a column of numbers has no others."""
+    return _HAS_DIGIT.search(text) is not None and sum(map(str.isalpha, text)) <= _MOST_LETTERS and not _IS_ID(text)
 
 
 def propose_number(texts: pl.Series, decimal: str | None) -> Proposal | Question | None:

@@ -8,14 +8,14 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from importer.cells.temporal import instants
 from importer.proposals import dates
-from importer.proposals.dates import propose_date
+from importer.proposals.dates import may_be_date, propose_date
 from importer.proposals.model import Proposal, Question
-from importer.proposals.numbers import propose_number
+from importer.proposals.numbers import may_be_number, propose_number
 from importer.proposals.words import missing_words, propose_boolean
 
 
@@ -227,3 +227,22 @@ def test_no_number_is_made_of_other_digits(texts: list[str]) -> None:
 def test_minutes_have_two_digits(texts: list[str]) -> None:
     """`4:3` is the shape of a picture, not three minutes past four."""
     assert propose_date(series(texts), None) is None
+
+
+PARTS = [
+    "1", "12", "2024", "07", "5", "٣", " ", "  ", ".", ",", "-", "/", ":", "'", "+", "(", ")", "T", "Z", "%", "€", "$",
+    "EUR", "euro", "грн.", "kr", "x", "kg", "CHF ", "Mar", "March", "Wednesday", "Sep", "PM", "am", "年", "月", "日", "00",
+    "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}", "\n",
+]  # fmt: skip
+
+
+@example(text="Wednesday, September 12, 2024")
+@example(text="2024年3月12日")
+@example(text=" 10:30 PM")
+@example(text="2024-03-01T10:30+02:00")
+@example(text="-1 234,50 грн.")
+@given(text=st.lists(st.sampled_from(PARTS), min_size=1, max_size=9).map("".join))
+def test_no_value_is_overlooked(text: str) -> None:
+    """What is seen of a text at a glance excludes no value: a column is looked at closely if its first texts pass."""
+    assert may_be_number(text) or propose_number(series([text]), None) is None
+    assert may_be_date(text) or propose_date(series([text]), None) is None
