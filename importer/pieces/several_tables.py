@@ -30,6 +30,7 @@ from .sheet_tables import SheetTables, take_fitting
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from importer.decoding.tasks import WindowRead
     from importer.reading.sheet_source import SheetSource
     from importer.reading.windows import SheetFacts
     from importer.settings import Settings
@@ -105,10 +106,19 @@ def _stated_tables(source: SheetSource) -> SheetTables:
 def _count_cells(source: SheetSource, area: CellRange) -> int:
     found = 0
     for number in _windows_within(source, area.top, area.bottom):
+        window = source.windows[number]
+        if _is_within(window, area):
+            found += window.cells
+            continue
         rows = _read(source, number).filter(pl.col(ROW).is_between(area.top, area.bottom))
         cells = select_columns(rows, area.left, area.right)
         found += sum(len(cells) - cells[name].null_count() for name in cells.columns if not name.startswith("_"))
     return found
+
+
+def _is_within(window: WindowRead, area: CellRange) -> bool:
+    rows = area.top <= window.first_row and window.last_row <= area.bottom
+    return rows and all(area.left <= column <= area.right for column in window.columns)
 
 
 def _read(source: SheetSource, number: int) -> pl.DataFrame:
