@@ -50,7 +50,7 @@ ONE_SERVER = {
     "test_known_labels", "test_random_tables", "test_ray", "test_refusals", "test_rejects", "test_rejects_file", "test_sequences", "test_serve",
     "test_serve_commit", "test_serve_doors", "test_serve_faults", "test_serve_openapi", "test_s3", "test_session_close", "test_several_tables",
     "test_privileges", "test_staging_state", "test_store", "test_table_policy", "test_streamed_load", "test_streaming", "test_target_types",
-    "test_readings", "test_remote_loaded", "test_text_loaded", "test_timeline", "test_together", "test_traps", "test_uploads", "test_upsert", "test_windows", "test_workers", "test_written",
+    "test_other_formats_at_addresses", "test_readings", "test_remote_loaded", "test_text_loaded", "test_timeline", "test_together", "test_traps", "test_uploads", "test_upsert", "test_windows", "test_workers", "test_written",
 }  # fmt: skip
 
 

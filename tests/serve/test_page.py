@@ -313,11 +313,22 @@ def test_page_text_file_that_is_read_as_the_user_says(service: Service, visit: V
 
 
 def test_page_takes_workbooks_of_other_formats(service: Service, visit: Visit, tmp_path: Path) -> None:
-    path = otherbooks.write_ods(tmp_path / "sheet.ods", [otherbooks.Table([["id", "name"], [1, "a"], [2, "b"]])])
-    visit.drop(("From office.ODS", path.read_bytes()))
-    visit.see("#preview-summary", "2 rows and 2 columns")
-    visit.load("2 rows are in")
-    assert service.rows("select * from from_office order by id") == [(1, "a"), (2, "b")]
+    """Each with a row to fix, which is an .xlsx whatever it comes from and knows its address in the file."""
+    rows = [["id", "name"], [1, "a"], [2, otherbooks.Error("#N/A")], [3, "c"]]
+    tables = [otherbooks.Table([["x"]], "Secret", hidden=True), otherbooks.Table(rows)]
+    for form in ("ods", "xls", "xlsb"):
+        path = getattr(otherbooks, f"write_{form}")(tmp_path / f"From {form}.{form.upper()}", tables)
+        visit.drop((path.name, path.read_bytes()))
+        visit.see("#preview-summary", "3 rows and 2 columns in sheet “Data”")
+        visit.load("2 of 3 rows are in")
+        assert visit.table("#bad-cells")[0][0] == "B3"
+        fixed = openpyxl.load_workbook(visit.save("#download", tmp_path))
+        fixed.active.cell(2, [cell.value for cell in fixed.active[1]].index("name") + 1).value = "b"
+        fixed.save(tmp_path / "fixed.xlsx")
+        visit.page.set_input_files("#file", tmp_path / "fixed.xlsx")
+        visit.see("#origin", f"rejected from From {form}.")
+        visit.load("All 1 row is in")
+        assert service.rows(f"select * from from_{form} order by id") == [(1, "a"), (2, "b"), (3, "c")]
 
 
 def test_page_refused_file_is_told_where_it_was_dropped(visit: Visit) -> None:
