@@ -74,7 +74,7 @@ class XlsBook:
                     "the workbook is encrypted", place=self._path.name, choice="save it without a password"
                 ) from None
             raise WorkbookRefused(
-                f"the workbook is damaged or cut short ({exc or type(exc).__name__})",
+                f"the workbook is damaged or cut short ({str(exc) or type(exc).__name__})",
                 place=self._path.name,
                 choice=f"copy it again, or {_RESAVE}",
             ) from None

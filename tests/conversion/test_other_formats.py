@@ -184,6 +184,10 @@ def ods_cell(value: str, more: str = "") -> str:
     return f'<table:table-cell office:value-type="float" office:value="{value}" {more}/>'
 
 
+def ods_text(content: str, more: str = "") -> str:
+    return f'<table:table-cell office:value-type="string" {more}><text:p>{content}</text:p></table:table-cell>'
+
+
 def ods_of(path: Path, rows: str, before: str = "") -> Path:
     return write_ods(path, [], f'{before}<table:table table:name="Data">{rows}</table:table>')
 
@@ -263,6 +267,11 @@ BOMBS = {
     "cells": (ods_row(ods_cell("1", 'table:number-columns-repeated="16384"'), 'table:number-rows-repeated="1048576"'), "repeated"),
     "columns": (ods_row(ods_cell("1", 'table:number-columns-repeated="999999999"')), "beyond column XFD"),
     "rows": (ods_row(ods_cell("1"), 'table:number-rows-repeated="999999999"'), "beyond row 1,048,576"),
+    "texts": (
+        ods_row(ods_text("y" * 9000, 'table:number-columns-repeated="4999"'), 'table:number-rows-repeated="900"'),
+        "repeated cells have more than 200,000,000 characters",
+    ),
+    "spaces": (ods_row(ods_text('<text:s text:c="99999"/>' * 101)), "more than 10,000,000 spaces"),
     "below": (ods_row("<table:table-cell/>", 'table:number-rows-repeated="1048576"') + ods_row(ods_cell("1")), "beyond row"),
 }  # fmt: skip
 

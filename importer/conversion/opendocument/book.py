@@ -16,7 +16,7 @@ from importer.excel.addresses import MAX_COLUMNS, MAX_ROWS, column_letters
 from importer.excel.package import Package
 
 from .styles import Styles
-from .values import FORMATS, CellText, read_value
+from .values import FORMATS, MOST_SPACES, CellText, read_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from importer.settings import Limits
 
 _CONTENT = "content.xml"
-#: Most cells that are repeats of others: a table is written cell by cell, a bomb by one that is repeated.
-_MOST_REPEATED = 5_000_000
+#: Most cells that are repeats of others, and characters in them: a table is written cell by cell, a bomb by one that is
+#: repeated.
+_MOST_REPEATED, _MOST_CHARACTERS = 5_000_000, 200_000_000
 _RESAVE = "open it in LibreOffice and save it as .xlsx"
 _HIDDEN = {"collapse", "filter"}
 
@@ -102,7 +103,7 @@ class _OdsParser:
         self._place, self._wanted, self._beside = place, wanted, beside
         self._path: list[str] = []
         self._rows: list[OtherRow] = []
-        self._row = self._column = self._columns = self._repeated = 0
+        self._row = self._column = self._columns = self._repeated = self._characters = 0
         self._row_repeats, self._row_hidden, self._row_style = 1, False, ""
         self._cells: list[OtherCell] = []
         #: Where each run of columns ends, and their style.
@@ -190,13 +191,15 @@ class _OdsParser:
 
     def _end_cell(self, attributes: dict[str, str]) -> None:
         repeats = _count(attributes, "table:number-columns-repeated")
+        if self._text.spaces > MOST_SPACES:
+            raise self._beyond(f"texts have more than {MOST_SPACES:,} spaces that are written as a number")
         style = attributes.get("table:style-name") or self._row_style or self._column_style()
         found = read_value(attributes, self._text.text(), elapsed=self._styles.is_elapsed(style))
         if found is not None:
             if self._column + repeats > MAX_COLUMNS:
                 raise self._beyond(f"a cell lies beyond column {column_letters(MAX_COLUMNS - 1)}")
-            self._count_repeats(repeats - 1)
             kind, value, form = found
+            self._count_repeats(repeats - 1, (repeats - 1) * len(value))
             self._cells += [OtherCell(self._column + n, kind, value, form) for n in range(repeats)]
         self._add_merge(attributes)
         self._column += repeats
@@ -218,14 +221,18 @@ class _OdsParser:
             last = self._row + self._row_repeats - 1
             if last > MAX_ROWS:
                 raise self._beyond(f"a cell lies beyond row {MAX_ROWS:,}")
-            self._count_repeats((self._row_repeats - 1) * len(self._cells))
+            more, characters = self._row_repeats - 1, sum(len(cell.value) for cell in self._cells)
+            self._count_repeats(more * len(self._cells), more * characters)
             self._rows += [OtherRow(n, self._row_hidden, self._cells) for n in range(self._row, last + 1)]
         self._row += self._row_repeats - 1
 
-    def _count_repeats(self, more: int) -> None:
-        self._repeated += more
+    def _count_repeats(self, cells: int, characters: int) -> None:
+        self._repeated += cells
+        self._characters += characters
         if self._repeated > _MOST_REPEATED:
             raise self._beyond(f"cells are repeated more than {_MOST_REPEATED:,} times, as no table is written")
+        if self._characters > _MOST_CHARACTERS:
+            raise self._beyond(f"repeated cells have more than {_MOST_CHARACTERS:,} characters, as in no table")
 
     def _beyond(self, fact: str) -> LimitExceeded:
         name = self.tables[-1][0]

@@ -30,8 +30,8 @@ _FALSE = frozenset({
     "YANLIŞ", "ЛОЖЬ",
 })  # fmt: skip
 _DAY = 86_400_000
-#: Most spaces of one `<text:s>`.
-_MOST_SPACES = 100_000
+#: Most spaces of all `<text:s>`: a number of some bytes may stand for any number of them.
+MOST_SPACES, _MOST_DIGITS = 10_000_000, 10
 
 
 class CellText:
@@ -39,10 +39,11 @@ class CellText:
 
     Attributes:
         depth: number of elements that are open below the cell.
+        spaces: number of spaces of all cells that are written as a number; beyond `MOST_SPACES` they are left out.
     """
 
     def __init__(self) -> None:
-        self.depth = 0
+        self.depth = self.spaces = 0
         self._pieces: list[str] = []
         self._paragraphs = 0
         #: Depth at which something begins that is no text of the cell; 0: nothing did.
@@ -69,7 +70,9 @@ class CellText:
             self._skipped = self.depth
         elif tag == "text:s":
             count = attributes.get("text:c", "1")
-            self._pieces.append(" " * (min(int(count), _MOST_SPACES) if count.isdecimal() else 1))
+            number = int(count) if count.isdecimal() and len(count) < _MOST_DIGITS else MOST_SPACES + 1
+            self.spaces += number
+            self._pieces.append(" " * number if self.spaces <= MOST_SPACES else "")
         elif tag in {"text:tab", "text:line-break"}:
             self._pieces.append("\t" if tag == "text:tab" else "\n")
 
