@@ -8,10 +8,9 @@ with the cells of all would get.
 from __future__ import annotations
 
 from collections import Counter
-from functools import reduce
 from typing import TYPE_CHECKING, NamedTuple
 
-from importer.cells.facts import ColumnFacts
+from importer.cells.facts import merge_facts
 from importer.errors import ContractError
 from importer.option_values import AgreedColumn
 from importer.plan.infer import infer_type, special_type
@@ -123,7 +122,7 @@ def _extra(survey: SheetSurvey, table: set[str], counts: Counter[str], sheets: i
 
 def _agreed(name: str, having: dict[str, SurveyedColumn], mixed: MixedPolicy) -> tuple[AgreedColumn, str | None]:
     """Return a column of the table, and a note if its kinds differ."""
-    facts = reduce(ColumnFacts.merged, (c.facts for c in having.values()), ColumnFacts())
+    facts = merge_facts([c.facts for c in having.values()])
     kind = infer_type(facts, mixed)
     titles = Counter(c.header for c in having.values() if c.header)
     title = min(titles, key=lambda text: (-titles[text], text), default=None)

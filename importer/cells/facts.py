@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field, replace
 from datetime import datetime, time, timedelta
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
@@ -96,19 +97,6 @@ class ColumnFacts:
         """The kinds that decide the type: those of its values."""
         return frozenset(self.value_counts)
 
-    def merged(self, other: ColumnFacts) -> ColumnFacts:
-        """Return the facts of the cells of both."""
-        kinds = {k: self.kinds.get(k, 0) + other.kinds.get(k, 0) for k in {**self.kinds, **other.kinds}}
-        examples = {
-            kind: tuple(sorted(self.examples.get(kind, ()) + other.examples.get(kind, ()))[:_EXAMPLES])
-            for kind in {**self.examples, **other.examples}
-        }
-        integral, beyond = self.integral and other.integral, self.beyond_floats or other.beyond_floats
-        form = widest([each.form for each in (self, other) if each.kinds.get("text")])
-        total = self.total + other.total
-        days, padded = self.utc_days + other.utc_days, self.padded + other.padded
-        return ColumnFacts(kinds, self.blank + other.blank, integral, examples, total, beyond, form, days, padded)
-
 
 def profile(frame: pl.DataFrame, missing: tuple[str, ...] = ("",), *, textual: bool = False) -> dict[int, ColumnFacts]:
     """Return the facts of every sheet column (0-based) of a window's frame.
@@ -121,8 +109,7 @@ def profile(frame: pl.DataFrame, missing: tuple[str, ...] = ("",), *, textual: b
     columns = kinds_by_column(frame.columns)
     if not columns:
         return {}
-    asked = [each for column, kinds in columns.items() for each in _questions(column, kinds, missing)]
-    row = frame.select(asked).row(0, named=True)
+    row = frame.select(_all_questions(tuple(frame.columns), missing)).row(0, named=True)
     examples = _Examples(frame, missing)
     facts = {column: _facts(examples, column, kinds, row) for column, kinds in columns.items()}
     if textual:
@@ -138,6 +125,13 @@ def _text_form(texts: pl.Series | None, facts: ColumnFacts, missing: tuple[str, 
     if texts is None or (first and not may_have_form(str(first[0][1]))):
         return TEXT
     return find_form(texts.filter(~_is_missing(texts, missing)))
+
+
+@functools.lru_cache(maxsize=4)
+def _all_questions(names: tuple[str, ...], missing: tuple[str, ...]) -> list[pl.Expr]:
+    """Return the questions about all columns of a frame; windows mostly have the same, which take long to build."""
+    columns = kinds_by_column(list(names))
+    return [each for column, kinds in columns.items() for each in _questions(column, kinds, missing)]
 
 
 def _questions(column: int, kinds: list[str], missing: tuple[str, ...]) -> Iterator[pl.Expr]:
@@ -221,8 +215,32 @@ class _Examples:
 
 def merge_windows(windows: Iterable[dict[int, ColumnFacts]]) -> dict[int, ColumnFacts]:
     """Return the facts of every sheet column (0-based) over several windows."""
-    total: dict[int, ColumnFacts] = {}
+    by_column: dict[int, list[ColumnFacts]] = {}
     for facts in windows:
         for column, mine in facts.items():
-            total[column] = total.get(column, ColumnFacts()).merged(mine)
-    return total
+            by_column.setdefault(column, []).append(mine)
+    return {column: merge_facts(parts) for column, parts in by_column.items()}
+
+
+def merge_facts(parts: list[ColumnFacts]) -> ColumnFacts:
+    """Return the facts of the cells of all parts, in one go: there may be thousands of columns, and many windows."""
+    kinds: dict[str, int] = {}
+    examples: dict[str, list[tuple[int, Value]]] = {}
+    total = 0.0
+    for each in parts:
+        for kind, n in each.kinds.items():
+            kinds[kind] = kinds.get(kind, 0) + n
+        for kind, found in each.examples.items():
+            examples.setdefault(kind, []).extend(found)
+        total += each.total
+    return ColumnFacts(
+        kinds,
+        blank=sum(each.blank for each in parts),
+        integral=all(each.integral for each in parts),
+        examples={kind: tuple(sorted(found)[:_EXAMPLES]) for kind, found in examples.items()},
+        total=total,
+        beyond_floats=any(each.beyond_floats for each in parts),
+        form=widest(dict.fromkeys(each.form for each in parts if each.kinds.get("text"))),
+        utc_days=sum(each.utc_days for each in parts),
+        padded=sum(each.padded for each in parts),
+    )

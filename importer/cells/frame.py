@@ -11,6 +11,7 @@ postal codes (likewise).
 
 from __future__ import annotations
 
+import functools
 from typing import Self
 
 import polars as pl
@@ -89,7 +90,12 @@ def kinds_of(frame_columns: list[str], column: int) -> list[str]:
 
 
 def kinds_by_column(frame_columns: list[str]) -> dict[int, list[str]]:
-    """Return what `kinds_of` returns, for every column (ascending), in one pass over the names."""
+    """Return what `kinds_of` returns, for every column (ascending), in one pass over the names; not to be changed."""
+    return _kinds_by_column(tuple(frame_columns))
+
+
+@functools.lru_cache(maxsize=4)  # most windows of a sheet have the same
+def _kinds_by_column(frame_columns: tuple[str, ...]) -> dict[int, list[str]]:
     found: dict[int, list[str]] = {}
     for name in frame_columns:
         if not name.startswith("_"):

@@ -84,11 +84,11 @@ def _is_filled(column: int, kinds: list[str]) -> pl.Expr:
 
 def totals(windows: dict[int, WindowChecked]) -> dict[int, ColumnCount]:
     """Return the counts of cells over all windows, by sheet column index."""
-    found: dict[int, ColumnCount] = {}
+    found: dict[int, list[tuple[int, ...]]] = {}
     for window in windows.values():
         for column, count in window.counts.items():
-            found[column] = found.get(column, ColumnCount()) + count
-    return found
+            found.setdefault(column, []).append(tuple(vars(count).values()))
+    return {column: ColumnCount(*map(sum, zip(*counts, strict=True))) for column, counts in found.items()}
 
 
 def check_conservation(source: SheetSource, windows: dict[int, WindowChecked]) -> None:

@@ -8,7 +8,7 @@ in one step for every 12 bytes of the longest. So longer texts have another hash
 from __future__ import annotations
 
 import hashlib
-from functools import partial, reduce
+from functools import lru_cache, partial, reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -72,15 +72,18 @@ def _counts_and_sums(rows: pl.DataFrame) -> dict[str, Checksum]:
 
     One query covers all columns: there may be hundreds, and a query's overhead costs as much as its work on a column.
     """
-    asked = [pl.all().count().name.prefix("n:")]
-    asked += [
-        term.alias(f"{n}:{name}") for name, dtype in rows.schema.items() for n, term in _sum_expressions(name, dtype)
-    ]
-    row = rows.select(pl.len().alias("rows"), *asked).row(0, named=True)
+    row = rows.select(_asked(tuple(rows.schema.items()))).row(0, named=True)
     hashed = _sum_number_hashes(rows)
     return {
         name: (row[f"n:{name}"], hashed[name] if name in hashed else _combine_words(row, name)) for name in rows.columns
     }
+
+
+@lru_cache(maxsize=4)
+def _asked(schema: tuple[tuple[str, pl.DataType], ...]) -> list[pl.Expr]:
+    """Return what is asked of rows with these columns; windows mostly have the same."""
+    sums = [term.alias(f"{n}:{name}") for name, dtype in schema for n, term in _sum_expressions(name, dtype)]
+    return [pl.len().alias("rows"), pl.all().count().name.prefix("n:"), *sums]
 
 
 def _sum_expressions(name: str, dtype: pl.DataType) -> list[tuple[str, pl.Expr]]:
