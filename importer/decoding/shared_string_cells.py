@@ -19,8 +19,7 @@ from importer.number_formats.date_serials import DateSystem
 
 from .cell_kinds import read_columns
 from .engine import Cells, open_rows, read_single_dtype
-from .shared_strings import map_strings
-from .string_views import words
+from .string_views import map_strings, words
 from .tag_scan import letter_count
 from .value_positions import SHARED_MARKER, find_values
 

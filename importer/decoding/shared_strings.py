@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import re
-import threading
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -28,7 +27,6 @@ from .engine import read_strings
 from .entities import ENTITIES, are_entities, find_char, resolve_entities
 from .string_views import (
     PADDING,
-    StringViewReader,
     StringViewWriter,
     make_views,
     rebase,
@@ -40,7 +38,6 @@ from .tag_scan import find_tags, has_marks, is_spelled_oddly
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
     from .string_views import Bytes, Positions, Views
     from .tasks import StringsTask
@@ -49,6 +46,8 @@ _PRESERVE_TAG = b'<t xml:space="preserve">'
 #: The tags before and after the text of a plain item.
 _ITEM_START, _ITEM_END = b"<si><t>", b"</t></si>"
 _SI_END = "</si>"
+#: How a text in several fonts begins, as programs write it.
+_RICH_START = b"<si><r>"
 #: The first bytes of these tags as a word.
 _START_WORD, _START_MASK = (
     np.uint64(int.from_bytes(text, "little")) for text in (_ITEM_START, b"\xff" * len(_ITEM_START))
@@ -131,31 +130,6 @@ def _to_engine_item(item: bytes) -> bytes:
     return decode_wide_escapes(item.replace(b"<t>", _PRESERVE_TAG))
 
 
-def map_strings(path: Path) -> StringViewReader:
-    """Return the shared strings written at `path`; they are memory-mapped, and kept for the next window.
-
-    Windows mostly refer to different strings, so the pages that the last window used are released.
-    """
-    if _open.column is None or _open.column[0] != path:
-        _open.column = path, StringViewReader(path)
-    _open.column[1].forget()
-    return _open.column[1]
-
-
-def discard_strings() -> None:
-    """Drop the shared strings that this thread has mapped."""
-    _open.column = None
-
-
-class _ThreadState(threading.local):
-    """The mapped column kept for the next window; one per thread, because callers may read in threads of their own."""
-
-    column: tuple[Path, StringViewReader] | None = None
-
-
-_open = _ThreadState()
-
-
 def _split_at_items(blocks: Iterable[bytes], most: int) -> Iterator[bytes]:
     """Yield the same bytes in blocks that end before an `<si`, so that no item is split; the first one has the head.
 
@@ -191,16 +165,19 @@ def _parse_block(xml: bytes) -> _Block:
         _check_spelling(xml[max(xml.find(b"<sst"), 0) :])
         return _make_block(pl.Series([], dtype=pl.String), pl.Series([], dtype=pl.String))
     body = xml[start:]
-    return _parse_plain_block(body) or _parse_any_block(
-        body.replace(_PRESERVE_TAG, b"<t>").replace(b"<t/>", b"<t></t>")
-    )
+    parse = _parse_rich_block if _RICH_START in body else _parse_plain_block
+    return parse(body) or _parse_any_block(_usual_tags(body))
+
+
+def _usual_tags(xml: bytes) -> bytes:
+    return xml.replace(_PRESERVE_TAG, b"<t>").replace(b"<t/>", b"<t></t>")
 
 
 def _parse_plain_block(body: bytes) -> _Block | None:
     """Parse a block in which all items are plain, with nothing between them; return None for any other block."""
     data = np.frombuffer(body + b"\0" * PADDING, np.uint8)
     tags = np.flatnonzero(data == ord("<"))
-    if len(tags) % 4 or tags[0]:
+    if not len(tags) or len(tags) % 4 or tags[0]:
         return None
     si, t, t_end, si_end = tags.reshape(-1, 4).T
     at = words(data, 8)
@@ -224,6 +201,30 @@ def _parse_plain_block(body: bytes) -> _Block | None:
     _check_utf8(body)
     block = _Block(make_views(data, starts, t_end - starts), body, np.empty(0, np.int64), [])
     return _decode_entities(block, data, starts)
+
+
+def _parse_rich_block(body: bytes) -> _Block | None:
+    """Parse a block whose items are plain but for texts in several fonts; return None for any other block."""
+    plain, rich, places, begin = list[bytes](), list[bytes](), list[int](), 0
+    count = 0
+    while (at := body.find(_RICH_START, begin)) >= 0 and (end := body.find(_SI_END.encode(), at)) >= 0:
+        plain.append(body[begin:at])
+        count += plain[-1].count(b"<si>")
+        begin = end + len(_SI_END)
+        places.append(count + len(rich))
+        rich.append(body[at:begin])
+    # Whatever stands between the rich items is looked at as one block; each of them goes to the engine as it is.
+    block = _parse_plain_block(b"".join([*plain, body[begin:]])) if rich else None
+    if block is None:
+        return None
+    _check_spelling(b"".join(rich))
+    left = np.ones(len(block.views) + len(rich), bool)
+    left[places] = False
+    index = np.flatnonzero(left)
+    views = np.zeros((len(left), block.views.shape[1]), block.views.dtype)
+    views[index] = block.views
+    at_rich = np.concatenate([index[block.at], np.array(places, np.int64)])
+    return block._replace(views=views, at=at_rich, others=[*block.others, *map(_usual_tags, rich)])
 
 
 def _decode_entities(block: _Block, data: Bytes, starts: Positions) -> _Block:

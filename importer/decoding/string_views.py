@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import mmap
+import threading
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -76,7 +77,7 @@ def make_views(data: Bytes, starts: Positions, lengths: Positions) -> Views:
 
 def rebase(views: Views, buffer: int, offset: int) -> Views:
     """Change views in place, so that their bytes start at `offset` of buffer `buffer`, and return them."""
-    far = views[:, 0] > _INLINE_BYTES
+    far = np.flatnonzero(views[:, 0] > _INLINE_BYTES)  # a fifth of the time of a mask
     views[far, 2] = buffer
     views[far, 3] += np.uint32(offset)
     return views
@@ -186,3 +187,28 @@ def _map_file(path: Path) -> mmap.mmap | None:
     """Map a file into memory; return None for an empty file, which cannot be mapped."""
     with path.open("rb") as file:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else None
+
+
+def map_strings(path: Path) -> StringViewReader:
+    """Return the shared strings written at `path`; they are memory-mapped, and kept for the next window.
+
+    Windows mostly refer to different strings, so the pages that the last window used are released.
+    """
+    if _open.column is None or _open.column[0] != path:
+        _open.column = path, StringViewReader(path)
+    _open.column[1].forget()
+    return _open.column[1]
+
+
+def discard_strings() -> None:
+    """Drop the shared strings that this thread has mapped."""
+    _open.column = None
+
+
+class _ThreadState(threading.local):
+    """The mapped column kept for the next window; one per thread, because callers may read in threads of their own."""
+
+    column: tuple[Path, StringViewReader] | None = None
+
+
+_open = _ThreadState()

@@ -15,7 +15,7 @@ from importer.cells.frame import VALUE_KINDS
 from importer.columns.arrays import Values, make_frame, make_grid
 from importer.columns.values import read_iso_dates
 from importer.decoding.shared_string_cells import read_cells
-from importer.decoding.shared_strings import map_strings
+from importer.decoding.string_views import map_strings
 from importer.decoding.tag_scan import scan
 from importer.excel.cell_elements import CellElement, parse_cells
 from importer.excel.normalize_xml import decode_wide_escapes, preserve_spaces

@@ -18,7 +18,7 @@ from importer.cells.facts import profile
 from importer.cells.frame import HIDDEN, ROW
 from importer.columns.decode import Conventions, DecodedWindow, decode_cells, decode_window
 from importer.columns.plain_cells import find_plain_cells
-from importer.decoding.shared_strings import map_strings
+from importer.decoding.string_views import map_strings
 from importer.decoding.tag_scan import (
     Tags,
     count_end_tags,

@@ -11,7 +11,7 @@ from importer.cells import spool
 from importer.cells.frame import ROW
 from importer.decoding import shared_strings
 from importer.decoding.engine import discard_sheet
-from importer.decoding.shared_strings import discard_strings
+from importer.decoding.string_views import discard_strings
 from importer.ledger.tables import make_chunk
 from importer.load.copy import write_chunk, write_rows
 from importer.load.worker_session import close_session, connect_ahead
