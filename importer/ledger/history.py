@@ -266,7 +266,9 @@ def _describe_run(session: Session, row: tuple[Any, ...]) -> dict[str, Any]:
     import json
 
     run = dict(zip(_COLUMN_NAMES, row, strict=True))
-    run["plan"], run["counts"] = json.loads(run["plan"]), json.loads(run["counts"])
+    for name in ("plan", "counts"):
+        stored = json.loads(run[name])
+        run[name] = stored if isinstance(stored, dict) else {}  # others may have written something else
     if run["state"] == LOADING:
         run["state"] = "running" if _lock_number_of(run["key"]) in _held_locks(session) else "died"
     return run

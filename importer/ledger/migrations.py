@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from importer.errors import Conflict, TargetRefused
+from importer.errors import Conflict, DatabaseError, TargetRefused
 
-from .schema import SCHEMA, create_in_schema, session_role
-from .structure import INDEXES, TABLES, check_structure, foreign_schema
+from .schema import DENIED, SCHEMA, create_in_schema, session_role
+from .structure import INDEXES, TABLES, check_structure, damaged_error, foreign_schema
 from .trust import check_before_upgrade, check_trust, restrict_to_own_rows
 from .unchanged import is_checked, ledger_state, remember_checked
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 #: How long a step waits for a run that is writing to the ledger. Below the second after which PostgreSQL looks for
 #: deadlocks, so that a step gives up before that run can be the victim of one.
 _LOCK_MILLISECONDS = 500
+#: SQLSTATE class of errors in what there is: a name that is missing, or taken.
+_NO_SUCH_OR_EXISTS = "42"
 _COMMENT = "importer ledger, version {}"
 
 
@@ -187,6 +189,13 @@ def _take_steps(session: Session, steps: Sequence[Step]) -> None:
             choice="try again when that run has ended",
             sqlstate=exc.sqlstate,
         ) from None
+    except DatabaseError as exc:
+        # Of an earlier version, something is missing or there already: a step was taken by half, or undone by half.
+        if not found or exc.sqlstate == DENIED or not (exc.sqlstate or "").startswith(_NO_SUCH_OR_EXISTS):
+            raise
+        session.rollback()
+        fault = f"it cannot be brought from version {found} to version {len(steps)}: {exc.fact}"
+        raise damaged_error(session, fault) from None
 
 
 def _find_version(session: Session, newest: int) -> int:

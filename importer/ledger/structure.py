@@ -73,13 +73,18 @@ def check_structure(session: Session) -> None:
     """
     fault = next(_faults(session), None)
     if fault is not None:
-        raise TargetRefused(
-            f"the ledger in schema {SCHEMA!r} is damaged: {fault}",
-            place=_place(session),
-            choice="undo that, or restore the schema from a backup; or begin a new ledger "
-            f"(ALTER SCHEMA {SCHEMA} RENAME TO {SCHEMA}_damaged), which does not know what was imported before, "
-            "and would import it again",
-        )
+        raise damaged_error(session, fault)
+
+
+def damaged_error(session: Session, fault: str) -> TargetRefused:
+    """Return the error about a ledger that was changed by others."""
+    return TargetRefused(
+        f"the ledger in schema {SCHEMA!r} is damaged: {fault}",
+        place=_place(session),
+        choice="undo that, or restore the schema from a backup; or begin a new ledger "
+        f"(ALTER SCHEMA {SCHEMA} RENAME TO {SCHEMA}_damaged), which does not know what was imported before, "
+        "and would import it again",
+    )
 
 
 def _faults(session: Session) -> Iterator[str]:

@@ -280,6 +280,34 @@ def test_damaged_ledger_is_refused(own: Database, book: Path, change: str, said:
     assert "ALTER SCHEMA importer RENAME TO" in str(error.choice)
 
 
+@pytest.mark.parametrize(
+    ("version", "change", "said"),
+    [
+        (1, "drop table importer.rejects", 'column "staging_oid" of relation "runs" already exists'),
+        (2, "drop table importer.rejects; create domain importer.rejects as int", 'type "rejects" already exists'),
+    ],
+)  # fmt: skip
+def test_half_a_step_is_damage(own: Database, book: Path, version: int, change: str, said: str) -> None:
+    _ensure(own.dsn)
+    own.run(*change.split("; "), f"comment on table importer.runs is 'importer ledger, version {version}'")
+    error = _refused(own, book)
+    assert error.fact.startswith(
+        f"the ledger in schema 'importer' is damaged: it cannot be brought from version {version}"
+    )
+    assert said in error.fact
+    assert "ALTER SCHEMA importer RENAME TO" in str(error.choice)
+
+
+@pytest.mark.parametrize("stored", ["null", "[1]", "5"])
+def test_run_whose_counts_are_no_object_is_listed(own: Database, book: Path, stored: str) -> None:
+    run = own.load(book).run["id"]
+    own.run(f"update importer.runs set counts = '{stored}', plan = '{stored}'")
+    for arguments in ([], [run[:8]], ["--json"]):
+        ran = importer("runs", *arguments, "--to", own.dsn.text)
+        assert ran.code == 0, ran.err
+        assert run[:8] in ran.out
+
+
 def test_renamed_schema_is_the_way_out(own: Database, book: Path) -> None:
     own.run("create schema importer", "create view importer.runs as select 1 as id")
     _refused(own, book)
