@@ -56,10 +56,9 @@ select pg_catalog.getdatabaseencoding()::pg_catalog.text as encoding,
        pg_catalog.array_to_json(pg_catalog.current_schemas(false))::pg_catalog.text as schemas,
        pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false) as own,
        (select pg_catalog.count(pg_catalog.set_config(name, value, false))
-        from (values ('jit', 'off'), ('client_encoding', 'UTF8'), ('quote_all_identifiers', 'off'),
-                     ('array_nulls', 'on'),
-                     ('idle_in_transaction_session_timeout', '0'), ('idle_session_timeout', '0'),
-                     ('transaction_timeout', '0')) as ours (name, value)
+        from (values ('jit', 'off'), ('client_encoding', 'UTF8'), ('array_nulls', 'on'),
+                     ('quote_all_identifiers', 'off'), ('transaction_timeout', '0'),
+                     ('idle_in_transaction_session_timeout', '0'), ('idle_session_timeout', '0')) as ours (name, value)
         where pg_catalog.current_setting(name, true) is not null) as ours
 """
 
