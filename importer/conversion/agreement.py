@@ -27,6 +27,8 @@ _DAY_ZERO, _ZERO_1904 = (datetime.fromisoformat(day) for day in ("1899-12-30", "
 _MILLISECOND = 1 / 86_400_000
 _CHOICE = "open it in the program that made it and save it as .xlsx"
 
+_NO_REASON = "a part or a value of it is not as its format says, or its cells lie too far from each other"
+
 
 def _joined(text: str) -> str:
     """Return a text without tabs and line breaks: calamine drops those that OpenDocument writes as elements."""
@@ -110,8 +112,10 @@ class SecondReader:
             )
 
     def _refusal(self, exc: BaseException) -> WorkbookRefused:
+        # Of an .ods it only says that it knows no such format, whatever it cannot read in it.
+        reason = _NO_REASON if "detect file format" in str(exc) else str(exc)
         return WorkbookRefused(
-            f"the second reader (calamine) cannot read the workbook: {exc}", place=self._place, choice=_CHOICE
+            f"the second reader (calamine) cannot read the workbook: {reason}", place=self._place, choice=_CHOICE
         )
 
     def check(self, rows: Iterator[OtherRow]) -> Iterator[OtherRow]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import re
 import struct
 import zipfile
@@ -285,10 +286,13 @@ def test_ods_bomb_of_repeated_cells(tmp_path: Path, rows: str, fact: str) -> Non
     assert caught.value.exit_code == 3
 
 
-@pytest.mark.parametrize(
-    ("content", "fact"),
-    [("<table:table", "not well-formed"), ("", "holds no spreadsheet"), ("<!DOCTYPE a>", "document type declaration")],
-)
+DAMAGED = {
+    "<table:table": "not well-formed", "": "holds no spreadsheet", "<!DOCTYPE a>": "document type declaration",
+    f'<table:table table:name="Data">{ods_row(ods_cell("1,5"))}</table:table>': "calamine.*a value of it is not as its format says",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("content", "fact"), DAMAGED.items(), ids=DAMAGED.values())
 def test_ods_damaged(tmp_path: Path, content: str, fact: str) -> None:
     with pytest.raises(WorkbookRefused, match=fact):
         everything(write_ods(tmp_path / "b.ods", [], content))
@@ -304,6 +308,26 @@ def test_ods_encrypted(tmp_path: Path) -> None:
             package.writestr(name, data)
     with pytest.raises(WorkbookRefused, match="the workbook is encrypted"):
         everything(path)
+
+
+def _gaps(rows: dict[int, bytes]) -> Any:
+    """A change that adds rows with these records; the rows between them are not written."""
+    head = {row: record(0, struct.pack("<IIHBB", row - 1, 0, 300, 0, 0) + bytes(5)) for row in rows}
+    return lambda part: part.replace(record(146), b"".join(head[n] + cell for n, cell in rows.items()) + record(146))
+
+
+def test_xlsb_rows_that_are_not_written_and_odd_cells(tmp_path: Path) -> None:
+    """Gaps, a style that there is none of, a boolean of 2, a number that is none, a zero byte in a text."""
+    no_style = struct.pack("<II", 0, 0xFFFFFF)
+    rows = {
+        7: record(5, no_style + struct.pack("<d", 1.5)), 900: record(4, bytes(8) + b"\x02"),
+        901: record(5, bytes(8) + struct.pack("<d", math.inf)), 70_000: record(6, bytes(8) + wide("a\0b")),
+    }  # fmt: skip
+    cells = everything(write_xlsb(tmp_path / "b.xlsb", [Table([["a"], [1]])], change=_gaps(rows)))["cells"]
+    assert cells == {
+        (1, 0): ("text", "a"), (2, 0): ("number", 1.0), (7, 0): ("number", 1.5), (900, 0): ("boolean", True),
+        (901, 0): ("unreadable", "inf"), (70_000, 0): ("text", "a\0b"),
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("form", WRITERS)

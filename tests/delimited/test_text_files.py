@@ -6,6 +6,7 @@ import codecs
 import csv
 import itertools
 import random
+import sys
 import tracemalloc
 from typing import TYPE_CHECKING, Any
 
@@ -256,6 +257,28 @@ def test_too_many_columns_are_refused_by_the_first_lines(tmp_path: Path) -> None
     path.write_text("a,b" + "," * 30 + "\n1,2" + "," * 30 + "\n")
     with reading(path, limits=Limits(columns=20)) as source:
         assert [column.header for column in source.header.columns] == ["a", "b"]
+
+
+def test_columns_beside_a_range_cost_no_more_the_more_rows_they_have(tmp_path: Path) -> None:
+    """Counted in calls, of which each column beside it needs some 900 a window; none of them may be for each cell."""
+
+    def calls(columns: int, rows: int) -> int:
+        line = ",".join(["1"] * columns) + "\n"
+        path = tmp_path / "t.csv"
+        path.write_text(",".join(f"c{n}" for n in range(columns)) + "\n" + line * rows)
+        count = itertools.count()
+        sys.setprofile(lambda *_: next(count) and None)
+        try:
+            with reading(path, range="B1:D9"):
+                pass
+        finally:
+            sys.setprofile(None)
+        return next(count)
+
+    calls(9, 9)
+    few, many, wide = calls(100, 12), calls(100, 120), calls(300, 12)
+    assert many < 1.3 * few
+    assert wide < 3.5 * few
 
 
 def test_random_files_are_read_as_python_reads_them(tmp_path: Path) -> None:
