@@ -219,6 +219,21 @@ def test_killed_child_costs_one_upload(db: Database, folder: Path) -> None:
         assert_tidy(service)
 
 
+def test_inspection_whose_child_others_kill_may_be_sent_again(db: Database, folder: Path) -> None:
+    """Every child is killed as soon as there is one, until the answer is there."""
+    with serving(db.dsn, folder) as service:
+        answers: list[httpx.Response] = []
+        files = {"file": ("b.xlsx", numbers(1, 3))}
+        asking = threading.Thread(target=lambda: answers.append(service.client.post("/inspect", files=files)))
+        asking.start()
+        while asking.is_alive():
+            for process in children(service):
+                process.kill()
+        assert answers[0].status_code == 503
+        assert (answers[0].json()["type"], answers[0].json()["choice"]) == ("ReaderKilled", "send it again")
+        assert service.client.post("/inspect", files=files).status_code == 200
+
+
 def test_child_killed_a_moment_ago_costs_nothing(db: Database, folder: Path) -> None:
     from importer.serve.jobs.processes import ChildPool
 

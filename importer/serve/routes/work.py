@@ -100,8 +100,9 @@ async def _run_inspection(service: Service, options: InspectOptions, upload: Upl
                       choice="send a smaller workbook") from None  # fmt: skip
     except ChildDied as exc:
         by_others = "SIGKILL" in exc.how  # also by a system that is short of memory
-        status, kind = (500, "ReaderKilled") if by_others else (422, "ReaderDied")
-        raise RequestError(status, f"the process that read the workbook {exc.how}", kind=kind) from None
+        status, kind = (503, "ReaderKilled") if by_others else (422, "ReaderDied")
+        choice = "send it again" if by_others else None
+        raise RequestError(status, f"the process that read the workbook {exc.how}", kind=kind, choice=choice) from None
     finally:
         service.uploads.release(upload.id, user)
     if isinstance(event, ErrorEvent):
