@@ -172,6 +172,16 @@ def test_what_is_no_number_is_no_duration(tmp_path: Path, engine: str) -> None:
     assert {found[2, n][0] for n in range(3)} == {"unreadable"}
 
 
+@pytest.mark.parametrize("engine", ["builtin", "calamine"])
+@pytest.mark.parametrize("serial", [60, 60.5, -1, 2958466])
+def test_what_is_no_date_beside_what_is_one(tmp_path: Path, serial: float, engine: str) -> None:
+    """On 1900-02-29, which did not exist, before the first or after the last day; each alone in its sheet."""
+    path = write_rows(tmp_path / "b.xlsx", row(2, number("A2", serial, DATE), number("B2", 61, DATE)))
+    with reading(path, header_rows=(1, 1), engine=engine) as source:
+        found = read_cells(source)
+    assert (found[2, 0][0], found[2, 1]) == ("unreadable", ("datetime", datetime(1900, 3, 1)))
+
+
 # ---- PLACES -----------------------------------------------------------------------------------------------------
 
 

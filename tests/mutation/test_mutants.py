@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mutation.forked import Forked, function_at
 from mutation.mutants import mutants
+from mutation.run import ROOT, TESTS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,3 +75,8 @@ def test_a_fork_notices_what_a_test_does_not_expect(tmp_path: Path) -> None:
         assert not forked.notices(source, 2)
         (tmp_path / "tried.py").write_text("def twice(x):\n    return 2 + x + 1\n")
         assert forked.notices(source, 2)
+
+
+def test_modules_and_their_tests_are_there() -> None:
+    named = {*TESTS, *(each for arguments in TESTS.values() for each in arguments if each.startswith("tests/"))}
+    assert [each for each in sorted(named) if not (ROOT / each).exists()] == []
