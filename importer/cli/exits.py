@@ -63,9 +63,8 @@ def exit_on_error(
 ) -> Iterator[None]:
     """Turn every error into a message on stderr (and JSON on stdout with `as_json`, and there) and its exit code."""
     try:
-        yield
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        with until_nobody_reads():
+            yield
     except (click.ClickException, SystemExit):
         raise
     except BaseException as exc:  # noqa: BLE001 - no traceback without --debug, whatever a library raises
@@ -74,6 +73,30 @@ def exit_on_error(
 
             traceback.print_exception(exc)
         _report_and_exit(_user_error(exc), report_to, as_json=as_json, quiet=quiet)
+
+
+@contextmanager
+def until_nobody_reads() -> Iterator[None]:
+    """Print no more to a standard output whose reader has left, as `head` does; what was done keeps its exit code."""
+    try:
+        yield
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        if not _nobody_reads():
+            raise
+        _drop_stdout()
+
+
+def _nobody_reads() -> bool:
+    """Return whether standard output is a pipe that was closed at its other end, as far as this system tells."""
+    import select
+
+    if not hasattr(select, "poll"):
+        return True
+    poll = select.poll()
+    poll.register(1, select.POLLOUT)
+    return any(event & (select.POLLERR | select.POLLHUP | select.POLLNVAL) for _, event in poll.poll(0))
 
 
 def _user_error(exc: BaseException) -> ImporterError:
@@ -183,15 +206,20 @@ def _ignore_broken_stdout() -> Iterator[None]:
         if sys.stdout is not None:
             sys.stdout.flush()
     except OSError:
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _drop_stdout()
+
+
+def _drop_stdout() -> None:
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def show_report(report: Report, *, as_json: bool, quiet: bool, verbose: bool) -> None:
     """Print a report as JSON or as text, or not at all if `quiet`."""
-    if as_json:
-        click.echo(_json(report.to_dict()))
-    elif not quiet:
-        from .render import output, print_report
+    with until_nobody_reads():
+        if as_json:
+            click.echo(_json(report.to_dict()))
+        elif not quiet:
+            from .render import output, print_report
 
-        print_report(report, output(), verbose=verbose)
+            print_report(report, output(), verbose=verbose)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from .exits import until_nobody_reads
 from .options import split_lists
 
 if TYPE_CHECKING:
@@ -191,7 +192,8 @@ def import_all(
     )  # fmt: skip
     with executor_for(options["on"]) as executor:
         report = run_many(request, executor=executor, on_report=_progress(quiet=show["quiet"]))
-    print_many(report, **show)
+    with until_nobody_reads():
+        print_many(report, **show)
     return report
 
 

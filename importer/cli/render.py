@@ -19,7 +19,13 @@ def output() -> Console:
 
     from rich.console import Console
 
-    return Console() if sys.stdout is not None and sys.stdout.isatty() else Console(width=160)
+    class Output(Console):
+        """A console that leaves it to the command what it means that nobody reads; rich would exit with code 1."""
+
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    return Output() if sys.stdout is not None and sys.stdout.isatty() else Output(width=160)
 
 
 def print_report(report: Report, console: Console, *, verbose: bool = False) -> None:
