@@ -43,7 +43,7 @@ _SERVER_PASSING = re.compile(
 )
 #: What libpq says of a service (PGSERVICE) and of its file, and of options whose values are words of its own. What it
 #: says of other parts of a connection string may quote a password in the wrong place.
-_SERVICE_FAULT = re.compile(r"[^\n]*\bservice\b[^\n]*")
+_SERVICE_FAULT = re.compile(r"definition of service [^\n]*|[^\n]*\bservice (?:file|definition|specifications)\b[^\n]*")
 _OPTION_FAULT = re.compile(
     r"invalid (?:sslmode|target_session_attrs|channel_binding|gssencmode|load_balance_hosts|require_auth) value[^\n]*"
     r"|invalid port number|could not match \d+ (?:port|host)[^\n]*"
