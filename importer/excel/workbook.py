@@ -18,7 +18,7 @@ from importer.errors import SheetError, WorkbookRefused
 from .package import Package
 from .rejects_origin import Origin, SheetOrigins, read_origins
 from .sniff import SAVE_AS, check_magic
-from .xml_elements import Element, find_elements, local_name
+from .xml_elements import Element, find_elements, local_name, refuse_styled_cells
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -272,12 +272,11 @@ def read_relations(package: Package, part: str) -> dict[str, tuple[str, str]]:
 
 
 def find_related(package: Package, relations: dict[str, tuple[str, str]], kind: str) -> str | None:
-    """Return the part of that kind; None if none is named. Refuse one that is not there: dates would be numbers."""
+    """Return the part of that kind; None if none is there. Styles that are named, not there, and needed are refused."""
     named = [part for name, part in relations.values() if name == kind]
     found = next((part for part in named if part in package), None)
-    if named and found is None:
-        fact = f"part {named[0]!r} is named, but not in the file"
-        raise WorkbookRefused(fact, place=package.path.name, choice=SAVE_AS)
+    if named and found is None and kind == "styles":
+        refuse_styled_cells(package, [part for name, part in relations.values() if name == "worksheet"], named[0])
     return found
 
 

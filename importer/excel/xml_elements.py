@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 from xml.parsers import expat
 
@@ -11,10 +12,16 @@ from .package import SMALL_PART_BYTES
 from .sniff import SAVE_AS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from .package import Package
 
 #: Maximum number of wanted elements in a part. A workbook that lists more sheets or parts is an attack.
 _MAX_ELEMENTS = 100_000
+#: A cell of a style other than the first, which is that of cells that name none.
+_STYLED_CELL = re.compile(rb"<(?:\w+:)?c\s[^>]*?\bs\s*=\s*[\"']\s*0*[1-9]")
+#: Bytes in which the tag of a cell ends.
+_TAG_BYTES = 4096
 
 
 class Element(NamedTuple):
@@ -96,3 +103,23 @@ def _check_size(package: Package, part: str) -> None:
 def local_name(tag: str) -> str:
     """Return the name of a tag or an attribute without its namespace."""
     return tag.rsplit("}", 1)[-1]
+
+
+def refuse_styled_cells(package: Package, sheets: Iterable[str], styles: str) -> None:
+    """Refuse a workbook whose styles are not in the file if cells name one; in an .xlsb, they are taken to.
+
+    Raises:
+        WorkbookRefused: they do: a date would be a number.
+    """
+    if any(not part.lower().endswith(".xml") or _holds_styles(package, part) for part in sheets if part in package):
+        fact = f"part {styles!r}, which cells refer to, is not in the file"
+        raise WorkbookRefused(fact, place=package.path.name, choice=SAVE_AS)
+
+
+def _holds_styles(package: Package, part: str) -> bool:
+    kept = b""
+    for block in package.stream(part):
+        if _STYLED_CELL.search(kept + block):
+            return True
+        kept = block[-_TAG_BYTES:]
+    return False

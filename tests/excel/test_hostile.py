@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from support.commandline import MIB, assert_clean, importer
 from support.rawbook import MAIN, RawBook, RawSheet, inline, row, write_rows
+from support.reading import reading
 
 from importer.errors import InputError
 from importer.inspection import inspect_workbook
@@ -255,7 +256,18 @@ def hidden_beside_missing(path: Path) -> Path:
 
 
 def missing_styles(path: Path) -> Path:
-    return without(write_rows(path, GOOD), "xl/styles.xml")
+    return without(write_rows(path, [row(1, '<c r="A1" s="1"><v>45000</v></c>')]), "xl/styles.xml")
+
+
+@pytest.mark.parametrize("part", ["xl/styles.xml", "xl/sharedStrings.xml"])
+def test_named_part_that_no_cell_needs(tmp_path: Path, part: str) -> None:
+    """Some writers name both in every workbook; a cell that names the first style is as one that names none."""
+    cells = row(1, inline("A1", "id")) + row(2, '<c r="A2" s="0"><v>1</v></c>') + row(3, '<c r="A3"><v>2</v></c>')
+    book = RawBook([RawSheet(cells)], strings=["<t>x</t>"])
+    book.write(tmp_path / "b.xlsx")
+    with reading(without(tmp_path / "b.xlsx", part)) as source:
+        assert [column.name for column in source.header.columns] == ["id"]
+        assert source.rows == 2
 
 
 def other_name_in_the_directory(path: Path) -> Path:
@@ -310,7 +322,7 @@ REFUSED = {
     no_rows_element: "has no rows element",
     missing_part: "sheet 'Data' has no part in the file",
     hidden_beside_missing: "sheet 'Data' has no part in the file",
-    missing_styles: "part 'xl/styles.xml' is named, but not in the file",
+    missing_styles: "part 'xl/styles.xml', which cells refer to, is not in the file",
     other_name_in_the_directory: "part 'xl/styles.xmm' has another name in the file than in its directory",
     encrypted_part: "is encrypted",
 }
