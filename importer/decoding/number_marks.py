@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from importer.cells.frame import ROW, digits_name, part, pattern_name
-from importer.excel.addresses import column_index
+from importer.excel.addresses import column_index, column_letters
+from importer.excel.cell_elements import parse_cells
 from importer.numbers.exact_digits import LONG_TEXT, exact_digits
 
 if TYPE_CHECKING:
@@ -29,25 +30,49 @@ _LONG = re.compile(
 _MAY_BE_LONG = re.compile(rb"<v>[-+.\d](?:[^<]{%d}|[^<eE]*[eE]-[0-9]{3})" % (LONG_TEXT - 1))
 
 
-def mark_numbers(frame: pl.DataFrame, rows: bytes, formats: CellFormats) -> pl.DataFrame:
+#: A cell without an address, which is behind the one before it.
+_WITHOUT_ADDRESS = re.compile(rb"<c(?:>|\s(?![^>]*\br\s*=)[^>]*>)")
+
+
+def mark_numbers(frame: pl.DataFrame, rows: bytes, formats: CellFormats, first_row: int) -> pl.DataFrame:
     """Return the frame of a window with the arrays of digits and digit patterns that its numbers need.
 
     Args:
         frame: the frame, see `cells.frame`.
-        rows: XML of the window; cells without address get no marks.
+        rows: XML of the window.
         formats: number formats of the cell styles.
+        first_row: sheet row of a first `<row>` without number.
     """
-    if _MAY_BE_LONG.search(rows):
-        for column, cells in _by_column((*place, text.decode("latin-1")) for *place, text in _LONG.findall(rows)):
+    long = _MAY_BE_LONG.search(rows) is not None
+    if not long and not formats.with_patterns:
+        return frame
+    parsed = _numbers(rows, first_row) if _WITHOUT_ADDRESS.search(rows) else None
+    if long:
+        texts = (
+            _LONG.findall(rows)
+            if parsed is None
+            else [each[:3] for each in parsed if _MAY_BE_LONG.match(b"<v>" + each[2])]
+        )
+        for column, cells in _by_column((c, row, text.decode("latin-1")) for c, row, text in texts):
             frame = _mark(frame, column, digits_name(column), cells, exact_digits)
     if formats.with_patterns:
-        styled = ((letters, row, int(style)) for style, letters, row in _STYLED.findall(rows))
-        for column, cells in _by_column(cell for cell in styled if cell[2] in formats.with_patterns):
+        styled = _STYLED.findall(rows) if parsed is None else [(style, c, row) for c, row, _, style in parsed if style]
+        chosen = ((c, row, int(style)) for style, c, row in styled)
+        for column, cells in _by_column(cell for cell in chosen if cell[2] in formats.with_patterns):
             frame = _mark(frame, column, pattern_name(column), cells, formats.digit_patterns)
     return frame
 
 
-def _by_column(cells: Iterable[tuple[bytes, bytes, Any]]) -> Iterable[tuple[int, dict[int, Any]]]:
+def _numbers(rows: bytes, first_row: int) -> list[tuple[bytes, int, bytes, bytes]]:
+    """Return letters, row, text and style of each number of a window, also of cells without an address."""
+    return [
+        (column_letters(cell.column).encode(), cell.row, cell.content, cell.style)
+        for cell in parse_cells(rows, first_row)
+        if cell.kind == "number"
+    ]
+
+
+def _by_column(cells: Iterable[tuple[bytes, bytes | int, Any]]) -> Iterable[tuple[int, dict[int, Any]]]:
     """Return what is said of each cell, by column and row."""
     found: dict[bytes, dict[int, Any]] = {}
     for letters, row, said in cells:

@@ -196,7 +196,7 @@ def _read_by_engine(task: ReadTask, rows: bytes, tags: Tags) -> pl.DataFrame:
 
     from .read_by_engine import read_rows
 
-    return mark_numbers(read_rows(task, rows, tags), rows, task.formats)
+    return mark_numbers(read_rows(task, rows, tags), rows, task.formats, task.window.first_row)
 
 
 def _read_apart(task: ReadTask, cells: list[CellElement]) -> Iterator[Values]:

