@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from importer.errors import TargetRefused
+from importer.ledger.schema import session_role
 from importer.postgres.sql import literal, quote, quoted_list
 
 if TYPE_CHECKING:
@@ -111,3 +112,11 @@ def privileges_error(session: Session, target: Target, statements: Iterable[str]
         choice=f"ask an administrator to run: {' '.join(f'{each};' for each in statements)}",
         sqlstate=DENIED,
     )
+
+
+def note_on_hidden_rows(session: Session, target: Target) -> tuple[str, ...]:
+    """Return a note if policies may have kept rows of the table from being deleted by `replace`, as no error tells."""
+    if not session.value("select row_security_active(to_regclass($1))", [target.quoted]):
+        return ()
+    role = session_role(session)
+    return (f"row level security of {target.quoted}: rows that role {role} may not see or delete were not replaced",)

@@ -5,6 +5,7 @@ The caller owns that transaction: nothing here commits it or rolls it back.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from importer.errors import TargetChanged, TargetRefused
@@ -16,7 +17,7 @@ from importer.postgres.types import needs_cast
 
 from .add_columns import added_columns_sql
 from .insert_bisect import PublishResult, fill
-from .privileges import DENIED, missing_grants, privileges_error
+from .privileges import DENIED, missing_grants, note_on_hidden_rows, privileges_error
 from .staging import Staging, object_name, target_column_definitions
 
 if TYPE_CHECKING:
@@ -60,7 +61,9 @@ def publish(
     from .insert_select import make_insert
 
     extra = lineage.values(staging.row_column) if lineage and staging.row_column else {}
-    return fill(session, staging, table, make_insert(staging, table, mode, load.plan.key, extra), rows)
+    result = fill(session, staging, table, make_insert(staging, table, mode, load.plan.key, extra), rows)
+    hides = mode == "replace" and table.may_refuse_rows
+    return replace(result, notes=note_on_hidden_rows(session, target)) if hides else result
 
 
 def explain_refusal(

@@ -108,7 +108,7 @@ def _verify_and_publish(
         lock_target(session, target, run.settings.mode, load.plan.added)
         published = publish(session, staging, target, load, run.settings.mode, accepted)
         if not run.dry_run:
-            published = replace(published, notes=move_sequences(session, target, load.plan))
+            published = replace(published, notes=(*published.notes, *move_sequences(session, target, load.plan)))
     return published
 
 

@@ -140,3 +140,23 @@ def test_what_is_imported_already_needs_no_privilege(shop: Roles, book: Path) ->
     load_by_the_messages(shop, book, **options)
     shop.run("revoke insert on shop.t from {clerk}")
     assert import_workbook(book, to=shop.dsn_of("clerk").text, workers=0, **options).outcome == "already-imported"
+
+
+def test_replace_of_rows_that_policies_hide(shop: Roles, book: Path) -> None:
+    """The rows of others stay, which nothing but a note can tell."""
+    shop.run(
+        "grant select, insert, delete on shop.parts to {clerk}",
+        "insert into shop.parts values (7, 'hidden', 1)",
+        "alter table shop.parts enable row level security",
+        "create policy own on shop.parts to {clerk} using (name <> 'hidden')",
+    )
+    note = shop.named(
+        'row level security of "shop"."parts": rows that role {clerk} may not see or delete were not replaced'
+    )
+    for notes, kept in (([note], [(7,)]), ([], [])):
+        report = import_workbook(
+            book, to=shop.dsn_of("clerk").text, table="shop.parts", mode="replace", workers=0, again=True
+        )
+        assert [str(each) for each in report.notes if "row level" in str(each)] == notes
+        assert shop.rows("select id from shop.parts where name = 'hidden'") == kept
+        shop.run("alter table shop.parts disable row level security")
