@@ -80,11 +80,17 @@ def explain_refusal(
 
     Returns:
         TargetChanged: another session created the table in the meantime.
-        TargetRefused: the role lacks a privilege.
+        TargetRefused: the role lacks a privilege, or a type has the name of the new table.
         DatabaseError: the error itself, in all other cases.
     """
     taken = error.sqlstate in _DUPLICATE_CODES and (error.constraint or "pg_").startswith("pg_")
     if target.table is None and taken:
+        if session.value("select to_regclass($1) is null and to_regtype($1) is not null", [target.quoted]):
+            return TargetRefused(
+                f"a type is named {target.quoted}, as that of the rows of the new table would be",
+                choice="--table with another name",
+                sqlstate=error.sqlstate,
+            )
         return TargetChanged(
             f"table {target.quoted} was created by another session in the meantime",
             choice="run again",

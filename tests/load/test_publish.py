@@ -175,6 +175,14 @@ def test_two_runs_of_a_new_table(db: Database, book: Path) -> None:
     assert db.leftovers() == []
 
 
+def test_a_type_of_the_name_of_the_new_table(db: Database, book: Path) -> None:
+    """The rows of a table are of a type of its name, so there can be no other; nobody has made the table meanwhile."""
+    db.run("create domain t as int")
+    with pytest.raises(TargetRefused, match="a type is named"):
+        db.load(book, retry_for=0)
+    assert db.leftovers() == []
+
+
 @pytest.mark.parametrize("mode", ["append", "create"])
 def test_a_table_that_appears_is_planned_for(
     db: Database, book: Path, monkeypatch: pytest.MonkeyPatch, mode: Any
