@@ -200,7 +200,8 @@ JoinedSession.commit_all = killed
 def test_killed_at_the_commit(db: Database, here: Path, template: Template, when: str) -> None:
     db.run("create table t (id bigint primary key, v text)")
     save(here / "b.xlsx", ["id", "v"], [2, "again"], [3, "z"])
-    words = ["run", "a.xlsx", "b.xlsx", "--together", "--table", "t", "--to", db.dsn.text]
+    dsn = f"{db.dsn.text}{'&' if '?' in db.dsn.text else '?'}application_name={db.schema}"
+    words = ["run", "a.xlsx", "b.xlsx", "--together", "--table", "t", "--to", dsn]
     with template.started(*words, "--workers", 0, cwd=here, program=KILL.format(when=when) + PROGRAM) as running:
         assert running.finish().code == -signal.SIGKILL
     wait_until_ended(db)
@@ -213,10 +214,10 @@ def test_killed_at_the_commit(db: Database, here: Path, template: Template, when
 
 
 def wait_until_ended(db: Database) -> None:
-    """Wait until no session of a killed process is left in the database, which may still commit."""
-    others = "select 1 from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and state <> 'idle' and backend_type = 'client backend'"
+    """Wait until no session of the killed process is left, which may still commit; those of other tests may stay."""
+    theirs = f"select 1 from pg_stat_activity where application_name = '{db.schema}'"
     end = time.monotonic() + 240
-    while db.rows(others) and time.monotonic() < end:
+    while db.rows(theirs) and time.monotonic() < end:
         time.sleep(0.01)
 
 
