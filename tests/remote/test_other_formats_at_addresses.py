@@ -33,11 +33,11 @@ def test_every_format_at_an_address(
     path = FORMATS[form](tmp_path / f"book.{form}", [Table(ROWS)])
     monkeypatch.chdir(tmp_path)
     web.files[f"/in/book.{form}"] = path.read_bytes()
-    upload(path, Url(f"memory://in/book.{form}"), 0)
+    upload(path, Url(f"memory://formats/book.{form}"), 0)
     s3.mkdir(f"other-{form}")
     s3.put_file(str(path), f"other-{form}/book.{form}")
     given = {"to": db.dsn.text, "table": "t", "workers": 1}
-    places = [web.url(f"/in/book.{form}"), f"memory://in/book.{form}", f"s3://other-{form}/book.{form}"]
+    places = [web.url(f"/in/book.{form}"), f"memory://formats/book.{form}", f"s3://other-{form}/book.{form}"]
     inspected = inspect_workbook(places[0], workers=1).source
     assert ([column.header for column in inspected.header.columns], inspected.rows) == (["id", "name"], 3)
     assert check_workbook(places[1], **given).success_count == 3

@@ -59,8 +59,11 @@ def begun(service: Service, name: str, first: int, **options: Any) -> str:
 
 def children(service: Service) -> list[psutil.Process]:
     """The processes of the service that work on commands."""
-    found = psutil.Process(service.running.process.pid).children()
-    return [p for p in found if "importer.serve.child.main" in p.cmdline()]
+    found = []
+    for process in psutil.Process(service.running.process.pid).children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # ended, or about to be
+            found += [process] if "importer.serve.child.main" in process.cmdline() else []
+    return found
 
 
 def assert_tidy(service: Service) -> None:
@@ -228,7 +231,8 @@ def test_inspection_whose_child_others_kill_may_be_sent_again(db: Database, fold
         asking.start()
         while asking.is_alive():
             for process in children(service):
-                process.kill()
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
         assert answers[0].status_code == 503
         assert (answers[0].json()["type"], answers[0].json()["choice"]) == ("ReaderKilled", "send it again")
         assert service.client.post("/inspect", files=files).status_code == 200
