@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from importer.errors import UsageError
 
 from .execution.copies import forget_copies_after, shared_folder
-from .execution.elsewhere import with_lost_reports
 from .execution.schedule import STOP_SECONDS, Schedule, signal_number, wait_for
 from .execution.workplace import Workplace
 from .expand import SourceGroup, expand
@@ -21,7 +20,7 @@ from .one_import import ImportSet, ImportTask, spec_settings
 from .rejects.names import with_rejects_names
 from .rejects.one_workbook import SharedRejects, shared_rejects
 from .report import ImportReport, ManyReport, not_started_report
-from .tables import Groups, check_modes, group_by_table, plan_tables, server_time, target_dsn
+from .tables import Groups, check_modes, group_by_table, plan_tables, target_dsn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -148,14 +147,10 @@ def _run_many(request: ManyRequest, executor: Executor | None, on_report: Callab
         target_dsn(prepared.settings) as dsn,
         Workplace(executor, _slots(prepared, request), keeps_readings=True) as workplace,
     ):
-        # Only where several go to one table does this process need the server itself.
-        asks = executor is not None and any(len(numbers) > 1 for numbers in prepared.groups.values())
-        began_there = server_time(dsn, prepared.settings.retry_for) if asks else None
         batch = _Batch(request, prepared, workplace, rejects, on_report)
         stopped = batch.run(dsn)
         written = rejects.write(batch.reports, dsn, dry_run=request.dry_run)
     ordered = tuple(_named(written.reports.get(n), spec) for n, spec in enumerate(prepared.specs))
-    ordered = ordered if began_there is None else with_lost_reports(ordered, began_there)
     notes = (*prepared.notes, *batch.notes, *written.notes)
     return ManyReport(ordered, notes, time.monotonic() - began, stopped, written.workbooks)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from importer.contract.loader import load_contract
@@ -151,21 +150,6 @@ def _order(settings: Settings, *, new: bool) -> Order:
     if settings.mode == "upsert" or (settings.drift == "add-columns" and not new):
         return "serial"
     return "first" if new else "free"
-
-
-def server_time(dsn: Dsn, retry_for: float) -> datetime:
-    """Return the time of the server, without fractions of a second, as the ledger's times have none in reports.
-
-    Raises:
-        DatabaseError: the server cannot be reached.
-    """
-    retry = Retry(retry_for)
-    while True:
-        try:
-            with Session(dsn) as session:
-                return datetime.fromisoformat(str(session.value("select pg_catalog.date_trunc('second', now())::text")))
-        except ImporterError as exc:
-            retry.wait_or_raise(exc)
 
 
 def _missing_tables(tables: set[str], dsn: Dsn, retry_for: float) -> set[str]:

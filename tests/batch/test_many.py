@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
-from datetime import UTC, datetime
+from concurrent.futures import ProcessPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,6 @@ import pytest
 from support.tables import save
 
 from importer import UsageError, import_many, import_workbook
-from importer.batch import many
 from importer.batch.import_spec import ImportSpec
 
 if TYPE_CHECKING:
@@ -191,29 +190,6 @@ def test_any_executor_runs_tasks_of_plain_data(db: Database, tmp_path: Path, mon
         report = import_many(["[0-9].xlsx"], to=db.dsn.text, table="t", executor=pool)
     assert (report.exit_code, report.sums["published"]) == (0, 3)
     assert [r.source for r in report.reports] == ["0.xlsx", "1.xlsx", "2.xlsx"]
-
-
-class Losing(ThreadPoolExecutor):
-    """Runs each task twice and loses the first answer, as a cluster does whose worker dies behind the commit."""
-
-    def submit(self, function: Any, /, *args: Any, **_: Any) -> Future[Any]:
-        return super().submit(lambda: [function(*args) for _ in range(2)][-1])
-
-
-def test_the_sums_count_what_a_lost_task_loaded(db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    paths = [save(tmp_path / f"{n}.xlsx", ["id"], [n], ["x" if n else n + 10], [n + 20]) for n in range(2)]
-    paths.append(shutil.copy(paths[0], tmp_path / "same.xlsx"))
-    options = {"to": db.dsn.text, "table": "t", "types": {"id": "integer"}}
-    with Losing(1) as pool:
-        with monkeypatch.context() as patch:
-            patch.setattr(many, "server_time", lambda *_: datetime(2024, 1, 1, tzinfo=UTC))
-            report = import_many(paths, executor=pool, **options)
-        again = import_many(paths, executor=pool, **options)
-    assert [r.outcome for r in report.reports] == ["published", "published", "already-imported"]
-    assert (report.exit_code, report.sums["success_count"], report.sums["error_count"]) == (1, 5, 1)
-    assert "5 rows loaded" in str(report)
-    assert db.rows("select count(*) from t") == [(5,)]
-    assert (again.sums["already_imported"], again.sums["success_count"]) == (3, 0)
 
 
 def test_a_killed_child_costs_its_import(db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -169,7 +169,7 @@ def test_sixty_workbooks_while_workers_and_the_scheduler_die(
     assert report.exit_code == 0, str(report)
     # What a worker had done before it died is found done by the next one.
     assert report.sums["published"] + report.sums["already_imported"] == 60
-    assert report.sums["success_count"] == 2 * 60
+    assert report.sums["success_count"] == 2 * report.sums["published"]
     assert killed == ["worker", "worker", "both", "worker", "worker"]
     import_many(folder, to=db.dsn.text, table="serial")
     assert db.rows(ROWS.format("t")) == db.rows(ROWS.format("serial"))

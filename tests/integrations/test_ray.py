@@ -80,7 +80,7 @@ def test_sixty_workbooks_while_workers_die(
     assert report.exit_code == 0, str(report)
     # What a worker had done before it died is found done by the next one.
     assert report.sums["published"] + report.sums["already_imported"] == 60
-    assert report.sums["success_count"] == 2 * 60
+    assert report.sums["success_count"] == 2 * report.sums["published"]
     assert killed
     import_many(folder, to=db.dsn.text, table="serial")
     rows = "select id, v from {} order by id"

@@ -8,8 +8,6 @@ from __future__ import annotations
 import os
 import re
 import socket
-from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -19,10 +17,9 @@ from importer.errors import MachineError, SourceUnseen
 from importer.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from importer.batch.one_import import ImportTask
-    from importer.batch.report import ImportReport
     from importer.settings import Dsn
 
 #: Keywords of libpq by their variables in the environment (libpq, section Environment Variables), but those that name
@@ -33,7 +30,6 @@ _KEYWORDS = {
     "PGCHANNELBINDING": "channel_binding", "PGGSSENCMODE": "gssencmode", "PGKRBSRVNAME": "krbsrvname",
     "PGCONNECT_TIMEOUT": "connect_timeout", "PGTARGETSESSIONATTRS": "target_session_attrs",
 }  # fmt: skip
-_DONE_BEFORE = "already-imported"
 _SHARED = "a folder that all workers have at the same place"
 
 
@@ -73,39 +69,6 @@ def for_other_machines(dsn: Dsn, environ: Mapping[str, str]) -> str:
     if not words:
         return text
     return f"{text}{'&' if '?' in text else '?'}{words}"
-
-
-def with_lost_reports(reports: Iterable[ImportReport], since: datetime) -> tuple[ImportReport, ...]:
-    """Return the reports of a command with those on imports that were published by tasks whose reports were lost.
-
-    Where a worker dies behind its commit, the next one finds the import done: by this command, whose sums count it.
-
-    Args:
-        reports: the reports on all imports.
-        since: when the command began, by the clock of the server, in whole seconds; what was published in the same
-            second may be of the command before.
-    """
-    reports = tuple(reports)
-    known = {_run(r)["id"] for r in reports if r.outcome == "published"}
-    found = []
-    for report in reports:
-        run = _run(report) if report.outcome == _DONE_BEFORE else {}
-        is_lost = bool(run) and run["id"] not in known and datetime.fromisoformat(run["published_at"]) > since
-        known.update({run["id"]} if is_lost else ())  # a second workbook with the same content is none
-        found.append(_as_published(report) if is_lost else report)
-    return tuple(found)
-
-
-def _run(report: ImportReport) -> Mapping[str, Any]:
-    run: Mapping[str, Any] = report.report["run"]
-    return run
-
-
-def _as_published(report: ImportReport) -> ImportReport:
-    stats = {**report.report["stats"], "success_count": report.total_records - report.error_count}
-    note = "published by a task that its executor lost, with the counts of the columns"
-    shown = {**report.report, "outcome": "published", "stats": stats, "notes": [*report.report["notes"], note]}
-    return replace(report, outcome="published", report=shown).packed()
 
 
 def _given_in_uri(text: str) -> set[str]:
