@@ -26,6 +26,8 @@ from measuring import Measured, measure, running_server
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
 TABLE = "bench_peers"
+#: Most shapes side by side in the chart.
+_CHART_COLUMNS = 5
 #: Pandas and openpyxl need minutes for a million rows.
 SLOW = {"pandas": 100_000}
 COLUMNS = ("name", "category", "phone", "email", "address", "city", "country", "website", "description")
@@ -213,8 +215,12 @@ def _chart(found: dict[str, dict[str, Figures]], path: Path, machine: str) -> No
     import matplotlib.pyplot as plt
 
     drawn = {s: {n: f for n, f in runs.items() if f.seconds and n != "pandas"} for s, runs in found.items()}
-    figure, axes = plt.subplots(1, len(drawn), figsize=(2.2 * len(drawn) + 1, 3), squeeze=False)
-    for axis, (shape, runs) in zip(axes[0], drawn.items(), strict=True):
+    columns = min(len(drawn), _CHART_COLUMNS)
+    lines = -(-len(drawn) // columns)
+    figure, axes = plt.subplots(lines, columns, figsize=(2.2 * columns + 1, 2.7 * lines + 0.3), squeeze=False)
+    for axis in axes.flat[len(drawn) :]:
+        axis.set_visible(False)
+    for axis, (shape, runs) in zip(axes.flat, drawn.items(), strict=False):
         medians = [statistics.median(f.seconds) for f in runs.values()]
         colours = ["#1f6feb" if name == "importer" else "#b8bfc9" for name in runs]
         bars = axis.bar(list(runs), medians, color=colours)
@@ -222,7 +228,8 @@ def _chart(found: dict[str, dict[str, Figures]], path: Path, machine: str) -> No
         axis.set_title(shape, fontsize=9)
         axis.tick_params(axis="x", rotation=60, labelsize=8)
         axis.spines[["top", "right"]].set_visible(False)
-    axes[0][0].set_ylabel("seconds (whole process)", fontsize=8)
+    for line in axes:
+        line[0].set_ylabel("seconds (whole process)", fontsize=8)
     figure.suptitle(machine, fontsize=8)
     figure.tight_layout()
     figure.savefig(path)
