@@ -320,3 +320,10 @@ def test_loop_with_a_rejects_file_and_options_that_are_no_text(tmp_path: Path) -
     good = write_rows(tmp_path / "good.xlsx", HEADER + row(2, number("A2", 1)))
     ran = importer("inspect", good, "--sheet", os.fsdecode(b"\xe9"), cwd=tmp_path)
     assert (ran.code, "--sheet is not UTF-8 text" in ran.err) == (2, True)
+
+
+def test_row_whose_number_is_none(path: Path) -> None:
+    """Its cells have no addresses, which would tell; nothing says in which row they are."""
+    write_rows(path, HEADER + '<row r="2"><c><v>1</v></c></row><row r="x"><c><v>2</v></c></row>')
+    with pytest.raises(InputError, match="a row has the number 'x'"), reading(path, header_rows=(1, 1)):
+        pass
