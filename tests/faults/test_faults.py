@@ -351,6 +351,8 @@ def test_connection_cut_at_a_commit(own: Server, book: Path, what: str, how: str
         ran = finished(own, book, *OPTIONS, mode=SCENARIOS[scenario][0], dsn=dsn)
     assert (fault.hit is not None, ran.code) == (True, 0), ran
     assert_one_load(own, scenario)
+    # The run itself published them, whatever it heard of that.
+    assert (ran.json["outcome"], ran.json["stats"]["success_count"]) == ("published", ROWS)
 
 
 # ---- NO SPACE ---------------------------------------------------------------------------------------------------
