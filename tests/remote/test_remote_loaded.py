@@ -92,7 +92,9 @@ def test_one_with_everything_at_addresses(db: Database, here: Path, web: WebFold
     from importer.urls import Url
 
     with ledger_session(db.dsn.text) as session:
-        write_kept_rejects(session, show_run(session, ran.json["run"]["id"]), Url(secret(web, "/again.csv")))
+        for _ in range(2):  # the second one takes the place of the first
+            sent = write_kept_rejects(session, show_run(session, ran.json["run"]["id"]), Url(secret(web, "/again.csv")))
+    assert (sent["rows"], sent["file"]) == (1, shown(web, "/again.csv"))
     assert web.files["/again.csv"] == web.files["/out/r.csv"]
     assert list(here.iterdir()) == []
 
