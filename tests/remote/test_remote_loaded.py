@@ -257,10 +257,10 @@ def test_ctrl_c_ends_a_fetch(db: Database, here: Path, web: WebFolder) -> None:
 
 
 def test_what_is_mistyped_is_not_repeated_with_its_secrets(
-    here: Path, web: WebFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    db: Database, here: Path, web: WebFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = secret(web, "/in/jan.xlsx")
-    for words in ([source], ["run", "--import-spec", json.dumps({"sourc": source})], ["run", source, "--debug"], ["run", source, "--jsn"]):  # fmt: skip
+    for words in ([source], ["run", "--import-spec", json.dumps({"sourc": source})], ["run", source, "--debug", "--to", db.dsn.text], ["run", source, "--jsn"]):  # fmt: skip
         monkeypatch.setattr(sys, "argv", ["importer", *words])
         with pytest.raises(SystemExit):
             main()
