@@ -78,8 +78,7 @@ def find_edges(
     Raises:
         SheetError: there are totals or remarks, and the settings forbid them.
     """
-    textual = any(window.textual for window in windows)
-    header = _header_rows(head, cut, settings, textual=textual)
+    header = _header_rows(head, cut, settings, textual=any(window.textual for window in windows))
     data = _given_rows(header, windows, cut, settings)
     parts = [_data_part(window, data, settings.missing) for window in windows]
     outside = _count_outside(parts, data)
@@ -87,8 +86,7 @@ def find_edges(
     if settings.footer != "keep":
         footer = _with_totals_row(_find_footer(windows, data, parts, complete=complete), cut, data)
         footer = _with_repeated(footer, windows, data, read_labels(head, header.first, header.last))
-        numbers = find_column_numbers(data.within(data.of(head)), header.last, textual=textual)
-        footer = [*(each for each in numbers if all(each.row != other.row for other in footer)), *footer]
+        footer = _with_column_numbers(footer, windows, data.within(data.of(head)), header)
     if settings.footer == "error" and footer and complete:
         raise SheetError(
             f"rows below or between the data are no data: {describe_rows(footer)}",
@@ -234,6 +232,14 @@ def _find_footer(
     asked = wanted | set(grid.rows[-TAIL_ROWS:] if complete else ())
     columns = Columns(rows, merge_windows(part.facts for part in parts), _rows_above(windows, data, parts, asked))
     return find_footer(grid, marks, columns, complete=complete)
+
+
+def _with_column_numbers(
+    footer: list[FooterRow], windows: Sequence[WindowRead], first_rows: pl.DataFrame, header: HeaderRows
+) -> list[FooterRow]:
+    textual = any(window.textual for window in windows)
+    numbers = find_column_numbers(first_rows, header.last, textual=textual)
+    return [*(each for each in numbers if all(each.row != other.row for other in footer)), *footer]
 
 
 def _marks_within(marks: Iterable[RowMark], data: DataRows) -> Iterator[RowMark]:
