@@ -143,11 +143,9 @@ class Settings(TableOptions, TextFileOptions, TextOptions):
     types: tuple[tuple[str, str], ...] = ()
     #: Texts that mean a missing value in every column, besides the empty one and those of the contract.
     null: tuple[str, ...] = ()
-    #: What a column becomes whose kinds mix, where nothing else says its type: `text`; `reject`: the type of the kind
-    #: that nearly all cells have; `ask`: what the user chooses.
+    #: The type of a column whose kinds mix: text; of the kind that nearly all cells have; what the user is asked for.
     mixed: MixedPolicy = "text"
-    #: What happens to columns of the sheet that the contract or the table does not have: the sheet is refused, or they
-    #: are added to the table, or left out.
+    #: Columns of the sheet that contract or table lack: the sheet is refused, or they are added, or left out.
     drift: DriftPolicy = "refuse"
     timezone: str = "UTC"
     #: Most characters of a text, unless its field allows more (`maxLength`). Excel's own limit, by its "specifications
@@ -187,6 +185,8 @@ class Settings(TableOptions, TextFileOptions, TextOptions):
     temp_dir: Path | None = None
     #: Load the workbook even if it was imported already.
     again: bool = False
+    #: What the run's id is made of, where there may be several attempts: what one published is done for all of them.
+    run_seed: str | None = None
     #: Seconds to keep retrying while the server fails.
     retry_for: float = 60.0
     #: Seconds for the whole run.

@@ -27,7 +27,7 @@ class ImportSpec:
         options: other keywords of `importer.import_workbook`, with values that JSON can hold. Besides those there are
             `agreed`, the columns on which the sources of one new table agreed (see `agreed_types`), and
             `default_rejects` (see `settings.Settings`), and of a source at an address `source_version` and `copies`
-            (see `urls.source_settings`).
+            (see `urls.source_settings`); and `run_seed` of one that is tried again elsewhere.
     """
 
     source: str

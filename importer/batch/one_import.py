@@ -36,7 +36,7 @@ class ImportTask:
         workers: most workers of the import; None: as its options say.
         quiet: whether to say nothing while the import runs.
         batch: names the command that the import is one of.
-        number: number of the import in its command.
+        number: number of the import in its command; with the batch, what all attempts at it have in common.
         packed_rejects: folder that it packs its rejects into; None: it writes a file.
         reading: folder in which its survey keeps what it reads, and from which the import takes it; None: it reads.
         reading_bytes: most bytes that the survey keeps.
@@ -81,6 +81,8 @@ def task_settings(task: ImportTask) -> Settings:
         UsageError: an option is invalid, or two contradict each other.
     """
     settings = spec_settings(task.spec, task.dsn)
+    if task.batch and settings.run_seed is None:
+        settings = replace(settings, run_seed=f"{task.batch} {task.number}")
     if task.packed_rejects is not None:
         settings = replace(settings, packed_rejects=Path(task.packed_rejects))
     return settings if task.workers is None else replace(settings, workers=task.workers)

@@ -40,7 +40,8 @@ def print_report(report: Report, console: Console, *, verbose: bool = False) -> 
         _print_already(report, console)
         return
     _print_outcome(report, console)
-    _print_columns(report, console, verbose=verbose)
+    if report.columns:
+        _print_columns(report, console, verbose=verbose)
     _print_rules(report, console, verbose=verbose)
     if verbose:
         stages = " · ".join(f"{stage} {seconds:.2f}s" for stage, seconds in report.timings.items())

@@ -93,7 +93,7 @@ class ImportWorkbookOperator(BaseOperator):  # type: ignore[misc]
                 may be.
             AirflowException: the database or the machine failed; the next attempt goes on.
         """
-        code, report = self._run()
+        code, report = self._run(context)
         small = small_report(report)
         try:
             self._raise_if_failed(code, report)
@@ -123,8 +123,9 @@ class ImportWorkbookOperator(BaseOperator):  # type: ignore[misc]
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(program.pid, signal.SIGKILL)
 
-    def _run(self) -> tuple[int, dict[str, Any]]:
+    def _run(self, context: Context) -> tuple[int, dict[str, Any]]:
         """Run the program to its end; return its exit code and its report, which is empty if it printed none."""
+        spec = self.import_spec(run_seed(context))
         # Its own group: a signal to that of the task would reach its workers before it has told them to stop.
         self._program = subprocess.Popen(  # noqa: S603 - our own program
             self.command(), env=self._environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -136,7 +137,7 @@ class ImportWorkbookOperator(BaseOperator):  # type: ignore[misc]
             assert self._program.stdin is not None
             assert self._program.stdout is not None
             with contextlib.suppress(BrokenPipeError), self._program.stdin:
-                self._program.stdin.write(self.import_spec())
+                self._program.stdin.write(spec)
             printed = self._program.stdout.read()
             code = self._program.wait()
         except BaseException:
@@ -159,8 +160,12 @@ class ImportWorkbookOperator(BaseOperator):  # type: ignore[misc]
         """Return the command that runs the import, which it reads from stdin: an address may hold a password."""
         return [self.python or sys.executable, "-m", "importer", "run", "--json", "--import-spec", "-"]
 
-    def import_spec(self) -> str:
-        """Return the import as a line such as `importer plan --json` prints."""
+    def import_spec(self, seed: str | None = None) -> str:
+        """Return the import as a line such as `importer plan --json` prints.
+
+        Args:
+            seed: what all attempts at it have in common; None: it is the only one.
+        """
         planned: dict[str, Any] = {"source": str(self.workbook)}
         if isinstance(self.workbook, dict):
             planned = self.workbook
@@ -173,7 +178,7 @@ class ImportWorkbookOperator(BaseOperator):  # type: ignore[misc]
             "source": planned["source"],
             "sheet": self.sheet or planned.get("sheet"),
             "table": self.table or planned.get("table"),
-            "options": options,
+            "options": options if seed is None else {"run_seed": seed, **options},
         }
         return json.dumps({name: value for name, value in spec.items() if value is not None}, ensure_ascii=False)
 
@@ -195,6 +200,12 @@ class ImportWorkbookOperator(BaseOperator):  # type: ignore[misc]
         if code == _PASSING or (not report and code not in _FINAL):
             raise AirflowException(f"the import failed ({said or f'the program ended with code {code}, see the log'})")
         raise AirflowFailException(f"the import was refused, code {code}: {said or report.get('outcome')}")
+
+
+def run_seed(context: Context) -> str:
+    """Return what all attempts of a task have in common: it changes when somebody clears the task."""
+    ti = context["ti"]
+    return json.dumps([ti.dag_id, ti.run_id, ti.task_id, ti.map_index, ti.max_tries])
 
 
 def small_report(report: Mapping[str, Any]) -> dict[str, Any]:

@@ -79,7 +79,9 @@ order by is_believed desc, finished_at desc
 """
 
 
-def find_runs(session: Session, key: str, target: str) -> tuple[LedgerRun | None, LedgerRun | None]:
+def find_runs(
+    session: Session, key: str, target: str, own: str | None = None
+) -> tuple[LedgerRun | None, LedgerRun | None]:
     """Return the last published run of a key, of any role, and this role's unfinished one, each None if there is none.
 
     A role that cannot write to the target may still have written that it did; such a run comes last, and the caller
@@ -89,10 +91,12 @@ def find_runs(session: Session, key: str, target: str) -> tuple[LedgerRun | None
         session: session with the target server.
         key: key of the import.
         target: quoted name of the table.
+        own: id of a run that comes before later ones, if it was published.
     """
     found = [_run(row) for row in session.query(_RUNS, [key, target])]
-    published = next((r for r in found if r.state == PUBLISHED), None)
-    return published, next((r for r in found if r.state != PUBLISHED), None)
+    published = [r for r in found if r.state == PUBLISHED]
+    last = next((r for r in published if r.id == own), next(iter(published), None))
+    return last, next((r for r in found if r.state != PUBLISHED), None)
 
 
 def _run(row: tuple[Any, ...]) -> LedgerRun:

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 _ZONED = "timestamp with time zone"
 #: The most superseded rows that a note lists.
 _MAX_NOTE_ROWS = 20
+#: What the ledger may say of the rows of the table that a run loaded into.
+_TABLE_ROWS = ("inserted", "updated", "unchanged", "deleted", "refused")
 
 
 def make_report(
@@ -249,16 +251,19 @@ def _plan_notes(settings: Settings, source: SheetSource, plan: LoadPlan, lease: 
 
 
 def already_imported_report(settings: Settings, lease: RunLease, clock: Clock) -> Report:
-    """Build the report of a run that found the import published already."""
+    """Build the report of a run that found the import published already: by another run, or an attempt at this one."""
     done = lease.published_run
     assert done is not None
     counts = done.counts
     rejected, file = counts["error_count"], counts.get("rejects_file")
+    is_own = done.id == lease.run_id
     notes: list[Note | str] = [f"already imported by run {done.id} at {done.finished_at}; --again loads it again"]
+    if is_own:
+        notes = [f"published at {done.finished_at} by an attempt whose answer was lost; its columns are not known here"]
     if rejected:
         notes.append(Note(REJECTED_THEN, {"rows": rejected, "file": file}))
     return Report(
-        outcome="already-imported",
+        outcome="published" if is_own else "already-imported",
         workbook=_workbook(lease.workbook),
         sheet=lease.sheet.name,
         header_rows=(0, 0),
@@ -276,6 +281,7 @@ def already_imported_report(settings: Settings, lease: RunLease, clock: Clock) -
         timings=clock.timings,
         duration=clock.elapsed,
         notes=tuple(notes),
+        table_rows={name: counts[name] for name in _TABLE_ROWS if is_own and name in counts},
         run=run_to_dict(lease, 0),
     )  # fmt: skip
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 _NOT_IN_KEY = frozenset({
     "workbook", "source", "dsn", "table", "sheet", "contract",
     "method", "workers", "chunk_rows", "temp_dir", "limits", "rejects", "default_rejects", "packed_rejects",
-    "bad_cells", "max_rejects", "again", "retry_for", "timeout", "timeline", "engine", "own_process", "agreed",
-    "wanted", "wanted_by", "asked_mode",
+    "bad_cells", "max_rejects", "again", "run_seed", "retry_for", "timeout", "timeline", "engine", "own_process",
+    "agreed", "wanted", "wanted_by", "asked_mode",
 })  # fmt: skip
 #: Settings that versions before them did not have: at their default they are left out, so that keys stay the same.
 _ADDED = frozenset({

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 #: How long the end of a run waits for a connection that is being opened.
 _CLOSE_SECONDS = 0.5
+#: Namespace of the ids of runs that several attempts share.
+_SEEDED_RUNS = uuid.UUID("5e7e1b0c-3c53-5d0e-9c64-2f6f8d3a7b11")
 
 
 class LeaseHolder:
@@ -59,6 +61,7 @@ class LeaseHolder:
         self._settings, self._contract, self._clock, self._dry_run = settings, contract, clock, dry_run
         #: Id of the run; the one of a dead run since that was found.
         self._run_id = str(uuid.uuid4())
+        self._named_by: str | None = None
         self._opened: Future[tuple[Workbook, Sheet]] = Future()
         self._servers = contextlib.ExitStack()
         self._dsn: Dsn | None = None
@@ -190,6 +193,7 @@ class LeaseHolder:
         key = random_key() if self._dry_run else key
         # A run that held the lock may have created the table.
         target = find() if self._lock_import(session, key) else target
+        self._name_run(key)
         lease = RunLease(
             dsn, session, version, workbook, sheet, target, key, options, contract, self._run_id, notes=self._notes
         )
@@ -217,9 +221,15 @@ class LeaseHolder:
             ensure_ledger(session, ledger)
         return waited
 
+    def _name_run(self, key: str) -> None:
+        """Give the run the id that all attempts at the import have, if it is one of several."""
+        if self._settings.run_seed is not None and self._named_by != key:
+            self._named_by = key
+            self._run_id = str(uuid.uuid5(_SEEDED_RUNS, f"{self._settings.run_seed} {key}"))
+
     def _read_ledger(self, lease: RunLease) -> RunLease:
         """Return the lease with what the ledger says about the same import: a dead run, and whether it is published."""
-        published, dead = find_runs(lease.session, lease.key, lease.target.quoted)
+        published, dead = find_runs(lease.session, lease.key, lease.target.quoted, lease.run_id)
         if dead is not None:
             self._run_id = dead.id
             note = moved_target_note(lease.session, lease.target, dead)
@@ -228,7 +238,8 @@ class LeaseHolder:
         if published is None:
             return lease
         if published.id == self._run_id:
-            # This run published it, but the answer to its commit was lost.
+            # This run published it, but the answer to its commit was lost, or its process.
+            require_believable(published, lease.target)
             return replace(lease, published_run=published)
         if self._settings.again:
             return lease

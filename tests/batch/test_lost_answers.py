@@ -1,0 +1,51 @@
+"""Imports whose worker was lost after it had published: told as published, with counts, and not loaded again."""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor, Future
+from typing import TYPE_CHECKING, Any
+
+from support.clusters import made_books
+from support.tables import save
+
+from importer import import_many
+from importer.batch.execution.tasks import run_task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from conftest import Database
+
+
+class LosesAnswers(Executor):
+    """Runs each task, and then cancels the first attempt at an import, as a cluster whose scheduler died."""
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        answer, future = function(*args, **kwargs), Future[Any]()
+        if function is run_task and args[0].attempt == 0:
+            future.cancel()
+        else:
+            future.set_result(answer)
+        return future
+
+
+def test_what_a_lost_worker_published_is_told_and_not_loaded_again(db: Database, tmp_path: Path) -> None:
+    """Also with `again`, which another run of the same import would obey."""
+    folder = made_books(tmp_path / "in", 2)
+    save(folder / "bad.xlsx", ["id", "v"], [7, "x"], ["none", "y"])
+    db.run("create table t (id bigint not null, v text)")
+    how: dict[str, Any] = {"to": db.dsn.text, "table": "t", "executor": LosesAnswers()}
+    report = import_many(folder, **how, again=True, rejects=f"{tmp_path}/")
+    sums = report.sums
+    assert (report.exit_code, sums["published"], sums["success_count"], sums["error_count"]) == (1, 3, 5, 1), str(
+        report
+    )
+    assert db.rows("select id from t order by id") == [(0,), (1,), (7,), (100,), (101,)]
+    told = report.reports[-1].report
+    assert told["table_rows"]["inserted"] == 1
+    assert told["rejects"]["file"] == f"{tmp_path}/bad.rejects.xlsx"
+    assert "by an attempt whose answer was lost" in told["notes"][0]
+    # Another command has not done it.
+    after = import_many(folder, **how)
+    assert (after.sums["published"], after.sums["already_imported"], after.sums["success_count"]) == (0, 3, 0)
