@@ -13,8 +13,9 @@ from importer.cells.facts import ColumnFacts
 from importer.cells.field import Field
 from importer.table.labels import unique_name
 
-from .infer import infer_type
+from .infer import infer_type, special_type
 from .mixed import count_kinds
+from .target import field_of_column, fields_of_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from importer.contract.model import Contract
     from importer.postgres.catalog import Table
     from importer.reading.header import SheetColumn
-    from importer.settings import MixedPolicy
+    from importer.settings import Settings
 
     from .model import ColumnPlan
 
@@ -37,26 +38,36 @@ _READABLE = {
 
 def with_new_columns(
     contract: Contract, columns: Iterable[SheetColumn], facts: dict[int, ColumnFacts], table: Table | None,
-    mixed: MixedPolicy,
+    settings: Settings,
 ) -> Contract:  # fmt: skip
-    """Return the contract with an inferred field for each of these columns, named like no other of the table.
+    """Return the contract with a field for each of these columns: that of a column that the table has, or a new one.
 
     Args:
         contract: contract of the load.
         columns: sheet columns without a field.
         facts: facts of all rows by sheet column (0-based).
         table: the existing table, or None.
-        mixed: see `infer.infer_type`.
+        settings: settings of the run: `mixed`.
     """
+    columns = list(columns)
     taken = {f.name for f in contract.fields} | {c.name for c in contract.extra_columns}
-    taken |= {c.name for c in table.columns} if table else set()
-    added = []
+    taken |= {c.name for c in table.columns if c.filled_by_database} if table else set()
+    known = fields_of_columns(table, taken, columns) if table else {}
+    taken |= {f.name for f in known.values()}
+    added, types = [], dict(contract.types)
     for column in columns:
-        name = unique_name(column.name, taken)
-        taken.add(name)
-        kind = infer_type(facts.get(column.index, ColumnFacts()), mixed)
-        added.append(Field(name, kind, title=column.header))
-    return replace(contract, fields=(*contract.fields, *added)) if added else contract
+        field = known.get(column.index)
+        if field is None:
+            name = unique_name(column.name, taken)
+            taken.add(name)
+            field = field_of_column(table, name) if table else None
+        if field is None:
+            found = facts.get(column.index, ColumnFacts())
+            field = Field(name, infer_type(found, settings.mixed))
+            if (special := special_type(field.type, found)) is not None:
+                types[name] = special
+        added.append(replace(field, title=column.header))
+    return replace(contract, fields=(*contract.fields, *added), types=types) if added else contract
 
 
 def retyped_notes(

@@ -148,7 +148,7 @@ def _match_columns(
     contract = _own_contract(settings, source, target, columns) if given is None else given
     if settings.drift == "add-columns":
         new = [c for c in columns if c not in field_columns(contract.fields, columns).values()]
-        contract = with_new_columns(contract, new, source.facts, target.table, settings.mixed)
+        contract = with_new_columns(contract, new, source.facts, target.table, settings)
     lenient = settings.columns is not None or settings.drift == "ignore-extra"
     with _naming_retyped(contract, columns, source, "the table" if given is None else "the contract"):
         found, left = match_fields(contract, columns, lenient=lenient)

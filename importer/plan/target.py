@@ -102,6 +102,19 @@ def contract_from_table(table: Table, columns: list[SheetColumn]) -> Contract:
     return Contract(tuple(fields))
 
 
+def fields_of_columns(table: Table, taken: set[str], columns: list[SheetColumn]) -> dict[int, Field]:
+    """Return fields for those columns of the sheet that the table has by a name that is not taken, by their index."""
+    described = tuple(_field_from_column(c) for c in table.columns if c.name not in taken)
+    by_name = {field.name: field for field in described}
+    return {c.index: by_name[name] for name, c in field_columns(described, columns).items() if c is not None}
+
+
+def field_of_column(table: Table, name: str) -> Field | None:
+    """Return the field of a column of the table, or None if it has no such column."""
+    column = table.column(name)
+    return None if column is None else _field_from_column(column)
+
+
 def _field_from_column(column: TableColumn) -> Field:
     required = {"required": True} if column.not_null else {}
     return Field(column.name, field_type_for(column.pg_type), constraints=required)

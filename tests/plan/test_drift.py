@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support.rawbook import inline, number, row, write_rows
 from support.tables import contract, save
 
 from importer import import_workbook
@@ -86,6 +87,33 @@ def test_new_columns_of_a_contract_and_its_table(db: Database, books: tuple[Path
     report = db.load(second, table="t", contract=described, workers=0)
     assert "columns added to the table: x numeric(6,1), since date" in report.to_dict()["notes"]
     assert db.rows("select id, x::text, since::text from t order by id") == [(2, "5.0", "2024-05-01"), (3, "6.0", None)]
+
+
+def test_added_column_keeps_all_digits(db: Database, tmp_path: Path) -> None:
+    """It has the type that a new table would have had for it."""
+    db.run("create table t (id bigint)")
+    book = write_rows(
+        tmp_path / "t.xlsx",
+        row(1, inline("A1", "id"), inline("B1", "more"))
+        + row(2, number("A2", 1), number("B2", "12345678901234567890"))
+        + row(3, number("A3", 2), number("B3", "0.5")),
+    )
+    db.load(book, drift="add-columns", workers=0)
+    assert db.rows("select more::text from t order by id") == [("12345678901234567890",), ("0.5",)]
+
+
+def test_column_that_the_contract_lacks_is_added_once(db: Database, tmp_path: Path) -> None:
+    """Later files fill the column that the first one added, also where it got a number behind its name."""
+    fields = [{"name": "id", "type": "integer"}]
+    own = {"table": "t", "extraColumns": [{"name": "at", "type": "date", "default": "'2024-01-01'"}]}
+    described = contract(tmp_path / "c.json", fields=fields, postgresql=own)
+    for n in (1, 2, 3):
+        book = save(tmp_path / f"{n}.xlsx", ["Note", "id", "At"], [f"n{n}", n, n * 10])
+        report = db.load(book, contract=described, drift="add-columns", workers=0)
+        assert not any("columns added" in note for note in report.to_dict()["notes"])
+    assert db.rows("select id, at::text, note, at_2 from t order by id") == [
+        (n, "2024-01-01", f"n{n}", n * 10) for n in (1, 2, 3)
+    ]
 
 
 def test_nothing_is_added_by_a_run_over_its_budget(db: Database, tmp_path: Path) -> None:
