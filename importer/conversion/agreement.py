@@ -25,6 +25,9 @@ _NO_ROW: tuple[int, list[Any]] = (1 << 62, [])
 _DAY_ZERO, _ZERO_1904 = (datetime.fromisoformat(day) for day in ("1899-12-30", "1904-01-01"))
 #: Dates are compared to the millisecond, in days.
 _MILLISECOND = 1 / 86_400_000
+_DURATION = re.compile(
+    r"(-?)P(?:([0-9]{1,6})D)?T(?:([0-9]{1,8})H)?(?:([0-9]{1,9})M)?(?:([0-9]{1,12}(?:[.,][0-9]{1,9})?)S)?"
+)
 _CHOICE = "open it in the program that made it and save it as .xlsx"
 
 _NO_REASON = "a part or a value of it is not as its format says, or its cells lie too far from each other"
@@ -36,11 +39,14 @@ def _joined(text: str) -> str:
 
 
 def _duration_days(text: str) -> float | None:
-    """Return an ISO duration of hours, minutes and seconds, which calamine gives as its text, in days."""
-    found = re.fullmatch(r"PT(\d+)H(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?", text)
+    """Return an ISO duration, which calamine gives as its text, in days."""
+    found = _DURATION.fullmatch(text)
     if found is None:
         return None
-    return timedelta(hours=int(found[1]), minutes=int(found[2] or 0), seconds=float(found[3] or 0)) / timedelta(days=1)
+    days, hours, minutes = (int(found[n] or 0) for n in (2, 3, 4))
+    seconds = float((found[5] or "0").replace(",", "."))
+    length = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds) / timedelta(days=1)
+    return -length if found[1] else length
 
 
 class SecondReader:
@@ -200,7 +206,7 @@ class SecondReader:
         """Return a date or time of calamine's as a serial."""
         if isinstance(value, datetime):
             return (value - self._zero) / timedelta(days=1)
-        if isinstance(value, str) and value.startswith("PT"):
+        if isinstance(value, str):
             return _duration_days(value)
         if isinstance(value, date):
             return float((value - self._zero.date()).days)

@@ -253,6 +253,18 @@ def test_ods_elapsed_time_by_a_style_of_either_part(tmp_path: Path) -> None:
     assert everything(path)["cells"][2, 0] == ("duration", dt.timedelta(hours=2))
 
 
+def test_ods_durations_that_the_second_reader_gives_as_texts(tmp_path: Path) -> None:
+    """LibreOffice writes negative ones with a sign, and hours; other programs also days, or fractions with a comma."""
+    took = {
+        "PT36H": 36 * 3600, "-PT1H30M0S": -5400, "P2DT1H": 49 * 3600, "-P1DT1S": -86401, "PT25H00M00.5S": 90000.5, "PT25H0M0,25S": 90000.25,
+        "PT99999M": 5999940,
+    }  # fmt: skip
+    cell = '<table:table-cell office:value-type="time" office:time-value="{}"/>'
+    rows = "".join(ods_row(ods_text("x") + cell.format(text)) for text in took)
+    cells = everything(ods_of(tmp_path / "b.ods", rows), header_rows=(0, 0))["cells"]
+    assert [cells[n, 1] for n in range(1, 8)] == [("duration", dt.timedelta(seconds=each)) for each in took.values()]
+
+
 def test_ods_repeats(tmp_path: Path) -> None:
     rows = ods_row(
         '<table:table-cell table:number-columns-repeated="2"/>' + ods_cell("7", 'table:number-columns-repeated="2"')
