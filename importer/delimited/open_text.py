@@ -12,7 +12,7 @@ from importer.text_files import TEXT_SUFFIXES, WORKBOOK_SUFFIXES, TextDialect
 
 from .dialect import NAMES, FoundDialect, find_dialect
 from .encodings import find_encoding
-from .transcode import stream_utf8
+from .transcode import has_end_mark, stream_utf8
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,6 +52,7 @@ def open_text(path: Path, encoding: str | None, delimiter: str | None, most_colu
         _refuse_message(path)
     skip = found.skip + len(sample[: dialect.skip].decode().encode(found.name))
     quotes = ", quoted by '\"'" if b'"' in sample else ""
+    ended = "Ctrl-Z at the end is left out: DOS marks the end of a text by it" if has_end_mark(path, found.name) else ""
     return Workbook(
         path=path,
         sha256=hashed.result(),
@@ -65,7 +66,7 @@ def open_text(path: Path, encoding: str | None, delimiter: str | None, most_colu
             found.name, dialect.delimiter, dialect.eol, skip, 2 if dialect.skip else 1, dialect.width,
             checked=found.checked, modified=stat.st_mtime_ns,
         ),
-        notes=(f"read as text: {found.note}, {_columns(dialect)}{quotes}", *filter(None, [dialect.note])),
+        notes=(f"read as text: {found.note}, {_columns(dialect)}{quotes}", *filter(None, [dialect.note, ended])),
     )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from typing import TYPE_CHECKING
 
 from importer.errors import WorkbookRefused
@@ -14,9 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
+#: Ctrl-Z at the end of a text, and how many bytes of the file are looked at for it: a multiple of four.
+_END_MARK, _TAIL_BYTES = re.compile(rb"\x1a[\x1a\r\n]*\Z"), 64
+
 
 def stream_utf8(path: Path, encoding: str, skip: int, *, checked: bool = False) -> Generator[bytes, None, None]:
-    """Yield the text of a file as UTF-8 in blocks of some 4 MiB.
+    """Yield the text of a file as UTF-8 in blocks of some 4 MiB, without a mark of DOS that it ends there.
 
     Args:
         path: the file.
@@ -29,8 +33,21 @@ def stream_utf8(path: Path, encoding: str, skip: int, *, checked: bool = False) 
     """
     plain = encoding in {"utf-8", "ascii"}
     read = _read if checked else _checked if plain else _decoded
-    pieces = read(path, encoding, skip)
-    yield from pieces
+    last = b""
+    for piece in read(path, encoding, skip):
+        if last:
+            yield last
+        last = piece
+    last = _END_MARK.sub(b"", last)
+    if last:
+        yield last
+
+
+def has_end_mark(path: Path, encoding: str) -> bool:
+    """Return whether a file ends with Ctrl-Z, with which DOS marks the end of a text and fills its last block."""
+    with path.open("rb") as file:
+        file.seek(max(path.stat().st_size - _TAIL_BYTES, 0))
+        return bool(_END_MARK.search(file.read().decode(encoding, "ignore").encode(errors="ignore")))
 
 
 def _read(path: Path, _: str, skip: int) -> Generator[bytes, None, None]:
