@@ -26,6 +26,10 @@ _HEAD_BYTES = 4096
 _MOST_ZEROS, _FEW_ZEROS = 0.7, 0.05
 #: Encodings of one byte a character that are proposed, the most frequent first.
 _PROPOSED = ("windows-1252", "windows-1250", "windows-1251", "mac-roman", "cp850")
+#: Those of two bytes a character; bytes between fields, and those around a field; letters and signs of East Asia.
+_EASTERN = ("shift_jis", "gbk", "big5", "euc_kr", "euc_jp")
+_BETWEEN, _FIELD_BYTES = re.compile(rb"[\t\r\n\",;]"), 100
+_IDEOGRAPHS = re.compile("[\u3000-\u30ff\u4e00-\u9fff\uac00-\ud7a3\uff00-\uff60]")
 #: Bytes that Windows-1252 does not define.
 _UNDEFINED = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")
 #: A byte that is a letter of Western Europe in Windows-1252, and the signs that are no letters but stand within words.
@@ -150,12 +154,26 @@ def _propose(path: Path, bad: int) -> TextEncoding:
     if _looks_western(path):
         shown = word.decode("windows-1252")
         return TextEncoding("windows-1252", 0, f'Windows-1252 (not UTF-8), as in "{shown}" in line {line}')
-    readings = {name: word.decode(name, "replace") for name in _PROPOSED}
+    readings = {name: word.decode(name, "replace") for name in _PROPOSED} | _eastern(path, bad)
     listed = ", ".join(f'{name} reads "{text}"' for name, text in readings.items() if "\ufffd" not in text)
     raise WorkbookRefused(
         f"the text is not UTF-8, and could be in several encodings: {listed}", place=place,
         choice="--encoding NAME, such as windows-1252",
     )  # fmt: skip
+
+
+def _eastern(path: Path, bad: int) -> dict[str, str]:
+    """Return how the field of the bad byte reads in encodings of East Asia in which most of it are signs of there."""
+    with path.open("rb") as file:
+        file.seek(max(bad - _FIELD_BYTES, 0))
+        before, after = _BETWEEN.split(file.read(min(bad, _FIELD_BYTES))), _BETWEEN.split(file.read(_FIELD_BYTES))
+    found = {}
+    for name in _EASTERN:
+        text = (before[-1] + after[0]).decode(name, "replace")
+        signs = len(_IDEOGRAPHS.findall(text))
+        if signs >= len(text) / 2 and all(char.isascii() or _IDEOGRAPHS.match(char) for char in text):
+            found[name] = text
+    return found
 
 
 def _look_around(path: Path, bad: int) -> tuple[int, bytes, bool]:
