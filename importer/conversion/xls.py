@@ -12,6 +12,7 @@ from importer.excel.addresses import column_letters
 from .model import OtherCell, OtherRow, OtherSheet, Surroundings
 from .number_text import number_text
 from .xls_formulas import find_uncalculated
+from .xls_records import SheetRecords, find_repeated, walk_sheet
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -21,6 +22,7 @@ _VISIBILITY = ("visible", "hidden", "veryHidden")
 _RESAVE = "open it in Excel or LibreOffice and save it as .xlsx"
 #: xlrd's types of cells.
 _EMPTY, _TEXT, _NUMBER, _DATE, _BOOLEAN, _ERROR = range(6)
+_BIFF8 = 80
 #: The value of a formula without a result: how it was written is not decoded.
 _FORMULA = "?"
 
@@ -54,6 +56,8 @@ class XlsBook:
             states = list(self._book._sheet_visibility)  # noqa: SLF001 - its own list, with no other way to it
             names = self._book.sheet_names()
             self.epoch_1904 = self._book.datemode == 1
+            #: Whether the texts are in a code page that the workbook does not name: both readers take them for Latin-1.
+            self._codes_unsaid = self._book.biff_version < _BIFF8 and self._book.codepage is None
         self.sheets = [
             OtherSheet(name, "worksheet", _VISIBILITY[state] if state in range(3) else "visible")
             for name, state in zip(names, states, strict=False)
@@ -71,8 +75,9 @@ class XlsBook:
         except Exception as exc:  # noqa: BLE001 - struct.error, AssertionError, IndexError… depending on the damage
             if "encrypted" in str(exc).lower() or "password" in str(exc).lower():
                 raise WorkbookRefused(
-                    "the workbook is encrypted", place=self._path.name, choice="save it without a password"
-                ) from None
+                    "the workbook is encrypted", place=self._path.name,
+                    choice="save it without a password, or as .xlsx if it has none: protecting an .xls encrypts it",
+                ) from None  # fmt: skip
             raise WorkbookRefused(
                 f"the workbook is damaged or cut short ({str(exc) or type(exc).__name__})",
                 place=self._path.name,
@@ -83,29 +88,52 @@ class XlsBook:
         """Yield the rows of a sheet that have cells, in order; fill in what is beside them.
 
         Raises:
-            WorkbookRefused: the sheet is damaged.
+            WorkbookRefused: the sheet is damaged, or a cell is written more than once, of which xlrd reads the last.
         """
         with self._refusals(), open(os.devnull, "w", encoding="utf-8") as log:  # noqa: PTH123 - a device
             self._book.logfile = log
             sheet = self._book.sheet_by_index(index)
-            waiting = self._uncalculated(index)
+            start = self._book._sh_abs_posn[index]  # noqa: SLF001 - where its records begin
+            records = walk_sheet(self._book.mem, start)
+            waiting = self._uncalculated(records)
         beside.hidden_columns += [(c, c) for c, info in sorted(sheet.colinfo_map.items()) if info.hidden]
         beside.merges += [
             f"{column_letters(left)}{top + 1}:{column_letters(right - 1)}{bottom}"
             for top, bottom, left, right in sheet.merged_cells
         ]
+        count = 0
         for number in range(sheet.nrows):
             with self._refusals():
                 cells = self._cells(sheet, number, waiting.get(number, ()))
             if cells:
+                count += len(cells)
+                if self._codes_unsaid:
+                    self._check_ascii(number, cells)
                 info = sheet.rowinfo_map.get(number)
                 yield OtherRow(number + 1, bool(info is not None and info.hidden), cells)
 
-    def _uncalculated(self, index: int) -> dict[int, set[int]]:
+        if count != records.cells:
+            raise self._miscounted(count, records.cells, start)
+
+    def _check_ascii(self, row: int, cells: list[OtherCell]) -> None:
+        for cell in cells:
+            if not cell.value.isascii():
+                raise WorkbookRefused(
+                    f"the workbook does not say in which code page its texts are, such as {cell.value[:40]!r}",
+                    place=f"{self._path.name}, cell {column_letters(cell.column)}{row + 1}", choice=_RESAVE,
+                )  # fmt: skip
+
+    def _miscounted(self, read: int, written: int, start: int) -> WorkbookRefused:
+        repeated = find_repeated(self._book.mem, start)
+        fact = f"the sheet has {written:,} cells, of which {read:,} were read"
+        if repeated is not None:
+            fact = f"cell {column_letters(repeated[1])}{repeated[0] + 1} is written more than once"
+        return WorkbookRefused(fact, place=self._path.name, choice=_RESAVE)
+
+    def _uncalculated(self, records: SheetRecords) -> dict[int, set[int]]:
         """Return the columns of the formulas of a sheet that were never calculated, by row."""
-        book = self._book
         found: dict[int, set[int]] = {}
-        for row, column in find_uncalculated(book.mem, book._sh_abs_posn[index], book.biff_version):  # noqa: SLF001
+        for row, column in find_uncalculated(self._book.mem, records, self._book.biff_version):
             found.setdefault(row, set()).add(column)
         return found
 

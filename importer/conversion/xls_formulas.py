@@ -12,12 +12,12 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from .xls_records import ARRAY, FORMULA, SHARED
 
-_EOF, _BOF, _FORMULA, _SHARED, _ARRAY = 0x0A, 0x809, 0x06, 0x4BC, 0x221
-_WANTED = frozenset({_FORMULA, _SHARED, _ARRAY})
-_HEAD, _CELL, _FORMULA_START = struct.Struct("<HH"), struct.Struct("<HHH8sH"), 20
+if TYPE_CHECKING:
+    from .xls_records import SheetRecords
+
+_CELL, _FORMULA_START = struct.Struct("<HHH8sH"), 20
 #: Bit of a formula that is calculated when the workbook is opened.
 _ON_OPEN = 2
 #: Results: the number 0, and an empty text.
@@ -79,15 +79,15 @@ class Formula(NamedTuple):
 SharedFormulas = list[tuple[range, range, bytes]]
 
 
-def find_uncalculated(stream: bytes, start: int, version: int) -> set[tuple[int, int]]:
+def find_uncalculated(stream: bytes, records: SheetRecords, version: int) -> set[tuple[int, int]]:
     """Return row and column, 0-based, of the formulas of a sheet whose result was never calculated.
 
     Args:
         stream: the workbook's records.
-        start: offset of the sheet's first record.
+        records: those of the sheet.
         version: version of the format, 50 to 80.
     """
-    formulas, shared = _read(stream, start)
+    formulas, shared = _read(stream, records.formulas)
     if stream.find(_BY_XLWT) >= 0:  # `in` asks a mapped file for single bytes
         return {each.place for each in formulas if _is_blank(each)}
     return judge_results(formulas, shared, version)
@@ -123,36 +123,19 @@ def _is_blank(formula: Formula) -> bool:
     return formula.result[6:] == b"\xff\xff" and formula.result[:1] == _BLANK
 
 
-def _read(stream: bytes, start: int) -> tuple[list[Formula], SharedFormulas]:
+def _read(stream: bytes, records: list[tuple[int, int, int]]) -> tuple[list[Formula], SharedFormulas]:
     """Return the formulas of a sheet, and those that ranges of cells share, with their rows and columns."""
     formulas: list[Formula] = []
     shared: SharedFormulas = []
-    for kind, at, size in _records(stream, start):
-        if kind == _FORMULA and size > _FORMULA_START:
+    for kind, at, size in records:
+        if kind == FORMULA and size > _FORMULA_START:
             row, column, _, result, flags = _CELL.unpack_from(stream, at)
             formulas.append(Formula((row, column), result, flags, stream[at + _FORMULA_START : at + size]))
-        elif kind in {_SHARED, _ARRAY} and size > (14 if kind == _ARRAY else 10):
+        elif kind in {SHARED, ARRAY} and size > (14 if kind == ARRAY else 10):
             top, bottom, left, right = struct.unpack_from("<HHBB", stream, at)
-            tokens = stream[at + (12 if kind == _ARRAY else 8) : at + size]
+            tokens = stream[at + (12 if kind == ARRAY else 8) : at + size]
             shared.append((range(top, bottom + 1), range(left, right + 1), tokens))
     return formulas, shared
-
-
-def _records(stream: bytes, start: int) -> Iterator[tuple[int, int, int]]:
-    """Yield type, offset and size of the records of a sheet that concern formulas, without those of its charts."""
-    at, depth, end = start, 0, len(stream)
-    while at + 4 <= end:
-        kind, size = _HEAD.unpack_from(stream, at)
-        at += 4
-        if kind == _BOF:
-            depth += 1
-        elif kind == _EOF:
-            depth -= 1
-            if depth <= 0:
-                return
-        elif kind in _WANTED and depth == 1 and at + size <= end:
-            yield kind, at, size
-        at += size
 
 
 def _own_tokens(formula: Formula, shared: SharedFormulas) -> bytes:

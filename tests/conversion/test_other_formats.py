@@ -19,6 +19,7 @@ from importer.conversion import agreement, open_book
 from importer.conversion.biff12 import rk_number
 from importer.conversion.number_text import number_text
 from importer.conversion.xls_formulas import _result_kind, find_uncalculated
+from importer.conversion.xls_records import walk_sheet
 from importer.errors import CellsDisagree, InputError, LimitExceeded, SheetError, WorkbookRefused
 from importer.settings import Limits
 
@@ -530,9 +531,9 @@ def test_xls_result_that_a_formula_cannot_have(formulas: list[Any], wanted: list
         sheet += chart + record16(6, head + struct.pack("<H", len(tokens)) + tokens)
     sheet += record16(10) + record16(6, b"\xff" * 40)
     for data in (sheet, sheet[:-48]):
-        assert find_uncalculated(data, 0, 80) == {(row, 5) for row in wanted}
+        assert find_uncalculated(data, walk_sheet(data, 0), 80) == {(row, 5) for row in wanted}
     for size in range(0, len(sheet), 7):
-        assert find_uncalculated(sheet[:size], 0, 80) is not None
+        assert find_uncalculated(sheet[:size], walk_sheet(sheet[:size], 0), 80) is not None
 
 
 def record16(kind: int, content: bytes = b"") -> bytes:
@@ -547,7 +548,7 @@ def test_xls_formula_that_cells_share(tmp_path: Path) -> None:
     sheet += record16(0x4BC, struct.pack("<HHBBBB", 1, 2, 2, 2, 0, 2) + tokens)
     sheet += record16(6, struct.pack("<HHH8sHI", 2, 2, 15, NUMBER, 8, 0) + refers)
     sheet += record16(6, struct.pack("<HHH8sHI", 3, 2, 15, NUMBER, 8, 0) + refers) + record16(10)
-    assert find_uncalculated(sheet, 0, 80) == {(1, 2), (2, 2)}
+    assert find_uncalculated(sheet, walk_sheet(sheet, 0), 80) == {(1, 2), (2, 2)}
 
 
 def test_xls_of_excel_5(tmp_path: Path) -> None:
