@@ -91,6 +91,11 @@ def parse_types(given: str | Mapping[str, str] | Iterable[tuple[str, str]]) -> t
     return tuple(pairs)
 
 
+def as_texts(given: str | Iterable[str] | None) -> tuple[str, ...]:
+    """Return texts as a tuple; a single one, which would be many characters, is one."""
+    return (given,) if isinstance(given, str) else tuple(given or ())
+
+
 def check_timezone(name: str) -> None:
     """Check that a time zone is known.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from .errors import UsageError
-from .option_values import AgreedColumn, RejectBudget, check_timezone, parse_header_rows, parse_types
+from .option_values import AgreedColumn, RejectBudget, as_texts, check_timezone, parse_header_rows, parse_types
 from .table_options import TableOptions, parse_rows
 from .text_files import TextFileOptions
 from .text_options import TextOptions
@@ -259,10 +259,10 @@ def make_settings(workbook: str | Path, *, to: str | None = None, **given: Any) 
         options[name] = value if isinstance(value, dict) else path_or_url(value) if value else None
     for name in ("timeline", "bad_cells", "temp_dir", "packed_rejects"):
         options[name] = Path(options[name]) if options.get(name) else None
-    options["columns"] = tuple(options.get("columns") or ()) or None
-    options["key"] = tuple(options.get("key") or ())
+    options["columns"] = as_texts(options.get("columns")) or None
+    options["key"] = as_texts(options.get("key"))
     options["types"] = parse_types(options.get("types") or ())
-    options["null"] = tuple(options.get("null") or ())
+    options["null"] = as_texts(options.get("null"))
     options["agreed"] = tuple(AgreedColumn(*column) for column in options.get("agreed") or ())
     undivided = options.get("workers") is None and options.get("chunk_rows") is None
     options["own_process"] = undivided and options.get("method", "batch") == "batch"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,7 @@ from importer.sources.stdin import STDIN, is_from_stdin
 from importer.urls import Url, as_url, hide_secrets, path_or_url
 
 _KEYS = ("source", "sheet", "table", "options")
+_CHOICE = "a line of importer plan --json"
 
 
 @dataclass(frozen=True)
@@ -74,12 +76,17 @@ class ImportSpec:
         return json.dumps({name: getattr(self, name) for name in _KEYS}, ensure_ascii=False)
 
     @classmethod
-    def from_json(cls, text: str) -> Self:
+    def from_json(cls, text: str, line: str | None = None) -> Self:
         """Return the import that a line of JSON describes; keys that `importer plan` adds for people are ignored.
+
+        Args:
+            text: the line.
+            line: where it stands, such as `imports.txt:3`; None: nowhere.
 
         Raises:
             UsageError: the text describes none.
         """
+        place = (f"{line}: " if line else "") + hide_secrets(text)[:80]
         try:
             described = json.loads(text)
         except ValueError:
@@ -87,38 +94,50 @@ class ImportSpec:
         if not isinstance(described, dict) or not isinstance(described.get("source"), str):
             raise UsageError(
                 "an import is a JSON object with a 'source'",
-                place=hide_secrets(text)[:80],
-                choice="a line of importer plan --json",
+                place=place or None,
+                choice=_CHOICE,
             )
         given = {name: described[name] for name in _KEYS if described.get(name) is not None}
         if not all(isinstance(given.get(n, ""), str) for n in ("sheet", "table")) or not isinstance(
             given.get("options", {}), dict
         ):
-            raise UsageError(
-                "'sheet' and 'table' of an import are texts, 'options' an object", place=hide_secrets(text)[:80]
-            )
+            raise UsageError("'sheet' and 'table' of an import are texts, 'options' an object", place=place)
         return cls(**given)
 
 
-def spec_lines(given: str) -> list[str]:
-    """Return the lines that describe imports: the text itself, those of a file or address, or of standard input (`-`).
+def read_specs(given: str) -> list[ImportSpec]:
+    """Return the imports that a text describes, the lines of a file or address, or those of standard input (`-`).
 
     Raises:
-        UsageError: there is no such file, or it has no line.
+        UsageError: there is no such file, it has no line, or a line describes no import.
         ImporterError: the address cannot be fetched, see `remote.fetch.fetch_into`.
     """
-    text = given
+    text, place = _read_lines(given)
+    with contextlib.suppress(ValueError):
+        json.loads(text)
+        return [ImportSpec.from_json(text, place)]  # also over several lines
+    # Names may hold what `splitlines` takes for the end of a line.
+    lines = [(number, line.strip()) for number, line in enumerate(text.split("\n"), 1)]
+    specs = [ImportSpec.from_json(line, f"{place}:{number}" if place else None) for number, line in lines if line]
+    if not specs:
+        raise UsageError("no import is given", place=place, choice=_CHOICE)
+    return specs
+
+
+def _read_lines(given: str) -> tuple[str, str | None]:
+    """Return the text that describes imports, and where it was read; None if it was given itself."""
+    if given.lstrip().startswith("{"):
+        return given, None
+    shown = hide_secrets(given)[:80]
     try:
         if given == STDIN:
-            text = sys.stdin.read() if sys.stdin is not None else ""
-        elif as_url(given) or (not given.lstrip().startswith("{") and Path(given).is_file()):
-            place = path_or_url(given)
-            text = (fetch_text(place) if isinstance(place, Url) else place.read_bytes()).decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as exc:
-        raise UsageError(f"cannot read the imports ({exc})", place=hide_secrets(given)[:80]) from None
-    lines = [line for line in text.splitlines() if line.strip()]
-    # JSON over several lines is one import.
-    return lines if all(line.lstrip().startswith("{") for line in lines) and lines else [text]
+            content = sys.stdin.buffer.read() if sys.stdin is not None else b""
+            return content.decode("utf-8-sig"), "standard input"
+        place = path_or_url(given or " ")
+        return (fetch_text(place) if isinstance(place, Url) else place.read_bytes()).decode("utf-8-sig"), shown
+    except (OSError, UnicodeDecodeError, ValueError) as exc:
+        fact = f"cannot read the imports ({getattr(exc, 'strerror', None) or exc})"
+        raise UsageError(fact, place=shown or None, choice=f"{_CHOICE}, a file of them, or -") from None
 
 
 def _absolute(path: str) -> str:

@@ -16,6 +16,7 @@ from importer.contract.known_keys import nearest
 from importer.contract.positions import find_position
 from importer.errors import ContractError, UsageError
 from importer.remote.local_copy import fetch_text
+from importer.sources.stdin import STDIN
 from importer.urls import Url, as_url, path_or_url
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class _JobFile:
 
     def _listed(self) -> list[Job]:
         """Return the lines of a list file, but for blank ones and remarks (#)."""
-        lines = [(number, line.strip()) for number, line in enumerate(self._text.splitlines(), 1)]
+        lines = [(number, line.strip()) for number, line in enumerate(self._text.split("\n"), 1)]
         named = [(number, line) for number, line in lines if line and not line.startswith("#")]
         if not named:
             raise UsageError("the list of workbooks is empty", place=str(self._path))
@@ -123,7 +124,7 @@ class _JobFile:
 
     def _in_folder(self, path: str) -> str:
         """Return a path as one of the file's folder; an address stays what it is, and an absolute path."""
-        if as_url(path):
+        if as_url(path) or path == STDIN:
             return path
         if isinstance(self._path, Url):
             return path if Path(path).is_absolute() else self._path.sibling(path).text

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from importer.contract.known_keys import nearest
 from importer.errors import BudgetExceeded, CommitUnknown, ImporterError, MachineError, UsageError
 from importer.pipeline import Hooks, run
 from importer.settings import Limits, Settings, make_settings
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
     from .import_spec import ImportSpec
 
 _INTERRUPTED_CODE = 130
+#: Options that an import may have.
+_OPTIONS = sorted(
+    {f.name for f in fields(Settings)} - {"workbook", "source", "dsn", "sheet", "table", "own_process", "header_rows"}
+    | {"header_row", "source_version", "copies"}
+)
 
 
 @dataclass(frozen=True)
@@ -91,12 +97,17 @@ def task_settings(task: ImportTask) -> Settings:
 def spec_settings(spec: ImportSpec, to: str | None) -> Settings:
     """Return the settings of an import into a server; see `task_settings`."""
     options = dict(spec.options)
-    if isinstance(options.get("limits"), dict):
-        options["limits"] = Limits(**options["limits"])
+    for name in options:
+        if name not in _OPTIONS:
+            near = nearest(name, _OPTIONS)
+            choice = f"did you mean {near!r}?" if near else "the keywords of importer.import_workbook"
+            raise UsageError(f"an import has an unknown option {name!r}", place=spec.label, choice=choice)
     try:
+        if isinstance(options.get("limits"), dict):
+            options["limits"] = Limits(**options["limits"])
         return make_settings(spec.source, sheet=spec.sheet, table=spec.table, to=to, **options)
-    except TypeError as exc:
-        raise UsageError(f"an import has an unknown option ({exc})", place=spec.label) from None
+    except (TypeError, ValueError, AttributeError) as exc:
+        raise UsageError(f"an option of an import has no such value ({exc})", place=spec.label) from None
 
 
 def run_hooks(task: ImportTask) -> Hooks:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from textwrap import indent
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from importer.report.packed_json import PackedJson
@@ -217,7 +216,8 @@ class ManyReport:
         """Yield the text that `--json` prints, one report after the other: as dicts, thousands take much memory."""
         yield _json(self._head()).removesuffix("\n}") + ',\n  "reports": ['
         for number, report in enumerate(self.reports):
-            yield ("," if number else "") + "\n" + indent(_json(report.to_dict()), "    ")
+            # Not `textwrap.indent`: it takes more than line feeds for ends of lines, also those within texts.
+            yield ("," if number else "") + "\n    " + _json(report.to_dict()).replace("\n", "\n    ")
         yield "\n  ]\n}"
 
     def lines(self, *, only_problems: bool = False) -> Iterator[str]:

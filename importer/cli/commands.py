@@ -29,10 +29,10 @@ from .many import (
     ONLY_MANY,
     check_sources,
     given_specs,
+    groups_with_stdin,
     import_all,
     is_plain,
     print_states,
-    request_groups,
     settings_of_spec,
     stdin_as_file,
 )
@@ -135,7 +135,8 @@ def _load(workbooks: tuple[str, ...], options: dict[str, Any], *, dry_run: bool)
             sys.exit(_load_one(settings, show, report_to, dry_run=dry_run, has_budget=has_budget))
         with stdin_as_file(sources, options) as named:
             if not is_plain(named, options):
-                report = import_all(request_groups(named, options), options, show, dry_run=dry_run)
+                with groups_with_stdin(named, options) as groups:
+                    report = import_all(groups, options, show, dry_run=dry_run)
                 sys.exit(deliver_report(report.json_pieces, report_to, report.exit_code))
             from importer.excel.rejects_origin import rejects_in_folder
             from importer.settings import make_settings

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -72,22 +73,40 @@ def stdin_as_file(sources: tuple[str, ...], options: dict[str, Any]) -> Iterator
     if "-" not in sources:
         yield sources
         return
-    from importer.errors import UsageError
-    from importer.sources.stdin import with_stdin
+    from importer.sources.stdin import check_has_table, with_stdin
 
-    if options["table"] is None and options["contract"] is None:
-        raise UsageError("standard input (-) has no name that a table could have", choice="--table NAME")
+    check_has_table(options)
     with with_stdin(sources, options["temp_dir"]) as named:
         yield named
+
+
+@contextlib.contextmanager
+def groups_with_stdin(sources: tuple[str, ...], options: dict[str, Any]) -> Iterator[list[SourceGroup]]:
+    """Yield what a command names, with a file in the place of `-` in its job file; see `request_groups`."""
+    from importer.sources.stdin import check_has_table, with_stdin
+
+    groups = request_groups(sources, options)
+    for group in groups:
+        if "-" in group.sources:
+            check_has_table({"table": group.table, **group.options}, group.place)
+    given = tuple(source for group in groups for source in group.sources)
+    with with_stdin(given, options["temp_dir"]) as named:
+        files = dict(zip(given, named, strict=True))
+        yield [replace(group, sources=tuple(files[source] for source in group.sources)) for group in groups]
 
 
 def print_states(sources: tuple[str, ...], options: dict[str, Any], *, as_json: bool) -> None:
     """Print the imports of a command, and their states, one line each."""
     from importer.batch.many import ManyRequest
     from importer.batch.states import import_states
+    from importer.errors import UsageError
 
+    groups = tuple(request_groups(sources, options))
+    if any("-" in group.sources for group in groups):
+        fact = "standard input (-) cannot be planned: what runs the import cannot read it"
+        raise UsageError(fact, choice="importer run -, or plan a file")
     request = ManyRequest(
-        tuple(request_groups(sources, options)), to=options["to"], together=options["together"],
+        groups, to=options["to"], together=options["together"],
         workers=options["workers"],
     )  # fmt: skip
     for state in import_states(request):
@@ -107,11 +126,11 @@ def given_specs(options: dict[str, Any]) -> list[ImportSpec]:
         UsageError: a line describes none.
         ImporterError: the lines are at an address, and cannot be fetched.
     """
-    from importer.batch.import_spec import ImportSpec, spec_lines
+    from importer.batch.import_spec import read_specs
 
     given = {n: v for n, v in _given(options).items() if n not in _OF_COMMAND or n == "workers"}
-    specs = [ImportSpec.from_json(line) for line in spec_lines(options["import_spec"])]
-    return [spec.with_options(**split_lists(given)) for spec in specs]
+    own = _import_options(given)
+    return [spec.with_options(**own) for spec in read_specs(options["import_spec"])]
 
 
 def settings_of_spec(spec: ImportSpec, options: dict[str, Any]) -> Settings:
@@ -121,8 +140,9 @@ def settings_of_spec(spec: ImportSpec, options: dict[str, Any]) -> Settings:
         UsageError: one of its options is none.
     """
     from importer.batch.one_import import spec_settings
+    from importer.excel.rejects_origin import rejects_in_folder
 
-    return spec_settings(spec, options["to"])
+    return spec_settings(replace(spec, options=rejects_in_folder(spec.options, spec.source)), options["to"])
 
 
 def request_groups(sources: tuple[str, ...], options: dict[str, Any]) -> list[SourceGroup]:
@@ -164,10 +184,16 @@ def source_group(sources: tuple[str, ...], options: dict[str, Any], place: str |
     """Return sources with the options of a command line that are those of an import."""
     from importer.batch.expand import SourceGroup
 
-    own = split_lists({name: value for name, value in options.items() if name not in _OF_COMMAND})
+    own = _import_options({name: value for name, value in options.items() if name not in _OF_COMMAND})
+    return SourceGroup(sources, options.get("sheet"), options.get("sheets"), options.get("table"), own, place)
+
+
+def _import_options(given: dict[str, Any]) -> dict[str, Any]:
+    """Return options of the command line as keywords of `importer.import_workbook`."""
+    own = split_lists(given)
     if (memory := own.pop("memory", None)) is not None:
         own["limits"] = {"memory_bytes": memory << 20}
-    return SourceGroup(sources, options.get("sheet"), options.get("sheets"), options.get("table"), own, place)
+    return own
 
 
 def import_all(

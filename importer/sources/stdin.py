@@ -6,22 +6,29 @@ import contextlib
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from importer.errors import MachineError, UsageError
 from importer.runtime.locked_folder import PREFIX, LockedFolder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 STDIN = "-"
-_NAME = "stdin.xlsx"
+#: Without a suffix: what it is, the content says.
+_NAME = "stdin"
 
 
 def is_from_stdin(source: str) -> bool:
     """Return whether a path is that of standard input, which goes when the command ends."""
     path = Path(source)
     return path.name == _NAME and path.parent.name.startswith(PREFIX)
+
+
+def check_has_table(options: Mapping[str, Any], place: str | None = None) -> None:
+    """Raise UsageError if neither `table` nor `contract` names the table of standard input."""
+    if options.get("table") is None and options.get("contract") is None:
+        raise UsageError("standard input (-) has no name that a table could have", place=place, choice="--table NAME")
 
 
 @contextlib.contextmanager

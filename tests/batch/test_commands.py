@@ -137,7 +137,7 @@ def test_list_file_and_imports_of_a_plan_by_a_pipe(db: Database, here: Path, mon
     (here / "list.txt").write_text("\ufeff# months\na.xlsx\n\n  b.xlsx \n", encoding="utf-8")
     planned = run_here(here, "plan", "-f", "list.txt", "--table", "t", "--to", db.dsn.text, "--json").out
     assert planned.count("\n") == 2
-    monkeypatch.setattr("sys.stdin", io.StringIO(planned))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(planned.encode())))
     ran = run_here(here, "run", "--import-spec", "-", "--to", db.dsn.text, "--json")
     assert (ran.code, ran.json["sums"]["published"]) == (0, 2), ran.err
     (here / "one.json").write_text(planned.splitlines()[1])
@@ -180,7 +180,7 @@ def test_standard_input(db: Database, here: Path) -> None:
     with (here / "b.xlsx").open("rb") as file:
         ran = subprocess.run(command, stdin=file, capture_output=True, text=True, env=os.environ)
     assert ran.returncode == 0, ran.stderr
-    assert json.loads(ran.stdout)["workbook"]["name"] == "stdin.xlsx"
+    assert json.loads(ran.stdout)["workbook"]["name"] == "stdin"
     assert db.rows("select count(*) from t") == [(2,)]
 
 

@@ -64,7 +64,7 @@ def with_rejects_names(specs: list[ImportSpec]) -> tuple[ImportSpec, ...]:
 
     Those of workbooks at addresses and of standard input are in the current folder, unless a folder is given. No two
     imports get the same name: a sheet is added where a workbook has several, and the workbook's folder where two have
-    the same name. Imports whose rejects go into one workbook need none.
+    the same name. Imports whose rejects go into one workbook need none, and those that were planned have theirs.
     """
     per_source = Counter(spec.source for spec in specs)
     per_stem = Counter(_stem(source) for source in per_source)
@@ -72,6 +72,11 @@ def with_rejects_names(specs: list[ImportSpec]) -> tuple[ImportSpec, ...]:
     named = []
     for spec in specs:
         if shared_workbook(spec.options) is not None:
+            named.append(spec)
+            continue
+        planned = spec.options.get("default_rejects")
+        if planned is not None and spec.options.get("rejects") is None and path_or_url(planned) not in taken:
+            taken.add(path_or_url(planned))
             named.append(spec)
             continue
         options = dict(spec.options)
