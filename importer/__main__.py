@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gc
 import os
-import sys
 
 from importer.cli.signals import repeat_dropped_interrupts
-from importer.cli.startup import leave_at_exit, prestart_workers, skip_last_collection, write_output_whole
+from importer.cli.startup import end_prestarted, prestart_workers, skip_last_collection, write_output_whole
 from importer.workers.late_imports import import_metadata_late
+from importer.workers.own_process import leave_at_exit
 
 
 def main() -> None:
@@ -29,8 +29,7 @@ def main() -> None:
         # Ctrl-C while Python still imports: nothing to clean up yet, and no handler to print a message.
         raise SystemExit(130) from None
     finally:
-        if "importer.workers.worker_process" in sys.modules:
-            sys.modules["importer.workers.worker_process"].end_prestarted()
+        end_prestarted()
         skip_last_collection()
 
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import gc
 import io
 import os
 import sys
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 #: Commands that read a workbook.
 _WORKER_COMMANDS = {"run", "check", "inspect", "contract"}
 #: Options that divide the work among workers, or give it to the engine, which runs in one.
 _FOR_WORKERS = ("--workers", "--method", "--chunk-rows", "--engine")
+#: Commands that import many workbooks, and options that say in how many processes, or where.
+_MANY_COMMANDS, _FOR_PROCESSES = {"run", "check"}, ("--workers", "--on")
 
 
 def prestart_workers() -> None:
@@ -26,18 +23,18 @@ def prestart_workers() -> None:
     """
     if sys.argv[1:2] and sys.argv[1] in _WORKER_COMMANDS and not {"-h", "--help"} & set(sys.argv):
         from importer.errors import MachineError
-        from importer.text_files import WORKBOOK_SUFFIXES
         from importer.workers.file_size import estimate_workers, is_small
         from importer.workers.own_process import declare_own_program, open_standard_streams
 
         declare_own_program()
         open_standard_streams()
         # The arguments are not parsed yet; the largest file among them is taken for the workbook.
+        if (count := _count_workbooks(sys.argv[2:])) > 1:
+            _prestart_processes(count)
+            return
         size = max(map(_size, sys.argv[2:]), default=0)
         if is_small(size) and not any(argument.startswith(_FOR_WORKERS) for argument in sys.argv):
             return
-        if sum(argument.lower().endswith(WORKBOOK_SUFFIXES) + ("*" in argument) * 2 for argument in sys.argv[2:]) > 1:
-            return  # each of many is loaded by a process of its own
         from importer.workers.fork_server import warm_up
 
         with contextlib.suppress(MachineError):  # the command reports it
@@ -45,6 +42,32 @@ def prestart_workers() -> None:
             from importer.workers.worker_process import prestart
 
             prestart(estimate_workers(size))
+
+
+def _count_workbooks(arguments: list[str]) -> int:
+    """Return how many workbooks the command line seems to name; a pattern may mean any number."""
+    from importer.text_files import WORKBOOK_SUFFIXES
+
+    names = [argument for argument in arguments if not argument.startswith("-")]
+    many = (os.cpu_count() or 1) + 1
+    return sum(many if "*" in name else name.lower().endswith(WORKBOOK_SUFFIXES) for name in names)
+
+
+def _prestart_processes(count: int) -> None:
+    """Start the processes that each of many workbooks is loaded by."""
+    if sys.argv[1] not in _MANY_COMMANDS or any(argument.startswith(_FOR_PROCESSES) for argument in sys.argv):
+        return
+    from importer.batch.execution.prestart import prestart
+
+    with contextlib.suppress(OSError):  # the command reports it
+        prestart(min(count, os.cpu_count() or 1))
+
+
+def end_prestarted() -> None:
+    """End what was started and not used."""
+    for module in ("importer.workers.worker_process", "importer.batch.execution.prestart"):
+        if module in sys.modules:
+            sys.modules[module].end_prestarted()
 
 
 def _size(argument: str) -> int:
@@ -72,30 +95,3 @@ def write_output_whole() -> None:
 def skip_last_collection() -> None:
     """Spare the interpreter its final garbage collection, which takes 40 ms; everything is cleaned up by now."""
     gc.freeze()
-
-
-@contextlib.contextmanager
-def leave_at_exit() -> Iterator[None]:
-    """End this process with the exit code of the block, and leave its modules and memory to the system.
-
-    The interpreter takes 30-70 ms to tear them down. All threads that it waits for have ended by then, and all other
-    functions of `atexit` were called. A debugger or profiler, and whoever registered one before, gets a usual end.
-    """
-    codes: list[int] = []
-
-    def leave() -> None:
-        if codes and not (sys.gettrace() or sys.getprofile()):
-            # A stream that cannot be written to is reported by the interpreter; one may be closed, or None.
-            with contextlib.suppress(OSError, ValueError, AttributeError):
-                sys.stdout.flush()
-                sys.stderr.flush()
-                os._exit(codes[0])
-
-    if not atexit._ncallbacks():  # noqa: SLF001 - functions are called in the opposite order, and none may be left out
-        atexit.register(leave)
-    try:
-        yield
-    except SystemExit as exc:
-        if exc.code is None or isinstance(exc.code, int):
-            codes.append(exc.code or 0)
-        raise

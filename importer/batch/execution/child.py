@@ -13,6 +13,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from importer.runtime.json_lines import JsonLines
+from importer.workers.own_process import leave_at_exit
 
 if TYPE_CHECKING:
     from importer.batch.one_import import ImportTask
@@ -23,7 +24,13 @@ _MOST_KEPT_BYTES = 512 << 20
 
 
 def main() -> None:
-    """Handle tasks until stdin ends."""
+    """Handle tasks until stdin ends, and end this process."""
+    with leave_at_exit():
+        _handle_tasks()
+        raise SystemExit
+
+
+def _handle_tasks() -> None:
     gc.set_threshold(100_000)
     # Several processes share the cores; threads of polars would only wait for each other.
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
@@ -35,7 +42,7 @@ def main() -> None:
     channel = JsonLines()
     channel.open()
     try:
-        from importer.postgres.kept_sessions import keep_sessions
+        from importer.postgres.kept_sessions import close_kept, keep_sessions
         from importer.workers.allocator import keep_freed_memory
         from importer.workers.file_size import declare_beside_others
         from importer.workers.own_process import declare_own_program
@@ -50,6 +57,7 @@ def main() -> None:
             channel.busy = True
             channel.write(_answer(line))
             channel.busy = False
+        close_kept()
     except (KeyboardInterrupt, BrokenPipeError):
         sys.exit(_SIGTERM_EXIT_CODE)
     finally:

@@ -21,15 +21,13 @@ import psutil
 from importer.errors import Interrupted, MachineError
 from importer.runtime.process_end import describe_end
 
+from .prestart import PROGRAM, take_process
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from importer.batch.one_import import ImportSet, ImportTask
 
-#: The child finds modules where this process does; its own first entry would be the current folder.
-_PROGRAM = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from importer.batch.execution.child import main; main()"
-)
 #: Tasks after which a child is replaced by a fresh one, which bounds the memory that libraries never free.
 _MAX_TASKS = 1000
 #: Seconds that a child has to clean up after SIGTERM before it is killed.
@@ -45,12 +43,7 @@ class ImportProcess:
 
     def __init__(self) -> None:
         self.task: ImportTask | None = None
-        self._process = subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, "-c", _PROGRAM, json.dumps(sys.path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-        )
+        self._process = take_process()
         self._tasks = 0
         self._stopping = False
 
@@ -94,12 +87,16 @@ class ImportProcess:
         self._stopping = True
         self._process.terminate()
 
-    def close(self) -> None:
-        """End the child: at once if it is idle, else after it was asked to."""
+    def hang_up(self) -> None:
+        """Have the child end by itself as soon as it is idle; return at once."""
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         with contextlib.suppress(OSError):
             self._process.stdin.close()
+
+    def close(self) -> None:
+        """End the child: at once if it is idle, else after it was asked to."""
+        assert self._process.stdout is not None
+        self.hang_up()
         try:
             self._process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
@@ -182,6 +179,8 @@ class ImportProcesses:
             self._closed = True
             children, self._all = self._all, set()
         for child in children:
+            child.hang_up()  # they end side by side
+        for child in children:
             child.close()
 
 
@@ -189,7 +188,7 @@ def stop_descendants() -> None:
     """Stop, as by Ctrl-C, the children that processes started by this one run imports in, such as those of a pool."""
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):
-            if _PROGRAM in process.cmdline() and process.ppid() != os.getpid():
+            if PROGRAM in process.cmdline() and process.ppid() != os.getpid():
                 process.terminate()
 
 
