@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import struct
-import sys
 from html import unescape
 from typing import TYPE_CHECKING
 
@@ -24,7 +23,8 @@ if TYPE_CHECKING:
 
     Codes = NDArray[np.uint8]
 
-_REPLACEMENT = "\ufffd".encode()
+#: Halves of a pair: no character by itself.
+_SURROGATES = range(0xD800, 0xE000)
 _REFERENCE = re.compile(rb"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|amp|lt|gt|quot|apos);")
 #: Both halves of a surrogate pair are one match, so that they can be joined.
 _ESCAPE = re.compile(r"_x[Dd][89ABab][0-9A-Fa-f]{2}__x[Dd][C-Fc-f][0-9A-Fa-f]{2}_|_x[0-9A-Fa-f]{4}_")
@@ -107,12 +107,15 @@ def decode_text(xml: bytes) -> str | None:
 
     Line ends are normalized first (XML 1.0, 2.11), then references are resolved, and the escapes of `ST_Xstring`
     (18.3.1.96 and 22.9.2.19) last: from left to right, each once, pairs of surrogates as one character. A lone
-    surrogate stays escaped.
+    surrogate stays escaped, also one that is a reference; `&#0;` is the character that no column takes.
     """
     xml = xml.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in xml else xml
     if xml.count(b"&") != len(_REFERENCE.findall(xml)):
         return None
-    text = _REFERENCE.sub(lambda m: _referred(m[0]), xml).decode("utf-8", "replace")
+    try:
+        text = _REFERENCE.sub(lambda m: _referred(m[0]), xml).decode("utf-8", "replace")
+    except ValueError:
+        return None
     return _ESCAPE.sub(_unescaped, text) if "_x" in text else text
 
 
@@ -120,7 +123,8 @@ def _referred(reference: bytes) -> bytes:
     if not reference.startswith(b"&#"):
         return unescape(reference.decode()).encode()
     code = int(reference[3:-1], 16) if reference[2:3] in b"xX" else int(reference[2:-1])
-    return chr(code).encode("utf-8", "surrogatepass") if 0 < code <= sys.maxunicode else _REPLACEMENT
+    # Halves of a surrogate pair, which a program writes that takes UTF-16 for characters, become escapes of Excel.
+    return b"_x%04X_" % code if code in _SURROGATES else chr(code).encode()
 
 
 def _unescaped(match: re.Match[str]) -> str:

@@ -263,7 +263,11 @@ def is_utf8(rows: bytes) -> bool:
     """Return whether the rows are valid UTF-8."""
     bounds = pa.py_buffer(np.array([0, len(rows)], np.int64))
     held = series_from_arrow(pa.Array.from_buffers(pa.large_binary(), 1, [None, bounds, pa.py_buffer(rows)]))
-    return not held.cast(pl.String, strict=False).null_count()
+    try:
+        held.cast(pl.String)
+    except pl.exceptions.PolarsError:
+        return False
+    return True
 
 
 def _has_trimmed_text(rows: bytes, data: Bytes, tags: Positions, names: NDArray[np.unsignedinteger]) -> bool:

@@ -7,6 +7,7 @@ XML, too. What only some windows need is imported when it is needed: the workers
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -180,15 +181,28 @@ def _first_gap(numbers: pl.Series) -> int:
 
 
 _TWO_BYTES = 0xFFFF
+_ADDRESS = re.compile(rb'<c r="([A-Z]{1,3}[0-9]{1,7})"')
 
 
 def _decode(task: ReadTask, rows: bytes, tags: Tags) -> DecodedWindow | None:
     """Return the decoded window; None if it is for the engine."""
-    if task.engine == "calamine" or not is_utf8(rows):
+    if not is_utf8(rows):
+        raise WorkbookRefused(f"{_first_damage(rows)} is not UTF-8", choice="save it again in Excel")
+    if task.engine == "calamine":
         return None
     first_row = task.window.first_row
     decoded = decode_window(rows, tags, first_row, _conventions(task), partial(_read_apart, task))
     return decoded if decoded is not None and _is_complete(decoded, rows, tags.data, first_row) else None
+
+
+def _first_damage(rows: bytes) -> str:
+    """Return where the first bytes are that are no text."""
+    try:
+        rows.decode()
+    except UnicodeDecodeError as exc:
+        addresses = _ADDRESS.findall(rows, 0, exc.start)
+        return f"the text in cell {addresses[-1].decode()}" if addresses else "a text"
+    return "a text"
 
 
 def _read_by_engine(task: ReadTask, rows: bytes, tags: Tags) -> pl.DataFrame:
