@@ -30,10 +30,11 @@ _DECODED_BY_ENGINE = 0x100
 #: Number of bytes searched for odd spellings. It covers views, formats, column widths and a few hundred rows, which is
 #: enough to show how the cells are spelled.
 _SPELLING_BYTES = 64 << 10
-#: Well-formed XML that the scanners would miss: single quotes, spaces around `=`, line breaks, end tags with a space.
+#: Well-formed XML that the scanners would miss: single quotes, spaces around `=`, line breaks, end tags with a space,
+#: namespaces that are declared further down than at the root.
 _ODD_SPELLING = re.compile(
     rb"""\s(?:r|t|s|ref|min|max|hidden)(?:\s+=\s*["']|=\s+["']|=')|</\w+\s+>|<(?:c|row|v|t|is)(?:[\t\r\n]|\s{2})"""
-    rb"""|<(?:c|row)\b[^>]*[\t\r\n]"""
+    rb"""|<(?:c|row)\b[^>]*[\t\r\n]|<sheetData\s[^>/]|<\w+:(?:sheetData|row|c)[\s>]|<(?:c|v|is|t)\s[^>]*?\bxmlns"""
 )
 
 
@@ -207,6 +208,5 @@ _PLAIN, _KEEPING = b"<t>", b'<t xml:space="preserve">'
 
 def preserve_spaces(xml: bytes) -> bytes:
     """Return `xml` with every plain `<t>` marked to preserve spaces, if any of them starts or ends with white space."""
-    text = pl.Series([xml], dtype=pl.Binary).cast(pl.String, strict=False)
-    # If it is not UTF-8, the engine reports that, and the marks do no harm.
-    return xml.replace(_PLAIN, _KEEPING) if text.is_null()[0] or text.str.contains(_TRIMMED)[0] else xml
+    text = pl.Series([xml], dtype=pl.Binary).cast(pl.String)
+    return xml.replace(_PLAIN, _KEEPING) if text.str.contains(_TRIMMED)[0] else xml

@@ -12,6 +12,7 @@ import struct
 import threading
 import zipfile
 from typing import TYPE_CHECKING, BinaryIO, Self, cast
+from urllib.parse import unquote
 
 from isal import isal_zlib
 
@@ -35,8 +36,7 @@ SMALL_PART_BYTES = 64 << 20
 _LOCAL, _IN_ZIP64 = b"PK\x03\x04", 0xFFFFFFFF
 #: How a zip's end-of-directory record begins, and its size: 22 bytes and a comment of at most 64 KiB.
 _END, _LEAST_END_BYTES, _END_BYTES = b"PK\x05\x06", 22, 22 + 0xFFFF
-#: Maximum average size of a directory entry: 46 bytes and the name; names of parts are below 100 bytes.
-_ENTRY_BYTES = 512
+_ENTRY_BYTES = 512  # most of a directory entry, on average: 46 and the name; names of parts are below 100
 _ELEMENT = re.compile(rb"<[A-Za-z_]")
 _ENCRYPTED, _UTF8 = 0x1, 0x800
 _RESAVE = "open it in the program that made it and save it again as .xlsx"
@@ -284,8 +284,8 @@ class _Beginning:
 
 
 def _key(name: str) -> str:
-    """Return a part's name as it is compared: without regard to case; older .NET writes backslashes into zips."""
-    return name.replace("\\", "/").removeprefix("./").lstrip("/").lower()
+    """Return a part's name as it is compared: no case, no `%20`, and no backslashes, which older .NET writes."""
+    return unquote(name).replace("\\", "/").removeprefix("./").lstrip("/").lower()
 
 
 def _encoded_doctype(start: bytes) -> bytes:
