@@ -56,6 +56,12 @@ _WIDE_ZEROS = 0.35
 _BINARY, _FEW_NULS, _MOST_NULS = re.compile(rb"[\x01-\x06\x0e-\x19\x1c\x1d]"), 2, 100
 #: The head of a dBase table: version, date, then the number of records, and sizes that no text has.
 _DBASE = re.compile(rb"[\x03\x30\x31\x83\x8b\xf5].[\x01-\x0c][\x01-\x1f].{4}.{2}.{2}\0\0", re.DOTALL)
+#: What programs keep beside a workbook, by how its name begins.
+_BESIDE_WORKBOOKS = {
+    "~$": "the lock file that Excel keeps while a workbook is open",
+    ".~lock.": "the lock file that LibreOffice keeps while a workbook is open",
+    "._": "what macOS keeps beside a file on a foreign disk, not the file",
+}
 _LINE_END = re.compile(r"[^\n\r][\n\r]")
 #: Categories of characters that no text has: controls, those that are private or do not exist.
 _NO_TEXT = {"Cc", "Cn", "Co", "Cs"}
@@ -146,7 +152,7 @@ def _text_head(head: bytes) -> bytes:
 
 
 def _check_name(path: Path) -> None:
-    """Refuse a name that the ledger and the report cannot hold, and that of a lock file."""
+    """Refuse a name that the ledger and the report cannot hold, and that of what lies beside a workbook."""
     try:
         os.path.realpath(path).encode()
     except UnicodeEncodeError:
@@ -156,10 +162,9 @@ def _check_name(path: Path) -> None:
         ) from None
     except ValueError:
         raise WorkbookRefused(f"no file can be named {str(path)!r}") from None
-    if path.name.startswith("~$"):
-        raise WorkbookRefused(
-            f"{path.name!r} is the lock file that Excel keeps while a workbook is open", choice="name the workbook"
-        )
+    for mark, what in _BESIDE_WORKBOOKS.items():
+        if path.name.startswith(mark):
+            raise WorkbookRefused(f"{path.name!r} is {what}", choice="name the workbook")
 
 
 def _head(path: Path) -> bytes:

@@ -11,14 +11,13 @@ import posixpath
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
-from urllib.parse import unquote
 
 from importer.errors import SheetError, WorkbookRefused
 
 from .package import Package
 from .rejects_origin import Origin, SheetOrigins, read_origins
 from .sniff import SAVE_AS, check_magic
-from .xml_elements import Element, find_elements, local_name, refuse_styled_cells
+from .xml_elements import Element, find_elements, local_name, refuse_needed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -148,9 +147,10 @@ class Workbook:
             if chosen is None:
                 self._refuse_missing(self.sheets)
                 raise SheetError("the workbook has no worksheet", place=self.path.name, choice=SAVE_AS)
-            # A later sheet, or a hidden one, must not be read in place of the first one that users see.
+            # A later sheet, or a hidden one, must not be read in place of the first one that users see. One without a
+            # relationship never had cells, such as a module of Excel 95.
             before = self.sheets[: self.sheets.index(chosen)] if chosen.visibility == "visible" else self.sheets
-            self._refuse_missing(s for s in before if s.visibility == "visible")
+            self._refuse_missing(s for s in before if s.visibility == "visible" and s.part)
             return chosen
         for sheet in self.sheets:
             if sheet.name == name or sheet.name.casefold() == name.casefold():
@@ -262,8 +262,8 @@ def read_relations(package: Package, part: str) -> dict[str, tuple[str, str]]:
     for _, _, attributes, _ in find_elements(package, rels, {"Relationship"}):
         if attributes.get("TargetMode") == "External":
             continue
-        target = unquote(attributes.get("Target", "")).replace("\\", "/")
-        absolute = target.lstrip("/") if target.startswith("/") else posixpath.normpath(posixpath.join(folder, target))
+        target = posixpath.join("/", folder, attributes.get("Target", "").replace("\\", "/"))
+        absolute = posixpath.normpath(target).lstrip("/")
         relation = (attributes.get("Type", "").rsplit("/", 1)[-1], absolute)
         if found.setdefault(attributes.get("Id", ""), relation) != relation:
             fact = f"two relationships in part {rels!r} have the id {attributes.get('Id', '')!r}"
@@ -272,11 +272,11 @@ def read_relations(package: Package, part: str) -> dict[str, tuple[str, str]]:
 
 
 def find_related(package: Package, relations: dict[str, tuple[str, str]], kind: str) -> str | None:
-    """Return the part of that kind; None if none is there. Styles that are named, not there, and needed are refused."""
+    """Return the part of that kind; None if none is there. One that is named, not there, and needed is refused."""
     named = [part for name, part in relations.values() if name == kind]
     found = next((part for part in named if part in package), None)
-    if named and found is None and kind == "styles":
-        refuse_styled_cells(package, [part for name, part in relations.values() if name == "worksheet"], named[0])
+    if named and found is None:
+        refuse_needed(package, kind, [part for name, part in relations.values() if name == "worksheet"], named[0])
     return found
 
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _MAX_ELEMENTS = 100_000
 #: A cell of a style other than the first, which is that of cells that name none.
 _STYLED_CELL = re.compile(rb"<(?:\w+:)?c\s[^>]*?\bs\s*=\s*[\"']\s*0*[1-9]")
+#: A cell with the index of a shared string.
+_STRING_CELL = re.compile(rb"<(?:\w+:)?c\s[^>]*?\bt\s*=\s*[\"']s[\"'][^>]*>\s*<(?:\w+:)?v>")
+_NEEDING = {"styles": _STYLED_CELL, "sharedStrings": _STRING_CELL}
 #: Bytes in which the tag of a cell ends.
 _TAG_BYTES = 4096
 
@@ -105,21 +108,30 @@ def local_name(tag: str) -> str:
     return tag.rsplit("}", 1)[-1]
 
 
-def refuse_styled_cells(package: Package, sheets: Iterable[str], styles: str) -> None:
-    """Refuse a workbook whose styles are not in the file if cells name one; in an .xlsb, they are taken to.
+def refuse_needed(package: Package, kind: str, sheets: Iterable[str], missing: str) -> None:
+    """Refuse a workbook if cells need a part that is not in the file; in an .xlsb, styles are taken to be needed.
+
+    Args:
+        package: the workbook's package.
+        kind: kind of the part, as in its relationship.
+        sheets: names of the worksheets' parts.
+        missing: name of the part.
 
     Raises:
-        WorkbookRefused: they do: a date would be a number.
+        WorkbookRefused: they do: a date would be a number, a text its index.
     """
-    if any(not part.lower().endswith(".xml") or _holds_styles(package, part) for part in sheets if part in package):
-        fact = f"part {styles!r}, which cells refer to, is not in the file"
+    pattern = _NEEDING.get(kind)
+    if pattern is not None and any(_needs(package, part, kind, pattern) for part in sheets if part in package):
+        fact = f"part {missing!r}, which cells refer to, is not in the file"
         raise WorkbookRefused(fact, place=package.path.name, choice=SAVE_AS)
 
 
-def _holds_styles(package: Package, part: str) -> bool:
+def _needs(package: Package, part: str, kind: str, pattern: re.Pattern[bytes]) -> bool:
+    if not part.lower().endswith(".xml"):
+        return kind == "styles"
     kept = b""
     for block in package.stream(part):
-        if _STYLED_CELL.search(kept + block):
+        if pattern.search(kept + block):
             return True
         kept = block[-_TAG_BYTES:]
     return False

@@ -116,11 +116,7 @@ class SheetSource:
         if self.workbook.empty:
             names = ", ".join(self.workbook.empty)
             found.append(f"sheet {self.sheet.name!r} is the first visible one with rows; without rows: {names}")
-        others = [
-            s.name + ("" if s.visibility == "visible" else f" ({s.visibility.lower()})")
-            for s in self.workbook.sheets
-            if s != self.sheet
-        ]
+        others = [s.name + _state(s) for s in self.workbook.sheets if s != self.sheet]
         return [*found, f"sheets not read: {', '.join(others)}"] if others else found
 
     def _hidden_notes(self) -> list[str]:
@@ -196,6 +192,12 @@ class SheetSource:
         if loaded:
             notes.append(f"loaded, but may be no data: {describe_rows(loaded)}; --footer skip leaves them out")
         return notes
+
+
+def _state(sheet: Sheet) -> str:
+    if sheet.kind == "missing":
+        return " (not in the file)"
+    return "" if sheet.visibility == "visible" else f" ({sheet.visibility.lower()})"
 
 
 def _counted(number: int, noun: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import zipfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,7 @@ from support.rawbook import (
     CLOCK,
     DATE,
     ELAPSED,
+    MAIN,
     STAMP,
     RawBook,
     RawSheet,
@@ -50,6 +52,9 @@ def path(tmp_path: Path) -> Path:
 
 CELLS = {
     "inline text in v": ('<c r="B2" t="inlineStr"><v>x &amp; y</v></c>', ("text", "x & y")),
+    "reference to NUL": ('<c r="B2" t="str"><v>a&#0;b</v></c>', ("text", "a\0b")),
+    "references to halves of a character": ('<c r="B2" t="str"><v>&#xD83D;&#56832;</v></c>', ("text", "\U0001f600")),
+    "reference to half a character": ('<c r="B2" t="str"><v>a&#xD83D;</v></c>', ("text", "a_xD83D_")),
     "inline text twice": ('<c r="B2" t="inlineStr"><is><t>a</t></is><is><t>b</t></is></c>', ("unreadable", None)),
     "inline text and v": ('<c r="B2" t="inlineStr"><is><t>a</t></is><v>b</v></c>', ("unreadable", None)),
     "shared string with is": ('<c r="B2" t="s"><is><t>x</t></is></c>', ("text", "x")),
@@ -242,13 +247,70 @@ def test_sheet_that_is_not_in_the_file_matters_only_if_it_is_read(path: Path) ->
         workbook.sheet("Module1")
 
 
+def test_visible_sheet_without_relationship_has_no_cells(path: Path) -> None:
+    """A module of Excel 95 may stand before the data; what a relationship names and is not there had cells."""
+    book = RawBook([RawSheet(HEADER, name="Module1"), RawSheet(HEADER + row(2, number("A2", 1)), name="Data")])
+    listed = str(book._parts()["xl/workbook.xml"])
+    for relation in ('r:id=""', 'r:id="rId99"', ""):
+        RawBook(book.sheets, parts={"xl/workbook.xml": listed.replace('r:id="rId1"', relation)}).write(path)
+        with reading(path) as source:
+            assert source.sheet.name == "Data"
+            assert any("Module1 (not in the file)" in note for note in source.notes())
+
+
+def test_targets_and_names_of_parts_are_addresses(path: Path) -> None:
+    """They may be percent-encoded, or climb above the root, which is the root."""
+    parts = RawBook([RawSheet(HEADER + row(2, shared("A2", 0)))], strings=["<t>x</t>"])._parts()
+    parts["xl/my%20sheet.xml"] = parts.pop(SHEET)
+    parts["texts.xml"] = parts.pop("xl/sharedStrings.xml")
+    name = "xl/_rels/workbook.xml.rels"
+    for folder in ("../../", "../", "/"):
+        rels = str(parts[name]).replace("worksheets/sheet1.xml", "my%20sheet.xml")
+        rewritten = {**parts, name: rels.replace("sharedStrings.xml", f"{folder}texts.xml")}
+        with zipfile.ZipFile(path, "w") as package:
+            for part, content in rewritten.items():
+                package.writestr(part, content)
+        with reading(path) as source:
+            assert read_cells(source)[2, 0] == ("text", "x")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("<sheetData>", '<sheetData xmlns="{}">'),
+        ("<sheetData><row ", '<sheetData xmlns="{0}"><row xmlns="{0}" '),
+        ("<c r", '<c xmlns="{}" r'),
+        ("<(/?)(row|c|is|t|v)\\b", "<\\1y:\\2"),
+    ],
+)
+def test_namespaces_declared_below_the_root(path: Path, old: str, new: str) -> None:
+    """Some programs repeat the namespace at every element, or have a prefix for some of them."""
+    xml = str(RawSheet(HEADER + row(2, number("A2", 1), inline("B2", "x"))).part())
+    xml = re.sub(old, new.replace("{}", MAIN).replace("{0}", MAIN), xml)
+    xml = xml.replace("<sheetData>", f'<sheetData xmlns:y="{MAIN}">') if "y:" in new else xml
+    write_rows(path, "", xml=xml)
+    with reading(path) as source:
+        assert ([c.name for c in source.header.columns], source.rows) == (["a", "b"], 1)
+
+
+def test_texts_that_are_not_utf_8_are_named(path: Path) -> None:
+    """Latin-1 in a part that says it is UTF-8."""
+    xml = str(RawSheet(HEADER + row(2, number("A2", 1), inline("B2", "caf@"))).part()).encode()
+    write_rows(path, "", xml=xml.replace(b"@", b"\xe9"))
+    with pytest.raises(WorkbookRefused, match="the text in cell B2 is not UTF-8"), reading(path):
+        pass
+    parts = RawBook([RawSheet(row(1, shared("A1", 0)) + row(2, shared("A2", 1)))], strings=["<t>a</t>", "<t>@</t>"])
+    strings = str(parts._parts()["xl/sharedStrings.xml"]).encode().replace(b"@", b"\xe9")
+    RawBook(parts.sheets, parts.strings, parts={"xl/sharedStrings.xml": strings}).write(path)
+    with pytest.raises(WorkbookRefused, match="the shared strings are not UTF-8"), reading(path):
+        pass
+
+
 @pytest.mark.parametrize(
     ("entry", "target"), [("\\", "\\"), ("/", "/"), ("./", "./"), ("", "\\xl\\"), ("/", "..\\xl\\")]
 )
 def test_zip_with_other_names_of_parts(path: Path, entry: str, target: str) -> None:
     """Backslashes, a leading slash or dot, in names of entries and in targets."""
-    import zipfile
-
     parts = RawBook([RawSheet(HEADER + row(2, boolean("A2", value=True)))])._parts()
     with zipfile.ZipFile(path, "w") as package:
         for name, content in parts.items():
@@ -300,9 +362,10 @@ def test_file_names(tmp_path: Path) -> None:
     bad = {
         os.fsdecode(b"caf\xe9.xlsx"): "is not UTF-8 text: 'caf\\xe9.xlsx'", loop.name: "Too many levels",
         fifo.name: "is a pipe or a device", str(long): "File name too long", "~$good.xlsx": "is the lock file",
+        ".~lock.good.xlsx#": "that LibreOffice keeps", "._good.xlsx": "is what macOS keeps beside a file",
         "good.xlsx/a": "Not a directory", "/dev/null": "is a pipe or a device", ".": "is a folder",
     }  # fmt: skip
-    for name in (os.fsdecode(b"caf\xe9.xlsx"), "~$good.xlsx", "new\nline.xlsx"):
+    for name in (os.fsdecode(b"caf\xe9.xlsx"), "~$good.xlsx", ".~lock.good.xlsx#", "._good.xlsx", "new\nline.xlsx"):
         shutil.copy(good, tmp_path / name)
     for name, words in bad.items():
         with pytest.raises(WorkbookRefused, match=re.escape(words).replace("caf", ".*caf")):

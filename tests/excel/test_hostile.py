@@ -259,6 +259,11 @@ def missing_styles(path: Path) -> Path:
     return without(write_rows(path, [row(1, '<c r="A1" s="1"><v>45000</v></c>')]), "xl/styles.xml")
 
 
+def missing_strings(path: Path) -> Path:
+    RawBook([RawSheet(row(1, '<c r="A1" t="s"><v>0</v></c>'))], strings=["<t>x</t>"]).write(path)
+    return without(path, "xl/sharedStrings.xml")
+
+
 @pytest.mark.parametrize("part", ["xl/styles.xml", "xl/sharedStrings.xml"])
 def test_named_part_that_no_cell_needs(tmp_path: Path, part: str) -> None:
     """Some writers name both in every workbook; a cell that names the first style is as one that names none."""
@@ -322,6 +327,7 @@ REFUSED = {
     no_rows_element: "has no rows element",
     missing_part: "sheet 'Data' has no part in the file",
     hidden_beside_missing: "sheet 'Data' has no part in the file",
+    missing_strings: "part 'xl/sharedStrings.xml', which cells refer to, is not in the file",
     missing_styles: "part 'xl/styles.xml', which cells refer to, is not in the file",
     other_name_in_the_directory: "part 'xl/styles.xmm' has another name in the file than in its directory",
     encrypted_part: "is encrypted",
