@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class AgreedColumn(NamedTuple):
-    """A column of a new table that several sheets go to.
+    """A column of a new table that several sheets go to, or that they add to one.
 
     Attributes:
         name: name of the column.

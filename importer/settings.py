@@ -163,7 +163,7 @@ class Settings(TableOptions, TextFileOptions, TextOptions):
     #: Which of several sheet rows with the same key is loaded. `reject`: the first, and the others are rejects;
     #: `first` or `last`: that one, and the others are left out (superseded).
     on_duplicate: OnDuplicate = "reject"
-    #: Columns on which the sources of a new table agreed (see `batch.agreed_types`): it is created with all of them.
+    #: Columns on which the sources of a table agreed (see `batch.agreed_types`): it gets all of those that it lacks.
     agreed: tuple[AgreedColumn, ...] = ()
     #: Add columns that record where each row came from.
     lineage: bool = False

@@ -1,4 +1,4 @@
-"""Decides the columns of a new table that many sheets go to, from all of them, so that their order never matters.
+"""Decides the columns of a new table that many sheets go to, or of those that they add, so that order never matters.
 
 A column belongs to the table if at least half of the sheets have it. Whether those of fewer sheets do is the `drift`
 policy, as for the columns of one sheet that a table does not have. The type of a column is the one that a single sheet
@@ -58,6 +58,25 @@ def agree(surveys: Mapping[str, SheetSurvey], *, drift: DriftPolicy, mixed: Mixe
     if drift == "refuse":
         refused |= {s: error for s, survey in left.items() if (error := _extra(survey, table, counts, len(left)))}
         left = {source: survey for source, survey in left.items() if source not in refused}
+    columns, notes = _decide(left, table, mixed)
+    return Agreement(columns, refused, notes)
+
+
+def agree_on_added(surveys: Mapping[str, SheetSurvey], *, mixed: MixedPolicy) -> Agreement:
+    """Return the columns that sheets add to a table or to those of a contract; no sheet is refused here.
+
+    Args:
+        surveys: the sheets with their new columns alone, by what names them in messages.
+        mixed: see `plan.infer.infer_type`.
+    """
+    columns, notes = _decide(surveys, set(_counts(surveys)), mixed)
+    return Agreement(columns, {}, notes)
+
+
+def _decide(
+    left: Mapping[str, SheetSurvey], table: set[str], mixed: MixedPolicy
+) -> tuple[tuple[AgreedColumn, ...], tuple[str, ...]]:
+    """Return those columns of the sheets that belong to the table, and notes."""
     columns, notes = [], []
     for name in _in_order(left):
         having = {source: column for source, survey in left.items() if (column := _column(survey, name))}
@@ -69,7 +88,7 @@ def agree(surveys: Mapping[str, SheetSurvey], *, drift: DriftPolicy, mixed: Mixe
         notes += [note] if note else []
         lacking = [source for source in left if source not in having]
         notes += [f"column {name!r} is NULL or its default for {_listed(lacking)}: no such column"] if lacking else []
-    return Agreement(tuple(columns), refused, tuple(notes))
+    return tuple(columns), tuple(notes)
 
 
 def _counts(surveys: Mapping[str, SheetSurvey]) -> Counter[str]:

@@ -27,7 +27,7 @@ class ImportSpec:
         sheet: name of the sheet; None: the first visible one with rows.
         table: `table` or `schema.table`; None: the contract's, else derived from the workbook's name.
         options: other keywords of `importer.import_workbook`, with values that JSON can hold. Besides those there are
-            `agreed`, the columns on which the sources of one new table agreed (see `agreed_types`), and
+            `agreed`, the columns on which the sources of one table agreed (see `agreed_types`), and
             `default_rejects` (see `settings.Settings`), and of a source at an address `source_version` and `copies`
             (see `urls.source_settings`); and `run_seed` of one that is tried again elsewhere.
     """

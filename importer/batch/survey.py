@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from importer.cells.facts import ColumnFacts
 from importer.cells.text_forms import TYPES
+from importer.contract.excel_options import with_excel
+from importer.contract.loader import load_contract
 from importer.inspection import read_sheet
 from importer.plan.infer import infer_contract
 from importer.plan.mixed import show_value
@@ -97,9 +99,13 @@ def survey_sheet(task: ImportTask) -> SheetSurvey:
 
     Raises:
         UsageError: an option is invalid.
-        InputError: the workbook, the sheet or the header is refused.
+        InputError: the workbook, the sheet, the header or the contract is refused.
     """
-    with local_copy(task_settings(task)) as settings, open_workspace(settings) as (folder, pool):
+    settings = task_settings(task)
+    if settings.contract is not None:
+        contract = load_contract(settings.contract)
+        settings = with_excel(settings, contract.excel, contract.labels)
+    with local_copy(settings) as settings, open_workspace(settings) as (folder, pool):
         source, disputes = read_sheet(settings, pool, folder)
         columns, _ = choose_columns(source.header, settings.columns)
         if settings.hidden == "skip":

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from importer.contract.excel_options import with_excel
 from importer.contract.loader import load_contract
 from importer.errors import ImporterError, UsageError
+from importer.plan.drift import find_new_columns, without_field
+from importer.plan.target import contract_from_table
 from importer.postgres.catalog import find_table, parse_table_name
 from importer.postgres.embedded import EmbeddedServer
 from importer.postgres.session import Session
+from importer.reading.header import SheetColumn
 from importer.runtime.retry import Retry
 from importer.urls import path_or_url
 
-from .agreed_types import agree
+from .agreed_types import agree, agree_on_added
 from .execution.schedule import Chain, Order, survey_all
 from .one_import import task_settings
 from .report import ImportReport, failed_report
@@ -24,8 +28,11 @@ from .table_names import target_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from importer.contract.model import Contract
+    from importer.postgres.catalog import Table
     from importer.settings import Dsn, Settings
 
+    from .agreed_types import Agreement
     from .execution.workplace import Workplace
     from .import_spec import ImportSpec
     from .one_import import ImportTask
@@ -127,11 +134,15 @@ def plan_tables(
     tasks = dict(tasks)
     groups = {table: left for table, numbers in groups.items() if (left := [n for n in numbers if n in tasks])}
     shared = {table for table, numbers in groups.items() if len(numbers) > 1}
-    new = _missing_tables(shared, dsn, task_settings(tasks[min(tasks)]).retry_for) if shared else set()
+    known = _find_tables(shared, dsn, task_settings(tasks[min(tasks)]).retry_for) if shared else {}
+    new = {table for table, found in known.items() if found is None}
     for table, numbers in groups.items():
         settings = task_settings(tasks[numbers[0]])
-        if table in new and settings.contract is None:
-            found = _agree(numbers, tasks, settings, workplace)
+        contract = load_contract(settings.contract) if settings.contract and table in known else None
+        settings = with_excel(settings, contract.excel) if contract else settings
+        if table in known and (settings.drift == "add-columns" or (table in new and contract is None)):
+            decide = _Decision(settings, contract, known[table])
+            found = _agree(numbers, tasks, decide, workplace)
             failed |= found.failed
             tasks = {n: found.tasks.get(n, task) for n, task in tasks.items() if n not in found.failed}
             notes += found.notes
@@ -152,34 +163,63 @@ def _order(settings: Settings, *, new: bool) -> Order:
     return "first" if new else "free"
 
 
-def _missing_tables(tables: set[str], dsn: Dsn, retry_for: float) -> set[str]:
-    """Return those of the tables that do not exist, or whose name is refused, which their imports will say."""
+def _find_tables(tables: set[str], dsn: Dsn, retry_for: float) -> dict[str, Table | None]:
+    """Return what the tables are, None for one that does not exist; none whose name is refused, as its imports say."""
     retry = Retry(retry_for)
     while True:
+        found: dict[str, Table | None] = {}
         try:
             with Session(dsn) as session:
-                return {table for table in tables if _is_missing(session, table)}
+                for table in sorted(tables):
+                    found |= _find_table(session, table)
+                return found
         except ImporterError as exc:
             retry.wait_or_raise(exc)
 
 
-def _is_missing(session: Session, table: str) -> bool:
+def _find_table(session: Session, table: str) -> dict[str, Table | None]:
     try:
-        return find_table(session, *parse_table_name(table))[1] is None
+        return {table: find_table(session, *parse_table_name(table))[1]}
     except ImporterError as exc:
         if exc.transient:
             raise
         session.rollback()
-        return False
+        return {}
 
 
-def _agree(numbers: list[int], tasks: dict[int, ImportTask], settings: Settings, workplace: Workplace) -> PlannedTables:
-    """Survey all sheets of a new table, and return their imports with the columns on which they agree."""
+@dataclass(frozen=True)
+class _Decision:
+    """What decides the columns of a table: settings, a contract, and the table itself if it exists."""
+
+    settings: Settings
+    contract: Contract | None
+    table: Table | None
+
+    def agree(self, surveys: dict[str, SheetSurvey]) -> Agreement:
+        """Return the columns that the sheets agree on: all of a new table, else those that are added."""
+        if self.contract is None and self.table is None:
+            return agree(surveys, drift=self.settings.drift, mixed=self.settings.mixed)
+        return agree_on_added({s: self._added(survey) for s, survey in surveys.items()}, mixed=self.settings.mixed)
+
+    def _added(self, survey: SheetSurvey) -> SheetSurvey:
+        """Return the survey with nothing but the columns that an import of the sheet adds."""
+        columns = [SheetColumn(n, c.header, c.name) for n, c in enumerate(survey.columns)]
+        try:
+            contract = self.contract or contract_from_table(cast("Table", self.table), columns)
+        except ImporterError:
+            return replace(survey, columns=())
+        left = without_field(contract, columns)
+        new = {c.column.index for c in find_new_columns(contract, left, self.table) if c.known is None}
+        return replace(survey, columns=tuple(c for n, c in enumerate(survey.columns) if n in new))
+
+
+def _agree(numbers: list[int], tasks: dict[int, ImportTask], decide: _Decision, workplace: Workplace) -> PlannedTables:
+    """Survey all sheets of a table, and return their imports with the columns on which they agree."""
     answers = dict(sorted(survey_all({n: tasks[n] for n in numbers}, workplace).items()))
     surveys = {n: answer for n, answer in answers.items() if isinstance(answer, SheetSurvey)}
     failed = {n: failed_report(tasks[n].spec, a) for n, a in answers.items() if not isinstance(a, SheetSurvey)}
     labels = {_label(tasks[n].spec, n): n for n in surveys}
-    agreed = agree({label: surveys[n] for label, n in labels.items()}, drift=settings.drift, mixed=settings.mixed)
+    agreed = decide.agree({label: surveys[n] for label, n in labels.items()})
     failed |= {labels[label]: failed_report(tasks[labels[label]].spec, e) for label, e in agreed.refused.items()}
     columns: list[Any] = [list(column) for column in agreed.columns]
     planned = {

@@ -7,14 +7,16 @@ table, or left out. A column that is missing is refused by every policy, unless 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from importer.cells.facts import ColumnFacts
 from importer.cells.field import Field
+from importer.reading.header import SheetColumn
 from importer.table.labels import unique_name
 
 from .infer import infer_type, special_type
 from .mixed import count_kinds
+from .model import field_columns
 from .target import field_of_column, fields_of_columns
 
 if TYPE_CHECKING:
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 
     from importer.contract.model import Contract
     from importer.postgres.catalog import Table
-    from importer.reading.header import SheetColumn
     from importer.settings import Settings
 
     from .model import ColumnPlan
@@ -36,38 +37,82 @@ _READABLE = {
 }  # fmt: skip
 
 
-def with_new_columns(
-    contract: Contract, columns: Iterable[SheetColumn], facts: dict[int, ColumnFacts], table: Table | None,
-    settings: Settings,
-) -> Contract:  # fmt: skip
-    """Return the contract with a field for each of these columns: that of a column that the table has, or a new one.
+class NewColumn(NamedTuple):
+    """A column that no field of a contract takes.
+
+    Attributes:
+        column: the column of the sheet; with a negative index that of another one, which the sheet lacks.
+        name: the name that it has, or gets, in the table.
+        known: the field of the column that the table has for it; None if it has none.
+    """
+
+    column: SheetColumn
+    name: str
+    known: Field | None
+
+
+def find_new_columns(contract: Contract, columns: Iterable[SheetColumn], table: Table | None) -> list[NewColumn]:
+    """Return what becomes of columns without a field: names that earlier files gave them are found again.
 
     Args:
         contract: contract of the load.
-        columns: sheet columns without a field.
-        facts: facts of all rows by sheet column (0-based).
+        columns: columns without a field.
         table: the existing table, or None.
-        settings: settings of the run: `mixed`.
     """
     columns = list(columns)
     taken = {f.name for f in contract.fields} | {c.name for c in contract.extra_columns}
     taken |= {c.name for c in table.columns if c.filled_by_database} if table else set()
     known = fields_of_columns(table, taken, columns) if table else {}
     taken |= {f.name for f in known.values()}
-    added, types = [], dict(contract.types)
+    found = []
     for column in columns:
         field = known.get(column.index)
-        if field is None:
-            name = unique_name(column.name, taken)
-            taken.add(name)
-            field = field_of_column(table, name) if table else None
-        if field is None:
-            found = facts.get(column.index, ColumnFacts())
-            field = Field(name, infer_type(found, settings.mixed))
-            if (special := special_type(field.type, found)) is not None:
-                types[name] = special
-        added.append(replace(field, title=column.header))
-    return replace(contract, fields=(*contract.fields, *added), types=types) if added else contract
+        name = field.name if field else unique_name(column.name, taken)
+        taken.add(name)
+        found.append(NewColumn(column, name, field or (field_of_column(table, name) if table else None)))
+    return found
+
+
+def with_new_columns(
+    contract: Contract, columns: list[SheetColumn], facts: dict[int, ColumnFacts], table: Table | None,
+    settings: Settings,
+) -> tuple[Contract, frozenset[str]]:  # fmt: skip
+    """Return the contract with a field for each new column, and the names of those that the sheet lacks.
+
+    Where several sheets agreed on new columns, each adds all of them, in one order, so that theirs does not matter.
+
+    Args:
+        contract: contract of the load.
+        columns: sheet columns to load.
+        facts: facts of all rows by sheet column (0-based).
+        table: the existing table, or None.
+        settings: settings of the run: `mixed` and `agreed`.
+    """
+    agreed = {c.name: c for c in settings.agreed}
+    names = {c.name for c in columns}
+    others = [SheetColumn(-n, c.title, c.name) for n, c in enumerate(settings.agreed, 1) if c.name not in names]
+    new = without_field(contract, columns) + without_field(contract, others)
+    new.sort(key=lambda column: list(agreed).index(column.name) if column.name in agreed else len(agreed))
+    fields, types, absent = [], dict(contract.types), set()
+    for column, name, known in find_new_columns(contract, new, table):
+        found = facts.get(column.index, ColumnFacts())
+        decided = agreed.get(column.name)
+        kind = decided.type if decided else infer_type(found, settings.mixed)
+        special = decided.pg_type if decided else special_type(kind, found)
+        if column.index < 0:
+            if known is not None:
+                continue
+            absent.add(name)
+        if known is None and special is not None:
+            types[name] = special
+        fields.append(replace(known or Field(name, kind), title=column.header))
+    return replace(contract, fields=(*contract.fields, *fields), types=types), frozenset(absent)
+
+
+def without_field(contract: Contract, columns: list[SheetColumn]) -> list[SheetColumn]:
+    """Return the columns that no field of the contract takes."""
+    taken = field_columns(contract.fields, columns).values()
+    return [column for column in columns if column not in taken]
 
 
 def retyped_notes(

@@ -146,12 +146,12 @@ def _match_columns(
 ) -> _Matched:
     """Find the column of each field of the given contract, or of the table's, agreed or inferred one."""
     contract = _own_contract(settings, source, target, columns) if given is None else given
+    absent: frozenset[str] = frozenset()
     if settings.drift == "add-columns":
-        new = [c for c in columns if c not in field_columns(contract.fields, columns).values()]
-        contract = with_new_columns(contract, new, source.facts, target.table, settings)
+        contract, absent = with_new_columns(contract, columns, source.facts, target.table, settings)
     lenient = settings.columns is not None or settings.drift == "ignore-extra"
     with _naming_retyped(contract, columns, source, "the table" if given is None else "the contract"):
-        found, left = match_fields(contract, columns, lenient=lenient)
+        found, left = match_fields(contract, columns, lenient=lenient, may_lack=absent)
     texts: tuple[str, ...] = ()
     if given is None:
         decided = bool(target.table or settings.agreed)

@@ -16,7 +16,7 @@ from importer.table.labels import collapse_spaces, comparable_text, to_identifie
 from .mismatch import drift_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Container, Iterable
 
     from importer.cells.field import Field
     from importer.contract.model import Contract
@@ -119,7 +119,7 @@ def find_column(columns: list[SheetColumn], word: str) -> SheetColumn | None:
 
 
 def match_fields(
-    contract: Contract, columns: list[SheetColumn], *, lenient: bool
+    contract: Contract, columns: list[SheetColumn], *, lenient: bool, may_lack: Container[str] = ()
 ) -> tuple[dict[str, SheetColumn | None], list[SheetColumn]]:
     """Return the sheet column of each field (by title, then name, then normalised name), and the columns left over.
 
@@ -127,6 +127,7 @@ def match_fields(
         contract: the contract with the fields.
         columns: sheet columns to load.
         lenient: whether to leave out extra columns instead of refusing them (the user chose the columns).
+        may_lack: names of fields for which the sheet needs no column.
 
     Raises:
         ContractError: `fieldsMatch` forbids a field without a column, a column without a field, or the order.
@@ -134,7 +135,7 @@ def match_fields(
     found = field_columns(contract.fields, columns)
     taken = [c for c in found.values() if c is not None]
     left = [c for c in columns if c not in taken]
-    missing = [f for f in contract.fields if found[f.name] is None]
+    missing = [f for f in contract.fields if found[f.name] is None and f.name not in may_lack]
     if contract.fields and not taken:
         listed = ", ".join(repr(c.header or c.name) for c in columns)
         raise ContractError(

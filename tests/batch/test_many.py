@@ -58,6 +58,29 @@ def test_into_one_table_in_any_order(db: Database, months: Path) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("by_contract", [False, True], ids=["table", "contract"])
+def test_columns_are_added_to_a_table_in_any_order(db: Database, tmp_path: Path, by_contract: bool) -> None:
+    """Their types are decided from all sheets, and each import adds all of them, so that their order is the same."""
+    headers = (["id", "more"], ["more", "id"], ["id", "note", "more"], ["id"])
+    rows = ([1, 5], ["five", 2], [3, True, 2.5], [4])
+    books = [save(tmp_path / f"{n}.xlsx", *lines) for n, lines in enumerate(zip(headers, rows, strict=True))]
+    for table, order in (("a", (0, 1, 2, 3)), ("b", (3, 2, 1, 0)), ("c", (1, 0, 3, 2))):
+        db.run(f"create table {table} (id bigint)")
+        described = {"fields": [{"name": "id", "type": "integer"}], "postgresql": {"table": table}}
+        where: dict[str, Any] = {"contract": described} if by_contract else {"table": table}
+        report = load(db, [books[n] for n in order], drift="add-columns", **where)
+        assert report.exit_code == 0, str(report)
+        assert any("'more' is loaded as text" in note and "1.xlsx" in note for note in report.notes)
+        assert not any("'id'" in note for note in report.notes)
+        assert db.rows(
+            "select attname::text, format_type(atttypid, -1) from pg_attribute "
+            f"where attrelid = '{table}'::regclass and attnum > 0 order by attnum"
+        ) == [("id", "bigint"), ("note", "boolean"), ("more", "text")]
+        assert db.rows(f"select * from {table} order by id") == [
+            (1, None, "5"), (2, None, "five"), (3, True, "2.5"), (4, None, None),
+        ]  # fmt: skip
+
+
 def test_texts_are_read_as_values_if_those_of_all_sheets_are(db: Database, tmp_path: Path) -> None:
     first = save(tmp_path / "a.xlsx", ["id", "amount", "code"], [1, "1.234,50", "5"], [2, "7,25", "6"])
     second = save(tmp_path / "b.xlsx", ["id", "amount", "code"], [3, 8, "x"])

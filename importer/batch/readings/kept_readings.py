@@ -69,7 +69,7 @@ class KeptReadings:
     def _offer(self, task: ImportTask) -> ImportTask:
         """Return the task of a survey, with where it may keep what it reads and how much; as it is if it may not."""
         if task.spec.options.get("contract") is not None:
-            return task  # it says where the table is in the sheet, which the survey does not ask
+            return task  # it says where the table is in the sheet, which the import asks first
         with self._lock:
             self._open(task)
             return replace(task, reading=str(self._path(task)), reading_bytes=self._left) if self._left > 0 else task
