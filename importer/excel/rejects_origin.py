@@ -99,19 +99,29 @@ def _origin(said: Mapping[str, str]) -> Origin | None:
 
 def has_sheet_origins(path: Path) -> bool:
     """Return whether a file is a workbook with the rejects of many imports; cheap, because hardly any is."""
+    return bool(_origins_of(path)[1])
+
+
+def origin_workbooks(path: Path) -> set[str]:
+    """Return the names of the workbooks whose rejects a file holds; cheap, because hardly any does."""
+    own, sheets = _origins_of(path)
+    return {origin.workbook for origin in (own, *(each for _, each in sheets)) if origin is not None}
+
+
+def _origins_of(path: Path) -> tuple[Origin | None, SheetOrigins]:
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - _DIRECTORY_BYTES))
             if _PROPERTIES_PART.encode() not in file.read():
-                return False
+                return None, ()
         from importer.settings import Limits
 
         from .package import Package
 
         with Package(path, Limits()) as package:
-            return bool(read_origins(package)[1])
+            return read_origins(package)
     except (OSError, WorkbookRefused):  # its import says so
-        return False
+        return None, ()
 
 
 def _properties(package: Package) -> dict[str, str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from importer.errors import UsageError
+from importer.excel.rejects_origin import origin_workbooks
 from importer.text_files import WORKBOOK_SUFFIXES
 from importer.urls import Url, as_url, file_name
 
@@ -52,8 +53,8 @@ def find_sources(given: Iterable[str]) -> FoundSources:
     """Return the workbooks that paths, patterns and folders name, here or at addresses.
 
     A folder stands for the workbooks directly in it, but for hidden ones. Lock files and rejects files are left out
-    where a pattern or folder finds them, lock files also where a shell named them among others. Any other path is taken
-    as it is: whether it can be read is said by its import.
+    where a pattern or folder finds them; where a shell named them among others, lock files, and rejects of workbooks
+    that are named, too. Any other path is taken as it is: whether it can be read is said by its import.
 
     Raises:
         UsageError: a pattern matches no workbook, or a folder has none.
@@ -67,8 +68,8 @@ def find_sources(given: Iterable[str]) -> FoundSources:
         url = as_url(source)
         if is_single(source):
             paths = [source]
-            if len(given) > 1 and _LOCK_FILE.match(file_name(source)):
-                notes.append(_lock_file_note(source))
+            if len(given) > 1 and (note := _byproduct_note(source, given)):
+                notes.append(note)
                 continue
         else:
             paths, left_out = _without_byproducts(_of_url(url) if url else _of_path(source), is_pattern(source))
@@ -123,6 +124,20 @@ def _is_named_as_workbook(source: str) -> bool:
 
 def _files(paths: Iterable[str]) -> list[str]:
     return [p for p in paths if p.lower().endswith(WORKBOOK_SUFFIXES) and Path(p).is_file()]
+
+
+def _byproduct_note(source: str, given: list[str]) -> str | None:
+    """Return why a file that is named among others, as by `*.xlsx` in a shell, is not meant; None if it is."""
+    name = file_name(source)
+    if _LOCK_FILE.match(name):
+        return _lock_file_note(source)
+    if as_url(source) or not _REJECTS_FILE.search(name):
+        return None
+    workbooks = origin_workbooks(Path(source))
+    if workbooks and workbooks <= {file_name(other) for other in given}:
+        listed = ", ".join(sorted(workbooks))
+        return f"{source} is left out: it holds rejects of {listed}, named beside it; name it without to load it"
+    return None
 
 
 def _lock_file_note(path: str) -> str:

@@ -14,6 +14,7 @@ from support.tables import save
 
 from importer import UsageError, import_many, import_workbook
 from importer.batch.import_spec import ImportSpec
+from importer.sources.paths import find_sources
 
 if TYPE_CHECKING:
     from conftest import Database
@@ -191,6 +192,19 @@ def test_rejects_of_each(db: Database, tmp_path: Path, monkeypatch: pytest.Monke
     one = import_workbook("x/a.xlsx", to=db.dsn.text, table="t", types="n=integer", rejects="one/", again=True)
     assert str(one.rejects_file) == str(tmp_path / "one" / "a.rejects.xlsx"), "a folder is one for a single import, too"
     assert load(db, "*/a.xlsx", table="u", types="n=integer", max_rejects=0).exit_code == 5
+
+
+def test_rejects_that_a_shell_names_beside_their_workbook_are_left_out(db: Database, tmp_path: Path) -> None:
+    """`importer run *.xlsx` once more does not load what it rejected before."""
+    book = save(tmp_path / "a.xlsx", ["id"], [1], ["x"])
+    other = save(tmp_path / "b.xlsx", ["id"], [2])
+    db.run("create table t (id bigint)")
+    db.load(book, table="t", workers=0, rejects=tmp_path / "a_2.rejects.xlsx")
+    rejects = str(tmp_path / "a_2.rejects.xlsx")
+    found = find_sources([str(book), rejects, str(other)])
+    assert found.paths == (str(book), str(other))
+    assert "it holds rejects of a.xlsx" in found.notes[0]
+    assert find_sources([rejects, str(other)]).paths == (rejects, str(other))
 
 
 def test_side_by_side_in_child_processes(db: Database, tmp_path: Path) -> None:
