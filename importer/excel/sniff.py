@@ -40,6 +40,7 @@ _OTHER_ADVICE = "unpack it, or open it in the program that made it and save its 
 #: Texts that are no tables of fields, by their beginning.
 _MARKUP = {
     re.compile(rb"(?is)\A<.*urn:schemas-microsoft-com:office:spreadsheet"): "an XML Spreadsheet 2003",
+    re.compile(rb"(?is)\A<.*<office:document[\s>]"): "a flat OpenDocument file (.fods)",
     re.compile(
         rb"(?i)\A<(?:!doctype html|html|head|meta|body|table|style|div|script|center|font|title|h[1-6]|p|br)\b"
     ): "an HTML page",
