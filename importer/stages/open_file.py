@@ -89,7 +89,7 @@ def _convert(settings: Settings, form: OtherFormat, folder: Path, pool: Pool) ->
     def died(_: ConvertTask, how: Death) -> ImporterError:
         error = reader_error("the process that read the workbook", how, path, settings.limits)
         if not how.by_others:
-            error.choice = f"{error.choice}; or save it as .xlsx"
+            error.choice = f"{error.choice}; delete cells far from the others, if there are any, or save it as .xlsx"
         return error
 
     task = ConvertTask(path, form, out, settings.sheet, settings.limits, _most_columns(settings))
