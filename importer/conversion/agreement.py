@@ -28,6 +28,7 @@ _MILLISECOND = 1 / 86_400_000
 _DURATION = re.compile(
     r"(-?)P(?:([0-9]{1,6})D)?T(?:([0-9]{1,8})H)?(?:([0-9]{1,9})M)?(?:([0-9]{1,12}(?:[.,][0-9]{1,9})?)S)?"
 )
+_STAMP = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}(?:T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?)?)Z")
 _CHOICE = "open it in the program that made it and save it as .xlsx"
 
 _NO_REASON = "a part or a value of it is not as its format says, or its cells lie too far from each other"
@@ -188,8 +189,8 @@ class SecondReader:
         if kind == "n" and isinstance(value, int | float):
             return float(value) == self._days(cell)
         ours, theirs = self._days(cell), self._days_of(value)
-        if ours is None:  # no date, whatever it is: a reject with its text
-            return isinstance(value, str)
+        if ours is None:  # no date without a zone, whatever it is: its text
+            return isinstance(value, str) and value.strip() == cell.value
         return theirs is not None and math.isclose(ours, theirs, abs_tol=_MILLISECOND, rel_tol=0)
 
     def _days(self, cell: OtherCell) -> float | None:
@@ -199,7 +200,7 @@ class SecondReader:
                 return float(cell.value)
             is_time = ":" in cell.value[:3]
             return self._days_of((time if is_time else datetime).fromisoformat(cell.value))
-        except ValueError:
+        except (ValueError, TypeError):  # a zone, too, makes it none
             return None
 
     def _days_of(self, value: Any) -> float | None:
@@ -207,7 +208,7 @@ class SecondReader:
         if isinstance(value, datetime):
             return (value - self._zero) / timedelta(days=1)
         if isinstance(value, str):
-            return _duration_days(value)
+            return self._days_of_text(value)
         if isinstance(value, date):
             return float((value - self._zero.date()).days)
         if isinstance(value, time):
@@ -215,6 +216,14 @@ class SecondReader:
                 hours=value.hour, minutes=value.minute, seconds=value.second, microseconds=value.microsecond
             ) / timedelta(days=1)
         return value / timedelta(days=1) if isinstance(value, timedelta) else None
+
+    def _days_of_text(self, text: str) -> float | None:
+        """Return a duration, or a date with a `Z`, as a serial."""
+        found = _STAMP.fullmatch(text)
+        try:
+            return _duration_days(text) if found is None else self._days_of(datetime.fromisoformat(found[1]))
+        except ValueError:
+            return None
 
     def _disagree(self, row: int, column: int, ours: str, theirs: Any) -> CellsDisagree:
         read = "an empty cell" if theirs == "" else repr(theirs)

@@ -5,7 +5,6 @@ Source: OpenDocument 1.3, part 3 (19.385 and following: values; 9.1: tables; 19.
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
 from typing import TYPE_CHECKING
 from xml.parsers import expat
@@ -16,7 +15,7 @@ from importer.excel.addresses import MAX_COLUMNS, MAX_ROWS, column_letters
 from importer.excel.package import Package
 
 from .styles import Styles
-from .values import FORMATS, MOST_SPACES, CellText, read_value
+from .values import FORMATS, MOST_SPACES, CellText, count_of, read_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +28,7 @@ _CONTENT = "content.xml"
 #: repeated.
 _MOST_REPEATED, _MOST_CHARACTERS = 5_000_000, 200_000_000
 _RESAVE = "open it in LibreOffice and save it as .xlsx"
-_HIDDEN = {"collapse", "filter"}
+_HIDDEN, _CELLS = {"collapse", "filter"}, {"table:table-cell", "table:covered-table-cell"}
 
 
 class OdsBook:
@@ -147,14 +146,20 @@ class _OdsParser:
         elif not self._in_table:
             self._styles.start(tag, attributes)
         elif self._cell is not None:
-            self._text.start(tag, attributes)
+            self._start_in_cell(tag, attributes)
         elif tag == "table:table-column":
             self._start_column(attributes)
         elif tag == "table:table-row":
             self._start_row(attributes)
-        elif tag in {"table:table-cell", "table:covered-table-cell"}:
+        elif tag in _CELLS:
             self._cell = attributes
             self._text.clear()
+
+    def _start_in_cell(self, tag: str, attributes: dict[str, str]) -> None:
+        if tag == "table:table" and self._path[-2] in _CELLS:
+            place = f"{self._place}, row {self._row:,}"
+            raise WorkbookRefused("a cell holds a table of its own", place=place, choice="take it out of the cell")
+        self._text.start(tag, attributes)
 
     def _end(self, tag: str) -> None:
         depth = len(self._path)
@@ -164,7 +169,7 @@ class _OdsParser:
         elif not self._in_table:
             return
         elif self._cell is not None:
-            if tag in {"table:table-cell", "table:covered-table-cell"} and not self._text.depth:
+            if tag in _CELLS and not self._text.depth:
                 self._end_cell(self._cell)
                 self._cell = None
             else:
@@ -173,7 +178,7 @@ class _OdsParser:
             self._end_row()
 
     def _start_column(self, attributes: dict[str, str]) -> None:
-        count = _count(attributes, "table:number-columns-repeated")
+        count = count_of(attributes, "table:number-columns-repeated")
         if attributes.get("table:visibility") in _HIDDEN and self._columns < MAX_COLUMNS:
             last = min(self._columns + count, MAX_COLUMNS) - 1
             self._beside.hidden_columns.append((self._columns, last))
@@ -185,12 +190,12 @@ class _OdsParser:
     def _start_row(self, attributes: dict[str, str]) -> None:
         self._row += 1
         self._column, self._cells = 0, []
-        self._row_repeats = _count(attributes, "table:number-rows-repeated")
+        self._row_repeats = count_of(attributes, "table:number-rows-repeated")
         self._row_hidden = attributes.get("table:visibility") in _HIDDEN
         self._row_style = attributes.get("table:default-cell-style-name", "")
 
     def _end_cell(self, attributes: dict[str, str]) -> None:
-        repeats = _count(attributes, "table:number-columns-repeated")
+        repeats = count_of(attributes, "table:number-columns-repeated")
         if self._text.spaces > MOST_SPACES:
             raise self._beyond(f"texts have more than {MOST_SPACES:,} spaces that are written as a number")
         style = attributes.get("table:style-name") or self._row_style or self._column_style()
@@ -209,8 +214,8 @@ class _OdsParser:
         return self._column_styles[at] if at < len(self._column_styles) else ""
 
     def _add_merge(self, attributes: dict[str, str]) -> None:
-        wide = _count(attributes, "table:number-columns-spanned")
-        high = _count(attributes, "table:number-rows-spanned")
+        wide = count_of(attributes, "table:number-columns-spanned")
+        high = count_of(attributes, "table:number-rows-spanned")
         if wide > 1 or high > 1:
             right, bottom = min(self._column + wide, MAX_COLUMNS) - 1, min(self._row + high - 1, MAX_ROWS)
             start = f"{column_letters(min(self._column, MAX_COLUMNS - 1))}{self._row}"
@@ -237,12 +242,3 @@ class _OdsParser:
     def _beyond(self, fact: str) -> LimitExceeded:
         name = self.tables[-1][0]
         return LimitExceeded(fact, place=f"{self._place}, sheet {name!r}, row {self._row:,}", choice=_RESAVE)
-
-
-_DIGITS = re.compile(r"\s*([0-9]{1,9})\s*")
-
-
-def _count(attributes: dict[str, str], name: str) -> int:
-    """Return how often something is repeated, or how many cells it spans; 1 if that is not said."""
-    found = _DIGITS.fullmatch(attributes.get(name, "1"))
-    return max(int(found[1]), 1) if found else 1

@@ -13,10 +13,12 @@ if TYPE_CHECKING:
 FORMATS = ("General", "[h]:mm:ss.000")
 ELAPSED = 1
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_COUNT = re.compile(r"\s*([0-9]{1,9})\s*")
 _DURATION = re.compile(
     r"(-?)P(?:([0-9]{1,9})D)?T(?:([0-9]{1,9})H)?(?:([0-9]{1,9})M)?(?:([0-9]{1,12})(?:[.,]([0-9]+))?S)?"
 )
-_STAMP = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:T([0-9]{2}:[0-9]{2}:[0-9]{2})(?:[.,]([0-9]+))?)?")
+#: A `Z`, which SheetJS writes after all of them, changes nothing in LibreOffice either; with offsets they are instants.
+_STAMP = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:T([0-9]{2}:[0-9]{2}:[0-9]{2})(?:[.,]([0-9]+))?)?Z?")
 #: What spreadsheets show for the result of a formula that is an error.
 _ERROR = re.compile(r"#(?:DIV/0!|N/A|NAME\?|NULL!|NUM!|REF!|VALUE!)|Err:[0-9]{3}")
 #: What LibreOffice shows for the results of comparisons, which it writes as the numbers 1 and 0 where the cell has no
@@ -92,6 +94,12 @@ class CellText:
     def text(self) -> str | None:
         """Return the text of the cell; None if it has no paragraph, not even an empty one."""
         return "".join(self._pieces) if self._paragraphs else None
+
+
+def count_of(attributes: dict[str, str], name: str) -> int:
+    """Return how often something is repeated, or how many cells it spans; 1 if that is not said."""
+    found = _COUNT.fullmatch(attributes.get(name, "1"))
+    return max(int(found[1]), 1) if found else 1
 
 
 def read_value(attributes: dict[str, str], shown: str | None, *, elapsed: bool) -> tuple[CellKind, str, int] | None:
