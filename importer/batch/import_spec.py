@@ -18,7 +18,7 @@ _KEYS = ("source", "sheet", "table", "options")
 _CHOICE = "a line of importer plan --json"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ImportSpec:
     """One import: one sheet of one workbook into one table.
 
@@ -36,6 +36,11 @@ class ImportSpec:
     sheet: str | None = None
     table: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Return the import without the secrets of its addresses: clusters log what they are given."""
+        shown = self.shown()
+        return f"ImportSpec({shown.source!r}, {shown.sheet!r}, {shown.table!r}, {shown.options!r})"
 
     @property
     def label(self) -> str:

@@ -19,6 +19,8 @@ from urllib.parse import quote, urlencode
 from airflow.sdk import BaseHook, BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
+from importer.urls import as_url
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -53,7 +55,8 @@ class ImportWorkbookOperator(BaseOperator):  # type: ignore[misc]
         sheet: name of the sheet; None: the first visible one with rows.
         contract: path of a contract, or the contract itself as a dict.
         rejects: file for rejected rows (.xlsx, .csv, .parquet), or a folder (ending in `/`), in which it is named by
-            the workbook; None: beside the workbook, never in a temporary folder of the task.
+            the workbook; None: where they were planned to go, else beside the workbook, never in a temporary folder of
+            the task; for one of a web server it must be given.
         max_rejects: a number, or a share such as `1%`; more rejects fail the task, and nothing is loaded.
         options: other keywords of `importer.import_workbook`, such as `{"mode": "upsert", "key": ["id"]}`.
         fail_on_rejects: whether rejected rows, although the others are loaded, fail the task; without `max_rejects`.
@@ -171,9 +174,8 @@ class ImportWorkbookOperator(BaseOperator):  # type: ignore[misc]
             planned = self.workbook
         given = {"contract": self.contract, "max_rejects": self.max_rejects, **(self.options or {})}
         options = {**planned.get("options", {}), **{name: value for name, value in given.items() if value is not None}}
-        if options.get("rejects") is None:
-            options.pop("rejects", None)
-            options |= rejects_option(planned["source"], self.rejects)
+        if options.get("rejects") is None and (self.rejects is not None or "default_rejects" not in options):
+            options["rejects"] = self.rejects or rejects_folder(planned["source"])
         spec = {
             "source": planned["source"],
             "sheet": self.sheet or planned.get("sheet"),
@@ -223,18 +225,20 @@ def small_report(report: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def rejects_option(source: str, rejects: str | None) -> dict[str, str]:
-    """Return the option that says where rejected rows go: a file, or a name in a folder that is changed if it is taken.
+def rejects_folder(source: str) -> str:
+    """Return the folder of a workbook, for its rejects.
 
-    Args:
-        source: the workbook.
-        rejects: a file; a folder, which ends in `/`; None: the folder of the workbook.
+    Raises:
+        AirflowFailException: it is one of a web server, into which nothing can be written.
     """
-    folder, slash, name = source.rpartition("/")
-    stem = name.rpartition(".")[0] or name
-    if rejects is None:
-        return {"default_rejects": f"{folder}{slash}{stem}.rejects.xlsx"}
-    return {"default_rejects": f"{rejects}{stem}.rejects.xlsx"} if rejects.endswith("/") else {"rejects": rejects}
+    url = as_url(source)
+    if url is None:
+        return f"{os.path.dirname(source) or '.'}/"  # noqa: PTH120 - keeps the path as it is
+    if url.is_http:
+        raise AirflowFailException(
+            f"rejected rows of {url} have no place beside it: give a folder or a file by rejects="
+        )
+    return url.sibling("").text
 
 
 def connection_string(conn_id: str) -> str:
@@ -248,5 +252,6 @@ def connection_string(conn_id: str) -> str:
         user, password, port = PostgresHook(postgres_conn_id=conn_id).get_iam_token(connection)
     own = {"host": connection.host, "port": port, "dbname": connection.schema, "user": user, "password": password}
     more = {name: value for name, value in extra.items() if name not in _NOT_FOR_LIBPQ and isinstance(value, str | int)}
+    more |= {name: int(value) for name, value in more.items() if isinstance(value, bool)}
     given = {name: str(value) for name, value in {**own, **more}.items() if value not in {None, ""}}
     return f"postgresql:///?{urlencode(given, quote_via=quote)}"

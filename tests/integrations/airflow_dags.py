@@ -23,11 +23,12 @@ from airflow.models.asset import AssetEvent
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers_manager import ProvidersManager
 from airflow.sdk import DAG, Asset, task
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from airflow.utils.db import initdb
 from airflow.utils.session import create_session
 from sqlalchemy import select
 
-from importer.integrations.airflow import ImportWorkbookOperator
+from importer.integrations.airflow import ImportWorkbookOperator, connection_string
 
 PLAN: dict[str, Any] = json.loads(Path(os.environ["DAG_PLAN"]).read_text())
 FOLDER, TABLE = PLAN["folder"], PLAN["table"]
@@ -102,6 +103,23 @@ with DAG("retried", schedule=None) as retried:
         postgres_conn_id="{{ 'down' if ti.try_number == 1 else 'shop' }}",
     )  # fmt: skip
 
+
+class Lost(ImportWorkbookOperator):
+    """The first attempt is lost after the program has published."""
+
+    def _run(self, context: Any) -> tuple[int, dict[str, Any]]:
+        ran = super()._run(context)
+        if context["ti"].try_number == 1:
+            raise AirflowException("the worker is gone")
+        return ran
+
+
+with retried:
+    Lost(
+        task_id="lost", workbook=book("lost"), table=TABLE, options={"again": True, "lineage": True}, **AGAIN,
+        postgres_conn_id="shop", skip_if_imported=True,
+    )  # fmt: skip
+
 with DAG("killed", schedule=None) as killed:
     Timed(task_id="load", workbook=book("killed"), **SHOP, **AGAIN)
 
@@ -162,6 +180,26 @@ def kill_while_it_waits(held: psycopg.Connection[Any]) -> None:
     held.rollback()
 
 
+def described_specs() -> dict[str, Any]:
+    """What the program is told for some workbooks and places of their rejects."""
+
+    def described(workbook: Any, rejects: str | None = None) -> Any:
+        operator = ImportWorkbookOperator(task_id="described", workbook=workbook, rejects=rejects)
+        try:
+            return json.loads(operator.import_spec())["options"]
+        except AirflowFailException as exc:
+            return str(exc)
+
+    web = "https://me:pw@h/jan.xlsx?X-Amz-Signature=s3cret/x.y"
+    return {
+        "beside": described("/in/jan.xlsx"),
+        "bucket": described("s3://b/in/jan.xlsx?versionId=3"),
+        "planned": described({"source": "/in/jan.xlsx", "options": {"default_rejects": "/r/jan.rejects.xlsx"}}),
+        "web": described(web),
+        "web_folder": described(web, "/r/"),
+    }
+
+
 def main() -> None:
     initdb()
     dags = {dag.dag_id: run(dag) for dag in (plain, imported_before, mapped, failing, retried)}
@@ -175,6 +213,7 @@ def main() -> None:
     with create_session() as session:
         asset = session.scalars(select(AssetEvent)).one().extra
     providers = sorted(ProvidersManager().providers)
+    SEEN["dsn"], SEEN["specs"] = connection_string("odd"), described_specs()
     told = {"dags": dags, "days": days, "on_kill": {"seconds": CALLS, **SEEN}, "asset": asset, "providers": providers}
     Path(sys.argv[1]).write_text(json.dumps(told))
 

@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 DAGS = Path(__file__).parent / "airflow_dags.py"
 #: What stops a run within two seconds is said by the program; a machine under load takes longer for the same.
 STOPPED_SECONDS = 2.0
+#: With everything that has a meaning in a connection string.
+PASSWORD = "a b'c\\d%@:/?#[]&=+é"
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Workbooks: good ones, with a bad row, and one that is none."""
-    for number, name in enumerate(("a", "b", "c", "late", "killed"), 1):
+    for number, name in enumerate(("a", "b", "c", "late", "killed", "lost"), 1):
         save(tmp_path / f"{name}.xlsx", ["id", "v"], [number, name], [number + 10, name])
     for number, name in enumerate(("bad", "budget", "strict", "bash"), 100):
         save(tmp_path / f"{name}.xlsx", ["id", "v"], [number, name], ["x", name])
@@ -91,6 +93,7 @@ def run_dags(db: Database, folder: Path, day: dict[str, Any]) -> dict[str, Any]:
         "AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False", "DAG_PLAN": str(home / "plan.json"),
         "AIRFLOW_CONN_SHOP": connection(db, extra={"cursor": "dictcursor"}), "AIRFLOW_CONN_PLAIN": connection(db),
         "AIRFLOW_CONN_DOWN": connection(db, host="127.0.0.1", port=1),
+        "AIRFLOW_CONN_ODD": connection(db, host="h,::1", password=PASSWORD, extra={"keepalives": True, "sslmode": "require"}),
     }  # fmt: skip
     command = [python, str(home / "dags" / DAGS.name), str(home / "result.json")]
     ran = subprocess.run(command, env=env, capture_output=True, text=True, timeout=1000)
@@ -116,13 +119,14 @@ def test_dags(db: Database, folder: Path, s3: Any, bucket: str, pytestconfig: py
         "imported_before": {"skip": "skipped", "succeed": "success"},
         "mapped": {"names": "success", "load[0]": "success", "load[1]": "success", "load[2]": "success"},
         "failing": {"usage": "failed", "refused": "failed", "budget": "failed", "rejects": "failed"},
-        "retried": {"load": "success"},
+        "retried": {"load": "success", "lost": "success"},
         "killed": {"load": "success"},
     }  # fmt: skip
     tries = {name: each["tries"] for name, each in ran["dags"]["failing"].items() if name != "state"}
     assert set(tries.values()) == {1}
     assert (ran["dags"]["retried"]["load"]["tries"], ran["dags"]["killed"]["load"]["tries"]) == (2, 2)
     check_reports(ran["dags"], folder)
+    check_what_is_told(db, ran["on_kill"])
     assert len(ran["on_kill"]["seconds"]) == 1
     assert ran["on_kill"]["seconds"][0] <= STOPPED_SECONDS
     assert ran["on_kill"]["left"] == 0
@@ -132,9 +136,25 @@ def test_dags(db: Database, folder: Path, s3: Any, bucket: str, pytestconfig: py
     # The bash command's own code, not that of the end of its pipe.
     assert "exit code 5" in ran["log"]
     loaded = db.rows("select id, _source_file from orders order by id")
-    names = ("a", "b", "c", "late", "killed")
+    names = ("a", "b", "c", "late", "killed", "lost")
     pairs = [(n + more, f"{name}.xlsx") for more in (0, 10) for n, name in enumerate(names, 1)]
     assert loaded == [*pairs, (100, "bad.xlsx"), (102, "strict.xlsx")]
+
+
+def check_what_is_told(db: Database, seen: dict[str, Any]) -> None:
+    """What the program is told of the connection, and of where rejects go."""
+    told = {name: values[0] for name, values in parse_qs(urlsplit(seen["dsn"]).query).items()}
+    assert told == {
+        "host": "h,::1", "user": "postgres", "password": PASSWORD, "dbname": "postgres", "keepalives": "1",
+        "sslmode": "require", "options": f"-csearch_path={db.schema},public",
+    }  # fmt: skip
+    web = seen["specs"].pop("web")
+    assert seen["specs"] == {
+        "beside": {"rejects": "/in/"}, "bucket": {"rejects": "s3://b/in/"},
+        "planned": {"default_rejects": "/r/jan.rejects.xlsx"}, "web_folder": {"rejects": "/r/"},
+    }  # fmt: skip
+    assert "give a folder or a file by rejects=" in web
+    assert "s3cret" not in web
 
 
 def check_reports(dags: dict[str, Any], folder: Path) -> None:
@@ -151,6 +171,8 @@ def check_reports(dags: dict[str, Any], folder: Path) -> None:
     assert (before["outcome"], before["run_id"]) == ("already-imported", plain["run_id"])
     bad = dags["mapped"]["load[2]"]["return_value"]
     assert (bad["error_count"], bad["rejects"]) == (1, f"{folder}/rejects/bad.rejects.xlsx")
+    lost = dags["retried"]["lost"]["return_value"]
+    assert (dags["retried"]["lost"]["tries"], lost["outcome"], lost["success_count"]) == (2, "published", 2)
     strict = dags["failing"]["rejects"]["report"]
     assert (strict["outcome"], strict["rejects"]) == ("published", f"{folder}/strict.rejects.xlsx")
     budget = dags["failing"]["budget"]["report"]

@@ -178,6 +178,10 @@ def test_sixty_workbooks_while_workers_and_the_scheduler_die(
 def test_another_version_is_said(books: Path) -> None:
     task = ImportTask(ImportSpec(str(books / "00.xlsx")), "postgresql://me:secret@db/shop")
     assert "secret" not in repr(task)
+    spec = ImportSpec("https://me:secret@h/a.xlsx?sig=secret", options={"rejects": "s3://me:secret@b/r/", "key": ["a"]})
+    assert repr(spec) == (
+        "ImportSpec('https://***@h/a.xlsx?sig=***', None, None, {'rejects': 's3://me:***@b/r/', 'key': ['a']})"
+    )
     report = run_task(replace(task, version="0.0.1"))
     assert report.error is not None
     assert report.exit_code == 4
