@@ -119,25 +119,30 @@ class JudgedRows:
         filled = np.flatnonzero(self.grid.kinds[position] == NUMBER).tolist()
         return {c: float(self.grid.values[position, c]) for c in filled}
 
-    def sums_rows_above(self, position: int) -> bool:
-        """Return whether every number of a row is the sum of those above it: all of them, or those of its group."""
+    def sums_rows_above(self, position: int, least: int = LEAST_ROWS) -> bool:
+        """Return whether every number of a row is the sum of those above it: all of them, or those of its group.
+
+        Args:
+            position: of the row in the grid.
+            least: fewest rows that make a sum; where a label and what is missing say the same, one will do.
+        """
         numbers, above = self.numbers(position), self._columns.above.get(self.grid.rows[position])
         if above is None or not any(numbers.values()):
             return False
         scale = 1 + max(map(abs, above.sums.values()), default=0)
         return any(
             all(math.isclose(sums.get(c, 0), n, rel_tol=1e-9, abs_tol=1e-12 * scale) for c, n in numbers.items())
-            for sums in self._sums_of_groups(position, above)
+            for sums in self._sums_of_groups(position, above, least)
         )
 
-    def _sums_of_groups(self, position: int, above: RowsAbove) -> Iterator[dict[int, float]]:
+    def _sums_of_groups(self, position: int, above: RowsAbove, least: int) -> Iterator[dict[int, float]]:
         """Yield the sums of the rows above one, from the start and from each of the last totals on, without totals."""
         out = [p for p in self._out if p < position]
         for start in [None, *out[-_GROUPS:]]:
             row = None if start is None else self.grid.rows[start]
             before = _NOTHING if row is None else self._columns.above.get(row, _NOTHING)
             within = [p for p in out if start is None or p >= start]
-            if above.rows - before.rows - len(within) >= LEAST_ROWS:
+            if above.rows - before.rows - len(within) >= least:
                 totals = [self.numbers(p) for p in within]
                 yield {
                     c: above.sums.get(column, 0) - before.sums.get(column, 0) - sum(each.get(c, 0) for each in totals)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 #: Name nothing but totals.
 ONLY_TOTALS = (
     "sub total", "sub totals", "grand total", "grand totals", "overall total", "overall totals", "report total",
-    "report totals",  # English
+    "report totals", "total result", "grand sum",  # English
     "zwischensumme", "zwischentotal", "endsumme", "teilsumme", "gesamtsumme", "gesamtergebnis", "gesamttotal",
     "insgesamt", "summe gesamt", "nettosumme", "bruttosumme", "rechnungssumme", "monatssumme", "jahressumme",
     "gesamtbetrag", "rechnungsbetrag", "endbetrag", "nettobetrag gesamt",  # German
@@ -57,8 +57,9 @@ TOTALS = (
 SIGNS = r"\*{1,3}|[Σ∑]"
 #: Stand at the end of a label: `North total`, `Nord Ergebnis`.
 AT_END = (
-    "total", "totaal", "totale", "ergebnis", "итог", "汇总", "匯總", "集計", "小計", "小计", "計",
-    "average", "mean", "durchschnitt", "moyenne",
+    "total", "totaal", "totale", "ergebnis", "result", "sum", "summe", "somme", "suma", "toplam", "összesen", "razem",
+    "celkem", "yhteensä", "ukupno", "итог", "итого", "всего", "汇总", "匯總", "集計", "小計", "小计", "合計", "合计",
+    "計", "average", "mean", "durchschnitt", "moyenne",
 )  # fmt: skip
 #: Are names, too, and only count alone: means, extremes, counts, carried sums.
 ALONE = (

@@ -51,7 +51,8 @@ def judge_marked(rows: JudgedRows, position: int) -> Verdict | None:
         return None
     label = normalize_label(str(rows.grid.values[position, at[0]])) if at else ""
     pure = leads and _pure_label().fullmatch(label) is not None
-    equal = rows.sums_rows_above(position)
+    says_so = labelled and (lacks_key or (pure and _only_label().fullmatch(label) is not None))
+    equal = rows.sums_rows_above(position, 1 if says_so else LEAST_ROWS)
     if numbers and any(
         (
             summed and labelled and (pure or lacks_key),
