@@ -163,9 +163,23 @@ def make_rows(
             texts = pl.select(pl.when(pl.lit(rest).is_null()).then(pl.lit(texts))).to_series()
         if texts.null_count() < len(texts):
             columns[part(column, "text")] = texts
-    lines = pl.Series(ROW, fields.lines, dtype=pl.Int64)
-    frame = pl.DataFrame([lines, *(series.alias(name) for name, series in columns.items())])
     short = (fields.counts < width) & _has_text(fields)
+    first_long = int(fields.lines[beyond[0]]) if len(beyond) else 0
+    end = first_line + count_byte(rows, dialect.eol)
+    return frame_rows(columns, fields.lines, end)._replace(
+        short=int(short.sum()), first_short=_first(fields.lines, short), long=len(beyond), first_long=first_long
+    )
+
+
+def frame_rows(columns: dict[str, pl.Series], lines: Positions, end: int) -> TextRows:
+    """Return records as a frame, as if each had as many fields as the table has columns.
+
+    Args:
+        columns: the texts by name of their array, none of which is all null.
+        lines: line of each record, 1-based.
+        end: line after the last one.
+    """
+    frame = pl.DataFrame([pl.Series(ROW, lines, dtype=pl.Int64), *(s.alias(name) for name, s in columns.items())])
     if any(not series.null_count() for series in columns.values()):
         pass  # every row has a cell
     elif columns:
@@ -173,12 +187,11 @@ def make_rows(
         frame = frame.filter(filled)
     else:
         frame = frame.clear()
-    first_long = int(fields.lines[beyond[0]]) if len(beyond) else 0
-    spans = np.diff(fields.lines, append=first_line + count_byte(rows, dialect.eol)) - 1
-    last = int(spans[np.searchsorted(fields.lines, frame[ROW][-1])]) if len(frame) else 0
-    return TextRows(
-        frame, int(short.sum()), _first(fields.lines, short), len(beyond), first_long, int(spans.sum()), last
-    )
+    if not len(lines) or end - int(lines[0]) == len(lines):
+        return TextRows(frame, 0, 0, 0, 0, 0, 0)  # a line each
+    spans = np.diff(lines, append=end) - 1
+    last = int(spans[np.searchsorted(lines, frame[ROW][-1])]) if len(frame) else 0
+    return TextRows(frame, 0, 0, 0, 0, int(spans.sum()), last)
 
 
 def _first(lines: Positions, chosen: Mask) -> int:

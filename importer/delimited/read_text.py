@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from importer.cells.facts import profile
-from importer.cells.frame import ROW
+from importer.cells.frame import ROW, part
 from importer.decoding.tasks import ReadTask, TextFacts, WindowRead
-from importer.errors import WorkbookRefused
+from importer.errors import CellsDisagree, WorkbookRefused
 from importer.footer.row_marks import find_marks
 from importer.table.data_rows import blank_looking
 
-from .fields import make_rows, split_fields
+from .fields import frame_rows, make_rows, split_fields
 from .records import are_quotes_valid
-from .second_reader import check_second_reader, read_alike
+from .second_reader import check_second_reader, find_lines, is_alike, read_again
 from .utf8 import check_utf8
 
 if TYPE_CHECKING:
     from importer.text_files import TextDialect
 
-    from .fields import Fields
+    from .fields import Fields, TextRows
 
 #: In every so many-th window the texts themselves are compared, in the others where each begins and ends.
 _COMPARED_EVERY = 8
@@ -40,20 +40,15 @@ def read_text_frame(task: ReadTask, dialect: TextDialect) -> tuple[pl.DataFrame,
     with window.path.open("rb") as file:
         file.seek(window.offset)
         rows = file.read(window.length)
-    fields = split_fields(rows, dialect, window.first_row)
-    if task.engine != "calamine" and not _are_quotes_clear(fields, dialect):
+    theirs = _read_again(rows, dialect)
+    read = _read_plain(rows, task, dialect, theirs) or _read_any(rows, task, dialect, theirs)
+    if read is None:
         lines = f"lines {window.first_row}-{window.last_row}"
         return pl.DataFrame(schema={ROW: pl.Int64}), WindowRead(
             window.number, task.out, 0, 0, 0, 0, {}, formulas=0, hidden=0, dispute=f"quotes in {lines} quote nothing",
             text=TextFacts(),
         )  # fmt: skip
-    theirs = read_alike(rows, dialect, fields) if window.number % _COMPARED_EVERY else None
-    if theirs is None or (fields.counts > dialect.width).any():
-        _check_encoding(rows, task, dialect)
-    read = make_rows(rows, dialect, window.first_row, fields, theirs)
     frame = read.frame
-    if theirs is None and rows:
-        check_second_reader(rows, dialect, frame, fields.lines)
     numbers = frame[ROW]
     facts = profile(frame, task.missing, textual=True)
     cells = sum(column.cells for column in facts.values())
@@ -65,6 +60,44 @@ def read_text_frame(task: ReadTask, dialect: TextDialect) -> tuple[pl.DataFrame,
         marks=find_marks(frame, b"", 0) if task.marks else (), blank_rows=0 if blank is None else int(blank.sum()),
         text=text,
     )  # fmt: skip
+
+
+def _read_again(rows: bytes, dialect: TextDialect) -> pl.DataFrame | None:
+    """Return the window as polars reads it; None if it has no rows, or if polars cannot."""
+    try:
+        return read_again(rows, dialect) if rows else None
+    except CellsDisagree:
+        return None
+
+
+def _read_plain(rows: bytes, task: ReadTask, dialect: TextDialect, theirs: pl.DataFrame | None) -> TextRows | None:
+    """Return a window as polars reads it, if there is no other way to read it; None if that takes a closer look."""
+    if theirs is None or not task.window.number % _COMPARED_EVERY:
+        return None
+    window = task.window
+    lines = find_lines(rows, dialect, theirs, (window.first_row, window.last_row))
+    if lines is None:
+        return None
+    named = ((part(column, "text"), texts) for column, texts in enumerate(theirs.get_columns()))
+    columns = {name: texts for name, texts in named if texts.null_count() < len(texts)}
+    return frame_rows(columns, lines, window.last_row + 1)
+
+
+def _read_any(rows: bytes, task: ReadTask, dialect: TextDialect, theirs: pl.DataFrame | None) -> TextRows | None:
+    """Return a window, however it is written; None if its quotes quote nothing where all were taken for quotes."""
+    window = task.window
+    fields = split_fields(rows, dialect, window.first_row)
+    if task.engine != "calamine" and not _are_quotes_clear(fields, dialect):
+        return None
+    read = theirs if theirs is not None and window.number % _COMPARED_EVERY else None
+    if read is not None and not is_alike(read, fields):
+        read = None
+    if read is None or (fields.counts > dialect.width).any():
+        _check_encoding(rows, task, dialect)
+    made = make_rows(rows, dialect, window.first_row, fields, None if read is None else read.get_columns())
+    if read is None and rows:
+        check_second_reader(read_again(rows, dialect) if theirs is None else theirs, made.frame, fields.lines)
+    return made
 
 
 def _are_quotes_clear(fields: Fields, dialect: TextDialect) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import io
 import itertools
 import random
 import sys
@@ -17,9 +18,10 @@ from support.reading import read_cells, reading
 
 from importer.cells.text_forms import find_form, widest
 from importer.delimited.encodings import find_encoding
+from importer.delimited.fields import split_fields
 from importer.delimited.open_text import open_text
-from importer.delimited.records import Cut, CutSizes, RecordCutter
-from importer.delimited.second_reader import check_second_reader
+from importer.delimited.records import Cut, CutSizes, RecordCutter, are_quotes_valid
+from importer.delimited.second_reader import check_second_reader, find_lines, is_alike, read_again
 from importer.delimited.utf8 import check_utf8
 from importer.errors import CellsDisagree, ImporterError, InputError, SheetError, UsageError
 from importer.inspection import inspect_workbook, suggest_contract
@@ -407,10 +409,75 @@ def test_second_reader_names_the_cell() -> None:
     dialect = TextDialect("utf-8", b",", b"\n", 0, 1, 2)
     frame = pl.DataFrame({"_row": [1, 2], "0.text": ["a", "1"], "1.text": ["b", "3"]})
     with pytest.raises(CellsDisagree, match="two readers read '3' and '2'") as caught:
-        check_second_reader(b"a,b\n1,2\n", dialect, frame, np.array([1, 2]))
+        check_second_reader(read_again(b"a,b\n1,2\n", dialect), frame, np.array([1, 2]))
     assert caught.value.place == "B2"
     with pytest.raises(CellsDisagree, match="find 2 and 3 rows"):
-        check_second_reader(b"a,b\n1,2\n3,4\n", dialect, frame, np.array([1, 2]))
+        check_second_reader(read_again(b"a,b\n1,2\n3,4\n", dialect), frame, np.array([1, 2]))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_lengths_say_what_a_search_for_each_field_says(seed: int) -> None:
+    """Of files as they are written, always; of files with other bytes in them, never more than the search."""
+    dice = random.Random(seed)
+    agreed = 0
+    for _ in range(150):
+        width, end, quoting = dice.randint(1, 4), dice.choice(["\n", "\r\n"]), dice.choice([0, 0, 1])
+        dialect = TextDialect("utf-8", b",", b"\n", 0, 1, width)
+        body = [["".join(dice.choices('ab,"\né', k=dice.randint(0, 5))) for _ in range(width)] for _ in range(9)]
+        with io.StringIO(newline="") as file:
+            csv.writer(file, lineterminator=end, quoting=quoting).writerows(body)
+            rows = file.getvalue().encode()
+        breaks = rows.count(b"\n")
+        fields, theirs = split_fields(rows, dialect, 5), read_again(rows, dialect)
+        lines = find_lines(rows, dialect, theirs, (5, 4 + breaks))
+        if any(len(fields) > 1 for fields in body):
+            assert lines is not None
+            assert lines.tolist() == fields.lines.tolist()
+        changed = bytearray(rows)
+        changed[dice.randrange(len(rows))] = ord(dice.choice('a,"\n\r'))
+        for data, given in ((bytes(changed), theirs), (rows, _shifted(theirs)), (bytes(changed), None)):
+            fields = split_fields(data, dialect, 5)
+            valid = not len(fields.quotes) % 2 and are_quotes_valid(fields.data, fields.quotes, dialect)
+            try:
+                read = read_again(data, dialect) if given is None else given
+                lines = find_lines(data, dialect, read, (5, 4 + data.count(b"\n")))
+            except CellsDisagree:
+                continue
+            if lines is not None:
+                agreed += 1
+                assert valid
+                assert fields.even(width)
+                assert is_alike(read, fields)
+                assert lines.tolist() == fields.lines.tolist()
+    assert agreed > 50
+
+
+def _shifted(texts: pl.DataFrame) -> pl.DataFrame:
+    """The same bytes, but a field ends one later."""
+    return texts.with_columns((texts["0"] + "x").alias("0"), texts[texts.columns[-1]].str.slice(1).alias("9")).drop(
+        texts.columns[-1] if texts.width > 1 else []
+    )
+
+
+@pytest.mark.parametrize(
+    ("rows", "texts"),
+    [
+        (b"ab,c\nd,e\n", {"0": ["a", "d"], "1": ["bc", "e"]}),
+        (b"a,b\nc,d\n", {"0": ["a", "c"], "1": ["b\nc", "d"]}),
+        (b"a,\n,d\n", {"0": ["a", ""], "1": [None, "d"]}),
+        (b'a,""\n"",d\n', {"0": ["a", None], "1": ["", "d"]}),
+        (b"a,b\nc,d\n", {"0": ["a", "c", "e"], "1": ["b", "d", "f"]}),
+        (b'"a,b",c\nd,e\n', {"0": ['"a', "d"], "1": ["b", "e"]}),
+        (b'"a,b",c\nd,e\n', {"0": ["a,b,", "d"], "1": ["", "e"]}),
+        (b'a"b,c\nd"e,f\n', {"0": ['a"b', 'd"e'], "1": ["c", "f"]}),
+        (b"a,b\r\nc,d\r\n", {"0": ["a", "c"], "1": ["b\r", "d"]}),
+        (b"a,b\r\nc,d\n", {"0": ["a", "c"], "1": ["b\r", "d"]}),
+        (b"a,b\nc,d", {"0": ["a", "c"], "1": ["b", "d"]}),
+    ],
+)
+def test_texts_that_are_not_what_is_written(rows: bytes, texts: dict[str, list[str | None]]) -> None:
+    theirs = pl.DataFrame(texts, schema=dict.fromkeys(texts, pl.String))
+    assert find_lines(rows, TextDialect("utf-8", b",", b"\n", 0, 1, 2), theirs, (1, rows.count(b"\n"))) is None
 
 
 FORMS = {
