@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
@@ -54,9 +55,9 @@ def tables(draw: st.DrawFn) -> Table:
     return Table([[] for _ in range(top)] + [head, *rows], "Data", False, hidden_rows, hidden_columns)
 
 
-def look(path: Path) -> dict[Any, Any]:
+def look(path: Path, **options: Any) -> dict[Any, Any]:
     """What is in the sheet, and around it."""
-    with reading(path) as source:
+    with reading(path, **options) as source:
         beside = {"hidden": (source.cut.hidden_columns, source.hidden_rows), "header": source.header.columns}
         return read_cells(source) | beside
 
@@ -70,3 +71,26 @@ def test_any_sheet_is_the_same_in_every_format(table: Table, tmp_path_factory: A
         found = look(write(folder / f"b.{form}", [table]))
         differ = {at: (wanted.get(at), found.get(at)) for at in wanted | found if wanted.get(at) != found.get(at)}
         assert differ == {}, form
+
+
+@given(table=tables())
+@settings(max_examples=settings().max_examples // 4)
+def test_any_sheet_of_texts_is_the_same_in_a_text_file(table: Table, tmp_path_factory: Any) -> None:
+    """At the line where its row begins; a text file has no empty texts apart from empty cells, and hides nothing."""
+    folder = tmp_path_factory.mktemp("random")
+    rows = [[None if each in (None, "") else str(each).replace("\r", "") for each in row] for row in table.rows]
+    wanted = look(write_xlsx(folder / "b.xlsx", [Table(rows)]))
+    for name, delimiter in (("b.csv", ","), ("b.tsv", "\t")):
+        with (folder / name).open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
+            for row in rows:  # that of one empty cell would become an empty text
+                writer.writerow(row if row != [None] else [])
+        lines, line = {}, 1
+        for number, row in enumerate(rows, 1):
+            lines[number] = line
+            line += 1 + sum((text or "").count("\n") for text in row)
+        found = look(folder / name, delimiter="comma" if delimiter == "," else "tab", encoding="utf-8")
+        del found["header"]  # that "False" is no header is known only of a text file
+        moved = {(lines[at[0]], at[1]) if at != "hidden" else at: cell for at, cell in wanted.items() if at != "header"}
+        differ = {at: (moved.get(at), found.get(at)) for at in moved | found if moved.get(at) != found.get(at)}
+        assert differ == {}, name
