@@ -27,7 +27,7 @@ _MOST_ZEROS, _FEW_ZEROS = 0.7, 0.05
 #: Encodings of one byte a character that are proposed, the most frequent first.
 _PROPOSED = ("windows-1252", "windows-1250", "windows-1251", "mac-roman", "cp850")
 #: Those of two bytes a character; bytes between fields, and those around a field; letters and signs of East Asia.
-_EASTERN = ("shift_jis", "gbk", "big5", "euc_kr", "euc_jp")
+_EASTERN = ("shift-jis", "gbk", "big5", "euc-kr", "euc-jp")
 _BETWEEN, _FIELD_BYTES = re.compile(rb"[\t\r\n\",;]"), 100
 _IDEOGRAPHS = re.compile("[\u3000-\u30ff\u4e00-\u9fff\uac00-\ud7a3\uff00-\uff60]")
 #: Bytes that Windows-1252 does not define.

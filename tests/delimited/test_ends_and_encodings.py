@@ -52,7 +52,7 @@ def test_encodings_of_east_asia_are_proposed_with_what_they_read(
     path.write_bytes(f"n,{texts[0]}\n1,{texts[1]}\n".encode(name))
     with pytest.raises(InputError) as caught, reading(path):
         pass
-    known = {"cp932": "shift_jis", "euc-kr": "euc_kr"}.get(name, name)
+    known = "shift-jis" if name == "cp932" else name
     assert f'{known} reads "{texts[0]}"' in caught.value.fact
     with reading(path, encoding=name) as source:
         assert [value for _, value in read_cells(source).values()] == ["n", texts[0], "1", texts[1]]

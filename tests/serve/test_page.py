@@ -310,6 +310,9 @@ def test_page_text_file_that_is_read_as_the_user_says(service: Service, visit: V
     visit.page.press("#header-row", "Enter")
     visit.load("2 rows are in")
     assert service.rows("select * from places order by id") == [(1, "Třebíč,x"), (2, "Žďár,y")]
+    visit.drop(("cities.csv", "n,都市\n1,東京\n".encode("cp932")))
+    visit.page.get_by_role("button", name="Read “都市”").click()
+    visit.see("#preview-summary", "1 row and 2 columns")
 
 
 def test_page_takes_workbooks_of_other_formats(service: Service, visit: Visit, tmp_path: Path) -> None:
