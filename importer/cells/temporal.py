@@ -197,10 +197,11 @@ def _whole_seconds(count: pl.Expr, unit: int) -> pl.Expr:
     return pl.when(whole <= _LONGEST // 1_000_000 // unit).then(whole * unit)
 
 
-#: ISO 8601 with an offset: date, hours, minutes, seconds, fraction; sign, hours and minutes of the offset, or `Z`.
+#: ISO 8601 with an offset: date, hours, minutes, seconds, fraction; sign, hours and minutes of the offset, or a name
+#: of the zone that has none.
 _WITH_OFFSET = (
     r"^(\d{4}-\d\d-\d\d)[T ]([01]\d|2[0-3]):([0-5]\d)(?::([0-5]\d)(?:\.(\d{1,6}))?)?"
-    r" ?(?:Z|([+-])([01]\d|2[0-3])(?::?([0-5]\d))?)$"
+    r" ?(?:Z|UTC|GMT|([+-])([01]\d|2[0-3])(?::?([0-5]\d))?)$"
 )
 
 
