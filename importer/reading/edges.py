@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
 import polars as pl
 
 from importer.cells import spool
 from importer.cells.facts import merge_windows, profile
 from importer.cells.frame import HIDDEN, ROW
-from importer.cells.frame import part as part_name
 from importer.errors import SheetError
 from importer.excel.addresses import MAX_COLUMNS, MAX_ROWS
 from importer.footer.column_numbers import find_column_numbers
@@ -19,6 +17,7 @@ from importer.footer.footer import TAIL_ROWS, FooterRow, describe_rows, find_foo
 from importer.footer.judged_rows import Columns, RowsAbove
 from importer.footer.repeated_header import find_repeated, read_labels
 from importer.footer.row_marks import RowMark
+from importer.footer.sums_above import SumsAbove, find_amounts
 from importer.table.cell_range import CellRange, clip_merges, parse_merges
 from importer.table.data_rows import NO_LAST_ROW, DataRows
 from importer.table.grid import make_grid
@@ -230,8 +229,11 @@ def _find_footer(
     grid = make_grid(pl.concat(frames[::-1], how="diagonal"), textual=textual).with_amounts()
     rows = sum(_shown_rows(part, data) for part in parts)
     asked = wanted | set(grid.rows[-TAIL_ROWS:] if complete else ())
-    columns = Columns(rows, merge_windows(part.facts for part in parts), _rows_above(windows, data, parts, asked))
-    return find_footer(grid, marks, columns, complete=complete)
+    amounts = find_amounts(grid, wanted) if textual else []
+    above = _rows_above(windows, data, parts, asked, amounts)
+    return find_footer(
+        grid, marks, Columns(rows, merge_windows(part.facts for part in parts), above), complete=complete
+    )
 
 
 def _with_column_numbers(
@@ -253,26 +255,15 @@ def _marks_within(marks: Iterable[RowMark], data: DataRows) -> Iterator[RowMark]
 
 
 def _rows_above(
-    windows: Sequence[WindowRead], data: DataRows, parts: Sequence[DataPart], rows: set[int]
+    windows: Sequence[WindowRead], data: DataRows, parts: Sequence[DataPart], rows: set[int], amounts: list[int]
 ) -> dict[int, RowsAbove]:
-    """Return how many data rows are above some of them, and their sums."""
-    found: dict[int, RowsAbove] = {}
-    count, before = 0, dict[int, float]()
+    """Return how many data rows are above some of them, and their sums; `amounts` are columns of numbers as texts."""
+    sums = SumsAbove(amounts)
     for window, part in zip(windows, parts, strict=True):
         wanted = sorted(row for row in rows if window.first_row <= row <= window.last_row)
-        if wanted and window.kept and window.rows:
-            frame = rows_of(window.path, data)
-            places = np.searchsorted(frame[ROW].to_numpy(), wanted)
-            sums = {row: dict(before) for row in wanted}
-            for column in (c for c, facts in part.facts.items() if facts.kinds.get("number")):
-                sums_so_far = frame[part_name(column, "number")].fill_null(0).cum_sum().to_numpy()
-                for row, value in zip(wanted, np.concatenate([[0.0], sums_so_far])[places].tolist(), strict=True):
-                    sums[row][column] = sums[row].get(column, 0.0) + value
-            found |= {row: RowsAbove(count + int(n), sums[row]) for row, n in zip(wanted, places, strict=True)}
-        count += _shown_rows(part, data)
-        for column, facts in part.facts.items():
-            before[column] = before.get(column, 0.0) + facts.total
-    return found
+        read = (wanted or amounts) and window.kept and window.rows
+        sums.add(rows_of(window.path, data) if read else None, part.facts, _shown_rows(part, data), wanted)
+    return sums.found
 
 
 def _shown_rows(part: DataPart, data: DataRows) -> int:

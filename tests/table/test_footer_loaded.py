@@ -72,3 +72,15 @@ def test_headers_that_are_repeated_in_a_large_sheet(db: Database, tmp_path: Path
         assert [each["row"] for each in report.table["footer"]] == list(range(61, LAST, 60))
         assert {each["reason"] for each in report.table["footer"]} == {"repeated header"}
         assert all(c.count.ignored == 9 for c in report.columns)
+
+
+def test_totals_of_texts(db: Database, tmp_path: Path) -> None:
+    """In a CSV they are summed, too, where all numbers are written plainly; in several windows."""
+    lines = [f"{place},item {n},{n}" for place in "NS" for n in range(1, 101)]
+    lines.insert(100, "N Total,,5050")
+    (tmp_path / "t.csv").write_text("\n".join(["place,item,n", *lines, "S Total,,5050", "Grand Total,,10100", ""]))
+    report = db.load(tmp_path / "t.csv", table="t", workers=0, chunk_rows=30)
+    assert db.rows("select count(*), sum(n)::int8 from t") == [(200, 10100)]
+    assert [each["row"] for each in report.table["footer"] if each["left_out"]] == [102, 203, 204]
+    (tmp_path / "two.csv").write_text("region,a,b\nN,1,2\nS,3,4\nTotal,4,6\n")
+    assert db.load(tmp_path / "two.csv", table="two", workers=0).total_records == 2
