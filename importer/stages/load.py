@@ -75,11 +75,13 @@ def write_and_publish(
 def _complete_direct_copy(
     run: RunContext, state: StagingState, load: PlannedLoad, windows: Mapping[int, WindowChecked]
 ) -> None:
-    """Copy straight into the target what a direct copy still lacks, or few rows from the start; or roll that back."""
+    """Copy straight into the target what a direct copy still lacks, or all rows of one of many; or roll that back."""
     if _is_for_direct_copy(run, state, load, windows):
         from importer.load.direct_copy import begin_direct_copy
 
-        direct = begin_direct_copy(state.lease.session, state.lease.target, load.plan, None, run.clock.spans)
+        direct = begin_direct_copy(
+            state.lease.session, state.lease.target, load.plan, _accepted(windows), run.clock.spans
+        )
         if direct is not None:
             state.copy_directly(direct)
     if state.direct is not None and not state.direct.copy_rest(windows):
@@ -119,16 +121,16 @@ def _accepted(windows: Mapping[int, WindowChecked]) -> int:
 def _is_for_direct_copy(
     run: RunContext, state: StagingState, load: PlannedLoad, windows: Mapping[int, WindowChecked]
 ) -> bool:
-    """Return whether the few rows of one of many imports may be copied without a staging table.
+    """Return whether the rows of one of many imports may be copied without a staging table.
 
-    Making and dropping one costs the server more than such rows do.
+    Making and dropping one costs the server more than few rows do, and moving them as much as copying them.
     """
     if not keeps_sessions() or run.dry_run or not run.pool.own_process or state.lease.session.is_joined:
         return False
     if state.direct is not None or state.table is not None or state.lease.dead_run is not None:
         return False
-    few = all(w.chunk is not None for w in windows.values() if w.accepted)
-    return few and run.settings.mode == "append" and run.settings.method == "batch" and not load.plan.added
+    kept = all(w.chunk is not None for w in windows.values() if w.accepted)
+    return kept and run.settings.mode == "append" and run.settings.method == "batch" and not load.plan.added
 
 
 @contextlib.contextmanager

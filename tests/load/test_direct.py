@@ -316,3 +316,33 @@ def test_few_rows_of_one_of_many_go_straight_into_a_plain_table(
         assert db.rows("select sum(id)::int, count(*) from t") == [(27, 6)]
     finally:
         kept_sessions.close_kept()
+
+
+def test_many_rows_of_one_of_many_are_found_in_the_room_that_others_left(
+    db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A table that is larger than the sheet is worth gets them through staging."""
+    monkeypatch.setattr(kept_sessions._Kept, "enabled", True)
+    monkeypatch.setattr(direct, "_MOST_BLOCKS", 2)
+    monkeypatch.setattr(direct, "_FEW_ROWS", 10)
+    monkeypatch.setattr(direct, "_BLOCKS_AROUND", 1)
+    db.run(
+        "create table t (id bigint, v text)", "insert into t select n, repeat('x', 500) from generate_series(1, 200) n"
+    )
+    db.run("delete from t where id between 20 and 60")
+    with Session(db.dsn, autocommit=True) as session:
+        session.run(f"set search_path to {db.schema}")
+        session.run("vacuum t")
+    blocks = db.rows("select pg_relation_size('t') / current_setting('block_size')::int8")[0][0]
+    try:
+        for name, number in (("many", 2 * blocks + 2), ("fewer", 2 * blocks - 2)):
+            rows = [[1000 + n, f"{name} {n}" * 20] for n in range(number)]
+            report = db.load(save(tmp_path / f"{name}.xlsx", ["id", "v"], *rows), table="t")
+            assert (report.outcome, report.success_count) == ("published", number)
+        room = "select min((ctid::text::point)[0]) < 4 from t where v like 'many%'"
+        assert db.rows(room) == [(True,)]
+        ways = "select c.staging ~ '^direct_' from importer.chunks c join importer.runs r on r.id = c.run where target_schema = current_schema() order by written_at"
+        assert db.rows(ways) == [(True,), (False,)]
+        assert db.rows("select count(*) from t") == [(159 + 4 * blocks,)]
+    finally:
+        kept_sessions.close_kept()
