@@ -43,7 +43,7 @@ EMBEDDED = ("16", "18")
 #: uses all.
 ONE_SERVER = {
     "test_airflow", "test_api", "test_changed_target", "test_checksums", "test_cli", "test_commands", "test_commit_unknown", "test_connect_errors",
-    "test_contract", "test_dask", "test_direct", "test_drift", "test_embedded", "test_errors", "test_exact_numbers", "test_few_rows",
+    "test_contract", "test_dask", "test_direct", "test_drift", "test_embedded", "test_errors", "test_every_format", "test_exact_numbers", "test_few_rows",
     "test_foreign", "test_formats", "test_formats_padded", "test_headers", "test_hooks", "test_inbox", "test_hostile", "test_iso_dates",
     "test_kept_rejects", "test_kept_sessions", "test_lost_answers", "test_keys", "test_ledger", "test_leftovers", "test_lineage", "test_many", "test_mending", "test_merged_cells",
     "test_methods", "test_mixed", "test_one_rejects_workbook", "test_page", "test_page_access", "test_parse_texts", "test_pieces", "test_planned", "test_pooler", "test_publish", "test_python_callers",
