@@ -13,3 +13,8 @@ def holds_pair(data: bytes | bytearray, pair: bytes, start: int = 0) -> bool:
         if count > 0 and (np.frombuffer(data, "<u2", count, first) == word).any():
             return True
     return False
+
+
+def holds_declaration(xml: bytes | bytearray, end: int | None = None) -> bool:
+    """Return whether `<!` stands before an offset: a comment, CDATA, or a declaration. Few parts have any `!`."""
+    return xml.find(b"!", 0, end) >= 0 and holds_pair(xml, b"<!")

@@ -17,6 +17,8 @@ import polars as pl
 
 from importer.errors import WorkbookRefused
 
+from .byte_search import holds_declaration
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -108,7 +110,10 @@ def _is_normalized(head: bytes, root: str) -> bool:
     encoding = re.search(rb"""<\?xml[^>]*encoding=["']([\w-]+)["']""", start)
     utf8 = encoding is None or encoding[1].lower() in {b"utf-8", b"utf8", b"us-ascii", b"ascii"}
     plain = (
-        utf8 and b"\0" not in start and b"<!" not in head and re.search(rf"<{root}[\s>]".encode(), start) is not None
+        utf8
+        and b"\0" not in start
+        and not holds_declaration(head)
+        and re.search(rf"<{root}[\s>]".encode(), start) is not None
     )
     return plain and _ODD_SPELLING.search(head, 0, _SPELLING_BYTES) is None
 

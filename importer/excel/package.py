@@ -18,6 +18,8 @@ from isal import isal_zlib
 
 from importer.errors import WorkbookRefused
 
+from .byte_search import holds_declaration
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
@@ -191,13 +193,14 @@ class Package:
             if prolog:
                 # No spreadsheet program writes a DOCTYPE; entity bombs and external entities need one.
                 doctype = doctype or _encoded_doctype(block)
-                if doctype in block or doctype in tail + block[: len(doctype)]:
-                    raise self._refusal(
-                        name, "has a document type declaration, which no workbook needs and attacks use"
-                    )
+                marked = holds_declaration(block)
+                searched = block if marked or doctype[:2] != b"<!" else b""
+                if doctype in searched or doctype in tail + block[: len(doctype)]:
+                    fact = "has a document type declaration, which no workbook needs and attacks use"
+                    raise self._refusal(name, fact)
                 # It must come before the first element (XML 1.0, production 22). A comment may contain what looks like
                 # an element; elements in a wide encoding are not recognised, and such a part is searched to its end.
-                prolog = b"<!" in block or _ELEMENT.search(block) is None
+                prolog = marked or _ELEMENT.search(block) is None
                 tail = block[-len(doctype) :]
             yield block
         if total != info.file_size or crc != info.CRC:
@@ -290,11 +293,6 @@ def _key(name: str) -> str:
 
 def _encoded_doctype(start: bytes) -> bytes:
     """Return `<!DOCTYPE` in the encoding of a part that begins with `start` (XML 1.0, appendix F)."""
-    wide = (
-        "utf-16-le"
-        if start[:2] == b"\xff\xfe" or start[1:2] == b"\0"
-        else "utf-16-be"
-        if start[:2] == b"\xfe\xff" or start[:1] == b"\0"
-        else ""
-    )
-    return "<!DOCTYPE".encode(wide or "ascii")
+    little = start[:2] == b"\xff\xfe" or start[1:2] == b"\0"
+    big = start[:2] == b"\xfe\xff" or start[:1] == b"\0"
+    return "<!DOCTYPE".encode("utf-16-le" if little else "utf-16-be" if big else "ascii")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from importer.errors import WorkbookRefused
 from importer.excel.addresses import MAX_COLUMNS, MAX_ROWS, column_index
-from importer.excel.byte_search import holds_pair
+from importer.excel.byte_search import holds_declaration, holds_pair
 from importer.excel.normalize_xml import normalize_rows
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ class RowSplitter:
 
     def _has_marks(self, cut: int) -> bool:
         """Return whether there may be a comment or CDATA before a cut."""
-        return self._buffer.find(b"!", 0, cut) >= 0 and holds_pair(self._buffer, b"<!")
+        return holds_declaration(self._buffer, cut)
 
     def _outside_marks(self, cut: int) -> int:
         """Return the first end of a row from a cut on that is in no comment or CDATA."""
