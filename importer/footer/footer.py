@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from .headings import find_headings
 from .judged_rows import JudgedRows
 from .remarks import find_remarks
-from .totals import judge_marked, judge_unlabelled
+from .totals import CERTAIN_SUMS, is_bare_sum, judge_marked, judge_unlabelled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 TAIL_ROWS = 64
 #: Most runs of rows that a note lists.
 _MAX_RUNS = 8
-Reason = Literal["totals", "remarks", "repeated header", "column numbers"]
+Reason = Literal["totals", "remarks", "repeated header", "column numbers", "headings of groups"]
 
 
 class FooterRow(NamedTuple):
@@ -49,21 +50,45 @@ def find_footer(grid: HeadGrid, marks: Sequence[RowMark], columns: Columns, *, c
     if not grid.rows:
         return []
     rows = JudgedRows(grid, {mark.row: mark for mark in marks}, columns, complete=complete)
-    found: dict[int, FooterRow] = {}
-    for position, row in enumerate(grid.rows):
-        verdict = judge_marked(rows, position) if row in rows.marks else None
-        if verdict is not None:
-            found[row] = FooterRow(row, "totals", verdict == "certain")
-            if found[row].certain:
-                rows.leave_out(position)
+    headings, found = find_headings(rows) if complete else [], _find_totals(rows)
+    # Where some that look like sums are none, or like headings, all are data like the others.
+    out = {"heading"} if not headings else set[str]()
+    out |= {"bare"} if any(grid.rows[p] not in found for p in rows.of_form("bare")) else set()
+    left = {mark.row: mark for mark in marks if mark.form not in out or mark.label >= 0 or mark.sums}
+    if len(left) < len(rows.marks):
+        rows = JudgedRows(grid, left, columns, complete=complete)
+        found = _find_totals(rows)
     if complete:
+        for position in headings:
+            found.setdefault(grid.rows[position], FooterRow(grid.rows[position], "headings of groups", certain=False))
         for position, certain in find_remarks(rows, set(found)):
             found[grid.rows[position]] = FooterRow(grid.rows[position], "remarks", certain)
-        last = next((p for p in reversed(range(len(grid.rows))) if grid.rows[p] not in found), 0)
+        open_rows = [
+            p for p, row in enumerate(grid.rows) if row not in found or (rows.form(p) and not found[row].certain)
+        ]
+        last = open_rows[-1] if open_rows else 0
         verdict = judge_unlabelled(rows, last) if last > 0 else None
         if verdict is not None:
             found[grid.rows[last]] = FooterRow(grid.rows[last], "totals", verdict == "certain")
     return [each for _, each in sorted(found.items())]
+
+
+def _find_totals(rows: JudgedRows) -> dict[int, FooterRow]:
+    """Return the marked rows that are totals, or may be some, by sheet row."""
+    found: dict[int, FooterRow] = {}
+    sums: list[int] = []
+    for position, row in enumerate(rows.grid.rows):
+        verdict = judge_marked(rows, position) if row in rows.marks else None
+        if verdict is None and is_bare_sum(rows, position):
+            verdict = "likely"
+            sums.append(position)
+        if verdict is not None:
+            found[row] = FooterRow(row, "totals", verdict == "certain")
+            if found[row].certain or position in sums:
+                rows.leave_out(position)
+    if len(sums) >= CERTAIN_SUMS:
+        found |= {rows.grid.rows[p]: FooterRow(rows.grid.rows[p], "totals", certain=True) for p in sums}
+    return found
 
 
 def describe_rows(footer: Sequence[FooterRow]) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from importer.cells.facts import ColumnFacts
     from importer.table.grid import HeadGrid
 
+    from .row_forms import Form
     from .row_marks import RowMark
 
 #: One row of so many may lack a key.
@@ -100,6 +101,25 @@ class JudgedRows:
         widths = self.grid.widths[first:]
         few = _SHOWN <= first < end and (widths * 2 <= len(self.grid.columns)).all() and (widths > 1).any()
         return first if few and self.complete else end
+
+    @property
+    def count(self) -> int:
+        """The number of rows of the table, those that may be no data included."""
+        return self._columns.rows
+
+    def above(self, position: int) -> int:
+        """Return how many rows of the table are above one; -1 if that is not known."""
+        above = self._columns.above.get(self.grid.rows[position])
+        return -1 if above is None else above.rows
+
+    def form(self, position: int) -> Form:
+        """Return the form of a row, as its mark says."""
+        mark = self.marks.get(self.grid.rows[position])
+        return "" if mark is None else mark.form
+
+    def of_form(self, form: Form) -> list[int]:
+        """Return the positions of the rows of a form."""
+        return [p for p in range(len(self.grid.rows)) if self.form(p) == form]
 
     def leave_out(self, position: int) -> None:
         """Leave a total out of the sums of the rows below it."""

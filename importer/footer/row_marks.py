@@ -15,6 +15,7 @@ from importer.cells.frame import ROW, VALUE_KINDS, kinds_by_column, part
 from importer.excel.addresses import column_index
 from importer.excel.byte_search import holds_pair
 
+from .row_forms import Form, find_forms
 from .total_words import (
     ALONE,
     AT_END,
@@ -100,12 +101,15 @@ class RowMark(NamedTuple):
         label: column of a text that says so, 0-based; -1 without one.
         sums: columns whose formula sums cells above in the same column.
         repeats: whether it, and rows below it in the window, may repeat the header.
+        form: what its cells look like: `heading`, a single text in the first column; `bare`, nothing but numbers, and
+            none in the first column.
     """
 
     row: int
     label: int
     sums: tuple[int, ...] = ()
     repeats: bool = False
+    form: Form = ""
 
 
 def find_marks(frame: pl.DataFrame, xml: bytes, formulas: int, *, head: bool = True) -> tuple[RowMark, ...]:
@@ -117,20 +121,22 @@ def find_marks(frame: pl.DataFrame, xml: bytes, formulas: int, *, head: bool = T
         formulas: number of formulas in them.
         head: whether it is the first window of the sheet.
     """
-    labels = _find_labels(frame)
+    columns = kinds_by_column(frame.columns)
+    beside = len(columns) > 1 and not frame.is_empty()
+    # The last rows, too: in a narrow table, or alone in a window, a total has as many cells as the others.
+    sparse = _without_a_key(frame, columns) if beside else frame.clear()
+    labels = _find_labels(sparse, columns)
+    forms = find_forms(sparse, columns, len(frame))
     sums = _find_sums(xml, len(frame)) if formulas else {}
     texts = _first_text_row(frame, head=head)
-    rows = sorted({*labels, *sums, *([texts] if texts else [])})
-    return tuple(RowMark(row, labels.get(row, -1), tuple(sums.get(row, ())), row == texts) for row in rows)
+    rows = sorted({*labels, *sums, *forms, *([texts] if texts else [])})
+    return tuple(
+        RowMark(row, labels.get(row, -1), tuple(sums.get(row, ())), row == texts, forms.get(row, "")) for row in rows
+    )
 
 
-def _find_labels(frame: pl.DataFrame) -> dict[int, int]:
-    """Return the column of the label by row."""
-    columns = kinds_by_column(frame.columns)
-    if len(columns) < 2 or frame.is_empty():  # noqa: PLR2004 - a total beside a label
-        return {}
-    # The last rows, too: in a narrow table, or alone in a window, a total has as many cells as the others.
-    sparse = _without_a_key(frame, columns)
+def _find_labels(sparse: pl.DataFrame, columns: Mapping[int, Sequence[str]]) -> dict[int, int]:
+    """Return the column of the label by row, of rows that may have one."""
     with_texts = [column for column, kinds in columns.items() if "text" in kinds]
     if not with_texts:
         return {}

@@ -21,6 +21,8 @@ _ONLY_TOTALS = spellings((*ONLY_TOTALS, *ONLY_TOTALS_CJK))
 _AROUND = r"[\W_]*"
 #: What makes a sum without a label more than chance: rows above it, numbers among them that are not 0, and digits.
 _ROWS, _NUMBERS, _DIGITS = 5, 3, 3
+#: So many sums of groups without a label are no chance.
+CERTAIN_SUMS = 3
 
 
 # Compiled when a row may be a total: few sheets have one, and each process would need milliseconds for them.
@@ -90,6 +92,12 @@ def judge_unlabelled(rows: JudgedRows, position: int) -> Verdict | None:
     if kinds[keys[0]] != BLANK:
         return None
     return "certain" if no_chance else "likely"
+
+
+def is_bare_sum(rows: JudgedRows, position: int) -> bool:
+    """Return whether a row is a sum without a label, also between the data: one may be so by chance."""
+    is_bare = rows.complete and rows.form(position) == "bare" and rows.lacks_key(position)
+    return is_bare and rows.sums_rows_above(position)
 
 
 def _is_no_chance(rows: JudgedRows, position: int) -> bool:

@@ -250,8 +250,8 @@ def _marks_within(marks: Iterable[RowMark], data: DataRows) -> Iterator[RowMark]
     for mark in marks:
         label = mark.label if left <= mark.label <= right else -1
         sums = tuple(c for c in mark.sums if left <= c <= right)
-        if data.after < mark.row <= data.last and (label >= 0 or sums):
-            yield RowMark(mark.row, label, sums)
+        if data.after < mark.row <= data.last and (label >= 0 or sums or mark.form):
+            yield RowMark(mark.row, label, sums, form=mark.form)
 
 
 def _rows_above(
