@@ -165,7 +165,7 @@ def _parse_block(xml: bytes) -> _Block:
         _check_spelling(xml[max(xml.find(b"<sst"), 0) :])
         return _make_block(pl.Series([], dtype=pl.String), pl.Series([], dtype=pl.String))
     body = xml[start:]
-    parse = _parse_rich_block if _RICH_START in body else _parse_plain_block
+    parse = _parse_rich_block if holds_pair(body, b"<r") and _RICH_START in body else _parse_plain_block
     return parse(body) or _parse_any_block(_usual_tags(body))
 
 
