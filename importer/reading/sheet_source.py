@@ -82,14 +82,14 @@ class SheetSource:
         """Return the A1-style address of a cell, or that of the whole row if `column` is negative."""
         return self.places.address(row, column)
 
-    def read_cells(self) -> dict[str, int]:
+    def read_cells(self) -> dict[str, Any]:
         """Return how many non-empty cells of the sheet, header included, were decoded by us and read by the engine.
 
-        `judged` is the number of those that it read, too, to compare them.
+        `judged` is the number of those that it read, too, to compare them. The other reader of texts is named.
         """
-        by_engine = sum(window.by_engine for window in self.windows)
-        decoded, judged = sum(window.cells for window in self.windows) - by_engine, sum(w.judged for w in self.windows)
-        return {"decoded": decoded, "by_engine": by_engine, "judged": judged}
+        by_engine, cells = sum(window.by_engine for window in self.windows), sum(w.cells for w in self.windows)
+        counts = {"decoded": cells - by_engine, "by_engine": by_engine, "judged": sum(w.judged for w in self.windows)}
+        return counts if self.workbook.dialect is None else {"engine": "polars", **counts}
 
     def notes(self) -> list[str]:
         """Return notes for the report about the sheet, such as unusual headers, unread sheets and hidden rows."""

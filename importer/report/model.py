@@ -68,8 +68,9 @@ class Report:
         header_rows: first and last row of the header, 1-based; (0, 0) without one.
         target: schema, table, mode, whether the table is new, server version.
         method: method name, number of workers, number of chunks.
-        reading: what read the cells: `engine` is the setting, `decoded` the number of cells decoded by us, `by_engine`
-            of those that the engine read, `judged` of those that it read as well; empty if nothing was read.
+        reading: what read the cells: `engine` is the setting (`polars` for a file of texts), `decoded` the number of
+            cells decoded by us, `by_engine` of those that the engine read, `judged` of those that it read as well;
+            empty if nothing was read.
         columns: columns of the sheet, left to right.
         total_records: number of data rows.
         error_count: number of rejected rows among them.

@@ -68,6 +68,7 @@ def test_commands_and_what_they_say(tmp_path: Path) -> None:
     ran = importer("inspect", "t.csv", "--delimiter", "semicolon", "--encoding", "cp1252", "--json", cwd=tmp_path)
     assert [c["header"] for c in ran.json["columns"]] == ["a", "b,c"]
     assert "read as text: cp1252, separated by ';'" in ran.json["notes"]
+    assert ran.json["reading"] == {"engine": "polars", "decoded": 4, "by_engine": 0, "judged": 4}
     ran = importer("contract", "t.csv", "--delimiter", ";", cwd=tmp_path)
     assert ran.json["excel"] == {"sheet": "CSV", "headerRow": 1, "encoding": "utf-8", "delimiter": ";"}
     assert importer("inspect", "t.csv", "--delimiter", "ab", cwd=tmp_path).code == 2
@@ -86,5 +87,6 @@ def test_quotes_that_quote_nothing_are_found_while_rows_are_written(
     assert report.success_count == 30_001
     assert "quotes that quote nothing: 1, read as they are, the first in line 20002" in "\n".join(report.notes)
     assert "so the whole file was read again, quote by quote" in "\n".join(report.notes)
+    assert report.reading == {"engine": "polars", "decoded": 60_004, "by_engine": 0, "judged": 60_004}
     assert db.rows("select count(*), count(distinct id), sum(id)::bigint from t") == [(30_001, 30_001, 449_984_999)]
     assert db.rows("select text from t where id in (-1, 7) order by id") == [('5" by 6"',), (f'text "7", {"x" * 60}',)]
