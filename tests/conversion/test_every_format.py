@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from remote.conftest import make_certificate
 from support.otherbooks import Error, Table, write_csv, write_ods, write_xls, write_xlsb, write_xlsx
-from support.reading import reading
+from support.reading import read_cells, reading
 from support.webserver import web_server
 
 from importer import check_workbook, import_many, inspect_workbook, suggest_contract
@@ -137,3 +137,40 @@ def test_error_values_and_formulas_in_every_format(tmp_path: Path) -> None:
         with reading(write(tmp_path, form, rows)) as source:
             kinds[form] = dict(source.facts[1].kinds)
     assert all(each == {"error": 2, "number": 1} for each in kinds.values()), kinds
+
+
+MOMENT = dt.datetime.fromisoformat("2024-02-29T10:11:12.500")
+KINDS: list[list[Any]] = [
+    ["id", "text", "day", "at", "clock", "took", "ok", "n", "bad", "missing"],
+    [1, " two\nlines ", DAY, MOMENT, dt.time(10, 11, 12), dt.timedelta(hours=30, seconds=5), True, 0.1, Error("#N/A"), None],
+    [2, "007", dt.date(1999, 12, 31), MOMENT, dt.time(0, 0, 1), dt.timedelta(hours=2), False, 1e-300, 5, None],
+    [3, "=1+1", None, None, None, None, None, 123456789012345678, "x", None],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("epoch_1904", [False, True], ids=["1900", "1904"])
+def test_rejects_have_the_cells_of_the_file_in_every_format(db: Database, tmp_path: Path, epoch_1904: bool) -> None:
+    """All rows lack a value: their rejects, an .xlsx, hold the same kinds and values, whatever days are counted from."""
+    fields = [{"name": name, "type": "any"} for name in KINDS[0][:-1]]
+    contract = {"fields": [*fields, {"name": "missing", "type": "any", "constraints": {"required": True}}]}
+    for form in ("xls", "xlsb") if epoch_1904 else ("ods", "xls", "xlsb"):
+        path = tmp_path / f"b.{form}"
+        table = [Table(KINDS)]
+        if form == "xls":
+            write_xls(path, table, epoch_1904=epoch_1904)
+        elif form == "xlsb":
+            write_xlsb(path, table, epoch_1904=epoch_1904)
+        else:
+            write_ods(path, table)
+        report = db.load(path, table=form, contract=contract)
+        assert (report.success_count, report.error_count) == (0, 3)
+        with reading(path) as source:
+            wanted = {
+                (row, source.header.columns[at].name): cell for (row, at), cell in read_cells(source).items() if row > 1
+            }
+        with reading(tmp_path / "b.rejects.xlsx") as source:
+            names = {each.index: each.name for each in source.header.columns}
+            found = {(row, names[at]): cell for (row, at), cell in read_cells(source).items() if row > 1}
+        found = {at: cell for at, cell in found.items() if at[1] in KINDS[0]}
+        assert {at: (cell, found.get(at)) for at, cell in wanted.items() if found.get(at) != cell} == {}, form
+        assert len(found) == len(wanted)

@@ -9,7 +9,7 @@ import pytest
 from support.otherbooks import write_ods
 from support.reading import read_cells, reading
 
-from importer.errors import CellsDisagree, WorkbookRefused
+from importer.errors import CellsDisagree, LimitExceeded, WorkbookRefused
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -131,3 +131,18 @@ def test_flat_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(WorkbookRefused, match=r"a flat OpenDocument file \(\.fods\)") as caught, reading(path):
         pass
     assert "save it as .xlsx" in str(caught.value.choice)
+
+
+@pytest.mark.parametrize(
+    ("content", "fact"),
+    [
+        ("<a>" * 2_000_000, "nested more than 1,000 deep"),
+        ('<table:table table:name="x"/>' * 20_000, "more than 10,000 sheets"),
+    ],
+    ids=["depth", "sheets"],
+)
+def test_elements_without_end_are_refused(tmp_path: Path, content: str, fact: str) -> None:
+    """A hundred kilobytes of a million of them took a minute and a half, or all memory."""
+    with pytest.raises(LimitExceeded, match=fact) as caught:
+        look(tmp_path, content)
+    assert caught.value.exit_code == 3

@@ -27,6 +27,8 @@ _CONTENT = "content.xml"
 #: Most cells that are repeats of others, and characters in them: a table is written cell by cell, a bomb by one that is
 #: repeated.
 _MOST_REPEATED, _MOST_CHARACTERS = 5_000_000, 200_000_000
+#: Most tables, as in LibreOffice, and most elements in each other.
+_MOST_TABLES, _MOST_DEPTH = 10_000, 1_000
 _RESAVE = "open it in LibreOffice and save it as .xlsx"
 _HIDDEN, _CELLS = {"collapse", "filter"}, {"table:table-cell", "table:covered-table-cell"}
 
@@ -140,8 +142,11 @@ class _OdsParser:
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
         self._path.append(tag)
         depth = len(self._path)
+        if depth > _MOST_DEPTH:
+            fact = f"elements of {_CONTENT} are nested more than {_MOST_DEPTH:,} deep"
+            raise LimitExceeded(fact, place=self._place, choice=_RESAVE)
         if tag == "table:table" and self._path[-2:-1] == ["office:spreadsheet"]:
-            self.tables.append((attributes.get("table:name", ""), attributes.get("table:style-name", "")))
+            self._add_table(attributes)
             self._in_table = depth if len(self.tables) - 1 == self._wanted else 0
         elif not self._in_table:
             self._styles.start(tag, attributes)
@@ -154,6 +159,13 @@ class _OdsParser:
         elif tag in _CELLS:
             self._cell = attributes
             self._text.clear()
+
+    def _add_table(self, attributes: dict[str, str]) -> None:
+        self.tables.append((attributes.get("table:name", ""), attributes.get("table:style-name", "")))
+        if len(self.tables) > _MOST_TABLES:
+            raise LimitExceeded(
+                f"the workbook has more than {_MOST_TABLES:,} sheets", place=self._place, choice=_RESAVE
+            )
 
     def _start_in_cell(self, tag: str, attributes: dict[str, str]) -> None:
         if tag == "table:table" and self._path[-2] in _CELLS:
