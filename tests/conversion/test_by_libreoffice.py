@@ -30,6 +30,33 @@ TEXTS = [
 NUMBERS = [0.1 + 0.2, 1e-300, -12345678901234567890.0, 2.0**53, 1 / 3, 1e15, 123456789.01, -0.5]
 ERRORS = {"=NA()": "#N/A", "=1/0": "#DIV/0!", "=#REF!": "#REF!"}
 
+#: Results that look as if a program had not calculated them: 0, false, of all kinds of references.
+FORMULAS = {
+    "=A2>5": False, "=A2<5": True, "=AND(A2>5,A3>1)": False, "=ISNUMBER(B1)": False, '="a"="b"': False, '=EXACT("a","A")': False,
+    "=A2-A2": 0, "=SUM(C9:C12)": 0, '=N("x")': 0, "='Same'!A2*2": 2, "=SUM('Same'!A2:A4)": 3, "=Same!A2-1": 0, "=rate*A2": 0.5,
+    "=SUM(some)": 3, "=CHOOSE(2,1,0)": 0, "=INDEX(A2:A4,2)-1": 0, "=VLOOKUP(9,A2:A4,1,FALSE)": "#N/A", "=ROUND(0.1,0)": 0,
+    "=COUNTIF(A2:A4,9)": 0, "=RAND()*0": 0, "=-A99": 0, "=A99": 0, "=SUMPRODUCT((A2:A4=9)*1)": 0, '=LEN("")': 0,
+    "=IF(A2>0,0,A1)": 0, "=OFFSET(A2,0,0)-1": 0, "=MAX(0,-1)": 0, "=IFERROR(1/0,0)": 0,
+}  # fmt: skip
+
+
+def write_formulas(book: xlsxwriter.Workbook) -> None:
+    """A sheet of formulas, with a chart, a text box and filtered rows."""
+    formulas = book.add_worksheet("Formulas")
+    book.define_name("rate", "=0.5")
+    book.define_name("some", "=Formulas!$A$2:$A$4")
+    formulas.write_row(0, 0, ["n", "result"])
+    for n, (formula, result) in enumerate(FORMULAS.items(), 1):
+        formulas.write(n, 0, 1)
+        formulas.write_formula(n, 1, formula, None, result)
+    formulas.write_array_formula(n + 1, 1, n + 1, 1, "{=SUM(A2:A4*0)}", None, 0)
+    chart = book.add_chart({"type": "line"})
+    chart.add_series({"values": "=Formulas!$A$2:$A$6"})
+    formulas.insert_chart("D2", chart)
+    formulas.insert_textbox("D20", "no cell")
+    formulas.autofilter("A1:B6")
+    formulas.set_row(3, None, None, {"hidden": True})
+
 
 def write_workbook(path: Path, *, since_1904: bool) -> None:
     """Sheets: hidden, all kinds of cells, the same row 300 times, cells that begin far from A1."""
@@ -71,6 +98,7 @@ def write_workbook(path: Path, *, since_1904: bool) -> None:
     same = book.add_worksheet("Same")
     for n in range(301):
         same.write_row(n, 0, [1, "same", 2.5] if n else ["a", "b", "c"])
+    write_formulas(book)
     gaps = book.add_worksheet("Gaps")
     for row, column, value in ((4, 3, "top"), (4, 6, "far"), (5, 3, 1), (9, 3, 2), (9, 6, "x")):
         gaps.write(row, column, value)
@@ -104,7 +132,7 @@ def test_same_cells_in_every_format_that_libreoffice_writes(tmp_path: Path) -> N
         command = [SOFFICE, f"-env:UserInstallation=file://{tmp_path}/profile", "--headless", "--convert-to", form]
         subprocess.run([*command, "--outdir", tmp_path, *books], check=True, capture_output=True, timeout=200)
         for book in books:
-            for sheet in ("Daten & mehr", "Same", "Gaps"):
+            for sheet in ("Daten & mehr", "Same", "Formulas", "Gaps"):
                 wanted, found = look(book, sheet), look(book.with_suffix(f".{form}"), sheet)
                 cells, others = wanted.pop("cells"), found.pop("cells")
                 if form == "xls" and sheet == "Daten & mehr":
