@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import polars as pl
 
 from importer.cells.frame import ROW, part
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    import polars as pl
-    from numpy.typing import NDArray
 
 #: `heading`: a single text, in the first column; `bare`: nothing but numbers, and none in the first column.
 Form = Literal["", "heading", "bare"]
@@ -30,24 +28,21 @@ def find_forms(sparse: pl.DataFrame, columns: Mapping[int, Sequence[str]], rows:
     """
     if len(columns) < 2 or not len(sparse):  # noqa: PLR2004
         return {}
-    arrays = sparse.to_dict(as_series=True)
     first, second = list(columns)[:2]
-    lead = _count(arrays, [part(first, kind) for kind in columns[first]], len(sparse))
-    beside = _count(arrays, [part(second, kind) for kind in columns[second]], len(sparse))
-    if lead.all() and beside.all():  # as nearly always: nothing else has to be counted, of thousands of columns maybe
-        return {}
-    total = _count(arrays, [part(c, k) for c, kinds in columns.items() for k in kinds], len(sparse))
-    numbers = _count(arrays, [part(c, k) for c, kinds in columns.items() for k in kinds if k == "number"], len(sparse))
-    texts = _count(arrays, [part(first, kind) for kind in columns[first] if kind == "text"], len(sparse))
-    rows_of_window = arrays[ROW].to_numpy()
-    found: dict[int, Form] = dict.fromkeys(rows_of_window[(total == 1) & (texts == 1)].tolist(), "heading")
-    found |= dict.fromkeys(rows_of_window[(lead == 0) & (numbers > 0) & (numbers == total)].tolist(), "bare")
+    if all(_fills(sparse, [part(c, k) for k in columns[c]]) for c in (first, second)):
+        return {}  # as nearly always: nothing else has to be looked at, of thousands of columns maybe
+    names = [(c, k) for c, kinds in columns.items() for k in kinds]
+    held = sparse.select(pl.col(*(part(c, k) for c, k in names)).is_not_null()).to_numpy()
+    total = held.sum(axis=1)
+    lead, number = np.array([c == first for c, _ in names]), np.array([k == "number" for _, k in names])
+    heads = held[:, [c == first and k == "text" for c, k in names]].any(axis=1) & (total == 1)
+    bare = ~held[:, lead].any(axis=1) & (total > 0) & (held[:, number].sum(axis=1) == total)
+    numbers = sparse[ROW].to_numpy()
+    found: dict[int, Form] = dict.fromkeys(numbers[heads].tolist(), "heading")
+    found |= dict.fromkeys(numbers[bare].tolist(), "bare")
     return found if len(found) <= max(_FEW, rows // _SHARE) else {}
 
 
-def _count(arrays: Mapping[str, pl.Series], names: Sequence[str], rows: int) -> NDArray[np.int64]:
-    """Return how many of these arrays have a value, by row."""
-    count = np.zeros(rows, np.int64)
-    for name in names:
-        count += arrays[name].is_not_null().to_numpy()
-    return count
+def _fills(rows: pl.DataFrame, arrays: list[str]) -> bool:
+    """Return whether every row has a cell in one of a column's arrays, of which a cell is in one only."""
+    return sum(len(rows) - rows[name].null_count() for name in arrays) == len(rows)
