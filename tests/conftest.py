@@ -45,7 +45,7 @@ ONE_SERVER = {
     "test_airflow", "test_api", "test_changed_target", "test_checksums", "test_cli", "test_commands", "test_commit_unknown", "test_connect_errors",
     "test_contract", "test_dask", "test_direct", "test_drift", "test_embedded", "test_errors", "test_every_format", "test_exact_numbers", "test_few_rows",
     "test_foreign", "test_formats", "test_formats_padded", "test_headers", "test_hooks", "test_inbox", "test_hostile", "test_iso_dates",
-    "test_kept_rejects", "test_kept_sessions", "test_lost_answers", "test_keys", "test_ledger", "test_leftovers", "test_lineage", "test_many", "test_mending", "test_merged_cells",
+    "test_kept_rejects", "test_kept_sessions", "test_lost_answers", "test_many_runs", "test_keys", "test_ledger", "test_leftovers", "test_lineage", "test_many", "test_mending", "test_merged_cells",
     "test_methods", "test_mixed", "test_one_rejects_workbook", "test_page", "test_page_access", "test_parse_texts", "test_pieces", "test_planned", "test_pooler", "test_publish", "test_python_callers",
     "test_known_labels", "test_random_tables", "test_ray", "test_refusals", "test_rejects", "test_rejects_file", "test_sequences", "test_serve",
     "test_serve_commit", "test_serve_doors", "test_serve_faults", "test_serve_openapi", "test_s3", "test_session_close", "test_several_tables",

@@ -26,9 +26,17 @@ class _Runs(click.Group):
 
 
 @click.group(cls=_Runs, invoke_without_command=True)
+@click.option(
+    "--newest",
+    type=click.IntRange(min=0),
+    metavar="N",
+    default=1000,
+    show_default=True,
+    help="List so many, besides all that are unfinished; 0: all.",
+)
 @ledger_options
 @click.pass_context
-def runs(ctx: click.Context, to: str | None, as_json: bool, debug: bool) -> None:
+def runs(ctx: click.Context, newest: int, to: str | None, as_json: bool, debug: bool) -> None:
     """List the runs in the target's ledger, the newest first; `importer runs ID` shows one.
 
     To finish a run that died, run the same command again. Until then its staging table stays.
@@ -36,16 +44,17 @@ def runs(ctx: click.Context, to: str | None, as_json: bool, debug: bool) -> None
     if ctx.invoked_subcommand is not None:
         return
     with exit_on_error(as_json=as_json, debug=debug):
-        from importer.ledger.history import ledger_session, leftovers, list_runs
+        from importer.ledger.history import count_runs, ledger_session, leftovers, list_runs
 
         from .render import output, print_runs
 
         with ledger_session(to) as session:
-            found, left = list_runs(session), leftovers(session)
+            found, left = list_runs(session, newest or None), leftovers(session)
+            more = count_runs(session) - len(found)
         if as_json:
-            click.echo(json.dumps({"runs": found, "leftovers": left}, ensure_ascii=False, indent=2))
+            click.echo(json.dumps({"runs": found, "more": more, "leftovers": left}, ensure_ascii=False, indent=2))
         else:
-            print_runs(found, left, output())
+            print_runs(found, left, output(), more)
 
 
 @runs.command()

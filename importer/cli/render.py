@@ -189,8 +189,8 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text)
 
 
-def print_runs(runs: list[dict[str, Any]], left: list[dict[str, Any]], console: Console) -> None:
-    """Print runs as a table, and the staging tables that dead ones left."""
+def print_runs(runs: list[dict[str, Any]], left: list[dict[str, Any]], console: Console, more: int = 0) -> None:
+    """Print runs as a table, how many more the ledger has, and the staging tables that dead ones left."""
     from rich.table import Table
 
     table = Table("run", "state", "workbook", "sheet", "target", "mode", box=None, padding=(0, 1), header_style="bold")
@@ -205,6 +205,8 @@ def print_runs(runs: list[dict[str, Any]], left: list[dict[str, Any]], console: 
             "-" if rows is None else f"{rows:,}", run["started_at"][:19], safe(run["role"]),
         )  # fmt: skip
     console.print(table if runs else "no runs yet")
+    if more > 0:
+        console.print(f"{count(more, 'older run')} (--newest 0 lists all)", highlight=False)
     if left:
         size = sum(each["bytes"] for each in left) / 1e6
         console.print(

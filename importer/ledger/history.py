@@ -71,14 +71,24 @@ def set_up(session: Session) -> None:
     session.commit()
 
 
-def list_runs(session: Session) -> list[dict[str, Any]]:
-    """Return all runs, newest first; where the ledger says `loading`, `state` is `running` or `died`."""
+def list_runs(session: Session, most: int | None = None) -> list[dict[str, Any]]:
+    """Return runs, newest first; where the ledger says `loading`, `state` is `running` or `died`.
+
+    Args:
+        session: session with the target server.
+        most: how many of the newest to return, besides all that are not published; None: all.
+    """
     if not find_ledger(session):
         return []
-    return [
-        _describe_run(session, row)
-        for row in session.query(f"select {_COLUMNS} from {SCHEMA}.runs order by runs.started_at desc")
-    ]
+    newest = f"(select id from {SCHEMA}.runs order by started_at desc limit {most})"
+    chosen = "true" if most is None else f"state <> '{PUBLISHED}' or id in {newest}"
+    asked = f"select {_COLUMNS} from {SCHEMA}.runs where {chosen} order by runs.started_at desc"
+    return [_describe_run(session, row) for row in session.query(asked)]
+
+
+def count_runs(session: Session) -> int:
+    """Return how many runs the ledger has."""
+    return int(session.value(f"select count(*) from {SCHEMA}.runs")) if find_ledger(session) else 0
 
 
 def show_run(session: Session, text: str) -> dict[str, Any]:

@@ -47,7 +47,6 @@ class LedgerRun:
     """A row of table `runs`, with the columns that a later run needs; times are texts.
 
     Attributes:
-        is_newest: whether no later run was published into the same target.
         is_believed: whether this role wrote the row, or one that may write to the target (and so could have).
     """
 
@@ -63,15 +62,12 @@ class LedgerRun:
     role: str
     started_at: str
     finished_at: str | None
-    is_newest: bool = field(default=True)
     is_believed: bool = field(default=True)
 
 
 _RUNS = f"""
 select id::text, state, workbook, sheet, target_oid::int8, counts::text, staging, shape, xids, role,
        started_at::timestamptz(0)::text, finished_at::timestamptz(0)::text,
-       not exists (select from {SCHEMA}.runs o where o.state = 'published' and o.target_schema = r.target_schema
-                   and o.target_table = r.target_table and o.finished_at > r.finished_at) as is_newest,
        coalesce(r.role = current_user or exists (select from pg_catalog.pg_roles w where w.rolname = r.role
            and has_any_column_privilege(w.oid, to_regclass($2), 'insert')), false) as is_believed
 from {SCHEMA}.runs r where key = $1 and (state = 'published' or r.role = current_user)

@@ -5,12 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from importer.errors import ImporterError, TargetRefused
+from importer.ledger.schema import SCHEMA
+from importer.ledger.tables import PUBLISHED
 
 if TYPE_CHECKING:
     from importer.ledger.tables import LedgerRun
     from importer.plan.target import Target
     from importer.postgres.session import Session
     from importer.settings import Mode
+
+
+#: Whether a later run was published into the target of one. It reads the whole ledger.
+_IS_OLDER = f"""
+select exists (
+    select from {SCHEMA}.runs r join {SCHEMA}.runs o on o.target_schema = r.target_schema
+        and o.target_table = r.target_table and o.finished_at > r.finished_at
+    where r.id = $1::uuid and o.state = '{PUBLISHED}')
+"""
 
 
 def reload_reason(session: Session, target: Target, published: LedgerRun, mode: Mode) -> str | None:
@@ -31,7 +42,7 @@ def reload_reason(session: Session, target: Target, published: LedgerRun, mode: 
         return f"table {target.quoted} was replaced by another table"
     if mode != "replace":
         return None
-    if not published.is_newest:
+    if session.value(_IS_OLDER, [published.id]):
         return f"another run was published into {target.quoted} since"
     return None if _rows_unchanged(session, target, published) else f"the rows of {target.quoted} were changed since"
 
