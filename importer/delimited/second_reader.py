@@ -71,6 +71,8 @@ def check_second_reader(theirs: pl.DataFrame, frame: pl.DataFrame, lines: Positi
     if len(frame) != len(lines):  # some have no cell
         ours = pl.DataFrame([numbers]).join(frame, on=ROW, how="left", maintain_order="left")
     arrays = ours.to_dict()  # asking a frame for the names of its columns takes longer the more it has
+    if _are_equal(arrays, theirs):
+        return
     for column, read in enumerate(theirs.get_columns()):
         texts = arrays.get(part(column, "text"))
         differs = read.is_not_null() if texts is None else texts.ne_missing(read)
@@ -82,6 +84,15 @@ def check_second_reader(theirs: pl.DataFrame, frame: pl.DataFrame, lines: Positi
                 f"two readers read {None if texts is None else texts[at]!r} and {read[at]!r}",
                 place=f"{column_letters(column)}{numbers[at]}", choice=_CHOICE,
             )  # fmt: skip
+
+
+def _are_equal(arrays: dict[str, pl.Series], theirs: pl.DataFrame) -> bool:
+    """Return whether all texts are equal: one question for all columns takes a tenth of the time of one for each."""
+    read = {part(column, "text"): texts for column, texts in enumerate(theirs.get_columns())}
+    both = [name for name in read if name in arrays]
+    if sum(texts.null_count() < len(texts) for name, texts in read.items() if name not in arrays):
+        return False
+    return pl.DataFrame([arrays[name] for name in both]).equals(pl.DataFrame([read[name].alias(name) for name in both]))
 
 
 def is_alike(theirs: pl.DataFrame, fields: Fields) -> bool:
