@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import polars as pl
 
 from importer.cells import spool
-from importer.cells.facts import merge_windows, profile
+from importer.cells.facts import count_kinds, merge_windows, profile
 from importer.cells.frame import HIDDEN, ROW
 from importer.errors import SheetError
 from importer.excel.addresses import MAX_COLUMNS, MAX_ROWS
@@ -201,11 +201,11 @@ def _data_part(window: WindowRead, data: DataRows, missing: tuple[str, ...]) -> 
     kept, rows = rows_of(window.path, data), rows_of(window.path, data.including_hidden())
     out = data.left_out_below(spool.read(window.path), kept)
     hidden = int(rows[HIDDEN].sum()) if HIDDEN in rows.columns else 0
-    cells = {column: facts.cells for column, facts in profile(out).items()} if len(out) else {}
+    cells = {column: facts.cells for column, facts in count_kinds(out).items()}
     first, last = (int(rows[ROW][0]), int(rows[ROW][-1])) if len(rows) else (0, 0)
-    facts = profile(kept, missing, textual=window.textual and data.columns is None)
-    if window.textual and data.columns is not None:  # beside the table cells are only counted
-        facts |= profile(data.within(kept), missing, textual=True)
+    facts = profile(data.within(kept), missing, textual=window.textual)
+    if data.columns is not None:  # beside the table cells are only counted
+        facts = count_kinds(kept) | facts
     return DataPart(facts, len(rows), hidden, {c: n for c, n in cells.items() if n}, first, last)
 
 

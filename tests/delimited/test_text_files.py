@@ -262,7 +262,7 @@ def test_too_many_columns_are_refused_by_the_first_lines(tmp_path: Path) -> None
 
 
 def test_columns_beside_a_range_cost_no_more_the_more_rows_they_have(tmp_path: Path) -> None:
-    """Counted in calls, of which each column beside it needs some 900 a window; none of them may be for each cell."""
+    """Counted in calls, of which each column beside it needs some 500 a window; none of them may be for each cell."""
 
     def calls(columns: int, rows: int) -> int:
         line = ",".join(["1"] * columns) + "\n"
