@@ -13,7 +13,7 @@ from importer.errors import CellsDisputed
 from importer.pieces.piece import list_pieces
 from importer.plan.given_types import with_given
 from importer.plan.infer import infer_contract
-from importer.plan.mixed import MixedColumn, find_mixed, identifiers_note, undecided
+from importer.plan.mixed import MixedColumn, find_mixed, identifiers_note, lost_zeros_note, undecided
 from importer.plan.model import choose_columns
 from importer.plan.suggest import suggest_rules
 from importer.postgres.types import FIELD_TYPES
@@ -121,7 +121,10 @@ class Inspection:
             for c in self.source.header.columns
             if types.get(c.name) == "string" and self.facts(c.index).holds_identifiers
         ]
-        return [identifiers_note(names)] if names else []
+        some = [
+            c.name for c in self.source.header.columns if types.get(c.name) != "string" and self.facts(c.index).padded
+        ]
+        return [*([identifiers_note(names)] if names else []), *([lost_zeros_note(some)] if some else [])]
 
     def _by_letter(self, cells: dict[int, str]) -> dict[str, str]:
         return {c.letter: cells[c.index] for c in self.source.header.columns if c.index in cells}

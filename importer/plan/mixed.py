@@ -121,6 +121,12 @@ def identifiers_note(names: Sequence[str]) -> str:
     )
 
 
+def lost_zeros_note(names: Sequence[str]) -> str:
+    """Return a note on columns that are numbers though the formats of some of their cells fill them up with zeros."""
+    which = "some numbers, but not all, are whole and filled up with zeros by their format; loaded as numbers"
+    return f"{which}: {', '.join(names)}; --types {names[0]}=string keeps what is shown"
+
+
 def undecided(settings: Settings, header: Header) -> list[SheetColumn]:
     """Return the columns of a sheet that `--types` does not name."""
     named = [find_column(list(header.columns), word) for word, _ in settings.types]

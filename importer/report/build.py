@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from importer.excel.rejects_origin import Origin
 from importer.plan.drift import absent_columns, retyped_notes
-from importer.plan.mixed import find_mixed, identifiers_note, undecided
+from importer.plan.mixed import find_mixed, identifiers_note, lost_zeros_note, undecided
 from importer.reading.header import REJECT_COLUMNS
 from importer.report.rejects.workbook import Rejects
 from importer.validation.conservation import totals
@@ -235,9 +235,13 @@ def _plan_notes(settings: Settings, source: SheetSource, plan: LoadPlan, lease: 
     if given:
         notes.append(f"dates and times are the instants that their offsets give for {', '.join(given)}")
     is_inferred = settings.contract is None and lease.target.table is None
+    open_columns = undecided(settings, source.header) if is_inferred else []
     padded = _fields(source, plan, lambda c, facts: c.field.type == "string" and facts.holds_identifiers)
     if padded and is_inferred:
         notes.append(identifiers_note(padded))
+    some = _fields(source, plan, lambda c, f: f.padded > 0 and c.field.type != "string" and c.column in open_columns)
+    if some:
+        notes.append(lost_zeros_note(some))
     if days := _fields(source, plan, lambda c, facts: c.field.type == "date" and facts.holds_days):
         notes.append(f"midnights UTC are the days that they name for {', '.join(days)}")
     if taken := [name for name in zoned if name not in given]:

@@ -38,6 +38,17 @@ def book(path: Path, *cells: str) -> Path:
     return write_rows(path, lines, parts={"xl/styles.xml": STYLES})
 
 
+def test_zeros_of_some_numbers_only(db: Database, tmp_path: Path) -> None:
+    """A number without the format makes no identifiers of the others: they are numbers, with a note."""
+    path = book(tmp_path / "b.xlsx", CELLS[0][0], CELLS[3][0])
+    note = "loaded as numbers: zip; --types zip=string keeps what is shown"
+    assert any(note in str(each) for each in db.load(path, table="t", workers=0).notes)
+    assert any(note in each for each in inspect_workbook(path).to_dict()["notes"])
+    report = db.load(path, table="u", workers=0, types={"zip": "string"})
+    assert db.rows("select zip from u order by n") == [("02494",), ("7",)]
+    assert not any("filled up" in str(each) for each in report.notes)
+
+
 @pytest.mark.parametrize("chunk_rows", [None, 2])
 def test_padded_numbers_are_text_as_they_are_shown(db: Database, tmp_path: Path, chunk_rows: int | None) -> None:
     path = book(tmp_path / "b.xlsx", *[cell for cell, _ in CELLS])
