@@ -42,6 +42,7 @@ _CHOICES = {
     "57014": "if statement_timeout ended it: PGOPTIONS='-c statement_timeout=0'",
     "23505": "rows with such a key are in the table already: load only new rows, or use --mode replace",
     "23503": "load the referenced rows first",
+    "54000": "where a row is too big, load fewer columns: --columns, or --range for a part of the sheet",
     "22021": "a name or text in the database is not in UTF-8: rename or rewrite it",
     "22P05": "name it in characters of the database's encoding, or load into a database with encoding UTF8",
 }
