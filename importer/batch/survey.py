@@ -15,7 +15,7 @@ from importer.plan.infer import infer_contract
 from importer.plan.mixed import show_value
 from importer.plan.model import choose_columns
 from importer.plan.parse_texts import read_texts
-from importer.reading.sheet_source import hidden_columns
+from importer.reading.windows import hidden_columns
 from importer.remote.local_copy import local_copy
 from importer.stages.workspace import open_workspace
 

@@ -1,4 +1,4 @@
-"""Reads the Excel tables (list objects) of a sheet: what the file itself says of header and totals rows."""
+"""Reads what parts beside a sheet say of its cells: Excel tables (list objects) of header and totals rows, pictures."""
 
 from __future__ import annotations
 
@@ -49,3 +49,13 @@ def read_tables(package: Package, sheet_part: str) -> tuple[ExcelTable, ...]:
 
 #: Attributes that count rows, and their defaults.
 _COUNTS = (("headerRowCount", "1"), ("totalsRowCount", "0"))
+
+
+#: The part that tells what kinds of rich values the cells have, and the kinds that are pictures.
+_RICH_VALUES, _PICTURES = "rdrichvaluestructure.xml", {"_localImage", "_webimage"}
+
+
+def holds_pictures(package: Package) -> bool:
+    """Return whether some cell of the workbook is a picture, placed in the cell or by IMAGE()."""
+    parts = [name for name in package.names if name.lower().endswith(_RICH_VALUES)]
+    return any(e.attributes.get("t") in _PICTURES for name in parts for e in find_elements(package, name, {"s"}))

@@ -12,7 +12,7 @@ from importer.postgres.encoding import check_names
 from importer.postgres.sql import quoted_list
 from importer.postgres.type_catalog import find_type
 from importer.postgres.types import FIELD_TYPES
-from importer.reading.sheet_source import SheetSource, hidden_columns
+from importer.reading.windows import hidden_columns
 from importer.verification.checksum_sql import find_text_hash
 
 from .drift import retyped_notes, with_new_columns
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from importer.contract.model import Contract
     from importer.postgres.session import Session
     from importer.reading.header import SheetColumn
+    from importer.reading.sheet_source import SheetSource
     from importer.settings import Settings
 
     from .lineage import Lineage

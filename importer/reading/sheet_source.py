@@ -12,7 +12,7 @@ import polars as pl
 from importer.cells.facts import ColumnFacts, merge_windows
 from importer.cells.frame import ROW
 from importer.errors import SheetError
-from importer.excel.addresses import MAX_COLUMNS, column_letters
+from importer.excel.addresses import column_letters
 from importer.footer.footer import describe_rows
 from importer.table.cell_range import CellRange, clip_merges, parse_typed_range
 from importer.table.window_rows import keeping_rows
@@ -21,10 +21,9 @@ from .area import area_of, check_area, for_rejects, read_head
 from .edges import TableEdges, find_edges
 from .header import Header, read_header
 from .places import CellAddresses, find_places
+from .windows import check_hidden, hidden_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Container
-
     from importer.decoding.tasks import WindowRead
     from importer.excel.workbook import Sheet, Workbook
     from importer.settings import Settings
@@ -103,6 +102,7 @@ class SheetSource:
             rows = _counted(self.above_header, "row")
             found.append(f"not read as data: {rows} above the {place}")
         found += self._piece_notes() + self._footer_notes() + self._merged_notes() + self._hidden_notes()
+        found += self._picture_notes()
         formulas = sum(window.formulas for window in self.windows)
         if self.workbook.recalculate_on_load and formulas:
             found.append(
@@ -126,6 +126,16 @@ class SheetSource:
         if hidden := hidden_columns(self.cut, self.facts):
             found.append(f"hidden columns: {', '.join(map(column_letters, hidden))}")
         return found
+
+    def _picture_notes(self) -> list[str]:
+        """Return where there may be pictures: in an older program such a cell has an error value."""
+        places = [
+            c.name for c in self.header.columns if c.index in self.facts and self.facts[c.index].kinds.get("error")
+        ]
+        if not self.cut.pictures or not places:
+            return []
+        advice = "--columns leaves columns out, --error-cells null loads NULL"
+        return [f"pictures in cells have the error value #VALUE! in the file ({', '.join(places)}): {advice}"]
 
     def table_to_dict(self) -> dict[str, Any]:
         """Return where the table is, as in the JSON report.
@@ -275,7 +285,7 @@ def make_source(
         ~pl.col(ROW).is_between(max(rows.first, 1), rows.last),
     )
     last = min(max((w.last_row for w in windows), default=0), data.last)
-    _check_hidden(settings, cut, hidden, columns, sheet)
+    check_hidden(settings, cut, hidden, columns, sheet)
     texts = [window.text for window in windows if window.text and window.rows]
     continued = sum(text.continued for text in texts) - (texts[-1].last_continued if texts else 0)
     blank = max(last - data.after - count - len(data.left_out) - continued, 0) if count else 0
@@ -283,18 +293,3 @@ def make_source(
         workbook, sheet, header, windows, facts, cut, edges, rows=count, hidden_rows=hidden,
         blank_rows=blank, above_header=len(above), places=find_places(sheet, workbook.origin, header, windows),
     )  # fmt: skip
-
-
-def _check_hidden(settings: Settings, cut: SheetFacts, rows: int, columns: set[int], sheet: Sheet) -> None:
-    hidden = hidden_columns(cut, columns)
-    if settings.hidden == "error" and (rows or hidden):
-        letters = ", ".join(map(column_letters, hidden)) or "none"
-        raise SheetError(
-            f"sheet {sheet.name!r} has {rows:,} hidden rows and hidden columns {letters}",
-            choice="--hidden include or skip",
-        )
-
-
-def hidden_columns(cut: SheetFacts, columns: Container[int]) -> list[int]:
-    """Return those of the columns (0-based) that are hidden, in the order of the sheet."""
-    return [c for low, high in cut.hidden_columns for c in range(low, min(high + 1, MAX_COLUMNS)) if c in columns]

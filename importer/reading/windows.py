@@ -12,24 +12,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from importer.decoding.tasks import Window
-from importer.errors import WorkbookRefused
-from importer.excel.addresses import MAX_ROWS
+from importer.errors import SheetError, WorkbookRefused
+from importer.excel.addresses import MAX_COLUMNS, MAX_ROWS, column_letters
 from importer.excel.normalize_xml import normalize_styles
 from importer.excel.package import Package
-from importer.excel.table_parts import ExcelTable, read_tables
+from importer.excel.table_parts import ExcelTable, holds_pictures, read_tables
 from importer.workers.allocator import keep_freed_memory
 from importer.workers.own_process import is_own_program
 
 from .row_splitter import RowSplitter, row_range
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
     from pathlib import Path
     from types import TracebackType
 
     from importer.cells.facts import ColumnFacts
     from importer.excel.workbook import Piece, Sheet, Workbook
-    from importer.settings import Limits
+    from importer.settings import Limits, Settings
     from importer.table.header_rows import HeaderRows
 
 #: Number of rows at the top that are searched for the header. Title blocks above a table rarely exceed 20 rows, and
@@ -72,6 +72,7 @@ class SheetFacts:
         doubtful_tables: ranges that were read as a part of the table, and may be tables of their own.
         fits: what the table was chosen for, such as the contract whose columns it has; empty if it is the largest.
         header: the header rows, where what the columns are called decides that; None: they are found in the cells.
+        pictures: whether the workbook has pictures in cells.
     """
 
     hidden_columns: tuple[tuple[int, int], ...]
@@ -83,6 +84,23 @@ class SheetFacts:
     doubtful_tables: tuple[str, ...] = ()
     fits: str = ""
     header: HeaderRows | None = None
+    pictures: bool = False
+
+
+def hidden_columns(cut: SheetFacts, columns: Container[int]) -> list[int]:
+    """Return those of the columns (0-based) that are hidden, in the order of the sheet."""
+    return [c for low, high in cut.hidden_columns for c in range(low, min(high + 1, MAX_COLUMNS)) if c in columns]
+
+
+def check_hidden(settings: Settings, cut: SheetFacts, rows: int, columns: set[int], sheet: Sheet) -> None:
+    """Raise SheetError if rows or columns are hidden and the settings forbid that."""
+    hidden = hidden_columns(cut, columns)
+    if settings.hidden == "error" and (rows or hidden):
+        letters = ", ".join(map(column_letters, hidden)) or "none"
+        raise SheetError(
+            f"sheet {sheet.name!r} has {rows:,} hidden rows and hidden columns {letters}",
+            choice="--hidden include or skip",
+        )
 
 
 class DataPart(NamedTuple):
@@ -177,6 +195,7 @@ class WindowSplitter:
             self.strings_bytes = self._package.size(workbook.shared_strings) if workbook.shared_strings else 0
             self.styles = self._extract(workbook.styles, folder / "styles.xml") if workbook.styles else None
             self._tables = read_tables(self._package, sheet.part)
+            self._pictures = holds_pictures(self._package)
             size = functools.partial(window_bytes, self.xml_bytes, max(sizes.workers, 1))
             self._splitter = RowSplitter(self._package, sheet, limits, size, sizes.head_rows, sizes.chunk_rows)
             # The unused rest of a slot takes no disk space: the file is sparse there.
@@ -218,8 +237,9 @@ class WindowSplitter:
     def facts(self) -> SheetFacts:
         """Return the facts outside the rows; call it after the last window."""
         return SheetFacts(
-            self._splitter.hidden_columns(), self._splitter.merges(), self._tables, piece=self._workbook.piece
-        )
+            self._splitter.hidden_columns(), self._splitter.merges(), self._tables, piece=self._workbook.piece,
+            pictures=self._pictures,
+        )  # fmt: skip
 
     def width(self) -> int | None:
         """Return the number of columns in the declared used range, or None; call it after the first window."""

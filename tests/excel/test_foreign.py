@@ -351,6 +351,18 @@ def test_more_columns_than_half_of_what_a_query_gives(db: Database, path: Path) 
     assert (report.success_count, len(report.columns)) == (2, 900)
 
 
+@pytest.mark.parametrize(("kind", "says"), [("_localImage", True), ("_webimage", True), ("_error", False)])
+def test_pictures_in_cells_are_said_to_be_some(db: Database, path: Path, kind: str, says: bool) -> None:
+    """They have an error value for older programs; so have errors of a new kind, which are none."""
+    cell = '<c r="B2" t="e" vm="1"><v>#VALUE!</v></c>'
+    part = f'<rvStructures xmlns="x" count="1"><s t="{kind}"><k n="a" t="i"/></s></rvStructures>'
+    lines = HEADER + row(2, number("A2", 1), cell) + row(3, number("A3", 2))
+    write_rows(path, lines, parts={"xl/richData/rdrichvaluestructure.xml": part})
+    report = db.load(path, table="t", workers=0)
+    assert (report.success_count, report.error_count) == (1, 1)
+    assert any("pictures in cells have the error value #VALUE! in the file (b)" in str(n) for n in report.notes) == says
+
+
 # ---- NAMES OF FILES ---------------------------------------------------------------------------------------------
 
 
