@@ -130,6 +130,15 @@ def test_memory_and_sizes_are_bounded_in_every_format(tmp_path: Path, form: str)
     assert (died.value.exit_code, path.name in str(died.value.place)) == (3, True)
 
 
+@pytest.mark.parametrize("form", WRITERS)
+def test_time_is_bounded_in_every_format(tmp_path: Path, form: str) -> None:
+    """A millionth of a second, in which nothing is read."""
+    path = write(tmp_path, form, [["id", "text"], [1, "x"]])
+    with pytest.raises(InputError, match="took longer than 1e-06 s") as late:
+        inspect_workbook(path, workers=1, limits=Limits(task_seconds=1e-6))
+    assert (late.value.exit_code, path.name in str(late.value.place)) == (3, True)
+
+
 def test_error_values_and_formulas_in_every_format(tmp_path: Path) -> None:
     rows: list[list[Any]] = [["id", "n"], [1, Error("#N/A")], [2, Error("#DIV/0!")], [3, 5]]
     kinds = {}
