@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from importer.cells.field import Field
     from importer.contract.model import Contract
+    from importer.proposals.model import Question
     from importer.reading.header import SheetColumn
     from importer.reading.sheet_source import SheetSource
     from importer.settings import Settings
@@ -58,7 +59,15 @@ def read_texts(
     undecided = [column for column in texts if column not in named]
     proposals = propose(settings, source, undecided, hint=True)
     hints = [proposals.note(c) for c in undecided if c.index in proposals.found]
-    return contract, tuple(f"{hint}, it seems: loaded as text; --parse-texts loads values" for hint in hints)
+    seeming = [f"{hint}, it seems: loaded as text; --parse-texts loads values" for hint in hints]
+    asked = [(c.name, proposals.questions[c.index]) for c in undecided if c.index in proposals.questions]
+    return contract, (*seeming, *(_question_note(name, question) for name, question in asked))
+
+
+def _question_note(name: str, question: Question) -> str:
+    """Return what the first texts of a column leave open, which others may decide."""
+    what = question.what.partition(", and no other")[0]
+    return f"{name}: {what}: loaded as text; --parse-texts loads values, where no cell decides with {question.choice}"
 
 
 def without_unclear_points(

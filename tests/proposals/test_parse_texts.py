@@ -123,6 +123,17 @@ def test_what_a_point_before_three_digits_is(texts: list[str], unclear: list[str
     assert (found and found.texts.to_list(), found and found.comma) == (unclear, comma)
 
 
+def test_dates_in_an_order_that_no_cell_decides_are_told(db: Database, tmp_path: Path) -> None:
+    """They stay texts, and the note says what asks for values; where a later text decides, it says so, too."""
+    (tmp_path / "t.csv").write_text("d,n\n01/02/2024,1\n03/04/2024,2\n")
+    report = db.load(tmp_path / "t.csv")
+    assert db.rows("select d from t order by n") == [("01/02/2024",), ("03/04/2024",)]
+    wanted = (
+        'd: "01/02/2024" may be 2024-02-01 or 2024-01-02: loaded as text; --parse-texts loads values, where no cell'
+    )
+    assert any(str(note).startswith(wanted) for note in report.notes)
+
+
 def test_no_text_becomes_a_thousandth_of_what_it_means(db: Database, tmp_path: Path) -> None:
     """Where the table says that a column holds numbers, or `types` does; a contract that names the character is right."""
     path = save(tmp_path / "t.xlsx", ["a", "b", "c"], ["1.234", "1.234", "1.234"], ["12,5", "5", "0.5"], [1, 1.5, "2"])
