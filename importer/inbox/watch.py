@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from importer.batch.execution.schedule import signal_number
 from importer.batch.expand import SourceGroup, expand
 from importer.batch.import_spec import ImportSpec
 from importer.batch.many import ManyRequest, run_many
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 #: Modes in which each workbook exchanges what the last one left, so that they are loaded one after the other.
 _ONE_AT_A_TIME = ("create", "replace")
+#: What is added to the number of the signal that ended a command, for its exit code.
+_SIGNALLED = 128
 #: Longest pause before a workbook is tried again, or the server asked again, in seconds.
 _LONGEST_PAUSE = 300.0
 #: Seconds of one sleep; see `batch.execution.schedule.wait_for`.
@@ -78,7 +81,13 @@ def watch(request: WatchRequest, on_entry: Callable[[dict[str, Any]], None], say
     _check(request)
     with sole_watcher(request.folders.inbox):
         put_back_all(request.folders.inbox)
-        return _Watch(request, on_entry, say).run()
+        try:
+            code = _Watch(request, on_entry, say).run()
+        except KeyboardInterrupt as exc:
+            code = _SIGNALLED + signal_number(exc)
+        if code > _SIGNALLED:
+            say("stopped; the same command goes on, and imports nothing twice")
+        return code
 
 
 def _check(request: WatchRequest) -> None:
@@ -128,7 +137,7 @@ class _Watch:
             for arrivals in [[a] for a in ready] if alone else [ready] if ready else []:
                 stopped, reports = self._round(arrivals)
                 if stopped is not None:
-                    return 128 + stopped
+                    return _SIGNALLED + stopped
                 codes.add(ManyReport(tuple(reports)).exit_code)
             if self._request.once:
                 return next((code for code in WORST_FIRST if code in codes), 0)

@@ -211,6 +211,7 @@ def test_a_process_that_watches(db: Database, inbox: Inbox) -> None:
             running.process.send_signal(signal.SIGTERM)
             ran = running.finish()
     assert ran.code == 143, ran.err
+    assert ("nothing was published" in ran.err, "the same command goes on" in ran.err) == (False, True)
     assert [each["outcome"] for each in lines(ran.out)] == ["published"] * 3 + ["interrupted"]
     assert_clean(ran)
     assert inbox.names()[0] == ["d.xlsx"]
