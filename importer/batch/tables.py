@@ -199,16 +199,19 @@ class _Decision:
         """Return the columns that the sheets agree on: all of a new table, else those that are added."""
         if self.contract is None and self.table is None:
             return agree(surveys, drift=self.settings.drift, mixed=self.settings.mixed)
-        return agree_on_added({s: self._added(survey) for s, survey in surveys.items()}, mixed=self.settings.mixed)
+        added = {s: found for s, survey in surveys.items() if (found := self._added(survey)) is not None}
+        return agree_on_added(added, mixed=self.settings.mixed)
 
-    def _added(self, survey: SheetSurvey) -> SheetSurvey:
-        """Return the survey with nothing but the columns that an import of the sheet adds."""
+    def _added(self, survey: SheetSurvey) -> SheetSurvey | None:
+        """Return the survey with the columns that an import of the sheet adds; None if it has no other."""
         columns = [SheetColumn(n, c.header, c.name) for n, c in enumerate(survey.columns)]
         try:
             contract = self.contract or contract_from_table(cast("Table", self.table), columns)
         except ImporterError:
-            return replace(survey, columns=())
+            return None
         left = without_field(contract, columns)
+        if len(left) == len(columns):
+            return None
         new = {c.column.index for c in find_new_columns(contract, left, self.table) if c.known is None}
         return replace(survey, columns=tuple(c for n, c in enumerate(survey.columns) if n in new))
 
