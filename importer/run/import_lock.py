@@ -6,7 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from importer.errors import ImporterError
+from importer.errors import Conflict, ImporterError
 from importer.ledger.locks import lock_number
 from importer.ledger.schema import SCHEMA
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Seconds between two attempts to take a lock that another run holds. Polled, because a signal must end the wait.
 _POLL_SECONDS = 0.1
+#: Seconds of a wait between two looks whether anybody waits for this transaction.
+_LOOK_SECONDS = 1.0
 #: After so long a wait for a lock, the user is told how to end it.
 _ADVICE_SECONDS = 30.0
 _TRY = (
@@ -30,13 +32,14 @@ class ImportLock:
     Args:
         clock: clock of the run: has its deadline, and reports that the run waits.
         closing: set when the run ends, which ends the wait.
+        what: what another session does that holds the lock, for messages.
 
     Attributes:
         waiting: set while another session holds the lock.
     """
 
-    def __init__(self, clock: Clock, closing: threading.Event) -> None:
-        self._clock, self._closing = clock, closing
+    def __init__(self, clock: Clock, closing: threading.Event, what: str = "the same import") -> None:
+        self._clock, self._closing, self._what = clock, closing, what
         self.waiting = threading.Event()
         #: Server process of the session that held the lock for this run before.
         self._old_backend = 0
@@ -49,9 +52,11 @@ class ImportLock:
 
         Raises:
             TimedOut: the deadline passed.
+            Conflict: somebody waits for what this transaction of several imports did: perhaps who holds the lock.
             ImporterError: the run ended meanwhile.
         """
         number, waited, since, advised = lock_number(key), False, time.monotonic(), False
+        look_at = since + _LOOK_SECONDS
         while True:
             locked, ledger, backend = session.query(_TRY, [number, SCHEMA])[0]
             if locked:
@@ -59,6 +64,9 @@ class ImportLock:
             advise = not advised and time.monotonic() - since >= _ADVICE_SECONDS
             self._report_holder(session, number, reported=waited, advise=advise)
             advised = advised or advise
+            if session.is_joined and time.monotonic() >= look_at:
+                look_at += _LOOK_SECONDS
+                _require_nobody_waits(session)
             session.rollback()
             waited = True
             self.waiting.set()
@@ -94,10 +102,23 @@ class ImportLock:
                 continue
             if not reported:
                 self._clock.say(
-                    f"the same import is under way (role {role}, server process {backend}, since {since}); waiting"
+                    f"{self._what} is under way (role {role}, server process {backend}, since {since}); waiting"
                 )
             if advise:
                 self._clock.say(
                     f"still waiting for server process {backend} (role {role}, since {since}); if no run is under way "
                     f"there, end it: select pg_terminate_backend({backend})"
                 )
+
+
+def _require_nobody_waits(session: Session) -> None:
+    """Raise Conflict if a session waits for a lock of this one; the server cannot know that this one waits, too."""
+    blocked = session.value(
+        "select count(*) from pg_stat_activity a where a.datname = current_database() "
+        "and a.wait_event_type = 'Lock' and pg_backend_pid() = any(pg_blocking_pids(a.pid))"
+    )
+    if blocked:
+        raise Conflict(
+            "another run has begun one of these imports, and waits for this transaction",
+            choice="run again when it is done",
+        )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from importer.errors import DatabaseError
+from importer.errors import Conflict, DatabaseError
 from importer.postgres.kept_sessions import shared_session
 from importer.postgres.session import Session
 
@@ -45,7 +45,7 @@ class JoinedSession(Session):
         """End a part, which is kept if the whole is committed; after that, commit.
 
         Raises:
-            DatabaseError: the transaction is lost.
+            Conflict: the transaction is lost; another one may succeed.
         """
         if self._is_committed:
             super().commit()
@@ -86,8 +86,9 @@ class JoinedSession(Session):
         super().close()
 
 
-def _lost() -> DatabaseError:
-    return DatabaseError(
+def _lost() -> Conflict:
+    # An import that can do without what failed, such as making a table that another session made, has begun again.
+    return Conflict(
         "the transaction of all imports was rolled back, because a statement failed in it", choice="run again"
     )
 

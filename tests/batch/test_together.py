@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import queue
 import signal
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.commandline import assert_clean, importer_here
+from support.commandline import SECONDS, assert_clean, importer_here
 from support.tables import save, work_folder
 from support.warm import PROGRAM, Template
 
 from importer import import_many
-from importer.batch.execution.locks import LockRoom
-from importer.errors import ConnectionFailed, DatabaseError, MachineError, UsageError
-from importer.run.joined_session import JoinedSession
+from importer.batch.execution.locks import LockRoom, lock_tables
+from importer.errors import Conflict, ConnectionFailed, DatabaseError, MachineError, UsageError
+from importer.postgres.session import Session
+from importer.run.import_lock import ImportLock
+from importer.run.joined_session import JoinedSession, join_session
+from importer.runtime.progress import Clock, NoProgress
+from importer.runtime.retry import Deadline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -146,6 +152,55 @@ def test_later_workbooks_see_what_earlier_ones_did(db: Database, here: Path) -> 
     assert db.rows("select id, v, more from t order by id") == [(1, "x", None), (2, "newer", True)]
 
 
+def test_a_table_that_appears_meanwhile_is_loaded_into(
+    db: Database, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The failed statement ends the transaction, so that the whole set begins again."""
+    import importer.stages.load as story
+
+    def late(*args: Any) -> Any:
+        db.run("create table if not exists t (id bigint, v text, more text default 'x')")
+        return publish(*args)
+
+    publish = story.publish
+    monkeypatch.setattr(story, "publish", late)
+    report = load(db, retry_for=30)
+    assert outcomes(report) == ["published"] * 2, str(report)
+    assert db.rows("select id, more from t order by id") == [(1, "x"), (2, "x"), (3, "x")]
+
+
+def test_a_set_gives_way_to_an_import_that_waits_for_it(db: Database) -> None:
+    """That one holds the lock on an import of the set, whose transaction it waits for: neither could ever go on."""
+    key, statement = "ab" * 32, f"lock table {db.schema}.t"
+    db.run("create table t ()")
+    with Session(db.dsn) as other, ThreadPoolExecutor(1) as pool:
+        ImportLock(Clock(), threading.Event()).acquire(other, key)
+        with join_session(db.dsn) as joined:
+            joined.run(statement)
+            joined.commit()
+            waiting = pool.submit(other.run, statement)
+            with pytest.raises(Conflict, match="waits for this transaction"):
+                ImportLock(Clock(deadline=Deadline(SECONDS)), threading.Event()).acquire(joined, key)
+        waiting.result(SECONDS)
+
+
+def test_sets_into_one_table_wait_for_each_other(db: Database) -> None:
+    """Each would have an import of the other locked, if they have the same ones in other orders."""
+    said: queue.Queue[str] = queue.Queue()
+
+    class Says(NoProgress):
+        def say(self, text: str) -> None:
+            said.put(text)
+
+    with ThreadPoolExecutor(1) as pool, join_session(db.dsn) as second:
+        with join_session(db.dsn) as first:
+            lock_tables(first, ['"u"', f'"{db.schema}"."t"'], Clock())
+            waiting = pool.submit(lock_tables, second, ["t"], Clock(Says(), Deadline(SECONDS)))
+            assert said.get(timeout=SECONDS).startswith("another set of imports into the same table is under way")
+            assert not waiting.done()
+        waiting.result(SECONDS)
+
+
 def test_workers_read_and_this_session_writes(db: Database, here: Path) -> None:
     save(here / "a.xlsx", ["id", "v"], *[[n, "x"] for n in range(10, 40)])
     report = load(db, workers=2, chunk_rows=7)
@@ -184,7 +239,11 @@ def test_what_cannot_be_together_is_refused(db: Database, here: Path) -> None:
 #: Ends the process as `kill -9` does: before the commit, while it is under way, or behind it.
 KILL = """
 import os, signal, threading
-from importer.run.joined_session import JoinedSession
+from importer.postgres.session import Session
+from importer.run.import_lock import ImportLock
+from importer.run.joined_session import JoinedSession, join_session
+from importer.runtime.progress import Clock, NoProgress
+from importer.runtime.retry import Deadline
 commit = JoinedSession.commit_all
 def killed(self):
     if {when!r} == "in":

@@ -1,4 +1,6 @@
-"""Says what one transaction of many imports needs of the server's room for locks, which only a restart can enlarge.
+"""Says what one transaction of many imports needs of the server's room for locks, and keeps others out of its tables.
+
+The room can be enlarged by a restart only.
 
 PostgreSQL keeps a lock on every table that a transaction makes, fills or drops until it ends. Counted on 15: an
 import into a new table holds 4 (table, TOAST table, its index, the ledger's key), one into a table that exists 7 (the
@@ -7,14 +9,19 @@ same of staging, and the three types that are dropped with it).
 
 from __future__ import annotations
 
+import hashlib
+import threading
 from typing import TYPE_CHECKING
 
 from importer.errors import DatabaseError, UsageError
+from importer.postgres.catalog import parse_table_name
+from importer.run.import_lock import ImportLock
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from importer.postgres.session import Session
+    from importer.runtime.progress import Clock
 
 _LOCKS_OF_NEW, _LOCKS_OF_OTHERS = 4, 7
 #: Servers keep some more than they say: rounding, and memory that nothing else uses (12,800 where 6,400 are configured,
@@ -24,6 +31,26 @@ _ROUNDING = 1.1
 #: Background processes count, too.
 _OTHER_PROCESSES = 30
 _OUT_OF_MEMORY = "53200"
+#: Locks that stand for all names of tables: a set with thousands of tables takes no more.
+_TABLE_LOCKS = 64
+
+
+def lock_tables(session: Session, tables: Sequence[str], clock: Clock) -> None:
+    """Wait for other sets of imports into these tables, and keep later ones waiting until the session is closed.
+
+    Each import of a set is locked until the set is committed: two with the same imports in other orders would wait for
+    each other for ever.
+
+    Args:
+        session: session with the server, in which nothing was done yet.
+        tables: the tables as text.
+        clock: has the deadline, and reports that the set waits.
+    """
+    names = {parse_table_name(text)[1] for text in tables}
+    numbers = {int.from_bytes(hashlib.sha256(name.encode()).digest()[:4]) % _TABLE_LOCKS for name in names}
+    lock = ImportLock(clock, threading.Event(), "another set of imports into the same table")
+    for number in sorted(numbers):
+        lock.acquire(session, hashlib.sha256(f"tables of sets {number}".encode()).hexdigest())
 
 
 class LockRoom:

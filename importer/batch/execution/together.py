@@ -30,7 +30,7 @@ from importer.runtime.progress import Clock
 from importer.runtime.retry import Deadline, Retry
 from importer.stages.workspace import open_workspace
 
-from .locks import LockRoom
+from .locks import LockRoom, lock_tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,6 +115,8 @@ class _Together:
         """
         room = LockRoom(session, list(self._tables.values()))
         room.check()
+        if not self._dry_run:
+            lock_tables(session, list(self._tables.values()), Clock(self._progress(self._tasks[0])))
         for number, task in enumerate(self._tasks):
             self._import(number, task, session, room)
             if session.is_lost or (self._failed and self._stop_on_error):
@@ -218,10 +220,8 @@ class _Together:
     # ---- REPORTS ------------------------------------------------------------------------------------------------
 
     def _reports(self) -> list[ImportReport]:
-        return [report_of_run(t.spec, d.report, d.seconds) for t, d in zip(self._tasks, self._in_order(), strict=True)]
-
-    def _in_order(self) -> list[_Done]:
-        return [self._done[n] for n in sorted(self._done)]
+        done = [self._done[n] for n in sorted(self._done)]
+        return [report_of_run(t.spec, d.report, d.seconds) for t, d in zip(self._tasks, done, strict=True)]
 
     def _none_published(self) -> list[ImportReport]:
         """Return the reports where some imports failed; the others were not published for that reason."""
