@@ -71,7 +71,7 @@ with DAG("plain", schedule=None) as plain:
         task_id="load", workbook=FOLDER + "/{{ params.name }}.xlsx", params={"name": "a"}, **SHOP,
         outlets=[Asset("x-shop://orders")],
     ) >> BashOperator(
-        task_id="bash", append_env=True, env={"IMPORTER_DSN": "{{ conn.plain.get_uri() }}"},
+        task_id="bash", append_env=True, env={**PLAN["readme_env"], "PGOPTIONS": "{{ conn.shop.extra_dejson.options }}"},
         bash_command=f"set -o pipefail; {PLAN['python']} -m importer run {book('bash')} --table {TABLE} --rejects {FOLDER}/"
         "bash.rejects.xlsx --types id=integer --max-rejects 0 --json | tr -d '\\n'",
     )  # fmt: skip

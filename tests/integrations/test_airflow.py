@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +22,7 @@ from support.tables import save
 if TYPE_CHECKING:
     from conftest import Database
 
+README = Path(__file__).parents[2] / "README.md"
 DAGS = Path(__file__).parent / "airflow_dags.py"
 #: What stops a run within two seconds is said by the program; a machine under load takes longer for the same.
 STOPPED_SECONDS = 2.0
@@ -66,11 +69,12 @@ def run_dags(db: Database, folder: Path, day: dict[str, Any]) -> dict[str, Any]:
     (home / "dags").mkdir(parents=True)
     shutil.copy(DAGS, home / "dags")
     plan = {"folder": str(folder), "dsn": db.dsn.text, "python": sys.executable, "mapped": ["b", "c", "bad"]}
+    plan["readme_env"] = ast.literal_eval(re.findall(r"`env=(\{.+?\})`", README.read_text(encoding="utf-8"))[0])
     (home / "plan.json").write_text(json.dumps({**plan, "table": "orders", "day": day}))
     env = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "PG", "PYTHONWARN"))}
     env |= {
         "AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False", "DAG_PLAN": str(home / "plan.json"),
-        "AIRFLOW_CONN_SHOP": connection(db, extra={"cursor": "dictcursor"}), "AIRFLOW_CONN_PLAIN": connection(db),
+        "AIRFLOW_CONN_SHOP": connection(db, extra={"cursor": "dictcursor"}),
         "AIRFLOW_CONN_DOWN": connection(db, host="127.0.0.1", port=1),
         "AIRFLOW_CONN_ODD": connection(db, host="h,::1", password=PASSWORD, extra={"keepalives": True, "sslmode": "require"}),
     }  # fmt: skip
