@@ -47,6 +47,8 @@ _LAST_ROWS = 8
 _LONGEST_LABEL = 60
 _SUMMING = (b"SUM(", b"SUBTOTAL(", b"AGGREGATE(")
 _SUM_CELL = re.compile(rb'<c r="([A-Z]{1,3})(\d{1,7})"[^>]*><f\b[^>]*>([^<]*\b(?:SUM|SUBTOTAL|AGGREGATE)\([^<]*)</f>')
+#: A sum that leaves out others of its kind, which no data have.
+_SUBTOTAL = re.compile(rb"\s*SUBTOTAL\((?:10)?9,")
 _SPAN = re.compile(rb"\$?([A-Z]{1,3})\$?(\d{1,7}):\$?([A-Z]{1,3})\$?(\d{1,7})")
 #: A sum over a column of an Excel table: `SUBTOTAL(109,[amount])`.
 _TABLE_SUM = re.compile(rb"SUBTOTAL\(1?09,[^)]*\[")
@@ -103,6 +105,7 @@ class RowMark(NamedTuple):
         repeats: whether it, and rows below it in the window, may repeat the header.
         form: what its cells look like: `heading`, a single text in the first column; `bare`, nothing but numbers, and
             none in the first column.
+        subtotal: whether a formula is SUBTOTAL, which Excel's own command writes below each group.
     """
 
     row: int
@@ -110,6 +113,7 @@ class RowMark(NamedTuple):
     sums: tuple[int, ...] = ()
     repeats: bool = False
     form: Form = ""
+    subtotal: bool = False
 
 
 def find_marks(frame: pl.DataFrame, xml: bytes, formulas: int, *, head: bool = True) -> tuple[RowMark, ...]:
@@ -127,11 +131,12 @@ def find_marks(frame: pl.DataFrame, xml: bytes, formulas: int, *, head: bool = T
     sparse = _without_a_key(frame, columns) if beside else frame.clear()
     labels = _find_labels(sparse, columns)
     forms = find_forms(sparse, columns, len(frame))
-    sums = _find_sums(xml, len(frame)) if formulas else {}
+    sums, subtotals = _find_sums(xml, len(frame)) if formulas else ({}, set())
     texts = _first_text_row(frame, head=head)
     rows = sorted({*labels, *sums, *forms, *([texts] if texts else [])})
     return tuple(
-        RowMark(row, labels.get(row, -1), tuple(sums.get(row, ())), row == texts, forms.get(row, "")) for row in rows
+        RowMark(row, labels.get(row, -1), tuple(sums.get(row, ())), row == texts, forms.get(row, ""), row in subtotals)
+        for row in rows
     )
 
 
@@ -194,25 +199,29 @@ def _first_text_row(frame: pl.DataFrame, *, head: bool) -> int:
     return int(found[ROW][0]) if len(found) else 0
 
 
-def _find_sums(xml: bytes, rows: int) -> dict[int, list[int]]:
-    """Return the columns with a sum of cells above by row, without running totals."""
+def _find_sums(xml: bytes, rows: int) -> tuple[dict[int, list[int]], set[int]]:
+    """Return the columns with a sum of cells above by row, without running totals; and the rows with a SUBTOTAL."""
     if not any(holds_pair(xml, name[-2:]) and name in xml for name in _SUMMING):
-        return {}
+        return {}, set()
     by_column: dict[bytes, list[int]] = {}
+    subtotals = set[int]()
     for cell in _SUM_CELL.finditer(xml):
         if _sums_above(cell[1], int(cell[2]), cell[3]):
             by_column.setdefault(cell[1], []).append(int(cell[2]))
+            if _SUBTOTAL.match(cell[3]):
+                subtotals.add(int(cell[2]))
     found: dict[int, list[int]] = {}
     for letters, summed in by_column.items():
         if len(summed) <= max(_FEW, rows // _RUNNING) and (len(summed) == 1 or len(summed) * 2 <= rows):
             for row in summed:
                 found.setdefault(row, []).append(column_index(letters.decode()))
-    return found
+    return found, subtotals & found.keys()
 
 
 def _sums_above(letters: bytes, row: int, formula: bytes) -> bool:
-    """Return whether a formula sums two or more cells above it in its own column."""
+    """Return whether a formula sums two or more cells above it in its own column; a SUBTOTAL may sum one."""
     if _TABLE_SUM.search(formula):
         return True
     spans = [(left, int(top), right, int(bottom)) for left, top, right, bottom in _SPAN.findall(formula)]
-    return any(left == right == letters and top < bottom < row for left, top, right, bottom in spans)
+    least = 0 if _SUBTOTAL.match(formula) else 1
+    return any(left == right == letters and top + least <= bottom < row for left, top, right, bottom in spans)

@@ -58,6 +58,7 @@ def judge_marked(rows: JudgedRows, position: int) -> Verdict | None:
     if numbers and any(
         (
             summed and labelled and (pure or lacks_key),
+            summed and mark.subtotal and leads and plain,
             summed and plain and lacks_key,
             leads and equal and plain and (pure or lacks_key),
             pure and equal and lacks_key,

@@ -16,7 +16,6 @@ from importer.footer.column_numbers import find_column_numbers
 from importer.footer.footer import TAIL_ROWS, FooterRow, describe_rows, find_footer
 from importer.footer.judged_rows import Columns, RowsAbove
 from importer.footer.repeated_header import find_repeated, read_labels
-from importer.footer.row_marks import RowMark
 from importer.footer.sums_above import SumsAbove, find_amounts
 from importer.table.cell_range import CellRange, clip_merges, parse_merges
 from importer.table.data_rows import NO_LAST_ROW, DataRows
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from importer.decoding.tasks import WindowRead
+    from importer.footer.row_marks import RowMark
     from importer.settings import Settings
 
     from .windows import SheetFacts
@@ -251,7 +251,7 @@ def _marks_within(marks: Iterable[RowMark], data: DataRows) -> Iterator[RowMark]
         label = mark.label if left <= mark.label <= right else -1
         sums = tuple(c for c in mark.sums if left <= c <= right)
         if data.after < mark.row <= data.last and (label >= 0 or sums or mark.form):
-            yield RowMark(mark.row, label, sums, form=mark.form)
+            yield mark._replace(label=label, sums=sums, repeats=False)
 
 
 def _rows_above(

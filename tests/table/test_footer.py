@@ -268,6 +268,21 @@ def test_sums_by_formula(tmp_path: Path) -> None:
         assert source.rows == 10
 
 
+def test_subtotals_of_excel_in_two_columns(tmp_path: Path) -> None:
+    """No cell is missing beside these, and a group may have one row: what the formula is says it."""
+    lines, n = row(1, inline("A1", "place"), inline("B1", "n")), 2
+    for place, count in (("North", 2), ("South", 1)):
+        for k in range(n, n + count):
+            lines += row(k, inline(f"A{k}", place), number(f"B{k}", 4))
+        sums = formula(f"B{n + count}", f"SUBTOTAL(9,B{n}:B{n + count - 1})", str(4 * count))
+        lines += row(n + count, inline(f"A{n + count}", f"{place} Total"), sums)
+        n += count + 1
+    with reading(write_rows(tmp_path / "f.xlsx", lines)) as source:
+        assert list(source.data.left_out) == [4, 6]
+    with reading(write_rows(tmp_path / "g.xlsx", lines.replace("SUBTOTAL(9,", "SUM("))) as source:
+        assert list(source.data.left_out) == []
+
+
 def test_rows_that_look_blank(tmp_path: Path) -> None:
     """Formulas that return "" down to the last row of a form: blank rows, whose cells are accounted for."""
     lines = row(1, inline("A1", "a"), inline("B1", "b"))
