@@ -18,7 +18,7 @@ from importer.plan.infer import infer_type, special_type
 from .one_import import describe
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
     from typing import Any
 
     from importer.settings import DriftPolicy, MixedPolicy
@@ -43,13 +43,16 @@ class Agreement(NamedTuple):
     notes: tuple[str, ...]
 
 
-def agree(surveys: Mapping[str, SheetSurvey], *, drift: DriftPolicy, mixed: MixedPolicy) -> Agreement:
+def agree(
+    surveys: Mapping[str, SheetSurvey], *, drift: DriftPolicy, mixed: MixedPolicy, given: Container[str] = ()
+) -> Agreement:
     """Return the columns of a new table, and the sheets that do not fit.
 
     Args:
         surveys: the sheets, by what names them in messages.
         drift: what to do with columns that fewer than half of the sheets have.
         mixed: see `plan.infer.infer_type`.
+        given: names of columns whose types the user gives, whatever their kinds.
     """
     refused = {source: _strange(survey) for source, survey in _strangers(surveys).items()}
     left = {source: survey for source, survey in surveys.items() if source not in refused}
@@ -58,23 +61,24 @@ def agree(surveys: Mapping[str, SheetSurvey], *, drift: DriftPolicy, mixed: Mixe
     if drift == "refuse":
         refused |= {s: error for s, survey in left.items() if (error := _extra(survey, table, counts, len(left)))}
         left = {source: survey for source, survey in left.items() if source not in refused}
-    columns, notes = _decide(left, table, mixed)
+    columns, notes = _decide(left, table, mixed, given)
     return Agreement(columns, refused, notes)
 
 
-def agree_on_added(surveys: Mapping[str, SheetSurvey], *, mixed: MixedPolicy) -> Agreement:
+def agree_on_added(surveys: Mapping[str, SheetSurvey], *, mixed: MixedPolicy, given: Container[str] = ()) -> Agreement:
     """Return the columns that sheets add to a table or to those of a contract; no sheet is refused here.
 
     Args:
         surveys: the sheets with their new columns alone, by what names them in messages.
         mixed: see `plan.infer.infer_type`.
+        given: as for `agree`.
     """
-    columns, notes = _decide(surveys, set(_counts(surveys)), mixed)
+    columns, notes = _decide(surveys, set(_counts(surveys)), mixed, given)
     return Agreement(columns, {}, notes)
 
 
 def _decide(
-    left: Mapping[str, SheetSurvey], table: set[str], mixed: MixedPolicy
+    left: Mapping[str, SheetSurvey], table: set[str], mixed: MixedPolicy, given: Container[str]
 ) -> tuple[tuple[AgreedColumn, ...], tuple[str, ...]]:
     """Return those columns of the sheets that belong to the table, and notes."""
     columns, notes = [], []
@@ -85,7 +89,7 @@ def _decide(
             continue
         agreed, note = _agreed(name, having, mixed)
         columns.append(agreed)
-        notes += [note] if note else []
+        notes += [note] if note and name not in given else []
         lacking = [source for source in left if source not in having]
         notes += [f"column {name!r} is NULL or its default for {_listed(lacking)}: no such column"] if lacking else []
     return tuple(columns), tuple(notes)

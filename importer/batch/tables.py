@@ -10,6 +10,7 @@ from importer.contract.excel_options import with_excel
 from importer.contract.loader import load_contract
 from importer.errors import ImporterError, UsageError
 from importer.plan.drift import find_new_columns, without_field
+from importer.plan.model import find_column
 from importer.plan.target import contract_from_table
 from importer.postgres.catalog import find_table, parse_table_name
 from importer.postgres.embedded import EmbeddedServer
@@ -26,7 +27,7 @@ from .survey import SheetSurvey
 from .table_names import target_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from importer.contract.model import Contract
     from importer.postgres.catalog import Table
@@ -197,14 +198,21 @@ class _Decision:
 
     def agree(self, surveys: dict[str, SheetSurvey]) -> Agreement:
         """Return the columns that the sheets agree on: all of a new table, else those that are added."""
+        given, mixed = self._given(surveys.values()), self.settings.mixed
         if self.contract is None and self.table is None:
-            return agree(surveys, drift=self.settings.drift, mixed=self.settings.mixed)
+            return agree(surveys, drift=self.settings.drift, mixed=mixed, given=given)
         added = {s: found for s, survey in surveys.items() if (found := self._added(survey)) is not None}
-        return agree_on_added(added, mixed=self.settings.mixed)
+        return agree_on_added(added, mixed=mixed, given=given)
+
+    def _given(self, surveys: Iterable[SheetSurvey]) -> set[str]:
+        """Return the names of the columns whose types the settings name."""
+        words = [word for word, _ in self.settings.types]
+        found = (find_column(_sheet_columns(survey), word) for survey in surveys for word in words)
+        return {column.name for column in found if column}
 
     def _added(self, survey: SheetSurvey) -> SheetSurvey | None:
         """Return the survey with the columns that an import of the sheet adds; None if it has no other."""
-        columns = [SheetColumn(n, c.header, c.name) for n, c in enumerate(survey.columns)]
+        columns = _sheet_columns(survey)
         try:
             contract = self.contract or contract_from_table(cast("Table", self.table), columns)
         except ImporterError:
@@ -214,6 +222,10 @@ class _Decision:
             return None
         new = {c.column.index for c in find_new_columns(contract, left, self.table) if c.known is None}
         return replace(survey, columns=tuple(c for n, c in enumerate(survey.columns) if n in new))
+
+
+def _sheet_columns(survey: SheetSurvey) -> list[SheetColumn]:
+    return [SheetColumn(n, c.header, c.name) for n, c in enumerate(survey.columns)]
 
 
 def _agree(numbers: list[int], tasks: dict[int, ImportTask], decide: _Decision, workplace: Workplace) -> PlannedTables:

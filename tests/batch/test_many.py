@@ -260,6 +260,16 @@ def test_imports_may_be_given_as_such(db: Database, tmp_path: Path) -> None:
         load(db, [ImportSpec(str(path), table="t1", options={"mod": "append"})])
 
 
+def test_a_given_type_is_not_said_to_be_another(db: Database, tmp_path: Path) -> None:
+    """Not even of a column whose kinds mix; its type is named by header, name or letter."""
+    save(tmp_path / "a.xlsx", ["The id", "v"], [1, 5])
+    save(tmp_path / "b.xlsx", ["The id", "v"], ["x", "y"], [2, 6])
+    for table, word in (("t1", "The id"), ("t2", "the_id"), ("t3", "A")):
+        report = load(db, [tmp_path / "a.xlsx", tmp_path / "b.xlsx"], table=table, types={word: "integer"})
+        assert (report.sums["success_count"], report.sums["error_count"]) == (2, 1)
+        assert [note.split(" is ")[0] for note in report.notes] == ["column 'v'"]
+
+
 def test_no_child_is_left(db: Database, tmp_path: Path) -> None:
     import psutil
 
