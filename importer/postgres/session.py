@@ -166,7 +166,8 @@ class Session:
         self._dsn = dsn
         self.guard = InterruptibleCaller(deadline)
         with database_errors(dsn, connecting=True), contextlib.ExitStack() as opened:
-            self._database = opened.enter_context(_open_database(in_utf8(dsn.text)))
+            self._database = _open_database(in_utf8(dsn.text))
+            opened.callback(self._close_resources, self._database)
             self._connection = opened.enter_context(adbc_driver_manager.AdbcConnection(self._database))
             self.encoding_name, self.user_path, schemas = map(str, self.query(_SET_UP)[0][:3])
             # What is in a temporary schema is gone with the session.
@@ -193,11 +194,13 @@ class Session:
         """
         # Errors are ignored: cleanup must not hide the first error.
         with contextlib.suppress(ImporterError):
-            self.guard.close(self._close_resources, self.cancel)
+            self.guard.close(lambda: self._close_resources(self._connection, self._database), self.cancel)
 
-    def _close_resources(self) -> None:
-        for resource in (self._connection, self._database):
-            # Closing a lost connection fails. RuntimeError: another thread has a statement open, and closes it later.
+    @staticmethod
+    def _close_resources(*resources: adbc_driver_manager.AdbcConnection | adbc_driver_manager.AdbcDatabase) -> None:
+        for resource in resources:
+            # Closing a lost connection fails. RuntimeError: another thread has a statement open, and closes it then, or
+            # a signal came when there was a connection that the session did not have yet.
             with contextlib.suppress(adbc_driver_manager.Error, RuntimeError):
                 resource.close()
 

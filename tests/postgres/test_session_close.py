@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import adbc_driver_manager
 import pytest
 from support.asking import ask
 from support.serving import wait_for
@@ -22,6 +23,20 @@ def test_session_that_another_thread_still_uses(server: Dsn) -> None:
     with session._statement() as statement:
         statement.set_sql_query("select 1")
         session.close()
+
+
+def test_signal_while_the_connection_is_made(server: Dsn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may come when there is a connection that nobody has yet: the database refuses to be closed then."""
+    made, connect = [], adbc_driver_manager.AdbcConnection
+
+    def interrupted(database: Any) -> Any:
+        made.append(connect(database))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(adbc_driver_manager, "AdbcConnection", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Session(server)
+    made[0].close()
 
 
 def test_call_that_ends_long_after_it_was_cancelled(server: Dsn, monkeypatch: pytest.MonkeyPatch) -> None:
