@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from importer.errors import ImporterError, WorkbookRefused
 from importer.excel.addresses import column_letters
@@ -23,6 +24,8 @@ _RESAVE = "open it in Excel or LibreOffice and save it as .xlsx"
 #: xlrd's types of cells.
 _EMPTY, _TEXT, _NUMBER, _DATE, _BOOLEAN, _ERROR = range(6)
 _BIFF8 = 80
+#: The type of a stream in the directory of an OLE document.
+_STREAM = 2
 #: The value of a formula without a result: how it was written is not decoded.
 _FORMULA = "?"
 
@@ -50,6 +53,7 @@ class XlsBook:
         self.formats = ["General"]
         self._styles: dict[int, int] = {}
         with self._refusals(), open(os.devnull, "w", encoding="utf-8") as log:  # noqa: PTH123 - a device
+            _refuse_endless_streams(path, log)
             self._book: Any = xlrd.open_workbook(
                 str(path), logfile=log, formatting_info=True, on_demand=True, ragged_rows=True
             )
@@ -164,3 +168,27 @@ class XlsBook:
                 self.formats.append(code)
             found = self._styles[xf] = self.formats.index(code)
         return found
+
+
+def _refuse_endless_streams(path: Path, log: IO[str]) -> None:
+    """Refuse a small stream whose sectors form a circle: xlrd looks for circles only in the large ones ([MS-CFB] 2.4).
+
+    Raises:
+        WorkbookRefused: there is one.
+    """
+    from xlrd.compdoc import CompDoc
+
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        container = CompDoc(content, logfile=log)
+    following = container.SSAT
+    for stream in container.dirlist:
+        sector, left = stream.first_SID, len(following)
+        if stream.etype != _STREAM or stream.tot_size >= container.min_size_std_stream:
+            continue
+        while 0 <= sector < len(following):
+            sector, left = following[sector], left - 1
+            if left < 0:
+                raise WorkbookRefused(
+                    "the workbook is damaged: the sectors of a stream form a circle", place=path.name,
+                    choice=f"copy it again, or {_RESAVE}",
+                )  # fmt: skip

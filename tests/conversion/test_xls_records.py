@@ -6,7 +6,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support import excel5
-from support.excel5 import chart, dimensions, formula, integer, label, number, rich, row_facts, worksheet, write_excel5
+from support.excel5 import (
+    chart,
+    dimensions,
+    formula,
+    integer,
+    label,
+    number,
+    rich,
+    row_facts,
+    worksheet,
+    write_excel5,
+    write_small,
+)
 from support.otherbooks import Table, write_xls
 from support.reading import ReadCells, read_cells, reading
 
@@ -101,6 +113,24 @@ def test_cell_that_is_written_twice_is_refused(tmp_path: Path, again: bytes) -> 
     with pytest.raises(WorkbookRefused, match=r"cell [AB]2 is written more than once"):
         cells_of(path)
     assert cells_of(write_excel5(tmp_path / "b.xls", dimensions(0, 0) + CELLS[14:] + label(2, 0, b"y")))
+
+
+CHAINS = {
+    "a circle": {1: 0},
+    "one sector after itself": {0: 0},
+    "beyond all": {2: 5000},
+    "a free sector": {2: 0xFFFFFFFF},
+}
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("following", CHAINS.values(), ids=CHAINS)
+def test_small_workbook_whose_sectors_do_not_end_is_refused(tmp_path: Path, following: dict[int, int]) -> None:
+    """xlrd would follow a circle for ever; the same workbook with its chain as it is can be read."""
+    assert cells_of(write_small(tmp_path / "b.xls", CELLS)) == WANTED
+    with pytest.raises(WorkbookRefused, match="damaged") as caught:
+        cells_of(write_small(tmp_path / "b.xls", CELLS, following))
+    assert caught.value.exit_code == 3
 
 
 def test_encrypted_workbook_is_refused_with_a_way_out(tmp_path: Path) -> None:

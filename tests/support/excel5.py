@@ -97,3 +97,44 @@ def write_excel5(
     at = data.find("Book\0".encode("utf-16-le"))
     path.write_bytes(data[: at + 64] + struct.pack("<H", 10) + data[at + 66 :])
     return path
+
+
+def write_small(path: Path, sheet: bytes, following: dict[int, int] | None = None) -> Path:
+    """The same with its stream in sectors of 64 bytes, as small ones are written; `following` changes their chain."""
+    write_excel5(path, sheet)
+    data = path.read_bytes()
+    at = data.find(struct.pack("<HHHH", 0x809, 8, 0x500, _BOOK))
+    stream = data[at : at + 4096].rstrip(b"\0") + bytes(3)
+    mini = stream.ljust(-(-len(stream) // 64) * 64, b"\0")
+    chain = {n: n + 1 for n in range(len(mini) // 64 - 1)} | {len(mini) // 64 - 1: _END} | (following or {})
+    sectors = mini.ljust(-(-len(mini) // 512) * 512, b"\0")
+    last = 2 + len(sectors) // 512
+    table = [0xFFFFFFFD, _END, _END, *range(4, last + 1), _END]
+    root = _entry("Root Entry", 5, 3, len(mini), 1) + _entry("Book", 2, 0, len(stream), _FREE)
+    sizes = (
+        struct.pack("<HHHHH", 0x3E, 3, 0xFFFE, 9, 6)
+        + bytes(10)
+        + struct.pack("<IIIIIIII", 1, 1, 0, 4096, 2, 1, _END, 0)
+    )
+    head = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(16) + sizes + struct.pack("<I", 0)
+    path.write_bytes(
+        head.ljust(512, b"\xff")
+        + _sector(table)
+        + root.ljust(512, b"\0")
+        + _sector([chain[n] for n in sorted(chain)])
+        + sectors
+    )
+    return path
+
+
+_END, _FREE = 0xFFFFFFFE, 0xFFFFFFFF
+
+
+def _sector(numbers: Sequence[int]) -> bytes:
+    return struct.pack(f"<{len(numbers)}I", *numbers).ljust(512, b"\xff")
+
+
+def _entry(name: str, kind: int, start: int, size: int, child: int) -> bytes:
+    text = (name + "\0").encode("utf-16-le")
+    links = struct.pack("<HBBIII", len(text), kind, 1, _FREE, _FREE, child)
+    return text.ljust(64, b"\0") + links + bytes(36) + struct.pack("<IQ", start, size)
