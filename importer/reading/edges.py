@@ -83,7 +83,7 @@ def find_edges(
     outside = _count_outside(parts, data)
     footer: list[FooterRow] = []
     if settings.footer != "keep":
-        footer = _with_totals_row(_find_footer(windows, data, parts, complete=complete), cut, data)
+        footer = _with_stated(_find_footer(windows, data, parts, complete=complete), cut, data)
         footer = _with_repeated(footer, windows, data, read_labels(head, header.first, header.last))
         footer = _with_column_numbers(footer, windows, data.within(data.of(head)), header)
     if settings.footer == "error" and footer and complete:
@@ -279,10 +279,18 @@ def _with_repeated(
     return sorted([*footer, *found], key=lambda each: each.row)
 
 
-def _with_totals_row(footer: list[FooterRow], cut: SheetFacts, data: DataRows) -> list[FooterRow]:
-    """Return the footer with the totals row that the Excel table states."""
+def _with_stated(footer: list[FooterRow], cut: SheetFacts, data: DataRows) -> list[FooterRow]:
+    """Return the footer with what the Excel table states: its totals row, and that remarks are below it.
+
+    A row right below it may be one that somebody added without the table taking it in.
+    """
     stated = stated_table(cut)
-    if stated is None or not stated[2] or not data.after < stated[0].bottom <= data.last:
+    if stated is None or not data.after < stated[0].bottom <= data.last:
         return footer
-    others = [each for each in footer if each.row != stated[0].bottom]
-    return sorted([*others, FooterRow(stated[0].bottom, "totals", certain=True)], key=lambda each: each.row)
+    bottom = stated[0].bottom
+    below = [each.row > bottom + 1 and each.reason == "remarks" for each in footer]
+    footer = [each._replace(certain=True) if is_below else each for each, is_below in zip(footer, below, strict=True)]
+    if not stated[2]:
+        return footer
+    others = [each for each in footer if each.row != bottom]
+    return sorted([*others, FooterRow(bottom, "totals", certain=True)], key=lambda each: each.row)

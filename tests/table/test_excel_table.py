@@ -55,6 +55,15 @@ def test_totals_row_of_an_excel_table(tmp_path: Path) -> None:
         assert source.rows == 4
 
 
+def test_remarks_below_an_excel_table(tmp_path: Path) -> None:
+    """In two columns a text alone may be a row; below a blank row that the table does not hold it is none."""
+    lines = [["a", "b"], ["x", 1], ["y", 2], [], ["Source: the office"]]
+    with reading(save(tmp_path, lines, "A1:B3")) as source:
+        assert (list(source.data.left_out), source.rows) == ([5], 2)
+    with reading(save(tmp_path, [*lines[:3], ["Source: the office"]], "A1:B3")) as source:
+        assert (list(source.data.left_out), source.rows) == ([], 3)
+
+
 def test_several_excel_tables_say_nothing_of_the_sheet(tmp_path: Path) -> None:
     lines = [["a", "b", None, "c", "d"], [1, 2, None, 3, 4], [5, 6, None, 7, 8]]
     with reading(save(tmp_path, lines, "A1:B3", "D1:E3")) as source:
