@@ -173,7 +173,8 @@ def _classify(kind: bytes, content: bytes) -> tuple[Kind, bytes]:
         told = [*filled, *(re.sub(rb"<[^>]*>", b"", each[1] or b"") for each in inline)]
         return "unreadable", b"several values: " + b" | ".join(map(_plain, told))
     if inline:
-        return "inline", inline[0][1] or b""
+        written = inline[0][1] or b""
+        return ("unreadable", loose) if b"<" not in written and (loose := _loose(written)) else ("inline", written)
     if not filled:
         return _without_value(kind, content, has_element=bool(values))
     return _with_value(kind, filled[0])
@@ -183,7 +184,14 @@ def _without_value(kind: bytes, content: bytes, *, has_element: bool) -> tuple[K
     if kind == b"str" and has_element:
         return "blank", b""
     formula = _FORMULA.search(content) if b"<f" in content else None
-    return ("formula", b"=" + _plain(formula[1] or b"")) if formula else ("empty", b"")
+    if formula:
+        return "formula", b"=" + _plain(formula[1] or b"")
+    return ("unreadable", loose) if (loose := _loose(content)) else ("empty", b"")
+
+
+def _loose(content: bytes) -> bytes:
+    """Return a text that stands in none of the elements that a cell has, which some reader may show."""
+    return _plain(re.sub(rb"<[^>]*>", b"", content)).strip() if content else b""
 
 
 def _with_value(kind: bytes, value: bytes) -> tuple[Kind, bytes]:

@@ -52,6 +52,8 @@ def path(tmp_path: Path) -> Path:
 
 CELLS = {
     "inline text in v": ('<c r="B2" t="inlineStr"><v>x &amp; y</v></c>', ("text", "x & y")),
+    "inline text without t": ('<c r="B2" t="inlineStr"><is>x &amp; y</is></c>', ("unreadable", "x & y")),
+    "value in an unknown element": ('<c r="B2"><value> 5 </value></c>', ("unreadable", "5")),
     "reference to NUL": ('<c r="B2" t="str"><v>a&#0;b</v></c>', ("text", "a\0b")),
     "references to halves of a character": ('<c r="B2" t="str"><v>&#xD83D;&#56832;</v></c>', ("text", "\U0001f600")),
     "reference to half a character": ('<c r="B2" t="str"><v>a&#xD83D;</v></c>', ("text", "a_xD83D_")),
