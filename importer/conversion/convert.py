@@ -6,6 +6,7 @@ import contextlib
 import itertools
 from typing import TYPE_CHECKING
 
+from importer.errors import WorkbookRefused
 from importer.excel.addresses import refuse_columns
 from importer.workers.own_process import require_worker
 
@@ -38,7 +39,10 @@ def convert_sheet(task: ConvertTask) -> Converted:
     if chosen < 0:
         PackageWriter(task.out, book, -1).write((), beside)
         return Converted(book.reader, 0, 0)
-    with SecondReader(task.path, book.sheets[chosen].name, epoch_1904=book.epoch_1904) as second:
+    name = book.sheets[chosen].name
+    if sum(sheet.name == name for sheet in book.sheets) > 1:  # the second reader knows sheets by their names
+        raise WorkbookRefused(f"several sheets have the name {name!r}", place=task.path.name, choice="rename them")
+    with SecondReader(task.path, name, epoch_1904=book.epoch_1904) as second:
         PackageWriter(task.out, book, chosen).write(second.check(_not_too_wide(rows, task.most_columns)), beside)
         return Converted(book.reader, second.compared, second.ignored)
 

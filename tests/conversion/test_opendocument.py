@@ -123,6 +123,13 @@ def test_values_that_the_readers_take_for_different_ones_are_refused(tmp_path: P
     assert isinstance(caught.value, WorkbookRefused) or str(caught.value.place).endswith("Data!B2")
 
 
+def test_sheets_of_the_same_name_are_refused(tmp_path: Path) -> None:
+    """The second reader would read the last one, whichever is asked for."""
+    content = table(HEAD + row(text("x"))) + table(HEAD + row(text("y")))
+    with pytest.raises(WorkbookRefused, match="several sheets have the name 'Data'"):
+        look(tmp_path, content)
+
+
 def test_flat_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "b.fods"
     path.write_text(
