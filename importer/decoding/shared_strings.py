@@ -21,6 +21,7 @@ from importer.excel.normalize_xml import decode_wide_escapes, normalize_strings
 from importer.excel.package import Package
 from importer.runtime.prefetch import map_in_threads
 from importer.workers.allocator import release_memory
+from importer.workers.file_size import is_beside_others
 from importer.workers.own_process import require_worker
 
 from .engine import read_strings
@@ -107,7 +108,9 @@ def _parse(task: StringsTask, *, rewritten: bool) -> int:
     count, at, others = 0, [np.empty(0, np.int64)], []
     with Package(task.workbook, task.limits) as package, StringViewWriter(task.out) as column:
         items = _split_at_items(normalize_strings(package, task.part, rewritten=rewritten), task.limits.row_bytes)
-        for block in map_in_threads(_parse_block, items, os.cpu_count() or 1):
+        beside = is_beside_others()
+        parsed = map(_parse_block, items) if beside else map_in_threads(_parse_block, items, os.cpu_count() or 1)
+        for block in parsed:
             column.add(block.views, block.data, block.decoded)
             at.append(block.at + count)
             others += block.others

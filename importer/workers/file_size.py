@@ -38,6 +38,11 @@ def declare_beside_others() -> None:
     _ThisProcess.is_beside_others = True
 
 
+def is_beside_others() -> bool:
+    """Return whether this process runs one import after the other beside others, which use the other cores."""
+    return _ThisProcess.is_beside_others
+
+
 def _most(workers: int) -> _Most:
     return _SIDE_BY_SIDE if _ThisProcess.is_beside_others and workers == 1 else _ANYWHERE
 
