@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from importer.errors import ConnectionFailed
+from importer.errors import ConnectionFailed, Interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,26 +30,32 @@ class RayExecutor(Executor):
     def __init__(self, **options: Any) -> None:
         self._options = {"num_cpus": 1, **options}
         self._refs: dict[Future[Any], Any] = {}
+        #: Numbers of the imports that the tasks are, as far as they are any.
+        self._numbers: dict[Future[Any], int | None] = {}
 
     def submit(self, function: Callable[..., Answer], /, *args: Any, **kwargs: Any) -> Future[Answer]:
         """Hand out a task, and return its future; cancelling that cancels the task."""
         ref = ray.remote(**self._options)(function).remote(*args, **kwargs)
         future: Future[Answer] = Future()
         self._refs[future] = ref
+        self._numbers[future] = getattr(args[0], "number", None) if args else None
         future.add_done_callback(self._ended)
         ref.future().add_done_callback(lambda answer: _settle(future, answer))
         return future
 
     def _ended(self, future: Future[Any]) -> None:
         ref = self._refs.pop(future, None)
+        self._numbers.pop(future, None)
         if future.cancelled() and ref is not None:
             _cancel(ref)
 
     def stop(self, _stop_batch: Callable[[str], list[int]], _batch: str) -> set[int]:
         """Cancel all tasks, which interrupts those that run; see `clusters.Cluster`."""
+        # Ray answers for each, and does not say which of them ran.
+        numbers = {number for number in list(self._numbers.values()) if number is not None}
         for ref in list(self._refs.values()):
             _cancel(ref)
-        return set()
+        return numbers
 
     def ask_workers(self, function: Callable[[], Answer]) -> dict[str, Answer]:
         """Call a function in a worker of every machine; see `clusters.Cluster`."""
@@ -78,6 +84,8 @@ def _settle(future: Future[Answer], answer: Future[Answer]) -> None:
     error = answer.exception()
     if error is None:
         future.set_result(answer.result())
+    elif isinstance(error, ray.exceptions.TaskCancelledError):
+        future.set_exception(Interrupted("the import was told to stop", choice="run the same command again"))
     else:
         future.set_exception(error)
 

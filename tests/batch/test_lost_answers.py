@@ -10,6 +10,7 @@ from support.tables import save
 
 from importer import import_many
 from importer.batch.execution.tasks import run_task
+from importer.errors import Interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,3 +50,18 @@ def test_what_a_lost_worker_published_is_told_and_not_loaded_again(db: Database,
     # Another command has not done it.
     after = import_many(folder, **how)
     assert (after.sums["published"], after.sums["already_imported"], after.sums["success_count"]) == (0, 3, 0)
+
+
+class Stops(Executor):
+    """Stops each task that it is given, as Ray does with one that is cancelled."""
+
+    def submit(self, _function: Callable[..., Any], /, *_args: Any, **_kwargs: Any) -> Future[Any]:
+        future = Future[Any]()
+        future.set_exception(Interrupted("it was told to stop"))
+        return future
+
+
+def test_what_its_executor_stopped_is_told_as_interrupted(db: Database, tmp_path: Path) -> None:
+    db.run("create table t (id bigint not null, v text)")
+    report = import_many(made_books(tmp_path / "in", 2), to=db.dsn.text, table="t", executor=Stops())
+    assert (report.exit_code, report.sums["interrupted"], report.sums["failed"]) == (130, 2, 0)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 from support.clusters import made_books, make_held, wait_for_locks
+from support.commandline import started
 from support.serving import held
 
 from importer import ConnectionFailed, import_many
@@ -55,6 +57,28 @@ def test_a_local_ray(db: Database, books: Path, monkeypatch: pytest.MonkeyPatch)
     rows = [(n + more, f"{letter}{n}") for more, letter in ((0, "a"), (100, "b")) for n in range(BOOKS)]
     for table in ("t", "held"):
         assert db.rows(f"select id, v from {table} order by id") == rows
+
+
+@pytest.mark.timeout(600)
+def test_ctrl_c_cancels_and_the_same_command_goes_on(
+    db: Database, books: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "120")
+    make_held(db)
+    program = (
+        "import signal as s; s.signal(s.SIGINT, s.default_int_handler); from importer.__main__ import main; main()"
+    )
+    arguments = ("run", str(books), "--table", "held", "--to", db.dsn.text, "--on", "ray://local", "--json")
+    command = (sys.executable, "-c", program, *arguments)
+    with held(db.dsn, "held"), started(*command, env={"PYTHONWARNINGS": ""}) as running:
+        wait_for_locks(db, 1)
+        running.process.send_signal(signal.SIGINT)
+        ran = running.finish()
+        assert ran.code == 130, ran.err
+        assert ran.json["sums"]["interrupted"] == BOOKS
+        wait_for_locks(db, 0)
+    assert import_many(books, to=db.dsn.text, table="held").exit_code == 0
+    assert db.rows("select count(*), count(distinct id) from held") == [(2 * BOOKS, 2 * BOOKS)]
 
 
 @pytest.mark.timeout(1200)

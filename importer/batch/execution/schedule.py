@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from importer.batch.one_import import describe
 from importer.batch.report import ImportReport, failed_report, not_started_report, stopped_report
-from importer.errors import MachineError
+from importer.errors import Interrupted, MachineError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -142,6 +142,8 @@ class Schedule:
         task = self._tasks[number]
         try:
             report = future.result()
+        except Interrupted:
+            return stopped_report(task.spec)
         except Exception as exc:  # noqa: BLE001 - whatever an executor raises, such as that its worker died
             return failed_report(task.spec, given_up_error(exc))
         return replace(report, error=self._workplace.explained(task, report.error)) if report.error else report
