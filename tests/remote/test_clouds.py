@@ -9,7 +9,9 @@ import random
 import shutil
 import socket
 import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,9 +26,10 @@ from importer.urls import Url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 CONTENT = random.Random(9).randbytes(450_000)
+#: Where `.ci/run` installs azurite.
+AZURITE = Path(sys.prefix, "azurite", "node_modules", ".bin")
 #: The account that azurite has, with the key that its documentation gives.
 ACCOUNT = (
     "DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey="
@@ -54,7 +57,7 @@ def google(_: Path) -> Iterator[Any]:
 @contextlib.contextmanager
 def microsoft(folder: Path) -> Iterator[Any]:
     pytest.importorskip("adlfs", reason="adlfs is not installed (pip install 'importer[cloud]')")
-    azurite = shutil.which("azurite-blob")
+    azurite = shutil.which("azurite-blob") or shutil.which("azurite-blob", path=str(AZURITE))
     if azurite is None:
         pytest.skip("azurite is not installed (npm install -g azurite)")
     import adlfs
@@ -77,7 +80,7 @@ def microsoft(folder: Path) -> Iterator[Any]:
         process.wait(240)
 
 
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("ignore")  # of the libraries, and of what starts the server of gs://
 @pytest.mark.parametrize(("scheme", "serve"), [("gs", google), ("az", microsoft)])
 def test_a_store(scheme: str, serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch, "RANGE_BYTES", 100_000)
