@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import re
 from typing import TYPE_CHECKING
 
 from importer.errors import WorkbookRefused
@@ -15,8 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
-#: Ctrl-Z at the end of a text, and how many bytes of the file are looked at for it: a multiple of four.
-_END_MARK, _TAIL_BYTES = re.compile(rb"\x1a[\x1a\r\n]*\Z"), 64
+#: Ctrl-Z, and the bytes that may follow it at the end of a text.
+_MARK, _ENDING = b"\x1a", b"\x1a\r\n"
+#: How many bytes of the file are looked at for it: a multiple of four.
+_TAIL_BYTES = 64
 
 
 def stream_utf8(path: Path, encoding: str, skip: int, *, checked: bool = False) -> Generator[bytes, None, None]:
@@ -35,19 +36,29 @@ def stream_utf8(path: Path, encoding: str, skip: int, *, checked: bool = False) 
     read = _read if checked else _checked if plain else _decoded
     last = b""
     for piece in read(path, encoding, skip):
-        if last:
+        if last and len(piece) >= _TAIL_BYTES:
             yield last
-        last = piece
-    last = _END_MARK.sub(b"", last)
+            last = piece
+        else:  # a mark may stand before it
+            last += piece
+    last = _without_mark(last)
     if last:
         yield last
+
+
+def _without_mark(text: bytes) -> bytes:
+    """Return a text up to the Ctrl-Z that it ends with: by hand, as a pattern is tried at each of many in a row."""
+    ending = text[len(text.rstrip(_ENDING)) :]
+    at = ending.find(_MARK)
+    return text if at < 0 else text[: len(text) - len(ending) + at]
 
 
 def has_end_mark(path: Path, encoding: str) -> bool:
     """Return whether a file ends with Ctrl-Z, with which DOS marks the end of a text and fills its last block."""
     with path.open("rb") as file:
         file.seek(max(path.stat().st_size - _TAIL_BYTES, 0))
-        return bool(_END_MARK.search(file.read().decode(encoding, "ignore").encode(errors="ignore")))
+        tail = file.read().decode(encoding, "ignore").encode(errors="ignore")
+    return len(_without_mark(tail)) < len(tail)
 
 
 def _read(path: Path, _: str, skip: int) -> Generator[bytes, None, None]:

@@ -41,6 +41,20 @@ def test_control_z_elsewhere_is_a_character(tmp_path: Path) -> None:
     assert list(stream_utf8(path, "utf-8", 0)) == []
 
 
+def test_mark_before_line_ends_in_another_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"a,b\n" + 24 * b"1,2\n" + b"\x1a\r\n")
+    monkeypatch.setattr("importer.delimited.transcode.BLOCK_BYTES", 101)
+    assert b"".join(stream_utf8(path, "utf-8", 0)) == b"a,b\n" + 24 * b"1,2\n"
+
+
+def test_many_marks_in_a_row_are_looked_at_once(tmp_path: Path) -> None:
+    """A pattern was tried at each of them, up to the last: a block of them took days."""
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"a,b\n" + (1 << 20) * b"\x1a" + b"1,2\n")
+    assert b"".join(stream_utf8(path, "utf-8", 0)) == path.read_bytes()
+
+
 EASTERN = {"cp932": ("名前", "東京"), "gbk": ("名称", "北京"), "big5": ("名稱", "臺北"), "euc-kr": ("이름", "서울")}
 
 
