@@ -26,7 +26,7 @@ from .open_file import Place, open_file, reader_error
 from .tasks import parse_strings, read_window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
     from pathlib import Path
 
     from importer.decoding.tasks import Window
@@ -251,19 +251,20 @@ class _SheetReader:
             dialect=self._workbook.dialect,
         )  # fmt: skip
 
-    def _read(self, tasks: Iterable[ReadTask]) -> Iterator[WindowRead]:
+    def _read(self, tasks: Iterable[ReadTask]) -> Generator[WindowRead, None, None]:
         return self._pool.run(read_window, tasks, self._task_error, again=True)
 
-    def _take(self, results: Iterator[WindowRead], between_windows: Callable[[], None]) -> None:
-        for result in results:
-            if result.dispute:
-                again = "the whole file was read again, quote by quote" if result.textual else None
-                raise CellsDisputed(result.dispute, choice=again)
-            self._splitter.release(result.number)
-            self._count(result)
-            self._clock.advance(result.rows)
-            between_windows()
-            self._windows.append(result)
+    def _take(self, results: Generator[WindowRead, None, None], between_windows: Callable[[], None]) -> None:
+        with contextlib.closing(results):
+            for result in results:
+                if result.dispute:
+                    again = "the whole file was read again, quote by quote" if result.textual else None
+                    raise CellsDisputed(result.dispute, choice=again)
+                self._splitter.release(result.number)
+                self._count(result)
+                self._clock.advance(result.rows)
+                between_windows()
+                self._windows.append(result)
 
     def _count(self, result: WindowRead) -> None:
         """Add to the rows read so far; refuse a sheet with more than the limits as soon as that is known."""

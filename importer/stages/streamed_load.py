@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -14,7 +15,7 @@ from importer.validation.tasks import CheckTask
 from .tasks import LoadTask, load_window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -146,7 +147,7 @@ class StreamedLoad:
 
     def load(
         self, tasks: Iterable[ReadTask], rows_error: Callable[[int, int, Death], ImporterError]
-    ) -> Iterator[WindowRead]:
+    ) -> Generator[WindowRead, None, None]:
         """Load the windows that were read before and those of `tasks`; yield the read results of the latter.
 
         Windows with rows that may be no data, such as totals, are only read: the end of the sheet decides about them.
@@ -166,13 +167,15 @@ class StreamedLoad:
             error.resumable = written
             return error
 
-        for window in self._run.pool.run(load_window, self._tasks(tasks, template), worker_died_error, again=True):
-            if window.checked is not None:
-                self.results.windows[window.checked.number] = window.checked
-                if direct is not None:
-                    direct.submit(window.checked)
-            if window.read is not None:
-                yield window.read
+        loaded = self._run.pool.run(load_window, self._tasks(tasks, template), worker_died_error, again=True)
+        with contextlib.closing(loaded):
+            for window in loaded:
+                if window.checked is not None:
+                    self.results.windows[window.checked.number] = window.checked
+                    if direct is not None:
+                        direct.submit(window.checked)
+                if window.read is not None:
+                    yield window.read
         if direct is not None and not direct.complete():
             self.state.roll_back_direct()
 

@@ -131,8 +131,11 @@ class Pool:
         *,
         workers: int | None = None,
         again: bool = False,
-    ) -> Iterator[Result]:
+    ) -> Generator[Result, None, None]:
         """Run `function` on every task and yield the results as they complete.
+
+        Close it where not all results are taken, after an error, too: the workers that still run are killed then, and
+        not by whichever thread collects it as garbage, while they may be at tasks of another call.
 
         Args:
             function: picklable module-level function of this package.

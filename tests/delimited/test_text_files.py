@@ -8,6 +8,7 @@ import io
 import itertools
 import random
 import sys
+import threading
 import tracemalloc
 from typing import TYPE_CHECKING, Any
 
@@ -403,6 +404,26 @@ def test_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, encoding:
 
     with Pool(0, settings.limits, tmp_path / "log") as pool, pytest.raises(InputError, match="changed while it was"):
         read_source(settings, pool, tmp_path, Clock(), between_windows=change)
+
+
+def test_tasks_end_with_the_reading_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where somebody holds the error: collected later, they would end those of the next reading."""
+    run_tasks, ended = Pool.run, []
+
+    def run(*args: Any, **options: Any) -> Iterator[Any]:
+        try:
+            yield from run_tasks(*args, **options)
+        finally:
+            ended.append(threading.current_thread())
+
+    monkeypatch.setattr(Pool, "run", run)
+    path = tmp_path / "t.csv"
+    path.write_text("a,b\n" + "1,2\n" * 99)
+    calls = itertools.count()
+    with Pool(0, Limits(), tmp_path / "log") as pool, pytest.raises(ZeroDivisionError) as caught:
+        settings = Settings(workbook=path, workers=0, chunk_rows=9)
+        read_source(settings, pool, tmp_path, Clock(), between_windows=lambda: 1 // (3 - next(calls)) and None)
+    assert (ended, bool(caught.value.__traceback__)) == ([threading.main_thread()], True)
 
 
 def test_second_reader_names_the_cell() -> None:
