@@ -30,6 +30,8 @@ _PROPOSED = ("windows-1252", "windows-1250", "windows-1251", "mac-roman", "cp850
 _EASTERN = ("shift-jis", "gbk", "big5", "euc-kr", "euc-jp")
 _BETWEEN, _FIELD_BYTES = re.compile(rb"[\t\r\n\",;]"), 100
 _IDEOGRAPHS = re.compile("[\u3000-\u30ff\u4e00-\u9fff\uac00-\ud7a3\uff00-\uff60]")
+#: Most bytes of characters of two bytes in a row that are UTF-8, too: of EUC-JP, one kanji in seven is.
+_MOST_ACCIDENTS = 4
 #: Bytes that Windows-1252 does not define.
 _UNDEFINED = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")
 #: A byte that is a letter of Western Europe in Windows-1252, and the signs that are no letters but stand within words.
@@ -146,19 +148,22 @@ def _propose(path: Path, bad: int) -> TextEncoding:
     """
     line, word, mixed = _look_around(path, bad)
     place = f"{path.name}, line {line}"
+    eastern = _eastern(path, bad)
     if mixed:
+        eastern = _reading_before(path, bad, eastern)
+    if mixed and not eastern:
         raise WorkbookRefused(
             f"the text is UTF-8 with other bytes in it, the first in {word!r}", place=place,
             choice="repair that line, or say the encoding of all of it: --encoding NAME",
         )  # fmt: skip
-    if _looks_western(path):
+    if not mixed and _looks_western(path):
         shown = word.decode("windows-1252")
         return TextEncoding("windows-1252", 0, f'Windows-1252 (not UTF-8), as in "{shown}" in line {line}')
-    readings = {name: word.decode(name, "replace") for name in _PROPOSED} | _eastern(path, bad)
+    readings = eastern if mixed else {name: word.decode(name, "replace") for name in _PROPOSED} | eastern
     listed = ", ".join(f'{name} reads "{text}"' for name, text in readings.items() if "\ufffd" not in text)
     raise WorkbookRefused(
         f"the text is not UTF-8, and could be in several encodings: {listed}", place=place,
-        choice="--encoding NAME, such as windows-1252",
+        choice="--encoding NAME" + ", such as windows-1252" * (not mixed),
     )  # fmt: skip
 
 
@@ -167,13 +172,29 @@ def _eastern(path: Path, bad: int) -> dict[str, str]:
     with path.open("rb") as file:
         file.seek(max(bad - _FIELD_BYTES, 0))
         before, after = _BETWEEN.split(file.read(min(bad, _FIELD_BYTES))), _BETWEEN.split(file.read(_FIELD_BYTES))
-    found = {}
-    for name in _EASTERN:
-        text = (before[-1] + after[0]).decode(name, "replace")
-        signs = len(_IDEOGRAPHS.findall(text))
-        if signs >= len(text) / 2 and all(char.isascii() or _IDEOGRAPHS.match(char) for char in text):
-            found[name] = text
-    return found
+    texts = {name: (before[-1] + after[0]).decode(name, "replace") for name in _EASTERN}
+    return {name: text for name, text in texts.items() if _is_eastern(text)}
+
+
+def _is_eastern(text: str) -> bool:
+    signs = len(_IDEOGRAPHS.findall(text))
+    return signs >= len(text) / 2 and all(char.isascii() or _IDEOGRAPHS.match(char) for char in text)
+
+
+def _reading_before(path: Path, bad: int, eastern: dict[str, str]) -> dict[str, str]:
+    """Return those of some encodings that read all before the bad byte, too, where that is UTF-8 by accident."""
+    fields, text = [b""], b""
+    with path.open("rb") as file:
+        for block in read_before(file, bad):
+            fields += _BETWEEN.split(block) if not block.isascii() else [b""]
+            fields[:-1] = [field for field in fields[:-1] if not field.isascii()]
+            text = b"".join(fields)
+            if len(re.sub(rb"[\0-\x7f]", b"", text)) > _MOST_ACCIDENTS:
+                return {}
+    if _IDEOGRAPHS.search(text.decode(errors="ignore")):
+        return {}
+    whole = fields[:-1]  # the last one is that of the bad byte
+    return {n: t for n, t in eastern.items() if all(_is_eastern(each.decode(n, "replace")) for each in whole)}
 
 
 def _look_around(path: Path, bad: int) -> tuple[int, bytes, bool]:

@@ -8,6 +8,7 @@ import pytest
 from support.commandline import MIB, importer
 from support.reading import read_cells, reading
 
+from importer.delimited.encodings import find_encoding
 from importer.delimited.transcode import stream_utf8
 from importer.errors import InputError
 
@@ -70,6 +71,20 @@ def test_encodings_of_east_asia_are_proposed_with_what_they_read(
     assert f'{known} reads "{texts[0]}"' in caught.value.fact
     with reading(path, encoding=name) as source:
         assert [value for _, value in read_cells(source).values()] == ["n", texts[0], "1", texts[1]]
+
+
+def test_kanji_that_are_utf8_by_accident_are_proposed(tmp_path: Path) -> None:
+    """Of EUC-JP, one in seven is; of UTF-8 with a line of another encoding, nobody is told to read all in that."""
+    path = tmp_path / "t.csv"
+    for start in ("名前,住所\n", "n,v\n1,名\n", "a,b\n" * 2_000_000 + "名前,住所\n"):
+        path.write_bytes(f"{start}東京,大阪\n".encode("euc-jp"))
+        with pytest.raises(InputError, match=r"in several encodings:.*euc-jp reads \"(名前|名|東京)\"") as caught:
+            find_encoding(path, None)
+        assert "windows-1252 reads" not in caught.value.fact
+    for start, end, name in (("名前\n", "東京", "euc-jp"), ("é\n", "Zürich", "cp1252"), ("имя\n", "ПРИВЕТ", "cp1251")):
+        path.write_bytes(start.encode() + end.encode(name))
+        with pytest.raises(InputError, match="UTF-8 with other bytes in it"):
+            find_encoding(path, None)
 
 
 @pytest.mark.parametrize(("lines", "size"), [(0, 8 << 30), (2000, 192 << 20)], ids=["8 GB from the start", "192 MB"])
