@@ -83,7 +83,7 @@ def find_edges(
     outside = _count_outside(parts, data)
     footer: list[FooterRow] = []
     if settings.footer != "keep":
-        footer = _with_stated(_find_footer(windows, data, parts, complete=complete), cut, data)
+        footer = _with_stated(_find_footer(windows, data, parts, complete=complete), windows, cut, data)
         footer = _with_repeated(footer, windows, data, read_labels(head, header.first, header.last))
         footer = _with_column_numbers(footer, windows, data.within(data.of(head)), header)
     if settings.footer == "error" and footer and complete:
@@ -279,17 +279,21 @@ def _with_repeated(
     return sorted([*footer, *found], key=lambda each: each.row)
 
 
-def _with_stated(footer: list[FooterRow], cut: SheetFacts, data: DataRows) -> list[FooterRow]:
+def _with_stated(
+    footer: list[FooterRow], windows: Sequence[WindowRead], cut: SheetFacts, data: DataRows
+) -> list[FooterRow]:
     """Return the footer with what the Excel table states: its totals row, and that remarks are below it.
 
-    A row right below it may be one that somebody added without the table taking it in.
+    A row right below it may be one that somebody added without the table taking it in; below other rows, one of these.
     """
     stated = stated_table(cut)
     if stated is None or not data.after < stated[0].bottom <= data.last:
         return footer
     bottom = stated[0].bottom
-    below = [each.row > bottom + 1 and each.reason == "remarks" for each in footer]
-    footer = [each._replace(certain=True) if is_below else each for each, is_below in zip(footer, below, strict=True)]
+    known, remarks = {each.row for each in footer}, {each.row for each in footer if each.reason == "remarks"}
+    below = [w for w in windows if w.rows and w.last_row > bottom] if remarks else []
+    if not any(not w.kept or any(r > bottom and r not in known for r in rows_of(w.path, data)[ROW]) for w in below):
+        footer = [each._replace(certain=each.certain or bottom + 1 < each.row in remarks) for each in footer]
     if not stated[2]:
         return footer
     others = [each for each in footer if each.row != bottom]

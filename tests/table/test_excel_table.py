@@ -62,6 +62,8 @@ def test_remarks_below_an_excel_table(tmp_path: Path) -> None:
         assert (list(source.data.left_out), source.rows) == ([5], 2)
     with reading(save(tmp_path, [*lines[:3], ["Source: the office"]], "A1:B3")) as source:
         assert (list(source.data.left_out), source.rows) == ([], 3)
+    with reading(save(tmp_path, [*lines[:3], [], ["z", 3], [], ["w"]], "A1:B3")) as source:
+        assert (list(source.data.left_out), source.rows) == ([], 4)  # a name alone among rows that the table lacks
 
 
 def test_several_excel_tables_say_nothing_of_the_sheet(tmp_path: Path) -> None:
