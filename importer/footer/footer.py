@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from .headings import find_headings
 from .judged_rows import JudgedRows
 from .remarks import find_remarks
-from .totals import CERTAIN_SUMS, is_bare_sum, judge_marked, judge_unlabelled
+from .totals import CERTAIN_SUMS, is_bare_sum, is_bare_total, judge_marked, judge_unlabelled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,20 +73,31 @@ def find_footer(grid: HeadGrid, marks: Sequence[RowMark], columns: Columns, *, c
     return [each for _, each in sorted(found.items())]
 
 
-def _find_totals(rows: JudgedRows) -> dict[int, FooterRow]:
-    """Return the marked rows that are totals, or may be some, by sheet row."""
+def _find_totals(rows: JudgedRows, *, lone: bool = True) -> dict[int, FooterRow]:
+    """Return the marked rows that are totals, or may be some, by sheet row.
+
+    Args:
+        rows: the rows of the table.
+        lone: whether sums of single rows are certain, too, where others sum several.
+    """
     found: dict[int, FooterRow] = {}
     sums: list[int] = []
+    alone: list[int] = []
     for position, row in enumerate(rows.grid.rows):
         verdict = judge_marked(rows, position) if row in rows.marks else None
+        if verdict == "lone" and lone:
+            alone.append(position)
         if verdict is None and is_bare_sum(rows, position):
-            verdict = "likely"
             sums.append(position)
-        if verdict is not None:
-            found[row] = FooterRow(row, "totals", verdict == "certain")
+        if verdict is not None or position in sums:
+            found[row] = FooterRow(row, "totals", verdict == "certain" or position in alone)
             if found[row].certain or position in sums:
                 rows.leave_out(position)
-    if len(sums) >= CERTAIN_SUMS:
+    certain = [p for p, row in enumerate(rows.grid.rows) if row in found and found[row].certain and p not in alone]
+    if alone and not any(rows.sums_rows_above(p) for p in certain):
+        rows.take_back()  # a row may be equal to that above it, whatever its name: without other sums it is none
+        return _find_totals(rows, lone=False)
+    if sum(is_bare_total(rows, p) for p in sums) >= CERTAIN_SUMS:
         found |= {rows.grid.rows[p]: FooterRow(rows.grid.rows[p], "totals", certain=True) for p in sums}
     return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -31,13 +32,22 @@ _SHOWN = 5
 _GROUPS = 16
 #: Fewer rows than this above a number make no total of it.
 LEAST_ROWS = 2
+#: Fewest numbers other than 0 that make a sum which is none by chance.
+_TERMS = 2
 
 
 class RowsAbove(NamedTuple):
-    """The rows of the table above one of its rows: how many, and the sums of their numbers by sheet column."""
+    """The rows of the table above one of its rows.
+
+    Attributes:
+        rows: how many they are.
+        sums: sums of their numbers by sheet column.
+        terms: how many of these numbers are not 0, as far as that is known.
+    """
 
     rows: int
     sums: Mapping[int, float]
+    terms: Mapping[int, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -125,6 +135,10 @@ class JudgedRows:
         """Leave a total out of the sums of the rows below it."""
         self._out.append(position)
 
+    def take_back(self) -> None:
+        """Leave none out of the sums, as at the beginning."""
+        self._out.clear()
+
     def lacks_key(self, position: int) -> bool:
         """Return whether a row has no cell in a column that every other row fills."""
         return bool((self.keys & (self.grid.kinds[position] == BLANK)).any())
@@ -139,12 +153,14 @@ class JudgedRows:
         filled = np.flatnonzero(self.grid.kinds[position] == NUMBER).tolist()
         return {c: float(self.grid.values[position, c]) for c in filled}
 
-    def sums_rows_above(self, position: int, least: int = LEAST_ROWS) -> bool:
+    def sums_rows_above(self, position: int, least: int = LEAST_ROWS, digits: int = 0) -> bool:
         """Return whether every number of a row is the sum of those above it: all of them, or those of its group.
 
         Args:
             position: of the row in the grid.
             least: fewest rows that make a sum; where a label and what is missing say the same, one will do.
+            digits: fewest digits of one of its numbers, which must have two terms then: a term beside zeros, and small
+                numbers, are equal by chance.
         """
         numbers, above = self.numbers(position), self._columns.above.get(self.grid.rows[position])
         if above is None or not any(numbers.values()):
@@ -152,11 +168,14 @@ class JudgedRows:
         scale = 1 + max(map(abs, above.sums.values()), default=0)
         return any(
             all(math.isclose(sums.get(c, 0), n, rel_tol=1e-9, abs_tol=1e-12 * scale) for c, n in numbers.items())
-            for sums in self._sums_of_groups(position, above, least)
+            and (not digits or any(count_digits(n) >= digits and terms[c] >= _TERMS for c, n in numbers.items()))
+            for sums, terms in self._sums_of_groups(position, above, least)
         )
 
-    def _sums_of_groups(self, position: int, above: RowsAbove, least: int) -> Iterator[dict[int, float]]:
-        """Yield the sums of the rows above one, from the start and from each of the last totals on, without totals."""
+    def _sums_of_groups(
+        self, position: int, above: RowsAbove, least: int
+    ) -> Iterator[tuple[dict[int, float], dict[int, int]]]:
+        """Yield sums and terms of rows above, from the start and from each of the last totals on, without totals."""
         out = [p for p in self._out if p < position]
         for start in [None, *out[-_GROUPS:]]:
             row = None if start is None else self.grid.rows[start]
@@ -164,10 +183,22 @@ class JudgedRows:
             within = [p for p in out if start is None or p >= start]
             if above.rows - before.rows - len(within) >= least:
                 totals = [self.numbers(p) for p in within]
-                yield {
-                    c: above.sums.get(column, 0) - before.sums.get(column, 0) - sum(each.get(c, 0) for each in totals)
-                    for c, column in enumerate(self.grid.columns)
-                }
+                columns = list(enumerate(self.grid.columns))
+                yield (
+                    {
+                        c: above.sums.get(n, 0) - before.sums.get(n, 0) - sum(each.get(c, 0) for each in totals)
+                        for c, n in columns
+                    },
+                    {
+                        c: above.terms.get(n, 0) - before.terms.get(n, 0) - sum(bool(each.get(c)) for each in totals)
+                        for c, n in columns
+                    },
+                )
+
+
+def count_digits(number: float) -> int:
+    """Return how many digits a number has, without zeros at its ends."""
+    return len(f"{abs(number):.15g}".replace(".", "").strip("0"))
 
 
 _NOTHING = RowsAbove(0, {})

@@ -31,13 +31,14 @@ class SumsAbove:
     """What stands above some rows, as far as the windows were added.
 
     Attributes:
-        found: how many rows are above each, and their sums, by sheet row.
+        found: how many rows are above each, their sums, and what is known of their terms, by sheet row.
     """
 
     def __init__(self, amounts: Collection[int] = ()) -> None:
         """`amounts` are the columns whose texts are read as numbers."""
         self.found: dict[int, RowsAbove] = {}
         self._amounts, self._rows, self._before = amounts, 0, dict[int, float]()
+        self._terms = dict[int, int]()
 
     def add(
         self, frame: pl.DataFrame | None, facts: Mapping[int, ColumnFacts], rows: int, wanted: Sequence[int]
@@ -52,15 +53,19 @@ class SumsAbove:
         """
         if frame is not None:
             places = np.searchsorted(frame[ROW].to_numpy(), wanted)
-            sums = {row: dict(self._before) for row in wanted}
+            sums, terms = {row: dict(self._before) for row in wanted}, {row: dict(self._terms) for row in wanted}
             for column, numbers in self._numbers(frame, facts):
-                so_far = np.concatenate([[0.0], numbers.fill_null(0).cum_sum().to_numpy()])
-                for row, value in zip(wanted, so_far[places].tolist(), strict=True):
+                filled = numbers.fill_null(0)
+                so_far = np.concatenate([[0.0], filled.cum_sum().to_numpy()])
+                count = np.concatenate([[0], (filled != 0).cum_sum().to_numpy()])
+                for row, value, n in zip(wanted, so_far[places].tolist(), count[places].tolist(), strict=True):
                     sums[row][column] = sums[row].get(column, 0.0) + value
+                    terms[row][column] = terms[row].get(column, 0) + n
+                self._terms[column] = self._terms.get(column, 0) + int(count[-1])
                 if column in self._amounts:
                     self._before[column] = self._before.get(column, 0.0) + float(so_far[-1])
             above = zip(wanted, places.tolist(), strict=True)
-            self.found |= {row: RowsAbove(self._rows + n, sums[row]) for row, n in above}
+            self.found |= {row: RowsAbove(self._rows + n, sums[row], terms[row]) for row, n in above}
         self._rows += rows
         for column, held in facts.items():
             self._before[column] = self._before.get(column, 0.0) + held.total

@@ -10,18 +10,19 @@ import numpy as np
 
 from importer.table.grid import BLANK, NUMBER, TEXT
 
-from .judged_rows import LEAST_ROWS
+from .judged_rows import LEAST_ROWS, count_digits
 from .total_words import BEHIND, ONLY_TOTALS, ONLY_TOTALS_CJK, SIGNS, TOTALS, normalize_label, spellings
 
 if TYPE_CHECKING:
     from .judged_rows import JudgedRows
 
-Verdict = Literal["certain", "likely"]
+#: `lone`: its label, what it lacks, and its sum say so, but that sums a single row.
+Verdict = Literal["certain", "lone", "likely"]
 _ONLY_TOTALS = spellings((*ONLY_TOTALS, *ONLY_TOTALS_CJK))
 _AROUND = r"[\W_]*"
 #: What makes a sum without a label more than chance: rows above it, numbers among them that are not 0, and digits.
 _ROWS, _NUMBERS, _DIGITS = 5, 3, 3
-#: So many sums of groups without a label are no chance.
+#: So many sums of groups without a label, of so many digits, are no chance.
 CERTAIN_SUMS = 3
 
 
@@ -53,8 +54,8 @@ def judge_marked(rows: JudgedRows, position: int) -> Verdict | None:
         return None
     label = normalize_label(str(rows.grid.values[position, at[0]])) if at else ""
     pure = leads and _pure_label().fullmatch(label) is not None
-    says_so = labelled and (lacks_key or (pure and _only_label().fullmatch(label) is not None))
-    equal = rows.sums_rows_above(position, 1 if says_so else LEAST_ROWS)
+    only = pure and _only_label().fullmatch(label) is not None
+    equal = rows.sums_rows_above(position, 1 if only else LEAST_ROWS)
     if numbers and any(
         (
             summed and labelled and (pure or lacks_key),
@@ -66,6 +67,8 @@ def judge_marked(rows: JudgedRows, position: int) -> Verdict | None:
         )
     ):
         return "certain"
+    if labelled and lacks_key and (pure or (leads and plain)) and numbers and rows.sums_rows_above(position, 1):
+        return "lone"
     likely = summed or (labelled and plain and (lacks_key or (numbers and rows.is_at_end(position))))
     return "likely" if likely or (labelled and equal) else None
 
@@ -101,13 +104,17 @@ def is_bare_sum(rows: JudgedRows, position: int) -> bool:
     return is_bare and rows.sums_rows_above(position)
 
 
+def is_bare_total(rows: JudgedRows, position: int) -> bool:
+    """Return whether a sum without a label is hardly one by chance: several numbers, and digits enough."""
+    return rows.sums_rows_above(position, digits=_DIGITS)
+
+
 def _is_no_chance(rows: JudgedRows, position: int) -> bool:
     """Return whether a number of a row sums so many others, and has so many digits, that this is no chance."""
     above = rows.grid.values[:position]
     strong = 0
     for c, number in rows.numbers(position).items():
         others = [v for v, k in zip(above[:, c], rows.grid.kinds[:position, c], strict=True) if k == NUMBER and v]
-        digits = len(f"{abs(number):.15g}".replace(".", "").strip("0"))
         largest = max((abs(v) for v in others), default=0.0)
-        strong += len(others) >= _NUMBERS and abs(number) > largest and digits >= _DIGITS
+        strong += len(others) >= _NUMBERS and abs(number) > largest and count_digits(number) >= _DIGITS
     return rows.others >= _ROWS and strong > 0
