@@ -59,10 +59,10 @@ def find_footer(grid: HeadGrid, marks: Sequence[RowMark], columns: Columns, *, c
         rows = JudgedRows(grid, left, columns, complete=complete)
         found = _find_totals(rows)
     if complete:
+        for position, certain in find_remarks(rows, {row: each.certain for row, each in found.items()}):
+            found[grid.rows[position]] = FooterRow(grid.rows[position], "remarks", certain)
         for position in headings:
             found.setdefault(grid.rows[position], FooterRow(grid.rows[position], "headings of groups", certain=False))
-        for position, certain in find_remarks(rows, set(found)):
-            found[grid.rows[position]] = FooterRow(grid.rows[position], "remarks", certain)
         open_rows = [
             p for p, row in enumerate(grid.rows) if row not in found or (rows.form(p) and not found[row].certain)
         ]

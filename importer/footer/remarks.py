@@ -14,6 +14,8 @@ import numpy as np
 from importer.table.grid import BLANK, TEXT
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .judged_rows import JudgedRows
 
 #: How remarks begin, in a way that names do not: signs of footnotes, a word and a colon, phrases of reports.
@@ -34,12 +36,12 @@ _WORDS, _SHOWN = 3, 3
 _LONG, _TIMES = 30, 1.5
 
 
-def find_remarks(rows: JudgedRows, totals: set[int]) -> list[tuple[int, bool]]:
+def find_remarks(rows: JudgedRows, totals: Mapping[int, bool]) -> list[tuple[int, bool]]:
     """Return the positions of remarks at the end, and whether each is certain.
 
     Args:
         rows: the rows of the table.
-        totals: sheet rows that were found to be totals; those at the end may follow.
+        totals: sheet rows that are totals or may be some, and whether each is certain; those at the end may follow.
     """
     numbers = rows.grid.rows
     last = len(numbers) - 1
@@ -55,7 +57,7 @@ def find_remarks(rows: JudgedRows, totals: set[int]) -> list[tuple[int, bool]]:
         if after_totals or numbers[position] > numbers[position - 1] + 1:
             beside = len(rows.grid.columns) > 2 and rows.lacks_key(position)  # noqa: PLR2004 - else it may be a row
             alone = all(rows.grid.widths[p] == 1 for p in below[n:])  # several cells may be a row with gaps
-            certain = beside and alone and (after_totals or _is_certain(rows, position))
+            certain = beside and alone and (totals.get(numbers[position - 1], False) or _is_certain(rows, position))
             return [*doubtful, *((p, certain) for p in below[n:])]
         if doubtful or _begins_as_remark(rows, position):
             doubtful.append((position, False))

@@ -60,6 +60,8 @@ CASES: dict[str, tuple[list[list[Any]], list[int], list[int]]] = {
     "rows without a key of which one is a sum": ([["a", "b", "n"], ["x", "p", 1], ["x", "q", 2], [None, None, 3], ["y", "p", 4], [None, None, 5]], [], []),
     "headings of groups": ([["a", "b", "n"], ["Fruit"], ["x", "p", 1], ["y", "q", 2], ["Other"], ["z", "r", 4]], [], [2, 5]),
     "headings of groups, with totals and a remark": ([["a", "b", "n"], ["Fruit"], ["x", "p", 1], ["y", "q", 2], ["Total", None, 3], ["Other"], ["z", "r", 4], ["Total", None, 4], [], ["Source: x"]], [5, 8, 10], [2, 6]),
+    "a name at the end after what looks like a heading": ([["a", "b", "n"], ["Fruit"], ["x", "p", 1], ["Other"], ["y", "q", 2], ["More"], ["Rest"]], [], [2, 4, 6]),
+    "a name at the end after what may be a sum": ([["a", "b", "n"], ["x", "p", 1], ["y", "q", 2], [None, None, 3], ["Rest"]], [], [4, 5]),
     "names without anything else": ([["a", "b", "n"], ["x", "p", 1], ["Fruit"], ["y", "q", 2], ["Other"], ["z", "r", 4]], [], []),
     "two names without anything else in a row": ([["a", "b", "n"], ["Fruit"], ["Other"], ["y", "q", 2], ["More"], ["z", "r", 4]], [], []),
     "two columns, subtotals of one row": ([["a", "n"], ["x", 1], ["y", 2], ["Subtotal", 3], ["z", 4], ["Subtotal", 4], ["Grand total", 7]], [4, 6, 7], []),
