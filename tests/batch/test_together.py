@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.commandline import SECONDS, assert_clean, importer_here
+from support.roles import database_with_roles
 from support.tables import save, work_folder
 from support.warm import PROGRAM, Template
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from conftest import Database
 
     from importer.batch.report import ManyReport
+    from importer.settings import Dsn
 
 
 @pytest.fixture
@@ -169,19 +171,23 @@ def test_a_table_that_appears_meanwhile_is_loaded_into(
     assert db.rows("select id, more from t order by id") == [(1, "x"), (2, "x"), (3, "x")]
 
 
-def test_a_set_gives_way_to_an_import_that_waits_for_it(db: Database) -> None:
-    """That one holds the lock on an import of the set, whose transaction it waits for: neither could ever go on."""
-    key, statement = "ab" * 32, f"lock table {db.schema}.t"
-    db.run("create table t ()")
-    with Session(db.dsn) as other, ThreadPoolExecutor(1) as pool:
-        ImportLock(Clock(), threading.Event()).acquire(other, key)
-        with join_session(db.dsn) as joined:
-            joined.run(statement)
-            joined.commit()
-            waiting = pool.submit(other.run, statement)
-            with pytest.raises(Conflict, match="waits for this transaction"):
-                ImportLock(Clock(deadline=Deadline(SECONDS)), threading.Event()).acquire(joined, key)
-        waiting.result(SECONDS)
+def test_a_set_gives_way_to_an_import_that_waits_for_it(server: Dsn) -> None:
+    """That one holds the lock on an import of the set, whose transaction it waits for: neither could ever go on.
+
+    Neither role may see what the other's session does.
+    """
+    key, statement = "ab" * 32, "lock table public.t in access exclusive mode"
+    with database_with_roles(server, "one", "many") as db:
+        db.run("create table public.t ()", "grant all on public.t to {one}, {many}")
+        with Session(db.dsn_of("one")) as other, ThreadPoolExecutor(1) as pool:
+            ImportLock(Clock(), threading.Event()).acquire(other, key)
+            with join_session(db.dsn_of("many")) as joined:
+                joined.run(statement)
+                joined.commit()
+                waiting = pool.submit(other.run, statement)
+                with pytest.raises(Conflict, match="waits for this transaction"):
+                    ImportLock(Clock(deadline=Deadline(SECONDS)), threading.Event()).acquire(joined, key)
+            waiting.result(SECONDS)
 
 
 def test_sets_into_one_table_wait_for_each_other(db: Database) -> None:
@@ -293,7 +299,9 @@ def test_the_answer_to_the_commit_is_lost(
             raise lost.pop()
 
     monkeypatch.setattr(JoinedSession, "commit_all", losing)
-    assert outcomes(load(db)) == ["published"] * 2
+    report = load(db)
+    assert outcomes(report) == ["published"] * 2
+    assert [len(each.report["columns"]) for each in report.reports] == [2, 2]
     assert ids(db) == [1, 2, 3]
 
 
