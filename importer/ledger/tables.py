@@ -17,13 +17,15 @@ from importer.postgres.sql import literal, quote, sql_value
 from .schema import SCHEMA
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
 
     from importer.postgres.session import Session
     from importer.validation.tasks import WindowChecked
 
 #: States of a run. A killed run stays `loading`; the lock on its key shows whether it is alive.
 LOADING, PUBLISHED, FAILED, INTERRUPTED = "loading", "published", "failed", "interrupted"
+#: What is kept among the counts of a run that went on with a dead one: the id that all attempts at the import have.
+ATTEMPT = "attempt"
 
 
 class Chunk(NamedTuple):
@@ -64,6 +66,10 @@ class LedgerRun:
     finished_at: str | None
     is_believed: bool = field(default=True)
 
+    def is_one_of(self, ids: Container[str]) -> bool:
+        """Return whether a run that has one of these ids published it, perhaps going on with another that died."""
+        return self.id in ids or self.counts.get(ATTEMPT) in ids
+
 
 _RUNS = f"""
 select id::text, state, workbook, sheet, target_oid::int8, counts::text, staging, shape, xids, role,
@@ -76,7 +82,7 @@ order by is_believed desc, finished_at desc
 
 
 def find_runs(
-    session: Session, key: str, target: str, own: str | None = None
+    session: Session, key: str, target: str, own: Container[str] = ()
 ) -> tuple[LedgerRun | None, LedgerRun | None]:
     """Return the last published run of a key, of any role, and this role's unfinished one, each None if there is none.
 
@@ -87,11 +93,11 @@ def find_runs(
         session: session with the target server.
         key: key of the import.
         target: quoted name of the table.
-        own: id of a run that comes before later ones, if it was published.
+        own: ids of runs that come before later ones, if they were published.
     """
     found = [_run(row) for row in session.query(_RUNS, [key, target])]
     published = [r for r in found if r.state == PUBLISHED]
-    last = next((r for r in published if r.id == own), next(iter(published), None))
+    last = next((r for r in published if r.is_one_of(own)), next(iter(published), None))
     return last, next((r for r in found if r.state != PUBLISHED), None)
 
 

@@ -36,6 +36,7 @@ class RunLease:
         options: the settings that are part of the key.
         contract_sha256: checksum of the given contract, or None.
         run_id: id of this run; when it continues a dead run, the id of that one.
+        attempt: id that all attempts at the import have, or None if it is the only one.
         dead_run: the unfinished run that this one continues, or None.
         published_run: the published run that makes this one unnecessary, or None.
         notes: notes for the run report, from what the ledger says.
@@ -51,6 +52,7 @@ class RunLease:
     options: dict[str, Any]
     contract_sha256: str | None
     run_id: str
+    attempt: str | None = None
     dead_run: LedgerRun | None = None
     published_run: LedgerRun | None = None
     notes: tuple[str, ...] = ()

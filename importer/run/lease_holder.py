@@ -62,6 +62,8 @@ class LeaseHolder:
         #: Id of the run; the one of a dead run since that was found.
         self._run_id = str(uuid.uuid4())
         self._named_by: str | None = None
+        #: Id that all attempts at the import have, if it is one of several.
+        self._attempt: str | None = None
         self._opened: Future[tuple[Workbook, Sheet]] = Future()
         self._servers = contextlib.ExitStack()
         self._dsn: Dsn | None = None
@@ -195,7 +197,18 @@ class LeaseHolder:
         target = find() if self._lock_import(session, key) else target
         self._name_run(key)
         lease = RunLease(
-            dsn, session, version, workbook, sheet, target, key, options, contract, self._run_id, notes=self._notes
+            dsn,
+            session,
+            version,
+            workbook,
+            sheet,
+            target,
+            key,
+            options,
+            contract,
+            self._run_id,
+            self._attempt,
+            notes=self._notes,
         )
         lease = lease if self._dry_run else self._read_ledger(lease)
         if lease.published_run is None:
@@ -225,11 +238,18 @@ class LeaseHolder:
         """Give the run the id that all attempts at the import have, if it is one of several."""
         if self._settings.run_seed is not None and self._named_by != key:
             self._named_by = key
-            self._run_id = str(uuid.uuid5(_SEEDED_RUNS, f"{self._settings.run_seed} {key}"))
+            self._run_id = self._attempt = str(uuid.uuid5(_SEEDED_RUNS, f"{self._settings.run_seed} {key}"))
 
     def _read_ledger(self, lease: RunLease) -> RunLease:
         """Return the lease with what the ledger says about the same import: a dead run, and whether it is published."""
-        published, dead = find_runs(lease.session, lease.key, lease.target.quoted, lease.run_id)
+        own = {self._run_id, self._attempt or self._run_id}
+        published, dead = find_runs(lease.session, lease.key, lease.target.quoted, own)
+        if published is not None and published.is_one_of(own):
+            # This run published it, but the answer to its commit was lost, or its process. Another may have died since.
+            lease.session.commit()
+            require_believable(published, lease.target)
+            self._run_id = published.id
+            return replace(lease, published_run=published, run_id=published.id)
         if dead is not None:
             self._run_id = dead.id
             note = moved_target_note(lease.session, lease.target, dead)
@@ -237,10 +257,6 @@ class LeaseHolder:
         lease.session.commit()
         if published is None:
             return lease
-        if published.id == self._run_id:
-            # This run published it, but the answer to its commit was lost, or its process.
-            require_believable(published, lease.target)
-            return replace(lease, published_run=published)
         if self._settings.again:
             return lease
         reason = reload_reason(lease.session, lease.target, published, self._settings.key_mode)

@@ -46,6 +46,8 @@ def commit_published(state: StagingState, mode: Mode, counts: Mapping[str, Any],
     session = lease.session
     writers = mode == "replace" and _can_read_target(lease)
     old = drop_rejects_sql(lease.run_id, lease.target.schema, lease.target.name)
+    if lease.attempt not in (None, lease.run_id):
+        counts = {**counts, ledger.ATTEMPT: lease.attempt}
     ledger.mark_published(session, lease.run_id, lease.target.quoted, counts, writers=writers, first=old)
     keep_rejects(session, lease.run_id, rejects)
     if staging is not None and not staging.becomes_target:

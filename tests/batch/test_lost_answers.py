@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Executor, Future
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from support.clusters import made_books
 from support.tables import save
 
@@ -50,6 +51,38 @@ def test_what_a_lost_worker_published_is_told_and_not_loaded_again(db: Database,
     # Another command has not done it.
     after = import_many(folder, **how)
     assert (after.sums["published"], after.sums["already_imported"], after.sums["success_count"]) == (0, 3, 0)
+
+
+#: Unfinished runs of the same imports, as a process leaves them that is killed while it copies into the table.
+DEAD = (
+    "create temp table dead as select distinct on (key) * from importer.runs where target_schema = current_schema()",
+    "delete from dead using importer.runs r where r.key = dead.key and r.state = 'loading'",
+    "update dead set id = gen_random_uuid(), state = 'loading', finished_at = null",
+    "insert into importer.runs select * from dead",
+    "drop table dead",
+)
+
+
+@pytest.mark.parametrize("when", ["before", "between"])
+def test_what_a_lost_worker_published_is_found_where_other_runs_died(db: Database, tmp_path: Path, when: str) -> None:
+    """The first attempt goes on with a run that died before it; the second finds one that died after the first."""
+    how: dict[str, Any] = {"to": db.dsn.text, "table": "t", "again": True}
+    folder = made_books(tmp_path / "in", 2)
+    db.run("create table t (id bigint not null, v text)")
+
+    class Between(LosesAnswers):
+        def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+            future = super().submit(function, *args, **kwargs)
+            if future.cancelled():
+                db.run(*DEAD)
+            return future
+
+    if when == "before":
+        import_many(folder, **how)
+        db.run(*DEAD, "truncate t")
+    report = import_many(folder, **how, executor=LosesAnswers() if when == "before" else Between())
+    assert (report.exit_code, report.sums["published"], report.sums["success_count"]) == (0, 2, 4), str(report)
+    assert db.rows("select id from t order by id") == [(0,), (1,), (100,), (101,)]
 
 
 class Stops(Executor):

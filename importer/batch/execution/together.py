@@ -215,7 +215,7 @@ class _Together:
     def _is_settled(self, number: int) -> bool:
         """Return whether the ledger has an import as done by the run that was about to be committed."""
         before, now = self._settled.get(number), self._done[number].report
-        return before is not None and not self._loaded(number) and _run_id(before.report) == _run_id(now)
+        return before is not None and bool(now.run.get("published_at")) and _run_id(before.report) == _run_id(now)
 
     # ---- REPORTS ------------------------------------------------------------------------------------------------
 
