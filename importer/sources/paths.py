@@ -54,7 +54,7 @@ def find_sources(given: Iterable[str]) -> FoundSources:
 
     A folder stands for the workbooks directly in it, but for hidden ones. Lock files and rejects files are left out
     where a pattern or folder finds them; where a shell named them among others, lock files, and rejects of workbooks
-    that are named, too. Any other path is taken as it is: whether it can be read is said by its import.
+    that are named in the same folder, too. Any other path is taken as it is: its import says whether it can be read.
 
     Raises:
         UsageError: a pattern matches no workbook, or a folder has none.
@@ -134,7 +134,10 @@ def _byproduct_note(source: str, given: list[str]) -> str | None:
     if as_url(source) or not _REJECTS_FILE.search(name):
         return None
     workbooks = origin_workbooks(Path(source))
-    if workbooks and workbooks <= {file_name(other) for other in given}:
+    # In another folder, a workbook of that name is another one: of the next month, say.
+    folder = Path(source).parent.resolve()
+    beside = {file_name(other) for other in given if Path(other).parent.resolve() == folder}
+    if workbooks and workbooks <= beside:
         listed = ", ".join(sorted(workbooks))
         return f"{source} is left out: it holds rejects of {listed}, named beside it; name it without to load it"
     return None

@@ -207,6 +207,9 @@ def test_rejects_that_a_shell_names_beside_their_workbook_are_left_out(db: Datab
     assert found.paths == (str(book), str(other))
     assert "it holds rejects of a.xlsx" in found.notes[0]
     assert find_sources([rejects, str(other)]).paths == (rejects, str(other))
+    (tmp_path / "later").mkdir()
+    namesake = save(tmp_path / "later" / "a.xlsx", ["id"], [3])
+    assert find_sources([rejects, str(namesake)]).paths == (rejects, str(namesake)), "of another workbook"
 
 
 def test_side_by_side_in_child_processes(db: Database, tmp_path: Path) -> None:
