@@ -76,17 +76,24 @@ class XlsBook:
             yield
         except (ImporterError, MemoryError):
             raise
+        except UnicodeDecodeError as exc:
+            if exc.reason != "unexpected end of data":
+                raise self._damaged(exc) from None
+            fact = "a character beyond U+FFFF, such as an emoji, lies in two records, and the readers do not join it"
+            raise WorkbookRefused(fact, place=self._path.name, choice=_RESAVE) from None
         except Exception as exc:  # noqa: BLE001 - struct.error, AssertionError, IndexError… depending on the damage
             if "encrypted" in str(exc).lower() or "password" in str(exc).lower():
                 raise WorkbookRefused(
                     "the workbook is encrypted", place=self._path.name,
                     choice="save it without a password, or as .xlsx if it has none: protecting an .xls encrypts it",
                 ) from None  # fmt: skip
-            raise WorkbookRefused(
-                f"the workbook is damaged or cut short ({str(exc) or type(exc).__name__})",
-                place=self._path.name,
-                choice=f"copy it again, or {_RESAVE}",
-            ) from None
+            raise self._damaged(exc) from None
+
+    def _damaged(self, exc: Exception) -> WorkbookRefused:
+        return WorkbookRefused(
+            f"the workbook is damaged or cut short ({str(exc) or type(exc).__name__})", place=self._path.name,
+            choice=f"copy it again, or {_RESAVE}",
+        )  # fmt: skip
 
     def rows(self, index: int, beside: Surroundings) -> Iterator[OtherRow]:
         """Yield the rows of a sheet that have cells, in order; fill in what is beside them.

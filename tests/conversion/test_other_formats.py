@@ -584,3 +584,14 @@ def test_xls_of_excel_5(tmp_path: Path) -> None:
         (1, 0): ("text", "město"), (1, 1): ("text", "n"), (1, 2): ("text", "den"), (2, 0): ("text", "Třebíč!"),
         (2, 1): ("number", 2.5), (2, 2): ("datetime", dt.datetime(2024, 2, 29)), (3, 1): ("formula", "=?"),
     }  # fmt: skip
+
+
+def test_emoji_whose_halves_lie_in_two_records_of_an_xls_is_named(tmp_path: Path) -> None:
+    """LibreOffice writes such files, too, and both readers lose the character: nothing is damaged."""
+    book = xlwt.Workbook()
+    sheet = book.add_sheet("Data")
+    for n in range(2):  # of the two, one is cut within a pair, whatever stands before them
+        sheet.write(n, 0, "x" * n + "😀" * 9_000)
+    book.save(str(tmp_path / "t.xls"))
+    with pytest.raises(InputError, match="a character beyond U\\+FFFF, such as an emoji, lies in two records"):
+        everything(tmp_path / "t.xls")
