@@ -12,10 +12,14 @@ from importer.cells.frame import ROW, part
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from numpy.typing import NDArray
+
 #: `heading`: a single text, in the first column; `bare`: nothing but numbers, and none in the first column.
 Form = Literal["", "heading", "bare"]
 #: One row of so many, or so few rows, may have such a form in a window; more are what its data look like.
 _SHARE, _FEW = 3, 8
+#: How far a sum may be from what it sums, as a share.
+_TOLERANCE = 1e-9
 
 
 def find_forms(sparse: pl.DataFrame, columns: Mapping[int, Sequence[str]], rows: int) -> dict[int, Form]:
@@ -41,6 +45,40 @@ def find_forms(sparse: pl.DataFrame, columns: Mapping[int, Sequence[str]], rows:
     found: dict[int, Form] = dict.fromkeys(numbers[heads].tolist(), "heading")
     found |= dict.fromkeys(numbers[bare].tolist(), "bare")
     return found if len(found) <= max(_FEW, rows // _SHARE) else {}
+
+
+def without_chance(
+    frame: pl.DataFrame, columns: Mapping[int, Sequence[str]], forms: dict[int, Form]
+) -> dict[int, Form]:
+    """Return the forms of a window without those that its other rows belie, so that its rows need not wait for the end.
+
+    Two headings follow on each other, or none of many rows without a text sums the rows since the one before.
+
+    Args:
+        frame: the window (see `cells.frame`).
+        columns: kinds of each of its columns.
+        forms: as `find_forms` found them.
+    """
+    if not forms:
+        return forms
+    places = {form: _places(frame, [row for row in forms if forms[row] == form]) for form in ("heading", "bare")}
+    heads = places["heading"][places["heading"] < len(frame) - _FEW]  # the last ones may be remarks
+    out = {"heading"} if (np.diff(heads) == 1).any() else set[str]()
+    bare = places["bare"]
+    if len(bare) > _FEW:
+        equal = np.diff(bare) > 2  # noqa: PLR2004 - two rows and their sum
+        for name in (part(c, "number") for c, kinds in columns.items() if "number" in kinds):
+            numbers, held = frame[name].fill_null(0).to_numpy().astype(float), frame[name].is_not_null().to_numpy()
+            so_far = np.concatenate([[0.0], numbers.cumsum()])
+            sums = so_far[bare[1:]] - so_far[bare[:-1] + 1]
+            near = np.abs(sums - numbers[bare[1:]]) <= _TOLERANCE * (1 + np.abs(so_far).max())
+            equal &= near | ~held[bare[1:]]
+        out |= set() if equal.any() else {"bare"}
+    return {row: form for row, form in forms.items() if form not in out}
+
+
+def _places(frame: pl.DataFrame, rows: Sequence[int]) -> NDArray[np.intp]:
+    return np.searchsorted(frame[ROW].to_numpy(), np.array(sorted(rows), np.int64))
 
 
 def _fills(rows: pl.DataFrame, arrays: list[str]) -> bool:

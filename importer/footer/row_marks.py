@@ -15,7 +15,7 @@ from importer.cells.frame import ROW, VALUE_KINDS, kinds_by_column, part
 from importer.excel.addresses import column_index
 from importer.excel.byte_search import holds_pair
 
-from .row_forms import Form, find_forms
+from .row_forms import Form, find_forms, without_chance
 from .total_words import (
     ALONE,
     AT_END,
@@ -130,7 +130,7 @@ def find_marks(frame: pl.DataFrame, xml: bytes, formulas: int, *, head: bool = T
     # The last rows, too: in a narrow table, or alone in a window, a total has as many cells as the others.
     sparse = _without_a_key(frame, columns) if beside else frame.clear()
     labels = _find_labels(sparse, columns)
-    forms = find_forms(sparse, columns, len(frame))
+    forms = without_chance(frame, columns, find_forms(sparse, columns, len(frame)))
     sums, subtotals = _find_sums(xml, len(frame)) if formulas else ({}, set())
     texts = _first_text_row(frame, head=head)
     rows = sorted({*labels, *sums, *forms, *([texts] if texts else [])})

@@ -16,6 +16,7 @@ from support.reading import reading
 
 from importer.cli.render import describe_table
 from importer.errors import SheetError, UsageError
+from importer.footer.row_forms import find_forms, without_chance
 from importer.footer.row_marks import _MAY_BE_LABEL, _is_total_label, _labels_beginning, _labels_ending
 from importer.footer.total_words import ALONE, ONLY_TOTALS, ONLY_TOTALS_CJK, TOTALS, normalize_label
 from importer.table_options import parse_rows
@@ -287,6 +288,21 @@ def test_subtotals_of_excel_in_two_columns(tmp_path: Path) -> None:
         assert list(source.data.left_out) == [4, 6]
     with reading(write_rows(tmp_path / "g.xlsx", lines.replace("SUBTOTAL(9,", "SUM("))) as source:
         assert list(source.data.left_out) == []
+
+
+def test_rows_without_a_key_that_are_data_do_not_wait_for_the_end() -> None:
+    """A window with a mark is not loaded before the end of the sheet is known."""
+    keys = [None if n % 20 == 7 else f"k{n}" for n in range(400)]
+    frame = pl.DataFrame({"_row": range(2, 402), "0.text": keys, "1.number": [float(n) for n in range(400)]})
+    columns = {0: ("text",), 1: ("number",)}
+    forms = find_forms(frame, columns, len(frame))
+    assert (len(forms), without_chance(frame, columns, forms)) == (20, {})
+    total = frame["1.number"].to_list()
+    total[27] = sum(total[8:27])
+    summed = frame.with_columns(pl.Series("1.number", total))
+    assert without_chance(summed, columns, forms) == forms
+    assert without_chance(frame, columns, {4: "heading", 9: "heading"}) == {4: "heading", 9: "heading"}
+    assert without_chance(frame, columns, {4: "heading", 5: "heading"}) == {}
 
 
 def test_rows_that_look_blank(tmp_path: Path) -> None:
