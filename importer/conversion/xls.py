@@ -16,7 +16,7 @@ from .xls_formulas import find_uncalculated
 from .xls_records import SheetRecords, find_repeated, walk_sheet
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from pathlib import Path
 
 _VISIBILITY = ("visible", "hidden", "veryHidden")
@@ -187,15 +187,28 @@ def _refuse_endless_streams(path: Path, log: IO[str]) -> None:
 
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         container = CompDoc(content, logfile=log)
-    following = container.SSAT
-    for stream in container.dirlist:
-        sector, left = stream.first_SID, len(following)
-        if stream.etype != _STREAM or stream.tot_size >= container.min_size_std_stream:
-            continue
-        while 0 <= sector < len(following):
-            sector, left = following[sector], left - 1
-            if left < 0:
-                raise WorkbookRefused(
-                    "the workbook is damaged: the sectors of a stream form a circle", place=path.name,
-                    choice=f"copy it again, or {_RESAVE}",
-                )  # fmt: skip
+    most = container.min_size_std_stream
+    starts = [each.first_SID for each in container.dirlist if each.etype == _STREAM and each.tot_size < most]
+    if has_circle(container.SSAT, starts):
+        raise WorkbookRefused(
+            "the workbook is damaged: the sectors of a stream form a circle", place=path.name,
+            choice=f"copy it again, or {_RESAVE}",
+        )  # fmt: skip
+
+
+def has_circle(following: Sequence[int], starts: Iterable[int]) -> bool:
+    """Return whether sectors form a circle; each is looked at once, however many streams go through it.
+
+    Args:
+        following: number of the sector that follows each; negative after the last one of a stream.
+        starts: first sectors of the streams.
+    """
+    seen: dict[int, int] = {}
+    for stream, start in enumerate(starts):
+        sector = start
+        while 0 <= sector < len(following) and sector not in seen:
+            seen[sector] = stream
+            sector = following[sector]
+        if seen.get(sector) == stream:
+            return True
+    return False
