@@ -244,7 +244,8 @@ class LeaseHolder:
         """Return the lease with what the ledger says about the same import: a dead run, and whether it is published."""
         own = {self._run_id, self._attempt or self._run_id}
         published, dead = find_runs(lease.session, lease.key, lease.target.quoted, own)
-        if published is not None and published.is_one_of(own):
+        there = "select to_regclass($1) is not null"
+        if published is not None and published.is_one_of(own) and lease.session.value(there, [lease.target.quoted]):
             # This run published it, but the answer to its commit was lost, or its process. Another may have died since.
             lease.session.commit()
             require_believable(published, lease.target)

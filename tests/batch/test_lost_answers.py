@@ -11,6 +11,7 @@ from support.tables import save
 
 from importer import import_many
 from importer.batch.execution.tasks import run_task
+from importer.batch.import_spec import ImportSpec
 from importer.errors import Interrupted
 
 if TYPE_CHECKING:
@@ -83,6 +84,17 @@ def test_what_a_lost_worker_published_is_found_where_other_runs_died(db: Databas
     report = import_many(folder, **how, executor=LosesAnswers() if when == "before" else Between())
     assert (report.exit_code, report.sums["published"], report.sums["success_count"]) == (0, 2, 4), str(report)
     assert db.rows("select id from t order by id") == [(0,), (1,), (100,), (101,)]
+
+
+def test_what_a_lost_worker_published_is_loaded_again_if_its_table_is_gone(db: Database, tmp_path: Path) -> None:
+    """A task of Airflow that runs once more, after somebody dropped the table, has the name that it had."""
+    book = save(tmp_path / "a.xlsx", ["id"], [1])
+    spec = ImportSpec(str(book), None, "t", {"run_seed": "task", "workers": 0})
+    for _ in range(2):
+        report = import_many([spec], to=db.dsn.text)
+        assert report.sums["published"] == 1, str(report)
+        assert db.rows("select id from t") == [(1,)]
+        db.run("drop table t")
 
 
 class Stops(Executor):
